@@ -1,0 +1,38 @@
+# `make demo` runs the main job, `make test` passes the tests. Both do all their own set-up on a machine that has
+# root, python3, make and git.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -q
+
+.PHONY: demo test lint unit lab machines setup clean
+
+demo: setup
+	$(BIN)/deploy demo
+
+test: lint unit lab machines
+	@echo "all green"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: setup
+	$(PYTEST) tests/unit
+
+lab: setup
+	$(PYTEST) tests/lab
+
+machines: setup
+	$(PYTEST) tests/machines
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml bin/prepare
+	bin/prepare $(VENV)
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

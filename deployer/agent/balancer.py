@@ -1,0 +1,271 @@
+"""The balancer's operations: servers out of the pool and back, with a recorded reason and a watchdog behind it.
+
+`run` drains are undone by their own run, by the watchdog when that run's agent is gone, or by the next run's
+`balancer.recover`. What a person drained and what is in quarantine stays out until somebody says otherwise.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+from deployer.agent import balancer_watchdog as watchdog
+from deployer.agent import drained, ledger
+from deployer.agent.haproxy import HAProxy, Server, missing
+from deployer.agent.layout import Site
+from deployer.agent.operation import Context, OpError, operation
+
+_PAUSE = 0.05  # seconds between two looks at the balancer
+_TELL = 2.0  # seconds between two words about a drain that takes time
+_UNSAID_BOUND = 300.0  # seconds; for a drain whose run never said `balancer.watch`
+
+
+def driver(args: Dict[str, Any]) -> HAProxy:
+    """The driver that the arguments name; OpError `unknown_balancer` for a kind that has none here."""
+    kind = args["driver"].get("kind")
+    if kind != "haproxy":
+        raise OpError("unknown_balancer", "this agent cannot drive a balancer of kind %r" % kind)
+    return HAProxy(args["driver"])
+
+
+@operation("balancer.drain")
+def drain(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Takes servers out of the pool and waits until what they were doing is done, at most `timeout` seconds.
+
+    Several at once. A server that a person or a quarantine holds already stays as it is. Answers for each server
+    `{drained, remaining, seconds, held}`: `remaining` requests and websockets were left at the end.
+    """
+    site, balancer = Site.from_args(args), driver(args)
+    wanted: List[str] = list(args["servers"])
+    by, run = args.get("by", "run"), args["run"]
+    problem = missing(balancer.servers(), wanted)
+    if problem:
+        raise problem
+    if by == "run":
+        watchdog.arm(ctx, site, run, args["driver"], float(args.get("bound", _UNSAID_BOUND)))
+    new = drained.record(by, run, ctx.identity, args.get("reason", ""))
+    with drained.editing(site) as records:
+        ctx.require_lease("drain " + ", ".join(wanted))
+        for name in wanted:
+            if _gives_way(records.get(name)):
+                records[name] = dict(new)
+        drained.save(site, records)
+        _take_out(balancer, wanted)
+        held = {name: records[name] for name in wanted}
+    answers = _until_idle(ctx, balancer, wanted, float(args.get("timeout", 30.0)))
+    return {"servers": {name: {**answer, "held": held[name]} for name, answer in answers.items()}}
+
+
+@operation("balancer.admit")
+def admit(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Puts servers back and waits until the balancer sends them requests, at most `wait` seconds.
+
+    A server that a person or a quarantine holds is left alone unless `force`; a person (`by`) may lift a person's own.
+    One that does not come up goes back to how it was, with its record: `not_up`.
+    """
+    site, balancer = Site.from_args(args), driver(args)
+    wanted: List[str] = list(args["servers"])
+    before = balancer.servers()
+    problem = missing(before, wanted)
+    if problem:
+        raise problem
+    answers: Dict[str, Dict[str, Any]] = {}
+    with drained.editing(site) as records:
+        for name in wanted:
+            held = records.get(name)
+            if held and not _may_lift(held, args):
+                answers[name] = {"state": before[name].state, "seconds": 0.0, "held": held}
+            elif not before[name].serves:
+                balancer.set(name, "ready")
+        balancer.keep()
+    free = [name for name in wanted if name not in answers]
+    up = _until_up(ctx, balancer, free, float(args.get("wait", 30.0)))
+    late = [name for name in free if name not in up]
+    with drained.editing(site) as records:
+        for name in late:
+            balancer.set(name, before[name].admin)
+        balancer.keep()
+        for name in up:
+            records.pop(name, None)
+    answers.update({name: {"state": "UP", "seconds": seconds, "held": None} for name, seconds in up.items()})
+    if late:
+        raise _not_up(balancer, late, answers)
+    return {"servers": answers}
+
+
+@operation("balancer.retire")
+def retire(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Takes servers out of use for good: slots that no instance runs in any more. Their records end with that.
+
+    They are out of the pool without being held: `maint`, without health checks, until a drain or admit uses them.
+    """
+    site, balancer = Site.from_args(args), driver(args)
+    wanted: List[str] = list(args["servers"])
+    servers = balancer.servers()
+    problem = missing(servers, wanted)
+    if problem:
+        raise problem
+    with drained.editing(site) as records:
+        ctx.require_lease("retire " + ", ".join(wanted))
+        for name in wanted:
+            balancer.set(name, "maint")
+            records.pop(name, None)
+        balancer.keep()
+    return {"servers": {name: {"state": "MAINT"} for name in wanted}}
+
+
+@operation("balancer.state")
+def state(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """How the balancer sees every server of the backend now, and who holds it out."""
+    records = drained.read(Site.from_args(args))
+    servers = driver(args).servers()
+    return {"servers": {name: _told(server, records.get(name)) for name, server in servers.items()}}
+
+
+@operation("balancer.recover")
+def recover(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Admits what earlier runs left drained, and ends their watchdogs. Only for the holder of the app's lock.
+
+    Nothing is waited for: the balancer's own health checks decide whether requests go there. What a person drained and
+    what is in quarantine is drained again, should a restart of the host have forgotten it.
+    """
+    site, balancer, run = Site.from_args(args), driver(args), args["run"]
+    admitted, held = [], []
+    with drained.editing(site) as records:
+        servers = balancer.servers()
+        for name, found in sorted(records.items()):
+            if name not in servers:
+                del records[name]
+            elif found["by"] != "run" and servers[name].admin == "ready":
+                held.append(name)
+            elif found["by"] == "run" and found["run"] != run:
+                admitted.append(name)
+        balancer.settle(held, "drain")
+        balancer.settle(admitted, "ready")
+        for name in admitted:
+            del records[name]
+    watchdog.dismiss_others(site, run)
+    if admitted:
+        ledger.append(site, {"run": run, "event": "admitted", "servers": admitted, "why": "left drained by a dead run"})
+    return {"admitted": admitted, "held_again": held}
+
+
+@operation("balancer.watch")
+def watch(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Arms the watchdog of this run before anything is drained. See `balancer_watchdog`."""
+    site = Site.from_args(args)
+    return {"armed": watchdog.arm(ctx, site, args["run"], args["driver"], float(args["bound"]))}
+
+
+def _gives_way(held: Optional[drained.Record]) -> bool:
+    """Whether a new record may replace this one: a run's own always, a person's or a quarantine never."""
+    return held is None or held["by"] == "run"
+
+
+def _may_lift(held: drained.Record, args: Dict[str, Any]) -> bool:
+    return bool(args.get("force")) or held["by"] == "run" or held["by"] == args.get("by") == "person"
+
+
+def _take_out(balancer: HAProxy, names: List[str]) -> None:
+    """Drains those that get requests; one in maintenance gets none and stays there."""
+    servers = balancer.servers()
+    for name in names:
+        if servers[name].admin == "ready":
+            balancer.set(name, "drain")
+    balancer.keep()
+
+
+def _until_idle(ctx: Context, balancer: HAProxy, names: List[str], timeout: float) -> Dict[str, Dict[str, Any]]:
+    """Waits for what is in flight. Idle means idle at two looks in a row: a request may be between two counters."""
+    began = time.monotonic()
+    idle: Dict[str, float] = {}
+    once: Dict[str, float] = {}
+    tell = _Every(_TELL)
+    while True:
+        servers = balancer.servers()
+        _take_out_again(balancer, servers, names)
+        seconds = round(time.monotonic() - began, 3)
+        for name in names:
+            if servers[name].sessions:
+                once.pop(name, None)
+                idle.pop(name, None)
+            elif name in once:
+                idle.setdefault(name, once[name])
+            else:
+                once[name] = seconds
+        busy = {name: servers[name].sessions for name in names if name not in idle}
+        if not busy or seconds >= timeout or _told_to_stop(ctx):
+            return {
+                name: {"drained": name in idle, "remaining": busy.get(name, 0), "seconds": idle.get(name, seconds)}
+                for name in names
+            }
+        if tell.due():
+            for name, count in busy.items():
+                ctx.progress("%s: %d still in flight" % (name, count), server=name, remaining=count)
+        ctx.cancelled.wait(_PAUSE)
+
+
+def _take_out_again(balancer: HAProxy, servers: Dict[str, Server], names: List[str]) -> None:
+    """A reload by somebody else, begun before the drain was written down, brings a server back: drain it again."""
+    if any(servers[name].admin == "ready" for name in names):
+        _take_out(balancer, names)
+
+
+def _until_up(ctx: Context, balancer: HAProxy, names: List[str], wait: float) -> Dict[str, float]:
+    """The seconds after which each server served; those that did not within `wait` are missing."""
+    began = time.monotonic()
+    up: Dict[str, float] = {}
+    while len(up) < len(names):
+        servers = balancer.servers()
+        seconds = round(time.monotonic() - began, 3)
+        for name in names:
+            if servers[name].serves:
+                up.setdefault(name, seconds)
+            elif servers[name].admin != "ready":  # a reload by somebody else undid it
+                balancer.set(name, "ready")
+        if seconds >= wait or ctx.cancelled.is_set():
+            break
+        if len(up) < len(names):
+            time.sleep(_PAUSE)
+    return up
+
+
+def _told_to_stop(ctx: Context) -> bool:
+    return ctx.cancelled.is_set() or ctx.lost.is_set()
+
+
+def _told(server: Server, held: Optional[drained.Record]) -> Dict[str, Any]:
+    return {
+        "state": server.state,
+        "serves": server.serves,
+        "check": server.check or server.status,
+        "sessions": server.sessions,
+        "address": "%s:%d" % (server.address, server.port),
+        "held": held,
+    }
+
+
+def _not_up(balancer: HAProxy, late: List[str], answers: Dict[str, Dict[str, Any]]) -> OpError:
+    servers = balancer.servers()
+    seen = ["%s (%s)" % (name, servers[name].check or servers[name].status or "not checked") for name in late]
+    return OpError(
+        "not_up",
+        "the balancer's health check does not pass for " + ", ".join(seen),
+        "look at what the balancer's host gets from that address; `deploy status` shows the check",
+        detail={"late": late, "servers": answers},
+    )
+
+
+class _Every:
+    """True once in `seconds`."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._next = clock() + seconds
+
+    def due(self) -> bool:
+        if self._clock() < self._next:
+            return False
+        self._next = self._clock() + self._seconds
+        return True

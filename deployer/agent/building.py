@@ -1,0 +1,226 @@
+"""The making of one release folder, from gathered content to the marker that says it is complete.
+
+It is made at its final path, so that what hooks write into it (links, caches, manifests with paths) stays true. It does
+not count until its marker is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import posixpath
+import time
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from deployer.agent import app_command, process, secrets, tree
+from deployer.agent.incoming import Incoming
+from deployer.agent.layout import Site
+from deployer.agent.ledger import fsync_folder
+from deployer.agent.manifest import NAME, RUN, VENV, Entry, Manifest, below, escapes, problem
+from deployer.agent.operation import Context, OpError
+
+_LOG_LINES = 30
+_STEP_TIMEOUT = 600.0  # seconds, where the caller says nothing
+
+
+class Building:
+    """One release while it is made.
+
+    Args:
+        args: the arguments of `release.build`.
+        incoming: the content that was gathered for it. OpError `not_begun` if there is none.
+    """
+
+    def __init__(self, ctx: Context, site: Site, release: str, args: Dict[str, Any], incoming: Incoming) -> None:
+        self.ctx = ctx
+        self.site = site
+        self.release = release
+        self.path = site.release(release)
+        self.args = args
+        self.incoming = incoming
+        self.manifest = incoming.manifest()
+        self.shared = tuple(_shared(path) for path in args.get("shared", ()))
+        self.redact = secrets.redactor(site)
+
+    def assemble(self) -> None:
+        """Files, links, `run`, rendered files, `.venv`: everything but what is executed. OSError if it cannot."""
+        tree.remove(self.path)
+        os.makedirs(self.path, 0o755)
+        shipped = {path: entry for path, entry in self.manifest.files.items() if not below(path, self.shared)}
+        # A hook may write into any file; one that is linked would change the earlier release with it.
+        writable = bool(self.args.get("prepare"))
+        made = {""}
+        for path, entry in sorted(shipped.items()):
+            self._folder(posixpath.dirname(path), made)
+            self._put(path, entry, writable)
+        shipped.update(self._rendered(made))
+        os.symlink("../../venvs/" + str(self.args["venv"]["key"]), self.path + "/" + VENV)
+        self._link_shared(made)
+        self._write(NAME, Manifest(shipped).as_bytes(), 0o644)
+        self.ctx.progress("%d files are in place" % len(shipped), step="assemble", files=len(shipped))
+
+    def finish(self) -> None:
+        """Prepare hook, bytecode, check, seal, marker. OpError `prepare_failed`, `check_failed` with the last lines."""
+        if self.args.get("prepare"):
+            self._prepare(self.args["prepare"])
+        self._compile()
+        if self.args.get("check"):
+            self._check(self.args["check"])
+        tree.seal(self.path)
+        tree.flush(self.path)
+        self._mark()
+
+    def _prepare(self, hook: Dict[str, Any]) -> None:
+        self.ctx.progress("preparing", step="prepare")
+        tree.give(self.path, *app_command.owner(self.site))
+        try:
+            self._command(app_command.shell(str(hook["command"])), hook, "prepare_failed", "the prepare hook")
+        finally:
+            tree.take_back(self.path)
+        self._record_changes()
+
+    def _check(self, check: Dict[str, Any]) -> None:
+        self.ctx.progress("checking that the app can be loaded", step="check")
+        self._command([str(word) for word in check["argv"]], check, "check_failed", "the app's check")
+
+    def _command(self, argv: List[str], spec: Dict[str, Any], code: str, what: str) -> None:
+        lines: List[str] = []
+
+        def heard(line: str) -> None:
+            lines.append(self.redact(line))
+            del lines[:-_LOG_LINES]
+            self.ctx.output(lines[-1])
+
+        env = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **self.args.get("env", {})}
+        done = process.run(
+            app_command.with_secrets(self.site, argv),
+            timeout=float(spec.get("timeout") or _STEP_TIMEOUT),
+            cwd=self.path,
+            env=app_command.environment(self.site, self.release, env),
+            user=self.site.user,
+            on_line=heard,
+            merge_stderr=True,
+            cancelled=self.ctx.cancelled,
+        )
+        if not done.ok:
+            message = "%s failed in the new release: %s" % (what, done.why)
+            raise OpError(code, message, "mend it and push again; nothing that serves was touched", log=lines)
+
+    def _compile(self) -> None:
+        """Compiles the release's own bytecode; what is no valid Python is left to whoever imports it."""
+        self.ctx.progress("compiling bytecode", step="compile")
+        folders = "|".join((r"/\.venv/", r"/node_modules/"))
+        argv = [VENV + "/bin/python", "-m", "compileall", "-q", "-x", folders, "."]
+        env = app_command.environment(self.site, self.release, {"PYTHONDONTWRITEBYTECODE": ""})
+        done = process.run(["/bin/sh", "-c", 'umask 022; exec "$@"', "sh", *argv], timeout=600, cwd=self.path, env=env)
+        if "No space left on device" in done.stdout + done.stderr:
+            raise OSError(28, "No space left on device", self.path)
+
+    def _put(self, path: str, entry: Entry, writable: bool) -> None:
+        target = self.path + "/" + path
+        if entry.target is not None:
+            os.symlink(entry.target, target)
+            return
+        self.incoming.place(entry, target, own_copy=writable, created=self._created())
+
+    def _rendered(self, made: "set[str]") -> Dict[str, Entry]:
+        """Writes `run` and the runtime's files; their entries."""
+        texts = {str(path): str(text) for path, text in self.args.get("files", {}).items()}
+        for path in texts:
+            why = problem(path)
+            if why:
+                raise OpError("invalid", "%r cannot be written into a release: %s" % (path, why))
+        texts[RUN] = str(self.args["run"])
+        entries = {}
+        for path, text in texts.items():
+            self._folder(posixpath.dirname(path), made)
+            mode = 0o755 if path == RUN else 0o644
+            entries[path] = self._write(path, text.encode("utf-8"), mode)
+        return entries
+
+    def _write(self, path: str, data: bytes, mode: int) -> Entry:
+        target = self.path + "/" + path
+        tree.remove(target)  # a link to an earlier release's file must not be written through
+        with open(target, "xb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), mode)
+        return Entry(mode, len(data), hashlib.sha256(data).hexdigest())
+
+    def _folder(self, path: str, made: "set[str]") -> None:
+        if path in made:
+            return
+        self._folder(posixpath.dirname(path), made)
+        os.mkdir(self.path + "/" + path)
+        os.chmod(self.path + "/" + path, tree.FOLDER)
+        made.add(path)
+
+    def _link_shared(self, made: "set[str]") -> None:
+        """Puts a link in place of every shared path; `media/` is made as a folder, other names may become files."""
+        owner = app_command.owner(self.site)
+        for asked, path in zip(self.args.get("shared", ()), self.shared):
+            is_folder = str(asked).endswith("/")
+            kept = self.site.shared + "/" + path
+            _make_owned(self.site.shared, path if is_folder else posixpath.dirname(path), owner)
+            self._folder(posixpath.dirname(path), made)
+            up = "../" * (2 + path.count("/"))
+            os.symlink(up + os.path.relpath(kept, self.site.root), self.path + "/" + path)
+
+    def _record_changes(self) -> None:
+        """Brings the manifest up to what the prepare hook made of the release."""
+        files: Dict[str, Entry] = {}
+        for folder, folders, names in os.walk(self.path):
+            folders[:] = [name for name in folders if name != "__pycache__"]
+            for name in names + folders:
+                path = os.path.relpath(folder + "/" + name, self.path)
+                entry = _entry(self.path, path)
+                if entry is not None and path not in (NAME, VENV) and path not in self.shared:
+                    files[path] = entry
+        self._write(NAME, Manifest(files).as_bytes(), 0o644)
+
+    def _mark(self) -> None:
+        text = {
+            **self.args.get("meta", {}),
+            "id": self.release,
+            "created": self._created(),
+            "venv": self.args["venv"]["key"],
+            "run_sha": hashlib.sha256(str(self.args["run"]).encode("utf-8")).hexdigest(),
+        }
+        os.chmod(self.path, tree.FOLDER)
+        tree.write(self.site.marker(self.release), json.dumps(text, sort_keys=True).encode("utf-8"), 0o444)
+        os.chmod(self.path, tree.READ_ONLY)
+        fsync_folder(self.site.releases)
+
+    def _created(self) -> float:
+        created: Optional[float] = self.args.get("meta", {}).get("created")
+        return float(created) if created else time.time()
+
+
+def _entry(root: str, path: str) -> Optional[Entry]:
+    full = root + "/" + path
+    if os.path.islink(full):
+        target = os.readlink(full)
+        return None if escapes(path, target) else Entry(0, 0, "", target)
+    if not os.path.isfile(full):
+        return None
+    status = os.lstat(full)
+    return Entry(0o755 if status.st_mode & 0o100 else 0o644, status.st_size, tree.digest(full))
+
+
+def _shared(path: str) -> str:
+    name = str(path).rstrip("/")
+    why = problem(name)
+    if why:
+        raise OpError("invalid", "shared path %r: %s" % (path, why))
+    return name
+
+
+def _make_owned(root: str, path: str, owner: Tuple[int, int]) -> None:
+    """Makes the folders of `path` below `root`, for the app's user; those that exist are left as they are."""
+    parts: Sequence[str] = [part for part in path.split("/") if part]
+    for count in range(1, len(parts) + 1):
+        folder = root + "/" + "/".join(parts[:count])
+        if not os.path.isdir(folder):
+            os.mkdir(folder, 0o755)
+            if os.geteuid() == 0:
+                os.chown(folder, owner[0], owner[1], follow_symlinks=False)

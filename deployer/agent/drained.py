@@ -1,0 +1,77 @@
+"""The record of what is held out of the balancer: by whom, why, since when. One file a site, on each balancer host.
+
+    {"web1-8000": {"by": "run" | "person" | "quarantine", "run", "who", "reason", "since"}}
+
+A record is on the disk before its server is drained and goes only after the server was made ready again, so that
+whatever dies in between, somebody still knows. An agent, a watchdog and another run's agent may act at once: whoever
+changes a record, and the balancer with it, does so under the short lock that `editing` holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from typing import Any, Dict, Iterator
+
+from deployer.agent.layout import Site
+from deployer.agent.ledger import fsync_folder
+
+Record = Dict[str, Any]
+Records = Dict[str, Record]
+
+
+def record(by: str, run: str, who: str, reason: str) -> Record:
+    """A new record, from now on. `since` is seconds since the epoch."""
+    return {"by": by, "run": run, "who": who, "reason": reason, "since": round(time.time(), 3)}
+
+
+def read(site: Site) -> Records:
+    """What is held out now; empty when nothing ever was."""
+    try:
+        with open(site.drained, encoding="utf-8") as file:
+            found: Records = json.load(file)
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def of_run(records: Records, run: str) -> Records:
+    """Those that this run itself drained: never a person's, never a quarantine."""
+    return {name: each for name, each in records.items() if each["by"] == "run" and each["run"] == run}
+
+
+@contextlib.contextmanager
+def editing(site: Site) -> Iterator[Records]:
+    """The records, alone: what the block leaves in them is on the disk when it ends, also when it raises.
+
+    The lock is short: the block asks the balancer, and waits for nothing else. `save` makes a record durable within it.
+    """
+    os.makedirs(site.state, exist_ok=True)
+    fd = os.open(site.state + "/drained.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        records = read(site)
+        before = json.dumps(records)
+        try:
+            yield records
+        finally:
+            if json.dumps(records) != before:
+                save(site, records)
+    finally:
+        os.close(fd)
+
+
+def save(site: Site, records: Records) -> None:
+    """Writes the records and returns when they are on the disk. Only within `editing`."""
+    temporary = site.drained + ".tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        json.dump(records, file, indent=1, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, site.drained)
+    fsync_folder(site.state)

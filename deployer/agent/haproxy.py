@@ -1,0 +1,183 @@
+"""HAProxy as the balancer's operations use it: one backend's servers, read and moved over the stats socket.
+
+The commands and the columns are those of HAProxy's management guide, section 9.3: `show servers state` (format 1),
+`show stat` and `set server`. `drain` is used and never `maint`, which would stop the health checks too.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional
+
+from deployer.agent import haproxy_workers
+from deployer.agent.haproxy_reload import ask, dump
+from deployer.agent.operation import OpError
+
+_PATIENCE = 2.0  # seconds that HAProxy may be away: a restart takes less
+_SETTLE = 0.3  # seconds in which a reload that was under way would undo what we set
+_DRAINED = 0x08 | 0x10  # SRV_ADMF_FDRAIN, SRV_ADMF_IDRAIN of HAProxy's `srv_admin_state`
+_STOPPED = 0x01 | 0x02 | 0x20  # forced, inherited, or without an address
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server as the balancer sees it now.
+
+    `admin` is what people and runs asked for: `ready`, `drain` or `maint`. `status` and `check` are HAProxy's words
+    (`UP`, `DOWN`, `no check`; `L7OK`, `L4CON`). `sessions` counts requests and websockets in flight, at the worker that
+    serves now and at older ones that still finish theirs.
+    """
+
+    name: str
+    address: str
+    port: int
+    admin: str
+    status: str
+    check: str
+    sessions: int
+
+    @property
+    def state(self) -> str:
+        """`DRAIN` or `MAINT` when it was asked for, else `UP` or `DOWN`."""
+        if self.admin != "ready":
+            return "DRAIN" if self.admin == "drain" else "MAINT"
+        return "UP" if self.status.startswith(("UP", "no check")) else "DOWN"
+
+    @property
+    def serves(self) -> bool:
+        """It gets requests, and its last health check, if it has any, passed."""
+        return self.state == "UP" and (self.status == "no check" or self.check in ("L7OK", "L6OK", "L4OK"))
+
+
+class HAProxy:
+    """The driver `{"kind": "haproxy", "socket", "backend", "state_file", "addresses"}`.
+
+    `addresses` (name → `ADDRESS:PORT`) is only there for a backend that somebody else configures: its servers are then
+    known by where they are, not by our names. Such a backend has no `state_file` of ours.
+    """
+
+    def __init__(self, driver: Dict[str, Any]) -> None:
+        self._socket = str(driver["socket"])
+        self._backend = str(driver["backend"])
+        self._state_file = str(driver.get("state_file") or "")
+        self._ours = {str(place): str(name) for name, place in (driver.get("addresses") or {}).items()}
+
+    def servers(self) -> Dict[str, Server]:
+        """All servers of the backend by our names; OpError `balancer_down` when HAProxy does not answer."""
+        states = self._ask("show servers state " + self._backend)
+        if not states.startswith("1\n"):
+            raise self._down("it has no backend %s (%s)" % (self._backend, states.strip()[:100]))
+        stats = {row["svname"]: row for row in self._table("show stat %s 4 -1" % self._backend)}
+        older = haproxy_workers.connections(self._socket)
+        found = {}
+        for row in _rows(states):
+            place = "%s:%s" % (row["srv_addr"], row["srv_port"])
+            stat = stats.get(row["srv_name"], {})
+            name = self._ours.get(place, "") if self._ours else row["srv_name"]
+            if name:
+                found[name] = Server(
+                    name=name,
+                    address=row["srv_addr"],
+                    port=int(row["srv_port"]),
+                    admin=_admin(int(row["srv_admin_state"])),
+                    status=stat.get("status", ""),
+                    check=stat.get("check_status", "").replace("* ", ""),  # a star: a check is under way
+                    sessions=int(stat.get("scur") or 0) + older.get(place, 0),
+                )
+        return found
+
+    def set(self, name: str, admin: str) -> None:
+        """Makes a server `ready`, `drain` or `maint`; OpError `balancer_down` or `unknown_server`."""
+        answer = self._ask("set server %s/%s state %s" % (self._backend, self._theirs(name), admin)).strip()
+        if answer.startswith("No such"):
+            raise OpError("unknown_server", "the balancer's backend %s has no server %s" % (self._backend, name))
+        if answer:
+            raise self._down("it did not make %s %s: %s" % (name, admin, answer[:200]))
+
+    def settle(self, names: List[str], admin: str) -> None:
+        """`set` for all, written down, and looked at again for a moment.
+
+        A reload by somebody else, begun just before, may have read the state before our word: it is said again then.
+        """
+        if not names:
+            return
+        for name in names:
+            self.set(name, admin)
+        self.keep()
+        end = time.monotonic() + _SETTLE
+        while time.monotonic() < end:
+            time.sleep(_SETTLE / 3)
+            servers = self.servers()
+            undone = [name for name in names if name in servers and servers[name].admin != admin]
+            for name in undone:
+                self.set(name, admin)
+            if undone:
+                self.keep()
+
+    def keep(self) -> None:
+        """Writes the state for HAProxy's next process, whoever starts it; nothing where the backend is not ours."""
+        if self._state_file:
+            try:
+                dump(self._socket, self._backend, self._state_file)
+            except OSError as error:
+                raise self._down(str(error)) from error
+
+    def _theirs(self, name: str) -> str:
+        if not self._ours:
+            return name
+        for row in _rows(self._ask("show servers state " + self._backend)):
+            if self._ours.get("%s:%s" % (row["srv_addr"], row["srv_port"])) == name:
+                return row["srv_name"]
+        return name
+
+    def _table(self, command: str) -> List[Dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(self._ask(command).lstrip("# "))))
+
+    def _ask(self, command: str) -> str:
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return ask(self._socket, command)
+            except OSError as error:
+                if time.monotonic() >= end:
+                    why = "its stats socket %s: %s" % (self._socket, error.strerror or error)
+                    raise self._down(why) from error
+            time.sleep(0.1)
+
+    def _down(self, why: str) -> OpError:
+        return OpError(
+            "balancer_down",
+            "HAProxy cannot be asked: " + why,
+            "look at it with `systemctl status haproxy`; `deploy setup` installs its configuration",
+        )
+
+
+def missing(servers: Dict[str, Server], wanted: List[str]) -> Optional[OpError]:
+    """The error `unknown_server` when the balancer lacks any of these."""
+    unknown = sorted(set(wanted) - set(servers))
+    if not unknown:
+        return None
+    return OpError(
+        "unknown_server",
+        "the balancer does not know " + ", ".join(unknown),
+        "`deploy setup` writes its servers from the inventory",
+        detail={"known": sorted(servers)},
+    )
+
+
+def _rows(text: str) -> List[Dict[str, str]]:
+    """The lines of `show servers state` as maps."""
+    lines = [line for line in text.split("\n")[1:] if line.strip()]
+    if not lines:
+        return []
+    names = lines[0].lstrip("# ").split(" ")
+    return [dict(zip(names, line.split(" "))) for line in lines[1:]]
+
+
+def _admin(bits: int) -> str:
+    if bits & _STOPPED:
+        return "maint"
+    return "drain" if bits & _DRAINED else "ready"

@@ -1,0 +1,388 @@
+"""What a balancer host does around every reload of HAProxy. Setup installs this one file; it needs no other of ours.
+
+    python3 -IS haproxy_reload.py join  --folder /etc/haproxy/deploy --socket /run/haproxy/deploy.sock
+    python3 -IS haproxy_reload.py hold  --folder /etc/haproxy/deploy --socket /run/haproxy/deploy.sock
+    python3 -IS haproxy_reload.py dump  --folder /etc/haproxy/deploy --socket /run/haproxy/deploy.sock
+    python3 -IS haproxy_reload.py apply --folder … --socket … --main /etc/haproxy/haproxy.cfg
+
+`dump` writes the state of all our servers where the next HAProxy process reads it: without it every drained server
+comes back UP at a reload. The unit runs it in ExecReload, so that it happens whoever asked for the reload.
+
+`join` makes of the apps' routes one map a listen address. The unit runs it before every start, since HAProxy does not
+start without a map that its configuration names.
+
+`hold` drains again what a person or a quarantine holds out. The unit runs it after every start: the states lie in /run,
+which a restart of the host empties, and what a run had drained is meant to be forgotten with it.
+
+`apply` makes a changed configuration live, or leaves everything as it was and says why: it joins the routes, lets
+HAProxy check the whole, reloads, and waits for the new worker to answer. HAProxy's own check misses an address that is
+taken: within one process it is silently bound twice (SO_REUSEPORT), and half of the connections then go to the other
+frontend.
+
+The folder holds `*.cfg` files, `routes/<app>-<env>.json` and what `apply` makes of them, `hosts-<frontend>.map`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+DROP_IN = "/etc/systemd/system/haproxy.service.d/deploy.conf"
+LONGEST_RELOAD = 15.0  # seconds; HAProxy itself tries for about 2 s to bind an address
+ANY_HOST = "*"
+
+
+class Refused(Exception):
+    """The configuration cannot be made live; nothing changed. The text is for a person."""
+
+
+def ask(path: str, command: str, timeout: float = 5.0) -> str:
+    """What HAProxy answers to one command on its stats socket; OSError when nobody answers within `timeout` seconds."""
+    chunks = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(timeout)
+        client.connect(path)
+        client.sendall(command.encode("utf-8") + b"\n")
+        while True:
+            chunk = client.recv(1 << 16)
+            if not chunk:
+                break
+            chunks.append(chunk)
+    return b"".join(chunks).decode("utf-8", "replace")
+
+
+def write(path: str, text: str) -> None:
+    """Replaces a file whole: a reader sees the old text or the new one."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = "%s.%d.tmp" % (path, os.getpid())
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(temporary, path)
+
+
+def dump(path: str, backend: str, state_file: str) -> None:
+    """Writes the state of one backend's servers for the next HAProxy process; OSError when HAProxy does not answer."""
+    text = ask(path, "show servers state " + backend)
+    if not text.startswith("1\n"):  # the version of the format, see `show servers state` in HAProxy's management guide
+        raise OSError("HAProxy did not tell the state of %s: %s" % (backend, text.strip()[:200]))
+    write(state_file, text)
+
+
+def routes(folder: str) -> List[Dict[str, Any]]:
+    """Every app's `{app, listen, frontend, backend, domains, state_file, drained}`, in the order of their names."""
+    found = []
+    where = os.path.join(folder, "routes")
+    for name in sorted(os.listdir(where) if os.path.isdir(where) else []):
+        if name.endswith(".json"):
+            with open(os.path.join(where, name), encoding="utf-8") as file:
+                found.append(json.load(file))
+    return found
+
+
+def maps(folder: str, apps: List[Dict[str, Any]]) -> Dict[str, Optional[str]]:
+    """What every map file should hold, by path; None for files that no app needs any more.
+
+    Raises Refused when two apps want the same name, or the whole of one address.
+    """
+    owners: Dict[str, Dict[str, Dict[str, Any]]] = {}
+    for app in apps:
+        names = owners.setdefault(app["frontend"], {})
+        for name in app["domains"] or [ANY_HOST]:
+            if name in names:
+                raise Refused(_clash(name, names[name], app))
+            names[name] = app
+    wanted: Dict[str, Optional[str]] = dict.fromkeys(_generated(folder))
+    for frontend, names in owners.items():
+        lines = ["%s %s\n" % (name, names[name]["backend"]) for name in sorted(names)]
+        wanted[map_path(folder, frontend)] = "".join(lines)
+        wanted.pop(os.path.join(folder, "40-%s.cfg" % frontend), None)
+    return wanted
+
+
+def map_path(folder: str, frontend: str) -> str:
+    """Where the names of one frontend are mapped to backends."""
+    return os.path.join(folder, "hosts-%s.map" % frontend)
+
+
+def _generated(folder: str) -> List[str]:
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    ours = [n for n in names if (n.startswith("hosts-") and n.endswith(".map")) or n.startswith("40-deploy-")]
+    return [os.path.join(folder, name) for name in ours]
+
+
+def _clash(name: str, first: Dict[str, Any], second: Dict[str, Any]) -> str:
+    both = "%s and %s" % (first["app"], second["app"])
+    if name == ANY_HOST:
+        return "%s both want every request at %s: give one of them `domains`, or its own `balancer.listen`" % (
+            both,
+            second["listen"],
+        )
+    return "%s both serve %s at %s: take it out of the `domains` of one" % (both, name, second["listen"])
+
+
+class Swap:
+    """Files replaced together, that can be put back together."""
+
+    def __init__(self, wanted: Dict[str, Optional[str]]) -> None:
+        self._before = {path: self._read(path) for path in wanted}
+        self._wanted = wanted
+
+    def do(self) -> None:
+        """Writes what is wanted."""
+        self._write(self._wanted)
+
+    def undo(self) -> None:
+        """Puts back what was there."""
+        self._write(self._before)
+
+    @staticmethod
+    def _read(path: str) -> Optional[str]:
+        try:
+            with open(path, encoding="utf-8") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+
+    @staticmethod
+    def _write(texts: Dict[str, Optional[str]]) -> None:
+        for path, text in texts.items():
+            if text is not None:
+                write(path, text)
+            elif os.path.exists(path):
+                os.unlink(path)
+
+
+class Service:
+    """HAProxy under systemd, or under supervisord when `supervisorctl` is given: that command, as words."""
+
+    def __init__(self, folder: str, main: str, supervisorctl: List[str]) -> None:
+        self._folder = folder
+        self._main = main
+        self._supervisorctl = supervisorctl
+
+    def pid(self) -> int:
+        """The master's process id, 0 when it does not run."""
+        if self._supervisorctl:
+            text = self._control("pid", "haproxy", check=False)
+        else:
+            text = _run(["systemctl", "show", "--property=MainPID", "--value", "haproxy.service"], check=False)
+        return int(text) if text.strip().isdigit() else 0
+
+    def loads_folder(self) -> bool:
+        """Whether the running master was started with our folder: a reload keeps its command line."""
+        return self._folder in self._files(self.pid())
+
+    def configuration(self) -> List[str]:
+        """The files and folders to check together: the user's own first, as the service loads them."""
+        others = [name for name in self._files(self.pid()) if name != self._folder]
+        if not others and self._main:
+            others = [self._main]
+        return [*others, self._folder]
+
+    def reload(self) -> None:
+        """Asks for a reload. That it returns says nothing about the new worker."""
+        if self._supervisorctl:
+            self._control("signal", "USR2", "haproxy")
+        else:
+            if (
+                _run(["systemctl", "show", "--property=NeedDaemonReload", "--value", "haproxy.service"]).strip()
+                == "yes"
+            ):
+                _run(["systemctl", "daemon-reload"])
+            _run(["systemctl", "reload", "haproxy.service"])
+
+    def start(self) -> None:
+        """Starts it, or starts it again to take up a new command line."""
+        if self._supervisorctl:
+            self._control("restart" if self.pid() else "start", "haproxy")
+        else:
+            _run(["systemctl", "daemon-reload"])
+            _run(["systemctl", "reset-failed", "haproxy.service"], check=False)
+            _run(["systemctl", "restart", "haproxy.service"])
+
+    def start_without_us(self) -> None:
+        """Brings back what the host served before we came, when it would not start with our folder."""
+        if not self._supervisorctl and os.path.exists(DROP_IN):
+            os.unlink(DROP_IN)
+            with contextlib.suppress(Refused):
+                self.start()
+
+    def log(self) -> str:
+        """The last lines HAProxy wrote."""
+        if self._supervisorctl:
+            return self._control("tail", "-2000", "haproxy", "stderr", check=False)
+        return _run(["journalctl", "-u", "haproxy.service", "-n", "15", "-o", "cat", "--no-pager"], check=False)
+
+    def _control(self, *words: str, check: bool = True) -> str:
+        return _run([*self._supervisorctl, *words], check=check)
+
+    @staticmethod
+    def _files(pid: int) -> List[str]:
+        if not pid:
+            return []
+        try:
+            with open("/proc/%d/cmdline" % pid, "rb") as file:
+                words = file.read().decode("utf-8", "replace").split("\0")
+        except OSError:
+            return []
+        return [words[at + 1] for at, word in enumerate(words[:-1]) if word == "-f"]
+
+
+def apply(folder: str, path: str, service: Service) -> str:
+    """Makes the folder's configuration live; returns what was done in a word. Raises Refused, with all put back."""
+    apps = routes(folder)
+    swap = Swap(maps(folder, apps))
+    swap.do()
+    try:
+        _check(service.configuration())
+        _refuse_taken(path, apps)
+        if not service.loads_folder():
+            _start(path, service)
+            return "started"
+        before = worker(path)
+        if before is not None:
+            dump_all(folder, path)
+        service.reload()
+        _wait(
+            "HAProxy refused the new configuration; the old one goes on serving",
+            service,
+            lambda: worker(path) not in (None, before),
+        )
+        return "reloaded"
+    except (Refused, OSError) as error:
+        swap.undo()
+        raise Refused(str(error)) from error
+
+
+def _start(path: str, service: Service) -> None:
+    try:
+        service.start()
+        _wait("HAProxy did not start", service, lambda: worker(path) is not None)
+    except Refused:
+        service.start_without_us()
+        raise
+
+
+def dump_all(folder: str, path: str) -> None:
+    """`dump` for every app whose backend runs."""
+    running = set(ask(path, "show backend").split("\n"))
+    for app in routes(folder):
+        if app["backend"] in running:
+            dump(path, app["backend"], app["state_file"])
+
+
+def hold(folder: str, path: str) -> None:
+    """Drains what the apps' records say that somebody other than a run holds out."""
+    for app in routes(folder):
+        try:
+            with open(app["drained"], encoding="utf-8") as file:
+                records = json.load(file)
+        except FileNotFoundError:
+            continue
+        for name, record in records.items():
+            if record["by"] != "run":
+                ask(path, "set server %s/%s state drain" % (app["backend"], name))
+
+
+def worker(path: str) -> Optional[int]:
+    """The process id of the worker that answers now; None when nobody does."""
+    try:
+        lines = ask(path, "show info", timeout=2.0).split("\n")
+    except OSError:
+        return None
+    return next((int(line[5:]) for line in lines if line.startswith("Pid: ")), None)
+
+
+def _check(configuration: List[str]) -> None:
+    command = [_haproxy(), "-c"]
+    for name in configuration:
+        command += ["-f", name]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    if done.returncode != 0:
+        lines = done.stderr.splitlines()
+        alerts = [line for line in lines if line.startswith("[ALERT]")]
+        raise Refused("HAProxy refuses the configuration:\n" + "\n".join((alerts or lines)[:20]))
+
+
+def _refuse_taken(path: str, apps: List[Dict[str, Any]]) -> None:
+    """Refused if someone else listens where a frontend of ours is to listen."""
+    try:
+        ours = {line.split(",", 1)[0] for line in ask(path, "show stat -1 1 -1").split("\n")}
+    except OSError:
+        ours = set()
+    for app in apps:
+        if app["frontend"] not in ours and _taken(app["address"], app["port"]):
+            raise Refused(
+                "%s is taken on this host, by another program or by HAProxy's own configuration: "
+                "free it, or choose another `balancer.listen` for %s" % (app["listen"], app["app"])
+            )
+
+
+def _taken(address: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except PermissionError:
+            return False
+        except OSError:
+            return True
+    return False
+
+
+def _wait(failure: str, service: Service, done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LONGEST_RELOAD
+    while not done():
+        if time.monotonic() > deadline:
+            raise Refused("%s; its last lines:\n%s" % (failure, service.log().rstrip()))
+        time.sleep(0.05)
+
+
+def _haproxy() -> str:
+    return shutil.which("haproxy") or "/usr/sbin/haproxy"
+
+
+def _run(command: List[str], check: bool = True) -> str:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    if check and done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip())[-4000:]
+        raise Refused("`%s` ended with status %d:\n%s" % (" ".join(command), done.returncode, said))
+    return done.stdout
+
+
+def main(argv: List[str]) -> int:
+    """Runs `join`, `hold`, `dump` or `apply`; 0 when done, 1 when refused (why is on stderr)."""
+    parser = argparse.ArgumentParser(prog="haproxy_reload")
+    parser.add_argument("verb", choices=("join", "hold", "dump", "apply"))
+    parser.add_argument("--folder", required=True)
+    parser.add_argument("--socket", required=True)
+    parser.add_argument("--main", default="")
+    parser.add_argument("--supervisorctl", default=[], type=json.loads, help="a JSON list of words")
+    args = parser.parse_args(argv)
+    try:
+        if args.verb == "join":
+            Swap(maps(args.folder, routes(args.folder))).do()
+        elif args.verb == "hold":
+            hold(args.folder, args.socket)
+        elif args.verb == "dump":
+            dump_all(args.folder, args.socket)
+        else:
+            print(apply(args.folder, args.socket, Service(args.folder, args.main, args.supervisorctl)))
+    except (Refused, OSError, subprocess.SubprocessError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main(sys.argv[1:]))

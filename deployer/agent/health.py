@@ -1,0 +1,85 @@
+"""One request to an instance's health path, straight to it and never through a proxy, within a bounded time."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import threading
+from dataclasses import dataclass
+from typing import Optional
+
+from deployer.agent.supervision import Health
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`ok`: as wanted; else `why` says what came instead, in plain words. `status` None: no answer at all."""
+
+    ok: bool
+    status: Optional[int] = None
+    why: str = ""
+
+
+def ask(address: str, port: int, health: Health) -> Answer:
+    """Sends `GET health.path` and judges the status; never raises, takes at most about `health.timeout` seconds.
+
+    A wildcard `address` is asked at loopback. No redirect is followed.
+    """
+    connection = http.client.HTTPConnection(reachable(address), port, timeout=health.timeout)
+    # A server that trickles bytes never meets a socket timeout; closing the socket from outside bounds the whole.
+    bound = threading.Timer(health.timeout, _hang_up, [connection])
+    bound.daemon = True
+    bound.start()
+    try:
+        connection.putrequest("GET", health.path or "/", skip_host=True)
+        for name, value in _headers(address, port, health).items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return Answer(False, None, "GET %s: %s" % (health.path, _reason(error, health)))
+    finally:
+        bound.cancel()
+        connection.close()
+    return _judged(status, health)
+
+
+def reachable(address: str) -> str:
+    """The address to connect to when an instance binds `address`."""
+    bare = address.strip("[]")
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(bare, bare)
+
+
+def _headers(address: str, port: int, health: Health) -> "dict[str, str]":
+    shown = "[%s]" % reachable(address) if ":" in reachable(address) else reachable(address)
+    headers = {"Host": health.host or "%s:%d" % (shown, port), "User-Agent": "deploy-health", "Connection": "close"}
+    lower = {name.lower(): name for name in headers}
+    for name, value in health.headers.items():
+        headers[lower.get(name.lower(), name)] = value
+    return headers
+
+
+def _judged(status: int, health: Health) -> Answer:
+    ok = status == health.status if health.status is not None else status < 500
+    if ok:
+        return Answer(True, status)
+    wanted = str(health.status) if health.status is not None else "a status below 500"
+    return Answer(False, status, "GET %s answered %d, wanted %s" % (health.path, status, wanted))
+
+
+def _reason(error: BaseException, health: Health) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, (TimeoutError, socket.timeout)):
+        return "no answer within %g s" % health.timeout
+    if isinstance(error, (http.client.RemoteDisconnected, ConnectionResetError)):
+        return "no whole answer: the connection was closed, or %g s had passed" % health.timeout
+    return "%s: %s" % (type(error).__name__, error)
+
+
+def _hang_up(connection: http.client.HTTPConnection) -> None:
+    sock = connection.sock
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)

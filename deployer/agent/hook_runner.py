@@ -1,0 +1,69 @@
+"""The process that runs a release hook to its end, detached from every session: `agent.pyz hook_runner SPEC`.
+
+It holds `<release>.running` locked while it lives, and the site's lock by a descriptor it was started with; the command
+inherits neither. The outcome is in the ledger before it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import sys
+from typing import Any, Dict, Optional, Sequence
+
+from deployer.agent import app_command, ledger, process, secrets
+from deployer.agent.layout import Site
+from deployer.agent.operation import OpError
+
+_HUNG_UP = (signal.SIGHUP, signal.SIGINT)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the hook that the file `argv[0]` describes; 0 when its outcome was written down, good or bad."""
+    for number in _HUNG_UP:
+        signal.signal(number, lambda number, frame: None)  # not SIG_IGN, which the command would inherit
+    with open(argv[0], encoding="utf-8") as file:
+        spec: Dict[str, Any] = json.load(file)
+    site = Site(**spec["site"])
+    folder = os.path.dirname(argv[0])
+    held = os.open("%s/%s.running" % (folder, spec["release"]), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.stderr.write("another runner is at work for this release\n")
+        return 1
+    os.ftruncate(held, 0)
+    os.write(held, b"%d\n" % os.getpid())
+    done, why = _run(site, spec, "%s/%s.log" % (folder, spec["run"]))
+    outcome = {"run": spec["run"], "event": "outcome", "op": "hook", "release": spec["release"]}
+    exit_status = done.exit if done else None
+    ledger.append(site, {**outcome, "ok": bool(done and done.ok), "why": why, "exit": exit_status})
+    os.unlink(argv[0])
+    return 0
+
+
+def _run(site: Site, spec: Dict[str, Any], log: str) -> "tuple[Optional[process.Finished], str]":
+    """Runs the command with its output in `log`; how it ended, and in words."""
+    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    redact = secrets.redactor(site)
+
+    def heard(line: str) -> None:
+        os.write(fd, redact(line).encode("utf-8", "replace") + b"\n")
+
+    try:
+        done = process.run(
+            app_command.with_secrets(site, app_command.shell(spec["command"])),
+            timeout=spec["timeout"],
+            cwd=site.release(spec["release"]),
+            env=app_command.environment(site, spec["release"], {"PYTHONUNBUFFERED": "1", **spec["env"]}),
+            user=site.user,
+            on_line=heard,
+            merge_stderr=True,
+            limit=1 << 16,
+        )
+    except (OpError, OSError) as error:
+        return None, str(error)
+    return done, done.why

@@ -1,0 +1,89 @@
+"""`host.survey`: all that planning needs to know of a host, in one pass, read-only, whoever asks."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Dict, Iterable, List, Optional
+
+from deployer.agent import freeze, ledger, links, lock, machine, procfs, proof
+from deployer.agent.layout import MARKER, Site
+from deployer.agent.operation import Context, operation
+
+_OF_MARKER = ("content", "commit", "created", "venv", "run_sha", "start_sha")
+
+
+@operation("host.survey")
+def survey(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """The facts listed in docs/operations.md; what is missing or may not be read is null, false or empty.
+
+    Args:
+        args: `site`; `ports` to look at; names of `tools` to find; `python_versions` (`["3.12"]`) to find.
+    """
+    site = Site.from_args(args)
+    return {
+        **machine.facts(site),
+        "tools": machine.tools(site, args.get("tools") or ()),
+        "pythons": machine.pythons(site, args.get("python_versions") or ()),
+        "free_bytes": machine.free_bytes(site.root),
+        "user_exists": machine.user_exists(site.user),
+        "ports": _ports(site, args.get("ports") or ()),
+        **_of_site(site),
+    }
+
+
+def _of_site(site: Site) -> Dict[str, Any]:
+    entries = ledger.read(site)
+    good, gone = ledger.standing(entries)
+    return {
+        "exists": os.path.isdir(site.root),
+        "writable": os.path.isdir(site.root) and os.access(site.root, os.W_OK),
+        "current": links.release_at(site.current),
+        "releases": [_release(site, name, good, gone) for name in _names(site.releases)],
+        "slots": links.slots(site),
+        "half_done": ledger.open_intents(entries),
+        "frozen": freeze.frozen(site),
+        "lock": lock.holder(site),
+    }
+
+
+def _release(site: Site, name: str, good: List[str], gone: List[str]) -> Dict[str, Any]:
+    marker = _marker(site.release(name) + "/" + MARKER)
+    facts: Dict[str, Any] = {key: (marker or {}).get(key) for key in _OF_MARKER}
+    known = {"id": name, "complete": marker is not None, "proven": name in good, "withdrawn": name in gone}
+    return {**known, **facts}
+
+
+def _marker(path: str) -> Optional[Dict[str, Any]]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _names(folder: str) -> List[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
+
+
+def _ports(site: Site, ports: Iterable[int]) -> Dict[str, Optional[Dict[str, Any]]]:
+    """port → `{pid, command, user, ours}` of who listens there on any address, None for a free one."""
+    wanted = [int(port) for port in ports]
+    sockets = procfs.listeners(wanted)
+    held = procfs.holders(found.inode for found in sockets)
+    answers: Dict[str, Optional[Dict[str, Any]]] = {str(port): None for port in wanted}
+    for found in sockets:
+        pids = sorted(held[found.inode])
+        unseen = {"pid": None, "command": "", "user": procfs.user_name(found.uid), "ours": False}
+        answers[str(found.port)] = _holder(site, pids) if pids else answers[str(found.port)] or unseen
+    return answers
+
+
+def _holder(site: Site, pids: List[int]) -> Dict[str, Any]:
+    strangers = [pid for pid in pids if proof.release_of(site, pid) is None]
+    pid = (strangers or pids)[0]
+    return {"pid": pid, "command": procfs.command(pid), "user": procfs.user_of(pid), "ours": not strangers}

@@ -1,0 +1,117 @@
+"""Operations on instances: switch to a release, prove, stop, show the log."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+from deployer.agent import ledger, links, procfs, proof
+from deployer.agent.layout import Site
+from deployer.agent.operation import Context, OpError, operation
+from deployer.agent.supervision import Instance, instances_from_wire
+from deployer.agent.switch import Switch
+from deployer.agent.unit import Unit
+from deployer.agent.waiting import until_free
+
+
+@operation("instance.switch")
+def switch(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Makes one instance serve `release`, and goes back to `previous` when that fails.
+
+    Args:
+        args: `site, run, instance, release, previous` (None: the slot was not in use), `via` (`push`, `rollback`,
+            `restore`, or `reload`: the same release is restarted).
+
+    Returns:
+        `pids` that hold the port, `seconds`, `changed` (False: it was proven already and nothing was touched).
+    """
+    change = Switch(ctx, Site.from_args(args), args["run"], Instance.from_wire(args["instance"]))
+    return change.to(args["release"], args.get("previous"), args.get("via", "push"))
+
+
+@operation("instance.prove")
+def prove(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Looks once at every instance, all at the same time; changes nothing.
+
+    Args:
+        args: `site, instances`; `release` (None: the one the instance's slot points at); `started_after` (seconds of
+            the host's boot-time clock, or None).
+
+    Returns:
+        `instances`: index → `{proven, why, pids, release, port}`.
+    """
+    site = Site.from_args(args)
+    wanted, after = args.get("release"), args.get("started_after")
+    answers = _each(instances_from_wire(args["instances"]), lambda one: _proven(site, one, wanted, after))
+    return {"instances": answers}
+
+
+@operation("instance.stop")
+def stop(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Stops one instance, empties its slot and takes it off the boot; `stopped` False: there was nothing to stop.
+
+    Args:
+        args: `site, run, instance`.
+    """
+    site, instance = Site.from_args(args), Instance.from_wire(args["instance"])
+    unit, port = Unit(instance), instance.port
+    release = links.release_at(site.slot(port))
+    main = unit.main()
+    entry = {"run": args["run"], "op": "stop", "instance": instance.index, "port": port, "release": release}
+    ledger.append(site, {**entry, "event": "intent"})
+    try:
+        ctx.require_lease("stop %s" % unit.name)
+        _stop(site, instance, unit, main)
+    except OpError as failure:
+        ledger.append(site, {**entry, "event": "outcome", "ok": False, "why": failure.message})
+        raise
+    emptied = links.empty_slot(site, port)
+    unit.disable()
+    unit.reset()
+    ledger.append(site, {**entry, "event": "outcome", "ok": True, "why": ""})
+    return {"stopped": bool(main) or emptied}
+
+
+@operation("instance.logs")
+def logs(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """The last lines of every instance's log.
+
+    Args:
+        args: `site, instances, lines`.
+
+    Returns:
+        `logs`: index → lines, oldest first.
+    """
+    lines = int(args.get("lines") or 50)
+    return {"logs": _each(instances_from_wire(args["instances"]), lambda one: Unit(one).log(lines))}
+
+
+def _stop(site: Site, instance: Instance, unit: Unit, main: int) -> None:
+    known = procfs.process(main) if main else None
+    deadline = time.monotonic() + unit.stop_bound
+    until_free(site, instance, unit, known, deadline, unit.stop())
+
+
+def _proven(site: Site, instance: Instance, wanted: Optional[str], after: Optional[float]) -> Dict[str, Any]:
+    release = wanted or links.release_at(site.slot(instance.port))
+    if release is None:
+        found = proof.Proof(False, "listen", "slot %d is not in use" % instance.port)
+    else:
+        found = proof.examine(site, instance, release, Unit(instance).main(), after)
+    return {**found.as_dict(), "port": instance.port}
+
+
+def _each(instances: List[Instance], look: Callable[[Instance], Any]) -> Dict[str, Any]:
+    """index (as text) → `look(instance)`, each in a thread of its own: a hung one must not delay the others."""
+    answers: Dict[str, Any] = {}
+
+    def note(instance: Instance) -> None:
+        answers[str(instance.index)] = look(instance)
+
+    threads = [threading.Thread(target=note, args=(instance,), daemon=True) for instance in instances]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {str(instance.index): answers[str(instance.index)] for instance in instances}

@@ -1,0 +1,110 @@
+"""Where everything of one app lies on one host. Controller and agent both read paths from here and nowhere else.
+
+<root>/                     /srv/<app>
+  releases/<id>/            read-only when complete
+    run  manifest.json  .venv -> ../../venvs/<key>  .deploy-release.json (the marker: written last, fsynced)
+  venvs/<key>/
+  slots/<port> -> ../releases/<id>
+  current      -> releases/<id>
+  shared/
+  .deploy/                  lock, ledger.jsonl, plan.json, secrets.env, drained.json …
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict
+
+MARKER = ".deploy-release.json"
+
+
+@dataclass(frozen=True)
+class Site:
+    """One app in one environment on one host.
+
+    `root` is absolute and already includes `prefix`. `prefix` is "" on a real host; in a lab of plain processes it
+    is the folder that stands for the host's `/`, below which `etc`, `run` and `var` of that host lie. `user` runs the
+    app; it is the agent's own user where the agent is not root.
+    """
+
+    app: str
+    env: str
+    root: str
+    prefix: str = ""
+    user: str = ""
+
+    @classmethod
+    def from_args(cls, args: Dict[str, Any]) -> "Site":
+        """The site in an operation's arguments (key `site`)."""
+        return cls(**args["site"])
+
+    @property
+    def releases(self) -> str:
+        return self.root + "/releases"
+
+    @property
+    def venvs(self) -> str:
+        return self.root + "/venvs"
+
+    @property
+    def slots(self) -> str:
+        return self.root + "/slots"
+
+    @property
+    def current(self) -> str:
+        return self.root + "/current"
+
+    @property
+    def shared(self) -> str:
+        return self.root + "/shared"
+
+    @property
+    def state(self) -> str:
+        return self.root + "/.deploy"
+
+    @property
+    def lock(self) -> str:
+        return self.state + "/lock"
+
+    @property
+    def ledger(self) -> str:
+        return self.state + "/ledger.jsonl"
+
+    @property
+    def plan(self) -> str:
+        return self.state + "/plan.json"
+
+    @property
+    def secrets(self) -> str:
+        """`export NAME='value'` lines for sh, mode 0600, owned by the app's user."""
+        return self.state + "/secrets.env"
+
+    @property
+    def drained(self) -> str:
+        """On a balancer host: which servers are out of the pool, since when, by whom and why."""
+        return self.state + "/drained.json"
+
+    @property
+    def host_state(self) -> str:
+        """State of the host's own that all apps share: the short lock, what was created, the agent's archive."""
+        return self.prefix + "/var/lib/deploy"
+
+    @property
+    def host_lock(self) -> str:
+        return self.host_state + "/lock"
+
+    def release(self, release: str) -> str:
+        return self.releases + "/" + release
+
+    def marker(self, release: str) -> str:
+        return self.releases + "/" + release + "/" + MARKER
+
+    def venv(self, key: str) -> str:
+        return self.venvs + "/" + key
+
+    def slot(self, port: int) -> str:
+        return "%s/%d" % (self.slots, port)
+
+    def system(self, path: str) -> str:
+        """A path of the host's own (`/etc/haproxy/haproxy.cfg`) as it is found there."""
+        return self.prefix + path

@@ -1,0 +1,142 @@
+"""The ledger of one site: what was intended and what came of it, one JSON object a line, fsynced before the act.
+
+A crash may tear the last line. A torn line is closed by the next append and skipped by every reader: it was never
+fsynced whole, so nothing was done that relied on it.
+
+    {"ts", "run", "event": "intent" | "outcome", "op", "instance", "port", "release", "previous", "ok", "why"}
+    {"ts", "run", "event": "current", "release", "previous", "via": "push" | "rollback" | "restore" | "reload"}
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from deployer.agent.layout import Site
+
+Entry = Dict[str, Any]
+
+
+def append(site: Site, entry: Entry) -> Entry:
+    """Writes one line and returns when it is on the disk.
+
+    Args:
+        entry: plain data; `ts` (seconds since the epoch) is added where it is missing.
+
+    Returns:
+        The entry as written. Raises OSError when the site's state folder cannot be written.
+    """
+    stamped = {"ts": round(time.time(), 3), **entry}
+    line = json.dumps(stamped, separators=(",", ":"), ensure_ascii=True).encode("ascii") + b"\n"
+    os.makedirs(site.state, exist_ok=True)
+    created = not os.path.exists(site.ledger)
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(site.ledger, flags, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        _write_whole(fd, (b"\n" if _is_torn(fd) else b"") + line)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    if created:
+        fsync_folder(site.state)
+    return stamped
+
+
+def read(site: Site, limit: Optional[int] = None) -> List[Entry]:
+    """The entries, oldest first; the last `limit` of them. Empty when there is no ledger or it cannot be read."""
+    try:
+        with open(site.ledger, "rb") as file:
+            data = file.read()
+    except OSError:
+        return []
+    entries = [entry for entry in map(_parsed, data.split(b"\n")) if entry is not None]
+    return entries if limit is None else entries[max(0, len(entries) - limit) :]
+
+
+def proven(site: Site) -> List[str]:
+    """The releases that have been `current` and were not withdrawn since, oldest first.
+
+    Going back to a release does not make it younger, so that the one before it is what a further rollback finds.
+    """
+    return standing(read(site))[0]
+
+
+def withdrawn(site: Site) -> List[str]:
+    """The releases that a rollback or a restore moved away from, oldest first, unless they were pushed again."""
+    return standing(read(site))[1]
+
+
+def standing(entries: List[Entry]) -> Tuple[List[str], List[str]]:
+    """`proven` and `withdrawn` of entries already read."""
+    good: List[str] = []
+    gone: List[str] = []
+    for entry in entries:
+        release, previous, via = entry.get("release"), entry.get("previous"), entry.get("via")
+        if entry.get("event") != "current" or not release:
+            continue
+        if via in ("rollback", "restore") and previous and previous != release:
+            good = [name for name in good if name != previous]
+            gone = [name for name in gone if name != previous] + [previous]
+        if release not in good or via == "push":
+            good = [name for name in good if name != release] + [release]
+        gone = [name for name in gone if name != release]
+    return good, gone
+
+
+def half_done(site: Site) -> List[Entry]:
+    """What was begun and has no outcome: `{run, op, instance, port, release, previous, since}`, oldest first."""
+    return open_intents(read(site))
+
+
+def open_intents(entries: List[Entry]) -> List[Entry]:
+    """`half_done` of entries already read.
+
+    The outcome of a later run settles what an earlier one left open on the same instance or the same port.
+    """
+    left: List[Entry] = []
+    for entry in entries:
+        event = entry.get("event")
+        if event not in ("intent", "outcome"):
+            continue
+        left = [earlier for earlier in left if not _settles(entry, earlier)]
+        if event == "intent":
+            left.append(entry)
+    keys = ("run", "op", "instance", "port", "release", "previous")
+    return [{**{key: entry.get(key) for key in keys}, "since": entry.get("ts")} for entry in left]
+
+
+def fsync_folder(path: str) -> None:
+    """Makes the names in a folder durable: links that were switched, files that were created."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _settles(entry: Entry, earlier: Entry) -> bool:
+    same_work = entry.get("op") == earlier.get("op") and entry.get("instance") == earlier.get("instance")
+    port = entry.get("port")
+    return same_work or (port is not None and port == earlier.get("port"))
+
+
+def _parsed(line: bytes) -> Optional[Entry]:
+    try:
+        entry = json.loads(line.strip(b"\0 \r").decode("utf-8"))
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def _is_torn(fd: int) -> bool:
+    size = os.fstat(fd).st_size
+    return size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+
+
+def _write_whole(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]

@@ -1,0 +1,86 @@
+"""The links of a site, `current` and `slots/<port>`: read whole, switched at once, durable when a function returns."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Dict, Optional
+
+from deployer.agent.layout import Site
+from deployer.agent.ledger import fsync_folder
+from deployer.agent.operation import OpError
+
+_RELEASE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}\Z")
+
+
+def release_at(path: str) -> Optional[str]:
+    """The id of the release a link points at; None when there is no such link."""
+    try:
+        return os.path.basename(os.readlink(path).rstrip("/")) or None
+    except OSError:
+        return None
+
+
+def slots(site: Site) -> Dict[str, str]:
+    """port → release of every slot in use on this host."""
+    try:
+        names = sorted(name for name in os.listdir(site.slots) if name.isdigit())
+    except OSError:
+        return {}
+    found = {name: release_at(site.slots + "/" + name) for name in names}
+    return {name: release for name, release in found.items() if release}
+
+
+def require_complete(site: Site, release: str) -> None:
+    """Raises OpError `incomplete` unless that release was built and sealed on this host."""
+    if not _RELEASE.match(str(release)):
+        raise OpError("incomplete", "%r is no release id" % release)
+    if not os.path.isfile(site.marker(release)):
+        raise OpError(
+            "incomplete",
+            "release %s is not complete in %s" % (release, site.releases),
+            "deploy push builds it again; deploy releases shows what each host has",
+        )
+
+
+def point_slot(site: Site, port: int, release: str) -> None:
+    """Makes `slots/<port>` lead to the release, at once."""
+    os.makedirs(site.slots, exist_ok=True)
+    _point(site.slot(port), "../releases/" + release)
+
+
+def point_current(site: Site, release: str) -> None:
+    """Makes `current` lead to the release, at once."""
+    _point(site.current, "releases/" + release)
+
+
+def empty_slot(site: Site, port: int) -> bool:
+    """Removes `slots/<port>`; False when it was not there. Raises OpError `refused` when it is no link of ours."""
+    path = site.slot(port)
+    if not os.path.lexists(path):
+        return False
+    _require_link(path)
+    os.unlink(path)
+    fsync_folder(site.slots)
+    return True
+
+
+def _point(path: str, target: str) -> None:
+    if os.path.lexists(path):
+        _require_link(path)
+    folder, name = os.path.split(path)
+    fresh = "%s/.%s.new" % (folder, name)
+    if os.path.lexists(fresh):  # left by a crash; the site's lock keeps everybody else away
+        os.unlink(fresh)
+    os.symlink(target, fresh)
+    os.rename(fresh, path)
+    fsync_folder(folder)
+    if os.readlink(path) != target:
+        raise OpError("refused", "%s does not lead to %s although it was just switched" % (path, target))
+
+
+def _require_link(path: str) -> None:
+    if not os.path.islink(path):
+        raise OpError(
+            "refused", "%s is no link, so it was not made by deploy" % path, "look at it and move it out of the way"
+        )

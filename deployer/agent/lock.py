@@ -1,0 +1,213 @@
+"""The lock of one app and environment on one host, and the short lock for what all apps of a host share.
+
+Both are kernel locks (flock), so neither can go stale: they end with their holder, whatever the file says. The file's
+content only tells others who that is. Nobody inherits them: programs because of O_CLOEXEC,
+forks because they drop them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from typing import Any, Callable, Dict, Iterator, Optional
+
+from deployer.agent import wind
+from deployer.agent.layout import Site
+from deployer.agent.operation import Context, OpError, operation
+
+_POLL = 0.25  # seconds
+_TELL_EVERY = 5.0  # seconds between progress events while waiting
+_GLANCE = 0.2  # seconds that `wait: 0` still takes, for somebody may just be looking (`holder`)
+
+# path → descriptor of the site locks that this process holds until `lock.release` or its end. The kernel keeps the
+# truth; this is only how to give one back.
+_held: Dict[str, int] = {}
+
+
+@operation("lock.take")
+def take(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Takes the site's lock and keeps it until `lock.release` or the agent's end.
+
+    Args:
+        args: `site, run, who`; `wait`: seconds to wait for another holder, 0 fails at once.
+
+    Returns:
+        `taken: True`, also when this agent has it already.
+
+    Raises:
+        OpError `locked` with detail `{who, run, since, pid}`; `cancelled`; `not_set_up` when it cannot be created.
+    """
+    site = Site.from_args(args)
+    note = {"who": args["who"], "run": args["run"], "since": round(time.time(), 3), "pid": os.getpid()}
+    if site.lock in _held:
+        _describe(_held[site.lock], {**note, "since": (_content(_held[site.lock]) or note)["since"]})
+        return {"taken": True}
+    fd = _wait_for(ctx, site, float(args.get("wait") or 0))
+    _describe(fd, note)
+    _held[site.lock] = fd
+    wind.escape_session()
+    return {"taken": True}
+
+
+@operation("lock.release")
+def release(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Gives the site's lock back: `site`. `released` False: this agent does not hold it."""
+    fd = _held.pop(Site.from_args(args).lock, None)
+    if fd is None:
+        return {"released": False}
+    os.ftruncate(fd, 0)
+    os.close(fd)
+    return {"released": True}
+
+
+def holder(site: Site) -> Optional[Dict[str, Any]]:
+    """Who holds the site's lock now: `{who, run, since, pid}`; None when nobody does, or it may not be read."""
+    mine = _held.get(site.lock)
+    if mine is not None:
+        return _content(mine)
+    try:
+        fd = os.open(site.lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return None if _try(fd, fcntl.LOCK_SH) else _content(fd)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def host_lock(site: Site, bound: float = 60.0) -> Iterator[None]:
+    """Holds the host's short lock, for files that all apps share and for balancer reloads.
+
+    Waits at most `bound` seconds; then OpError `host_busy`. Not to be taken twice by one caller.
+    """
+    fd = _poll(lambda: _attempt(site.host_lock), bound, 0.05)
+    if fd is None:
+        raise OpError(
+            "host_busy",
+            "another deploy on this host has held %s for more than %g s" % (site.host_lock, bound),
+            "wait for it to end, then run the same command again",
+        )
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def _wait_for(ctx: Context, site: Site, wait: float) -> int:
+    told = [time.monotonic() - _TELL_EVERY]
+
+    def attempt() -> Optional[int]:
+        fd = _attempt(site.lock)
+        if fd is None and ctx.cancelled.is_set():
+            raise OpError("cancelled", "the run was cancelled while it waited for the lock")
+        if fd is None and wait and time.monotonic() - told[0] >= _TELL_EVERY:
+            told[0] = time.monotonic()
+            ctx.progress("waiting for the lock, held by " + _named(_read_content(site.lock)))
+        return fd
+
+    fd = _poll(attempt, max(wait, _GLANCE), _POLL if wait else _GLANCE / 4)
+    if fd is not None:
+        return fd
+    note = _read_content(site.lock) or {}
+    raise OpError(
+        "locked",
+        "%s is locked by %s" % (site.app, _named(note)),
+        "--wait 10m waits for it; deploy cancel %s asks it to stop" % site.env,
+        detail={key: note.get(key) for key in ("who", "run", "since", "pid")},
+    )
+
+
+def _poll(attempt: Callable[[], Optional[int]], bound: float, pause: float) -> Optional[int]:
+    deadline = time.monotonic() + bound
+    while True:
+        fd = attempt()
+        if fd is not None or time.monotonic() >= deadline:
+            return fd
+        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+
+
+def _attempt(path: str) -> Optional[int]:
+    """A descriptor that holds the lock of the file now at `path`; None when somebody else does."""
+    while True:
+        fd = _opened(path)
+        try:
+            if not _try(fd, fcntl.LOCK_EX):
+                os.close(fd)
+                return None
+            if _is_at(fd, path):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # somebody removed or replaced the file meanwhile: this lock guards nothing
+
+
+def _opened(path: str) -> int:
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise OpError(
+            "not_set_up", "the lock %s cannot be opened: %s" % (path, error.strerror), "deploy setup prepares the host"
+        ) from error
+
+
+def _try(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def _describe(fd: int, note: Dict[str, Any]) -> None:
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, json.dumps(note).encode("ascii") + b"\n", 0)
+
+
+def _content(fd: int) -> Optional[Dict[str, Any]]:
+    try:
+        found = json.loads(os.pread(fd, 4096, 0).decode("utf-8"))
+    except (OSError, ValueError):
+        found = {}  # held, but its holder has not said yet who it is
+    return {key: found.get(key) for key in ("who", "run", "since", "pid")} if isinstance(found, dict) else None
+
+
+def _read_content(path: str) -> Optional[Dict[str, Any]]:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return _content(fd)
+    finally:
+        os.close(fd)
+
+
+def _named(note: Optional[Dict[str, Any]]) -> str:
+    if not note or not note.get("who"):
+        return "somebody who has not said who it is"
+    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(note.get("since") or 0))
+    return "%s (run %s, since %s, process %s)" % (note["who"], note.get("run"), since, note.get("pid"))
+
+
+def _drop_in_child() -> None:
+    """A fork keeps the parent's lock alive as long as it has the descriptor, so it closes its copy at once."""
+    for fd in _held.values():
+        with contextlib.suppress(OSError):
+            os.close(fd)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_drop_in_child)

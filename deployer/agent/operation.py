@@ -1,0 +1,138 @@
+"""What an operation of the agent is: a function from plain data to plain data, found by its name.
+
+    @operation("release.prune")
+    def prune(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]: ...
+
+The part before the dot names the module of `deployer.agent` that holds the operation, so that a host compiles only
+what a run uses. Arguments and results are JSON values. An operation that cannot do its work raises `OpError`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from typing import Any, Callable, Dict, Iterator, List, Optional
+
+Operation = Callable[["Context", Dict[str, Any]], Dict[str, Any]]
+
+_operations: Dict[str, Operation] = {}
+
+
+class OpError(Exception):
+    """An operation failed, or refused, for a reason that a person can act on.
+
+    Args:
+        code: a stable word (`locked`, `port_taken`, `did_not_start` …).
+        message: one sentence without a full stop: what, and why.
+        hint: what to type or change next.
+        log: the last lines of what died, oldest first.
+        detail: plain data for the controller.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        hint: str = "",
+        log: Optional[List[str]] = None,
+        detail: Optional[Dict[str, Any]] = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.log = list(log or [])
+        self.detail = dict(detail or {})
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The error as it crosses the channel."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "log": self.log,
+            "detail": self.detail,
+        }
+
+
+class Context:
+    """What an operation may use of the session that called it.
+
+    Args:
+        emit: takes an event (plain data with a key `event`) for the controller; never blocks, may drop under pressure.
+        body: the chunks of the request's binary body, in order; empty when it has none.
+        lease_left: seconds left of the lease; an operation without a controller has none to lose.
+        cancelled: set when the controller asked to stop; long waits look at it.
+        identity: who runs this, for locks and ledgers: `user@machine`.
+        lost: set when the controller is lost; for what makes no sense without it (a command of `deploy exec`).
+    """
+
+    def __init__(
+        self,
+        emit: Callable[[Dict[str, Any]], None] = lambda event: None,
+        body: Optional[Iterator[bytes]] = None,
+        lease_left: Callable[[], float] = lambda: float("inf"),
+        cancelled: Optional[threading.Event] = None,
+        identity: str = "",
+        lost: Optional[threading.Event] = None,
+    ) -> None:
+        self.emit = emit
+        self.body: Iterator[bytes] = body if body is not None else iter(())
+        self.lease_left = lease_left
+        self.cancelled = cancelled or threading.Event()
+        self.identity = identity
+        self.lost = lost or threading.Event()
+
+    def progress(self, message: str, **data: Any) -> None:
+        """Tells the controller how far the operation has come."""
+        self.emit({"event": "progress", "message": message, **data})
+
+    def output(self, line: str) -> None:
+        """Hands on one line that a command printed."""
+        self.emit({"event": "output", "line": line})
+
+    def require_lease(self, act: str) -> None:
+        """Raises OpError `lease_lost` when the controller has not been heard of within the lease.
+
+        Called directly before every destructive act; `act` names it.
+        """
+        if self.lease_left() <= 0:
+            raise OpError("lease_lost", "the controller was not heard of within the lease, so did not " + act)
+
+    def read_body(self, limit: int = 64 << 20) -> bytes:
+        """The whole body, at most `limit` bytes; OpError `too_large` beyond that."""
+        chunks: List[bytes] = []
+        size = 0
+        for chunk in self.body:
+            size += len(chunk)
+            if size > limit:
+                raise OpError("too_large", "the body is larger than %d bytes" % limit)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+
+def operation(name: str) -> Callable[[Operation], Operation]:
+    """Registers a function as the operation `name` (`module.verb`)."""
+
+    def register(function: Operation) -> Operation:
+        _operations[name] = function
+        return function
+
+    return register
+
+
+def find(name: str) -> Operation:
+    """The operation of that name, imported on demand; OpError `unknown_operation` if there is none."""
+    if name not in _operations:
+        module = name.partition(".")[0]
+        if not module.isidentifier():
+            raise OpError("unknown_operation", "there is no operation %r" % name)
+        try:
+            importlib.import_module(__package__ + "." + module)
+        except ModuleNotFoundError as error:
+            if error.name != __package__ + "." + module:
+                raise
+    try:
+        return _operations[name]
+    except KeyError:
+        raise OpError("unknown_operation", "there is no operation %r" % name) from None

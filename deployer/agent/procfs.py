@@ -1,0 +1,215 @@
+"""What `/proc` says about processes and listening sockets. See proc(5).
+
+Times are seconds of the boot-time clock (`now`), the clock of `starttime` in `/proc/<pid>/stat`. A process that ends
+while it is looked at is simply not there.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import pwd
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from typing import Dict, Iterable, Iterator, List, Optional, Set, Tuple
+
+_LISTEN = "0A"
+_TICKS = os.sysconf("SC_CLK_TCK")
+TICK = 1.0 / _TICKS  # seconds: how exact a start is known
+Address = Tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Process:
+    """One line of `/proc/<pid>/stat`. `ticks` is the start in clock ticks since boot; with `pid` it is unique."""
+
+    pid: int
+    ppid: int
+    state: str
+    ticks: int
+
+    @property
+    def started(self) -> float:
+        """Seconds of the boot-time clock, cut down to a whole tick (10 ms)."""
+        return self.ticks / _TICKS
+
+    @property
+    def dead(self) -> bool:
+        """A zombie: it has ended and only waits to be reaped."""
+        return self.state in "ZX"
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A listening TCP socket. `address` is as the kernel has it, v4-mapped ones as IPv4; `uid` owns it."""
+
+    address: str
+    port: int
+    inode: int
+    uid: int
+
+
+def now() -> float:
+    """Seconds since boot, sleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def process(pid: int) -> Optional[Process]:
+    """What `/proc/<pid>/stat` says, or None when there is no such process.
+
+    The name in parentheses may hold spaces and parentheses of its own; the fields begin behind the last one.
+    """
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    if len(fields) < 20:
+        return None
+    return Process(pid, int(fields[1]), fields[0].decode("ascii"), int(fields[19]))
+
+
+def alive(known: Process) -> bool:
+    """Whether that very process still runs: the same start, not only the same id, and no zombie."""
+    found = process(known.pid)
+    return found is not None and found.ticks == known.ticks and not found.dead
+
+
+def ancestors(pid: int) -> Iterator[int]:
+    """`pid` itself, its parent, and so on up to 1."""
+    seen: Set[int] = set()
+    while pid > 0 and pid not in seen:
+        seen.add(pid)
+        yield pid
+        found = process(pid)
+        pid = found.ppid if found else 0
+
+
+def in_unit(pid: int, unit: str) -> bool:
+    """Whether the process lies in the cgroup of that systemd unit (`shop@8000.service`)."""
+    if not unit.endswith(".service"):
+        return False
+    try:
+        with open("/proc/%d/cgroup" % pid, encoding="utf-8", errors="replace") as file:
+            return any(unit in line.rstrip("\n").split(":", 2)[-1].split("/") for line in file)
+    except OSError:
+        return False
+
+
+def link(pid: int, name: str) -> Optional[str]:
+    """Where `/proc/<pid>/cwd` or `exe` points; None when it is gone or may not be read."""
+    try:
+        return os.readlink("/proc/%d/%s" % (pid, name))
+    except OSError:
+        return None
+
+
+def command(pid: int) -> str:
+    """The command line as it is now (a process may overwrite it), at most 200 characters; empty when it is gone."""
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as file:
+            words = file.read(4096).rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return "".join(char if char.isprintable() else "?" for char in words)[:200]
+
+
+def user_of(pid: int) -> str:
+    """The name (or number) of the user a process runs as; empty when it is gone."""
+    try:
+        return user_name(os.stat("/proc/%d" % pid).st_uid)
+    except OSError:
+        return ""
+
+
+def user_name(uid: int) -> str:
+    """The name of that user, or the number as text."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def listeners(ports: Iterable[int]) -> List[Listener]:
+    """All TCP sockets that listen on any of the ports, IPv4 and IPv6."""
+    wanted = {"%04X" % port for port in ports}
+    return [found for table in ("tcp", "tcp6") for found in _table("/proc/net/" + table, wanted)]
+
+
+def covers(listener: Listener, address: str) -> bool:
+    """Whether a connection to `address` (a name or an IP; a wildcard means every address) may reach the listener."""
+    if listener.address in ("0.0.0.0", "::"):
+        return True
+    return any(candidate in ("0.0.0.0", "::", listener.address) for candidate in resolved(address))
+
+
+def resolved(address: str) -> List[str]:
+    """The IP addresses of an address or a local name."""
+    try:
+        return [_plain(ipaddress.ip_address(address.strip("[]")))]
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return []
+    return sorted({_plain(ipaddress.ip_address(str(item[4][0]).partition("%")[0])) for item in found})
+
+
+def pids() -> List[int]:
+    """All process ids that are visible."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def holders(inodes: Iterable[int]) -> Dict[int, Set[int]]:
+    """inode → the ids of the processes that have that socket open, as far as their descriptors may be read."""
+    names = {"socket:[%d]" % inode: inode for inode in inodes}
+    found: Dict[int, Set[int]] = {inode: set() for inode in names.values()}
+    if not names:
+        return found
+    for pid in pids():
+        for target in _descriptors(pid):
+            if target in names:
+                found[names[target]].add(pid)
+    return found
+
+
+def _descriptors(pid: int) -> Iterator[str]:
+    folder = "/proc/%d/fd" % pid
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        try:
+            yield os.readlink(folder + "/" + name)
+        except OSError:
+            continue
+
+
+def _table(path: str, ports: Set[str]) -> Iterator[Listener]:
+    try:
+        with open(path, encoding="ascii") as file:
+            lines = file.readlines()[1:]
+    except OSError:
+        return
+    for line in lines:
+        fields = line.split()
+        address, _, port = fields[1].rpartition(":")
+        if fields[3] == _LISTEN and port in ports:
+            yield Listener(_decoded(address), int(port, 16), int(fields[9]), int(fields[7]))
+
+
+def _decoded(text: str) -> str:
+    """An address of `/proc/net/tcp*`: 32-bit words, each in the byte order of the machine."""
+    raw = bytes.fromhex(text)
+    if sys.byteorder == "little":
+        raw = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
+    return _plain(ipaddress.ip_address(raw))
+
+
+def _plain(address: "ipaddress.IPv4Address | ipaddress.IPv6Address") -> str:
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)

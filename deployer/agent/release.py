@@ -1,0 +1,212 @@
+"""Releases: begun, filled, built, pruned. See docs/operations.md for what each takes and answers.
+
+begin    what of the manifest is missing here; unchanged files are taken from earlier releases, checked by hash
+fill     the missing content
+build    the folder at its final path, its virtualenv, hooks and checks; then it is sealed and its marker written
+
+A release is complete when its marker is there, which is written and flushed last. Every step may be repeated after a
+crash at any point: `begin` clears away what an unfinished attempt left. The caller holds the site's lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import time
+from typing import Any, Dict, Iterator, List, Tuple
+
+from deployer.agent import secrets, strays, tree, venv
+from deployer.agent.building import Building
+from deployer.agent.incoming import Incoming
+from deployer.agent.layout import Site
+from deployer.agent.manifest import Manifest
+from deployer.agent.operation import Context, OpError, operation
+from deployer.agent.retiring import Retiring
+
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}\Z")
+_SPARE = 32 << 20  # bytes that stay free on the disk beside what a release needs
+_SPARE_INODES = 500
+
+
+@operation("release.begin")
+def begin(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Takes `release`, `venv` (its key, optional: no wheels are asked for when it is built), a manifest as the body.
+
+    Returns `complete`, `missing` (hashes), `missing_bytes`, `reused` (files taken from earlier releases).
+    Raises OpError `not_set_up`, `no_space` (detail: `needed`, `free`, bytes), `invalid`.
+    """
+    site, release = _which(args)
+    _require_set_up(site)
+    manifest = _manifest(ctx.read_body())
+    if complete(site, release):
+        return {"complete": True, "missing": [], "missing_bytes": 0, "reused": 0}
+    _clear(site, release)
+    incoming = Incoming(site, release)
+    with _disk_full(site, incoming):
+        incoming.reset(manifest)
+        reused = incoming.reuse(manifest, list(reversed(_complete(site))))
+        key = str(args.get("venv") or "")
+        missing = incoming.missing(manifest, with_wheels=not (key and venv.complete(site, key)))
+    _require_space(site, sum(missing.values()), len(manifest.files))
+    total = len(manifest.files)
+    ctx.progress("%d of %d files are here already" % (total - len(missing), total), reused=reused, files=total)
+    return {
+        "complete": False,
+        "missing": sorted(missing),
+        "missing_bytes": sum(missing.values()),
+        "reused": reused,
+    }
+
+
+@operation("release.fill")
+def fill(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Takes the blobs that `begin` found missing, as one gzip'd tar in the body; `venv` as there.
+
+    Returns `files` and `bytes`. Raises OpError `corrupt` (nothing of it is kept), `no_space`, `not_begun`.
+    """
+    site, release = _which(args)
+    incoming = Incoming(site, release)
+    manifest = incoming.manifest()
+    key = str(args.get("venv") or "")
+    wanted = incoming.missing(manifest, with_wheels=not (key and venv.complete(site, key)))
+    if not wanted:
+        for _ in ctx.body:
+            pass
+        return {"files": 0, "bytes": 0}
+    with _disk_full(site, incoming):
+        files, size = incoming.unpack(ctx.body, wanted)
+    ctx.progress("%d files, %d bytes arrived" % (files, size), files=files, bytes=size)
+    return {"files": files, "bytes": size}
+
+
+@operation("release.build")
+def build(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Makes a complete release of what was gathered.
+
+    Takes `run` (text), `files` (path → text), `meta` (goes into the marker), `venv` (see `deployer.agent.venv`),
+    `env`, `shared` (paths), `prepare` ({command, timeout} or null), `check` ({argv, timeout} or null), `pythonpath`
+    is for the caller to put in `env`. Returns `built` (false: it was complete), `venv_built`, `seconds`.
+    Raises OpError `install_failed`, `missing_server`, `prepare_failed`, `check_failed`, `no_space`, `not_begun`.
+    A failed release is gone; a complete virtualenv stays.
+    """
+    began = time.monotonic()
+    site, release = _which(args)
+    if complete(site, release):
+        return {"built": False, "venv_built": False, "seconds": 0.0}
+    incoming = Incoming(site, release)
+    building = Building(ctx, site, release, args, incoming)
+    with _disk_full(site, incoming):
+        try:
+            building.assemble()
+            venv_built = venv.ensure(ctx, site, args["venv"], incoming.place_wheels(building.manifest))
+            building.finish()
+        except BaseException:
+            tree.remove(site.release(release))
+            raise
+        finally:
+            incoming.drop()
+    return {"built": True, "venv_built": venv_built, "seconds": round(time.monotonic() - began, 3)}
+
+
+@operation("release.prune")
+def prune(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Removes releases beyond the newest `keep` proven ones, and virtualenvs that none of the rest links to.
+
+    What `current`, a slot or a live process uses, `protect` names or was proven last is never touched.
+    Returns `removed` (ids) and `venvs` (keys).
+    """
+    site = Site.from_args(args)
+    retiring = Retiring(site, complete)
+    removed = retiring.releases(int(args["keep"]), {str(name) for name in args.get("protect", ())})
+    keys = retiring.venvs()
+    if removed or keys:
+        ctx.progress("removed %d old releases" % len(removed), releases=removed, venvs=keys)
+    return {"removed": removed, "venvs": keys}
+
+
+@operation("release.discard")
+def discard(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Removes one release that nothing uses. Returns `removed`; OpError `in_use` says by what it is used."""
+    site, release = _which(args)
+    Incoming(site, release).drop()
+    used = Retiring(site, complete).used().get(release)
+    if used:
+        raise OpError("in_use", "release %s is used by %s, so it was not removed" % (release, used))
+    return {"removed": tree.remove(site.release(release))}
+
+
+def complete(site: Site, release: str) -> bool:
+    """Whether a release was built to its end."""
+    return os.path.isfile(site.marker(release))
+
+
+def _clear(site: Site, release: str) -> None:
+    """Takes away what an unfinished attempt at this release left, and whoever still writes to it."""
+    if os.path.isdir(site.release(release)):
+        strays.end_below(site.release(release))
+    tree.remove(site.release(release))
+
+
+def _which(args: Dict[str, Any]) -> Tuple[Site, str]:
+    release = str(args["release"])
+    if not _ID.match(release):
+        raise OpError("invalid", "%r is no release id" % release)
+    return Site.from_args(args), release
+
+
+def _complete(site: Site) -> List[str]:
+    """Complete releases, oldest first."""
+    return sorted(name for name in os.listdir(site.releases) if complete(site, name))
+
+
+def _manifest(data: bytes) -> Manifest:
+    try:
+        return Manifest.from_bytes(data)
+    except ValueError as error:
+        raise OpError("invalid", str(error)) from None
+
+
+def _require_set_up(site: Site) -> None:
+    hint = "type deploy setup %s" % site.env
+    if not os.path.isdir(site.root):
+        raise OpError("not_set_up", "%s does not exist" % site.root, hint)
+    try:
+        for folder in (site.releases, site.venvs, site.slots, site.shared):
+            os.makedirs(folder, 0o755, exist_ok=True)
+        secrets.prepare_state(site)
+    except PermissionError as error:
+        raise OpError("not_set_up", "%s cannot be written" % (error.filename or site.root), hint) from None
+
+
+def _require_space(site: Site, size: int, files: int) -> None:
+    disk = os.statvfs(site.root)
+    free, inodes = disk.f_bavail * disk.f_frsize, disk.f_favail
+    if size + _SPARE > free:
+        raise _no_space(site, "the release needs %s more and %s are free" % (_mb(size + _SPARE), _mb(free)), size, free)
+    if disk.f_files and files + _SPARE_INODES > inodes:
+        raise _no_space(site, "%d files are to come and %d inodes are free" % (files, inodes), size, free)
+
+
+def _no_space(site: Site, why: str, needed: int, free: int) -> OpError:
+    hint = "make room on %s, or lower keep: in deploy.yaml" % site.root
+    return OpError("no_space", "the disk is full: " + why, hint, detail={"needed": needed, "free": free})
+
+
+def _mb(size: int) -> str:
+    return "%.0f MB" % (size / 1e6)
+
+
+@contextlib.contextmanager
+def _disk_full(site: Site, incoming: Incoming) -> Iterator[None]:
+    """Turns a full disk into OpError `no_space`, and gives back what was gathered."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        incoming.drop()
+        disk = os.statvfs(site.root)
+        free = disk.f_bavail * disk.f_frsize
+        raise _no_space(site, "%s are left on %s" % (_mb(free), site.root), 0, free) from None

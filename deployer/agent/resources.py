@@ -1,0 +1,118 @@
+"""What a host should have, as plain data. Adapters and roles list resources; `resource.apply` makes them so.
+
+A resource crosses the channel as `{"kind": "file", …fields}`. Paths are as they are on the host (prefix included).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Dict, List, Tuple, Type, Union
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package of the host's own package manager is installed."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class User:
+    """A system user (and a group of its name) exists. It has no password and no login shell."""
+
+    name: str
+    home: str
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A folder exists with this owner and mode (octal text). Empty owner: the agent's own user."""
+
+    path: str
+    owner: str = ""
+    group: str = ""
+    mode: str = "0755"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file has exactly this content.
+
+    `notify` names handlers that run once after all resources if any notifier changed. `sensitive` content is never
+    shown in a diff. `initial` files are written when missing and never changed afterwards.
+    """
+
+    path: str
+    content: str
+    owner: str = ""
+    group: str = ""
+    mode: str = "0644"
+    notify: Tuple[str, ...] = ()
+    sensitive: bool = False
+    initial: bool = False
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link points at `target`."""
+
+    path: str
+    target: str
+    notify: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Service:
+    """A unit of the host's service manager is enabled at boot and running (a package's own service)."""
+
+    name: str
+    enabled: bool = True
+    running: bool = True
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Nothing is at this path, if we created what is there."""
+
+    path: str
+    notify: Tuple[str, ...] = ()
+
+
+Resource = Union[Package, User, Directory, File, Link, Service, Absent]
+
+_kinds: Dict[str, Type[Any]] = {
+    "package": Package,
+    "user": User,
+    "directory": Directory,
+    "file": File,
+    "link": Link,
+    "service": Service,
+    "absent": Absent,
+}
+_names = {cls: kind for kind, cls in _kinds.items()}
+
+
+def to_wire(resource: Resource) -> Dict[str, Any]:
+    """The resource as JSON data."""
+    return {"kind": _names[type(resource)], **asdict(resource)}
+
+
+def from_wire(data: Dict[str, Any]) -> Resource:
+    """The resource that JSON data describes; KeyError or TypeError if it describes none."""
+    fields = dict(data)
+    cls = _kinds[fields.pop("kind")]
+    if "notify" in fields:
+        fields["notify"] = tuple(fields["notify"])
+    made: Resource = cls(**fields)
+    return made
+
+
+def name_of(resource: Resource) -> str:
+    """How plans and errors name a resource: its path or its name."""
+    path = getattr(resource, "path", None)
+    return str(path if path is not None else getattr(resource, "name", ""))
+
+
+def all_from_wire(items: List[Dict[str, Any]]) -> List[Resource]:
+    """`from_wire` for a list."""
+    return [from_wire(item) for item in items]

@@ -1,0 +1,86 @@
+"""Which releases and virtualenvs may go: everything that no link, process, rollback or other release needs."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Callable, Dict, List, Optional, Set
+
+from deployer.agent import ledger, links, procfs, tree, venv
+from deployer.agent.layout import Site
+
+# Folders whose names look like ours; what a person put into releases/ under another name is not ours to remove.
+_OURS = re.compile(r"^\d{8}[T-]?\d{4,9}Z?-[0-9a-f]{6,64}$")
+
+
+class Retiring:
+    """The releases of a site, and what each is used by.
+
+    Args:
+        complete: tells whether a release was built to its end.
+    """
+
+    def __init__(self, site: Site, complete: Callable[[Site, str], bool]) -> None:
+        self.site = site
+        self._complete = complete
+
+    def used(self) -> Dict[str, str]:
+        """Release → what uses it right now, in words."""
+        found: Dict[str, str] = {}
+        for pid in procfs.pids():
+            for name in ("cwd", "exe"):
+                release = self._release_of(procfs.link(pid, name))
+                if release:
+                    found[release] = "process %d" % pid
+        for port, release in links.slots(self.site).items():
+            found[release] = "slots/" + port
+        current = links.release_at(self.site.current)
+        if current:
+            found[current] = "current"
+        return found
+
+    def releases(self, keep: int, protect: Set[str]) -> List[str]:
+        """Removes what may go; the ids removed, oldest first."""
+        proven = [name for name in ledger.proven(self.site) if self._complete(self.site, name)]
+        stays = set(proven[-max(1, keep) :]) | protect | set(self.used())
+        removed = []
+        for name in sorted(_listed(self.site.releases)):
+            ours = _OURS.match(name) or self._complete(self.site, name)
+            if ours and name not in stays:
+                tree.remove(self.site.release(name))
+                removed.append(name)
+        return removed
+
+    def venvs(self) -> List[str]:
+        """Removes virtualenvs that no release links to and no process runs from; the keys removed."""
+        linked = {self._venv_of(name) for name in _listed(self.site.releases)}
+        removed = []
+        for key in sorted(_listed(self.site.venvs)):
+            path = self.site.venv(key)
+            ours = os.path.exists(path + "/" + venv.MARKER) or os.path.exists(path + "/pyvenv.cfg")
+            if ours and key not in linked and not self._runs_from(path):
+                tree.remove(path)
+                removed.append(key)
+        return removed
+
+    def _venv_of(self, release: str) -> Optional[str]:
+        return links.release_at(self.site.release(release) + "/.venv")
+
+    def _release_of(self, path: Optional[str]) -> Optional[str]:
+        # /proc shows paths without links; a root that is reached through one has another name there
+        for releases in {self.site.releases, os.path.realpath(self.site.releases)}:
+            if path and path.startswith(releases + "/"):
+                return path[len(releases) + 1 :].split("/")[0]
+        return None
+
+    def _runs_from(self, path: str) -> bool:
+        real = os.path.realpath(path)
+        seen = (procfs.link(pid, name) for pid in procfs.pids() for name in ("cwd", "exe"))
+        return any(link is not None and tree.inside(real, link) for link in seen)
+
+
+def _listed(folder: str) -> List[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []

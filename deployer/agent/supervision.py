@@ -1,0 +1,86 @@
+"""A supervised instance as plain data: the verbs of its supervisor, how it is judged healthy, how long things take.
+
+Adapters build these on the controller; the agent runs them and never knows which supervisor it talks to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Dict, List, Optional, Tuple
+
+Argv = Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verbs:
+    """Commands for one supervised program (`shop@8000.service`, supervisord's `shop-8000`).
+
+    `pid` prints the main process id, `0` or nothing when it is not running. `log` prints the last lines; `{lines}`
+    in it is replaced. `reset` clears failure counters and may fail. `enable`/`disable`: at boot.
+    """
+
+    unit: str
+    start: Argv
+    stop: Argv
+    pid: Argv
+    log: Argv
+    reset: Argv = ()
+    enable: Argv = ()
+    disable: Argv = ()
+
+
+@dataclass(frozen=True)
+class Health:
+    """How an instance shows that it can serve: `GET path` at address:port. All durations in seconds.
+
+    `status` None accepts every status below 500. `within` bounds the time from start to healthy.
+    """
+
+    path: str = "/"
+    status: Optional[int] = None
+    host: str = ""
+    headers: Dict[str, str] = field(default_factory=dict)
+    every: float = 0.5
+    within: float = 30.0
+    timeout: float = 5.0
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One supervised server of an app on one host. `port` is the slot in use or to be used.
+
+    `address` is where it binds and is probed. `graceful` seconds are given to requests in flight at a stop; the
+    supervisor kills `graceful + 10` seconds after it asked.
+    """
+
+    index: int
+    port: int
+    address: str
+    verbs: Verbs
+    health: Health
+    graceful: float = 30.0
+
+    def to_wire(self) -> Dict[str, Any]:
+        """The instance as JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, data: Dict[str, Any]) -> "Instance":
+        """The instance that JSON data describes."""
+        fields = dict(data)
+        verbs: Dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in fields.pop("verbs").items()
+        }
+        health = Health(**fields.pop("health"))
+        return cls(verbs=Verbs(**verbs), health=health, **fields)
+
+    @property
+    def longest_switch(self) -> float:
+        """Seconds that a switch to a new release and the way back may take together."""
+        one_way = self.graceful + 15.0 + self.health.within + 5.0
+        return 2 * one_way
+
+
+def instances_from_wire(items: List[Dict[str, Any]]) -> List[Instance]:
+    """`Instance.from_wire` for a list."""
+    return [Instance.from_wire(item) for item in items]

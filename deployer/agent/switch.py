@@ -1,0 +1,216 @@
+"""How one instance changes to a release: stop → link → start → prove, and the way back when that fails.
+
+                  ┌──────────── already proven: nothing is touched
+    stop ─→ link ─→ start ─→ prove ─→ done
+      └──────┴───────┴─────────┴────→ undo: stop → link back → reset → start → prove
+
+Every state is written to the ledger, on the disk, before its act; each act converges from whatever a crash left. Only
+the stop needs the controller's lease: once begun, the switch goes on to its end or back, controller or not.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from deployer.agent import ledger, links, procfs, proof
+from deployer.agent.layout import Site
+from deployer.agent.operation import Context, OpError
+from deployer.agent.proof import Proof
+from deployer.agent.supervision import Instance
+from deployer.agent.unit import Unit
+from deployer.agent.waiting import until_free, until_proven
+
+LOG_LINES = 30
+
+
+class Switch:
+    """One change of one instance. `previous` is the release to go back to; None: the slot was not in use."""
+
+    def __init__(self, ctx: Context, site: Site, run: str, instance: Instance) -> None:
+        self._ctx = ctx
+        self._site = site
+        self._run = run
+        self._instance = instance
+        self._unit = Unit(instance)
+        self._release = ""
+        self._previous: Optional[str] = None
+        self._log_before: List[str] = []
+
+    def to(self, release: str, previous: Optional[str], via: str) -> Dict[str, Any]:
+        """Carries it out and returns `{pids, seconds, changed}`.
+
+        Raises OpError when it failed; its detail says whether the instance was `restored` and what is `serving`.
+        """
+        began = time.monotonic()
+        self._release, self._previous = release, previous
+        links.require_complete(self._site, release)
+        main = self._unit.main()
+        if via != "reload":
+            found = self._already(main)
+            if found is not None:
+                return {"pids": list(found.pids), "seconds": _since(began), "changed": False}
+        self._refuse_a_taken_port(main)
+        self._intend("stop")
+        try:
+            self._require_leave()
+        except OpError as refusal:
+            refusal.detail.update(restored=True, serving=self._still_serving(main))
+            self._close(False, refusal.message, restored=True)
+            raise
+        try:
+            pids = self._forward(main)
+        except (OpError, OSError) as failure:
+            raise self._undone(failure) from failure
+        self._close(True)
+        return {"pids": list(pids), "seconds": _since(began), "changed": True}
+
+    def _already(self, main: int) -> Optional[Proof]:
+        if links.release_at(self._site.slot(self._instance.port)) != self._release:
+            return None
+        found = proof.examine(self._site, self._instance, self._release, main)
+        if not found.proven:
+            return None
+        if any(entry["instance"] == self._instance.index for entry in ledger.half_done(self._site)):
+            self._close(True, "was already proven")
+        return found
+
+    def _require_leave(self) -> None:
+        """The last moment to turn back with nothing touched."""
+        if self._ctx.cancelled.is_set():
+            raise OpError("cancelled", "the run was cancelled before %s was stopped" % self._unit.name)
+        self._ctx.require_lease("stop %s" % self._unit.name)
+
+    def _still_serving(self, main: int) -> Optional[str]:
+        if self._previous is None:
+            return None
+        found = proof.examine(self._site, self._instance, self._previous, main)
+        return self._previous if found.proven else None
+
+    def _refuse_a_taken_port(self, main: int) -> None:
+        """A stranger on our port is found before anything is touched."""
+        stranger = _stranger(self._site, self._instance, main)
+        if stranger:
+            raise _taken(self._instance, stranger, {"restored": True, "serving": None})
+
+    def _forward(self, main: int) -> Tuple[int, ...]:
+        self._stop(main)
+        self._intend("link")
+        self._link(self._release)
+        self._log_before = self._unit.log(LOG_LINES)
+        self._intend("start")
+        return self._start(self._release, cancellable=True)
+
+    def _stop(self, main: int) -> None:
+        self._ctx.progress("stopping %s" % self._unit.name)
+        known = procfs.process(main) if main else None
+        deadline = time.monotonic() + self._unit.stop_bound
+        said = self._unit.stop()
+        stranger = until_free(self._site, self._instance, self._unit, known, deadline, said)
+        if stranger:
+            raise _taken(self._instance, stranger)
+
+    def _link(self, release: str) -> None:
+        if not os.path.lexists(self._site.slot(self._instance.port)):
+            enabled = self._unit.enable()
+            if not enabled.ok:
+                self._ctx.progress("%s will not start at boot: %s" % (self._unit.name, enabled.why))
+        links.point_slot(self._site, self._instance.port, release)
+
+    def _start(self, release: str, cancellable: bool) -> Tuple[int, ...]:
+        self._ctx.progress("starting %s with release %s" % (self._unit.name, release))
+        cancelled = self._ctx.cancelled if cancellable else None
+        self._unit.reset()
+        began = procfs.now()
+        found = until_proven(self._site, self._instance, self._unit, release, began, cancelled)
+        return found.pids
+
+    def _undone(self, failure: Exception) -> OpError:
+        """Goes back as far as it can; returns the error to raise, which says how far that was."""
+        error = failure if isinstance(failure, OpError) else _as_error(failure)
+        if not error.log:
+            error.log = self._unit.log_since(self._log_before, LOG_LINES)
+        self._ctx.progress("%s: %s; going back" % (self._unit.name, error.message))
+        problem = ""
+        try:
+            self._intend_if_possible("undo")
+            self._go_back()
+        except (OpError, OSError) as second:
+            problem = second.message if isinstance(second, OpError) else str(second)
+        restored = not problem
+        error.detail["restored"] = restored
+        error.detail["serving"] = self._previous if restored else None
+        if problem:
+            error.detail["undo"] = problem
+        self._close(False, error.message, restored=restored, undo=problem)
+        return error
+
+    def _go_back(self) -> None:
+        slot = links.release_at(self._site.slot(self._instance.port))
+        if slot == self._previous and self._still_serving(self._unit.main()):
+            return  # the supervisor refused to stop it, so it never left
+        self._stop(self._unit.main())
+        if self._previous is None:
+            links.empty_slot(self._site, self._instance.port)
+            self._unit.disable()
+            self._unit.reset()
+            return
+        links.require_complete(self._site, self._previous)
+        self._link(self._previous)
+        self._start(self._previous, cancellable=False)
+
+    def _intend(self, state: str) -> None:
+        ledger.append(self._site, self._entry("intent", state=state))
+
+    def _intend_if_possible(self, state: str) -> None:
+        try:
+            self._intend(state)
+        except OSError:  # a full disk must not keep the old release from coming back
+            self._ctx.progress("the ledger cannot be written")
+
+    def _close(self, ok: bool, why: str = "", **more: Any) -> None:
+        try:
+            ledger.append(self._site, self._entry("outcome", ok=ok, why=why, **more))
+        except OSError as error:
+            self._ctx.progress("the ledger cannot be written: %s" % error)
+
+    def _entry(self, event: str, **more: Any) -> Dict[str, Any]:
+        return {
+            "run": self._run,
+            "event": event,
+            "op": "switch",
+            "instance": self._instance.index,
+            "port": self._instance.port,
+            "release": self._release,
+            "previous": self._previous,
+            **more,
+        }
+
+
+def _stranger(site: Site, instance: Instance, main: int) -> str:
+    """Who holds the port and is none of ours, in words; empty when nobody does."""
+    holding = proof.hold(instance.address, instance.port)
+    for pid in holding.pids:
+        if not proof.belongs(pid, main, instance.verbs.unit) and proof.release_of(site, pid) is None:
+            return proof.described(pid)
+    return "" if main or not holding.unseen else "a process of user " + ", ".join(holding.unseen)
+
+
+def _taken(instance: Instance, who: str, detail: Optional[Dict[str, Any]] = None) -> OpError:
+    return OpError(
+        "port_taken",
+        "%s:%d is held by %s, which deploy did not start" % (instance.address, instance.port, who),
+        "stop that process, or set another port in deploy.yaml",
+        detail=detail,
+    )
+
+
+def _as_error(failure: Exception) -> OpError:
+    return OpError(
+        "did_not_start", "the host refused: %s" % failure, "look at the disk and the rights of the site's folders"
+    )
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 3)

@@ -1,0 +1,187 @@
+"""Files and folders of releases: links that share no fate, removal of read-only trees, writes that last.
+
+A tree may belong to the app's user while a hook runs in it, so owners and modes are changed through descriptors that
+were opened without following links: nobody can make root change a file outside the tree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+from typing import Callable, Iterator, Optional, Tuple
+
+from deployer.agent.ledger import fsync_folder
+
+_FICLONE = 0x40049409  # linux/fs.h
+_CHUNK = 1 << 18
+FOLDER = 0o755
+READ_ONLY = 0o555
+_NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP)
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def digest(path: str) -> str:
+    """The sha256 of a file's content, in hex. Raises OSError, also for a symbolic link."""
+    seen = hashlib.sha256()
+    fd = os.open(path, _OPEN)
+    with open(fd, "rb") as file:
+        for chunk in iter(lambda: file.read(_CHUNK), b""):
+            seen.update(chunk)
+    return seen.hexdigest()
+
+
+def copy(source: str, target: str, mode: int) -> None:
+    """A file of its own with the same content and time: blocks are shared where the file system can (reflink)."""
+    with open(os.open(source, _OPEN), "rb") as read, open(target, "xb") as write:
+        try:
+            fcntl.ioctl(write.fileno(), _FICLONE, read.fileno())
+        except OSError:
+            shutil.copyfileobj(read, write, _CHUNK)
+        os.fchmod(write.fileno(), mode)
+        write.flush()
+        status = os.fstat(read.fileno())
+        os.utime(write.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def link(source: str, target: str, mode: int) -> None:
+    """A hard link, or a copy where the file system refuses one. `mode` is that of a copy."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        copy(source, target, mode)
+
+
+def write(path: str, data: bytes, mode: int, owner: Optional[Tuple[int, int]] = None) -> None:
+    """Replaces a file whole; on return its content and name are on the disk.
+
+    Args:
+        mode: set before the first byte is written.
+        owner: uid and gid; the agent's own by default.
+    """
+    temporary = "%s.%d.new" % (path, os.getpid())
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with open(fd, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            if owner is not None and owner != (os.geteuid(), os.getegid()):
+                os.fchown(file.fileno(), owner[0], owner[1])
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    fsync_folder(os.path.dirname(path))
+
+
+def remove(path: str) -> bool:
+    """Takes a tree, file or link away, read-only folders included; False if there was none.
+
+    What a link points at stays.
+    """
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISDIR(status.st_mode):
+        os.unlink(path)
+        return True
+    _each_folder(path, lambda fd: os.fchmod(fd, 0o700))
+    shutil.rmtree(path)
+    return True
+
+
+def give(path: str, uid: int, gid: int) -> None:
+    """Gives the whole tree to a user; links themselves, never what they point at. Nothing happens without root."""
+    if os.geteuid() == 0:
+        for _, _, names, fd in os.fwalk(path, follow_symlinks=False):
+            os.fchown(fd, uid, gid)
+            for name in names + _links_to_folders(fd):
+                os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
+
+
+def take_back(path: str) -> None:
+    """Makes the tree the agent's own again, but for what others than its owner may not read: that stays his."""
+    if os.geteuid() != 0:
+        return
+    os.chown(path, os.geteuid(), os.getegid(), follow_symlinks=False)
+    for _, _, names, fd in os.fwalk(path, follow_symlinks=False):
+        if os.fstat(fd).st_mode & 0o001:
+            os.fchown(fd, os.geteuid(), os.getegid())
+        for name in names:
+            with _opened(name, fd) as file:
+                if file is not None and os.fstat(file).st_mode & 0o004:
+                    os.fchown(file, os.geteuid(), os.getegid())
+
+
+def seal(path: str) -> None:
+    """Makes every file and folder of the tree read-only; what is executable or private stays so."""
+    for _, _, names, fd in os.fwalk(path, follow_symlinks=False):
+        for name in names:
+            with _opened(name, fd) as file:
+                if file is not None:
+                    os.fchmod(file, os.fstat(file).st_mode & READ_ONLY)
+        os.fchmod(fd, os.fstat(fd).st_mode & READ_ONLY)
+
+
+def flush(path: str) -> None:
+    """Returns when everything on the file system of `path` is on the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        syncfs = getattr(ctypes.CDLL(None), "syncfs", None)
+        if syncfs is None or syncfs(fd) != 0:
+            os.sync()
+    finally:
+        os.close(fd)
+
+
+def inside(root: str, path: str) -> bool:
+    """Whether `path`, taken literally, is `root` or lies below it."""
+    return path == root or path.startswith(root.rstrip("/") + "/")
+
+
+def _each_folder(path: str, act: Callable[[int], None]) -> None:
+    """`act` on a descriptor of every folder of a tree, parents first."""
+    pending = [path]
+    while pending:
+        folder = pending.pop()
+        fd = os.open(folder, _OPEN | os.O_DIRECTORY)
+        try:
+            act(fd)
+            with os.scandir(fd) as entries:
+                pending += [folder + "/" + entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        finally:
+            os.close(fd)
+
+
+def _links_to_folders(fd: int) -> "list[str]":
+    with os.scandir(fd) as entries:
+        return [entry.name for entry in entries if entry.is_symlink() and entry.is_dir()]
+
+
+@contextlib.contextmanager
+def _opened(name: str, folder: int) -> Iterator[Optional[int]]:
+    """A descriptor of a regular file; None for anything else."""
+    try:
+        fd = os.open(name, _OPEN, dir_fd=folder)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EACCES):
+            raise
+        yield None
+        return
+    try:
+        yield fd if stat.S_ISREG(os.fstat(fd).st_mode) else None
+    finally:
+        os.close(fd)

@@ -1,0 +1,74 @@
+"""One supervised program, driven by its verbs. What a verb prints is believed only for the process id and the log."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import List, Optional
+
+from deployer.agent import process
+from deployer.agent.supervision import Argv, Instance
+
+_SHORT = 15.0  # seconds for verbs that only ask or note something
+_PID = re.compile(r"(?:MainPID=)?(\d+)\Z")
+_NOTHING = process.Finished(0, None, "", "", False, 0.0)
+
+
+class Unit:
+    """The unit of an instance. No method raises when the supervisor refuses; the answer says so."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._verbs = instance.verbs
+
+    @property
+    def name(self) -> str:
+        """`shop@8000.service`, `shop-8000`."""
+        return self._verbs.unit
+
+    @property
+    def stop_bound(self) -> float:
+        """Seconds until a stop must be over: the supervisor kills after `graceful + 10`."""
+        return self._instance.graceful + 15.0
+
+    def main(self) -> int:
+        """The main process id, 0 when it is not running or the supervisor does not answer."""
+        said = _PID.match(self._run(self._verbs.pid, _SHORT).stdout.strip())
+        return int(said.group(1)) if said else 0
+
+    def stop(self) -> process.Finished:
+        """Asks for the stop and waits for the supervisor's answer, within `stop_bound`."""
+        return self._run(self._verbs.stop, self.stop_bound)
+
+    def start(self, bound: float, cancelled: Optional[threading.Event] = None) -> process.Finished:
+        """Asks for the start and waits at most `bound` seconds for the supervisor's answer."""
+        return self._run(self._verbs.start, bound, cancelled)
+
+    def reset(self) -> None:
+        """Clears failure counters; there may be none."""
+        self._run(self._verbs.reset, _SHORT)
+
+    def enable(self) -> process.Finished:
+        """From now on it starts at boot."""
+        return self._run(self._verbs.enable, _SHORT)
+
+    def disable(self) -> process.Finished:
+        """No longer starts at boot."""
+        return self._run(self._verbs.disable, _SHORT)
+
+    def log(self, lines: int) -> List[str]:
+        """The last lines of its log, oldest first; empty when there is none."""
+        words = tuple(word.replace("{lines}", str(lines)) for word in self._verbs.log)
+        return process.tail(self._run(words, _SHORT).stdout, lines)
+
+    def log_since(self, before: List[str], lines: int) -> List[str]:
+        """The last lines that came after `before` (an earlier `log`); simply the last ones when that cannot be told."""
+        found = self.log(4 * lines)
+        for at in range(len(found), 0, -1):
+            shared = min(at, len(before))
+            if shared and found[at - shared : at] == before[-shared:]:
+                return found[at:][-lines:] or found[-lines:]
+        return found[-lines:]
+
+    def _run(self, argv: Argv, bound: float, cancelled: Optional[threading.Event] = None) -> process.Finished:
+        return process.run(argv, timeout=bound, cancelled=cancelled) if argv else _NOTHING

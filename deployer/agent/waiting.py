@@ -1,0 +1,150 @@
+"""The two waits of a switch, both bounded: until a port is free of our old processes, until a release is proven."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Optional
+
+from deployer.agent import procfs, proof
+from deployer.agent.layout import Site
+from deployer.agent.operation import OpError
+from deployer.agent.process import Finished
+from deployer.agent.proof import Proof
+from deployer.agent.supervision import Instance
+from deployer.agent.unit import Unit
+
+_GRACE = 1.0  # seconds that a supervisor may take to name the process it has just started
+_QUICK = 0.05  # seconds between the first looks; they grow to the wanted interval
+_SLACK = 5.0  # seconds beyond `within` for the start verb's own answer
+
+
+def until_free(
+    site: Site,
+    instance: Instance,
+    unit: Unit,
+    known: Optional[procfs.Process],
+    deadline: float,
+    said: Finished,
+) -> str:
+    """Waits until the main process `known` has ended and none of our processes holds the port.
+
+    Returns:
+        Who else holds the port then, in words; empty when it is free.
+
+    Raises:
+        OpError `did_not_stop` at the deadline (monotonic clock), or when the supervisor failed to stop it. What is
+        left is named and not killed: it may be serving somebody.
+    """
+    while True:
+        running = known is not None and procfs.alive(known)
+        holding = proof.hold(instance.address, instance.port)
+        ours = [pid for pid in holding.pids if _ours(site, unit, known, pid)]
+        strangers = [pid for pid in holding.pids if pid not in ours]
+        if not running and not ours and strangers:
+            return proof.described(strangers[0])
+        if not running and holding.free and not unit.main():
+            return ""
+        refused = running and not said.ok and not said.timed_out
+        if refused or time.monotonic() >= deadline:
+            if not running and not ours and holding.unseen:
+                return "a process of user " + ", ".join(holding.unseen)
+            raise _still_there(instance, unit, known if running else None, ours, said)
+        time.sleep(0.1)
+
+
+def until_proven(
+    site: Site,
+    instance: Instance,
+    unit: Unit,
+    release: str,
+    began: float,
+    cancelled: Optional[threading.Event] = None,
+) -> Proof:
+    """Starts the unit and waits until the release is proven, at most `health.within` seconds after `began`.
+
+    It does not wait for what cannot come any more: a main process that ended or was replaced fails at once.
+
+    Raises:
+        OpError `did_not_start`, `unhealthy`, `port_taken`, or `cancelled`.
+    """
+    _stop_if(cancelled)
+    within = instance.health.within
+    started = unit.start(within + _SLACK, cancelled)
+    _stop_if(cancelled)
+    if not started.ok:
+        why = "; ".join(started.log(2)) or started.why
+        raise _failed("did_not_start", instance, unit, release, "%s: %s" % (started.why, why))
+    main: Optional[procfs.Process] = None
+    pause = _QUICK
+    while True:
+        main = _same_main(instance, unit, release, main, began)
+        found = proof.examine(site, instance, release, main.pid if main else 0, began)
+        if found.proven and main is not None and procfs.alive(main):
+            return found
+        if found.step == "holder" and main is not None and _is_taken(site, found):
+            raise _failed("port_taken", instance, unit, release, found.why)
+        left = began + within - procfs.now()
+        if left <= 0:
+            code = "did_not_start" if found.step == "listen" else "unhealthy"
+            raise _failed(code, instance, unit, release, "%s, %g s after the start" % (found.why, within))
+        pause = min(pause * 1.5, max(instance.health.every, _QUICK))
+        if cancelled is None:
+            time.sleep(min(pause, left))
+        else:
+            cancelled.wait(min(pause, left))
+            _stop_if(cancelled)
+
+
+def _same_main(
+    instance: Instance, unit: Unit, release: str, main: Optional[procfs.Process], began: float
+) -> Optional[procfs.Process]:
+    """The main process, asked for once and watched from then on; None while the supervisor has named none yet."""
+    if main is not None:
+        if procfs.alive(main):
+            return main
+        pid = unit.main()
+        then = "was replaced by process %d" % pid if pid else "ended"
+        raise _failed("did_not_start", instance, unit, release, "its main process %d %s" % (main.pid, then))
+    pid = unit.main()
+    found = procfs.process(pid) if pid else None
+    if found is not None and not found.dead:
+        return found
+    if procfs.now() - began > _GRACE:
+        raise _failed("did_not_start", instance, unit, release, "it has no running process")
+    return None
+
+
+def _is_taken(site: Site, found: Proof) -> bool:
+    """Whether a stranger has the port: a process that runs in none of the site's releases."""
+    return bool(found.pids) and all(proof.release_of(site, pid) is None for pid in found.pids)
+
+
+def _ours(site: Site, unit: Unit, known: Optional[procfs.Process], pid: int) -> bool:
+    return proof.belongs(pid, known.pid if known else 0, unit.name) or proof.release_of(site, pid) is not None
+
+
+def _stop_if(cancelled: Optional[threading.Event]) -> None:
+    if cancelled is not None and cancelled.is_set():
+        raise OpError("cancelled", "the run was cancelled")
+
+
+def _failed(code: str, instance: Instance, unit: Unit, release: str, why: str) -> OpError:
+    did = {"unhealthy": "is not healthy", "port_taken": "cannot have its port"}.get(code, "did not start")
+    message = "instance %d (%s) %s with release %s: %s" % (instance.index, unit.name, did, release, why)
+    return OpError(code, message, "its last log lines say more")
+
+
+def _still_there(
+    instance: Instance, unit: Unit, main: Optional[procfs.Process], ours: "list[int]", said: Finished
+) -> OpError:
+    left = ours or ([main.pid] if main else [])
+    how = "within %g s" % unit.stop_bound if said.ok or said.timed_out else "as asked"
+    who = " and ".join(proof.described(pid) for pid in left[:3]) or "its supervisor still names a process"
+    said_so = "" if said.ok else "; the supervisor said: %s" % ("; ".join(said.log(2)) or said.why)
+    return OpError(
+        "did_not_stop",
+        "instance %d (%s) did not stop %s: %s%s" % (instance.index, unit.name, how, who, said_so),
+        "kill %s on that host, then run the same command again" % (" ".join(map(str, left)) or "it"),
+        detail={"pids": left},
+    )

@@ -1,0 +1,159 @@
+"""What is read from a git work tree, by git itself; nothing in the repository is written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployer.errors import UsageError
+
+_LINK_MODE = "160000"  # a submodule in `git ls-tree`
+_LFS = b"version https://git-lfs.github.com/spec/v1\n"
+_LFS_LARGEST = 1024  # bytes; a pointer is smaller
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A work tree. `top` is its root folder; `prefix` is where in it the source lies: empty, or ending in `/`."""
+
+    top: Path
+    prefix: str
+
+    @classmethod
+    def at(cls, path: Path) -> Repository | None:
+        """The work tree that `path` lies in, if git is here and knows one, and does not ignore `path`."""
+        try:
+            found = _git(path, ["rev-parse", "--show-toplevel", "--show-prefix"])
+        except FileNotFoundError:
+            return None
+        if found.returncode != 0:
+            _refuse_dubious(path, found.stderr)
+            return None
+        top, prefix = found.stdout.decode().split("\n")[:2]
+        if prefix and _git(Path(top), ["check-ignore", "-q", prefix]).returncode == 0:
+            return None
+        return cls(Path(top), prefix)
+
+    def commit(self, ref: str) -> str:
+        """The full hash of the commit a ref names; UsageError if there is none."""
+        found = _git(self.top, ["rev-parse", "--verify", "--quiet", "--end-of-options", ref + "^{commit}"])
+        if found.returncode == 0:
+            return found.stdout.decode().strip()
+        if ref == "HEAD":
+            raise UsageError(
+                "nothing is committed yet, and only what is committed is pushed",
+                file=str(self.top),
+                hint="git add -A && git commit",
+                code="source",
+            )
+        raise UsageError(f"{ref} names no commit", file=str(self.top), hint="git branch -a; git tag; git fetch")
+
+    def changed(self) -> tuple[str, ...]:
+        """Paths below `prefix` that differ from HEAD, are staged or are not known to git, relative to `prefix`."""
+        words = ["status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--", self.prefix or "."]
+        lines = _must(self.top, words).split(b"\0")
+        names = (os.fsdecode(line[3:]) for line in lines if line)
+        return tuple(sorted(name.removeprefix(self.prefix) for name in names))
+
+    def export(self, commit: str, into: Path) -> Path:
+        """Writes the tree of a commit below `into`, submodules included; where the source lies in it.
+
+        Raises:
+            UsageError: there is nothing at `prefix` in that commit; a submodule is not checked out here.
+        """
+        prefix = self.prefix.rstrip("/")
+        if prefix and not _must(self.top, ["ls-tree", commit, "--", prefix]):
+            raise UsageError(
+                f"{prefix} is not in commit {commit[:12]}",
+                file=str(self.top),
+                hint="git add -A && git commit",
+                code="source",
+            )
+        _export(self.top, commit, into, [prefix] if prefix else [])
+        return into / prefix
+
+
+def lfs_pointers(root: Path, paths: Sequence[str]) -> list[str]:
+    """The paths whose content is still a Git LFS pointer."""
+    found = []
+    for path in paths:
+        full = root / path
+        if full.is_symlink() or full.stat().st_size > _LFS_LARGEST:
+            continue
+        with open(full, "rb") as file:
+            if file.read(len(_LFS)) == _LFS:
+                found.append(path)
+    return found
+
+
+def _export(repository: Path, commit: str, into: Path, below: Sequence[str]) -> None:
+    argv = ["git", "-C", str(repository), "archive", "--format=tar", commit, "--", *below]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environ()) as process:
+        if process.stdout is None or process.stderr is None:
+            raise AssertionError("both are pipes")
+        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+            # links stay as they are: the manifest judges them; nothing is written through one
+            archive.extractall(into, filter="tar")
+        said = process.stderr.read().decode("utf-8", "replace")
+    if process.returncode != 0:
+        raise UsageError("git could not export the commit", file=str(repository), cause=said.strip(), code="source")
+    for path, pinned in _submodules(repository, commit, below):
+        _export_submodule(repository, path, pinned, into)
+
+
+def _export_submodule(repository: Path, path: str, commit: str, into: Path) -> None:
+    here = repository / path
+    known = here.joinpath(".git").exists() and _git(here, ["cat-file", "-e", commit + "^{commit}"]).returncode == 0
+    if not known:
+        raise UsageError(
+            f"submodule {path} is not here at commit {commit[:12]}",
+            file=str(repository),
+            hint="git submodule update --init --recursive, or leave it out with source: {exclude: […]}",
+            code="source",
+        )
+    target = into / path
+    target.mkdir(parents=True, exist_ok=True)
+    _export(here, commit, target, [])
+
+
+def _submodules(repository: Path, commit: str, below: Sequence[str]) -> list[tuple[str, str]]:
+    lines = _must(repository, ["ls-tree", "-r", "-z", commit, "--", *below]).split(b"\0")
+    found = []
+    for line in lines:
+        head, _, path = line.partition(b"\t")
+        fields = head.decode().split(" ")
+        if fields[0] == _LINK_MODE:
+            found.append((os.fsdecode(path), fields[2]))
+    return found
+
+
+def _must(folder: Path, words: Sequence[str]) -> bytes:
+    done = _git(folder, words)
+    if done.returncode != 0:
+        cause = done.stderr.decode("utf-8", "replace").strip()
+        raise UsageError(f"git {words[0]} failed", file=str(folder), cause=cause, code="source")
+    return done.stdout
+
+
+def _git(folder: Path, words: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, env=_environ(), check=False)
+
+
+def _environ() -> dict[str, str]:
+    # GIT_DIR and its like, set inside a git hook, would point at another repository
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return {**kept, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+
+
+def _refuse_dubious(path: Path, said: bytes) -> None:
+    if b"dubious ownership" in said:
+        raise UsageError(
+            "git refuses this work tree because somebody else owns it",
+            file=str(path),
+            hint=f"git config --global --add safe.directory {path}",
+            code="source",
+        )

@@ -1,0 +1,176 @@
+"""Lock files as pinned requirement texts for one host: `uv.lock` and `pylock.toml` (PEP 751).
+
+Markers are evaluated here, for that host, so the text holds exactly what is to be installed, with hashes.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from packaging.markers import InvalidMarker, Marker
+from packaging.utils import canonicalize_name
+
+from deployer.errors import SettingsError
+
+Markers = Mapping[str, str]
+_LOCAL = ("virtual", "editable", "directory")
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """`text` is a requirements file; `local` are folders of the source that the project uses as packages."""
+
+    text: str
+    local: tuple[str, ...] = ()
+
+
+def uv_lock(
+    content: str, project: str, markers: Markers, extras: Sequence[str] = (), groups: Sequence[str] = ()
+) -> Pinned:
+    """What `uv sync --no-dev --no-install-local` would install on a host, from the text of a `uv.lock`.
+
+    Args:
+        project: the name of the project that is deployed, a member of the lock.
+        markers: the environment of the host.
+        extras, groups: of the project; no group is a default.
+
+    Raises:
+        SettingsError: the lock is of an unknown version, or misses the project, an extra or a group.
+    """
+    return _UvLock(_parsed(content, "uv.lock"), markers).pinned(canonicalize_name(project), extras, groups)
+
+
+def pylock(content: str, markers: Markers) -> Pinned:
+    """What a `pylock.toml` says is to be installed on a host. SettingsError when it cannot be read."""
+    data = _parsed(content, "pylock.toml")
+    lines = []
+    for package in data.get("packages", ()):
+        if not holds(package.get("marker"), markers, "pylock.toml"):
+            continue
+        if "directory" in package:
+            raise _wrong("pylock.toml", f"{package.get('name')} is a folder, which cannot be installed from a lock")
+        files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else [])]
+        hashes = [f"{kind}:{value}" for file in files for kind, value in sorted(file.get("hashes", {}).items())]
+        lines.append(_line(package, hashes, "pylock.toml"))
+    return Pinned(_text(lines))
+
+
+def holds(marker: str | None, markers: Markers, file: str) -> bool:
+    """Whether a PEP 508 marker is true in an environment; no marker is. SettingsError when it is malformed."""
+    try:
+        return marker is None or Marker(marker).evaluate(dict(markers))
+    except InvalidMarker as error:
+        raise _wrong(file, f"the marker {marker!r} cannot be read") from error
+
+
+class _UvLock:
+    def __init__(self, data: Mapping[str, Any], markers: Markers) -> None:
+        if data.get("version") != 1:
+            raise _wrong("uv.lock", f"version {data.get('version')} is not known here")
+        if data.get("conflicts"):
+            raise _wrong("uv.lock", "conflicting extras or groups need uv itself", "ship an exported requirements.txt")
+        self._packages = [package for package in data.get("package", ()) if self._fits(package, markers)]
+        self._markers = markers
+
+    def pinned(self, project: str, extras: Sequence[str], groups: Sequence[str]) -> Pinned:
+        root = self._find({"name": project})
+        seen: dict[tuple[str, str], Mapping[str, Any]] = {}
+        done: set[tuple[str, str, str]] = set()
+        pending = list(self._wanted(root, extras, groups))
+        while pending:
+            edge = pending.pop()
+            if not holds(edge.get("marker"), self._markers, "uv.lock"):
+                continue
+            package = self._find(edge)
+            name, version = package["name"], str(package.get("version", ""))
+            if package is not root:
+                seen[name, version] = package
+            for extra in ("", *edge.get("extra", ())):
+                if (name, version, extra) not in done:
+                    done.add((name, version, extra))
+                    pending += package.get("optional-dependencies", {}).get(extra, ()) if extra else ()
+                    pending += package.get("dependencies", ()) if not extra else ()
+        installed = [seen[key] for key in sorted(seen)]
+        local = [path for package in installed for path in _local_path(package)]
+        lines = [_line(package, _uv_hashes(package), "uv.lock") for package in installed if not _local_path(package)]
+        return Pinned(_text(lines), tuple(local))
+
+    def _wanted(
+        self, root: Mapping[str, Any], extras: Sequence[str], groups: Sequence[str]
+    ) -> Iterator[Mapping[str, Any]]:
+        yield from root.get("dependencies", ())
+        for table, names in (("optional-dependencies", extras), ("dev-dependencies", groups)):
+            for name in names:
+                if name not in root.get(table, {}):
+                    what = "extra" if table.startswith("optional") else "group"
+                    raise _wrong("uv.lock", f"{root['name']} has no {what} {name}", "uv lock; or mend deploy.yaml")
+                yield from root[table][name]
+
+    def _find(self, edge: Mapping[str, Any]) -> Mapping[str, Any]:
+        found = [
+            package
+            for package in self._packages
+            if package["name"] == edge["name"] and edge.get("version", package.get("version")) == package.get("version")
+        ]
+        if len(found) != 1:
+            raise _wrong("uv.lock", f"{edge['name']} is there {len(found)} times for this host", "uv lock")
+        package: Mapping[str, Any] = found[0]
+        return package
+
+    @staticmethod
+    def _fits(package: Mapping[str, Any], markers: Markers) -> bool:
+        forks: Iterable[str] = package.get("resolution-markers", ())
+        return not forks or any(holds(fork, markers, "uv.lock") for fork in forks)
+
+
+def _local_path(package: Mapping[str, Any]) -> list[str]:
+    source = package.get("source", {})
+    return [str(source[kind]) for kind in _LOCAL if kind in source]
+
+
+def _uv_hashes(package: Mapping[str, Any]) -> list[str]:
+    files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else [])]
+    return [str(file["hash"]) for file in files if "hash" in file]
+
+
+def _line(package: Mapping[str, Any], hashes: Sequence[str], file: str) -> str:
+    """One line of a requirements file, by where the package comes from."""
+    name, source = package["name"], package.get("source", {})
+    if "git" in source:  # uv: git = "https://…?rev=main#<commit>"
+        url, _, commit = str(source["git"]).partition("#")
+        return f"{name} @ git+{url.partition('?')[0]}@{commit}"
+    if "vcs" in package:
+        vcs = package["vcs"]
+        return f"{name} @ {vcs.get('type', 'git')}+{vcs['url']}@{vcs['commit-id']}"
+    archive = package.get("archive", {}).get("url") or source.get("url")
+    if archive:
+        return _hashed(f"{name} @ {archive}", hashes or _archive_hashes(package))
+    if "path" in source or "version" not in package:
+        raise _wrong(file, f"{name} comes from a file or folder of its own", "publish it, or ship it with the source")
+    return _hashed(f"{name}=={package['version']}", hashes)
+
+
+def _archive_hashes(package: Mapping[str, Any]) -> list[str]:
+    return [f"{kind}:{value}" for kind, value in sorted(package.get("archive", {}).get("hashes", {}).items())]
+
+
+def _hashed(line: str, hashes: Sequence[str]) -> str:
+    return " \\\n    ".join([line, *(f"--hash={value}" for value in sorted(set(hashes)))])
+
+
+def _text(lines: Sequence[str]) -> str:
+    return "".join(line + "\n" for line in lines)
+
+
+def _parsed(content: str, file: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(content)
+    except tomllib.TOMLDecodeError as error:
+        raise _wrong(file, str(error)) from error
+
+
+def _wrong(file: str, why: str, hint: str = "") -> SettingsError:
+    return SettingsError(f"{file} cannot be used", file=file, cause=why, hint=hint or "write the lock file anew")

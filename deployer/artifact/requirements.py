@@ -1,0 +1,81 @@
+"""Requirement files as the user wrote them: includes followed, options and requirements told apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployer.errors import SettingsError
+
+_INCLUDE = re.compile(r"^(?:-r\s*|--requirement[\s=]\s*)(?P<path>\S+)$")
+_CONSTRAINT = re.compile(r"^(?:-c\s*|--constraint[\s=]\s*)(?P<path>\S+)$")
+_SELF = re.compile(r"^(?:-e\s*|--editable[\s=]\s*)?\.(?:\[(?P<extras>[^\]]*)\])?$")
+_LOCAL = re.compile(r"^(?:-e\b|--editable\b|\.{0,2}/|file:)")
+_COMMENT = re.compile(r"(^|\s+)#.*$")
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """`lines` are requirements, `options` the `--index-url`s and their like; `own` is the project itself, with extras.
+
+    `hashed` tells that every line carries a hash: then the file is complete, and nothing is to be resolved.
+    """
+
+    lines: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    own: tuple[str, ...] | None = None
+
+    @property
+    def hashed(self) -> bool:
+        """Every requirement carries a hash."""
+        return bool(self.lines) and all("--hash" in line for line in self.lines)
+
+    @property
+    def text(self) -> str:
+        """The file, includes written out."""
+        return "".join(line + "\n" for line in (*self.options, *self.lines))
+
+
+def read(file: Path) -> Requirements:
+    """A requirements file and all that it includes. SettingsError names a missing include or a local path."""
+    lines: list[str] = []
+    options: list[str] = []
+    constraints: list[str] = []
+    own: tuple[str, ...] | None = None
+    for path, line in _logical(file, set()):
+        itself, limit = _SELF.match(line), _CONSTRAINT.match(line)
+        if itself:
+            own = tuple(part.strip() for part in (itself["extras"] or "").split(",") if part.strip())
+        elif limit:
+            constraints += [each for _, each in _logical(path.parent / limit["path"], set())]
+        elif _LOCAL.match(line):
+            raise SettingsError(
+                f"{line} names a file or folder of this machine",
+                file=path.name,
+                hint="publish it, or move its code into the project",
+            )
+        else:
+            (options if line.startswith("-") else lines).append(line)
+    return Requirements(tuple(lines), tuple(dict.fromkeys(options)), tuple(constraints), own)
+
+
+def _logical(file: Path, seen: set[Path]) -> Iterator[tuple[Path, str]]:
+    """Lines with continuations joined, comments gone and includes followed."""
+    if file.resolve() in seen:
+        return
+    seen.add(file.resolve())
+    try:
+        text = file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file.name} cannot be read", cause=str(error), hint="is it committed?") from error
+    joined = re.sub(r"\\\r?\n", " ", text)
+    for raw in joined.splitlines():
+        line = re.sub(r"\s+", " ", _COMMENT.sub("", raw)).strip()
+        include = _INCLUDE.match(line)
+        if include:
+            yield from _logical(file.parent / include["path"], seen)
+        elif line:
+            yield file, line

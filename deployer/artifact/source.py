@@ -1,0 +1,107 @@
+"""The tree that is shipped: a clean checkout of a commit in a folder of its own, or a copy-free view of any folder."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployer.agent.manifest import Manifest
+from deployer.artifact import git
+from deployer.artifact.manifest import scan
+from deployer.artifact.patterns import Exclude
+from deployer.errors import UsageError
+from deployer.settings.models import Source
+
+
+@dataclass(frozen=True)
+class SourceTree:
+    """What is shipped.
+
+    `path` is the folder; for a git work tree it is a checkout that nobody else uses, so a hook may write there.
+    `commit` and `ref` are None for a plain folder. `dirty` names files of the work tree that differ from HEAD and
+    therefore are not as in `path`. `top` is the checkout's root (`path` may be a folder below it).
+    """
+
+    path: Path
+    top: Path
+    commit: str | None
+    ref: str | None
+    dirty: tuple[str, ...]
+    exclude: tuple[str, ...]
+
+    def manifest(self) -> Manifest:
+        """Every path with its hash. UsageError names what cannot be shipped: links that leave, LFS pointers."""
+        manifest = scan(self.path, self.exclude)
+        if self.commit:
+            regular = [path for path, entry in manifest.files.items() if entry.target is None]
+            pointers = git.lfs_pointers(self.path, regular)
+            if pointers:
+                raise UsageError(
+                    f"{len(pointers)} file(s) are Git LFS pointers, not content",
+                    cause=", ".join(pointers[:8]),
+                    hint="install git-lfs, then git lfs install && git lfs fetch, and push again",
+                    code="source",
+                )
+        return manifest
+
+
+@contextmanager
+def resolve(source: Source, base: Path, ref: str | None = None, *, private: bool = False) -> Iterator[SourceTree]:
+    """The tree that `source` names, for as long as the context lasts.
+
+    Args:
+        source: `source` of the settings; its path is relative to `base`, the folder of deploy.yaml.
+        ref: branch, tag or commit; HEAD by default. Only a git work tree has any.
+        private: a plain folder is copied first, because a build hook will write into it.
+
+    Raises:
+        UsageError: no such folder, ref or subdir; a submodule that is not here.
+    """
+    folder = (base / source.path).resolve()
+    if not folder.is_dir():
+        raise UsageError(f"source: there is no folder {folder}", hint="source: {path: …} in deploy.yaml", code="source")
+    repository = git.Repository.at(folder)
+    if repository is None and ref is not None:
+        raise UsageError(f"{folder} is no git work tree, so --ref {ref} means nothing", hint="leave --ref out")
+    if repository is None and not private:
+        shipped = _subdir(folder, source.subdir)
+        yield SourceTree(shipped, folder, None, None, (), source.exclude)
+        return
+    with tempfile.TemporaryDirectory(prefix="deploy-source-") as name:
+        into = Path(name)
+        if repository is None:
+            tree = _copy(folder, source, into)
+        else:
+            tree = _checkout(repository, source, ref or "HEAD", into)
+        yield tree
+
+
+def _checkout(repository: git.Repository, source: Source, ref: str, into: Path) -> SourceTree:
+    commit = repository.commit(ref)
+    dirty = repository.changed()
+    top = repository.export(commit, into)
+    return SourceTree(_subdir(top, source.subdir), top, commit, ref, dirty, source.exclude)
+
+
+def _copy(folder: Path, source: Source, into: Path) -> SourceTree:
+    left_out = Exclude(source.exclude)
+
+    def ignored(parent: str, names: list[str]) -> set[str]:
+        at = Path(parent)
+        paths = {name: (at / name).relative_to(folder).as_posix() for name in names}
+        return {name for name, path in paths.items() if left_out(path, (at / name).is_dir())}
+
+    top = into / "source"
+    shutil.copytree(folder, top, symlinks=True, ignore=ignored)
+    return SourceTree(_subdir(top, source.subdir), top, None, None, (), source.exclude)
+
+
+def _subdir(top: Path, subdir: str) -> Path:
+    path = (top / subdir).resolve()
+    if not path.is_dir() or not path.is_relative_to(top.resolve()):
+        raise UsageError(f"source: there is no folder {subdir} in it", hint="source: {subdir: …}", code="source")
+    return path

@@ -1,0 +1,63 @@
+"""What a balancer is: which configuration an app's pool needs there and how its agent driver is addressed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from deployer.agent.layout import Site
+from deployer.agent.resources import Resource
+from deployer.agent.supervision import Argv, Health
+
+
+@dataclass(frozen=True)
+class Server:
+    """One slot as the balancer sees it. `spare` slots start out of the pool (maintenance) until a switch uses them."""
+
+    name: str
+    address: str
+    port: int
+    spare: bool = False
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One app's servers behind one balancer host. `site` is the app's site on that balancer host.
+
+    `listen` is `:80` or `ADDRESS:PORT`; `keepalive` is the app's own keep-alive in seconds, which the balancer must
+    stay below; `graceful` bounds websockets after a stop. `with_systemd` false: the balancer runs under supervisord.
+    """
+
+    site: Site
+    name: str
+    servers: tuple[Server, ...]
+    health: Health
+    domains: tuple[str, ...] = ()
+    listen: str = ":80"
+    socket: str = "/run/haproxy/admin.sock"
+    keepalive: float = 5.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def server_name(host: str, port: int) -> str:
+    """The balancer's name for a slot: the host's inventory name and the port, only of characters safe everywhere."""
+    safe = "".join(char if char.isalnum() or char in "._-" else "-" for char in host)
+    return f"{safe}-{port}"
+
+
+class Balancer(Protocol):
+    """One kind of balancer. Pure."""
+
+    name: str
+
+    def base(self, site: Site, *, systemd: bool) -> list[Resource]:
+        """What setup installs once a balancer host, for all apps: packages, base configuration, drop-ins."""
+
+    def resources(self, pool: Pool) -> list[Resource]:
+        """The files of this app's pool, each its own, and what frontends need; with the handlers they notify."""
+
+    def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
+        """Commands by handler name, run in order, stopping at the first that fails: check, then reload."""
+
+    def driver(self, pool: Pool) -> dict[str, Any]:
+        """What the agent's driver needs to drain and admit this pool's servers: `{"kind": "haproxy", …}`."""

@@ -1,0 +1,231 @@
+"""HAProxy: a folder of our own beside the host's configuration, which is never touched.
+
+    /etc/haproxy/deploy/00-deploy.cfg            our stats socket, and the `defaults` of all that is ours
+    /etc/haproxy/deploy/40-deploy-<listen>.cfg   one frontend a listen address: the same text whichever app writes it
+    /etc/haproxy/deploy/50-<app>-<env>.cfg       one backend an app and environment
+    /etc/haproxy/deploy/routes/<app>-<env>.json  which names go to it; `haproxy_reload.py apply` joins them into maps
+
+So adding or removing one app touches no line of another, and every app's servers keep their state through it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from dataclasses import dataclass
+from importlib import resources as package_data
+from typing import Any
+
+from deployer import templating
+from deployer.agent.layout import Site
+from deployer.agent.resources import Directory, File, Package, Resource, Service
+from deployer.agent.supervision import Argv, Health
+from deployer.balancers.base import Pool, Server
+from deployer.errors import SettingsError
+
+HANDLER = "haproxy-apply"
+FOLDER = "/etc/haproxy/deploy"
+SOCKET = "/run/haproxy/deploy.sock"
+USUAL_SOCKET = "/run/haproxy/admin.sock"
+TOOL = "/usr/local/lib/deploy/haproxy_reload.py"
+DROP_IN = "/etc/systemd/system/haproxy.service.d/deploy.conf"
+
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+_HOST_NAME = re.compile(r"^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")
+_HEADER = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+_PATH = re.compile(r"^/[A-Za-z0-9/._@+-]*$")
+_URI = re.compile(r"^/[!-~]*$")
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where a frontend listens. `name` is the frontend's, the same for every way to write one address."""
+
+    address: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Listen:
+        """`:80`, `ADDRESS:80` or `[IPV6]:80`; SettingsError for anything else."""
+        address, colon, port = text.rpartition(":")
+        address = address.removeprefix("[").removesuffix("]")
+        try:
+            plain = "0.0.0.0" if address in ("", "*") else str(ipaddress.ip_address(address))
+        except ValueError:
+            plain = ""
+        if not colon or not plain or not port.isdigit() or not 1 <= int(port) <= 65535:
+            raise SettingsError(
+                f"balancer.listen: {text!r} is no address to listen at", hint="write :80 or 192.0.2.7:80"
+            )
+        return cls(plain, int(port))
+
+    @property
+    def name(self) -> str:
+        if self.address == "0.0.0.0":
+            return f"deploy-{self.port}"
+        return f"deploy-{self.address.replace(':', '-')}-{self.port}"
+
+    @property
+    def text(self) -> str:
+        """As `bind` takes it."""
+        if self.address == "0.0.0.0":
+            return f":{self.port}"
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+class HAProxy:
+    """HAProxy 2.4 or later: Debian's package under systemd, or a program of supervisord in a lab of processes."""
+
+    name = "haproxy"
+
+    def base(self, site: Site, *, systemd: bool) -> list[Resource]:
+        """What all apps share: the folder, the base file, the reload tool; under systemd the package and a drop-in."""
+        folder = _folder(site)
+        sockets = [site.system(SOCKET)] if systemd else [site.system(SOCKET), site.system(USUAL_SOCKET)]
+        base = templating.render("haproxy/base.cfg.j2", sockets=sockets)
+        source = package_data.files("deployer.agent").joinpath("haproxy_reload.py").read_text(encoding="utf-8")
+        own: list[Resource] = [
+            Directory(folder),
+            Directory(folder + "/routes"),
+            Directory(site.system("/usr/local/lib/deploy")),
+            File(site.system(TOOL), source, mode="0755"),
+            File(folder + "/00-deploy.cfg", base, notify=(HANDLER,)),
+        ]
+        if not systemd:
+            return [*own, Directory(site.system("/run/haproxy"), mode="0750")]
+        drop_in = templating.render(
+            "haproxy/drop-in.conf.j2",
+            folder=folder,
+            before=_tool(site, "join"),
+            after=_tool(site, "hold"),
+            dump=_tool(site, "dump"),
+        )
+        return [
+            Package("haproxy"),
+            *own,
+            Directory(DROP_IN.rpartition("/")[0]),
+            File(DROP_IN, drop_in, notify=(HANDLER,)),
+            Service("haproxy"),
+        ]
+
+    def resources(self, pool: Pool) -> list[Resource]:
+        """The app's backend and route, and the frontend of its listen address. Everything in them was checked.
+
+        Raises SettingsError for a value that HAProxy cannot be told.
+        """
+        listen = Listen.parse(pool.listen)
+        folder, key = _folder(pool.site), f"{pool.site.app}-{pool.site.env}"
+        frontend = templating.render(
+            "haproxy/frontend.cfg.j2",
+            listen=listen.text,
+            frontend=listen.name,
+            map=f"{folder}/hosts-{listen.name}.map",
+        )
+        return [
+            File(f"{folder}/50-{key}.cfg", _backend(pool), notify=(HANDLER,)),
+            File(f"{folder}/routes/{key}.json", _route(pool, listen), notify=(HANDLER,)),
+            File(f"{folder}/40-{listen.name}.cfg", frontend, notify=(HANDLER,)),
+        ]
+
+    def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
+        """One command: join the routes, check, reload, see that the new worker answers; else put back and say why."""
+        if systemd:
+            command = (*_tool(site, "apply"), "--main", "/etc/haproxy/haproxy.cfg")
+        else:
+            control = (site.prefix + "/usr/bin/supervisorctl", "-c", site.prefix + "/etc/supervisor/supervisord.conf")
+            # argparse would take `-c` for an option of the tool, hence one word.
+            command = (*_tool(site, "apply"), "--supervisorctl", json.dumps(control if site.prefix else control[:1]))
+        return {HANDLER: (command,)}
+
+    def driver(self, pool: Pool) -> dict[str, Any]:
+        """`{"kind", "socket", "backend", "state_file"}`; for a pool that somebody else configures, `addresses` too.
+
+        `pool.options["manage"]` false says that somebody else does. Ours has a stats socket of its own, unless the
+        settings name another than HAProxy's usual one.
+        """
+        found = {"kind": self.name, "socket": pool.socket, "backend": _word(pool.name, "balancer.backend")}
+        if not pool.options.get("manage", True):
+            places = {server.name: f"{server.address}:{server.port}" for server in pool.servers}
+            return {**found, "state_file": "", "addresses": places}
+        if pool.socket in (USUAL_SOCKET, pool.site.system(USUAL_SOCKET)):
+            found["socket"] = pool.site.system(SOCKET)
+        return {**found, "state_file": _state_file(pool)}
+
+
+def _backend(pool: Pool) -> str:
+    health = pool.health
+    if not _URI.match(health.path):
+        raise SettingsError(f"health.path: {health.path!r} is no path", hint="write it as in a URL, from the slash on")
+    for header in health.headers:
+        if not _HEADER.match(header):
+            raise SettingsError(f"health.headers: {header!r} is no name of a header")
+    return templating.render(
+        "haproxy/backend.cfg.j2",
+        app=f"{pool.site.app} in {pool.site.env}",
+        backend=_word(pool.name, "balancer.backend"),
+        state_file=_state_file(pool),
+        health=health,
+        host=health.host or next(iter(pool.domains), "localhost"),
+        headers=sorted((name, value) for name, value in health.headers.items() if name.lower() != "host"),
+        expect=_expect(health),
+        check_timeout=max(100, round(health.timeout * 1000)),
+        # Each round closes half of the idle connections: they are gone well before the app closes them itself.
+        purge=max(100, round(pool.keepalive * 1000 / 4)),
+        servers=[_checked(server) for server in pool.servers],
+    )
+
+
+def _route(pool: Pool, listen: Listen) -> str:
+    for domain in pool.domains:
+        if not _HOST_NAME.match(domain.lower()):
+            raise SettingsError(f"domains: {domain!r} is no host name", hint="write one such as shop.example.com")
+    route = {
+        "app": f"{pool.site.app} in {pool.site.env}",
+        "listen": listen.text,
+        "address": listen.address,
+        "port": listen.port,
+        "frontend": listen.name,
+        "backend": pool.name,
+        "domains": sorted({domain.lower() for domain in pool.domains}),
+        "state_file": _state_file(pool),
+        "drained": pool.site.drained,
+    }
+    return json.dumps(route, indent=1) + "\n"
+
+
+def _expect(health: Health) -> str:
+    return "100-499" if health.status is None else str(health.status)
+
+
+def _checked(server: Server) -> Server:
+    try:
+        address = str(ipaddress.ip_address(server.address.removeprefix("[").removesuffix("]")))
+        plain = f"[{address}]" if ":" in address else address
+    except ValueError:
+        plain = server.address
+        if not _HOST_NAME.match(plain.lower()):
+            raise SettingsError(f"{plain!r} is no address of a server for the balancer") from None
+    return Server(_word(server.name, "server"), plain, int(server.port), server.spare)
+
+
+def _word(text: str, what: str) -> str:
+    if not _NAME.match(text):
+        raise SettingsError(f"{what}: {text!r} has other characters than letters, digits, dots, dashes and underscores")
+    return text
+
+
+def _folder(site: Site) -> str:
+    folder = site.system(FOLDER)
+    if not _PATH.match(folder):
+        raise SettingsError(f"{folder!r} cannot be written into a configuration of HAProxy")
+    return folder
+
+
+def _state_file(pool: Pool) -> str:
+    return pool.site.system(f"/run/haproxy/deploy-{pool.name}.state")
+
+
+def _tool(site: Site, verb: str) -> Argv:
+    folder, socket = site.system(FOLDER), site.system(SOCKET)
+    return ("/usr/bin/env", "python3", "-IS", site.system(TOOL), verb, "--folder", folder, "--socket", socket)

@@ -1,0 +1,147 @@
+"""Commands that change hosts: setup, push, reload, rollback."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from deployer.cli.options import Common, with_common
+from deployer.cli.project import Env, load
+from deployer.cli.run import carry_out
+from deployer.settings.models import seconds
+
+Wait = Annotated[str, typer.Option("--wait", metavar="DURATION", help="Wait this long for the lock, e.g. 10m.")]
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(seconds(text))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def setup(
+    env: Env = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Take over what deploy did not create.")] = False,
+    *,
+    common: Common,
+) -> None:
+    """Prepare the hosts once: packages, users, folders, supervisor, balancer.
+
+    Example: deploy setup prod
+    """
+    from deployer.rollout.setup import setup as run
+
+    carry_out(
+        "setup", common, lambda bus, record, stop: run(load(env, common), bus, record, replace=replace, stop=stop)
+    )
+
+
+def push(
+    env: Env = None,
+    ref: Annotated[str | None, typer.Option("--ref", help="Git ref to push; HEAD by default.")] = None,
+    release: Annotated[
+        str | None, typer.Option("--release", help="A release that is built already, or `current`.")
+    ] = None,
+    skip_hook: Annotated[list[str] | None, typer.Option("--skip-hook", help="Leave out this hook.")] = None,
+    wait: Wait = "0",
+    *,
+    common: Common,
+) -> None:
+    """Build, ship and roll out, wave by wave; put everything back if it fails.
+
+    Example: deploy push prod --ref v1.4.2
+    """
+    from deployer.rollout.push import push as run
+
+    waiting = _seconds(wait)
+    carry_out(
+        "push",
+        common,
+        lambda bus, record, stop: run(
+            load(env, common),
+            bus,
+            record,
+            ref=ref,
+            release=release,
+            skip_hooks=tuple(skip_hook or ()),
+            wait=waiting,
+            stop=stop,
+        ),
+    )
+
+
+def plan(
+    env: Env = None,
+    ref: Annotated[str | None, typer.Option("--ref", help="Git ref to plan for; HEAD by default.")] = None,
+    diff: Annotated[bool, typer.Option("--diff/--no-diff", help="Show the diff of every file.")] = True,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit 10 when a push would change something.")
+    ] = False,
+    *,
+    common: Common,
+) -> None:
+    """Show what push would do: waves, steps, file diffs, what was inferred. Changes nothing.
+
+    Example: deploy plan prod
+    """
+    from deployer.rollout.push import show_plan
+
+    carry_out(
+        "plan",
+        common,
+        lambda bus, record, stop: show_plan(
+            load(env, common), bus, record, ref=ref, diffs=diff, detailed_exitcode=detailed_exitcode
+        ),
+    )
+
+
+def reload(
+    env: Env = None,
+    rolling: Annotated[bool, typer.Option("--rolling/--all-at-once", help="Wave by wave, or all together.")] = True,
+    wait: Wait = "0",
+    *,
+    common: Common,
+) -> None:
+    """Restart the current release wave by wave, with today's secrets.
+
+    Example: deploy reload prod --rolling
+    """
+    from deployer.rollout.reload import reload as run
+
+    waiting = _seconds(wait)
+    carry_out(
+        "reload",
+        common,
+        lambda bus, record, stop: run(load(env, common), bus, record, rolling=rolling, wait=waiting, stop=stop),
+    )
+
+
+def rollback(
+    env: Annotated[str, typer.Argument(metavar="ENV", help="The environment.")],
+    release: Annotated[
+        str | None, typer.Argument(metavar="[RELEASE]", help="Release id or commit; left out: the last proven one.")
+    ] = None,
+    wait: Wait = "0",
+    *,
+    common: Common,
+) -> None:
+    """Go back to the last proven release, or to RELEASE, wave by wave. No release hook runs.
+
+    Example: deploy rollback prod
+    """
+    from deployer.rollout.rollback import rollback as run
+
+    waiting = _seconds(wait)
+    carry_out(
+        "rollback",
+        common,
+        lambda bus, record, stop: run(load(env, common), bus, record, release=release, wait=waiting, stop=stop),
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Adds these commands to the application."""
+    for function in (setup, plan, push, reload, rollback):
+        app.command()(with_common(function))

@@ -1,0 +1,124 @@
+"""Commands that only look: status, releases, history, verify, render, logs, hosts, schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deployer.cli.options import Common, with_common
+from deployer.cli.project import Env, EnvNeeded, load
+from deployer.cli.run import carry_out
+
+
+def status(env: Env = None, *, common: Common) -> None:
+    """What runs where, judged from processes and the live balancer; lock, freeze, half-done runs, held servers.
+
+    Example: deploy status prod
+    """
+    from deployer.rollout.status import status as run
+
+    carry_out("status", common, lambda bus, record, stop: run(load(env, common), bus, record, stop=stop))
+
+
+def releases(env: Env = None, *, common: Common) -> None:
+    """The releases on the hosts, and which of them can be rolled back to.
+
+    Example: deploy releases prod
+    """
+    from deployer.rollout.status import releases as run
+
+    carry_out("releases", common, lambda bus, record, stop: run(load(env, common), bus, record, stop=stop))
+
+
+def history(env: Env = None, *, common: Common) -> None:
+    """Who did what and how it ended, from the ledgers of the hosts.
+
+    Example: deploy history prod
+    """
+    from deployer.rollout.status import history as run
+
+    carry_out("history", common, lambda bus, record, stop: run(load(env, common), bus, record, stop=stop))
+
+
+def verify(
+    env: Env = None,
+    junitxml: Annotated[Path | None, typer.Option("--junitxml", help="Write a JUnit report here.")] = None,
+    *,
+    common: Common,
+) -> None:
+    """Run the testinfra checks of every role and your own, through the open sessions.
+
+    Example: deploy verify prod --junitxml verify.xml
+    """
+    from deployer.rollout.verify import verify as run
+
+    carry_out(
+        "verify", common, lambda bus, record, stop: run(load(env, common), bus, record, junitxml=junitxml, stop=stop)
+    )
+
+
+def render(
+    env: EnvNeeded,
+    out: Annotated[Path, typer.Option("--out", help="The folder to write to.")],
+    *,
+    common: Common,
+) -> None:
+    """Write every file that would be installed, a folder a host. Connects to nothing.
+
+    Example: deploy render prod --out rendered/
+    """
+    from deployer.rollout.render import render as run
+
+    carry_out("render", common, lambda bus, record, stop: run(load(env, common), bus, record, out=out))
+
+
+def logs(
+    env: Env = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="How many lines of each instance.")] = 50,
+    grep: Annotated[str | None, typer.Option("--grep", help="Only lines with this regular expression.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    *,
+    common: Common,
+) -> None:
+    """The last lines of all instances, merged.
+
+    Example: deploy logs prod -n 100 --grep ERROR
+    """
+    from deployer.rollout.logs import logs as run
+
+    carry_out(
+        "logs",
+        common,
+        lambda bus, record, stop: run(load(env, common), bus, record, lines=lines, grep=grep, follow=follow, stop=stop),
+    )
+
+
+def hosts(env: Env = None, *, common: Common) -> None:
+    """The inventory as it is read: hosts, parts, how SSH reaches them.
+
+    Example: deploy hosts prod
+    """
+    from deployer.rollout.hosts import hosts as run
+
+    carry_out("hosts", common, lambda bus, record, stop: run(load(env, common), bus, record))
+
+
+def schema() -> None:
+    """The JSON Schema of deploy.yaml, for editors.
+
+    Example: deploy schema > deploy.schema.json
+    """
+    import json
+
+    from deployer.settings.schema import schema as make
+
+    typer.echo(json.dumps(make(), indent=2))
+
+
+def register(app: typer.Typer) -> None:
+    """Adds these commands to the application."""
+    for function in (status, releases, history, verify, render, logs, hosts):
+        app.command()(with_common(function))
+    app.command()(schema)

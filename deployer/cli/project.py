@@ -1,0 +1,45 @@
+"""From what the user typed to the project it is about."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deployer.cli.options import Common
+
+if TYPE_CHECKING:
+    from deployer.rollout.project import Project
+
+Env = Annotated[
+    str | None, typer.Argument(metavar="[ENV]", help="The environment; left out: default_env or DEPLOY_ENV.")
+]
+EnvNeeded = Annotated[str, typer.Argument(metavar="ENV", help="The environment.")]
+
+
+def load(env: str | None, common: Common) -> Project:
+    """Settings and inventory of the environment, as the common options ask for them."""
+    from deployer.cli.run import performer
+    from deployer.rollout.project import load as load_project
+
+    return load_project(
+        env,
+        config=common.config,
+        inventory=common.inventory or _lab(env),
+        limit=common.limit,
+        user=common.user,
+        sudo_password=common.sudo_password(),
+        who=performer(),
+    )
+
+
+def _lab(env: str | None) -> Path | None:
+    """The inventory of the lab of that name, if one is up: its name is an environment from any folder."""
+    name = env or os.environ.get("DEPLOY_ENV")
+    if not name:
+        return None
+    from deployer.lab.place import inventory_of
+
+    return inventory_of(name)

@@ -1,0 +1,52 @@
+"""Commands of the first ten minutes: init, trust, doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deployer.cli.options import Common, with_common
+from deployer.cli.project import Env, load
+from deployer.cli.run import carry_out
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="The folder of the app.")] = Path("."),
+    *,
+    common: Common,
+) -> None:
+    """Write deploy.yaml and an inventory for the app in this folder, by reading its code.
+
+    Example: deploy init
+    """
+    from deployer.rollout.init import init as run
+
+    carry_out("init", common, lambda bus, record, stop: run(folder, bus, record))
+
+
+def trust(env: Env = None, *, common: Common) -> None:
+    """Show the fingerprints of the hosts' keys and pin them in inventories/known_hosts.
+
+    Example: deploy trust prod
+    """
+    from deployer.rollout.trust import trust as run
+
+    carry_out("trust", common, lambda bus, record, stop: run(load(env, common), bus, record, confirm=common.confirm))
+
+
+def doctor(env: Env = None, *, common: Common) -> None:
+    """Find everything that would stop a push, in one pass. Changes nothing.
+
+    Example: deploy doctor prod
+    """
+    from deployer.rollout.doctor import doctor as run
+
+    carry_out("doctor", common, lambda bus, record, stop: run(load(env, common), bus, record))
+
+
+def register(app: typer.Typer) -> None:
+    """Adds these commands to the application."""
+    for function in (init, trust, doctor):
+        app.command()(with_common(function))

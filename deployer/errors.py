@@ -1,0 +1,182 @@
+"""Every error a user can cause: what failed, where, why, and what to type next.
+
+    DeployError                  1   a fault of the program itself when raised bare
+    ├── UsageError               2   bad command line, settings or inventory
+    │   ├── SettingsError        2
+    │   └── InventoryError       2
+    ├── UnreachableError         3   a host that cannot be reached …
+    │   ├── UntrustedHostError   3   … or whose key is not the known one …
+    │   └── NotReadyError        3   … or that cannot be used yet; nothing was changed
+    ├── LockedError              4   another run holds the lock
+    ├── FrozenError              4   a person stopped all pushes
+    ├── RolloutError             5   the rollout failed and everything was restored
+    ├── NeedsPersonError         6   only a person can decide
+    ├── ChecksError              7   checks failed, nothing was changed by this run
+    ├── LeftBehindError          8   finished within its budget, some instances were left behind
+    └── InterruptedRun         130   interrupted, and cleanly wound up
+
+The numbers are the exit statuses of the contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+
+class DeployError(Exception):
+    """An error to show as one block: message, place, cause, last log lines, hint.
+
+    Args:
+        message: what failed, one sentence without a full stop.
+        host: the inventory name of the host, if one is involved.
+        step: the step of the run (`connect`, `build`, `switch` …).
+        file: the user's file that is wrong, and `line` (1-based) in it.
+        cause: why, when the message does not say it.
+        hint: what to type or change next.
+        log: the last lines of whatever died, oldest first.
+        code: a stable word for scripts; the class's own by default.
+    """
+
+    exit_status: ClassVar[int] = 1
+    default_code: ClassVar[str] = "internal"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        host: str | None = None,
+        step: str | None = None,
+        file: str | None = None,
+        line: int | None = None,
+        cause: str | None = None,
+        hint: str | None = None,
+        log: Sequence[str] = (),
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.host = host
+        self.step = step
+        self.file = file
+        self.line = line
+        self.cause = cause
+        self.hint = hint
+        self.log = tuple(log)
+        self.code = code or self.default_code
+
+    @property
+    def where(self) -> str:
+        """`deploy.yaml:3`, `web1, step switch`, or an empty string."""
+        places = []
+        if self.file:
+            places.append(f"{self.file}:{self.line}" if self.line else self.file)
+        if self.host:
+            places.append(self.host)
+        if self.step:
+            places.append(f"step {self.step}")
+        return ", ".join(places)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The `error` object of the JSON contract, with whatever else is known."""
+        return {
+            "code": self.code,
+            "message": self.message if not self.cause else f"{self.message}: {self.cause}",
+            "host": self.host,
+            "step": self.step,
+            "hint": self.hint,
+            "file": self.file,
+            "line": self.line,
+            "log": list(self.log),
+        }
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}: {self.cause}" if self.cause else text
+
+
+class UsageError(DeployError):
+    """The command line asks for something that makes no sense."""
+
+    exit_status = 2
+    default_code = "usage"
+
+
+class SettingsError(UsageError):
+    """`deploy.yaml` or one of its overlays is wrong."""
+
+    default_code = "settings"
+
+
+class InventoryError(UsageError):
+    """The inventory is wrong, or a pattern matches nothing."""
+
+    default_code = "inventory"
+
+
+class UnreachableError(DeployError):
+    """A host could not be reached; nothing was changed."""
+
+    exit_status = 3
+    default_code = "unreachable"
+
+
+class UntrustedHostError(UnreachableError):
+    """A host's key is unknown or not the known one; nothing was changed."""
+
+    default_code = "untrusted"
+
+
+class NotReadyError(UnreachableError):
+    """A host answers but cannot be used: no Python, no sudo, not set up, a port taken; nothing was changed."""
+
+    default_code = "not_ready"
+
+
+class LockedError(DeployError):
+    """Another run holds the lock of this app and environment."""
+
+    exit_status = 4
+    default_code = "locked"
+
+
+class FrozenError(DeployError):
+    """A person froze this environment."""
+
+    exit_status = 4
+    default_code = "frozen"
+
+
+class RolloutError(DeployError):
+    """The rollout failed; whatever this run changed was put back."""
+
+    exit_status = 5
+    default_code = "rollout"
+
+
+class NeedsPersonError(DeployError):
+    """A person has to look: the message says at which instance and what to type."""
+
+    exit_status = 6
+    default_code = "needs_person"
+
+
+class ChecksError(DeployError):
+    """testinfra checks failed, or none ran."""
+
+    exit_status = 7
+    default_code = "checks"
+
+
+class LeftBehindError(DeployError):
+    """Finished within its failure budget, but some instances were left behind."""
+
+    exit_status = 8
+    default_code = "left_behind"
+
+
+class InterruptedRun(DeployError):
+    """Ctrl-C or `deploy cancel`, cleanly wound up."""
+
+    exit_status = 130
+    default_code = "interrupted"

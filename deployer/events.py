@@ -1,0 +1,166 @@
+"""Every fact of a run is a typed event; whoever shows or records a run is only a listener.
+
+An event becomes one JSON line `{"v": 1, "ts": …, "run": …, "event": NAME, …}` by `as_json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of all events. `ts` is seconds since the epoch, UTC; `run` the run's id, empty outside a run."""
+
+    name: ClassVar[str] = "event"
+    run: str = field(default="", kw_only=True)
+    ts: float = field(default_factory=time.time, kw_only=True)
+
+    def as_json(self) -> dict[str, Any]:
+        """The event as the plain data of one JSON line."""
+        data = dataclasses.asdict(self)
+        head = {"v": 1, "ts": round(data.pop("ts"), 3), "run": data.pop("run"), "event": self.name}
+        return head | data
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    """A command that may change hosts began. `who` is user@machine of the person or pipeline."""
+
+    name = "run.started"
+    command: str
+    app: str
+    env: str
+    who: str
+
+
+@dataclass(frozen=True)
+class PlanMade(Event):
+    """The plan is settled: `plan` is its JSON form, `text` what a person reads."""
+
+    name = "plan.made"
+    plan: dict[str, Any]
+    text: str
+
+
+@dataclass(frozen=True)
+class StepStarted(Event):
+    """A step began. Empty `host`: here, on the controller. `instance` is `host:index` or empty."""
+
+    name = "step.started"
+    step: str
+    host: str = ""
+    instance: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class StepFinished(Event):
+    """A step ended after `duration_s` seconds; `ok` false means that an error event follows."""
+
+    name = "step.finished"
+    step: str
+    host: str = ""
+    instance: str = ""
+    ok: bool = True
+    detail: str = ""
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class WaveStarted(Event):
+    """Wave `number` of `of` (from 1) begins; `instances` are `host:index`. `restoring`: on the way back."""
+
+    name = "wave.started"
+    number: int
+    of: int
+    instances: tuple[str, ...]
+    release: str
+    restoring: bool = False
+
+
+@dataclass(frozen=True)
+class WaveFinished(Event):
+    """Wave `number` ended: all its instances are proven and admitted, or `ok` is false."""
+
+    name = "wave.finished"
+    number: int
+    of: int
+    ok: bool
+    duration_s: float
+    restoring: bool = False
+
+
+@dataclass(frozen=True)
+class Output(Event):
+    """A line that a command printed (hook, installer, exec, logs)."""
+
+    name = "output"
+    line: str
+    host: str = ""
+    step: str = ""
+
+
+@dataclass(frozen=True)
+class Warned(Event):
+    """Something a person should know that stops nothing."""
+
+    name = "warning"
+    message: str
+    host: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class CheckFinished(Event):
+    """One testinfra check ended: `outcome` is passed, failed or skipped."""
+
+    name = "check.finished"
+    check: str
+    host: str
+    outcome: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class RunFinished(Event):
+    """Always the last event; its fields are the contract's."""
+
+    name = "run.finished"
+    outcome: str
+    exit_status: int
+    release: str | None
+    previous: str | None
+    duration_s: float
+    hosts: dict[str, Any] = field(default_factory=dict)
+    probe: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+
+Listener = Callable[[Event], None]
+
+
+class Bus:
+    """Hands every event to every listener, in order, stamped with the run's id.
+
+    A listener must not raise; one that does is the program's own fault and ends the run.
+    """
+
+    def __init__(self, *listeners: Listener, run: str = "") -> None:
+        self.run = run
+        self._listeners = list(listeners)
+
+    def subscribe(self, listener: Listener) -> None:
+        """Adds a listener for all later events."""
+        self._listeners.append(listener)
+
+    def emit(self, event: Event) -> None:
+        """Gives `event` to all listeners, with this bus's run id where it has none. May be called from any thread."""
+        if not event.run and self.run:
+            event = dataclasses.replace(event, run=self.run)
+        for listener in self._listeners:
+            listener(event)

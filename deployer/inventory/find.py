@@ -1,0 +1,56 @@
+"""Where the inventory of an environment lies: `inventories/ENV.*` beside `deploy.yaml` or in a folder above it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from deployer.errors import InventoryError
+from deployer.settings.mistakes import nearest
+
+FOLDER = "inventories"
+ENDINGS = (".yaml", ".yml", ".ini", ".json")
+
+
+def find(env: str, base: Path) -> Path:
+    """The inventory of `env`, searched upward from `base`.
+
+    Raises: InventoryError that names the environments that exist, or says that two files claim the name.
+    """
+    known: dict[str, Path] = {}
+    for above in (base.absolute(), *base.absolute().parents):
+        folder = above / FOLDER
+        if not folder.is_dir():
+            continue
+        found = [path for path in sorted(folder.iterdir()) if _environment(path) == env]
+        if len(found) > 1:
+            names = " and ".join(path.name for path in found)
+            raise InventoryError(f"{names} both are the inventory of {env}", file=str(folder), hint="keep one of them")
+        if found:
+            return found[0]
+        known |= {name: path for path in sorted(folder.iterdir()) if (name := _environment(path))}
+    raise _none(env, known)
+
+
+def _environment(path: Path) -> str | None:
+    """The environment that a file or folder is the inventory of, if it is one."""
+    if path.name.startswith(".") or path.name in ("group_vars", "host_vars", "known_hosts"):
+        return None
+    if path.is_dir():
+        return path.name
+    if path.suffix in ENDINGS:
+        return path.stem
+    return path.stem if os.access(path, os.X_OK) else None
+
+
+def _none(env: str, known: dict[str, Path]) -> InventoryError:
+    if not known:
+        return InventoryError(
+            f"there is no {FOLDER}/{env}.yaml beside deploy.yaml nor in a folder above it",
+            hint="deploy init writes one; or name a file with -i PATH",
+        )
+    near = nearest(env, known)
+    return InventoryError(
+        f"there is no environment {env}; there are: {', '.join(sorted(known))}",
+        hint=f"did you mean {near}?" if near else f"add {FOLDER}/{env}.yaml",
+    )

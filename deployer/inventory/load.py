@@ -1,0 +1,69 @@
+"""Reads an environment's inventory into hosts with merged variables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from deployer.errors import InventoryError
+from deployer.inventory.connection import host_from
+from deployer.inventory.find import find
+from deployer.inventory.model import Inventory
+from deployer.inventory.raw import ALL, RawInventory, Values
+from deployer.inventory.vars_files import read_vars
+from deployer.inventory.yaml_source import read_yaml
+from deployer.settings.load import shown
+
+
+def load(env: str, base: Path, path: Path | None = None) -> Inventory:
+    """The inventory of `env`.
+
+    Args:
+        base: the folder of deploy.yaml, from which `inventories/` is searched upward.
+        path: the file to read instead (`-i`).
+
+    Raises: InventoryError with file and line for whatever is wrong in it.
+    """
+    file = path.absolute() if path is not None else find(env, base)
+    raw = _read(file)
+    if not raw.hosts:
+        raise InventoryError("has no hosts", file=shown(file), hint="add one: web: {hosts: {web1.example.com: {}}}")
+    members = raw.members()
+    merged = _merge(raw, members, file.parent)
+    hosts = tuple(
+        host_from(name, merged[name], frozenset(group for group, some in members.items() if name in some), file.parent)
+        for name in raw.hosts
+    )
+    return Inventory(env, str(file), hosts, members)
+
+
+def _read(path: Path) -> RawInventory:
+    name = shown(path)
+    if not path.exists():
+        raise InventoryError("there is no such inventory", file=name)
+    if path.is_dir():
+        raise InventoryError("a folder as an inventory comes later", file=name, hint="name one file with -i PATH")
+    if path.suffix in (".yaml", ".yml", ".json"):
+        return read_yaml(path, name)
+    if os.access(path, os.X_OK):
+        raise InventoryError(
+            "an executable inventory comes later", file=name, hint="write what it gives to a YAML file"
+        )
+    raise InventoryError("INI inventories come later", file=name, hint="use: ansible-inventory -i FILE --list --yaml")
+
+
+def _merge(raw: RawInventory, members: dict[str, tuple[str, ...]], folder: Path) -> dict[str, Values]:
+    """Host → variables, in Ansible's order: groups in the inventory (all first), group_vars/all, other group_vars/,
+    the host in the inventory, host_vars/."""
+    files = {name: read_vars(folder, "group_vars", name) for name in members}
+    merged: dict[str, Values] = {}
+    for host, own in raw.hosts.items():
+        groups = raw.by_precedence(name for name, hosts in members.items() if host in hosts)
+        values: Values = {}
+        for group in groups:
+            values |= raw.groups[group].variables
+        values |= files[ALL]
+        for group in groups:
+            values |= files[group] if group != ALL else {}
+        merged[host] = values | own | read_vars(folder, "host_vars", host)
+    return merged

@@ -1,0 +1,74 @@
+"""Which hosts serve the app and which balance it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deployer.errors import InventoryError
+from deployer.inventory.model import Host, Inventory
+from deployer.inventory.patterns import select
+from deployer.settings.models import Settings
+
+
+@dataclass(frozen=True)
+class Parts:
+    """`web` are the hosts with instances, `balancers` those of the balancer (empty: none, or one beside the app).
+
+    Both are in the order of the inventory; a host may be in both.
+    """
+
+    web: tuple[Host, ...]
+    balancers: tuple[Host, ...]
+
+
+def parts(inventory: Inventory, settings: Settings) -> Parts:
+    """The parts of an environment by `hosts` and `balancer.hosts`.
+
+    Without `hosts`, the group `web` serves, else every host that is in no other part (balancers, processes, schedules).
+    Raises: InventoryError when nothing is left to serve or a pattern that was written matches nothing.
+    """
+    balancers = _balancers(inventory, settings)
+    return Parts(_web(inventory, settings, balancers), balancers)
+
+
+def _balancers(inventory: Inventory, settings: Settings) -> tuple[Host, ...]:
+    if settings.balancer.kind == "none":
+        return ()
+    pattern = settings.balancer.hosts
+    if "hosts" not in settings.balancer.model_fields_set and not inventory.groups.get(pattern):
+        return ()
+    return _selected(inventory, pattern, "balancer.hosts")
+
+
+def _web(inventory: Inventory, settings: Settings, balancers: tuple[Host, ...]) -> tuple[Host, ...]:
+    if settings.hosts is not None:
+        return _selected(inventory, settings.hosts, "hosts")
+    if "web" in inventory.groups:
+        return _selected(inventory, "web", "hosts")
+    taken = {host.name for host in balancers} | _of_processes(inventory, settings)
+    left = tuple(host for host in inventory.hosts if host.name not in taken)
+    if not left:
+        raise InventoryError(
+            f"no host of {inventory.env} is left to serve the app: all are balancers or run processes",
+            file=inventory.source,
+            hint="put the hosts that serve into a group web, or write hosts: PATTERN in deploy.yaml",
+        )
+    return left
+
+
+def _of_processes(inventory: Inventory, settings: Settings) -> set[str]:
+    found: set[str] = set()
+    for section, jobs in (("processes", settings.processes), ("schedules", settings.schedules)):
+        for name, job in jobs.items():
+            if job.hosts is not None:
+                found |= {host.name for host in _selected(inventory, job.hosts, f"{section}.{name}.hosts")}
+    return found
+
+
+def _selected(inventory: Inventory, pattern: str, key: str) -> tuple[Host, ...]:
+    try:
+        return select(inventory, pattern)
+    except InventoryError as problem:
+        raise InventoryError(
+            f"{key} in deploy.yaml: {problem.message}", file=problem.file, cause=problem.cause, hint=problem.hint
+        ) from None

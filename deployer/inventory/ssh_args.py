@@ -1,0 +1,144 @@
+"""Arguments of the ssh command in inventories, as far as they mean something to connections made without it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass, replace
+
+# Multiplexing, compression and keepalives change how fast ssh is, not where or as whom it connects.
+_WITHOUT_MEANING = {
+    "controlmaster", "controlpath", "controlpersist", "compression", "serveraliveinterval", "serveralivecountmax",
+    "tcpkeepalive", "loglevel", "preferredauthentications", "batchmode", "identitiesonly", "passwordauthentication",
+    "pubkeyauthentication", "gssapiauthentication", "connectionattempts",
+}  # fmt: skip
+_FLAGS_WITHOUT_MEANING = {"-C", "-q", "-4", "-T", "-n", "-v"}
+_UNCHECKED = {"no", "off", "accept-new", "ask"}
+_JUMP = re.compile(r"([A-Za-z0-9._-]+@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:\d{1,5})?")
+
+
+@dataclass(frozen=True)
+class SshArgs:
+    """What ssh arguments say; None and () mean: nothing. `connect_timeout` is in seconds."""
+
+    gateway: str | None = None
+    proxy_command: str | None = None
+    keys: tuple[str, ...] = ()
+    known_hosts: tuple[str, ...] = ()
+    user: str | None = None
+    port: int | None = None
+    connect_timeout: float | None = None
+
+
+def read_ssh_args(text: str) -> SshArgs:
+    """The meaning of `text`, quoted as for a shell.
+
+    Raises: ValueError that names an argument whose meaning would be lost.
+    """
+    words = shlex.split(text)
+    found = SshArgs()
+    while words:
+        word = words.pop(0)
+        if word in _FLAGS_WITHOUT_MEANING:
+            continue
+        flag, value = word[:2], word[2:]
+        if flag not in ("-o", "-J", "-i", "-l", "-p", "-W"):
+            raise ValueError(f"the ssh argument {word} is not understood here")
+        if not value and not words:
+            raise ValueError(f"the ssh argument {flag} has no value")
+        value = value or words.pop(0)
+        found = _option(found, value) if flag == "-o" else _flag(found, flag, value)
+    return found
+
+
+def _flag(found: SshArgs, flag: str, value: str) -> SshArgs:
+    keys = {"-J": "ProxyJump", "-i": "IdentityFile", "-l": "User", "-p": "Port"}
+    if flag not in keys:
+        raise ValueError(f"the ssh argument {flag} is not understood here")
+    return _option(found, f"{keys[flag]}={value}")
+
+
+def _option(found: SshArgs, text: str) -> SshArgs:
+    name, _, value = re.sub(r"^\s*(\w+)\s*[= ]\s*", r"\1=", text).partition("=")
+    key, value = name.lower(), value.strip().strip('"')
+    if key in _WITHOUT_MEANING:
+        return found
+    if key == "proxyjump":
+        return found if value == "none" else replace(found, gateway=_chain(value))
+    if key == "proxycommand":
+        return found if value == "none" else _proxy_command(found, value)
+    if key == "identityfile":
+        return replace(found, keys=(*found.keys, value))
+    if key == "userknownhostsfile":
+        return _known_hosts(found, value)
+    if key == "stricthostkeychecking":
+        return _strict(found, value)
+    if key == "user":
+        return replace(found, user=value)
+    if key in ("port", "connecttimeout"):
+        return _number(found, name, value)
+    raise ValueError(f"the ssh option {name} is not understood here")
+
+
+def _number(found: SshArgs, name: str, value: str) -> SshArgs:
+    if not value.isdecimal():
+        raise ValueError(f"the ssh option {name} must be a number")
+    if name.lower() == "port":
+        return replace(found, port=int(value))
+    return replace(found, connect_timeout=float(value))
+
+
+def _strict(found: SshArgs, value: str) -> SshArgs:
+    if value.lower() in _UNCHECKED:
+        raise ValueError(
+            f"the ssh option StrictHostKeyChecking={value} is not accepted: host keys are always checked "
+            "(remove it, and run deploy trust once)"
+        )
+    return found
+
+
+def _known_hosts(found: SshArgs, value: str) -> SshArgs:
+    files = tuple(value.split())
+    if "/dev/null" in files or "none" in files:
+        raise ValueError(
+            f"the ssh option UserKnownHostsFile={value} is not accepted: host keys are always checked "
+            "(remove it, and run deploy trust once)"
+        )
+    return replace(found, known_hosts=(*found.known_hosts, *files))
+
+
+def _chain(value: str) -> str:
+    hops = [hop.strip() for hop in value.split(",")]
+    for hop in hops:
+        if not _JUMP.fullmatch(hop):
+            raise ValueError(f"the ProxyJump host {hop!r} is not understood: write user@host:port")
+    return ",".join(hops)
+
+
+def _proxy_command(found: SshArgs, command: str) -> SshArgs:
+    """`ssh -W %h:%p [-p PORT] [-l USER] [-q] HOST` is a gateway; anything else stays a command."""
+    gateway = _gateway_of(command)
+    return replace(found, gateway=gateway) if gateway else replace(found, proxy_command=command)
+
+
+def _gateway_of(command: str) -> str | None:
+    words = shlex.split(command)
+    if not words or words.pop(0) not in ("ssh", "/usr/bin/ssh"):
+        return None
+    host, user, port, forwards = None, None, None, False
+    while words:
+        word = words.pop(0)
+        if word in _FLAGS_WITHOUT_MEANING:
+            continue
+        if word in ("-W", "-p", "-l") and words:
+            value = words.pop(0)
+            forwards = forwards or (word == "-W" and value in ("%h:%p", "[%h]:%p"))
+            user, port = (value if word == "-l" else user), (value if word == "-p" else port)
+        elif word.startswith("-") or host is not None:
+            return None
+        else:
+            host = word
+    if not forwards or host is None or (user and "@" in host):
+        return None
+    hop = (f"{user}@" if user else "") + host + (f":{port}" if port else "")
+    return hop if _JUMP.fullmatch(hop) else None

@@ -1,0 +1,79 @@
+"""Running the system's own programs, with an error worth reading when one fails."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from deployer.errors import DeployError
+
+LOG_LINES = 12
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    text_in: str | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60.0,
+    message: str = "",
+) -> str:
+    """Runs a command to its end and returns what it printed on stdout.
+
+    Args:
+        argv: the program and its arguments.
+        text_in: what it reads; nothing when None.
+        env: its whole environment; ours when None.
+        timeout: seconds after which it is killed.
+        message: what failed, in a person's words; the command itself when empty.
+
+    Raises:
+        DeployError: it could not be started, took too long or exited with another status than 0.
+    """
+    words = [str(word) for word in argv]
+    what = message or f"`{' '.join(words)}` failed"
+    try:
+        done = attempt(words, text_in=text_in, env=env, timeout=timeout)
+    except FileNotFoundError:
+        raise DeployError(what, step="lab", cause=f"there is no program {words[0]}") from None
+    except subprocess.TimeoutExpired:
+        raise DeployError(what, step="lab", cause=f"not finished after {timeout:g} s") from None
+    if done.returncode != 0:
+        log = (done.stdout + done.stderr).strip().splitlines()[-LOG_LINES:]
+        raise DeployError(what, step="lab", cause=log[-1] if log else f"exit status {done.returncode}", log=log)
+    return done.stdout
+
+
+def attempt(
+    argv: Sequence[str | Path],
+    *,
+    text_in: str | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float | None = 60.0,
+) -> subprocess.CompletedProcess[str]:
+    """The same without judging the outcome; raises what `subprocess.run` raises."""
+    return subprocess.run(
+        [str(word) for word in argv],
+        input=text_in,
+        stdin=subprocess.DEVNULL if text_in is None else None,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=dict(env) if env is not None else None,
+        cwd=cwd,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def wait_until(condition: Callable[[], bool], *, within: float, every: float = 0.03) -> bool:
+    """Asks `condition` every `every` seconds until it holds; False when it did not within `within` seconds."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(every)
+    return True

@@ -1,0 +1,58 @@
+"""What this machine must have before hosts can boot on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+from deployer.errors import NotReadyError
+from deployer.lab.commands import attempt
+from deployer.lab.model import Progress
+
+PACKAGE_OF = {
+    "systemd-nspawn": "systemd-container",
+    "debootstrap": "debootstrap",
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "nsenter": "util-linux",
+    "mount": "mount",
+    "ssh-keygen": "openssh-client",
+}
+
+
+def require(progress: Progress) -> None:
+    """Sees that we are root and all programs are there; installs Debian packages that are missing, after saying so.
+
+    Raises:
+        NotReadyError: not root, not Linux, or a package cannot be installed.
+    """
+    if not sys.platform.startswith("linux"):
+        raise NotReadyError("a lab of machines needs Linux", hint="deploy lab up --kind processes")
+    if os.geteuid() != 0:
+        raise NotReadyError(
+            "a lab of machines needs root",
+            hint="sudo deploy lab up --kind machines    (without root: deploy lab up --kind processes)",
+        )
+    packages = missing_packages()
+    if packages:
+        _install(packages, progress)
+
+
+def missing_packages() -> list[str]:
+    """The Debian packages of the programs that are not found."""
+    return sorted({package for program, package in PACKAGE_OF.items() if shutil.which(program) is None})
+
+
+def _install(packages: list[str], progress: Progress) -> None:
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
+    if shutil.which("apt-get") is None:
+        raise NotReadyError(f"these programs are missing: {' '.join(packages)}", hint="install them and try again")
+    progress(f"installing what the lab needs: {' '.join(command)}")
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    if attempt(command, env=env, timeout=600).returncode != 0:
+        attempt(["apt-get", "update"], env=env, timeout=300)
+        done = attempt(command, env=env, timeout=600)
+        if done.returncode != 0:
+            log = (done.stdout + done.stderr).strip().splitlines()[-8:]
+            raise NotReadyError("packages the lab needs could not be installed", hint=" ".join(command), log=log)

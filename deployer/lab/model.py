@@ -1,0 +1,97 @@
+"""What is asked of a lab, and what one of its hosts looks like from outside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from deployer.errors import UsageError
+
+LAB_NAME = re.compile(r"^[a-z][a-z0-9-]{0,30}$")
+PACKAGE_NAME = re.compile(r"^[a-z0-9][a-z0-9+.-]+$")
+MOST_HOSTS = 200
+
+Progress = Callable[[str], None]
+"""Takes one line, without a newline, about what is going on."""
+
+
+class HostEntry(TypedDict):
+    """How SSH reaches one host: `key` and `known_hosts` are absolute paths of files."""
+
+    host: str
+    port: int
+    user: str
+    key: str
+    known_hosts: str
+
+
+@dataclass(frozen=True)
+class LabSpec:
+    """What a lab should be like.
+
+    Args:
+        name: its name; also the name of the environment while it is up.
+        kind: `machines` boots real systemd hosts and needs root; `processes` is an sshd and a supervisord a host.
+        hosts: how many web hosts (`web1` …).
+        supervisor: what supervises instances there; None: systemd, or supervisord in a lab of processes.
+        balancer: what runs on the balancer hosts; `none`: there are no balancer hosts.
+        balancers: how many balancer hosts (`lb1` …).
+        suite: the Debian suite of the machines.
+        reserve: Debian packages that the machines have beside the usual ones.
+        kill_user_processes: machines kill what a login left running when it ends (logind's `KillUserProcesses`).
+
+    Raises:
+        UsageError: when the fields make no sense.
+    """
+
+    name: str = "lab"
+    kind: Literal["machines", "processes"] = "machines"
+    hosts: int = 3
+    supervisor: Literal["systemd", "supervisord"] | None = None
+    balancer: Literal["haproxy", "caddy", "none"] = "haproxy"
+    balancers: int = 1
+    suite: str = "bookworm"
+    reserve: tuple[str, ...] = ()
+    kill_user_processes: bool = False
+
+    def __post_init__(self) -> None:
+        if not LAB_NAME.match(self.name):
+            raise UsageError(
+                f"{self.name!r} is no name for a lab",
+                hint="start with a lower-case letter; then up to 30 lower-case letters, digits or dashes",
+            )
+        if self.kind not in ("machines", "processes"):
+            raise UsageError(f"there is no lab of kind {self.kind!r}", hint="choose machines or processes")
+        if self.hosts < 1 or self.balancers < 1 or self.hosts + self.balancers > MOST_HOSTS:
+            raise UsageError(f"a lab has at least 1 host and 1 balancer, and at most {MOST_HOSTS} together")
+        if self.kind == "processes" and self.supervisor == "systemd":
+            raise UsageError(
+                "a lab of processes has no systemd", hint="use --supervisor supervisord or --kind machines"
+            )
+        for word in (self.suite, *self.reserve):
+            if not PACKAGE_NAME.match(word):
+                raise UsageError(f"{word!r} is no name of a Debian suite or package")
+
+    @property
+    def supervised_by(self) -> str:
+        """The supervisor, settled."""
+        return self.supervisor or ("supervisord" if self.kind == "processes" else "systemd")
+
+    @property
+    def web_names(self) -> tuple[str, ...]:
+        """`web1` … in order."""
+        return tuple(f"web{number}" for number in range(1, self.hosts + 1))
+
+    @property
+    def balancer_names(self) -> tuple[str, ...]:
+        """`lb1` … in order; none without a balancer."""
+        if self.balancer == "none":
+            return ()
+        return tuple(f"lb{number}" for number in range(1, self.balancers + 1))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All hosts."""
+        return self.web_names + self.balancer_names

@@ -1,0 +1,67 @@
+"""`deploy lab up|down|status`: labs as commands, told on the bus."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from deployer.errors import UsageError
+from deployer.events import Bus, Output
+from deployer.lab.lab import Lab
+from deployer.lab.lifecycle import down as take_down
+from deployer.lab.lifecycle import names
+from deployer.lab.lifecycle import status as look
+from deployer.lab.lifecycle import up as bring_up
+from deployer.lab.model import LabSpec
+from deployer.rollout.record import Record
+
+
+def default_kind() -> str:
+    """Real systemd hosts where we are root, processes of our own elsewhere."""
+    return "machines" if os.geteuid() == 0 else "processes"
+
+
+def up(bus: Bus, record: Record, *, name: str, kind: str, hosts: int, supervisor: str, balancer: str) -> Lab:
+    """Brings the lab up and says how to use it. Raises what `lifecycle.up` raises."""
+    spec = LabSpec(
+        name=name,
+        kind=kind or default_kind(),  # type: ignore[arg-type]  # LabSpec refuses other words itself
+        hosts=hosts,
+        supervisor=supervisor or None,  # type: ignore[arg-type]
+        balancer=balancer,  # type: ignore[arg-type]
+    )
+    lab = bring_up(spec, lambda line: bus.emit(Output(line, step="lab")))
+    for host in lab.hosts:
+        record.host(host, "up")
+    bus.emit(Output(f"`deploy setup {name}` and `deploy push {name}` work from the folder of any app", step="lab"))
+    return lab
+
+
+def down(bus: Bus, record: Record, *, name: str) -> None:
+    """Takes the lab down; unchanged when there is none."""
+    if name not in names():
+        record.outcome = "unchanged"
+    take_down(name, lambda line: bus.emit(Output(line, step="lab")))
+
+
+def status(name: str) -> dict[str, Any]:
+    """The lab as JSON data; UsageError when it is not up."""
+    lab = look(name)
+    if lab is None:
+        up_now = ", ".join(names())
+        raise UsageError(
+            f"there is no lab {name}",
+            hint=f"deploy lab up --name {name}" + (f"; up are: {up_now}" if up_now else ""),
+        )
+    return lab.as_dict()
+
+
+def status_text(found: dict[str, Any]) -> str:
+    """The lab as a person reads it: one ssh command a host."""
+    lines = [f"lab {found['name']} ({found['kind']}), served at http://{found['address']}/"]
+    for name, host in found["hosts"].items():
+        lines.append(
+            f"  {name:<8} ssh -i {host['key']} -o UserKnownHostsFile={host['known_hosts']} "
+            f"-p {host['port']} {host['user']}@{host['host']}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,86 @@
+"""The release that a push would build: what it is made of, and whether the hosts have it already."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from deployer.plan.facts import Facts
+from deployer.settings.models import Settings
+
+PLACEHOLDER = "@release@"
+
+
+@dataclass(frozen=True)
+class Start:
+    """How instances of one host start: the `run` script with the placeholder for the release id, and its files."""
+
+    run: str
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sha(self) -> str:
+        """SHA-256 of all of it: equal when instances would start in the same way."""
+        text = json.dumps([self.run, sorted(self.files.items())])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def for_release(self, release: str) -> tuple[str, dict[str, str]]:
+        """The script and files with the release's id in them."""
+        return (
+            self.run.replace(PLACEHOLDER, release),
+            {path: text.replace(PLACEHOLDER, release) for path, text in self.files.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A release before it has an id. `content` is a digest of all that every host has in common."""
+
+    content: str
+    starts: Mapping[str, Start]
+    commit: str | None = None
+    ref: str | None = None
+
+    def found(self, facts: Facts) -> str | None:
+        """The newest id of this same release that hosts have: same content, and nowhere another way to start."""
+        candidates: set[str] = set()
+        conflicting: set[str] = set()
+        for host, start in self.starts.items():
+            for release in facts[host].releases:
+                if release.content != self.content or not release.complete:
+                    continue
+                candidates.add(release.id)
+                if release.start_sha != start.sha:
+                    conflicting.add(release.id)
+        return max(candidates - conflicting, default=None)
+
+
+def content_of(manifest_digest: str, settings: Settings) -> str:
+    """A digest of a release's content: the files, and the settings that are built into it.
+
+    How instances start is apart (`Start.sha`), since hosts differ there.
+    """
+    built_in: dict[str, Any] = {
+        "files": manifest_digest,
+        "python": settings.python.model_dump(mode="json", by_alias=True),
+        "prepare": settings.hooks.prepare.command if settings.hooks.prepare else None,
+        "shared": settings.shared,
+        "env": settings.env,
+        "server": settings.runtime.server,
+    }
+    return hashlib.sha256(json.dumps(built_in, sort_keys=True).encode()).hexdigest()
+
+
+def new_id(content: str, taken: Iterable[str], now: float | None = None) -> str:
+    """`<UTC time>-<short content hash>`, later than every id in `taken`, so that ids sort by age."""
+    moment = time.time() if now is None else now
+    newest = max(taken, default="")
+    while True:
+        release = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(moment))}-{content[:8]}"
+        if release > newest:
+            return release
+        moment += 1

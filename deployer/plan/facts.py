@@ -1,0 +1,94 @@
+"""What is true on the hosts, as read by `host.survey`, `instance.prove` and `balancer.state` before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ReleaseFacts:
+    """A release folder on a host. `content` and `start_sha` tell whether it is the one that would be built."""
+
+    id: str
+    complete: bool
+    proven: bool
+    withdrawn: bool
+    content: str
+    start_sha: str
+    commit: str | None
+    created: float
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> ReleaseFacts:
+        """From one entry of the survey's `releases`."""
+        return cls(
+            id=str(data["id"]),
+            complete=bool(data.get("complete")),
+            proven=bool(data.get("proven")),
+            withdrawn=bool(data.get("withdrawn")),
+            content=str(data.get("content") or ""),
+            start_sha=str(data.get("start_sha") or ""),
+            commit=data.get("commit"),
+            created=float(data.get("created") or 0),
+        )
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What one instance serves, judged from its processes. `proven` is for `release`; `why` says what is wrong."""
+
+    port: int
+    release: str | None
+    proven: bool
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """One host before the run. `raw` is the whole survey."""
+
+    name: str
+    raw: Mapping[str, Any]
+    serving: Mapping[int, Serving] = field(default_factory=dict)
+
+    @property
+    def current(self) -> str | None:
+        """The release that `current` points at."""
+        value = self.raw.get("current")
+        return str(value) if value else None
+
+    @property
+    def releases(self) -> tuple[ReleaseFacts, ...]:
+        """Release folders, oldest first."""
+        return tuple(sorted((ReleaseFacts.of(each) for each in self.raw.get("releases", ())), key=lambda r: r.id))
+
+    def release(self, release: str) -> ReleaseFacts | None:
+        """The folder of that id, if there is one."""
+        return next((each for each in self.releases if each.id == release), None)
+
+    @property
+    def set_up(self) -> bool:
+        """The site's folder is there and the agent may write it."""
+        return bool(self.raw.get("exists")) and bool(self.raw.get("writable"))
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All hosts, and per balancer the state of this app's servers (`balancer.state`)."""
+
+    hosts: Mapping[str, HostFacts]
+    pools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __getitem__(self, host: str) -> HostFacts:
+        return self.hosts[host]
+
+    def held(self) -> dict[str, dict[str, Any]]:
+        """Servers that somebody holds out of a balancer: server name → by, reason, since, run."""
+        held: dict[str, dict[str, Any]] = {}
+        for servers in self.pools.values():
+            for server, state in servers.items():
+                if state.get("held"):
+                    held.setdefault(server, dict(state["held"]))
+        return held

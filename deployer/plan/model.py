@@ -1,0 +1,94 @@
+"""A plan: everything a run is going to do, as plain data that can be shown, stored and compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Action = Literal["start", "restart", "keep"]
+
+
+@dataclass(frozen=True)
+class InstanceStep:
+    """One instance and what happens to it. `before` is the release it serves now, None if it serves nothing."""
+
+    host: str
+    index: int
+    port: int
+    action: Action
+    before: str | None
+
+    @property
+    def name(self) -> str:
+        """`web1:0`, as events and errors name it."""
+        return f"{self.host}:{self.index}"
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A file, link, unit or package that the run would change on a host. `diff` is a unified diff or empty."""
+
+    host: str
+    kind: str
+    name: str
+    action: str
+    diff: str = ""
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """Something that the settings leave open, what was chosen, and why."""
+
+    what: str
+    value: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    `waves` are instances changed together, in order; an instance with action `keep` is in none. `builds` are the
+    hosts that do not have the release yet. `why` says in one line what makes the run necessary.
+    """
+
+    command: str
+    app: str
+    env: str
+    release: str
+    previous: str | None
+    strategy: str
+    strategy_why: str
+    waves: tuple[tuple[InstanceStep, ...], ...]
+    kept: tuple[InstanceStep, ...] = ()
+    builds: tuple[str, ...] = ()
+    changes: tuple[FileChange, ...] = ()
+    secrets_changed: tuple[str, ...] = ()
+    hooks: Mapping[str, str] = field(default_factory=dict)
+    inferred: tuple[Inferred, ...] = ()
+    warnings: tuple[str, ...] = ()
+    source: str = ""
+    why: str = ""
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to build, to change or to restart."""
+        return not (self.waves or self.builds or self.changes or self.secrets_changed)
+
+    @property
+    def steps(self) -> tuple[InstanceStep, ...]:
+        """All instances that change, in order."""
+        return tuple(step for wave in self.waves for step in wave)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as JSON data."""
+        return asdict(self) | {"digest": self.digest}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what would be done, as 16 hex digits."""
+        text = json.dumps(asdict(self), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,105 @@
+"""How instances of an app start on one host: the runtime settled, its words, its files, its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployer import runtimes
+from deployer.errors import SettingsError
+from deployer.plan.draft import PLACEHOLDER, Start
+from deployer.plan.model import Inferred as Chosen
+from deployer.plan.topology import Topology, WebHost, bind_address, trusted
+from deployer.runtimes import Serving, Target
+from deployer.runtimes.base import Runtime
+from deployer.runtimes.environment import release_environment
+from deployer.runtimes.run import render_run
+from deployer.settings.infer import Inferred
+from deployer.settings.workers import workers_for
+
+
+@dataclass(frozen=True)
+class Way:
+    """The way one app is served on one host."""
+
+    runtime: Runtime
+    serving: Serving
+    workers_sum: str
+
+
+def way(topology: Topology, web: WebHost, inferred: Inferred, cores: int, memory: int) -> Way:
+    """Settles runtime and workers for a host with so many cores and bytes of memory.
+
+    Raises SettingsError when the server cannot serve the app, with the fix.
+    """
+    settings = topology.settings
+    runtime = runtimes.get(inferred.server)
+    workers, why = workers_for(web.own.workers, cores, memory, max(1, web.own.instances))
+    serving = Serving(
+        app=settings.app,
+        target=_target(inferred),
+        settings=settings.runtime,
+        address=bind_address(web),
+        workers=workers,
+        trusted=trusted(topology.balancers),
+        env=web.own.env,
+        pythonpath=inferred.pythonpath,
+    )
+    refused = runtime.refuse(serving)
+    if refused:
+        raise SettingsError(refused, host=web.name, step="plan")
+    return Way(runtime, serving, why)
+
+
+def start(topology: Topology, web: WebHost, chosen: Way, search: Sequence[Path] = ()) -> Start:
+    """The `run` script of a host and the files beside it, with the placeholder for the release's id."""
+    run = render_run(
+        chosen.serving,
+        chosen.runtime,
+        base_port=web.own.port,
+        spare_port=web.own.spare_port,
+        env=web.own.env,
+        app=topology.settings.app,
+        env_name=topology.env,
+        release=PLACEHOLDER,
+        secrets_file=web.site.secrets,
+        search=search,
+    )
+    return Start(run, chosen.runtime.files(chosen.serving))
+
+
+def environment(topology: Topology, web: WebHost, inferred: Inferred, release: str) -> dict[str, str]:
+    """What hooks and checks of a release see on a host, without secrets."""
+    return release_environment(
+        app=topology.settings.app,
+        env_name=topology.env,
+        release=release,
+        folder=web.site.release(release),
+        env=web.own.env,
+        pythonpath=inferred.pythonpath,
+    )
+
+
+def choices(topology: Topology, inferred: Inferred, ways: Sequence[tuple[WebHost, Way]]) -> list[Chosen]:
+    """Everything that the settings leave open, for the plan."""
+    found = [Chosen(reason.what, reason.value, reason.why) for reason in inferred.reasons]
+    sums = {chosen.workers_sum for _, chosen in ways}
+    if topology.settings.runtime.workers in ("auto", "balanced", "io", "cpu"):
+        if len(sums) == 1:
+            found.append(Chosen("runtime.workers", str(ways[0][1].serving.workers), sums.pop()))
+        else:
+            found += [
+                Chosen(f"runtime.workers on {web.name}", str(chosen.serving.workers), chosen.workers_sum)
+                for web, chosen in ways
+            ]
+    if topology.settings.balancer.kind is None:
+        why = "the inventory has balancer hosts" if topology.balancers else "the inventory has no balancer hosts"
+        found.append(Chosen("balancer.kind", topology.kind, why))
+    return found
+
+
+def _target(inferred: Inferred) -> Target | None:
+    if inferred.target is None:
+        return None
+    return Target(inferred.target.path, inferred.target.interface, inferred.target.factory)

@@ -1,0 +1,191 @@
+"""Who takes part: web hosts with their own settings and sites, balancer hosts with theirs, in lock order."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deployer import balancers, supervisors
+from deployer.agent.layout import Site
+from deployer.agent.supervision import Health, Instance
+from deployer.balancers.base import Balancer, Pool, Server, server_name
+from deployer.inventory.effective import HostSettings
+from deployer.inventory.model import Host
+from deployer.settings.models import Settings
+from deployer.supervisors.base import Supervisor, UnitSpec
+
+
+@dataclass(frozen=True)
+class WebHost:
+    """A host with instances. `own` are the settings as they are for this host."""
+
+    host: Host
+    own: HostSettings
+    site: Site
+
+    @property
+    def name(self) -> str:
+        return self.host.name
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The first slot's port of every instance, by index."""
+        return self.own.ports
+
+    @property
+    def spare_ports(self) -> tuple[int, ...]:
+        """The second slot's port of every instance, by index."""
+        return self.own.spare_ports
+
+    def index_of(self, port: int) -> int:
+        """The instance whose slot `port` is."""
+        ports = self.ports if port in self.ports else self.spare_ports
+        return ports.index(port)
+
+
+@dataclass(frozen=True)
+class BalancerHost:
+    """A host with a balancer. `systemd` false: the balancer runs under supervisord (a lab of processes)."""
+
+    host: Host
+    site: Site
+
+    @property
+    def name(self) -> str:
+        return self.host.name
+
+    @property
+    def systemd(self) -> bool:
+        return not self.host.prefix
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The app in one environment. `kind` is the balancer's kind, `none` without balancers.
+
+    `health_path` is what settings or inference say, `/` otherwise; `health_status` None accepts all below 500.
+    """
+
+    env: str
+    settings: Settings
+    web: tuple[WebHost, ...]
+    balancers: tuple[BalancerHost, ...]
+    kind: str
+    health_path: str
+    health_status: int | None
+
+    @property
+    def balancer_adapter(self) -> Balancer:
+        """The adapter of the balancers' kind; only where there are balancers."""
+        return balancers.get(self.kind)
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """Every host once, in lock order: balancers first, each part by name."""
+        named: dict[str, Host] = {}
+        for member in sorted(self.balancers, key=lambda each: each.name):
+            named[member.name] = member.host
+        for web in sorted(self.web, key=lambda each: each.name):
+            named.setdefault(web.name, web.host)
+        return tuple(named.values())
+
+    def site(self, host: str) -> Site:
+        """The app's site on a host of either part."""
+        sites = {web.name: web.site for web in self.web}
+        return sites.get(host) or {balancer.name: balancer.site for balancer in self.balancers}[host]
+
+    def web_host(self, name: str) -> WebHost:
+        """The web host of that name; KeyError if there is none."""
+        for member in self.web:
+            if member.name == name:
+                return member
+        raise KeyError(name)
+
+    def supervisor(self, web: WebHost) -> Supervisor:
+        """The supervisor adapter of a host: the lab may choose its own, else the settings'."""
+        return supervisors.get(str(web.host.variables.get("deploy_supervisor", self.settings.supervisor)))
+
+    def health(self) -> Health:
+        """How instances show that they can serve."""
+        check = self.settings.health
+        return Health(
+            path=self.health_path,
+            status=self.health_status,
+            host=self.settings.domains[0] if self.settings.domains else "",
+            headers=dict(check.headers),
+            every=check.every,
+            within=check.within,
+            timeout=check.timeout,
+        )
+
+    def instance(self, web: WebHost, index: int, port: int) -> Instance:
+        """One instance as the agent is told about it."""
+        return Instance(
+            index=index,
+            port=port,
+            address=probe_address(web),
+            verbs=self.supervisor(web).verbs(web.site, port),
+            health=self.health(),
+            graceful=self.settings.runtime.graceful_timeout,
+        )
+
+    def units(self, web: WebHost) -> UnitSpec:
+        """What the constant units of a host depend on."""
+        return UnitSpec(
+            site=web.site,
+            ports=(*web.ports, *web.spare_ports),
+            graceful=self.settings.runtime.graceful_timeout,
+            options=self.settings.unit,
+        )
+
+    def server(self, host: str, port: int) -> str:
+        """The balancers' name for a slot."""
+        return server_name(host, port)
+
+    def pool(self, balancer: BalancerHost) -> Pool:
+        """This app's pool as one balancer host has it."""
+        settings = self.settings
+        servers = [
+            Server(server_name(web.name, port), web.own.address, port, spare=port in web.spare_ports)
+            for web in self.web
+            for port in (*web.ports, *web.spare_ports)
+        ]
+        return Pool(
+            site=balancer.site,
+            name=settings.balancer.backend or f"{settings.app}-{self.env}",
+            servers=tuple(servers),
+            health=self.health(),
+            domains=settings.domains,
+            listen=str(balancer.host.variables.get("deploy_listen", settings.balancer.listen)),
+            socket=balancer.site.system(settings.balancer.socket),
+            keepalive=settings.runtime.keepalive,
+        )
+
+    @property
+    def longest_step(self) -> float:
+        """Seconds that the longest change of one instance may take: drain, switch, and the way back."""
+        health = self.health()
+        graceful = self.settings.runtime.graceful_timeout
+        return self.settings.rolling.drain_timeout + 2 * (graceful + 15.0 + health.within + 5.0)
+
+
+def bind_address(web: WebHost) -> str:
+    """Where instances of a host listen: all addresses on a real host, its own loopback address in a lab."""
+    return web.own.address if web.host.prefix else "0.0.0.0"
+
+
+def probe_address(web: WebHost) -> str:
+    """Where the agent reaches an instance of its own host."""
+    return web.own.address if web.host.prefix else "127.0.0.1"
+
+
+def trusted(balancers: Sequence[BalancerHost]) -> tuple[str, ...]:
+    """Addresses whose forwarded headers count: loopback and every balancer whose address is a literal."""
+    addresses = ["127.0.0.1"]
+    for balancer in balancers:
+        try:
+            addresses.append(str(ipaddress.ip_address(balancer.host.ssh.hostname)))
+        except ValueError:
+            continue
+    return tuple(dict.fromkeys(addresses))

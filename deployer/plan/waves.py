@@ -1,0 +1,46 @@
+"""Which instances change together: sizes from `rolling.waves`, bounded by `max_unavailable`."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def size_of(size: int | str, total: int) -> int:
+    """`3` or `25%` of `total` instances, rounded down, at least 1; 0 stays 0."""
+    if isinstance(size, int):
+        return size
+    return max(1, math.floor(total * int(size.rstrip("%")) / 100)) if size != "0%" else 0
+
+
+def split(items: Sequence[T], sizes: Sequence[int | str], at_most: int | str) -> tuple[tuple[T, ...], ...]:
+    """Cuts `items` into waves. The last size repeats; no wave is larger than `at_most` (which is at least 1).
+
+    Sizes are numbers of instances or percentages of all of them.
+    """
+    total = len(items)
+    ceiling = max(1, size_of(at_most, total))
+    waves: list[tuple[T, ...]] = []
+    start = 0
+    while start < total:
+        wanted = sizes[min(len(waves), len(sizes) - 1)]
+        step = min(max(1, size_of(wanted, total)), ceiling)
+        waves.append(tuple(items[start : start + step]))
+        start += step
+    return tuple(waves)
+
+
+def ordered(items: Sequence[T], order: str, *, key: Sequence[str], seed: str = "") -> tuple[T, ...]:
+    """`items` in `rolling.order`; `key` holds each item's name. `random` is the same for the same `seed`."""
+    pairs = list(zip(key, items, strict=True))
+    if order == "reverse":
+        pairs.reverse()
+    elif order == "sorted":
+        pairs.sort(key=lambda pair: pair[0])
+    elif order == "random":
+        random.Random(seed).shuffle(pairs)
+    return tuple(item for _, item in pairs)

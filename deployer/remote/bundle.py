@@ -1,0 +1,40 @@
+"""The agent as it is sent: the loader on the command line, and all its modules compressed.
+
+The loader knows nothing but how to say what it is, read so many bytes and run one module of them. It is quoted in
+single quotes, so it holds none, and neither `!` nor a newline: whatever the login shell is, it passes it on.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import zlib
+from importlib import resources
+
+# argv: the token of this session, the size of the bundle in bytes. It says `ready`, or `old` on a Python too old.
+LOADER = (
+    "import sys,os;"
+    "t,n=sys.argv[1:3];"
+    "old=sys.version_info<(3,9);"
+    's="%d.%d"%sys.version_info[:2];'
+    'os.write(1,("\\nDEPLOY-AGENT %s %s %s\\n"%(t,old and "old" or "ready",s)).encode("ascii"));'
+    "old and sys.exit(3);"
+    "import json,zlib;"
+    'f=os.fdopen(0,"rb",1<<16,closefd=False);'
+    "m=json.loads(zlib.decompress(f.read(int(n))).decode());"
+    'g={"__name__":"deployer.agent.boot"};'
+    'exec(compile(m["boot"],"<agent boot.py>","exec"),g);'
+    'g["start"](m,f)'
+)
+
+
+@functools.cache
+def bundle() -> bytes:
+    """All modules of `deployer.agent` as zlib'd JSON `{module: source}`."""
+    folder = resources.files("deployer.agent")
+    sources = {
+        entry.name.removesuffix(".py"): entry.read_text("utf-8")
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".py")
+    }
+    return zlib.compress(json.dumps(sources).encode(), 6)

@@ -1,0 +1,76 @@
+"""Why a connection failed, in words and with a hint, from what the socket or paramiko raised."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+import paramiko
+from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
+
+from deployer.errors import DeployError, UnreachableError
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What was tried: the inventory's name of the host, `hostname:port`, the user, seconds to wait, the keys' fate."""
+
+    host: str
+    hostname: str
+    port: int
+    user: str
+    timeout: float
+    keys: str = ""
+
+    @property
+    def place(self) -> str:
+        """`hostname:port`."""
+        return f"{self.hostname}:{self.port}"
+
+
+def explain(error: BaseException, attempt: Attempt) -> DeployError:
+    """The error to show for `error`; one of ours is passed on as it is."""
+    if isinstance(error, DeployError):
+        return error
+    if isinstance(error, socket.gaierror):
+        return _unreachable(
+            attempt, "dns", f"the name {attempt.hostname} does not resolve", "check the name, or set ansible_host"
+        )
+    if isinstance(error, paramiko.AuthenticationException):
+        return _refused_login(attempt)
+    if isinstance(error, (NoValidConnectionsError, ConnectionRefusedError)):
+        hint = "is sshd running there? Another port is set with ansible_port"
+        return _unreachable(attempt, "refused", f"{attempt.place} refused the connection", hint)
+    if isinstance(error, IncompatiblePeer):
+        hint = "update the host's OpenSSH: SHA-1 and DSA are not supported"
+        return _unreachable(attempt, "incompatible", f"{attempt.place} and we share no SSH algorithm", hint, str(error))
+    if isinstance(error, TimeoutError) or "timeout" in str(error).lower() or "timed out" in str(error).lower():
+        hint = "is the host up, and does a firewall let us through? Try: ssh " + attempt.hostname
+        return _unreachable(attempt, "timeout", f"no answer from {attempt.place} within {attempt.timeout:g} s", hint)
+    if closed_early(error):
+        hint = "is that an SSH port? sshd also does so above MaxStartups, or when it blocks an address"
+        return _unreachable(attempt, "closed", f"{attempt.place} closed the connection before the login", hint)
+    cause = str(error) or type(error).__name__
+    return _unreachable(attempt, "unreachable", f"cannot connect to {attempt.place}", "deploy doctor", cause)
+
+
+def closed_early(error: BaseException) -> bool:
+    """Whether the other end hung up before it said who it is (MaxStartups does that at random): worth another try."""
+    if isinstance(error, (ConnectionResetError, EOFError, BrokenPipeError)):
+        return True
+    return isinstance(error, paramiko.SSHException) and "banner" in str(error).lower()
+
+
+def not_answered(error: BaseException) -> bool:
+    """Whether paramiko, once its time was over, may have meant a timeout: it says so in many ways."""
+    return isinstance(error, paramiko.SSHException) and not isinstance(error, paramiko.AuthenticationException)
+
+
+def _refused_login(attempt: Attempt) -> UnreachableError:
+    message = f"{attempt.place} does not let {attempt.user} in"
+    hint = f"-u USER or ansible_user sets another user; ssh-copy-id {attempt.user}@{attempt.hostname} adds your key"
+    return _unreachable(attempt, "auth", message, hint, attempt.keys or None)
+
+
+def _unreachable(attempt: Attempt, code: str, message: str, hint: str, cause: str | None = None) -> UnreachableError:
+    return UnreachableError(message, host=attempt.host, step="connect", code=code, hint=hint, cause=cause)

@@ -1,0 +1,167 @@
+"""From a bare channel to a running agent: skip what login scripts print, answer sudo, tell what is missing."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from deployer.errors import NotReadyError, UnreachableError
+
+_MOST_NOISE = 1 << 20  # bytes of login noise that are skipped
+_ASK = "give it with -K/--ask-become-pass or DEPLOY_SUDO_PASSWORD, or allow NOPASSWD in sudoers"
+_SUDO_REFUSALS = (
+    (r"incorrect password|sorry, try again|no password was provided", "sudo did not take the password"),
+    (r"a password is required|terminal is required|askpass", "sudo asks for a password"),
+    (r"not in the sudoers|not allowed|may not run", "sudo does not let this user become root"),
+    (r"must have a tty", "sudo wants a terminal (requiretty)"),
+    (r"sudo: (command )?not found|sudo['\"”]?: no such file", "there is no sudo"),
+)
+
+
+@dataclass
+class Greeting:
+    """Waits for the agent's first line on a channel.
+
+    Args:
+        host: the inventory name, for errors.
+        channel: the paramiko channel on which the command was just started.
+        token: what the line carries.
+        python: the interpreter that was asked for.
+        marker: sudo's prompt, if there is a password to give.
+        password: that password.
+    """
+
+    host: str
+    channel: Any
+    token: str
+    python: str
+    marker: str | None = None
+    password: str | None = None
+
+    def __post_init__(self) -> None:
+        self._out = b""
+        self._errors = bytearray()
+        self._asked = 0
+        self._arrived = threading.Event()
+        self.channel.in_buffer.set_event(self._arrived)
+
+    def wait(self, timeout: float, send_bundle: Callable[[], None]) -> bytes:
+        """Returns the bytes that follow the agent's first line. `send_bundle` is called as soon as nobody else reads.
+
+        Raises NotReadyError: no Python, one too old, no sudo; UnreachableError `timeout`.
+        """
+        ends = time.monotonic() + timeout
+        line = re.compile(rb"\nDEPLOY-AGENT " + self.token.encode() + rb" (ready|old) ([0-9.]+)\n")
+        sent = self.marker is None
+        if sent:
+            self._try(send_bundle)
+        while True:
+            found = line.search(self._out)
+            if found and found[1] == b"old":
+                raise self._too_old(found[2].decode())
+            if found:
+                if not sent:
+                    self._try(send_bundle)
+                return self._out[found.end() :]
+            if not self._hear() and not self._more(ends):
+                raise self._no_agent()
+
+    def stderr(self) -> str:
+        """What the host said on stderr so far."""
+        return self._errors[-(1 << 16) :].decode("utf-8", "replace")
+
+    def _try(self, send: Callable[[], None]) -> None:
+        try:
+            send()
+        except (OSError, EOFError):  # it has ended already; what it said tells why
+            return
+
+    def _hear(self) -> bool:
+        """Takes what is there. False when there was nothing."""
+        heard = False
+        while self.channel.recv_stderr_ready():
+            self._errors += self.channel.recv_stderr(1 << 16)
+            heard = True
+        if heard:
+            self._answer_sudo()
+        if self.channel.recv_ready():
+            self._out += self.channel.recv(1 << 16)
+            heard = True
+            if len(self._out) > _MOST_NOISE:
+                self._out = self._out[-4096:]
+        return heard
+
+    def _more(self, ends: float) -> bool:
+        """Waits a little for more; False when nothing can come. Raises when the time is over."""
+        if self.channel.closed or self.channel.eof_received:
+            time.sleep(0.05)  # stderr and the exit status come after the end of stdout
+            ready = self.channel.recv_ready() or self.channel.recv_stderr_ready()
+            return bool(
+                ready or (not (self.channel.closed or self.channel.exit_status_ready()) and time.monotonic() < ends)
+            )
+        if time.monotonic() > ends:
+            raise UnreachableError(
+                "the login works, but no agent answered in time",
+                host=self.host,
+                step="connect",
+                code="timeout",
+                hint="does a login script of that user wait for something?",
+                log=self.stderr().splitlines()[-10:],
+            )
+        self._arrived.wait(0.05)
+        return True
+
+    def _answer_sudo(self) -> None:
+        if not self.marker or not self.password:
+            return
+        asked = self._errors.count(self.marker.encode())
+        if asked > 1:
+            self.channel.close()
+            raise self._sudo("sudo did not take the password")
+        if asked == 1 and self._asked == 0:
+            self._asked = 1
+            self.channel.sendall(self.password.encode() + b"\n")
+
+    def _no_agent(self) -> NotReadyError:
+        said = self.stderr()
+        if self.marker:
+            said = said.replace(self.marker, "[sudo] password: ")
+        low = said.lower()
+        if "sudo" in low:
+            for pattern, words in _SUDO_REFUSALS:
+                if re.search(pattern, low):
+                    return self._sudo(words)
+        status = self.channel.exit_status if self.channel.exit_status_ready() else None
+        if status in (126, 127) or re.search(r"(command )?not found|no such file", low):
+            return NotReadyError(
+                f"there is no Python to run: {self.python}",
+                host=self.host,
+                step="connect",
+                code="no_python",
+                hint="on the host: apt install python3, or dnf install python3; "
+                "or set ansible_python_interpreter to where it is",
+                log=said.splitlines()[-5:],
+            )
+        return NotReadyError(
+            f"the agent did not start (exit status {status})",
+            host=self.host,
+            step="connect",
+            hint="try the same by hand: ssh HOST python3 -V",
+            log=said.splitlines()[-10:],
+        )
+
+    def _too_old(self, version: str) -> NotReadyError:
+        return NotReadyError(
+            f"{self.python} is Python {version}; 3.9 or newer is needed",
+            host=self.host,
+            step="connect",
+            code="old_python",
+            hint="install a newer one and name it with ansible_python_interpreter, for example /usr/bin/python3.11",
+        )
+
+    def _sudo(self, words: str) -> NotReadyError:
+        return NotReadyError(words, host=self.host, step="connect", code="sudo", hint=_ASK)

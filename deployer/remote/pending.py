@@ -1,0 +1,114 @@
+"""A request that is under way, and the sending of its body."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from deployer.agent import protocol
+
+OnEvent = Callable[[dict[str, Any]], None]
+Body = bytes | bytearray | memoryview | Iterable[bytes]
+
+
+class Sender(Protocol):
+    """What a pending request needs of its session."""
+
+    def send(self, head: dict[str, Any], body: bytes = b"") -> None:
+        """Sends one frame. Raises SessionLost."""
+
+
+class Pending:
+    """A request that was sent; its answer comes with `result`.
+
+    Events are given to `on_event` in the session's reading thread: it must be quick and must not wait for another
+    answer of the same session. What it raises becomes the outcome of the request.
+    """
+
+    def __init__(self, number: int, op: str, sender: Sender, on_event: OnEvent | None) -> None:
+        self.number = number
+        self.op = op
+        self._sender = sender
+        self._on_event = on_event
+        self._future: Future[dict[str, Any]] = Future()
+        self._window = protocol.WINDOW
+        self._changed = threading.Condition()
+
+    def result(self, timeout: float | None = None) -> dict[str, Any]:
+        """The operation's result. Raises AgentError, SessionLost; TimeoutError after `timeout` seconds."""
+        return self._future.result(timeout)
+
+    def done(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self._future.done()
+
+    def cancel(self) -> None:
+        """Asks the operation to stop; `result` tells what came of it. Nothing happens when it has ended."""
+        if not self.done():
+            self._sender.send({"t": "cancel", "id": self.number})
+
+    # -- for the session --------------------------------------------------------------------------------------------
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Hands on an event of the operation."""
+        if self._on_event is None or self.done():
+            return
+        try:
+            self._on_event(event)
+        except Exception as error:
+            self.fail(error)
+
+    def finish(self, value: dict[str, Any]) -> None:
+        """The answer came."""
+        self._end(lambda: self._future.set_result(value))
+
+    def fail(self, error: BaseException) -> None:
+        """An error came, or the link died."""
+        self._end(lambda: self._future.set_exception(error))
+
+    def credit(self, count: int) -> None:
+        """The agent consumed `count` bytes of the body."""
+        with self._changed:
+            self._window += count
+            self._changed.notify_all()
+
+    def send_body(self, body: Body) -> None:
+        """Sends the body in chunks, as the agent takes them; stops when the operation has ended."""
+        try:
+            for chunk in _chunks(body):
+                if not self._reserve(len(chunk)):
+                    return
+                self._sender.send({"t": "data", "id": self.number}, chunk)
+            self._sender.send({"t": "data", "id": self.number, "last": True})
+        except BaseException as error:  # what the caller's iterable raised, or SessionLost
+            self.cancel_quietly()
+            self.fail(error)
+
+    def cancel_quietly(self) -> None:
+        """Cancels without minding a dead link."""
+        try:
+            self.cancel()
+        except Exception:
+            return
+
+    def _reserve(self, count: int) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._window >= count or self.done())
+            self._window -= count
+            return not self.done()
+
+    def _end(self, settle: Callable[[], None]) -> None:
+        with self._changed:
+            if not self._future.done():
+                settle()
+            self._changed.notify_all()
+
+
+def _chunks(body: Body) -> Iterator[bytes]:
+    pieces: Iterable[Any] = (body,) if isinstance(body, (bytes, bytearray, memoryview)) else body
+    for piece in pieces:
+        view = memoryview(piece)
+        for start in range(0, len(view), protocol.CHUNK):
+            yield bytes(view[start : start + protocol.CHUNK])

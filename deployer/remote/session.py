@@ -1,0 +1,313 @@
+"""One host's agent, and a channel to it: requests out, answers and events in. docs/protocol.md tells how."""
+
+from __future__ import annotations
+
+import getpass
+import itertools
+import secrets
+import socket
+import threading
+from typing import Any, Self
+
+from deployer.agent import protocol
+from deployer.errors import DeployError
+from deployer.inventory.model import Host
+from deployer.remote.bundle import bundle
+from deployer.remote.command_line import command_line, escalation
+from deployer.remote.connection import Connection
+from deployer.remote.dialer import Dialer
+from deployer.remote.errors import AgentError, SessionLost
+from deployer.remote.greeting import Greeting
+from deployer.remote.heart import Heart
+from deployer.remote.pending import Body, OnEvent, Pending
+
+_START = 30.0  # seconds for the agent to answer
+_GOODBYE = 5.0  # seconds for the agent to end after a goodbye
+
+
+class Session:
+    """An agent that runs on `host`. Thread-safe. Made by `Session.open`.
+
+    `info` is what the agent said of itself: `pid`, `uid`, `python`, `version`.
+    """
+
+    def __init__(self, host: Host, connection: Connection, channel: Any, rest: bytes, heart: Heart, own: bool) -> None:
+        self.host = host
+        self.connection = connection
+        self.info: dict[str, Any] = {}
+        self.noise: list[str] = []
+        self._channel = channel
+        self._heart, self._own_heart = heart, own
+        self._decoder = protocol.Decoder(channel.recv, rest)
+        self._numbers = itertools.count(1)
+        self._pending: dict[int, Pending] = {}
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._lost: SessionLost | None = None
+        self._closing = False
+        self._welcome = threading.Event()
+        self._beats = itertools.count(1)
+        self._sent_at: dict[int, float] = {0: protocol.clock()}
+        self._fresh_at = protocol.clock()
+        self._patience = protocol.LEASE + protocol.GRACE
+
+    @classmethod
+    def open(
+        cls,
+        host: Host,
+        *,
+        dialer: Dialer | None = None,
+        heart: Heart | None = None,
+        sudo_password: str | None = None,
+        become: bool | None = None,
+        identity: str | None = None,
+        lease: float = protocol.LEASE,
+        grace: float = protocol.GRACE,
+    ) -> Self:
+        """Connects to `host` and starts its agent.
+
+        Args:
+            dialer: shares keys, known hosts and gateways with other hosts.
+            heart: keeps the lease; one of its own by default.
+            sudo_password: what sudo is given if it asks; the host's own (`become_password`) by default.
+            become: whether the agent is to be root, over the inventory's own word; None for both: root where sudo
+                gives it without a question or a password is there.
+            identity: `user@machine` for locks and ledgers; this user by default.
+            lease, grace: seconds the agent may act without hearing from us, and until it takes us for dead.
+
+        Raises:
+            UnreachableError, UntrustedHostError, NotReadyError (no Python, no sudo).
+        """
+        connection = (dialer or Dialer()).connect(host)
+        own = heart is None
+        try:
+            session = cls._start(host, connection, heart or Heart(), own, sudo_password, become)
+            session._greet(identity or f"{getpass.getuser()}@{socket.gethostname()}", lease, grace)
+        except BaseException:
+            connection.close()
+            raise
+        return session
+
+    @classmethod
+    def _start(
+        cls, host: Host, connection: Connection, heart: Heart, own: bool, sudo_password: str | None, become: bool | None
+    ) -> Self:
+        token, how = secrets.token_hex(8), escalation(host, become)
+        password = (sudo_password or host.become_password) if how != "no" else None
+        marker = f"[sudo {token}] " if password else None
+        data = bundle()
+        channel = connection.transport.open_session(timeout=_START)
+        channel.exec_command(command_line(host.python, token, len(data), how, marker))
+        greeting = Greeting(host.name, channel, token, host.python, marker, password)
+        rest = greeting.wait(_START, lambda: channel.sendall(memoryview(data)))
+        return cls(host, connection, channel, rest, heart, own)
+
+    def _greet(self, identity: str, lease: float, grace: float) -> None:
+        self._patience = lease + grace
+        self._fresh_at = self._sent_at[0] = protocol.clock()
+        hello = {"t": "hello", "version": protocol.VERSION, "n": 0, "lease": lease, "grace": grace}
+        self.send({**hello, "identity": identity})
+        threading.Thread(target=self._read_all, name=f"session-{self.host.name}", daemon=True).start()
+        threading.Thread(target=self._drain_stderr, name=f"stderr-{self.host.name}", daemon=True).start()
+        self._heart.add(self)
+        if not self._welcome.wait(_START):
+            self._lose("the agent did not answer")
+        if self._lost is not None:
+            raise self._lost
+
+    # -- requests ---------------------------------------------------------------------------------------------------
+
+    def request(
+        self,
+        op: str,
+        args: dict[str, Any] | None = None,
+        body: Body | None = None,
+        on_event: OnEvent | None = None,
+        lane: str = "main",
+    ) -> Pending:
+        """Sends a request and returns at once; many may be under way.
+
+        Args:
+            op: the operation's name (docs/operations.md).
+            args: its arguments, JSON values.
+            body: bytes that go with it; an iterable is read in a thread of its own.
+            on_event: takes the operation's events, in the reading thread.
+            lane: `main`: after all requests before it; `side`: at once, beside the others.
+
+        Raises:
+            SessionLost.
+        """
+        pending = Pending(next(self._numbers), op, self, on_event)
+        with self._lock:
+            if self._lost is not None:
+                raise self._lost
+            self._pending[pending.number] = pending
+        head = {"t": "request", "id": pending.number, "op": op, "args": args or {}, "lane": lane}
+        self.send({**head, "body": True} if body is not None else head)
+        if body is not None:
+            threading.Thread(target=pending.send_body, args=(body,), name=f"body-{self.host.name}", daemon=True).start()
+        return pending
+
+    def call(
+        self,
+        op: str,
+        args: dict[str, Any] | None = None,
+        *,
+        body: Body | None = None,
+        on_event: OnEvent | None = None,
+        lane: str = "main",
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
+        """`request` and its result. After `timeout` seconds the operation is cancelled: AgentError `timeout`.
+
+        Raises AgentError, SessionLost.
+        """
+        return self.wait(self.request(op, args, body, on_event, lane), timeout)
+
+    def wait(self, pending: Pending, timeout: float | None = None) -> dict[str, Any]:
+        """The result of a request; cancels it after `timeout` seconds. Raises as `call`."""
+        try:
+            return pending.result(timeout)
+        except TimeoutError:
+            if pending.done():
+                raise
+            pending.cancel_quietly()
+            said = f"{pending.op} did not answer within {timeout:g} s"
+            raise AgentError("timeout", said, host=self.host.name) from None
+
+    def fresh_for(self) -> float:
+        """Seconds since the agent's lease was certainly renewed: since we sent the last heartbeat that it answered."""
+        return protocol.clock() - self._fresh_at
+
+    @property
+    def alive(self) -> bool:
+        """Whether requests can be made."""
+        return self._lost is None and not self._closing
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Says goodbye: the agent ends the operation in hand, runs no winding-up, and exits. Never raises."""
+        if self.alive:
+            self._closing = True
+            try:
+                self.send({"t": "bye"})
+                self._channel.status_event.wait(_GOODBYE)
+            except DeployError:
+                pass
+        self._lose("the session was closed")
+
+    def kill(self) -> None:
+        """Cuts the link without a goodbye, as a dying controller would."""
+        self._lose("the session was killed")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _lose(self, why: str) -> None:
+        with self._lock:
+            if self._lost is not None:
+                return
+            self._lost = SessionLost(why, host=self.host.name, hint="deploy status ENV shows what is true now")
+            pending, self._pending = list(self._pending.values()), {}
+        self._heart.remove(self)
+        if self._own_heart:
+            self._heart.stop()
+        self._welcome.set()
+        for one in pending:
+            one.fail(self._lost)
+        threading.Thread(target=self.connection.close, daemon=True).start()
+
+    # -- frames -----------------------------------------------------------------------------------------------------
+
+    def send(self, head: dict[str, Any], body: bytes = b"") -> None:
+        """Sends one frame. Raises SessionLost."""
+        data = protocol.encode(head, body)
+        try:
+            with self._writing:
+                self._channel.sendall(memoryview(data))
+        except (OSError, EOFError) as error:
+            self._lose(f"the connection is dead: {error}")
+            raise self._lost or SessionLost("the session is closed", host=self.host.name) from None
+
+    def beat(self) -> None:
+        """Sends a heartbeat, unless the link is busy: whatever is sent renews the lease too."""
+        data_free = self._channel.out_window_size > 256
+        if not data_free or not self._writing.acquire(blocking=False):
+            return
+        try:
+            number = next(self._beats)
+            self._sent_at[number] = protocol.clock()
+            self._channel.sendall(protocol.encode({"t": "beat", "n": number}))
+        except (OSError, EOFError) as error:
+            why: str | None = f"the connection is dead: {error}"
+        else:
+            why = None
+        finally:
+            self._writing.release()
+        if why:
+            self._lose(why)
+
+    def check(self) -> None:
+        """Gives the session up when the agent must have given us up."""
+        if self.fresh_for() > self._patience:
+            self._lose(f"no word from the agent for {self._patience:.0f} s")
+
+    def _read_all(self) -> None:
+        why = "the agent ended"
+        try:
+            while True:
+                frame = self._decoder.next()
+                if frame is None:
+                    break
+                self._take(frame)
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+        self._lose(why)
+
+    def _take(self, frame: protocol.Frame) -> None:
+        head, kind = frame.head, frame.kind
+        if kind == "beat" or kind == "welcome":
+            self._acknowledged(int(head["n"]))
+            if kind == "welcome":
+                self.info = {name: value for name, value in head.items() if name not in ("t", "n")}
+                self._welcome.set()
+            return
+        if kind == "noise":
+            self.noise = [*self.noise[-99:], str(head.get("line", ""))]
+            return
+        ended = kind in ("result", "error")
+        with self._lock:
+            number = int(head.get("id", 0))
+            pending = self._pending.pop(number, None) if ended else self._pending.get(number)
+        if pending is None:
+            return
+        if kind == "event":
+            pending.event(head["event"])
+        elif kind == "credit":
+            pending.credit(int(head["bytes"]))
+        elif kind == "result":
+            pending.finish(head["value"])
+        elif kind == "error":
+            pending.fail(self._error(head))
+
+    def _error(self, head: dict[str, Any]) -> AgentError:
+        fields = (head["code"], head["message"], head.get("hint") or "", head.get("log") or (), head.get("detail"))
+        return AgentError(*fields, host=self.host.name)
+
+    def _acknowledged(self, number: int) -> None:
+        sent = self._sent_at.get(number)
+        if sent is not None:
+            self._fresh_at = max(self._fresh_at, sent)
+            self._sent_at = {one: at for one, at in list(self._sent_at.items()) if one > number}
+
+    def _drain_stderr(self) -> None:
+        """The agent diverts its stderr; what still comes is the interpreter's last words."""
+        while True:
+            data = self._channel.recv_stderr(1 << 16)
+            if not data:
+                return
+            self.noise = [*self.noise[-99:], *data.decode("utf-8", "replace").splitlines()]

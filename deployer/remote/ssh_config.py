@@ -1,0 +1,135 @@
+"""What the user's OpenSSH configuration says about a host, read by OpenSSH itself where it is present.
+
+paramiko's reader knows no Include and takes unknown Match criteria for true; it is used only where there is no `ssh`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+_HOP = re.compile(r"^(?:ssh://)?(?:(?P<user>[^@]+)@)?(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:]+))(?::(?P<port>\d+))?$")
+
+
+@dataclass(frozen=True)
+class SshConfig:
+    """The options that are honoured here. Empty or None: not set. `jumps` is in dialling order."""
+
+    hostname: str
+    user: str | None = None
+    port: int = 22
+    keys: tuple[str, ...] = ()
+    certificates: tuple[str, ...] = ()
+    identities_only: bool = False
+    agent: str | None = None
+    known_hosts: tuple[str, ...] = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
+    alias: str | None = None
+    jumps: tuple[str, ...] = ()
+    proxy_command: str | None = None
+    alive_interval: int = 0
+    connect_timeout: int | None = None
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One station of a ProxyJump: `user@host:port`."""
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Hop:
+        """Reads `user@host:port`, `[v6]:port` or `ssh://…`. Raises ValueError."""
+        found = _HOP.match(text.strip())
+        if not found:
+            raise ValueError(f"{text!r} is not user@host:port")
+        port = int(found["port"]) if found["port"] else None
+        return cls(found["v6"] or found["host"], found["user"], port)
+
+
+class SshConfigs:
+    """Looks hosts up, each combination once. Thread-safe.
+
+    Args:
+        path: a configuration file in place of the user's own and the system's.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        self._path = path
+        self._known: dict[tuple[str, str | None, int | None], SshConfig] = {}
+        self._lock = threading.Lock()
+
+    def lookup(self, host: str, user: str | None = None, port: int | None = None) -> SshConfig:
+        """The configuration for `ssh -l user -p port host`."""
+        key = (host, user, port)
+        with self._lock:
+            if key in self._known:
+                return self._known[key]
+        found = self._by_openssh(host, user, port) or self._by_paramiko(host, user, port)
+        with self._lock:
+            return self._known.setdefault(key, found)
+
+    def _by_openssh(self, host: str, user: str | None, port: int | None) -> SshConfig | None:
+        ssh = shutil.which("ssh")
+        if not ssh:
+            return None
+        argv = [ssh, "-G"]
+        argv += ["-F", self._path] if self._path else []
+        argv += ["-l", user] if user else []
+        argv += ["-p", str(port)] if port else []
+        done = subprocess.run([*argv, "--", host], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=20)
+        if done.returncode:
+            return None
+        options: dict[str, list[str]] = {}
+        for line in done.stdout.splitlines():
+            name, _, value = line.partition(" ")
+            options.setdefault(name, []).append(value)
+        return _from_options(options, host)
+
+    def _by_paramiko(self, host: str, user: str | None, port: int | None) -> SshConfig:
+        from paramiko.config import SSHConfig
+
+        path = os.path.expanduser(self._path or "~/.ssh/config")
+        try:
+            found: dict[str, Any] = dict(SSHConfig.from_path(path).lookup(host))
+        except Exception:  # no file, or one that it cannot read
+            found = {}
+        options = {
+            name: list(value) if isinstance(value, list) else [str(value)] for name, value in found.items() if value
+        }
+        options["user"] = [user] if user else options.get("user", [])
+        options["port"] = [str(port)] if port else options.get("port", [])
+        return _from_options(options, host)
+
+
+def _from_options(options: dict[str, list[str]], host: str) -> SshConfig:
+    def one(name: str) -> str | None:
+        values = options.get(name) or [""]
+        return None if values[0].lower() in ("", "none") else values[0]
+
+    def many(name: str) -> tuple[str, ...]:
+        return tuple(word for value in options.get(name, []) for word in value.split() if word.lower() != "none")
+
+    known = many("userknownhostsfile") + many("globalknownhostsfile")
+    jump, timeout = one("proxyjump"), one("connecttimeout")
+    return SshConfig(
+        hostname=one("hostname") or host,
+        user=one("user"),
+        port=int(one("port") or 22),
+        keys=tuple(value for value in options.get("identityfile", []) if value.lower() != "none"),
+        certificates=tuple(value for value in options.get("certificatefile", []) if value.lower() != "none"),
+        identities_only=one("identitiesonly") == "yes",
+        agent=one("identityagent"),
+        known_hosts=known or SshConfig.known_hosts,
+        alias=one("hostkeyalias"),
+        jumps=tuple(jump.split(",")) if jump else (),
+        proxy_command=one("proxycommand"),
+        alive_interval=int(one("serveraliveinterval") or 0),
+        connect_timeout=int(timeout) if timeout and timeout.isdigit() else None,
+    )

@@ -1,0 +1,38 @@
+"""A station to connect to, a host or a gateway before it, with everything settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from deployer.remote.known_hosts import host_names
+from deployer.remote.ssh_config import SshConfig
+
+
+@dataclass(frozen=True)
+class Target:
+    """One station to connect to, with everything settled. `via` is the station before it.
+
+    `command` is a ProxyCommand that gives the connection instead, complete. `timeout` in seconds.
+    """
+
+    name: str
+    hostname: str
+    port: int
+    user: str
+    named_keys: tuple[str, ...]
+    config: SshConfig
+    timeout: float
+    known_hosts: tuple[str, ...] = ()
+    via: Target | None = None
+    command: str | None = None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What makes two stations the same, for sharing gateways."""
+        return (self.hostname, self.port, self.user, self.via.key if self.via else None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names under which its host key may be known."""
+        return host_names(self.hostname, self.port, self.config.alias)

@@ -1,0 +1,76 @@
+"""An event as one line of text, the same for the plain log and the rich view."""
+
+from __future__ import annotations
+
+from deployer import events
+from deployer.errors import DeployError
+
+QUIET = ("build", "resolve", "ship")
+"""Steps whose commands (installers) are only shown when they fail, in the error's log."""
+
+
+def seconds(value: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 05 s`."""
+    if value < 10:
+        return f"{value:.1f} s"
+    if value < 120:
+        return f"{value:.0f} s"
+    return f"{int(value) // 60} min {int(value) % 60:02d} s"
+
+
+def place(host: str, instance: str = "") -> str:
+    """Where something happens, as a column: the instance, the host, or `here`."""
+    return instance or host or "here"
+
+
+def line_of(event: events.Event) -> str | None:
+    """One line for a person, or None where an event says nothing worth a line of its own."""
+    match event:
+        case events.RunStarted():
+            return f"{event.command} {event.app} → {event.env}"
+        case events.PlanMade():
+            return event.text
+        case events.WaveStarted():
+            word = "restoring" if event.restoring else "wave"
+            return f"{word} {event.number} of {event.of}: {', '.join(event.instances)} → {event.release}"
+        case events.StepFinished():
+            mark = "✓" if event.ok else "✗"
+            detail = f"  {event.detail}" if event.detail else ""
+            return (
+                f"{mark} {place(event.host, event.instance):<16} {event.step:<10} {seconds(event.duration_s)}{detail}"
+            )
+        case events.Output() if event.step not in QUIET:
+            return f"  {place(event.host):<16} │ {event.line}"
+        case events.Warned():
+            hint = f" ({event.hint})" if event.hint else ""
+            return f"! {event.host + ': ' if event.host else ''}{event.message}{hint}"
+        case events.CheckFinished() if event.outcome == "failed":
+            return f"✗ {event.host:<16} check      {event.check}: {event.detail}"
+        case events.RunFinished():
+            return finished(event)
+    return None
+
+
+def finished(event: events.RunFinished) -> str:
+    """The closing line of a run."""
+    text = event.outcome.replace("_", " ")
+    if event.release and event.outcome not in ("refused", "failed"):
+        text += f": {event.release}"
+    if event.previous and event.previous != event.release and event.outcome == "succeeded":
+        text += f" (before: {event.previous})"
+    return f"{text} in {seconds(event.duration_s)}"
+
+
+def error_block(error: DeployError) -> str:
+    """The whole of an error: what, where, why, the last log lines, what to type next."""
+    lines = [f"error: {error.message}"]
+    if error.where:
+        lines.append(f"  where: {error.where}")
+    if error.cause:
+        lines.append(f"  why:   {error.cause}")
+    if error.log:
+        lines.append("  its last lines:")
+        lines.extend(f"    │ {line}" for line in error.log)
+    if error.hint:
+        lines.append(f"  next:  {error.hint}")
+    return "\n".join(lines)

@@ -1,0 +1,110 @@
+"""The three ways a run is shown while it goes on: rich on a terminal, plain in a log, JSON lines for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Literal, TextIO
+
+from deployer import events
+from deployer.report.lines import line_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Format = Literal["rich", "plain", "json"]
+
+
+class JsonLines:
+    """One JSON object a line, flushed at once."""
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
+        self._lock = threading.Lock()
+
+    def __call__(self, event: events.Event) -> None:
+        text = json.dumps(event.as_json(), ensure_ascii=False, default=str)
+        with self._lock:
+            self._out.write(text + "\n")
+            self._out.flush()
+
+
+class Plain:
+    """One line an event with the time of day, for logs and pipelines."""
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
+        self._lock = threading.Lock()
+
+    def __call__(self, event: events.Event) -> None:
+        line = line_of(event)
+        if line is None:
+            return
+        stamp = time.strftime("%H:%M:%S", time.localtime(event.ts))
+        with self._lock:
+            for part in line.splitlines():
+                self._out.write(f"{stamp} {part}\n")
+            self._out.flush()
+
+
+class Rich:
+    """The same lines with colour, and the step that runs now at the bottom."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        from rich.console import Console as RichConsole
+        from rich.status import Status
+
+        self._console = console or RichConsole(highlight=False)
+        self._status = Status("", console=self._console)
+        self._running: dict[tuple[str, str], str] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, event: events.Event) -> None:
+        from rich.text import Text
+
+        with self._lock:
+            self._follow(event)
+            line = line_of(event)
+            if line is not None:
+                self._console.print(Text(line, style=self._style(event)))
+
+    def _follow(self, event: events.Event) -> None:
+        if isinstance(event, events.StepStarted):
+            self._running[event.instance or event.host, event.step] = f"{event.step} {event.instance or event.host}"
+        elif isinstance(event, events.StepFinished):
+            self._running.pop((event.instance or event.host, event.step), None)
+        elif isinstance(event, events.RunFinished):
+            self._running.clear()
+        if self._running:
+            self._status.update(" · ".join(list(self._running.values())[:4]))
+            self._status.start()
+        else:
+            self._status.stop()
+
+    @staticmethod
+    def _style(event: events.Event) -> str:
+        match event:
+            case events.RunStarted() | events.WaveStarted():
+                return "bold"
+            case events.StepFinished(ok=False) | events.CheckFinished():
+                return "red"
+            case events.StepFinished():
+                return "green"
+            case events.Output():
+                return "dim"
+            case events.Warned():
+                return "yellow"
+            case events.RunFinished(exit_status=0):
+                return "bold green"
+            case events.RunFinished():
+                return "bold red"
+        return ""
+
+
+def listener(output: Format) -> events.Listener:
+    """The listener for `--output`."""
+    if output == "json":
+        return JsonLines()
+    return Plain() if output == "plain" else Rich()

@@ -1,0 +1,92 @@
+"""`deploy doctor`: everything that would stop a push, found in one pass and not one by one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from deployer.errors import DeployError, UnreachableError
+from deployer.events import Bus, Output
+from deployer.plan.facts import Facts
+from deployer.rollout.locks import require_not_frozen
+from deployer.rollout.open import opened
+from deployer.rollout.pools import Pools
+from deployer.rollout.project import Project
+from deployer.rollout.record import Record
+from deployer.rollout.resources import differences, for_setup
+from deployer.rollout.run import Run
+from deployer.rollout.survey import require_free_ports, require_set_up, survey
+
+LEAST_FREE_BYTES = 500_000_000
+
+
+def doctor(project: Project, bus: Bus, record: Record) -> None:
+    """Emits a line a finding. Raises the first problem as the error of the run, after all of them were shown."""
+    problems: list[DeployError] = []
+    _look(problems, bus, "the server has what it needs", project.inferred.require_server)
+    _look(problems, bus, "every secret has a value", project.secrets)
+    try:
+        with opened(project, bus, record, "doctor", threading.Event()) as run:
+            bus.emit(Output(f"✓ {len(run.topology.hosts)} hosts answer, with their known keys"))
+            facts = survey(run)
+            for what, look in _questions(project, run, facts):
+                _look(problems, bus, what, look)
+    except UnreachableError as error:
+        problems.append(error)
+        bus.emit(Output(f"✗ {error}"))
+    if problems:
+        raise problems[0]
+    bus.emit(Output("nothing here would stop a push"))
+
+
+def _questions(project: Project, run: Run, facts: Facts) -> list[tuple[str, Callable[[], object]]]:
+    return [
+        ("every host is set up", lambda: require_set_up(run, facts)),
+        ("nothing of setup is missing or changed by hand", lambda: _nothing_missing(project, run, facts)),
+        ("the ports are free or ours", lambda: require_free_ports(run, facts)),
+        ("there is room on the disks", lambda: _room(run, facts)),
+        ("nobody froze it", lambda: require_not_frozen(run, facts)),
+        ("nobody holds the lock", lambda: _unlocked(run, facts)),
+        ("the balancers answer", lambda: Pools(run).states()),
+    ]
+
+
+def _nothing_missing(project: Project, run: Run, facts: Facts) -> None:
+    missing = differences(run, for_setup(project, facts))
+    if missing:
+        first = missing[0]
+        raise DeployError(
+            f"{len(missing)} things are not as setup makes them, the first is {first.kind} {first.name}",
+            host=first.host,
+            hint=f"deploy setup {project.env}",
+            code="not_set_up",
+        )
+
+
+def _room(run: Run, facts: Facts) -> None:
+    for web in run.topology.web:
+        free = int(facts[web.name].raw.get("free_bytes") or 0)
+        if free < LEAST_FREE_BYTES:
+            raise DeployError(
+                f"only {free / 1e6:.0f} MB are free below {web.site.root}",
+                host=web.name,
+                hint="make room, or lower keep: in deploy.yaml",
+                code="no_space",
+            )
+
+
+def _unlocked(run: Run, facts: Facts) -> None:
+    for host in run.topology.hosts:
+        lock = facts[host.name].raw.get("lock")
+        if lock:
+            raise DeployError(f"locked by {lock.get('who')} (run {lock.get('run')})", host=host.name, code="locked")
+
+
+def _look(problems: list[DeployError], bus: Bus, what: str, look: Callable[[], object]) -> None:
+    try:
+        look()
+    except DeployError as error:
+        problems.append(error)
+        bus.emit(Output(f"✗ {what}: {error}" + (f" — next: {error.hint}" if error.hint else "")))
+    else:
+        bus.emit(Output(f"✓ {what}"))

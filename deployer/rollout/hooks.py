@@ -1,0 +1,81 @@
+"""The user's commands around a rollout: `release` on one host before the first wave, `succeeded` and `failed` here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from deployer.agent import process
+from deployer.errors import NeedsPersonError, RolloutError
+from deployer.events import Bus, Output, Warned
+from deployer.plan import start
+from deployer.remote.errors import AgentError
+from deployer.rollout.project import Project
+from deployer.rollout.record import Record
+from deployer.rollout.run import Run
+
+
+def release_hook(run: Run, project: Project, release: str) -> None:
+    """Runs `hooks.release` once, on the first web host of the inventory, to its end whatever becomes of us.
+
+    RolloutError when it failed; NeedsPersonError when an earlier run of it has an unknown outcome.
+    """
+    hook = run.topology.settings.hooks.release
+    if hook is None:
+        return
+    web = run.topology.web[0]
+    args = {
+        "run": run.id,
+        "release": release,
+        "command": hook.command,
+        "env": start.environment(run.topology, web, project.inferred, release),
+        "timeout": hook.timeout,
+        "rerun_safe": hook.rerun == "safe",
+    }
+    with run.step("release hook", host=web.name, detail=hook.command) as note:
+        try:
+            answer = run.call(web.name, "hook.release", args, step="release hook")
+        except AgentError as error:
+            kind = NeedsPersonError if error.code == "unknown_outcome" else RolloutError
+            raise kind(
+                error.message,
+                host=web.name,
+                step="release hook",
+                log=error.log,
+                hint=error.hint or "mend it and push again; no instance was touched",
+                code=error.code,
+            ) from error
+        note.detail = "was done before" if answer.get("skipped") else hook.command
+
+
+def here(project: Project, name: str, bus: Bus, record: Record, skip_hooks: Sequence[str]) -> None:
+    """Runs `hooks.succeeded` or `hooks.failed` on this machine. Its failure is only a warning: the run is over."""
+    hook = getattr(project.topology.settings.hooks, name)
+    if hook is None or name in skip_hooks:
+        return
+    env = controller_env(project, None) | {
+        "DEPLOY_RELEASE": record.release or "",
+        "DEPLOY_PREVIOUS": record.previous or "",
+        "DEPLOY_OUTCOME": record.outcome,
+    }
+    done = process.run(
+        ["/bin/sh", "-c", hook.command],
+        timeout=hook.timeout,
+        cwd=str(project.base),
+        env=env,
+        merge_stderr=True,
+        on_line=lambda line: bus.emit(Output(line, step=f"{name} hook")),
+    )
+    if done.exit != 0:
+        bus.emit(Warned(f"the hook {name} exited with {done.exit}; the run itself is not affected"))
+
+
+def controller_env(project: Project, commit: str | None) -> dict[str, str]:
+    """What hooks on this machine see: our own environment and what is deployed."""
+    own: Mapping[str, str] = {
+        "DEPLOY_APP": project.topology.settings.app,
+        "DEPLOY_ENV": project.env,
+        "DEPLOY_WHO": project.who,
+        "DEPLOY_COMMIT": commit or "",
+    }
+    return {**os.environ, **own}

@@ -1,0 +1,147 @@
+"""Instances on their hosts: switched, proven, stopped. Hosts work at the same time, the instances of one in turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from deployer.errors import DeployError, RolloutError
+from deployer.plan.model import InstanceStep
+from deployer.remote.errors import AgentError
+from deployer.rollout.parallel import map_hosts
+from deployer.rollout.run import Run
+
+Failures = dict[InstanceStep, DeployError]
+
+
+class Instances:
+    """What a run does to instances, each call by the agent of its host."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def switch(self, steps: Sequence[InstanceStep], release: str, *, via: str) -> Failures:
+        """Each instance to `release`: stop, link, start, prove. Returns those that failed; the agent undid them."""
+        return self._on_hosts(steps, lambda step: self._switch(step, release, step.before, via))
+
+    def switch_back(self, steps: Sequence[InstanceStep]) -> Failures:
+        """Each instance to the release that it served before the run."""
+        return self._on_hosts(steps, lambda step: self._switch(step, str(step.before), None, "restore"))
+
+    def stop(self, steps: Sequence[InstanceStep]) -> Failures:
+        """Each instance down and its slot emptied: the way back of a first push."""
+        return self._on_hosts(steps, self._stop)
+
+    def soak(self, steps: Sequence[InstanceStep], release: str) -> None:
+        """Watches admitted instances for `rolling.soak` seconds. RolloutError when one stops proving."""
+        soak = self._run.topology.settings.rolling.soak
+        if not steps or soak <= 0:
+            return
+        with self._run.step("soak", instance=", ".join(step.name for step in steps), detail=f"{soak:g} s"):
+            until = time.monotonic() + soak
+            while True:
+                left = until - time.monotonic()
+                self._run.stop.wait(max(0.0, min(1.0, left)))
+                self.require_proven(steps, release, "soak")
+                if time.monotonic() >= until or self._run.stop.is_set():
+                    return
+
+    def require_proven(self, steps: Sequence[InstanceStep], release: str, when: str) -> None:
+        """RolloutError naming the first instance that does not prove `release`, with its last log lines."""
+        for host, answer in self.prove(steps, release).items():
+            for index, state in answer.items():
+                if not state["proven"]:
+                    step = next(each for each in steps if each.host == host and each.index == int(index))
+                    raise RolloutError(
+                        f"{step.name} no longer serves {release}",
+                        host=host,
+                        step=when,
+                        cause=str(state.get("why", "")),
+                        log=self._log(step),
+                    )
+
+    def prove(self, steps: Sequence[InstanceStep], release: str) -> dict[str, dict[str, Any]]:
+        """Host → instance index → {proven, why, pids, release}."""
+        hosts = _grouped(steps)
+        answers = self._run.each(
+            list(hosts),
+            "instance.prove",
+            lambda host: {"instances": [self._wire(step) for step in hosts[host]], "release": release},
+            step="prove",
+        )
+        return {host: answer["instances"] for host, answer in answers.items()}
+
+    @staticmethod
+    def is_restored(error: DeployError) -> bool:
+        """Whether the agent brought the instance back to what it served before."""
+        return isinstance(error, AgentError) and bool(error.detail.get("restored"))
+
+    def _switch(self, step: InstanceStep, release: str, previous: str | None, via: str) -> None:
+        with self._run.step("switch", host=step.host, instance=step.name, detail=release) as note:
+            answer = self._run.call(
+                step.host,
+                "instance.switch",
+                {
+                    "run": self._run.id,
+                    "instance": self._wire(step),
+                    "release": release,
+                    "previous": previous,
+                    "via": via,
+                },
+                step="switch",
+            )
+            note.detail = f"{release} proven by {len(answer.get('pids', ()))} processes"
+        state = "restored" if via == "restore" else "proven"
+        self._run.record.instance(step.host, step.index, step.port, release, state)
+
+    def _stop(self, step: InstanceStep) -> None:
+        with self._run.step("stop", host=step.host, instance=step.name):
+            self._run.call(step.host, "instance.stop", {"run": self._run.id, "instance": self._wire(step)}, step="stop")
+        self._run.record.instance(step.host, step.index, step.port, None, "stopped")
+
+    def _log(self, step: InstanceStep) -> list[str]:
+        try:
+            answer = self._run.call(step.host, "instance.logs", {"instances": [self._wire(step)], "lines": 20})
+        except DeployError:
+            return []
+        return [str(line) for line in answer["logs"].get(str(step.index), ())]
+
+    def _wire(self, step: InstanceStep) -> dict[str, Any]:
+        web = self._run.topology.web_host(step.host)
+        return self._run.topology.instance(web, step.index, step.port).to_wire()
+
+    def _on_hosts(self, steps: Sequence[InstanceStep], work: Callable[[InstanceStep], None]) -> Failures:
+        """`work` for every step: hosts at the same time, one host's steps in turn until one fails."""
+        hosts = _grouped(steps)
+
+        def one_host(host: str) -> Failures:
+            for position, step in enumerate(hosts[host]):
+                try:
+                    work(step)
+                except DeployError as error:
+                    self._run.record.instance(step.host, step.index, step.port, step.before, "failed")
+                    untouched = hosts[host][position + 1 :]
+                    return {step: error} | {other: _untouched(other, error) for other in untouched}
+            return {}
+
+        done, failed = map_hosts(list(hosts), one_host)
+        failures: Failures = {}
+        for host, mine in hosts.items():
+            failures |= done.get(host, {})
+            if host in failed:
+                failures |= dict.fromkeys(mine, failed[host])
+        return failures
+
+
+def _untouched(step: InstanceStep, error: DeployError) -> DeployError:
+    """For instances behind a failed one on the same host: nothing was done to them, so nothing is to be undone."""
+    detail = {"restored": True, "serving": step.before}
+    return AgentError("not_begun", f"not begun, since {error.message}", detail=detail, host=error.host)
+
+
+def _grouped(steps: Sequence[InstanceStep]) -> dict[str, list[InstanceStep]]:
+    hosts: dict[str, list[InstanceStep]] = {}
+    for step in steps:
+        hosts.setdefault(step.host, []).append(step)
+    return hosts

@@ -1,0 +1,55 @@
+"""The lock of an app and environment: one kernel lock a host, taken in one fixed order, held by the agents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from deployer.errors import DeployError, FrozenError, LockedError
+from deployer.plan.facts import Facts
+from deployer.rollout.run import Run
+
+
+@contextmanager
+def locked(run: Run, *, wait: float = 0.0) -> Iterator[None]:
+    """Holds the lock on every host of the run. LockedError says who has it. Ends with the agents in any case."""
+    with run.step("lock"):
+        for host in run.topology.hosts:
+            take(run, host.name, wait)
+    try:
+        yield
+    finally:
+        for host in run.topology.hosts:
+            if host.name in run.lost:
+                continue
+            try:
+                run.call(host.name, "lock.release", {}, step="unlock")
+            except DeployError as error:
+                run.warn(f"the lock ends with the agent's own end: {error.message}", host=host.name)
+
+
+def take(run: Run, host: str, wait: float) -> None:
+    """The lock on one host; LockedError names its holder."""
+    try:
+        run.call(host, "lock.take", {"run": run.id, "who": run.who, "wait": wait}, step="lock")
+    except DeployError as error:
+        if error.code != "locked":
+            raise
+        raise LockedError(
+            error.message,
+            host=host,
+            step="lock",
+            hint=error.hint or "wait for it to end, or add --wait 10m",
+        ) from error
+
+
+def require_not_frozen(run: Run, facts: Facts) -> None:
+    """FrozenError when a person stopped all pushes."""
+    for host in run.topology.hosts:
+        frozen = facts[host.name].raw.get("frozen")
+        if frozen:
+            raise FrozenError(
+                f"{run.topology.env} is frozen by {frozen.get('who')}: {frozen.get('reason')}",
+                host=host.name,
+                hint=f"deploy unfreeze {run.topology.env}; deploy rollback works while frozen",
+            )

@@ -1,0 +1,64 @@
+"""`deploy logs`: the last lines of all instances."""
+
+from __future__ import annotations
+
+import re
+import threading
+
+from deployer.errors import UsageError
+from deployer.events import Bus, Output
+from deployer.rollout.open import opened
+from deployer.rollout.project import Project
+from deployer.rollout.record import Record
+
+POLL_S = 1.0
+
+
+def logs(
+    project: Project,
+    bus: Bus,
+    record: Record,
+    *,
+    lines: int,
+    grep: str | None,
+    follow: bool,
+    stop: threading.Event,
+) -> None:
+    """Emits the last `lines` lines of every instance that match `grep`; with `follow`, new ones until Ctrl-C."""
+    try:
+        pattern = re.compile(grep) if grep else None
+    except re.error as error:
+        raise UsageError(f"{grep!r} is no regular expression: {error}") from None
+    with opened(project, bus, record, "logs", stop) as run:
+        seen: dict[tuple[str, str], list[str]] = {}
+        while True:
+            answers = run.each(
+                run.web,
+                "instance.logs",
+                lambda host: {
+                    "instances": [
+                        run.topology.instance(web, index, port).to_wire()
+                        for web in run.topology.web
+                        if web.name == host
+                        for index, port in enumerate(web.ports)
+                    ],
+                    "lines": lines,
+                },
+                step="logs",
+            )
+            for host, answer in answers.items():
+                for index, found in answer["logs"].items():
+                    for line in unseen(seen.get((host, index), []), found):
+                        if pattern is None or pattern.search(line):
+                            bus.emit(Output(line, host=f"{host}:{index}"))
+                    seen[host, index] = found
+            if not follow or stop.wait(POLL_S):
+                return
+
+
+def unseen(before: list[str], now: list[str]) -> list[str]:
+    """The lines of `now` that come after what `before` showed: both are the tail of one growing log."""
+    for overlap in range(min(len(before), len(now)), 0, -1):
+        if before[-overlap:] == now[:overlap]:
+            return now[overlap:]
+    return now

@@ -1,0 +1,139 @@
+"""What the user wrote, read and checked: settings, inventory, who takes part. Connects to nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deployer.agent.layout import Site
+from deployer.errors import SettingsError
+from deployer.inventory import effective, patterns
+from deployer.inventory.load import load as load_inventory
+from deployer.inventory.model import Host, Inventory
+from deployer.inventory.parts import parts
+from deployer.plan.topology import BalancerHost, Topology, WebHost
+from deployer.settings.infer import Inferred, infer
+from deployer.settings.load import Loaded
+from deployer.settings.load import load as load_settings
+from deployer.settings.secrets import resolve_secrets
+
+
+@dataclass(frozen=True)
+class Project:
+    """One app in one environment as the user described it. `inferred` is read from the working tree's code."""
+
+    loaded: Loaded
+    inventory: Inventory
+    topology: Topology
+    inferred: Inferred
+    who: str
+    user: str | None = None
+    sudo_password: str | None = None
+
+    @property
+    def env(self) -> str:
+        return self.topology.env
+
+    @property
+    def base(self) -> Path:
+        """The folder of deploy.yaml."""
+        return self.loaded.base
+
+    def secrets(self) -> dict[str, str]:
+        """The values of the app's secrets; SettingsError names one that has none."""
+        return resolve_secrets(self.topology.settings.secrets, self.base)
+
+
+def load(
+    env: str | None,
+    *,
+    config: Path | None = None,
+    inventory: Path | None = None,
+    limit: str | None = None,
+    user: str | None = None,
+    sudo_password: str | None = None,
+    who: str = "",
+    start: Path | None = None,
+) -> Project:
+    """Reads settings and inventory of `env`. `limit` leaves out web hosts, never balancers.
+
+    Raises SettingsError, InventoryError or UsageError, with file and line where there is one.
+    """
+    loaded = load_settings(config, env, start)
+    settings = loaded.settings
+    found = load_inventory(loaded.env, loaded.base, inventory)
+    if user is not None:
+        hosts = tuple(replace(host, ssh=replace(host.ssh, user=user)) for host in found.hosts)
+        found = replace(found, hosts=hosts)
+    members = parts(found, settings)
+    chosen = {host.name for host in patterns.select(found, limit)} if limit else None
+    web = [host for host in members.web if chosen is None or host.name in chosen]
+    if not web:
+        raise SettingsError(f"--limit {limit} leaves no host with instances", hint="deploy hosts lists them")
+    folder = loaded.base / settings.source.path / settings.source.subdir
+    guessed = infer(folder, settings)
+    kind = _kind(loaded, members.balancers)
+    topology = Topology(
+        env=loaded.env,
+        settings=settings,
+        web=tuple(_web_host(loaded, host) for host in web),
+        balancers=tuple(BalancerHost(host, _site(loaded, host, "")) for host in members.balancers),
+        kind=kind,
+        health_path=settings.health.path or guessed.health_path or "/",
+        health_status=_health_status(loaded, guessed),
+    )
+    return Project(loaded, found, topology, guessed, who, user, sudo_password)
+
+
+def reading(project: Project, folder: Path) -> Project:
+    """The same project with what the code in `folder` tells: the tree that is shipped may not be the working tree."""
+    guessed = infer(folder, project.topology.settings)
+    topology = replace(
+        project.topology,
+        health_path=project.topology.settings.health.path or guessed.health_path or "/",
+        health_status=_health_status(project.loaded, guessed),
+    )
+    return replace(project, topology=topology, inferred=guessed)
+
+
+def _web_host(loaded: Loaded, host: Host) -> WebHost:
+    own = effective.for_host(loaded.settings, host)
+    return WebHost(host, own, Site(loaded.settings.app, loaded.env, own.root, host.prefix, own.user))
+
+
+def _site(loaded: Loaded, host: Host, user: str) -> Site:
+    """The app's site on a balancer host: only `.deploy` of it is used there."""
+    root = effective.for_host(loaded.settings, host).root
+    return Site(loaded.settings.app, loaded.env, root, host.prefix, user)
+
+
+def _kind(loaded: Loaded, hosts: tuple[Host, ...]) -> str:
+    """The balancer's kind: as set, else HAProxy where there are balancer hosts, else none."""
+    kind = loaded.settings.balancer.kind
+    if not hosts:
+        if kind not in (None, "none"):
+            raise SettingsError(
+                f"balancer.kind is {kind}, and no host of the inventory is in {loaded.settings.balancer.hosts!r}",
+                file=str(loaded.path),
+                line=loaded.mark("balancer", "kind").line,
+                hint=f"add a group {loaded.settings.balancer.hosts!r} with the balancer host to the inventory",
+            )
+        return "none"
+    if kind is None:
+        return str(hosts[0].variables.get("deploy_balancer", "haproxy"))
+    if kind != "haproxy":
+        raise SettingsError(
+            f"balancer.kind {kind} is not there yet",
+            file=str(loaded.path),
+            line=loaded.mark("balancer", "kind").line,
+            hint="this version drains and admits at haproxy; leave balancer.kind out",
+        )
+    return kind
+
+
+def _health_status(loaded: Loaded, guessed: Inferred) -> int | None:
+    """As set; 200 for a health path; any status below 500 where the path is only `/`."""
+    check = loaded.settings.health
+    if check.status is not None:
+        return check.status
+    return 200 if (check.path or guessed.health_path) else None

@@ -1,0 +1,233 @@
+"""`deploy push` and `deploy plan`: build, ship, roll out, restore on failure."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from deployer.agent.manifest import Manifest
+from deployer.artifact import manifest, source
+from deployer.artifact.build_hook import run_build_hook
+from deployer.artifact.source import SourceTree
+from deployer.errors import UsageError
+from deployer.events import Bus, Output, PlanMade
+from deployer.plan import start
+from deployer.plan.changes import Wanted, plan_of, wanted_by_push
+from deployer.plan.draft import Draft, content_of
+from deployer.plan.facts import Facts
+from deployer.plan.model import Inferred, Plan
+from deployer.plan.start import Way
+from deployer.plan.text import text_of
+from deployer.rollout import resources, secrets, ship
+from deployer.rollout.checks import fleet_checks, instance_checks
+from deployer.rollout.finish import note_kept, promote, prune
+from deployer.rollout.hooks import controller_env, here, release_hook
+from deployer.rollout.locks import locked, require_not_frozen
+from deployer.rollout.open import opened
+from deployer.rollout.pools import Pools
+from deployer.rollout.project import Project, reading
+from deployer.rollout.record import Record
+from deployer.rollout.run import Run
+from deployer.rollout.survey import require_free_ports, require_set_up, survey
+from deployer.rollout.waves import Waves
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A push before it changes anything: the tree, its files, and the plan with all it was made from."""
+
+    project: Project
+    tree: SourceTree
+    files: Manifest
+    draft: Draft
+    ways: Mapping[str, Way]
+    facts: Facts
+    plan: Plan
+
+
+def push(
+    project: Project,
+    bus: Bus,
+    record: Record,
+    *,
+    ref: str | None = None,
+    release: str | None = None,
+    skip_hooks: Sequence[str] = (),
+    wait: float = 0.0,
+    stop: threading.Event,
+) -> None:
+    """Brings every instance to the release of `ref`, wave by wave.
+
+    Args:
+        ref: git ref; HEAD by default.
+        release: one that is built already, or `current`, in place of a ref: no build, no release hook.
+        skip_hooks: names of hooks to leave out.
+        wait: seconds to wait for the lock.
+
+    Raises NotReadyError, LockedError, FrozenError before anything is changed; RolloutError when it failed and was
+    restored; NeedsPersonError when something could not be restored.
+    """
+    values = project.secrets()
+    if release is not None:
+        if ref is not None:
+            raise UsageError("--ref and --release exclude each other")
+        _push_built(project, bus, record, release, values, wait, stop)
+        return
+    with _tree(project, bus, ref, skip_hooks) as (project, tree), opened(project, bus, record, "push", stop) as run:
+        require_set_up(run, survey(run))
+        with locked(run, wait=wait):
+            recovered = Pools(run).recover()
+            if recovered:
+                run.warn(f"an earlier run had left drained, and is back: {', '.join(recovered)}")
+            ready = prepared(run, project, tree, values, skip_hooks)
+            require_not_frozen(run, ready.facts)
+            _announce(run, ready.plan)
+            if ready.plan.empty:
+                record.outcome = "unchanged"
+                note_kept(run, ready.plan)
+                return
+            _carry_out(run, ready, values, skip_hooks)
+    here(project, "succeeded", bus, record, skip_hooks)
+
+
+def show_plan(
+    project: Project, bus: Bus, record: Record, *, ref: str | None, diffs: bool, detailed_exitcode: bool
+) -> None:
+    """Emits what `push` would do. Changes nothing; exit status 10 for changes if asked for."""
+    values = project.secrets()
+    with (
+        _tree(project, bus, ref, ("build",)) as (project, tree),
+        opened(project, bus, record, "plan", threading.Event()) as run,
+    ):
+        ready = prepared(run, project, tree, values, ())
+        record.release, record.previous = ready.plan.release, ready.plan.previous
+        record.outcome = "unchanged" if ready.plan.empty else "succeeded"
+        bus.emit(PlanMade(ready.plan.as_dict(), text_of(ready.plan, diffs=diffs)))
+        note_kept(run, ready.plan)
+        if detailed_exitcode and not ready.plan.empty:
+            record.exit_status = 10
+
+
+@contextmanager
+def _tree(
+    project: Project, bus: Bus, ref: str | None, skip_hooks: Sequence[str]
+) -> Iterator[tuple[Project, SourceTree]]:
+    """The source as it is shipped, after the build hook, and the project as its code tells."""
+    settings = project.topology.settings
+    hook = settings.hooks.build if "build" not in skip_hooks else None
+    with source.resolve(settings.source, project.base, ref, private=hook is not None) as tree:
+        if tree.dirty:
+            shown = ", ".join(tree.dirty[:5]) + (" …" if len(tree.dirty) > 5 else "")
+            bus.emit(Output(f"not committed, so not part of this: {shown}", step="source"))
+        if hook is not None:
+            env = controller_env(project, tree.commit)
+            run_build_hook(tree, hook, env, lambda line: bus.emit(Output(line, step="build hook")))
+        yield reading(project, tree.path), tree
+
+
+def prepared(
+    run: Run, project: Project, tree: SourceTree, values: Mapping[str, str], skip_hooks: Sequence[str]
+) -> Prepared:
+    """Everything that the push is going to do, from the source and the facts. Changes nothing."""
+    topology = run.topology
+    project.inferred.require_server()
+    facts = survey(run)
+    require_set_up(run, facts)
+    require_free_ports(run, facts)
+    files = tree.manifest()
+    ways = {web.name: start.way(topology, web, project.inferred, *_size(facts, web.name)) for web in topology.web}
+    search = (project.base / "templates",)
+    starts = {web.name: start.start(topology, web, ways[web.name], search) for web in topology.web}
+    draft = Draft(content_of(manifest.digest(files), topology.settings), starts, tree.commit, tree.ref)
+    release, builds = wanted_by_push(draft, topology, facts)
+    changes = resources.differences(run, resources.for_push(topology))
+    secrets_changed = secrets.differing(run, values)
+    wanted = Wanted("push", release, builds, restart=bool(secrets_changed), why=_why(builds, secrets_changed))
+    hooks = topology.settings.hooks
+    shown = {
+        name: hook.command
+        for name in ("build", "prepare", "release", "succeeded")
+        if (hook := getattr(hooks, name)) is not None and name not in skip_hooks
+    }
+    plan = plan_of(
+        wanted,
+        topology,
+        facts,
+        changes=changes,
+        secrets_changed=secrets_changed,
+        inferred=_inferred(project, ways),
+        warnings=project.inferred.warnings,
+        hooks=shown,
+        source=_source(tree),
+    )
+    return Prepared(project, tree, files, draft, ways, facts, plan)
+
+
+def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks: Sequence[str]) -> None:
+    project, plan = ready.project, ready.plan
+    if plan.builds:
+        shipment = ship.prepare(
+            run, project, plan.release, ready.tree, ready.files, ready.ways, ready.draft, ready.facts, plan.builds
+        )
+        secrets.write(run, values)
+        ship.build(run, project, shipment, plan.builds)
+    elif plan.secrets_changed:
+        secrets.write(run, values)
+    run.check_interrupt()
+    if plan.steps and "release" not in skip_hooks:
+        release_hook(run, project, plan.release)
+    with run.step("resources") as note:
+        changed = resources.apply(run, resources.for_push(run.topology))
+        note.detail = f"{len(changed)} changes"
+    Waves(run, plan, via="push", checks=instance_checks(run, project)).carry_out()
+    note_kept(run, plan)
+    promote(run, plan.release, via="push")
+    fleet_checks(run, project, plan.release)
+    prune(run, [plan.release, *([plan.previous] if plan.previous else [])])
+
+
+def _push_built(
+    project: Project,
+    bus: Bus,
+    record: Record,
+    release: str,
+    values: Mapping[str, str],
+    wait: float,
+    stop: threading.Event,
+) -> None:
+    """`push --release`: a release that every host has already."""
+    from deployer.rollout.rollback import bring
+
+    bring(project, bus, record, command="push", release=release, values=values, wait=wait, stop=stop)
+
+
+def _announce(run: Run, plan: Plan) -> None:
+    run.record.release, run.record.previous = plan.release, plan.previous
+    run.bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
+
+
+def _size(facts: Facts, host: str) -> tuple[int, int]:
+    raw = facts[host].raw
+    return int(raw.get("cores") or 1), int(raw.get("memory") or 0)
+
+
+def _inferred(project: Project, ways: Mapping[str, Way]) -> list[Inferred]:
+    pairs = [(web, ways[web.name]) for web in project.topology.web]
+    return start.choices(project.topology, project.inferred, pairs)
+
+
+def _why(builds: Sequence[str], secrets_changed: Sequence[str]) -> str:
+    reasons = []
+    if builds:
+        reasons.append("the code or the way it starts is new")
+    if secrets_changed:
+        reasons.append("secrets changed")
+    return " and ".join(reasons)
+
+
+def _source(tree: SourceTree) -> str:
+    if tree.commit is None:
+        return f"the folder {tree.path.name}"
+    return f"git {tree.ref or 'HEAD'} at {tree.commit[:12]}"

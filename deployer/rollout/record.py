@@ -1,0 +1,60 @@
+"""What a run has come to so far: the fields of `run.finished`, filled while the run goes on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from deployer import errors
+from deployer.events import RunFinished
+
+
+@dataclass
+class Record:
+    """Filled by the command that runs; read by whoever reports, also after an error.
+
+    `outcome` is settled by the command when it succeeds (`succeeded`, `unchanged`); errors settle it otherwise.
+    """
+
+    command: str
+    outcome: str = "succeeded"
+    release: str | None = None
+    previous: str | None = None
+    hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    probe: dict[str, Any] | None = None
+    exit_status: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def instance(self, host: str, index: int, port: int, release: str | None, state: str) -> None:
+        """Notes what one instance came to: `state` is a word such as proven, restored, unchanged, failed."""
+        entry = self.hosts.setdefault(host, {"outcome": "succeeded", "instances": {}})
+        entry["instances"][str(index)] = {"port": port, "release": release, "state": state}
+
+    def host(self, host: str, outcome: str) -> None:
+        """Notes what a whole host came to."""
+        self.hosts.setdefault(host, {"outcome": outcome, "instances": {}})["outcome"] = outcome
+
+    def finish(self, error: errors.DeployError | None = None) -> RunFinished:
+        """The closing event; `error` decides outcome and exit status when there is one."""
+        return RunFinished(
+            outcome=self.outcome if error is None else outcome_of(error),
+            exit_status=self.exit_status if error is None else error.exit_status,
+            release=self.release,
+            previous=self.previous,
+            duration_s=round(time.monotonic() - self.started, 3),
+            hosts=self.hosts,
+            probe=self.probe,
+            error=error.as_dict() if error else None,
+        )
+
+
+def outcome_of(error: errors.DeployError) -> str:
+    """The contract's word for how a run ended that raised `error`."""
+    if isinstance(error, errors.InterruptedRun):
+        return "interrupted"
+    if isinstance(error, errors.RolloutError):
+        return "rolled_back"
+    if isinstance(error, errors.UsageError | errors.UnreachableError | errors.LockedError | errors.FrozenError):
+        return "refused"
+    return "failed"

@@ -1,0 +1,42 @@
+"""`deploy reload`: the current release restarts wave by wave, with today's secrets and environment."""
+
+from __future__ import annotations
+
+import threading
+
+from deployer.errors import NotReadyError
+from deployer.events import Bus, PlanMade
+from deployer.plan.changes import Wanted, majority, plan_of
+from deployer.plan.text import text_of
+from deployer.rollout import secrets
+from deployer.rollout.checks import instance_checks
+from deployer.rollout.finish import note_kept, promote
+from deployer.rollout.locks import locked
+from deployer.rollout.open import opened
+from deployer.rollout.pools import Pools
+from deployer.rollout.project import Project
+from deployer.rollout.record import Record
+from deployer.rollout.survey import require_set_up, survey
+from deployer.rollout.waves import Waves
+
+
+def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: float, stop: threading.Event) -> None:
+    """Restarts every instance on the release it has. `wait` seconds for the lock."""
+    values = project.secrets()
+    with opened(project, bus, record, "reload", stop) as run, locked(run, wait=wait):
+        Pools(run).recover()
+        facts = survey(run)
+        require_set_up(run, facts)
+        release = majority(facts, run.topology)
+        if release is None:
+            raise NotReadyError(
+                f"nothing was ever pushed to {project.env}", step="survey", hint=f"deploy push {project.env}"
+            )
+        wanted = Wanted("reload", release, restart=True, why="a reload was asked for", all_at_once=not rolling)
+        plan = plan_of(wanted, run.topology, facts)
+        record.release = record.previous = release
+        bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
+        secrets.write(run, values)
+        Waves(run, plan, via="reload", checks=instance_checks(run, project)).carry_out()
+        note_kept(run, plan)
+        promote(run, release, via="reload")

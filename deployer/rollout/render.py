@@ -1,0 +1,49 @@
+"""`deploy render`: every file that would be installed, written to a folder here. Connects to nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from deployer.agent.resources import File, to_wire
+from deployer.errors import UsageError
+from deployer.events import Bus, Output
+from deployer.plan import start
+from deployer.rollout.project import Project
+from deployer.rollout.record import Record
+from deployer.rollout.resources import for_setup
+
+ASSUMED_CORES = 2
+ASSUMED_MEMORY = 4 << 30
+
+
+def render(project: Project, bus: Bus, record: Record, *, out: Path) -> None:
+    """Writes `OUT/HOST/<path on the host>`, a `resources.json` a host, and each host's `run` script.
+
+    A host's cores and memory are not known here: 2 cores and 4 GiB are taken, and said. UsageError when `out` is a
+    folder with something in it.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is not an empty folder", hint="name one that does not exist yet")
+    topology = project.topology
+    for wish in for_setup(project):
+        for resource in wish.resources:
+            if isinstance(resource, File):
+                _write(out / wish.host / resource.path.lstrip("/"), resource.content)
+        listed = [to_wire(resource) for resource in wish.resources]
+        _write(out / wish.host / "resources.json", json.dumps(listed, indent=1) + "\n")
+    for web in topology.web:
+        way = start.way(topology, web, project.inferred, ASSUMED_CORES, ASSUMED_MEMORY)
+        made = start.start(topology, web, way, (project.base / "templates",))
+        run, files = made.for_release("RELEASE")
+        folder = out / web.name / web.site.release("RELEASE").lstrip("/")
+        for path, text in {"run": run, **files}.items():
+            _write(folder / path, text)
+    bus.emit(Output(f"written to {out}; workers are for {ASSUMED_CORES} cores and 4 GiB, a host's own count later"))
+    for host in topology.hosts:
+        record.host(host.name, "rendered")
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)

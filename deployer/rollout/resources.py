@@ -1,0 +1,130 @@
+"""What hosts should have (roles, units, pools) compared with what they have, and made so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deployer.agent.resources import Resource, to_wire
+from deployer.agent.supervision import Argv
+from deployer.errors import NotReadyError
+from deployer.inventory.model import Host
+from deployer.plan.facts import Facts
+from deployer.plan.model import FileChange
+from deployer.plan.topology import Topology
+from deployer.roles import Adapters, setup_resources
+from deployer.rollout.project import Project
+from deployer.rollout.run import Run
+
+Handlers = Mapping[str, Sequence[Argv]]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What one host should have: resources in the order to apply them, and the handlers they may notify."""
+
+    host: str
+    resources: tuple[Resource, ...]
+    handlers: Handlers
+
+    def args(self, *, dry_run: bool, replace: bool) -> dict[str, Any]:
+        """The arguments of `resource.apply`."""
+        return {
+            "resources": [to_wire(resource) for resource in self.resources],
+            "handlers": {name: [list(argv) for argv in commands] for name, commands in self.handlers.items()},
+            "dry_run": dry_run,
+            "replace": replace,
+        }
+
+
+def for_setup(project: Project, facts: Facts | None = None) -> list[Wish]:
+    """Everything that `setup` makes of every host: roles with units and pools."""
+    topology = project.topology
+    wishes = []
+    for balancer in topology.balancers:
+        adapters = Adapters(
+            balancer=topology.balancer_adapter, pools=(topology.pool(balancer),), systemd=balancer.systemd
+        )
+        wishes.append(_wish(project, "balancers", balancer.host, adapters, facts))
+    for web in topology.web:
+        adapters = Adapters(supervisor=topology.supervisor(web), unit=topology.units(web), systemd=not web.host.prefix)
+        wishes.append(_wish(project, "web", web.host, adapters, facts))
+    return wishes
+
+
+def for_push(topology: Topology) -> list[Wish]:
+    """What every push keeps in order: the units of web hosts, the pool of balancer hosts."""
+    wishes = []
+    for balancer in topology.balancers:
+        adapter = topology.balancer_adapter
+        pool = topology.pool(balancer)
+        handlers = adapter.handlers(balancer.site, systemd=balancer.systemd)
+        wishes.append(Wish(balancer.name, tuple(adapter.resources(pool)), handlers))
+    for web in topology.web:
+        supervisor = topology.supervisor(web)
+        units = tuple(supervisor.resources(topology.units(web)))
+        wishes.append(Wish(web.name, units, supervisor.handlers(web.site)))
+    return wishes
+
+
+def differences(run: Run, wishes: Sequence[Wish], *, replace: bool = False) -> list[FileChange]:
+    """What applying would change; nothing is changed. NotReadyError for what we did not create, unless `replace`."""
+    changes = []
+    for wish, answer in _apply(run, wishes, dry_run=True, replace=replace):
+        refused = answer.get("refused") or ()
+        if refused and not replace:
+            first = refused[0]
+            raise NotReadyError(
+                f"{first['name']} is not ours to change: {first['why']}",
+                host=wish.host,
+                step="resources",
+                log=str(first.get("diff", "")).splitlines(),
+                hint=f"look at the diff; deploy setup {run.topology.env} --replace takes it over",
+            )
+        changes += _changes(wish, answer)
+    return changes
+
+
+def apply(run: Run, wishes: Sequence[Wish], *, replace: bool = False) -> list[FileChange]:
+    """Makes it so on every host, and returns what changed. Raises the first host's failure."""
+    changes = []
+    for wish, answer in _apply(run, wishes, dry_run=False, replace=replace):
+        changes += _changes(wish, answer)
+    return changes
+
+
+def _apply(run: Run, wishes: Sequence[Wish], *, dry_run: bool, replace: bool) -> list[tuple[Wish, dict[str, Any]]]:
+    """A host that has two parts gets its wishes in turn; hosts work at the same time."""
+    rounds: list[dict[str, Wish]] = []
+    for wish in wishes:
+        free = next((each for each in rounds if wish.host not in each), None)
+        if free is None:
+            rounds.append({wish.host: wish})
+        else:
+            free[wish.host] = wish
+    answers = []
+    for each in rounds:
+        done = run.each(
+            list(each),
+            "resource.apply",
+            lambda host, each=each: each[host].args(dry_run=dry_run, replace=replace),  # type: ignore[misc]
+            step="resources",
+        )
+        answers += [(each[host], answer) for host, answer in done.items()]
+    return answers
+
+
+def _changes(wish: Wish, answer: Mapping[str, Any]) -> list[FileChange]:
+    return [
+        FileChange(wish.host, str(each["kind"]), str(each["name"]), str(each["action"]), str(each.get("diff") or ""))
+        for each in answer.get("changed", ())
+    ]
+
+
+def _wish(project: Project, part: str, host: Host, adapters: Adapters, facts: Facts | None) -> Wish:
+    topology = project.topology
+    raw = facts[host.name].raw if facts else {}
+    site = topology.site(host.name)
+    resources, handlers = setup_resources(part, topology.settings, site, raw, host, adapters, project=project.base)
+    return Wish(host.name, tuple(resources), handlers)

@@ -1,0 +1,105 @@
+"""`deploy rollback`, and `push --release`: to a release that the hosts have already. Nothing is built, no hook runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from deployer.errors import UsageError
+from deployer.events import Bus, PlanMade
+from deployer.plan.changes import Wanted, majority, plan_of
+from deployer.plan.facts import Facts, ReleaseFacts
+from deployer.plan.text import text_of
+from deployer.plan.topology import Topology
+from deployer.rollout import secrets
+from deployer.rollout.checks import instance_checks
+from deployer.rollout.finish import note_kept, promote
+from deployer.rollout.locks import locked
+from deployer.rollout.open import opened
+from deployer.rollout.pools import Pools
+from deployer.rollout.project import Project
+from deployer.rollout.record import Record
+from deployer.rollout.survey import require_set_up, survey
+from deployer.rollout.waves import Waves
+
+
+def rollback(
+    project: Project, bus: Bus, record: Record, *, release: str | None, wait: float, stop: threading.Event
+) -> None:
+    """Brings every instance to `release` (id or commit), or to the newest proven one before the current."""
+    values = project.secrets()
+    bring(project, bus, record, command="rollback", release=release, values=values, wait=wait, stop=stop)
+
+
+def bring(
+    project: Project,
+    bus: Bus,
+    record: Record,
+    *,
+    command: str,
+    release: str | None,
+    values: Mapping[str, str],
+    wait: float,
+    stop: threading.Event,
+) -> None:
+    """Every instance to a release that is there: `current`, an id, a commit, or (None) the one before.
+
+    `values` are today's secrets, written first. Raises what `Waves.carry_out` raises; UsageError when there is no such
+    release, with those that there are.
+    """
+    with opened(project, bus, record, command, stop) as run:
+        require_set_up(run, survey(run))
+        with locked(run, wait=wait):
+            Pools(run).recover()
+            facts = survey(run)
+            current = majority(facts, run.topology)
+            target = chosen(run.topology, facts, release, current)
+            secrets_changed = secrets.write(run, values)
+            wanted = Wanted(command, target, restart=bool(secrets_changed), why=_why(current, target, secrets_changed))
+            plan = plan_of(wanted, run.topology, facts, secrets_changed=secrets_changed)
+            record.release, record.previous = target, current
+            bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
+            note_kept(run, plan)
+            if plan.empty and all(facts[web.name].current == target for web in run.topology.web):
+                record.outcome = "unchanged"
+                return
+            Waves(run, plan, via=command, checks=instance_checks(run, project)).carry_out()
+            promote(run, target, via=command)
+
+
+def chosen(topology: Topology, facts: Facts, wanted: str | None, current: str | None) -> str:
+    """The release to go to. UsageError lists what there is when `wanted` names none, or nothing is older."""
+    usable = candidates(topology, facts)
+    listed = ", ".join(release.id for release in usable) or "none"
+    if wanted is not None:
+        name = current if wanted == "current" else wanted
+        found = [each.id for each in usable if name and (each.id == name or (each.commit or "").startswith(name))]
+        if found:
+            return max(found)
+        raise UsageError(f"no release {wanted!r} is on every host", hint=f"there are: {listed}")
+    older = [release.id for release in usable if not release.withdrawn and (current is None or release.id < current)]
+    if not older:
+        raise UsageError(
+            f"there is no proven release before {current}",
+            hint=f"deploy rollback {topology.env} RELEASE takes any of: {listed}",
+        )
+    return max(older)
+
+
+def candidates(topology: Topology, facts: Facts) -> list[ReleaseFacts]:
+    """Releases that are complete on every web host and proven on at least one, oldest first."""
+    everywhere: dict[str, list[ReleaseFacts]] = {}
+    for web in topology.web:
+        for release in facts[web.name].releases:
+            if release.complete:
+                everywhere.setdefault(release.id, []).append(release)
+    return [
+        found[0]
+        for _, found in sorted(everywhere.items())
+        if len(found) == len(topology.web) and any(release.proven for release in found)
+    ]
+
+
+def _why(current: str | None, target: str, secrets_changed: list[str]) -> str:
+    reasons = [f"{current} is left"] if current and current != target else []
+    return " and ".join([*reasons, *(["secrets changed"] if secrets_changed else [])])

@@ -1,0 +1,35 @@
+"""`deploy setup`: prepares hosts once. What it did not create it leaves alone, unless a person says `--replace`."""
+
+from __future__ import annotations
+
+import threading
+
+from deployer.events import Bus, Output
+from deployer.rollout.locks import locked
+from deployer.rollout.open import opened
+from deployer.rollout.project import Project
+from deployer.rollout.record import Record
+from deployer.rollout.resources import apply, differences, for_setup
+from deployer.rollout.survey import survey
+
+
+def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: threading.Event) -> None:
+    """Packages, users, folders, supervisor, balancer, on every host. Unchanged when all is there.
+
+    Raises NotReadyError for what is there and is not ours, with the diff; nothing was changed then.
+    """
+    with opened(project, bus, record, "setup", stop) as run:
+        facts = survey(run)
+        wishes = for_setup(project, facts)
+        planned = differences(run, wishes, replace=replace)
+        if not planned:
+            record.outcome = "unchanged"
+        with run.step("setup", detail=f"{len(planned)} changes") as note:
+            changes = apply(run, wishes, replace=replace) if planned else []
+            note.detail = f"{len(changes)} changes"
+        for change in changes:
+            bus.emit(Output(f"{change.action} {change.kind} {change.name}", host=change.host, step="setup"))
+        for host in run.topology.hosts:
+            record.host(host.name, "changed" if any(each.host == host.name for each in changes) else "unchanged")
+        with locked(run):
+            pass  # The site is there now, and takes a lock: a push will find it usable.

@@ -1,0 +1,201 @@
+"""A release comes to the hosts: what they lack in one stream, dependencies, the prepare hook, the check, the seal."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deployer.agent.manifest import Manifest
+from deployer.artifact import manifest, python, wheels
+from deployer.artifact.host_python import HostPython, choose_installer
+from deployer.artifact.source import SourceTree
+from deployer.errors import DeployError, RolloutError
+from deployer.plan import start
+from deployer.plan.draft import Draft
+from deployer.plan.facts import Facts
+from deployer.plan.start import Way
+from deployer.remote.errors import AgentError
+from deployer.rollout.parallel import map_hosts
+from deployer.rollout.project import Project
+from deployer.rollout.run import Run
+from deployer.settings.secrets import resolve_secrets
+
+CHECK_TIMEOUT_S = 60.0
+REPEATABLE = ("corrupt", "not_begun")
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """Everything that the hosts need to build one release. Lives as long as its source tree."""
+
+    release: str
+    tree: SourceTree
+    files: Manifest
+    house: Path | None
+    locked: Mapping[str, python.Locked]
+    ways: Mapping[str, Way]
+    draft: Draft
+    install_secrets: Mapping[str, str]
+    created: int
+
+
+def prepare(
+    run: Run,
+    project: Project,
+    release: str,
+    tree: SourceTree,
+    files: Manifest,
+    ways: Mapping[str, Way],
+    draft: Draft,
+    facts: Facts,
+    hosts: tuple[str, ...],
+) -> Shipment:
+    """Settles the exact versions for the Python of every host, and collects wheels where hosts have no way out."""
+    settings = project.topology.settings
+    hidden = resolve_secrets(settings.python.secrets, project.base)
+    with run.step("resolve") as note:
+        wanted = python.read(tree.path, settings.python)
+        locked = _locked(run, project, wanted, facts, hosts, hidden)
+        note.detail = ", ".join(sorted({each.origin for each in locked.values() if each.origin}))
+        house = None
+        if settings.python.build == "here":
+            one = next(iter(locked.values()))
+            house = wheels.wheelhouse(one, cache(), settings.python.env, hidden, lambda line: None)
+            files = manifest.with_wheels(files, house)
+    return Shipment(release, tree, files, house, locked, ways, draft, hidden, int(time.time()))
+
+
+def build(run: Run, project: Project, shipment: Shipment, hosts: tuple[str, ...]) -> None:
+    """Builds the release on all `hosts` at once. RolloutError of the first that failed, before anything that serves changed."""
+    _, failed = map_hosts(hosts, lambda host: _build_on(run, project, shipment, host))
+    for host in hosts:
+        if host in failed:
+            raise _explained(failed[host], host)
+
+
+def cache() -> Path:
+    """The user's cache folder of the tool: resolved requirements and wheels."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deployer"
+
+
+def _locked(
+    run: Run,
+    project: Project,
+    wanted: python.Dependencies,
+    facts: Facts,
+    hosts: tuple[str, ...],
+    hidden: Mapping[str, str],
+) -> dict[str, python.Locked]:
+    """Exact versions for each host; hosts with the same Python share one answer."""
+    settings = project.topology.settings
+    interpreters = run.each(
+        hosts, "venv.inspect", lambda host: {"python": interpreter(project, facts, host)}, step="resolve"
+    )
+    known: dict[str, python.Locked] = {}
+    found: dict[str, python.Locked] = {}
+    for host in hosts:
+        uv = facts[host].raw.get("tools", {}).get("uv")
+        own = HostPython.of(interpreters[host], choose_installer(settings.python.installer, uv, host), uv)
+        same = json.dumps([{k: v for k, v in interpreters[host].items() if k != "path"}, uv], sort_keys=True)
+        if same not in known:
+            known[same] = _lock_one(run, project, wanted, own, host, hidden)
+        found[host] = known[same]
+    return found
+
+
+def _lock_one(
+    run: Run, project: Project, wanted: python.Dependencies, own: HostPython, host: str, hidden: Mapping[str, str]
+) -> python.Locked:
+    settings = project.topology.settings
+    locked = python.lock(wanted, own, cache(), hidden)
+    if isinstance(locked, python.Locked):
+        return locked
+    run.warn(f"versions are settled on {host}, since {locked.why}", host=host)
+    spec = locked.spec | {"env": dict(settings.python.env), "secrets": dict(hidden)}
+    answer = run.call(host, "venv.resolve", {"venv": spec}, step="resolve")
+    return locked.settled(str(answer["requirements"]), host)
+
+
+def interpreter(project: Project, facts: Facts, host: str) -> str:
+    """The Python of the app on a host: `python.version` where it is there, else the one that runs the agent."""
+    raw = facts[host].raw
+    version = project.topology.settings.python.version
+    if version:
+        path = (raw.get("pythons") or {}).get(version)
+        return str(path or f"python{version}")
+    return str(raw["python"]["path"])
+
+
+def _build_on(run: Run, project: Project, shipment: Shipment, host: str) -> None:
+    with run.step("build", host=host, detail=shipment.release) as note:
+        for attempt in range(2):
+            try:
+                answer = _begin_fill_build(run, project, shipment, host)
+                break
+            except AgentError as error:
+                if error.code not in REPEATABLE or attempt:
+                    raise
+        note.detail = answer
+
+
+def _begin_fill_build(run: Run, project: Project, shipment: Shipment, host: str) -> str:
+    release, locked = shipment.release, shipment.locked[host]
+    key = {"release": release, "venv": locked.key}
+    begun = run.call(host, "release.begin", key, body=shipment.files.as_bytes(), step="ship")
+    if begun["complete"]:
+        return "it was there already"
+    if begun["missing"]:
+        stream = manifest.pack(shipment.files, begun["missing"], shipment.tree.path, shipment.house)
+        run.call(host, "release.fill", key, body=stream, step="ship")
+    built = run.call(host, "release.build", {"release": release, **_recipe(project, shipment, host)}, step="build")
+    sent = f"{len(begun['missing'])} files sent ({begun['missing_bytes'] / 1000:.0f} kB)"
+    return f"{sent}, virtualenv {'built' if built['venv_built'] else 'shared'}"
+
+
+def _recipe(project: Project, shipment: Shipment, host: str) -> dict[str, Any]:
+    """The arguments of `release.build` for one host."""
+    topology = project.topology
+    settings = topology.settings
+    web = topology.web_host(host)
+    way, locked = shipment.ways[host], shipment.locked[host]
+    run_text, files = shipment.draft.starts[host].for_release(shipment.release)
+    hook = settings.hooks.prepare
+    check = way.runtime.check(way.serving)
+    return {
+        "run": run_text,
+        "files": files,
+        "meta": {
+            "content": shipment.draft.content,
+            "start_sha": shipment.draft.starts[host].sha,
+            "commit": shipment.draft.commit,
+            "ref": shipment.draft.ref,
+            "created": shipment.created,
+        },
+        "venv": locked.spec(
+            requires=way.runtime.requires(way.serving), env=settings.python.env, secrets=shipment.install_secrets
+        ),
+        "env": start.environment(topology, web, project.inferred, shipment.release),
+        "shared": list(settings.shared),
+        "prepare": {"command": hook.command, "timeout": hook.timeout} if hook else None,
+        "check": {"argv": list(check), "timeout": CHECK_TIMEOUT_S} if check else None,
+    }
+
+
+def _explained(error: DeployError, host: str) -> DeployError:
+    """A build that failed is a rollout that failed before anything changed."""
+    if not isinstance(error, AgentError) or error.code == "internal":
+        return error
+    return RolloutError(
+        error.message,
+        host=host,
+        step=error.step or "build",
+        cause=error.cause,
+        log=error.log,
+        hint=error.hint or "mend it and push again; nothing that serves was touched",
+        code=error.code,
+    )

@@ -1,0 +1,113 @@
+"""`deploy status`, `releases`, `history`: what is true now, what can be gone back to, what happened."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from deployer.errors import DeployError
+from deployer.events import Bus, Output
+from deployer.plan.changes import majority
+from deployer.plan.facts import Facts
+from deployer.plan.topology import WebHost
+from deployer.rollout.open import opened
+from deployer.rollout.pools import Pools
+from deployer.rollout.project import Project
+from deployer.rollout.record import Record
+from deployer.rollout.rollback import candidates
+from deployer.rollout.run import Run
+from deployer.rollout.survey import survey
+
+
+def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event) -> None:
+    """Every instance with the release its processes run, its state at each balancer, and whatever is not in order."""
+    with opened(project, bus, record, "status", stop) as run:
+        facts = survey(run)
+        pools = _pools(run)
+        record.release = majority(facts, run.topology)
+        for web in run.topology.web:
+            for line in _instances(run, web, facts, pools):
+                bus.emit(Output(line, host=web.name))
+        for host, line in _notes(run, facts, pools):
+            bus.emit(Output(line, host=host))
+
+
+def releases(project: Project, bus: Bus, record: Record, *, stop: threading.Event) -> None:
+    """Release folders of the first web host and whether all hosts have them; the current one is marked."""
+    with opened(project, bus, record, "releases", stop) as run:
+        facts = survey(run)
+        current = majority(facts, run.topology)
+        usable = {release.id for release in candidates(run.topology, facts)}
+        every = {release.id: release for web in run.topology.web for release in facts[web.name].releases}
+        record.release = current
+        for release in sorted(every.values(), key=lambda each: each.id):
+            words = [
+                "current" if release.id == current else "",
+                "can be rolled back to" if release.id in usable and release.id != current else "",
+                "withdrawn" if release.withdrawn else "",
+                "" if release.proven else "never proven",
+                f"commit {release.commit[:12]}" if release.commit else "",
+            ]
+            bus.emit(Output(f"{release.id}  {', '.join(word for word in words if word)}"))
+
+
+def history(project: Project, bus: Bus, record: Record, *, stop: threading.Event) -> None:
+    """The ledgers' lines of all web hosts, oldest first."""
+    with opened(project, bus, record, "history", stop) as run:
+        answers = run.each(run.web, "site.ledger", {"limit": 200}, step="history")
+        lines = [(entry, host) for host, answer in answers.items() for entry in answer["entries"]]
+        for entry, host in sorted(lines, key=lambda line: float(line[0].get("ts", 0))):
+            bus.emit(Output(_ledger_line(entry), host=host))
+
+
+def _pools(run: Run) -> dict[str, dict[str, Any]]:
+    try:
+        return Pools(run).states()
+    except DeployError as error:
+        run.warn(f"the balancer does not answer: {error.message}", host=error.host or "", hint=error.hint or "")
+        return {}
+
+
+def _instances(run: Run, web: WebHost, facts: Facts, pools: dict[str, dict[str, Any]]) -> Iterator[str]:
+    for index, port in enumerate(web.ports):
+        serving = facts[web.name].serving.get(index)
+        release = serving.release if serving else None
+        state = "proven" if serving and serving.proven else (serving.why if serving else "nothing runs")
+        run.record.instance(web.name, index, port, release, state)
+        server = run.topology.server(web.name, port)
+        seen = ", ".join(
+            f"{host}: {servers.get(server, {}).get('state', 'unknown')}" for host, servers in pools.items()
+        )
+        yield f"{web.name}:{index} port {port}  {release or '-'}  {state}" + (f"  [{seen}]" if seen else "")
+
+
+def _notes(run: Run, facts: Facts, pools: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    for host in run.topology.hosts:
+        raw = facts[host.name].raw
+        if raw.get("lock"):
+            lock = raw["lock"]
+            yield host.name, f"locked by {lock.get('who')} (run {lock.get('run')})"
+        if raw.get("frozen"):
+            yield host.name, f"frozen by {raw['frozen'].get('who')}: {raw['frozen'].get('reason')}"
+        for half in raw.get("half_done") or ():
+            yield (
+                host.name,
+                (
+                    f"half done: {half.get('op')} of instance {half.get('instance')} to {half.get('release')} in run "
+                    f"{half.get('run')}; deploy push {run.topology.env} heals it"
+                ),
+            )
+    for balancer, servers in pools.items():
+        for name, state in servers.items():
+            held = state.get("held")
+            if held:
+                since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(float(held.get("since") or 0)))
+                yield balancer, f"{name} is held out by {held.get('by')} since {since} UTC: {held.get('reason')}"
+
+
+def _ledger_line(entry: dict[str, Any]) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(float(entry.get("ts", 0))))
+    rest = {key: value for key, value in entry.items() if key not in ("ts", "event") and value is not None}
+    return f"{when} {entry.get('event')} " + " ".join(f"{key}={value}" for key, value in rest.items())

@@ -1,0 +1,79 @@
+"""Reads what is true on all hosts, at once, before anything is changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deployer.errors import NotReadyError
+from deployer.plan.facts import Facts, HostFacts, Serving
+from deployer.plan.topology import WebHost
+from deployer.rollout.pools import Pools
+from deployer.rollout.run import Run
+
+TOOLS = ["uv", "systemctl", "supervisorctl", "haproxy", "git", "tar", "journalctl", "apt-get"]
+
+
+def survey(run: Run) -> Facts:
+    """Facts of every host, what every instance serves, and every balancer's view. Raises what a host raises."""
+    topology = run.topology
+    hosts = [host.name for host in topology.hosts]
+    with run.step("survey", detail=f"{len(hosts)} hosts"):
+        web = {member.name: member for member in topology.web}
+        ports = {name: [*member.ports, *member.spare_ports] for name, member in web.items()}
+        raw = run.each(hosts, "host.survey", lambda host: {"ports": ports.get(host, []), "tools": TOOLS}, step="survey")
+        serving = run.each(
+            [name for name in web if raw[name].get("slots")],
+            "instance.prove",
+            lambda host: {"instances": _instances(run, web[host]), "release": None},
+            step="survey",
+        )
+        facts = {name: HostFacts(name, raw[name], _serving(web.get(name), serving.get(name))) for name in hosts}
+        return Facts(facts)
+
+
+def with_pools(run: Run, facts: Facts) -> Facts:
+    """The same facts with every balancer's view of the servers; a balancer that does not answer raises."""
+    return Facts(facts.hosts, Pools(run).states())
+
+
+def require_set_up(run: Run, facts: Facts) -> None:
+    """NotReadyError for the first host that `deploy setup` has not prepared."""
+    for host in run.topology.hosts:
+        if not facts[host.name].set_up:
+            raise NotReadyError(
+                f"{host.name} was never set up for {run.topology.settings.app}",
+                host=host.name,
+                step="survey",
+                cause=f"there is no {run.topology.site(host.name).root} that deploy may write",
+                hint=f"deploy setup {run.topology.env}",
+            )
+
+
+def require_free_ports(run: Run, facts: Facts) -> None:
+    """NotReadyError for the first port that belongs to a process that is not the app's."""
+    for web in run.topology.web:
+        taken = facts[web.name].raw.get("ports") or {}
+        for port in web.ports:
+            holder = taken.get(str(port))
+            if holder and not holder.get("ours"):
+                raise NotReadyError(
+                    f"port {port} is taken by {holder.get('command') or 'a process'} (pid {holder.get('pid')})",
+                    host=web.name,
+                    step="survey",
+                    hint=f"stop it, or choose another `port:` for {run.topology.settings.app} in deploy.yaml",
+                )
+
+
+def _instances(run: Run, web: WebHost) -> list[dict[str, Any]]:
+    return [run.topology.instance(web, index, port).to_wire() for index, port in enumerate(web.ports)]
+
+
+def _serving(web: WebHost | None, answer: dict[str, Any] | None) -> dict[int, Serving]:
+    if web is None or answer is None:
+        return {}
+    found = {}
+    for index, port in enumerate(web.ports):
+        state = answer["instances"].get(str(index))
+        if state is not None:
+            found[index] = Serving(port, state.get("release"), bool(state.get("proven")), str(state.get("why") or ""))
+    return found

@@ -1,0 +1,67 @@
+"""What a runtime is: the server process that runs the app, described and never executed here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from deployer.settings.models import Runtime as RuntimeSettings
+
+
+@dataclass(frozen=True)
+class Target:
+    """The app to serve: `module:attribute` (or `module:factory()`), and its interface, as found in the code."""
+
+    path: str
+    interface: Literal["asgi", "wsgi"]
+    factory: bool = False
+
+
+@dataclass(frozen=True)
+class Serving:
+    """One way of serving one app on one host: all that a runtime may look at.
+
+    `address` is what to bind; the port comes as `$PORT` when the instance starts. `workers` is the settled number for
+    this host. `trusted` are the addresses whose forwarded headers count. `env` is the app's own environment, without
+    secrets. `pythonpath` are folders of the release, relative to it, that the app is imported from beside its root.
+    """
+
+    app: str
+    target: Target | None
+    settings: RuntimeSettings
+    address: str
+    workers: int
+    trusted: tuple[str, ...] = ("127.0.0.1",)
+    env: Mapping[str, str] = field(default_factory=dict)
+    pythonpath: tuple[str, ...] = ()
+
+
+class Runtime(Protocol):
+    """One server. Pure: the same input gives the same words."""
+
+    name: str
+
+    def refuse(self, serving: Serving) -> str | None:
+        """Why this server cannot serve this app (a WSGI app under uvicorn …), with the fix; None if it can."""
+
+    def requires(self, serving: Serving) -> tuple[str, ...]:
+        """Distributions that must be in the virtualenv (`uvicorn`, `gunicorn`, `uvicorn-worker`)."""
+
+    def command(self, serving: Serving) -> tuple[str, ...]:
+        """The words of the command, run in the release folder. The word part `$PORT` is replaced at start.
+
+        The first word is `.venv/bin/python`, relative, so that neither cwd nor `sys.prefix` keeps a link in it.
+        """
+
+    def variables(self, serving: Serving) -> dict[str, str]:
+        """Environment variables for the server itself, which older versions of it may ignore. The app's own win."""
+
+    def files(self, serving: Serving) -> dict[str, str]:
+        """Config files to render into the release: relative path → content. May be empty."""
+
+    def check(self, serving: Serving) -> tuple[str, ...]:
+        """A command, run in the built release before anything is changed, that exits 0 when the app can be loaded.
+
+        Its output must end with the cause when it cannot (ImportError, attribute missing …).
+        """

@@ -1,0 +1,57 @@
+"""Any other server: the user's own command line, which takes its port as `$PORT`."""
+
+from __future__ import annotations
+
+import shlex
+
+from deployer.errors import SettingsError
+from deployer.runtimes.arguments import PORT
+from deployer.runtimes.base import Serving
+from deployer.runtimes.check import import_check
+
+PYTHON = ".venv/bin/python"
+
+
+class Command:
+    """`runtime.command`, split into words as a shell would, run without a shell."""
+
+    name = "command"
+
+    def refuse(self, serving: Serving) -> str | None:
+        """A missing command, one that never uses the port, or one that needs a shell."""
+        text = serving.settings.command
+        if not text:
+            return "runtime.server is command, but runtime.command is missing"
+        try:
+            words = self.command(serving)
+        except SettingsError as error:
+            return f"runtime.command cannot be read: {error.cause}"
+        if any(mark in words for mark in ("&&", "||", "|", ";", "&", ">", "<")):
+            return "runtime.command is run without a shell: write sh -c '… exec SERVER …' around it"
+        if not any(PORT in word for word in words):
+            return "runtime.command never uses $PORT, on which the balancer looks for it"
+        return None
+
+    def requires(self, serving: Serving) -> tuple[str, ...]:
+        """Unknown here; the check of the release shows what is missing."""
+        return ()
+
+    def command(self, serving: Serving) -> tuple[str, ...]:
+        """Its words. Programs of the virtualenv are found by PATH."""
+        text = (serving.settings.command or "").replace("${PORT}", PORT)
+        try:
+            return tuple(shlex.split(text)) + serving.settings.args
+        except ValueError as error:
+            raise SettingsError("runtime.command cannot be read", cause=str(error)) from error
+
+    def variables(self, serving: Serving) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def files(self, serving: Serving) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def check(self, serving: Serving) -> tuple[str, ...]:
+        """Imports the app where its name is known, else nothing."""
+        return import_check(serving, python=PYTHON) if serving.target else ("true",)

@@ -1,0 +1,63 @@
+"""What every command of a release sees in its environment: its instances, its hooks, its check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from deployer.errors import SettingsError
+from deployer.settings.models import ENV_NAME
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+FIXED: Mapping[str, str] = {
+    "PYTHONUNBUFFERED": "1",
+    # The release is read-only and its bytecode is compiled before it is sealed.
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
+
+def check_env(env: Mapping[str, str], *, where: str = "env") -> None:
+    """SettingsError when a name is reserved (`PORT`, `DEPLOY_*`) or no name, or when a value has a line break."""
+    for name, value in env.items():
+        if not ENV_NAME.match(name):
+            raise SettingsError(
+                f"{where}: {name!r} is no name of an environment variable", hint="letters, digits and _"
+            )
+        if name == "PORT" or name.startswith("DEPLOY_"):
+            raise SettingsError(f"{where}: {name} is set by the tool itself", hint="choose another name")
+        if any(char in str(value) for char in "\n\r\0"):
+            raise SettingsError(
+                f"{where}: the value of {name} has more than one line", hint="put it under secrets, which may"
+            )
+
+
+def release_environment(
+    *,
+    app: str,
+    env_name: str,
+    release: str,
+    folder: str,
+    env: Mapping[str, str],
+    pythonpath: Sequence[str] = (),
+) -> dict[str, str]:
+    """The environment of hooks and checks, without secrets; whoever runs them reads the secrets file first.
+
+    Args:
+        app: the app's name, and `env_name` that of its environment.
+        release: the release's id, and `folder` its absolute path on the host.
+        env: the app's own variables.
+        pythonpath: folders of the release, relative to it.
+    """
+    check_env(env)
+    own = {name: str(value) for name, value in env.items()}
+    made = {
+        **FIXED,
+        **own,
+        "PATH": f"{folder}/.venv/bin:" + own.get("PATH", _SYSTEM_PATH),
+        "DEPLOY_APP": app,
+        "DEPLOY_ENV": env_name,
+        "DEPLOY_RELEASE": release,
+    }
+    paths = [f"{folder}/{part}" for part in pythonpath if part not in ("", ".")]
+    if paths:
+        made["PYTHONPATH"] = ":".join([*paths, *([own["PYTHONPATH"]] if own.get("PYTHONPATH") else [])])
+    return made

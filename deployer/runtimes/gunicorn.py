@@ -1,0 +1,103 @@
+"""gunicorn: WSGI apps, and ASGI apps by uvicorn's worker class or its own."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from deployer import templating
+from deployer.runtimes.arguments import address_and_port, refuse_words, whole_seconds
+from deployer.runtimes.base import Serving
+from deployer.runtimes.check import import_check
+
+PYTHON = ".venv/bin/python"
+CONFIG = ".deploy-gunicorn.conf.py"
+_DISTRIBUTIONS = {"gevent": "gevent", "eventlet": "eventlet", "tornado": "tornado"}
+
+
+class Gunicorn:
+    """`python -m gunicorn` for WSGI, with the worker class that `runtime.worker_class` names."""
+
+    name = "gunicorn"
+    interface: Literal["asgi", "wsgi"] = "wsgi"
+
+    def refuse(self, serving: Serving) -> str | None:
+        """Apps of the other interface, and words that a rollout depends on."""
+        if serving.target is None:
+            return "no app was found: write runtime.app, such as shop.wsgi:application"
+        if serving.target.interface != self.interface:
+            other = "gunicorn" if self.interface == "asgi" else "uvicorn, or gunicorn+uvicorn"
+            kind = serving.target.interface.upper()
+            return f"{serving.target.path} is a {kind} app, which {self.name} does not serve: write server: {other}"
+        return refuse_words(serving, variable="GUNICORN_CMD_ARGS", abbreviates=True)
+
+    def requires(self, serving: Serving) -> tuple[str, ...]:
+        """gunicorn, and what its worker class needs."""
+        extra = _DISTRIBUTIONS.get(self._worker_class(serving))
+        return ("gunicorn", extra) if extra else ("gunicorn",)
+
+    def command(self, serving: Serving) -> tuple[str, ...]:
+        """Everything but the address is in the config file, which `--check-config` reads too."""
+        bind = address_and_port(serving.address)
+        return (PYTHON, "-m", "gunicorn", *self._config(), "--bind", bind, *serving.settings.args, self._app(serving))
+
+    def variables(self, serving: Serving) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def files(self, serving: Serving) -> dict[str, str]:
+        """The config file. What it does not know in an older gunicorn, gunicorn ignores."""
+        settings = serving.settings
+        text = templating.render(
+            "gunicorn.conf.py.j2",
+            worker_class=self._worker_class(serving),
+            worker_class_said=self.name != "gunicorn" or "worker_class" in settings.model_fields_set,
+            workers=serving.workers,
+            timeout=int(whole_seconds(settings.timeout)),
+            timeout_said="timeout" in settings.model_fields_set,
+            graceful_timeout=int(whole_seconds(settings.graceful_timeout)),
+            keepalive=int(whole_seconds(settings.keepalive)),
+            max_requests=settings.max_requests,
+            max_requests_jitter=settings.max_requests_jitter,
+            trusted=",".join(serving.trusted),
+        )
+        return {CONFIG: text}
+
+    def check(self, serving: Serving) -> tuple[str, ...]:
+        """Imports the app, then `gunicorn --check-config`, which also loads the worker class."""
+        words = (*self._config(), *serving.settings.args, "--check-config", self._app(serving))
+        return import_check(serving, python=PYTHON, module="gunicorn", then=words)
+
+    def _config(self) -> tuple[str, ...]:
+        return ("--config", "file:" + CONFIG)
+
+    def _worker_class(self, serving: Serving) -> str:
+        return serving.settings.worker_class
+
+    def _app(self, serving: Serving) -> str:
+        target = serving.target
+        assert target is not None  # refuse() came first
+        return target.path + "()" if target.factory and not target.path.endswith("()") else target.path
+
+
+class GunicornUvicorn(Gunicorn):
+    """gunicorn as the master of uvicorn workers, by the class of the `uvicorn-worker` distribution."""
+
+    name = "gunicorn+uvicorn"
+    interface = "asgi"
+
+    def requires(self, serving: Serving) -> tuple[str, ...]:
+        """The three distributions."""
+        return ("gunicorn", "uvicorn", "uvicorn-worker")
+
+    def _worker_class(self, serving: Serving) -> str:
+        return "uvicorn_worker.UvicornWorker"
+
+
+class GunicornAsgi(Gunicorn):
+    """gunicorn's own ASGI worker (gunicorn 24 and later)."""
+
+    name = "gunicorn-asgi"
+    interface = "asgi"
+
+    def _worker_class(self, serving: Serving) -> str:
+        return "asgi"

@@ -1,0 +1,73 @@
+"""Runs on the host, in the release, with the release's own Python: can the app be loaded? Standard library only."""
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from typing import Any
+
+
+def fail(text: str) -> None:
+    """Says why on stderr and ends, without waiting for threads that the app may have started."""
+    sys.stdout.flush()
+    sys.stderr.write(text.rstrip() + "\n")
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def need_server(module: str) -> None:
+    """The server's module must be there."""
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        fail(f"the virtualenv lacks {module}: {error}\nadd it to the app's requirements, or to python.with")
+
+
+def load(target: str, factory: bool) -> None:
+    """Imports `module:attribute` as the server will."""
+    name, _, attributes = target.partition(":")
+    found: Any = importlib.import_module(name)
+    for attribute in (attributes or "application").split("."):
+        if not hasattr(found, attribute):
+            public = sorted(key for key, value in vars(found).items() if callable(value) and not key.startswith("_"))
+            fail(f"{name} has no attribute {attribute!r}; it has {', '.join(public[:12]) or 'nothing callable'}")
+        found = getattr(found, attribute)
+    if factory:
+        found = found()
+    if not callable(found):
+        fail(f"{target} is no app: {type(found).__name__!r} cannot be called")
+
+
+def read_options(module: str, words: "list[str]") -> None:
+    """Lets the server's own command line reader judge the options."""
+    import click
+
+    try:
+        importlib.import_module(module + ".main").main.make_context(module, words)
+    except click.ClickException as error:
+        fail(f"{module} does not accept its options: {error.format_message()}")
+
+
+def main() -> None:
+    """Carries out the order in the last argument."""
+    order = json.loads(sys.argv[-1])
+    here = os.getcwd()
+    sys.argv[1:] = []
+    sys.path[:] = [here] + [os.path.join(here, folder) for folder in order["pythonpath"]] + sys.path[1:]
+    if order["module"]:
+        need_server(order["module"])
+    try:
+        load(order["target"], order["factory"])
+    except BaseException:
+        fail(traceback.format_exc())
+    if order["click"]:
+        read_options(order["module"], order["click"])
+    sys.stdout.flush()
+    if order["then"]:
+        os.execv(sys.executable, [sys.executable, "-m", order["module"]] + order["then"])  # noqa: S606
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""uvicorn: ASGI apps, one process or several under its own small master."""
+
+from __future__ import annotations
+
+from deployer.runtimes.arguments import PORT, refuse_words, whole_seconds
+from deployer.runtimes.base import Serving
+from deployer.runtimes.check import import_check
+
+PYTHON = ".venv/bin/python"
+_ELSEWHERE = ("UVICORN_UDS", "UVICORN_FD", "UVICORN_RELOAD", "UVICORN_LIMIT_MAX_REQUESTS", "UVICORN_APP_DIR")
+
+
+class Uvicorn:
+    """`python -m uvicorn`, measured best behind a balancer that drains."""
+
+    name = "uvicorn"
+
+    def refuse(self, serving: Serving) -> str | None:
+        """WSGI apps, recycling of a single process, and words that a rollout depends on."""
+        if serving.target is None:
+            return "no app was found: write runtime.app, such as shop.main:app"
+        if serving.target.interface != "asgi":
+            return f"{serving.target.path} is a WSGI app, which uvicorn does not serve: write runtime.server: gunicorn"
+        if serving.settings.max_requests and serving.workers == 1:
+            return (
+                "runtime.max_requests with one uvicorn process refuses requests while it restarts: "
+                "write workers: 2 or more, server: gunicorn+uvicorn, or leave it out"
+            )
+        for variable in _ELSEWHERE:
+            if variable in serving.env:
+                return f"env.{variable} would change what the rollout depends on: leave it out"
+        return refuse_words(serving, variable=None, abbreviates=False)
+
+    def requires(self, serving: Serving) -> tuple[str, ...]:
+        """uvicorn itself."""
+        return ("uvicorn",)
+
+    def command(self, serving: Serving) -> tuple[str, ...]:
+        """`--workers` is always said, since uvicorn else takes it from WEB_CONCURRENCY."""
+        return (PYTHON, "-m", "uvicorn", *self._options(serving))
+
+    def variables(self, serving: Serving) -> dict[str, str]:
+        """uvicorn kills a worker whose boot outlasts this limit (5 s); before 0.37 it has no such option."""
+        return {"UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60"} if serving.workers > 1 else {}
+
+    def files(self, serving: Serving) -> dict[str, str]:
+        """None: all of it fits into the command."""
+        return {}
+
+    def check(self, serving: Serving) -> tuple[str, ...]:
+        """Imports the app, then lets uvicorn itself read the options."""
+        return import_check(serving, python=PYTHON, module="uvicorn", click_options=self._options(serving))
+
+    def _options(self, serving: Serving) -> tuple[str, ...]:
+        settings, target = serving.settings, serving.target
+        assert target is not None  # refuse() came first
+        words = [target.path.removesuffix("()")]
+        if target.factory or target.path.endswith("()"):
+            words.append("--factory")
+        words += ["--host", serving.address, "--port", PORT, "--workers", str(serving.workers)]
+        words += ["--timeout-graceful-shutdown", whole_seconds(settings.graceful_timeout)]
+        words += ["--timeout-keep-alive", whole_seconds(settings.keepalive)]
+        words += ["--proxy-headers", "--forwarded-allow-ips", ",".join(serving.trusted)]
+        if settings.max_requests:
+            words += ["--limit-max-requests", str(settings.max_requests)]
+            if settings.max_requests_jitter:
+                words += ["--limit-max-requests-jitter", str(settings.max_requests_jitter)]
+        return (*words, *settings.args)

@@ -1,0 +1,248 @@
+"""What `deploy.yaml` leaves out, read from the app's code and its requirements; every choice comes with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from deployer.errors import SettingsError
+from deployer.settings.inference.apps import Apps, Candidate, Interface
+from deployer.settings.inference.choice import choose
+from deployer.settings.inference.modules import Code, read_code
+from deployer.settings.inference.requirements import Requirements, read_requirements
+from deployer.settings.inference.routes import Routes
+from deployer.settings.mistakes import nearest
+from deployer.settings.models import Settings
+
+Server = Literal["uvicorn", "gunicorn", "gunicorn+uvicorn", "gunicorn-asgi", "command"]
+_NEEDS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "uvicorn": (("uvicorn",),),
+    "gunicorn": (("gunicorn",),),
+    "gunicorn+uvicorn": (("gunicorn",), ("uvicorn-worker", "uvicorn")),
+    "gunicorn-asgi": (("gunicorn",),),
+    "command": (),
+}
+_INTERFACES: dict[str, Interface] = {
+    "uvicorn": "asgi",
+    "gunicorn+uvicorn": "asgi",
+    "gunicorn-asgi": "asgi",
+    "gunicorn": "wsgi",
+}
+_WEB: dict[str, Interface] = {
+    "fastapi": "asgi", "starlette": "asgi", "litestar": "asgi", "quart": "asgi", "flask": "wsgi", "bottle": "wsgi",
+    "pyramid": "wsgi",
+}  # fmt: skip
+
+
+class Reason(NamedTuple):
+    """One inferred value: `what` key of deploy.yaml, its `value` as text, and `why`."""
+
+    what: str
+    value: str
+    why: str
+
+
+@dataclass(frozen=True)
+class AppTarget:
+    """The app to serve. `path` is `module:attribute` without parentheses; `factory`: it is called to get the app."""
+
+    path: str
+    interface: Interface
+    factory: bool = False
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """Settings completed from the code.
+
+    `target` is None only for server `command`. `pythonpath` are folders of the release that must be importable beside
+    its root (`src`). `health_path` None: no health route is known. `python_version` None: any that `python_range`
+    (`requires-python` as written, or None) allows. `installer` `auto`: uv where the host has it, else pip;
+    `requirements_file` is what is installed from. `missing` are distributions that the server needs and the
+    requirements lack. `warnings` are for the plan.
+    """
+
+    target: AppTarget | None
+    server: Server
+    health_path: str | None
+    python_version: str | None
+    python_range: str | None
+    installer: Literal["auto", "uv", "pip", "none"]
+    requirements_file: str | None
+    websockets: bool
+    framework: str | None
+    pythonpath: tuple[str, ...]
+    missing: tuple[str, ...]
+    reasons: tuple[Reason, ...]
+    warnings: tuple[str, ...] = ()
+
+    def require_server(self) -> None:
+        """SettingsError `missing_server` when the requirements lack the server."""
+        if self.missing:
+            lacking = f"which {self.requirements_file} lacks" if self.requirements_file else "and nothing asks for it"
+            raise SettingsError(
+                f"the server {self.server} needs {' and '.join(self.missing)}, {lacking}",
+                hint=f"add to deploy.yaml: python: {{with: [{', '.join(self.missing)}]}}",
+                code="missing_server",
+            )
+
+
+def infer(folder: Path, settings: Settings) -> Inferred:
+    """Completes `settings` from the source in `folder` (`source.path` with `source.subdir`), importing nothing.
+
+    Raises: SettingsError when no app is found or several could be meant, with the line to add.
+    """
+    return _Inference(folder, settings).result()
+
+
+class _Inference:
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.settings = settings
+        python = settings.python
+        self.requirements: Requirements = read_requirements(folder, python.extras, python.groups, python.with_)
+        self.code: Code = read_code(folder)
+        self.apps = Apps(self.code)
+        self.reasons: list[Reason] = []
+        self.warnings: list[str] = []
+
+    def result(self) -> Inferred:
+        candidate, target = self._target()
+        server = self._server(target)
+        routes = Routes(self.apps)
+        socket = routes.websockets()
+        health = self._health(routes)
+        return Inferred(
+            target=target,
+            server=server,
+            health_path=health,
+            python_version=self._python(),
+            python_range=self.requirements.python_range,
+            installer=self._installer(),
+            requirements_file=self.requirements.file,
+            websockets=self._websockets(socket, server),
+            framework=candidate.kind.framework if candidate else None,
+            pythonpath=(candidate.root,) if candidate and candidate.root else (),
+            missing=self._missing(server),
+            reasons=tuple(self.reasons),
+            warnings=tuple(self.warnings),
+        )
+
+    def _note(self, what: str, value: str, why: str) -> None:
+        self.reasons.append(Reason(what, value, why))
+
+    def _target(self) -> tuple[Candidate | None, AppTarget | None]:
+        runtime = self.settings.runtime
+        if runtime.app is not None:
+            return self._named(runtime.app)
+        if runtime.command is not None:
+            return None, None
+        chosen = choose(self.apps.candidates(), self.requirements)
+        if chosen is None:
+            raise SettingsError(
+                "no ASGI or WSGI app was found in the code",
+                hint="add to deploy.yaml: runtime: {app: module:attribute}, or {server: command, command: …}",
+                log=[f"could not be read: {one}" for one in self.code.unreadable],
+            )
+        candidate, why = chosen
+        self._note("runtime.app", candidate.path + ("()" if candidate.factory else ""), why)
+        return candidate, AppTarget(candidate.path, candidate.kind.interface, candidate.factory)
+
+    def _named(self, written: str) -> tuple[Candidate | None, AppTarget]:
+        path = written.removesuffix("()")
+        for one in self.apps.candidates():
+            if one.path == path:
+                return one, AppTarget(path, one.kind.interface, one.factory)
+        self._must_exist(path)
+        interface = _INTERFACES.get(self.settings.runtime.server) or self._guessed()
+        if interface is None:
+            raise SettingsError(
+                f"whether {path} is an ASGI or a WSGI app cannot be told from the code",
+                hint="add to deploy.yaml: runtime: {server: uvicorn}, or gunicorn for WSGI",
+            )
+        return None, AppTarget(path, interface, written.endswith("()"))
+
+    def _must_exist(self, path: str) -> None:
+        """An app named in the settings whose module is here but has no such name is a mistake worth stopping for."""
+        name, _, attribute = path.partition(":")
+        try:
+            module = self.code[name]
+        except KeyError:
+            return
+        known = {*module.imports, *module.assigned, *(getattr(one, "name", "") for one in module.statements)}
+        if attribute.partition(".")[0] in known or "*" in known or "__getattr__" in known:
+            return
+        here = sorted(one.attribute for one in self.apps.candidates() if one.module == name)
+        near = nearest(attribute, here or known)
+        raise SettingsError(
+            f"runtime.app is {path}, and {module.file} has no {attribute}",
+            hint=f"did you mean {name}:{near}?" if near else None,
+        )
+
+    def _guessed(self) -> Interface | None:
+        kinds = {_WEB[name] for name in self.requirements.names if name in _WEB}
+        return kinds.pop() if len(kinds) == 1 else None
+
+    def _server(self, target: AppTarget | None) -> Server:
+        runtime = self.settings.runtime
+        if runtime.server != "auto":
+            return runtime.server
+        if target is None or runtime.command is not None:
+            return "command"
+        server, why = self._usual_server(target.interface)
+        self._note("runtime.server", server, why)
+        return server
+
+    def _usual_server(self, interface: Interface) -> tuple[Server, str]:
+        names = self.requirements.names
+        where = self.requirements.file or "python.with"
+        if interface == "wsgi":
+            return "gunicorn", "a WSGI app"
+        if "gunicorn" in names and names & {"uvicorn", "uvicorn-worker"}:
+            return "gunicorn+uvicorn", f"an ASGI app, with gunicorn and uvicorn in {where}"
+        if "gunicorn" in names:
+            return "gunicorn-asgi", f"an ASGI app, with gunicorn alone in {where}"
+        return "uvicorn", "an ASGI app"
+
+    def _missing(self, server: Server) -> tuple[str, ...]:
+        if self.settings.python.installer == "none":
+            return ()
+        return tuple(some[0] for some in _NEEDS[server] if not self.requirements.names & set(some))
+
+    def _health(self, routes: Routes) -> str | None:
+        if self.settings.health.path is not None:
+            return self.settings.health.path
+        route = routes.health()
+        if route is None:
+            self.warnings.append("no health route was found: / is asked, and any status below 500 is healthy")
+            return None
+        self._note("health.path", route.path, f"routed in {route.file}:{route.line}")
+        return route.path
+
+    def _python(self) -> str | None:
+        if self.settings.python.version is not None:
+            return self.settings.python.version
+        if self.requirements.python is not None:
+            self._note("python.version", self.requirements.python, str(self.requirements.python_file))
+        return self.requirements.python
+
+    def _installer(self) -> Literal["auto", "uv", "pip", "none"]:
+        chosen = self.settings.python.installer
+        if chosen != "auto":
+            return chosen
+        if self.requirements.file == "uv.lock":
+            self._note("python.installer", "uv", "uv.lock")
+            return "uv"
+        if self.requirements.file is None and not self.settings.python.with_:
+            self._note("python.installer", "none", "no uv.lock, pylock.toml, requirements.txt or pyproject.toml")
+            return "none"
+        self._note("python.installer", "auto", f"from {self.requirements.file or 'python.with'}")
+        return "auto"
+
+    def _websockets(self, where: str | None, server: Server) -> bool:
+        uses_uvicorn = server in ("uvicorn", "gunicorn+uvicorn")
+        if where and uses_uvicorn and not self.requirements.names & {"websockets", "wsproto"}:
+            self.warnings.append(
+                f"{where} uses websockets, for which uvicorn needs a package: python: {{with: [websockets]}}"
+            )
+        return where is not None

@@ -1,0 +1,190 @@
+"""The Python modules of a source folder, parsed and never imported, with their names as Python will import them."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+_SKIPPED = {
+    "__pycache__", "node_modules", "venv", "env", "build", "dist", "tests", "test", "migrations", "site-packages",
+    "alembic", "vendor",
+}  # fmt: skip
+_NO_APPS = {"conftest.py", "setup.py", "noxfile.py"}
+_MOST_FILES = 5000
+_MOST_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Module:
+    """One file: its dotted `name` below the import `root` ("" is the source folder itself), and its syntax tree."""
+
+    name: str
+    file: str
+    root: str
+    package: bool
+    tree: ast.Module = field(repr=False)
+
+    @cached_property
+    def imports(self) -> dict[str, str]:
+        """Local name → dotted name of what was imported under it, anywhere in the module."""
+        found: dict[str, str] = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    found[alias.asname or alias.name.partition(".")[0]] = (
+                        alias.name if alias.asname else alias.name.partition(".")[0]
+                    )
+            elif isinstance(node, ast.ImportFrom):
+                origin = self._origin(node)
+                for alias in node.names:
+                    found[alias.asname or alias.name] = f"{origin}.{alias.name}" if origin else alias.name
+        return found
+
+    @cached_property
+    def statements(self) -> tuple[ast.stmt, ...]:
+        """Statements that run at import, also those in `if`, `try` and `with`, but not those of `__main__`."""
+        return tuple(_flat(self.tree.body))
+
+    @cached_property
+    def assigned(self) -> dict[str, list[ast.expr]]:
+        """Name → the values it gets anywhere in the module, functions included."""
+        found: dict[str, list[ast.expr]] = {}
+        for node in ast.walk(self.tree):
+            for name, value in assignments(node):
+                found.setdefault(name, []).append(value)
+        return found
+
+    def qualified(self, node: ast.expr) -> str | None:
+        """`shop.core.app` for an expression that names something; None for any other."""
+        if isinstance(node, ast.Name):
+            return self.imports.get(node.id, f"{self.name}.{node.id}")
+        if isinstance(node, ast.Attribute):
+            owner = self.qualified(node.value)
+            return f"{owner}.{node.attr}" if owner else None
+        return None
+
+    def _origin(self, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return node.module or ""
+        parts = self.name.split(".")
+        drop = node.level - 1 if self.package else node.level
+        base = parts[: len(parts) - drop] if drop else parts
+        return ".".join([*base, *([node.module] if node.module else [])])
+
+
+@dataclass(frozen=True)
+class Code:
+    """All modules of a source folder. `unreadable` are files that do not parse, with their error."""
+
+    modules: tuple[Module, ...]
+    unreadable: tuple[str, ...]
+
+    def __getitem__(self, name: str) -> Module:
+        """The module of that dotted name; KeyError if there is none."""
+        for module in self.modules:
+            if module.name == name:
+                return module
+        raise KeyError(name)
+
+
+def assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """The plain names that a statement binds, each with its value."""
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                yield target.id, node.value
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+        yield node.target.id, node.value
+
+
+def read_code(folder: Path) -> Code:
+    """Parses every module below `folder`, leaving out tests, virtualenvs and hidden folders."""
+    modules, unreadable = [], []
+    for path in _files(folder):
+        file = path.relative_to(folder).as_posix()
+        try:
+            tree = ast.parse(path.read_bytes(), filename=file)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:
+            line = getattr(problem, "lineno", None)
+            unreadable.append(f"{file}:{line}: {getattr(problem, 'msg', problem)}" if line else f"{file}: {problem}")
+            continue
+        except OSError:
+            continue
+        root = _import_root(PurePosixPath(file), tree, folder)
+        name, package = _module_name(PurePosixPath(file).relative_to(root))
+        if name:
+            modules.append(Module(name, file, "" if root == "." else root, package, tree))
+    return Code(tuple(modules), tuple(unreadable))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    seen = 0
+    for here, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not _skipped(Path(here, name)))
+        for name in sorted(names):
+            path = Path(here, name)
+            if not name.endswith(".py") or name.startswith("test_") or name in _NO_APPS:
+                continue
+            seen += 1
+            if seen > _MOST_FILES:
+                return
+            if path.is_file() and path.stat().st_size <= _MOST_BYTES:
+                yield path
+
+
+def _skipped(folder: Path) -> bool:
+    return folder.name in _SKIPPED or folder.name.startswith(".") or (folder / "pyvenv.cfg").exists()
+
+
+def _module_name(relative: PurePosixPath) -> tuple[str, bool]:
+    parts = relative.with_suffix("").parts
+    package = parts[-1] == "__init__"
+    parts = parts[:-1] if package else parts
+    return (".".join(parts), package) if parts and all(part.isidentifier() for part in parts) else ("", False)
+
+
+def _import_root(file: PurePosixPath, tree: ast.Module, folder: Path) -> str:
+    """The folder that must be on the path: `src`, the one whose modules the file imports, else the source folder."""
+    above = file.parent
+    if file.parts[0] == "src" and len(file.parts) > 1 and not (folder / "src" / "__init__.py").exists():
+        return "src"
+    if str(above) == "." or (folder / above / "__init__.py").exists():
+        return "."
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            return "."
+        for first in _imported(node):
+            if _is_module(folder / first):
+                return "."
+            if _is_module(folder / above / first):
+                return str(above)
+    return "."
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name.partition(".")[0] for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module:
+        return [node.module.partition(".")[0]]
+    return []
+
+
+def _is_module(path: Path) -> bool:
+    return path.with_name(path.name + ".py").is_file() or (path.is_dir() and any(path.glob("*.py")))
+
+
+def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for statement in body:
+        if isinstance(statement, ast.If):
+            if "__main__" not in ast.dump(statement.test):
+                yield from _flat(statement.body + statement.orelse)
+        elif isinstance(statement, ast.Try):
+            yield from _flat(statement.body + statement.orelse + statement.finalbody)
+        elif isinstance(statement, ast.With):
+            yield from _flat(statement.body)
+        else:
+            yield statement

@@ -1,0 +1,183 @@
+"""Names of the distributions that an app's own files ask for. Versions and markers do not matter here."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from deployer.errors import SettingsError
+
+FILES = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml")
+_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?")
+_INCLUDE = re.compile(r"\s*(?:-r|--requirement)[ =]?\s*(\S+)")
+# What extras of the frameworks bring, for files that name only direct dependencies.
+_EXTRAS = {
+    ("fastapi", "standard"): ("uvicorn", "websockets"),
+    ("fastapi", "all"): ("uvicorn", "websockets"),
+    ("litestar", "standard"): ("uvicorn", "websockets"),
+    ("uvicorn", "standard"): ("websockets",),
+}
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """`file` is what is installed from (None: nothing found), `names` normalised names, `python` the version asked for.
+
+    `python_file` is where `python` was read; `python_range` is `requires-python` as written.
+    """
+
+    file: Literal["uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml"] | None
+    names: frozenset[str]
+    python: str | None = None
+    python_file: str | None = None
+    python_range: str | None = None
+
+
+def normal(name: str) -> str:
+    """A distribution's name as indexes compare it: `Uvicorn_Worker` is `uvicorn-worker`."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def read_requirements(
+    folder: Path, extras: Iterable[str] = (), groups: Iterable[str] = (), more: Iterable[str] = ()
+) -> Requirements:
+    """What the files of `folder` ask for, with those extras and dependency groups, and `more` requirements beside them.
+
+    Raises: SettingsError for a file that cannot be read.
+    """
+    project = _toml(folder / "pyproject.toml")
+    file = next((name for name in FILES if (folder / name).is_file()), None)
+    if file == "pyproject.toml" and not ("project" in project or "poetry" in _map(project.get("tool"))):
+        file = None
+    extras, groups = [normal(one) for one in extras], [normal(one) for one in groups]
+    if file == "uv.lock":
+        names = _from_uv(_toml(folder / file), extras, groups)
+    elif file == "pylock.toml":
+        names = {normal(str(one.get("name", ""))) for one in _maps(_toml(folder / file).get("packages"))}
+    elif file == "requirements.txt":
+        names = _expand(_from_text(folder / file, set()))
+    else:
+        names = _expand(_from_project(project, extras, groups))
+    python, python_file = _python(folder)
+    wanted = _map(project.get("project")).get("requires-python")
+    return Requirements(
+        file,  # type: ignore[arg-type]
+        frozenset(names | _expand(more)),
+        python,
+        python_file,
+        wanted if isinstance(wanted, str) else None,
+    )
+
+
+def _python(folder: Path) -> tuple[str | None, str | None]:
+    path = folder / ".python-version"
+    if path.is_file():
+        for line in path.read_text(errors="replace").splitlines():
+            match = re.fullmatch(r"(?:cpython[@-])?(3\.\d+(?:\.\d+)?)", line.strip())
+            if match:
+                return match[1], path.name
+    return None, None
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
+        line = re.search(r"at line (\d+)", str(problem))
+        raise SettingsError(
+            "is not valid TOML", file=path.name, line=int(line[1]) if line else None, cause=str(problem)
+        ) from None
+
+
+def _expand(requirements: Iterable[str]) -> set[str]:
+    """Names in requirement lines, with what well-known extras bring."""
+    names: set[str] = set()
+    for requirement in requirements:
+        match = _REQUIREMENT.match(requirement)
+        if match:
+            name = normal(match[1])
+            names.add(name)
+            for extra in (match[2] or "").split(","):
+                names.update(_EXTRAS.get((name, normal(extra.strip())), ()))
+    return names
+
+
+def _from_text(path: Path, seen: set[Path]) -> list[str]:
+    if path in seen or not path.is_file():
+        return []
+    seen.add(path)
+    lines: list[str] = []
+    for line in path.read_text(errors="replace").replace("\\\n", " ").splitlines():
+        include = _INCLUDE.match(line)
+        if include:
+            lines += _from_text(path.parent / include[1], seen)
+        elif not line.lstrip().startswith(("#", "-")):
+            lines.append(line)
+    return lines
+
+
+def _from_project(data: dict[str, Any], extras: list[str], groups: list[str]) -> list[str]:
+    project, poetry = _map(data.get("project")), _map(_map(data.get("tool")).get("poetry"))
+    found = _texts(project.get("dependencies"))
+    for name, wanted in _map(project.get("optional-dependencies")).items():
+        found += _texts(wanted) if normal(name) in extras else []
+    for name, wanted in _map(data.get("dependency-groups")).items():
+        found += _texts(wanted) if normal(name) in groups else []
+    for name, wanted in _map(poetry.get("dependencies")).items():
+        brings = ",".join(_texts(_map(wanted).get("extras")))
+        found.append(f"{name}[{brings}]")
+    return found
+
+
+def _from_uv(lock: dict[str, Any], extras: list[str], groups: list[str]) -> set[str]:
+    """Every package that the lock's own project reaches with those extras and groups."""
+    packages: dict[str, list[dict[str, Any]]] = {}
+    for package in _maps(lock.get("package")):
+        packages.setdefault(normal(str(package.get("name", ""))), []).append(package)
+    every = [one for some in packages.values() for one in some]
+    own = [one for one in every if _map(one.get("source")).keys() & {"virtual", "editable"}]
+    waiting = [edge for one in own for edge in _edges(one, extras) + _groups(one, groups)]
+    seen: set[tuple[str, str]] = set()
+    while waiting:
+        name, extra = waiting.pop()
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        for package in packages.get(name, ()):
+            waiting += _edges(package, [extra] if extra else [])
+    return {name for name, _ in seen}
+
+
+def _edges(package: dict[str, Any], extras: list[str]) -> list[tuple[str, str]]:
+    wanted = _maps(package.get("dependencies"))
+    for extra, some in _map(package.get("optional-dependencies")).items():
+        wanted += _maps(some) if normal(extra) in extras else []
+    return [edge for one in wanted for edge in _edge(one)]
+
+
+def _groups(package: dict[str, Any], groups: list[str]) -> list[tuple[str, str]]:
+    sets = _map(package.get("dev-dependencies"))
+    return [edge for name, some in sets.items() if normal(name) in groups for one in _maps(some) for edge in _edge(one)]
+
+
+def _edge(dependency: dict[str, Any]) -> list[tuple[str, str]]:
+    name = normal(str(dependency.get("name", "")))
+    return [(name, ""), *((name, normal(extra)) for extra in _texts(dependency.get("extra")))]
+
+
+def _map(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _maps(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _texts(value: Any) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []

@@ -1,0 +1,120 @@
+"""Finds `deploy.yaml`, lays the environment's overlay over it, and checks the whole."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from deployer.errors import SettingsError, UsageError
+from deployer.settings.document import Document, Mark, read_document
+from deployer.settings.mistakes import settings_error
+from deployer.settings.models import Settings
+from deployer.settings.overlay import merge, without_nulls
+
+FILE = "deploy.yaml"
+_ENV = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings of one environment and where they came from.
+
+    `path` is deploy.yaml, `base` its folder: relative paths in the settings start there. `sources` are the files that
+    were read, the overlay last. `document` knows where every key is written.
+    """
+
+    settings: Settings
+    env: str
+    path: Path
+    base: Path
+    sources: tuple[Path, ...]
+    document: Document
+
+    def mark(self, *path: str | int) -> Mark:
+        """The file and line of a key (`mark("health", "path")`), or of the nearest one above it."""
+        return self.document.mark(*path)
+
+
+def load(
+    config: Path | None = None,
+    env: str | None = None,
+    start: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Loaded:
+    """The settings of one environment.
+
+    Args:
+        config: the file (`-c`); None: `deploy.yaml` in `start` or the nearest folder above it.
+        env: the environment; None: `DEPLOY_ENV`, else `default_env`.
+        start: where the search begins, by default the current folder.
+        environ: where `DEPLOY_ENV` is looked up, by default this process's environment.
+
+    Raises: SettingsError, which names file and line and reports everything that is wrong at once; UsageError when no
+    environment is named anywhere.
+    """
+    path = find(config, start)
+    base = _read(path)
+    name = _environment(env, base, environ)
+    over = path.with_name(f"{path.stem}.{name}{path.suffix}")
+    document = base
+    sources: tuple[Path, ...] = (path,)
+    if over.is_file():
+        document, sources = merge(base, _read(over)), (path, over)
+    document = Document(document.file, without_nulls(document.data), document.marks)
+    try:
+        settings = Settings.model_validate(document.data)
+    except ValidationError as problem:
+        raise settings_error(problem, Settings, document) from None
+    return Loaded(settings, name, path, path.parent, sources, document)
+
+
+def find(config: Path | None = None, start: Path | None = None) -> Path:
+    """The absolute path of `deploy.yaml`; SettingsError when there is none."""
+    if config is not None:
+        if not config.is_file():
+            raise SettingsError("there is no such file", file=str(config))
+        return config.absolute()
+    folder = (start or Path.cwd()).absolute()
+    for above in (folder, *folder.parents):
+        if (above / FILE).is_file():
+            return above / FILE
+    raise SettingsError(
+        f"there is no {FILE} in {folder} nor in a folder above it",
+        hint="deploy init writes one for the app in this folder",
+    )
+
+
+def _read(path: Path) -> Document:
+    """One file as a map; an empty one has no keys."""
+    document = read_document(path, shown(path), SettingsError)
+    if document.data is None:
+        return Document(document.file, {}, {(): Mark(document.file, 1)})
+    if not isinstance(document.data, dict):
+        raise SettingsError("is not a map of keys and values", file=document.file, line=1, hint="begin with app: NAME")
+    return document
+
+
+def shown(path: Path) -> str:
+    """`path` as errors name it: relative to the current folder where it lies below it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _environment(named: str | None, base: Document, environ: Mapping[str, str] | None) -> str:
+    lookup = os.environ if environ is None else environ
+    name = named or lookup.get("DEPLOY_ENV") or base.data.get("default_env")
+    if not name:
+        raise UsageError(
+            "no environment is named",
+            hint="name one (deploy push prod), set DEPLOY_ENV, or add default_env: to deploy.yaml",
+        )
+    if not isinstance(name, str) or not _ENV.fullmatch(name):
+        raise UsageError(f"{name!r} is no name of an environment", hint="letters, digits, - and _, such as prod")
+    return name

@@ -1,0 +1,106 @@
+"""Values of secrets, read here when a command needs them and never kept, shown or logged."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from deployer.errors import SettingsError
+from deployer.settings.models import SecretRef
+
+COMMAND_TIMEOUT_S = 60.0
+
+
+def resolve_secrets(
+    refs: Mapping[str, SecretRef] | tuple[str, ...],
+    base: Path,
+    environ: Mapping[str, str] | None = None,
+    timeout_s: float = COMMAND_TIMEOUT_S,
+) -> dict[str, str]:
+    """The values of `refs` by name.
+
+    Args:
+        refs: `settings.secrets` or `settings.python.secrets`.
+        base: the folder of deploy.yaml: commands run there, sops files are relative to it.
+        environ: where `{env: NAME}` looks; this process's environment by default.
+        timeout_s: seconds that each command may take.
+
+    Raises: SettingsError that names the secret and what it looked for, never a value.
+    """
+    if isinstance(refs, tuple):
+        if not refs:
+            return {}
+        raise SettingsError(
+            f"the project's own store of secrets ({', '.join(refs)}) is not there yet",
+            hint=f"name a source for each: secrets: {{{refs[0]}: {{env: {refs[0]}}}}}",
+        )
+    lookup = os.environ if environ is None else environ
+    return {name: _value(name, ref, base, lookup, timeout_s) for name, ref in refs.items()}
+
+
+def _value(name: str, ref: SecretRef, base: Path, environ: Mapping[str, str], timeout_s: float) -> str:
+    if ref.env is not None:
+        value = _from_env(name, ref.env, environ)
+    elif ref.command is not None:
+        value = _output(name, ["/bin/sh", "-c", ref.command], base, timeout_s)
+    else:
+        value = _from_sops(name, str(ref.sops), base, timeout_s)
+    if "\x00" in value:
+        raise SettingsError(f"the value of secret {name} has a NUL byte, which no environment can hold")
+    return value
+
+
+def _from_env(name: str, variable: str, environ: Mapping[str, str]) -> str:
+    if variable not in environ:
+        raise SettingsError(
+            f"secret {name} is to come from the environment variable {variable}, which is not set",
+            hint=f"export {variable}=… before you run this",
+        )
+    return environ[variable]
+
+
+def _from_sops(name: str, file: str, base: Path, timeout_s: float) -> str:
+    if shutil.which("sops") is None:
+        raise SettingsError(
+            f"secret {name} is in {file}, and the program sops is not on this machine",
+            hint="install sops, or give the secret as {env: …} or {command: …}",
+        )
+    if not (base / file).is_file():
+        raise SettingsError(f"secret {name} is to come from {file}, which is not there", file=file)
+    return _output(name, ["sops", "-d", "--extract", f"[{json.dumps(name)}]", file], base, timeout_s)
+
+
+def _output(name: str, argv: list[str], base: Path, timeout_s: float) -> str:
+    """What the command prints, without its last newline. Its stderr goes to the terminal: it may ask for a touch."""
+    process = subprocess.Popen(argv, cwd=base, stdout=subprocess.PIPE)
+    try:
+        printed, _ = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        _give_up(process)
+        raise SettingsError(
+            f"the command of secret {name} did not end within {timeout_s:g} s", hint="run it by hand: it may be asking"
+        ) from None
+    if process.returncode != 0:
+        raise SettingsError(
+            f"the command of secret {name} failed with exit status {process.returncode}",
+            hint="run it by hand to see why",
+        )
+    try:
+        text = printed.decode()
+    except UnicodeDecodeError:
+        raise SettingsError(f"the command of secret {name} printed something that is not UTF-8 text") from None
+    if not text.strip():
+        raise SettingsError(f"the command of secret {name} printed nothing", hint="run it by hand to see why")
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _give_up(process: subprocess.Popen[bytes]) -> None:
+    """Ends the command without draining its output: a grandchild may hold the pipe for ever."""
+    process.kill()
+    process.wait()
+    if process.stdout:
+        process.stdout.close()

@@ -1,0 +1,117 @@
+"""The kinds of value in `deploy.yaml`, checked where they come in, so that they can be written into units and configs.
+
+All checks take what the file says and return it settled, or raise ValueError with words for the user.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from deployer.settings.document import WrittenFloat
+
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+APP_NAME = re.compile(r"^[a-z][a-z0-9-]{0,30}\Z")
+USER_NAME = re.compile(r"^[a-z_][a-z0-9_-]{0,31}\Z")
+ENV_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*\Z")
+UNIT_KEY = re.compile(r"^[A-Z][A-Za-z0-9]*\Z")
+DOMAIN = re.compile(
+    r"^(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
+)
+HEADER = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
+PACKAGE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.+_-]*\Z")
+LISTEN = re.compile(r"^([A-Za-z0-9.*-]*|\[[0-9A-Fa-f:.]+\]):(\d{1,5})\Z")
+PYTHON_VERSION = re.compile(r"^3\.\d{1,2}(\.\d{1,2})?\Z")
+SERVER_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+
+
+def seconds(value: Any) -> Any:
+    """`500ms`, `5s`, `2m`, `1h` or a number → seconds. Raises ValueError for anything else."""
+    if isinstance(value, bool):
+        raise ValueError("a duration is a number of seconds or text such as 500ms, 5s, 2m")
+    if isinstance(value, int | float):
+        if not math.isfinite(value):
+            raise ValueError("a duration is finite")
+        return float(value)
+    match = _DURATION.match(str(value).strip())
+    if not match:
+        raise ValueError(f"{value!r} is no duration: write 500ms, 5s, 2m, 1h or a number of seconds")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def env_text(value: Any) -> Any:
+    """The value of an environment variable as text; numbers as they are written. ValueError for true, false and
+    nothing, which could mean several texts, and for what no environment can hold."""
+    if isinstance(value, bool):
+        raise ValueError(f'could be several texts: write "{str(value).lower()}", or "{int(value)}", in quotes')
+    if value is None:
+        raise ValueError('has no value: write "" for an empty one, or remove it')
+    if isinstance(value, int | float):
+        return value.text if isinstance(value, WrittenFloat) else str(value)
+    if isinstance(value, str) and "\x00" in value:
+        raise ValueError("has a NUL byte, which no environment can hold")
+    return value
+
+
+def env_name(value: str) -> str:
+    """`value`, if it can name an environment variable. The error does not repeat it: it may be a secret, misplaced."""
+    if not ENV_NAME.match(value):
+        raise ValueError("must be the name of an environment variable: letters, digits and _, no digit first")
+    return value
+
+
+def one_line(value: str) -> str:
+    """`value` without blanks around it, if it is one line that can stand in a config file; ValueError otherwise."""
+    text = value.strip()
+    if not text or any(ord(char) < 32 or ord(char) == 127 for char in text):
+        raise ValueError("must be one line of text, not empty and without control characters")
+    return text
+
+
+def relative_path(value: str) -> str:
+    """`value`, if it is a path that stays below its folder; ValueError otherwise."""
+    if one_line(value).startswith("/") or ".." in value.split("/"):
+        raise ValueError(f"{value!r} must be a relative path that does not leave its folder")
+    return value
+
+
+def absolute_path(value: str) -> str:
+    """`value` without a slash at its end, if it is an absolute path of plain characters; ValueError otherwise."""
+    if not re.fullmatch(r"(/[A-Za-z0-9._@+-]+)+/?", value) or ".." in value.split("/"):
+        raise ValueError(f"{value!r} must be an absolute path of letters, digits and . _ @ + -, and not / itself")
+    return value.rstrip("/")
+
+
+def user_name(value: str) -> str:
+    """`value`, if it can be a system user; ValueError otherwise."""
+    if not USER_NAME.match(value):
+        raise ValueError(f"{value!r} is no user name: lower-case letters, digits, _ and -, at most 32")
+    return value
+
+
+def matching(pattern: re.Pattern[str], words: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not pattern.fullmatch(value):
+            raise ValueError(f"{value!r} is no {words}")
+        return value
+
+    return AfterValidator(check)
+
+
+Duration = Annotated[float, BeforeValidator(seconds), Field(ge=0)]
+Number = Annotated[int, Field(strict=True)]
+AtLeastOne = Annotated[int, Field(strict=True, ge=1)]
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
+Workers = AtLeastOne | Literal["auto", "balanced", "io", "cpu"]
+Line = Annotated[str, AfterValidator(one_line)]
+RelativePath = Annotated[str, AfterValidator(relative_path)]
+AbsolutePath = Annotated[str, AfterValidator(absolute_path)]
+UserName = Annotated[str, AfterValidator(user_name)]
+EnvName = Annotated[str, AfterValidator(env_name)]
+EnvMap = dict[EnvName, Annotated[str, BeforeValidator(env_text)]]
+PartName = Annotated[str, matching(APP_NAME, "name: a lower-case letter, then lower-case letters, digits or dashes")]
+Domain = Annotated[str, matching(DOMAIN, "domain: write it without http:// and without a path")]

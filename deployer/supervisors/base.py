@@ -1,0 +1,43 @@
+"""What a supervisor is: how its units are written and which words start, stop and show them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from deployer.agent.layout import Site
+from deployer.agent.resources import Resource
+from deployer.agent.supervision import Argv, Verbs
+
+
+@dataclass(frozen=True)
+class UnitSpec:
+    """What the constant units of an app on one host depend on. A release is never part of it.
+
+    `ports` are all slot ports of this host (first and spare); `graceful` is in seconds; `options` is the user's
+    `unit:` map, merged into the unit's own section.
+    """
+
+    site: Site
+    ports: tuple[int, ...]
+    graceful: float
+    options: Mapping[str, str | int | bool] = field(default_factory=dict)
+
+
+class Supervisor(Protocol):
+    """One supervisor. Pure."""
+
+    name: str
+
+    def resources(self, spec: UnitSpec) -> list[Resource]:
+        """The unit files of the app's slots, with the names of the handlers that make them known."""
+
+    def handlers(self, site: Site) -> dict[str, tuple[Argv, ...]]:
+        """What makes changed units known (`daemon-reload`; `reread` + `add`), by name. Restarts nothing."""
+
+    def verbs(self, site: Site, port: int) -> Verbs:
+        """The words for the slot at `port`."""
+
+    def packages(self) -> tuple[str, ...]:
+        """Debian packages that setup installs for it."""

@@ -1,0 +1,84 @@
+"""supervisord: one program a slot, `shop-8000`, in one configuration file an app.
+
+A slot without a link must stay down after a reboot, and a slot with one must come up. So every program starts by
+itself and is restarted whatever ends it, but for exit status 78, with which it says that its slot has no link.
+supervisord counts an end within `startsecs` as a failed start, hence the two seconds' wait before that exit.
+
+A changed definition is never made known while its program runs, since `update` would restart all changed programs at
+once: the verb `start` takes a new definition in, when the program is down anyway.
+"""
+
+from __future__ import annotations
+
+from deployer import templating
+from deployer.agent.layout import Site
+from deployer.agent.resources import Directory, File, Resource
+from deployer.agent.supervision import Argv, Verbs
+from deployer.errors import SettingsError
+from deployer.supervisors.base import UnitSpec
+from deployer.supervisors.unit_options import KILL_AFTER
+
+ADD = "supervisord-add"
+_LOGS = "/var/log/supervisor"
+
+
+class Supervisord:
+    """Works as root on a host, and as a plain user below a prefix (a lab of processes)."""
+
+    name = "supervisord"
+
+    def resources(self, spec: UnitSpec) -> list[Resource]:
+        """`/etc/supervisor/conf.d/<app>.conf`, and the folder of the logs."""
+        if spec.options:
+            name = next(iter(spec.options))
+            raise SettingsError(
+                f"unit: {name} is a systemd option, but the supervisor is supervisord",
+                hint="leave unit out, or write supervisor: systemd",
+            )
+        site = spec.site
+        text = templating.render(
+            "supervisord/app.conf.j2",
+            site=site,
+            ports=spec.ports,
+            user="" if site.prefix else site.user,
+            stop_wait=int(-(-(spec.graceful + KILL_AFTER) // 1)),
+            logs=site.system(_LOGS),
+        )
+        return [
+            Directory(path=site.system(_LOGS)),
+            File(path=site.system(f"/etc/supervisor/conf.d/{site.app}.conf"), content=text, notify=(ADD,)),
+        ]
+
+    def handlers(self, site: Site) -> dict[str, tuple[Argv, ...]]:
+        """`reread`, then `add` of this app's programs that are new. Whatever runs is left as it is."""
+        return {ADD: ((*_script("supervisord/add.sh.j2", site), site.app),)}
+
+    def verbs(self, site: Site, port: int) -> Verbs:
+        """The words for the program `<app>-<port>`."""
+        program = f"{site.app}-{port}"
+        control = _control(site)
+        return Verbs(
+            unit=program,
+            start=(*_script("supervisord/start.sh.j2", site), program, site.slot(port)),
+            stop=(*_script("supervisord/stop.sh.j2", site), program),
+            pid=(*control, "pid", program),
+            log=("tail", "-n", "{lines}", site.system(f"{_LOGS}/{program}.log")),
+        )
+
+    def packages(self) -> tuple[str, ...]:
+        """Debian's own."""
+        return ("supervisor",)
+
+
+def _control(site: Site) -> Argv:
+    """`supervisorctl`, and which supervisord it talks to where that is not the host's own."""
+    if not site.prefix:
+        return ("supervisorctl",)
+    return (site.prefix + "/usr/bin/supervisorctl", "-c", site.prefix + "/etc/supervisor/supervisord.conf")
+
+
+def _script(template: str, site: Site) -> Argv:
+    """A small script as words: `sh -c TEXT NAME`, to which its arguments are added."""
+    control = " ".join(templating.sh(word) for word in _control(site))
+    text = templating.render(template, control=control)
+    return ("sh", "-c", text, template.rpartition("/")[2].removesuffix(".j2"))

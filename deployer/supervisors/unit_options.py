@@ -1,0 +1,95 @@
+"""The `[Service]` section of an app's unit: ours, with the user's `unit:` options merged in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from deployer.errors import SettingsError
+from deployer.supervisors.base import UnitSpec
+from deployer.templating import oneline, sdpath, sdvalue
+
+Option = tuple[str, str]
+
+KILL_AFTER = 10
+"""Seconds between the end of the graceful time and SIGKILL."""
+
+_NAME = re.compile(r"^[A-Za-z]+$")
+_ADDS = {"Environment", "ReadWritePaths", "ReadOnlyPaths", "SupplementaryGroups", "AmbientCapabilities", "DeviceAllow"}
+_OURS = {
+    "ExecStart",
+    "WorkingDirectory",
+    "Type",
+    "User",
+    "Group",
+    "KillMode",
+    "KillSignal",
+    "TimeoutStopSec",
+    "Restart",
+}
+
+
+def own_options(spec: UnitSpec) -> list[Option]:
+    """What the unit says when the user adds nothing."""
+    site = spec.site
+    account = [("User", oneline(site.user)), ("Group", oneline(site.user))] if site.user else []
+    return [
+        ("Type", "exec"),
+        *account,
+        ("WorkingDirectory", sdpath(site.root)),
+        ("Environment", "PORT=%i"),
+        ("ExecStart", "/bin/sh -c 'cd -P \"slots/%i\" && exec ./run'"),
+        ("KillMode", "mixed"),
+        ("KillSignal", "SIGTERM"),
+        ("TimeoutStartSec", "30"),
+        ("TimeoutStopSec", f"{spec.graceful + KILL_AFTER:g}"),
+        ("Restart", "always"),
+        ("RestartSec", "1"),
+        ("SyslogIdentifier", f"{site.app}@%i"),
+        ("LimitNOFILE", "65536"),
+        ("NoNewPrivileges", "true"),
+        ("PrivateTmp", "true"),
+        ("ProtectSystem", "strict"),
+        # Not `true`: an interpreter that uv installed may lie in a home folder.
+        ("ProtectHome", "read-only"),
+        ("ReadWritePaths", sdvalue("-" + site.shared)),
+        ("ProtectControlGroups", "true"),
+        ("ProtectKernelModules", "true"),
+        ("ProtectKernelTunables", "true"),
+        ("RestrictRealtime", "true"),
+        ("RestrictSUIDSGID", "true"),
+        ("LockPersonality", "true"),
+    ]
+
+
+def merged(ours: Sequence[Option], theirs: Mapping[str, str | int | bool]) -> list[Option]:
+    """`ours` with the user's options in it: the same name replaces, a list-like one adds.
+
+    Raises:
+        SettingsError: a name is no option's, a value has more than one line, or a rollout depends on that option.
+    """
+    result = list(ours)
+    for name, value in theirs.items():
+        text = _checked(name, value)
+        places = [index for index, (ours_name, _) in enumerate(result) if ours_name == name]
+        if places and name not in _ADDS:
+            result[places[0]] = (name, text)
+        else:
+            result.append((name, text))
+    return result
+
+
+def _checked(name: str, value: str | int | bool) -> str:
+    if not _NAME.match(name):
+        raise SettingsError(f"unit: {name!r} is no name of a systemd option", hint="such as MemoryMax or LimitNOFILE")
+    if name in _OURS:
+        raise SettingsError(f"unit: {name} is set by the tool, since rollouts depend on it", hint="leave it out")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    try:
+        text = oneline(value).strip()
+    except ValueError as error:
+        raise SettingsError(f"unit: {name}", cause=str(error), hint="write it on one line") from error
+    if text.endswith("\\"):
+        raise SettingsError(f"unit: {name} ends in a backslash, which would swallow the next line")
+    return text

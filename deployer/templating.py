@@ -1,0 +1,152 @@
+"""Rendering of every file that is written to a host: one search path, one set of quoting filters.
+
+A template's own quoting rules are those of the file it makes, so each format has a filter here, and each filter refuses
+what its format cannot say (a line break above all) rather than writing something that means another thing.
+"""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from deployer.errors import SettingsError
+
+if TYPE_CHECKING:
+    import jinja2
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def content(kind: Literal["roles", "templates", "examples"]) -> Path:
+    """The folder of that kind which comes with the tool: inside an installed wheel, else beside the package."""
+    installed = _PACKAGE / "_content" / kind
+    return installed if installed.is_dir() else _PACKAGE.parent / kind
+
+
+def render(template: str, /, *, search: Sequence[Path] = (), **values: Any) -> str:
+    """The text that `template` gives with `values`.
+
+    Args:
+        template: path below a template folder, such as `run.sh.j2`.
+        search: the user's own template folders, looked through first.
+        values: everything the template may use; a name it lacks is an error.
+
+    Raises:
+        SettingsError: there is no such template, it is wrong, or a value cannot be written in its format.
+    """
+    folders = tuple(str(folder) for folder in (*search, content("templates")))
+    with _explained(template, folders):
+        return _environment(folders).get_template(template).render(**values)
+
+
+def render_text(text: str, /, *, where: str, **values: Any) -> str:
+    """`text` itself as a template (a value in a role); `where` is the file it stands in. Raises as `render` does."""
+    with _explained(where, ()):
+        return _environment(()).from_string(text).render(**values)
+
+
+@contextmanager
+def _explained(template: str, folders: tuple[str, ...]) -> Iterator[None]:
+    """Turns what Jinja and the filters raise into an error that names the template."""
+    import jinja2
+
+    try:
+        yield
+    except jinja2.TemplateNotFound as error:
+        raise SettingsError(
+            f"there is no template {error.name}",
+            file=template,
+            cause="looked in " + ", ".join(folders),
+            hint="write it there, or correct its name in the role",
+        ) from error
+    except jinja2.TemplateSyntaxError as error:
+        raise SettingsError(
+            "the template is wrong", file=error.filename or template, line=error.lineno, cause=error.message
+        ) from error
+    except jinja2.TemplateError as error:
+        raise SettingsError("the template cannot be rendered", file=template, cause=str(error)) from error
+    except ValueError as error:
+        raise SettingsError("a value cannot be written into this file", file=template, cause=str(error)) from error
+
+
+@functools.cache
+def _environment(folders: tuple[str, ...]) -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folders),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701 - these are no web pages; each format has its own filter below
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(_FILTERS)
+    return environment
+
+
+def oneline(value: object) -> str:
+    """The value as text without line breaks and other control characters; ValueError if it has any."""
+    text = str(value)
+    for char in text:
+        if (ord(char) < 32 and char != "\t") or char in "\x7f\x85\u2028\u2029":
+            raise ValueError(f"{text!r} has a line break or a control character")
+    return text
+
+
+def sh(value: object) -> str:
+    """One word of a POSIX shell command; ValueError for a NUL, which no shell can hold."""
+    text = str(value)
+    if "\0" in text:
+        raise ValueError(f"{text!r} has a NUL character")
+    return shlex.quote(text)
+
+
+def sdvalue(value: object) -> str:
+    """One word of a systemd setting that is split into words (`Environment=`, `ReadWritePaths=`): systemd.syntax(7)."""
+    text = oneline(value).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{text}"'
+
+
+def sdexec(value: object) -> str:
+    """One word of a systemd command line (`ExecStart=`), where `$` would start a variable."""
+    return sdvalue(value).replace("$", "$$")
+
+
+def sdpath(value: object) -> str:
+    """The absolute path of a systemd setting that knows no quotes and takes its whole line (`WorkingDirectory=`)."""
+    text = oneline(value)
+    if not text.startswith("/"):
+        raise ValueError(f"{text!r} is no absolute path")
+    if text.endswith("\\") or text != text.strip():
+        raise ValueError(f"{text!r} ends in a backslash or a space, which systemd does not keep")
+    return text.replace("%", "%%")
+
+
+def supervisord(value: object) -> str:
+    """A value of a supervisord setting. ` ;` and ` #` would start a comment there and cannot be quoted."""
+    text = oneline(value)
+    if any(mark in " " + text for mark in (" ;", " #", "\t;", "\t#")) or text != text.strip():
+        raise ValueError(f"{text!r} has a comment mark after a space, or a space at an end, which supervisord drops")
+    return text.replace("%", "%%")
+
+
+def haproxy(value: object) -> str:
+    """One word of an HAProxy configuration in strong quotes, in which nothing is special but the quote itself."""
+    text = oneline(value)
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+_FILTERS: dict[str, Callable[[object], str]] = {
+    "oneline": oneline,
+    "sh": sh,
+    "sdvalue": sdvalue,
+    "sdexec": sdexec,
+    "sdpath": sdpath,
+    "supervisord": supervisord,
+    "haproxy": haproxy,
+}

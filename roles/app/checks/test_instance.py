@@ -1,0 +1,69 @@
+"""Each instance runs, from the release that it should, and answers. Run once a wave, before it is admitted."""
+
+import json
+
+import pytest
+
+ASK = """
+import http.client, json, sys
+address, port, health = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+connection = http.client.HTTPConnection(address, port, timeout=health["timeout"])
+headers = dict(health["headers"])
+if health["host"]:
+    headers.setdefault("Host", health["host"])
+connection.request("GET", health["path"], headers=headers)
+response = connection.getresponse()
+print(response.status, response.getheader("X-Release") or "-")
+"""
+CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5).close()"
+
+
+@pytest.fixture(autouse=True)
+def some_instances(deploy):
+    if not deploy.instances:
+        pytest.skip("no instance of the app is on this host")
+
+
+def test_its_slot_is_the_release(host, deploy):
+    release = host.check_output("readlink -f %s", f"{deploy.root}/releases/{deploy.release}")
+    for instance in deploy.instances:
+        slot = f"{deploy.root}/slots/{instance['port']}"
+        assert host.check_output("readlink -f %s", slot) == release
+
+
+def test_its_supervisor_runs_it(host, deploy):
+    for instance in deploy.instances:
+        words = instance["verbs"]["pid"]
+        pid = host.run(" ".join(["%s"] * len(words)), *words).stdout.strip()
+        assert pid.isdigit() and int(pid) > 0, f"{instance['verbs']['unit']} does not run"
+
+
+def test_its_port_takes_connections(host, deploy):
+    for instance in deploy.instances:
+        tried = host.run("%s -Ic %s %s %s", python(deploy), CONNECT, reached_at(instance), str(instance["port"]))
+        assert tried.succeeded, last_line(tried.stderr)
+
+
+def test_its_health_path_answers(host, deploy):
+    for instance in deploy.instances:
+        health = instance["health"]
+        words = (reached_at(instance), str(instance["port"]), json.dumps(health))
+        asked = host.run("%s -Ic %s %s %s %s", python(deploy), ASK, *words)
+        assert asked.succeeded, last_line(asked.stderr)
+        status, release = asked.stdout.split()
+        right = int(status) < 500 if health["status"] is None else int(status) == health["status"]
+        assert right, f"{health['path']} on port {instance['port']} answers {status}"
+        assert release in ("-", deploy.release), f"port {instance['port']} is answered by {release}"
+
+
+def python(deploy):
+    return deploy.python or "python3"
+
+
+def reached_at(instance):
+    """Where the host itself reaches an instance that may listen on all addresses."""
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(instance["address"], instance["address"])
+
+
+def last_line(text):
+    return (text.strip().splitlines() or ["no answer"])[-1]

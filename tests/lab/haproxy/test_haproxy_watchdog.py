@@ -1,0 +1,205 @@
+"""The watchdog: what a run drained comes back when its agent does not bring it back, and not before."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from real_haproxy import House, environment, until
+
+from deployer.agent import balancer_watchdog, drained, ledger, procfs
+from deployer.agent.operation import Context
+from deployer.balancers import Pool
+
+pytestmark = pytest.mark.lab
+
+AGENT = """
+import json, sys, threading
+from deployer.agent import balancer, wind
+from deployer.agent.operation import Context
+args = json.loads(sys.argv[1])
+lease = [1.0]
+ctx = Context(lease_left=lambda: lease[0])
+balancer.watch(ctx, args)
+balancer.drain(ctx, args)
+print("drained", flush=True)
+for line in sys.stdin:
+    if line == "lost\\n":
+        lease[0] = -1.0
+        wind.the_end.finish(lost=True)
+        print("wound up", flush=True)
+    if line == "bye\\n":
+        balancer.admit(ctx, args)
+        wind.the_end.finish(lost=False)
+        break
+"""
+
+
+@contextmanager
+def agent(balancer_host: House, pool: Pool, server: str, bound: float) -> Iterator[subprocess.Popen[str]]:
+    """An agent in a process of its own that has drained `server`."""
+    args = {
+        "site": asdict(pool.site),
+        "run": "run-7",
+        "driver": balancer_host.adapter.driver(pool),
+        "bound": bound,
+        "servers": [server],
+        "timeout": 5,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", AGENT, json.dumps(args)],
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "drained\n"
+        yield process
+    finally:
+        with process:
+            process.kill()
+
+
+def watchdog(pool: Pool) -> dict[str, Any]:
+    """The watchdog's process: pid and start."""
+    found: dict[str, Any] = json.loads(Path(f"{pool.site.state}/watchdog-run-7.pid").read_text())
+    return found
+
+
+def runs(who: dict[str, Any]) -> bool:
+    return procfs.alive(procfs.Process(who["pid"], 0, "", who["ticks"]))
+
+
+@pytest.fixture
+def pool(balancer_host: House) -> Pool:
+    """Two servers, live."""
+    made = balancer_host.pool("shop", balancer_host.web("web1"), balancer_host.web("web2"))
+    balancer_host.apply(made)
+    return made
+
+
+def test_an_agent_killed_with_its_whole_session_leaves_nothing_drained(balancer_host: House, pool: Pool) -> None:
+    one, two = (server.name for server in pool.servers)
+    balancer_host.call("drain", pool, servers=[two], by="person", reason="a broken disk")
+    with agent(balancer_host, pool, one, bound=1.5) as process:
+        who = watchdog(pool)
+        assert os.getsid(who["pid"]) != os.getsid(process.pid)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+        assert balancer_host.state(pool)[one]["state"] == "DRAIN"
+        until("the watchdog admits it", lambda: balancer_host.state(pool)[one]["state"] == "UP")
+    states = balancer_host.state(pool)
+    assert states[one]["held"] is None
+    assert (states[two]["state"], states[two]["held"]["by"]) == ("DRAIN", "person")
+    until("the watchdog ends", lambda: not runs(who))
+    assert ledger.read(pool.site)[-1] == {**ledger.read(pool.site)[-1], "run": "run-7", "servers": [one]}
+    assert [name for name in os.listdir(pool.site.state) if name.startswith("watchdog-run-7")] == []
+
+
+def test_nothing_is_admitted_while_the_agent_lives(balancer_host: House, pool: Pool) -> None:
+    one = pool.servers[0].name
+    with agent(balancer_host, pool, one, bound=1.5):
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            assert balancer_host.state(pool)[one]["state"] == "DRAIN"
+            time.sleep(0.2)
+        assert runs(watchdog(pool))
+
+
+def test_a_stopped_agent_is_no_living_one(balancer_host: House, pool: Pool) -> None:
+    one = pool.servers[0].name
+    with agent(balancer_host, pool, one, bound=1.5) as process:
+        process.send_signal(signal.SIGSTOP)
+        until("the watchdog admits it", lambda: balancer_host.state(pool)[one]["state"] == "UP")
+        process.send_signal(signal.SIGCONT)
+
+
+def test_an_agent_without_a_controller_stays_until_its_watchdog_has_acted(balancer_host: House, pool: Pool) -> None:
+    one = pool.servers[0].name
+    with agent(balancer_host, pool, one, bound=2.0) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write("lost\n")
+        process.stdin.flush()
+        began = time.monotonic()
+        assert process.stdout.readline() == "wound up\n"
+        assert time.monotonic() - began > 0.8
+        assert balancer_host.state(pool)[one]["held"] is None
+        assert drained.read(pool.site) == {}
+
+
+def test_an_agent_whose_watchdog_was_killed_acts_itself(balancer_host: House, pool: Pool) -> None:
+    one = pool.servers[0].name
+    with agent(balancer_host, pool, one, bound=1.0) as process:
+        assert process.stdin is not None and process.stdout is not None
+        os.kill(watchdog(pool)["pid"], signal.SIGKILL)
+        process.stdin.write("lost\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "wound up\n"
+        until("it is back", lambda: balancer_host.state(pool)[one]["state"] == "UP")
+
+
+def test_a_clean_end_ends_the_watchdog(balancer_host: House, pool: Pool) -> None:
+    one = pool.servers[0].name
+    with agent(balancer_host, pool, one, bound=600) as process:
+        who = watchdog(pool)
+        assert process.stdin is not None
+        process.stdin.write("bye\n")
+        process.stdin.flush()
+        assert process.wait(20) == 0
+        until("the watchdog ends", lambda: not runs(who))
+        assert balancer_host.state(pool)[one]["state"] == "UP"
+
+
+def test_a_new_run_takes_over_and_the_old_watchdog_touches_nothing(balancer_host: House, pool: Pool) -> None:
+    one = pool.servers[0].name
+    with agent(balancer_host, pool, one, bound=600) as process:
+        who = watchdog(pool)
+        process.kill()
+        process.wait(10)
+        assert balancer_host.call("recover", pool, run="run-8")["admitted"] == [one]
+        balancer_host.call("drain", pool, run="run-8", servers=[one])
+        until("the old watchdog ends", lambda: not runs(who))
+        assert balancer_host.state(pool)[one]["held"]["run"] == "run-8"
+        assert balancer_watchdog.put_back(pool.site, "run-7", balancer_host.driver(pool), "late") == []
+        assert balancer_host.state(pool)[one]["state"] == "DRAIN"
+
+
+def test_a_watchdog_waits_for_a_haproxy_that_is_away(balancer_host: House, pool: Pool) -> None:
+    one = pool.servers[0].name
+    with agent(balancer_host, pool, one, bound=1.0) as process:
+        who = watchdog(pool)
+        balancer_host.control("stop")
+        process.kill()
+        process.wait(10)
+        until("its time is over", lambda: procfs.now() > who["ticks"] / 100 + 4)
+        assert runs(who)
+        assert one in drained.read(pool.site)
+        balancer_host.control("start")
+        until("the watchdog admits it", lambda: balancer_host.state(pool)[one]["state"] == "UP")
+        assert drained.read(pool.site) == {}
+
+
+def test_arming_twice_starts_one_watchdog(balancer_host: House, pool: Pool) -> None:
+    args = {"site": asdict(pool.site), "run": "run-twice", "driver": balancer_host.adapter.driver(pool), "bound": 60}
+    ctx = Context()
+    order = Path(f"{pool.site.state}/watchdog-run-twice.json")
+    first = balancer_watchdog.arm(ctx, pool.site, "run-twice", args["driver"], 60)
+    pid = order.with_suffix(".pid").read_text()
+    assert balancer_watchdog.arm(ctx, pool.site, "run-twice", args["driver"], 90) == first
+    assert order.with_suffix(".pid").read_text() == pid
+    assert json.loads(order.read_text())["bound"] == 90
+    balancer_watchdog.dismiss_others(pool.site, "run-8")
+    until("it ends", lambda: not runs(json.loads(pid)))

@@ -1,0 +1,33 @@
+"""A lab of machines that all tests of a session share; a test that breaks a host mends it, or makes a lab itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from support.labs import fresh_name
+
+from deployer.lab import Lab, LabSpec, down, up
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """Three web hosts and one for HAProxy, each a booted systemd."""
+    if os.geteuid() != 0:
+        pytest.skip("machines need root")
+    name = fresh_name()
+    try:
+        yield up(LabSpec(name=name, kind="machines", hosts=3), print)
+    finally:
+        down(name, print)
+
+
+@pytest.fixture
+def lab_name() -> Iterator[str]:
+    """A name for a lab of the test's own; whatever there is of it is taken down afterwards."""
+    if os.geteuid() != 0:
+        pytest.skip("machines need root")
+    name = fresh_name()
+    yield name
+    down(name, print)

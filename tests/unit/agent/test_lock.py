@@ -1,0 +1,199 @@
+"""Two agents want the same site."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from supervised import wait_until
+
+from deployer.agent import lock
+from deployer.agent.layout import Site
+from deployer.agent.operation import Context, OpError
+
+HOLD = """
+import json, os, subprocess, sys
+from deployer.agent import lock
+from deployer.agent.operation import Context
+args = json.loads(sys.argv[1])
+lock.take(Context(), args)
+if "child" in sys.argv[2]:
+    child = subprocess.Popen(["sleep", "600"], close_fds=False).pid
+elif "fork" in sys.argv[2]:
+    child = os.fork()
+    if child == 0:
+        import time
+        time.sleep(600)
+else:
+    child = 0
+print(child, flush=True)
+sys.stdin.readline()
+lock.release(Context(), args)
+print("released", flush=True)
+sys.stdin.readline()
+"""
+
+LOOK = """
+import json, sys, threading
+from deployer.agent import lock
+from deployer.agent.layout import Site
+site, over, looks = Site(**json.loads(sys.argv[1])), threading.Event(), 0
+threading.Thread(target=lambda: sys.stdin.readline() and over.set()).start()
+print("ready", flush=True)
+while not over.is_set():
+    lock.holder(site)
+    looks += 1
+print(looks)
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Site]:
+    site = Site(app="shop", env="prod", root=str(tmp_path / "srv"), prefix=str(tmp_path))
+    yield site
+    lock.release(Context(), {"site": asdict(site)})
+
+
+def args(shop: Site, run: str = "mine", wait: float = 0) -> dict[str, Any]:
+    return {"site": asdict(shop), "run": run, "who": run + "@laptop", "wait": wait}
+
+
+@contextmanager
+def another_agent(shop: Site, kind: str = "") -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    argv = [sys.executable, "-c", HOLD, json.dumps(args(shop, "theirs")), kind]
+    started = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert started.stdout is not None
+    child = int(started.stdout.readline())
+    try:
+        yield started, child
+    finally:
+        if child:
+            os.kill(child, signal.SIGKILL)
+        started.kill()
+        started.communicate()
+
+
+def take(shop: Site, **more: Any) -> dict[str, Any]:
+    return lock.take(Context(), args(shop, **more))
+
+
+def test_the_second_is_told_who_holds_it(shop: Site) -> None:
+    with another_agent(shop) as (agent, _):
+        with pytest.raises(OpError) as refused:
+            take(shop)
+        error = refused.value
+        assert error.code == "locked"
+        assert "theirs@laptop" in error.message
+        assert (error.detail["run"], error.detail["pid"]) == ("theirs", agent.pid)
+        assert abs(error.detail["since"] - time.time()) < 60
+        assert lock.holder(shop) == error.detail
+
+
+@pytest.mark.parametrize("kind", ["", "child", "fork"])
+def test_it_ends_with_its_holder_whatever_children_that_one_left(shop: Site, kind: str) -> None:
+    with another_agent(shop, kind) as (agent, child):
+        agent.kill()
+        agent.wait()
+        # A fork needs a moment to drop its copy; what the dead wrote never counts.
+        wait_until(lambda: lock.holder(shop) is None, "the end of the lock", 10)
+        assert take(shop) == {"taken": True}
+        assert not child or Path(f"/proc/{child}").exists()
+    assert (lock.holder(shop) or {})["run"] == "mine"
+
+
+def test_it_is_given_back_before_the_end(shop: Site) -> None:
+    with another_agent(shop) as (agent, _):
+        assert agent.stdin is not None and agent.stdout is not None
+        agent.stdin.write(b"\n")
+        agent.stdin.flush()
+        assert agent.stdout.readline() == b"released\n"
+        assert take(shop) == {"taken": True}
+    assert lock.release(Context(), {"site": asdict(shop)}) == {"released": True}
+    assert lock.release(Context(), {"site": asdict(shop)}) == {"released": False}
+
+
+def test_a_removed_file_does_not_make_two_holders(shop: Site) -> None:
+    """The waiter has opened the old file before it is replaced; what it then locks is not the lock any more."""
+    with another_agent(shop):
+        old = os.open(shop.lock, os.O_RDWR)
+        os.unlink(shop.lock)
+        with another_agent(shop), pytest.raises(OpError, match="locked by"):
+            take(shop)
+        os.close(old)
+
+
+def test_a_file_replaced_between_open_and_lock_is_locked_anew(shop: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+    real = lock._opened
+
+    def replaced_once(path: str) -> int:
+        fd = real(path)
+        opened.append(fd)
+        if len(opened) == 1:
+            os.unlink(path)
+        return fd
+
+    monkeypatch.setattr(lock, "_opened", replaced_once)
+    take(shop)
+    assert len(opened) == 2
+    assert os.path.samestat(os.stat(shop.lock), os.fstat(opened[1]))
+    assert (lock.holder(shop) or {})["run"] == "mine"
+
+
+def test_it_waits_when_asked_and_says_for_whom(shop: Site) -> None:
+    told: list[str] = []
+    with another_agent(shop) as (agent, _):
+        threading.Timer(0.6, agent.kill).start()
+        taken = lock.take(Context(emit=lambda event: told.append(event["message"])), args(shop, wait=20))
+    assert taken == {"taken": True}
+    assert "theirs@laptop" in told[0]
+
+
+def test_a_wait_ends_when_its_time_is_up_or_when_it_is_cancelled(shop: Site) -> None:
+    with another_agent(shop):
+        began = time.monotonic()
+        with pytest.raises(OpError) as late:
+            take(shop, wait=0.6)
+        assert late.value.code == "locked"
+        assert 0.5 < time.monotonic() - began < 5
+        stop = threading.Event()
+        threading.Timer(0.3, stop.set).start()
+        with pytest.raises(OpError) as cancelled:
+            lock.take(Context(cancelled=stop), args(shop, wait=60))
+        assert cancelled.value.code == "cancelled"
+
+
+def test_surveys_that_look_do_not_get_in_the_way(shop: Site) -> None:
+    take(shop)
+    lock.release(Context(), {"site": asdict(shop)})
+    argv = [sys.executable, "-c", LOOK, json.dumps(asdict(shop))]
+    looker = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert looker.stdout is not None
+    looker.stdout.readline()
+    try:
+        for _ in range(200):
+            take(shop)
+            lock.release(Context(), {"site": asdict(shop)})
+    finally:
+        said, _ = looker.communicate(b"enough\n")
+    assert json.loads(said) > 100, "it hardly looked"
+
+
+def test_the_hosts_own_lock_is_short_and_bounded(shop: Site) -> None:
+    with lock.host_lock(shop):
+        with pytest.raises(OpError) as busy, lock.host_lock(shop, bound=0.3):
+            pass
+        assert busy.value.code == "host_busy"
+    with lock.host_lock(shop, bound=0.3):
+        assert os.path.exists(shop.host_lock)

@@ -1,0 +1,76 @@
+"""Secrets reach the app exactly, through a file that only its user reads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from release_site import Host
+
+from deployer.agent import secrets
+from deployer.agent.operation import OpError
+from deployer.artifact import secretfile
+from deployer.errors import SettingsError
+
+NASTY = {
+    "PLAIN": "postgres://u:p@db/x?y=1&z=2",
+    "QUOTES": """it's "quoted" '' and 'again'""",
+    "DOLLAR": "$HOME `id` $(id) ${x:-y} \\ \\n !!",
+    "LINES": "-----BEGIN KEY-----\nabc'def\n\n-----END KEY-----\n",
+    "SPACES": "  \t both ends \t ",
+    "EMPTY": "",
+    "UNICODE": "пароль ☃ é",
+    "LOOKS_LIKE": "x'\nexport OTHER='evil",
+}
+
+
+@pytest.mark.parametrize("shell", ["sh", "dash", "bash"])
+def test_every_value_survives_a_real_shell(tmp_path: Path, shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not on this machine")
+    file = tmp_path / "secrets.env"
+    file.write_text(secretfile.render(NASTY))
+    done = subprocess.run(
+        [shell, "-c", '. "$0" && exec env -0', str(file)], capture_output=True, check=True, env={"PATH": os.defpath}
+    )
+    seen = dict(pair.split("=", 1) for pair in done.stdout.decode().split("\0") if pair)
+    assert {name: seen[name] for name in NASTY} == NASTY
+    assert "OTHER" not in seen
+
+
+def test_the_agent_reads_back_what_the_controller_wrote() -> None:
+    assert secrets.parse(secretfile.render(NASTY)) == NASTY
+
+
+@pytest.mark.parametrize("values", [{"A B": "x"}, {"A=B": "x"}, {"1A": "x"}, {"A\n": "x"}, {"A": "x\0y"}])
+def test_names_that_a_shell_would_run_and_nul_are_refused(values: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        secretfile.render(values)
+    assert "x\0y" not in str(caught.value)
+
+
+def test_the_file_is_private_and_touched_only_when_it_changes(tmp_path: Path) -> None:
+    host = Host(tmp_path).set_up()
+    text = secretfile.render(NASTY).encode()
+    assert host.call("secrets.write", text, dry_run=True) == {"changed": True}
+    assert not os.path.exists(host.site.secrets)
+    assert host.call("secrets.write", text) == {"changed": True}
+    before = os.stat(host.site.secrets)
+    assert before.st_mode & 0o777 == 0o600
+    assert os.stat(host.site.state).st_mode & 0o777 == 0o711
+    assert host.call("secrets.write", text) == {"changed": False}
+    assert os.stat(host.site.secrets).st_ino == before.st_ino
+    os.chmod(host.site.secrets, 0o644)
+    assert host.call("secrets.write", text) == {"changed": True}
+    assert os.stat(host.site.secrets).st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", [b"rm -rf /\n", b"export A='x'; id\n", b"export A='x'", b"export A=x\n"])
+def test_anything_but_assignments_is_refused(tmp_path: Path, text: bytes) -> None:
+    host = Host(tmp_path).set_up()
+    with pytest.raises(OpError) as caught:
+        host.call("secrets.write", text)
+    assert caught.value.code == "invalid" and not os.path.exists(host.site.secrets)

@@ -1,0 +1,160 @@
+"""What is shipped: a clean checkout of a commit from real git repositories, or any folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deployer.artifact.build_hook import run_build_hook
+from deployer.artifact.source import resolve
+from deployer.errors import RolloutError, UsageError
+from deployer.settings.models import Hook, Source
+
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 12345\n"
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "protocol.file.allow=always"]
+    argv = ["git", *identity, "-C", str(folder), *words]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def commit(folder: Path, files: dict[str, str]) -> str:
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "x")
+    return git(folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    commit(folder, {"app.py": "v1", "services/shop/main.py": "shop", "tests/test_app.py": "t"})
+    return folder
+
+
+def test_head_is_pushed_and_what_is_not_committed_is_named(repo: Path) -> None:
+    (repo / "app.py").write_text("half an idea")
+    (repo / "new file.py").write_text("x")
+    with resolve(Source(), repo) as tree:
+        assert (tree.path / "app.py").read_text() == "v1"
+        assert tree.dirty == ("app.py", "new file.py")
+        assert tree.commit == git(repo, "rev-parse", "HEAD") and tree.ref == "HEAD"
+        assert not (tree.path / ".git").exists()
+        gone = tree.path
+    assert not gone.exists()
+    assert git(repo, "worktree", "list").count("\n") == 0
+
+
+def test_any_ref_can_be_pushed(repo: Path) -> None:
+    git(repo, "tag", "v1")
+    commit(repo, {"app.py": "v2"})
+    with resolve(Source(), repo, "v1") as tree:
+        assert (tree.path / "app.py").read_text() == "v1"
+
+
+@pytest.mark.parametrize("ref", ["nowhere", "--output=/tmp/x", "HEAD:app.py"])
+def test_a_ref_that_is_no_commit_is_an_error(repo: Path, ref: str) -> None:
+    with pytest.raises(UsageError, match="names no commit"), resolve(Source(), repo, ref):
+        pass
+
+
+def test_nothing_committed_yet_says_what_to_type(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    with pytest.raises(UsageError) as caught, resolve(Source(), tmp_path):
+        pass
+    assert "git commit" in (caught.value.hint or "")
+
+
+def test_a_service_in_a_monorepo_is_shipped_alone(repo: Path) -> None:
+    with resolve(Source(subdir="services/shop"), repo) as tree:
+        assert list(tree.manifest().files) == ["main.py"]
+    # the same when deploy.yaml lies there: the work tree begins further up
+    (repo / "app.py").write_text("dirty elsewhere")
+    with resolve(Source(), repo / "services/shop") as tree:
+        assert list(tree.manifest().files) == ["main.py"] and tree.dirty == ()
+
+
+def test_a_subdir_cannot_lead_out(repo: Path) -> None:
+    (repo / "out").symlink_to("/etc")
+    commit(repo, {})
+    with pytest.raises(UsageError, match="no folder"), resolve(Source(subdir="out"), repo):
+        pass
+
+
+def test_submodules_come_along_and_a_missing_one_is_named(repo: Path, tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    git(library, "init", "-q", "-b", "main")
+    commit(library, {"lib.py": "lib"})
+    git(repo, "submodule", "--quiet", "add", str(library), "vendor/library")
+    commit(repo, {})
+    with resolve(Source(), repo) as tree:
+        assert (tree.path / "vendor/library/lib.py").read_text() == "lib"
+    git(repo, "submodule", "--quiet", "deinit", "-f", "vendor/library")
+    with pytest.raises(UsageError, match="submodule vendor/library") as caught, resolve(Source(), repo):
+        pass
+    assert "git submodule update" in (caught.value.hint or "")
+
+
+def test_large_files_that_are_only_pointers_are_named(repo: Path) -> None:
+    commit(repo, {"model.bin": LFS, "README": "no pointer"})
+    with resolve(Source(), repo) as tree, pytest.raises(UsageError) as caught:
+        tree.manifest()
+    assert "model.bin" in str(caught.value) and "README" not in str(caught.value)
+    with resolve(Source(exclude=("*.bin",)), repo) as tree:
+        assert "model.bin" not in tree.manifest().files
+
+
+def test_export_ignore_is_honoured(repo: Path) -> None:
+    commit(repo, {".gitattributes": "tests export-ignore\n"})
+    with resolve(Source(), repo) as tree:
+        assert "tests/test_app.py" not in tree.manifest().files
+
+
+def test_a_plain_folder_is_shipped_as_it_is_but_for_what_is_never_wanted(tmp_path: Path) -> None:
+    for name in ("app.py", ".venv/bin/python", "__pycache__/a.pyc", "b.pyc", "node_modules/x.js", "tests/t.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with resolve(Source(exclude=("tests/",)), tmp_path) as tree:
+        assert (tree.commit, tree.ref, tree.dirty) == (None, None, ())
+        assert sorted(tree.manifest().files) == ["app.py", "node_modules/x.js"]
+    with pytest.raises(UsageError, match="no git work tree"), resolve(Source(), tmp_path, "main"):
+        pass
+
+
+@pytest.mark.parametrize("is_git", [True, False])
+def test_what_the_build_hook_makes_is_shipped_and_never_lands_in_the_users_folder(repo: Path, is_git: bool) -> None:
+    if not is_git:
+        subprocess.run(["rm", "-rf", str(repo / ".git")], check=True)
+    said: list[str] = []
+    with resolve(Source(), repo, private=True) as tree:
+        run_build_hook(tree, Hook(command="echo building $MODE; echo js > bundle.js"), {"MODE": "fast"}, said.append)
+        assert "bundle.js" in tree.manifest().files
+    assert said == ["building fast"] and not (repo / "bundle.js").exists()
+
+
+def test_a_build_hook_that_fails_or_hangs_stops_the_run(repo: Path) -> None:
+    said: list[str] = []
+    with resolve(Source(), repo) as tree:
+        with pytest.raises(RolloutError) as caught:
+            run_build_hook(tree, Hook(command="echo no npm; exit 7"), {}, said.append)
+        assert caught.value.code == "build_failed" and caught.value.log == ("no npm",)
+        with pytest.raises(RolloutError, match=r"longer than 0.2 s"):
+            run_build_hook(tree, Hook(command="sleep 60", timeout=0.2), {}, said.append)
+
+
+def test_a_git_hook_that_runs_us_does_not_mislead(repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    with resolve(Source(), repo) as tree:
+        assert os.path.exists(tree.path / "app.py")

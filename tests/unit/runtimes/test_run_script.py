@@ -1,0 +1,201 @@
+"""The run script: real sh, real servers, nasty values."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer import runtimes
+from deployer.errors import SettingsError
+from deployer.runtimes import Serving
+from deployer.runtimes.environment import check_env, release_environment
+from deployer.runtimes.run import render_run
+
+from .serving import ASGI, WSGI, make_release, serving
+
+NASTY = {
+    "SPACES": " two  words ",
+    "SINGLE": "it's",
+    "DOUBLE": 'say "hi"',
+    "DOLLAR": "$HOME $(id) `id` ${X}",
+    "PERCENT": "100% %i %(x)s",
+    "BACKSLASH": "C:\\new\\",
+    "EMPTY": "",
+    "UNICODE": "é→",
+}
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def script(made: Serving, server: str, base_port: int, **more: Any) -> str:
+    values: dict[str, Any] = {
+        "base_port": base_port, "spare_port": base_port + 100, "env": made.env, "app": "shop", "env_name": "prod",
+        "release": "20240101T000000-abc", "secrets_file": "/nonexistent/secrets.env", **more,
+    }  # fmt: skip
+    return render_run(made, runtimes.get(server), **values)
+
+
+def install(release: Path, text: str) -> None:
+    (release / "run").write_text(text)
+    (release / "run").chmod(0o755)
+
+
+def answer(port: int, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """What the app answers, once it does; the test fails when the server ends first."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the server ended by itself"
+        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            found: dict[str, Any] = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10))
+            return found
+        time.sleep(0.05)
+    raise AssertionError("the server did not answer")
+
+
+@contextlib.contextmanager
+def started(release: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """As a unit starts it: into the slot by `cd -P`, then exec of `run`."""
+    slot = release.parent / "slots" / str(port)
+    slot.parent.mkdir(exist_ok=True)
+    slot.symlink_to(release)
+    command = f'cd -P "slots/{port}" && exec ./run'
+    env = {"PATH": os.environ["PATH"], "PORT": str(port)}
+    process = subprocess.Popen(["/bin/sh", "-c", command], cwd=release.parent, env=env, start_new_session=True)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("server", "code", "interface", "workers"),
+    [
+        ("uvicorn", ASGI, "asgi", 1),
+        ("uvicorn", ASGI, "asgi", 2),
+        ("gunicorn", WSGI, "wsgi", 2),
+        ("gunicorn+uvicorn", ASGI, "asgi", 1),
+        ("gunicorn-asgi", ASGI, "asgi", 1),
+    ],
+)
+def test_every_server_starts_through_its_run_script(
+    tmp_path: Path, server: str, code: str, interface: Any, workers: int
+) -> None:
+    release = make_release(tmp_path / "rel ease", code)
+    made = serving(interface=interface, workers=workers, env=NASTY, graceful_timeout=3)
+    port = free_port()
+    for name, text in runtimes.get(server).files(made).items():
+        (release / name).write_text(text)
+    secrets = tmp_path / "secrets.env"
+    secrets.write_text("export KEY='s3cret it'\\''s'\nexport PORT='1'\n")
+    install(release, script(made, server, port - 2, secrets_file=str(secrets)))
+    with started(release, port) as process:
+        seen = answer(port, process)
+        assert seen["cwd"] == str(release.resolve())
+        env = seen["env"]
+        assert {name: env[name] for name in NASTY} == NASTY
+        assert env["KEY"] == "s3cret it's"
+        assert env["PORT"] == str(port)
+        assert env["DEPLOY_INSTANCE"] == "2"
+        assert (env["DEPLOY_APP"], env["DEPLOY_ENV"], env["DEPLOY_RELEASE"]) == ("shop", "prod", "20240101T000000-abc")
+        assert env["PATH"].startswith(f"{release.resolve()}/.venv/bin:")
+        assert os.path.realpath(f"/proc/{process.pid}/cwd") == str(release.resolve())
+    assert process.returncode in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+
+
+def test_a_command_of_the_users_own_gets_its_port_and_only_that(tmp_path: Path) -> None:
+    release = make_release(tmp_path / "release", WSGI)
+    made = serving(server="command", command="printf '%s\\n' $PORT 'at:$PORT' '$HOME' '`id`' 'two words'")
+    install(release, script(made, "command", 8000))
+    done = subprocess.run(["./run"], cwd=release, env={"PORT": "8000", "PATH": os.environ["PATH"]}, capture_output=True)
+    assert done.stdout.decode().splitlines() == ["8000", "at:8000", "$HOME", "`id`", "two words"]
+
+
+def run_and_show(release: Path, text: str, port: str, **env: str) -> subprocess.CompletedProcess[str]:
+    install(release, text)
+    environ = {"PATH": os.environ["PATH"], **({"PORT": port} if port else {}), **env}
+    return subprocess.run(["./run"], cwd=release, env=environ, capture_output=True, text=True)
+
+
+def test_both_slots_of_an_instance_have_its_index(tmp_path: Path) -> None:
+    release = make_release(tmp_path, WSGI)
+    made = serving(server="command", command="sh -c 'echo $DEPLOY_INSTANCE' -- $PORT")
+    for base, spare in ((8000, 8100), (8100, 8000)):
+        text = script(made, "command", base, spare_port=spare)
+        assert run_and_show(release, text, str(base + 3)).stdout == "3\n"
+        assert run_and_show(release, text, str(spare + 3)).stdout == "3\n"
+
+
+def test_python_path_puts_the_release_first_and_adds_no_empty_entry(tmp_path: Path) -> None:
+    release = make_release(tmp_path, WSGI)
+    made = serving(server="command", command="sh -c 'echo \"$PYTHONPATH\"' -- $PORT", pythonpath=(".", "src", "my lib"))
+    text = script(made, "command", 8000)
+    here = release.resolve()
+    assert run_and_show(release, text, "8000").stdout == f"{here}/src:{here}/my lib\n"
+    assert run_and_show(release, text, "8000", PYTHONPATH="/x").stdout == f"{here}/src:{here}/my lib:/x\n"
+
+
+def test_without_a_port_or_with_broken_secrets_nothing_starts(tmp_path: Path) -> None:
+    release = make_release(tmp_path, WSGI)
+    made = serving(server="command", command="echo started $PORT")
+    done = run_and_show(release, script(made, "command", 8000), "")
+    assert done.returncode != 0 and "port of the slot" in done.stderr and "started" not in done.stdout
+    (tmp_path / "torn.env").write_text("export KEY='torn off")
+    done = run_and_show(release, script(made, "command", 8000, secrets_file=str(tmp_path / "torn.env")), "8000")
+    assert done.returncode != 0 and "started" not in done.stdout
+
+
+@pytest.mark.parametrize("env", [{"PORT": "1"}, {"DEPLOY_X": "1"}, {"a-b": "1"}, {"A": "two\nlines"}, {"A": "nul\0"}])
+def test_names_and_values_that_cannot_be_are_the_users_error(env: dict[str, str]) -> None:
+    with pytest.raises(SettingsError):
+        check_env(env)
+    with pytest.raises(SettingsError):
+        script(serving(env=env), "uvicorn", 8000)
+
+
+def test_hooks_see_the_same_as_instances_but_no_port() -> None:
+    made = release_environment(
+        app="shop", env_name="prod", release="r1", folder="/srv/shop/releases/r1", env={"A": "b"}, pythonpath=("src",)
+    )
+    assert made["PATH"].split(":")[0] == "/srv/shop/releases/r1/.venv/bin"
+    assert made["PYTHONPATH"] == "/srv/shop/releases/r1/src"
+    assert made["A"] == "b" and made["DEPLOY_RELEASE"] == "r1" and "PORT" not in made
+
+
+def test_gunicorn_config_lets_the_apps_own_file_tune_but_not_break_a_rollout(tmp_path: Path) -> None:
+    release = make_release(tmp_path, WSGI)
+    own = "threads = 7\ntimeout = 99\npreload_app = True\nworkers = 50\nbind = ':1'\nkeepalive = 60\n"
+    (release / "gunicorn.conf.py").write_text(own)
+    made = serving(interface="wsgi", workers=3)
+    for name, text in runtimes.get("gunicorn").files(made).items():
+        (release / name).write_text(text)
+    words = [word.replace("$PORT", "8000") for word in runtimes.get("gunicorn").command(made)]
+    command = [*words[:-1], "--print-config", words[-1]]
+    shown = subprocess.run(command, cwd=release, capture_output=True, text=True, check=True).stdout
+    found = dict(line.split(" = ", 1) for line in (line.strip() for line in shown.splitlines()) if " = " in line)
+    found = {name.strip(): value.strip() for name, value in found.items()}
+    assert (found["threads"], found["timeout"]) == ("7", "99")
+    assert (found["workers"], found["preload_app"], found["keepalive"]) == ("3", "False", "5")
+    assert found["bind"] == "['127.0.0.1:8000']"
+    assert found["control_socket_disable"] == "True"

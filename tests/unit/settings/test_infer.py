@@ -1,0 +1,311 @@
+"""What is read from an app's code, told as projects that people have."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.errors import SettingsError
+from deployer.settings.infer import AppTarget, Inferred, infer
+from deployer.settings.models import Settings
+
+FASTAPI = "from fastapi import FastAPI\n\napp = FastAPI()\n"
+FLASK = "from flask import Flask\n\napp = Flask(__name__)\n"
+
+
+def project(folder: Path, **files: str) -> Path:
+    """Writes the files, by path."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return folder
+
+
+def inferred(folder: Path, files: dict[str, str], **settings: Any) -> Inferred:
+    return infer(project(folder, **files), Settings.model_validate({"app": "shop"} | settings))
+
+
+ASGI, WSGI = AppTarget("main:app", "asgi"), AppTarget("main:app", "wsgi")
+FLASK_FACTORY = "from flask import Flask\ndef create_app():\n    made = Flask('x')\n    return made\n"
+TYPED_FACTORY = "from fastapi import FastAPI\ndef build() -> FastAPI:\n    ...\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "target"),
+    [
+        ({"main.py": FASTAPI}, ASGI),
+        ({"app.py": FLASK}, AppTarget("app:app", "wsgi")),
+        ({"shop/__init__.py": "", "shop/main.py": FASTAPI}, AppTarget("shop.main:app", "asgi")),
+        ({"shop/__init__.py": FLASK}, AppTarget("shop:app", "wsgi")),
+        ({"web.py": "import fastapi as f\nthing: f.FastAPI = f.FastAPI()\n"}, AppTarget("web:thing", "asgi")),
+        ({"main.py": "import falcon.asgi\napp = falcon.asgi.App()\n"}, ASGI),
+        ({"main.py": "import falcon\napp = falcon.App()\n"}, WSGI),
+        ({"main.py": "from quart import Quart\napp = Quart(__name__)\n"}, ASGI),
+        ({"main.py": "from litestar import Litestar\napp = Litestar([])\n"}, ASGI),
+        ({"main.py": "async def app(scope, receive, send):\n    pass\n"}, ASGI),
+        ({"wsgi.py": "def application(environ, start_response): ...\n"}, AppTarget("wsgi:application", "wsgi")),
+        ({"main.py": "class My(FastAPI): pass\nfrom fastapi import FastAPI\napp = My()\n"}, ASGI),
+        ({"main.py": "try:\n    import flask\n    app = flask.Flask('x')\nfinally:\n    pass\n"}, WSGI),
+        (
+            {"shop/__init__.py": "", "shop/factory.py": FLASK_FACTORY},
+            AppTarget("shop.factory:create_app", "wsgi", factory=True),
+        ),
+        (
+            {
+                "shop/__init__.py": "",
+                "shop/core.py": TYPED_FACTORY,
+                "main.py": "from shop.core import build\napp = build()\n",
+            },
+            ASGI,
+        ),
+        ({"shop/__init__.py": "", "shop/core.py": FASTAPI, "main.py": "from shop.core import app\n"}, ASGI),
+        ({"main.py": FASTAPI + "api = FastAPI()\napp.mount('/api', api)\n"}, ASGI),
+        ({"main.py": FASTAPI + "from admin import app as admin\napp.mount('/a', admin)\n", "admin.py": FASTAPI}, ASGI),
+        ({"main.py": FASTAPI + "from whitenoise import WhiteNoise\napp = WhiteNoise(app)\n"}, ASGI),
+        ({"main.py": FASTAPI, "tests/main.py": FASTAPI, "examples/app.py": FLASK}, ASGI),
+        ({"main.py": FASTAPI, "venv/pyvenv.cfg": "", "venv/lib/app.py": FLASK, ".tox/app.py": FLASK}, ASGI),
+        ({"main.py": FASTAPI, "worker.py": "from main import app\n" + FASTAPI.replace("app", "other")}, ASGI),
+        ({"main.py": FASTAPI, "broken.py": "def (:\n", "latin.py": "\x00"}, ASGI),
+    ],
+)
+def test_the_app_is_found(tmp_path: Path, files: dict[str, str], target: AppTarget) -> None:
+    assert inferred(tmp_path, files).target == target
+
+
+def test_nothing_is_imported(tmp_path: Path) -> None:
+    inferred(tmp_path, {"main.py": "raise SystemExit('imported')\n" + FASTAPI})
+    assert "main" not in sys.modules
+
+
+def test_a_src_layout_is_named_from_src(tmp_path: Path) -> None:
+    found = inferred(tmp_path, {"src/shop/__init__.py": "", "src/shop/main.py": FASTAPI})
+    assert (found.target, found.pythonpath) == (AppTarget("shop.main:app", "asgi"), ("src",))
+
+
+def test_a_folder_whose_modules_import_each_other_is_put_on_the_path(tmp_path: Path) -> None:
+    found = inferred(tmp_path, {"backend/main.py": "import db\n" + FASTAPI, "backend/db.py": ""})
+    assert (found.target, found.pythonpath) == (AppTarget("main:app", "asgi"), ("backend",))
+
+
+def test_a_namespace_package_is_named_from_the_root(tmp_path: Path) -> None:
+    found = inferred(tmp_path, {"shop/main.py": "from shop import db\n" + FASTAPI, "shop/db.py": ""})
+    assert (found.target, found.pythonpath) == (AppTarget("shop.main:app", "asgi"), ())
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"main.py": FASTAPI, "app.py": FLASK},
+        {"a/__init__.py": "", "a/main.py": FASTAPI, "b/__init__.py": "", "b/main.py": FASTAPI},
+        {"one.py": FASTAPI.replace("app", "x"), "two.py": FASTAPI.replace("app", "y")},
+    ],
+)
+def test_several_apps_are_an_error_with_the_line_to_add(tmp_path: Path, files: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        inferred(tmp_path, files)
+    assert "several apps" in caught.value.message
+    assert "runtime: {app: " in str(caught.value.hint)
+    assert len(caught.value.log) == 2
+
+
+def test_no_app_says_what_to_add_and_which_files_do_not_parse(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        inferred(tmp_path, {"main.py": "from fastapi import FastAPI\napp = FastAPI(\n"})
+    assert "no ASGI or WSGI app" in caught.value.message
+    assert "main.py:2" in caught.value.log[0]
+
+
+DJANGO = {
+    "manage.py": "",
+    "site1/__init__.py": "",
+    "site1/settings.py": "ROOT_URLCONF = 'site1.urls'\n",
+    "site1/asgi.py": "from django.core.asgi import get_asgi_application\napplication = get_asgi_application()\n",
+    "site1/wsgi.py": "from django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()\n",
+    "site1/urls.py": "from django.urls import path\nurlpatterns = [path('healthz/', f)]\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("requirements", "path", "server"),
+    [
+        ("django\ngunicorn\n", "site1.wsgi:application", "gunicorn"),
+        ("django\nuvicorn[standard]\n", "site1.asgi:application", "uvicorn"),
+        ("django\ngunicorn\nuvicorn-worker\n", "site1.asgi:application", "gunicorn+uvicorn"),
+    ],
+)
+def test_django_is_served_as_its_requirements_tell(tmp_path: Path, requirements: str, path: str, server: str) -> None:
+    found = inferred(tmp_path, DJANGO | {"requirements.txt": requirements})
+    assert found.target is not None
+    assert (found.target.path, found.server, found.missing) == (path, server, ())
+    assert (found.framework, found.health_path) == ("Django", "/healthz/")
+
+
+@pytest.mark.parametrize(
+    ("code", "requirements", "server", "missing"),
+    [
+        (FASTAPI, "uvicorn", "uvicorn", ()),
+        (FASTAPI, "fastapi[standard]", "uvicorn", ()),
+        (FASTAPI, "gunicorn\nuvicorn", "gunicorn+uvicorn", ()),
+        (FASTAPI, "gunicorn", "gunicorn-asgi", ()),
+        (FASTAPI, "fastapi", "uvicorn", ("uvicorn",)),
+        (FLASK, "flask\nuvicorn", "gunicorn", ("gunicorn",)),
+        (FLASK, "Gunicorn>=20 ; python_version > '3'\n# c", "gunicorn", ()),
+        (FLASK, "-r more.txt", "gunicorn", ()),
+    ],
+)
+def test_the_server(tmp_path: Path, code: str, requirements: str, server: str, missing: tuple[str, ...]) -> None:
+    found = inferred(tmp_path, {"main.py": code, "requirements.txt": requirements, "more.txt": "gunicorn\n"})
+    assert (found.server, found.missing) == (server, missing)
+
+
+def test_a_missing_server_says_what_to_add(tmp_path: Path) -> None:
+    files = {"main.py": FASTAPI, "requirements.txt": "fastapi\n"}
+    with pytest.raises(SettingsError) as caught:
+        inferred(tmp_path, files).require_server()
+    assert "requirements.txt lacks" in caught.value.message
+    assert (caught.value.code, "python: {with: [uvicorn]}" in str(caught.value.hint)) == ("missing_server", True)
+    inferred(tmp_path, files, python={"with": ["uvicorn>=0.30"]}).require_server()
+
+
+UV_LOCK = """
+[[package]]
+name = "shop"
+source = { virtual = "." }
+dependencies = [{ name = "fastapi", extra = ["standard"] }]
+[package.optional-dependencies]
+prod = [{ name = "gunicorn" }]
+[package.dev-dependencies]
+dev = [{ name = "uvicorn-worker" }]
+[[package]]
+name = "fastapi"
+dependencies = [{ name = "starlette" }]
+[package.optional-dependencies]
+standard = [{ name = "uvicorn" }]
+[[package]]
+name = "gunicorn"
+[[package]]
+name = "uvicorn"
+[[package]]
+name = "starlette"
+"""
+
+
+def test_a_uv_lock_counts_only_what_the_project_reaches(tmp_path: Path) -> None:
+    files = {"main.py": FASTAPI, "uv.lock": UV_LOCK, "pyproject.toml": "[project]\nrequires-python = '>=3.11'\n"}
+    found = inferred(tmp_path, files)
+    assert (found.server, found.installer, found.requirements_file) == ("uvicorn", "uv", "uv.lock")
+    assert (found.python_version, found.python_range) == (None, ">=3.11")
+    assert inferred(tmp_path, files, python={"extras": ["prod"]}).server == "gunicorn+uvicorn"
+
+
+@pytest.mark.parametrize(
+    ("files", "installer", "file"),
+    [
+        ({"pylock.toml": '[[packages]]\nname = "uvicorn"\n'}, "auto", "pylock.toml"),
+        ({"pyproject.toml": '[project]\ndependencies = ["uvicorn"]\n'}, "auto", "pyproject.toml"),
+        ({"pyproject.toml": '[tool.poetry.dependencies]\nuvicorn = "*"\n'}, "auto", "pyproject.toml"),
+        ({"pyproject.toml": "[tool.ruff]\n", "requirements.txt": "uvicorn"}, "auto", "requirements.txt"),
+    ],
+)
+def test_the_installer(tmp_path: Path, files: dict[str, str], installer: str, file: str) -> None:
+    found = inferred(tmp_path, {"main.py": FASTAPI} | files)
+    assert (found.installer, found.requirements_file, found.missing) == (installer, file, ())
+
+
+def test_the_python_version_of_the_project_is_read(tmp_path: Path) -> None:
+    assert inferred(tmp_path, {"main.py": FASTAPI, ".python-version": "# pinned\n3.12\n"}).python_version == "3.12"
+
+
+def test_broken_toml_names_file_and_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        inferred(tmp_path, {"main.py": FASTAPI, "pyproject.toml": "[project]\nname = \n"})
+    assert (caught.value.file, caught.value.line) == ("pyproject.toml", 2)
+
+
+ROUTER = "from fastapi import APIRouter\nrouter = APIRouter({own})\n@router.get('/health')\ndef f(): ...\n"
+INCLUDE = FASTAPI + "import r\napp.include_router(r.router{at})\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "path"),
+    [
+        ({"main.py": FASTAPI + "@app.get('/healthz')\ndef f(): ...\n"}, "/healthz"),
+        ({"main.py": FASTAPI + "@app.get('/ping')\ndef f(): ...\n@app.get('/health')\ndef g(): ...\n"}, "/health"),
+        ({"main.py": FASTAPI + "@app.post('/health')\ndef f(): ...\n"}, None),
+        ({"main.py": FASTAPI + "@app.get('/items')\ndef f(): ...\n"}, None),
+        ({"main.py": FLASK + "@app.route('/up')\ndef f(): ...\n"}, "/up"),
+        ({"main.py": FLASK + "app.add_url_rule('/livez', view_func=f)\n"}, "/livez"),
+        (
+            {"main.py": "from starlette.applications import Starlette\nfrom starlette.routing import Route\n"
+             "app = Starlette(routes=[Route('/readyz', f)])\n"}, "/readyz",
+        ),
+        ({"r.py": ROUTER.format(own=""), "main.py": INCLUDE.format(at="")}, "/health"),
+        ({"r.py": ROUTER.format(own="prefix='/api'"), "main.py": INCLUDE.format(at="")}, "/api/health"),
+        ({"r.py": ROUTER.format(own=""), "main.py": INCLUDE.format(at=", prefix='/v1'")}, "/v1/health"),
+        ({"r.py": ROUTER.format(own=""), "main.py": INCLUDE.format(at=", prefix=PREFIX")}, None),
+        ({"r.py": ROUTER.format(own=""), "main.py": FASTAPI}, None),
+        ({"main.py": "from fastapi import FastAPI\ndef create_app():\n    app = FastAPI()\n"
+          "    @app.get('/healthz')\n    def f(): ...\n    return app\n"}, "/healthz"),
+    ],
+)  # fmt: skip
+def test_the_health_path_is_certainly_served(tmp_path: Path, files: dict[str, str], path: str | None) -> None:
+    (tmp_path / "requirements.txt").write_text("uvicorn\ngunicorn\n")
+    found = inferred(tmp_path, files)
+    assert found.health_path == path
+    assert bool(found.warnings) == (path is None)
+
+
+def test_the_settings_win_and_are_not_called_inferred(tmp_path: Path) -> None:
+    found = inferred(
+        tmp_path,
+        {"main.py": FASTAPI, "other.py": FLASK, "requirements.txt": "gunicorn"},
+        runtime={"app": "other:app", "server": "gunicorn"},
+        health={"path": "/h"},
+        python={"version": "3.12", "installer": "pip"},
+    )
+    assert found.target == AppTarget("other:app", "wsgi")
+    assert (found.health_path, found.python_version, found.installer, found.reasons) == ("/h", "3.12", "pip", ())
+
+
+def test_an_app_that_the_named_module_lacks_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        inferred(tmp_path, {"main.py": FASTAPI}, runtime={"app": "main:ap"})
+    assert (caught.value.message, caught.value.hint) == (
+        "runtime.app is main:ap, and main.py has no ap",
+        "did you mean main:app?",
+    )
+
+
+def test_an_app_in_an_installed_package_is_judged_by_its_server(tmp_path: Path) -> None:
+    found = inferred(tmp_path, {"x.py": ""}, runtime={"app": "pkg.web:make()", "server": "uvicorn"})
+    assert found.target == AppTarget("pkg.web:make", "asgi", factory=True)
+    with pytest.raises(SettingsError, match="ASGI or a WSGI"):
+        inferred(tmp_path, {"x.py": ""}, runtime={"app": "pkg.web:app"})
+
+
+def test_a_command_needs_no_app(tmp_path: Path) -> None:
+    found = inferred(tmp_path, {"x.py": ""}, runtime={"server": "command", "command": "hypercorn x -b :$PORT"})
+    assert (found.target, found.server, found.missing) == (None, "command", ())
+
+
+def test_websockets_without_their_package_are_warned_of(tmp_path: Path) -> None:
+    code = FASTAPI + "@app.websocket('/ws')\nasync def f(ws): ...\n"
+    found = inferred(tmp_path, {"main.py": code, "requirements.txt": "uvicorn"}, health={"path": "/"})
+    assert found.websockets and "main.py:4" in found.warnings[0]
+    assert not inferred(
+        tmp_path, {"main.py": code, "requirements.txt": "uvicorn[standard]"}, health={"path": "/"}
+    ).warnings
+
+
+def test_every_inferred_value_has_its_reason(tmp_path: Path) -> None:
+    found = inferred(
+        tmp_path, {"main.py": FASTAPI + "@app.get('/healthz')\ndef f(): ...\n", "requirements.txt": "uvicorn"}
+    )
+    told = {reason.what: (reason.value, reason.why) for reason in found.reasons}
+    assert told["runtime.app"] == ("main:app", "the only app in the code (main.py:3)")
+    assert told["health.path"] == ("/healthz", "routed in main.py:4")
+    assert set(told) == {"runtime.app", "runtime.server", "health.path", "python.installer"}
