@@ -82,6 +82,7 @@ class Watch:
         """Starts the watchdog unless it runs, tells it the bound, and renews it from now on."""
         self._bound = bound if not self._bound else max(bound, self._bound)
         self._driver = driver
+        os.makedirs(self._site.state, exist_ok=True)
         self._renew()
         self._describe()
         if not self._runs():
@@ -115,7 +116,6 @@ class Watch:
                     self._renew()
 
     def _renew(self) -> None:
-        os.makedirs(self._site.state, exist_ok=True)
         fd = os.open(_file(self._site, self._run, ".alive"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.pwrite(fd, b"%031.6f\n" % procfs.now(), 0)  # always as long: one write, never a torn number

@@ -44,6 +44,9 @@ class Created:
             self.paths, self.pending = dict(data["paths"]), dict(data["pending"])
         except FileNotFoundError:
             pass
+        except PermissionError as error:
+            message = "%s can be read by root only, as it holds digests of sensitive files" % self._path
+            raise OpError("failed", message, "connect as root, or allow sudo") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OpError(
                 "failed",
@@ -74,4 +77,4 @@ class Created:
         """Writes the record; on return it is on the disk."""
         os.makedirs(self._folder, 0o755, exist_ok=True)
         data = {"v": 1, "paths": self.paths, "pending": self.pending}
-        tree.write(self._path, (json.dumps(data, indent=1, sort_keys=True) + "\n").encode("utf-8"), 0o644)
+        tree.write(self._path, (json.dumps(data, indent=1, sort_keys=True) + "\n").encode("utf-8"), 0o600)

@@ -174,7 +174,9 @@ class Service:
             text = self._control("pid", "haproxy", check=False)
         else:
             text = _run(["systemctl", "show", "--property=MainPID", "--value", "haproxy.service"], check=False)
-        return int(text) if text.strip().isdigit() else 0
+        if not text.strip().isdigit():
+            raise Refused("it is not known whether HAProxy runs: %s" % (text.strip() or "its supervisor is silent"))
+        return int(text)
 
     def loads_folder(self) -> bool:
         """Whether the running master was started with our folder: a reload keeps its command line."""
@@ -218,7 +220,8 @@ class Service:
     def log(self) -> str:
         """The last lines HAProxy wrote."""
         if self._supervisorctl:
-            return self._control("tail", "-2000", "haproxy", "stderr", check=False)
+            channels = ("stdout", "stderr")  # where its messages are depends on `redirect_stderr`
+            return "".join(self._control("tail", "-2000", "haproxy", each, check=False) for each in channels)
         return _run(["journalctl", "-u", "haproxy.service", "-n", "15", "-o", "cat", "--no-pager"], check=False)
 
     def _control(self, *words: str, check: bool = True) -> str:
@@ -356,7 +359,7 @@ def _run(command: List[str], check: bool = True) -> str:
     if check and done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip())[-4000:]
         raise Refused("`%s` ended with status %d:\n%s" % (" ".join(command), done.returncode, said))
-    return done.stdout
+    return done.stdout if done.returncode == 0 else done.stdout + done.stderr
 
 
 def main(argv: List[str]) -> int:

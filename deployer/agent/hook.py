@@ -20,7 +20,7 @@ import subprocess
 import time
 from typing import Any, Dict, List, Optional
 
-from deployer.agent import boot, ledger, secrets, tree
+from deployer.agent import boot, ledger, links, secrets, tree
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 
@@ -30,6 +30,7 @@ _TICK = 0.05  # seconds between looks at the runner and its log
 _STARTUP = 20.0  # seconds a runner may take until it holds its file
 _KEPT_OUTPUT = 64 << 10  # bytes of output in the answer
 _LOG_LINES = 30
+_KEPT_FILES = 60  # logs of runs long gone are removed beyond these
 
 
 @operation("hook.release")
@@ -43,6 +44,7 @@ def release(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     knows how it ended (detail: `run`, `since`, `log`).
     """
     hook = _Hook(Site.from_args(args), str(args["release"]), str(args["run"]))
+    links.require_complete(hook.site, hook.release)
     if hook.succeeded():
         return {"exit": 0, "output": "", "skipped": True}
     if not hook.runs():
@@ -62,6 +64,15 @@ def lock_fds(site: Site) -> List[int]:
             if os.path.samestat(os.fstat(int(name)), os.stat(site.lock)):
                 found.append(int(name))
     return found
+
+
+def forget(site: Site) -> None:
+    """Removes what hooks of runs long gone printed; the newest stay."""
+    folder = site.state + "/hooks"
+    with contextlib.suppress(FileNotFoundError):
+        logs = [folder + "/" + name for name in os.listdir(folder) if name.endswith((".log", ".running"))]
+        for path in sorted(logs, key=os.path.getmtime)[:-_KEPT_FILES]:
+            os.unlink(path)
 
 
 class _Hook:

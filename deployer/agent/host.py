@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any, Dict, Iterable, List, Optional
 
-from deployer.agent import freeze, ledger, links, lock, machine, procfs, proof
+from deployer.agent import freeze, holding, ledger, links, lock, machine, procfs
 from deployer.agent.layout import MARKER, Site
 from deployer.agent.operation import Context, operation
 
@@ -84,6 +84,6 @@ def _ports(site: Site, ports: Iterable[int]) -> Dict[str, Optional[Dict[str, Any
 
 
 def _holder(site: Site, pids: List[int]) -> Dict[str, Any]:
-    strangers = [pid for pid in pids if proof.release_of(site, pid) is None]
+    strangers = [pid for pid in pids if holding.release_of(site, pid) is None]
     pid = (strangers or pids)[0]
     return {"pid": pid, "command": procfs.command(pid), "user": procfs.user_of(pid), "ours": not strangers}

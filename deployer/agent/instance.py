@@ -105,13 +105,19 @@ def _proven(site: Site, instance: Instance, wanted: Optional[str], after: Option
 def _each(instances: List[Instance], look: Callable[[Instance], Any]) -> Dict[str, Any]:
     """index (as text) → `look(instance)`, each in a thread of its own: a hung one must not delay the others."""
     answers: Dict[str, Any] = {}
+    failures: List[Exception] = []
 
     def note(instance: Instance) -> None:
-        answers[str(instance.index)] = look(instance)
+        try:
+            answers[str(instance.index)] = look(instance)
+        except Exception as error:
+            failures.append(error)
 
     threads = [threading.Thread(target=note, args=(instance,), daemon=True) for instance in instances]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    if failures:
+        raise failures[0]
     return {str(instance.index): answers[str(instance.index)] for instance in instances}

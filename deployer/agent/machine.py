@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import platform
 import pwd
 import socket
 import sys
@@ -20,11 +19,11 @@ def facts(site: Site) -> Dict[str, Any]:
     return {
         "hostname": socket.gethostname(),
         "os": os_release(site),
-        "arch": platform.machine(),
+        "arch": os.uname().machine,
         "libc": libc(),
         "uid": os.geteuid(),
         "user": procfs.user_name(os.geteuid()),
-        "python": {"version": platform.python_version(), "path": sys.executable},
+        "python": {"version": ".".join(map(str, sys.version_info[:3])), "path": sys.executable},
         "init": "systemd" if os.path.isdir(site.system("/run/systemd/system")) else "other",
         "cores": len(os.sched_getaffinity(0)),
         "memory": memory.get("MemTotal", 0),

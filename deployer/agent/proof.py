@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from deployer.agent import health, procfs
+from deployer.agent.holding import DELETED, Hold, belongs, described, hold, release_of
 from deployer.agent.layout import Site
 from deployer.agent.supervision import Instance
-
-_DELETED = " (deleted)"
 
 
 @dataclass(frozen=True)
@@ -36,52 +35,6 @@ class Proof:
     def as_dict(self) -> Dict[str, Any]:
         """The answer of `instance.prove` for one instance."""
         return {"proven": self.proven, "why": self.why, "pids": list(self.pids), "release": self.release}
-
-
-@dataclass(frozen=True)
-class Hold:
-    """Who has address:port. `unseen` are the users whose processes hold it but may not be looked into."""
-
-    pids: Tuple[int, ...] = ()
-    unseen: Tuple[str, ...] = ()
-
-    @property
-    def free(self) -> bool:
-        """Nobody listens there."""
-        return not self.pids and not self.unseen
-
-
-def hold(address: str, port: int) -> Hold:
-    """Everybody who has a socket listening on address:port, wildcards and IPv4-mapped ones included."""
-    sockets = [found for found in procfs.listeners([port]) if procfs.covers(found, address)]
-    held = procfs.holders(found.inode for found in sockets)
-    pids: Set[int] = set().union(*held.values())
-    # A process that ended between the two looks leaves an inode without a holder: only one still listed counts.
-    nobody = [found for found in sockets if not held[found.inode]]
-    still = {found.inode for found in procfs.listeners([port])} if nobody else set()
-    return Hold(
-        tuple(sorted(pids)),
-        tuple(sorted({procfs.user_name(found.uid) for found in nobody if found.inode in still})),
-    )
-
-
-def belongs(pid: int, main: int, unit: str) -> bool:
-    """Whether a process is the unit's main process, descends from it, or lies in the unit's own cgroup."""
-    return bool(main) and (main in procfs.ancestors(pid) or procfs.in_unit(pid, unit))
-
-
-def release_of(site: Site, pid: int) -> Optional[str]:
-    """The release whose folder a process runs in, even if that folder is gone; None outside of the site's releases."""
-    cwd = procfs.link(pid, "cwd")
-    releases = os.path.realpath(site.releases) + "/"
-    if cwd is None or not cwd.startswith(releases):
-        return None
-    return cwd[len(releases) :].split("/")[0].replace(_DELETED, "") or None
-
-
-def described(pid: int) -> str:
-    """`process 812 (python -m http.server, user bob)`."""
-    return "process %d (%s, user %s)" % (pid, procfs.command(pid) or "?", procfs.user_of(pid) or "?")
 
 
 def examine(site: Site, instance: Instance, release: str, main: int, started_after: Optional[float] = None) -> Proof:
@@ -141,7 +94,7 @@ def _wrong_process(site: Site, release: str, pid: int, started_after: Optional[f
         return ""
     python = os.path.realpath(venv + "/bin/python")
     # An interpreter that the system replaced by an update is still the one that the release named.
-    if _inside(exe.replace(_DELETED, ""), [folder, os.path.realpath(venv), python]):
+    if _inside(exe.replace(DELETED, ""), [folder, os.path.realpath(venv), python]):
         return ""
     return "runs %s, not the interpreter of release %s (%s)" % (exe, release, python)
 

@@ -17,7 +17,7 @@ import re
 import time
 from typing import Any, Dict, Iterator, List, Tuple
 
-from deployer.agent import secrets, strays, tree, venv
+from deployer.agent import hook, links, secrets, strays, tree, venv
 from deployer.agent.building import Building
 from deployer.agent.incoming import Incoming
 from deployer.agent.layout import Site
@@ -121,6 +121,7 @@ def prune(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     retiring = Retiring(site, complete)
     removed = retiring.releases(int(args["keep"]), {str(name) for name in args.get("protect", ())})
     keys = retiring.venvs()
+    hook.forget(site)
     if removed or keys:
         ctx.progress("removed %d old releases" % len(removed), releases=removed, venvs=keys)
     return {"removed": removed, "venvs": keys}
@@ -143,7 +144,14 @@ def complete(site: Site, release: str) -> bool:
 
 
 def _clear(site: Site, release: str) -> None:
-    """Takes away what an unfinished attempt at this release left, and whoever still writes to it."""
+    """Takes away what an unfinished attempt at this release left, and whoever still writes to it.
+
+    OpError `in_use` when a link leads to it all the same: only a person can have brought that about.
+    """
+    if release in (links.release_at(site.current), *links.slots(site).values()):
+        raise OpError(
+            "in_use", "release %s is in use and has lost its marker" % release, "push again, as a new release"
+        )
     if os.path.isdir(site.release(release)):
         strays.end_below(site.release(release))
     tree.remove(site.release(release))

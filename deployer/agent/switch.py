@@ -14,7 +14,7 @@ import os
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from deployer.agent import ledger, links, procfs, proof
+from deployer.agent import holding, ledger, links, procfs, proof
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError
 from deployer.agent.proof import Proof
@@ -61,7 +61,7 @@ class Switch:
             raise
         try:
             pids = self._forward(main)
-        except (OpError, OSError) as failure:
+        except Exception as failure:  # whatever it was: the instance is down, so the old release must come back
             raise self._undone(failure) from failure
         self._close(True)
         return {"pids": list(pids), "seconds": _since(began), "changed": True}
@@ -128,7 +128,7 @@ class Switch:
 
     def _undone(self, failure: Exception) -> OpError:
         """Goes back as far as it can; returns the error to raise, which says how far that was."""
-        error = failure if isinstance(failure, OpError) else _as_error(failure)
+        error = _as_error(failure)
         if not error.log:
             error.log = self._unit.log_since(self._log_before, LOG_LINES)
         self._ctx.progress("%s: %s; going back" % (self._unit.name, error.message))
@@ -136,8 +136,8 @@ class Switch:
         try:
             self._intend_if_possible("undo")
             self._go_back()
-        except (OpError, OSError) as second:
-            problem = second.message if isinstance(second, OpError) else str(second)
+        except Exception as second:
+            problem = _as_error(second).message
         restored = not problem
         error.detail["restored"] = restored
         error.detail["serving"] = self._previous if restored else None
@@ -190,11 +190,11 @@ class Switch:
 
 def _stranger(site: Site, instance: Instance, main: int) -> str:
     """Who holds the port and is none of ours, in words; empty when nobody does."""
-    holding = proof.hold(instance.address, instance.port)
-    for pid in holding.pids:
-        if not proof.belongs(pid, main, instance.verbs.unit) and proof.release_of(site, pid) is None:
-            return proof.described(pid)
-    return "" if main or not holding.unseen else "a process of user " + ", ".join(holding.unseen)
+    held = holding.hold(instance.address, instance.port)
+    for pid in held.pids:
+        if not holding.belongs(pid, main, instance.verbs.unit) and holding.release_of(site, pid) is None:
+            return holding.described(pid)
+    return "" if main or not held.unseen else "a process of user " + ", ".join(held.unseen)
 
 
 def _taken(instance: Instance, who: str, detail: Optional[Dict[str, Any]] = None) -> OpError:
@@ -207,9 +207,10 @@ def _taken(instance: Instance, who: str, detail: Optional[Dict[str, Any]] = None
 
 
 def _as_error(failure: Exception) -> OpError:
-    return OpError(
-        "did_not_start", "the host refused: %s" % failure, "look at the disk and the rights of the site's folders"
-    )
+    if isinstance(failure, OpError):
+        return failure
+    hint = "look at the disk and the rights of the site's folders" if isinstance(failure, OSError) else ""
+    return OpError("did_not_start", "the host refused: %s: %s" % (type(failure).__name__, failure), hint)
 
 
 def _since(began: float) -> float:

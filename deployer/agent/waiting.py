@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Optional
 
-from deployer.agent import procfs, proof
+from deployer.agent import holding, procfs, proof
 from deployer.agent.layout import Site
 from deployer.agent.operation import OpError
 from deployer.agent.process import Finished
@@ -38,17 +38,17 @@ def until_free(
     """
     while True:
         running = known is not None and procfs.alive(known)
-        holding = proof.hold(instance.address, instance.port)
-        ours = [pid for pid in holding.pids if _ours(site, unit, known, pid)]
-        strangers = [pid for pid in holding.pids if pid not in ours]
+        held = holding.hold(instance.address, instance.port)
+        ours = [pid for pid in held.pids if _ours(site, unit, known, pid)]
+        strangers = [pid for pid in held.pids if pid not in ours]
         if not running and not ours and strangers:
-            return proof.described(strangers[0])
-        if not running and holding.free and not unit.main():
+            return holding.described(strangers[0])
+        if not running and held.free and not unit.main():
             return ""
         refused = running and not said.ok and not said.timed_out
         if refused or time.monotonic() >= deadline:
-            if not running and not ours and holding.unseen:
-                return "a process of user " + ", ".join(holding.unseen)
+            if not running and not ours and held.unseen:
+                return "a process of user " + ", ".join(held.unseen)
             raise _still_there(instance, unit, known if running else None, ours, said)
         time.sleep(0.1)
 
@@ -117,11 +117,11 @@ def _same_main(
 
 def _is_taken(site: Site, found: Proof) -> bool:
     """Whether a stranger has the port: a process that runs in none of the site's releases."""
-    return bool(found.pids) and all(proof.release_of(site, pid) is None for pid in found.pids)
+    return bool(found.pids) and all(holding.release_of(site, pid) is None for pid in found.pids)
 
 
 def _ours(site: Site, unit: Unit, known: Optional[procfs.Process], pid: int) -> bool:
-    return proof.belongs(pid, known.pid if known else 0, unit.name) or proof.release_of(site, pid) is not None
+    return holding.belongs(pid, known.pid if known else 0, unit.name) or holding.release_of(site, pid) is not None
 
 
 def _stop_if(cancelled: Optional[threading.Event]) -> None:
@@ -140,7 +140,7 @@ def _still_there(
 ) -> OpError:
     left = ours or ([main.pid] if main else [])
     how = "within %g s" % unit.stop_bound if said.ok or said.timed_out else "as asked"
-    who = " and ".join(proof.described(pid) for pid in left[:3]) or "its supervisor still names a process"
+    who = " and ".join(holding.described(pid) for pid in left[:3]) or "its supervisor still names a process"
     said_so = "" if said.ok else "; the supervisor said: %s" % ("; ".join(said.log(2)) or said.why)
     return OpError(
         "did_not_stop",

@@ -147,7 +147,7 @@ def lock(
     """
     pinned = _pinned(dependencies, host)
     loose = (*dependencies.loose, *dependencies.settings.with_)
-    if not loose:
+    if not loose or dependencies.settings.installer == "none":
         return _locked(dependencies, host, pinned, "", dependencies.kind)
     resolution = Resolution(loose, dependencies.options, (*dependencies.constraints, *_names(pinned.text)), host)
     text = remembered(resolution, cache)

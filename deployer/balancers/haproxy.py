@@ -82,8 +82,7 @@ class HAProxy:
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """What all apps share: the folder, the base file, the reload tool; under systemd the package and a drop-in."""
         folder = _folder(site)
-        sockets = [site.system(SOCKET)] if systemd else [site.system(SOCKET), site.system(USUAL_SOCKET)]
-        base = templating.render("haproxy/base.cfg.j2", sockets=sockets)
+        base = templating.render("haproxy/base.cfg.j2", socket=site.system(SOCKET))
         source = package_data.files("deployer.agent").joinpath("haproxy_reload.py").read_text(encoding="utf-8")
         own: list[Resource] = [
             Directory(folder),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from deployer.errors import InventoryError
@@ -10,8 +9,8 @@ from deployer.inventory.connection import host_from
 from deployer.inventory.find import find
 from deployer.inventory.model import Inventory
 from deployer.inventory.raw import ALL, RawInventory, Values
+from deployer.inventory.sources import read_source
 from deployer.inventory.vars_files import read_vars
-from deployer.inventory.yaml_source import read_yaml
 from deployer.settings.load import shown
 
 
@@ -25,31 +24,17 @@ def load(env: str, base: Path, path: Path | None = None) -> Inventory:
     Raises: InventoryError with file and line for whatever is wrong in it.
     """
     file = path.absolute() if path is not None else find(env, base)
-    raw = _read(file)
+    raw = read_source(file)
     if not raw.hosts:
         raise InventoryError("has no hosts", file=shown(file), hint="add one: web: {hosts: {web1.example.com: {}}}")
+    folder = file if file.is_dir() else file.parent
     members = raw.members()
-    merged = _merge(raw, members, file.parent)
+    merged = _merge(raw, members, folder)
     hosts = tuple(
-        host_from(name, merged[name], frozenset(group for group, some in members.items() if name in some), file.parent)
+        host_from(name, merged[name], frozenset(group for group, some in members.items() if name in some), folder)
         for name in raw.hosts
     )
     return Inventory(env, str(file), hosts, members)
-
-
-def _read(path: Path) -> RawInventory:
-    name = shown(path)
-    if not path.exists():
-        raise InventoryError("there is no such inventory", file=name)
-    if path.is_dir():
-        raise InventoryError("a folder as an inventory comes later", file=name, hint="name one file with -i PATH")
-    if path.suffix in (".yaml", ".yml", ".json"):
-        return read_yaml(path, name)
-    if os.access(path, os.X_OK):
-        raise InventoryError(
-            "an executable inventory comes later", file=name, hint="write what it gives to a YAML file"
-        )
-    raise InventoryError("INI inventories come later", file=name, hint="use: ansible-inventory -i FILE --list --yaml")
 
 
 def _merge(raw: RawInventory, members: dict[str, tuple[str, ...]], folder: Path) -> dict[str, Values]:

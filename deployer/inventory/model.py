@@ -31,7 +31,7 @@ class Host:
     """One machine of an environment.
 
     `name` is the inventory name, `groups` every group it belongs to (`all` included), `variables` its merged
-    variables but for passwords, `overrides` the variable `deploy[<app>]` (address, port, instances, workers, env), still unchecked.
+    variables but for passwords; among them `deploy[<app>]` (address, port, instances, workers, env), still unchecked.
     `prefix` (variable `deploy_prefix`) is the folder that stands for `/` in a lab of processes, else "".
     `become`: reach root by sudo; None: only if the SSH user is not root and the host needs it.
     """

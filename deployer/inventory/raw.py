@@ -69,11 +69,10 @@ class RawInventory:
 
     def members(self) -> dict[str, tuple[str, ...]]:
         """Group → its hosts, those of its children included, in the order of the file."""
-        found = {name: self._members(name) for name in self.groups if name not in (ALL, UNGROUPED)}
-        grouped = {host for hosts in found.values() for host in hosts}
-        found[ALL] = tuple(self.hosts)
-        found[UNGROUPED] = tuple(host for host in self.hosts if host not in grouped)
-        return found
+        named = {name: self._members(name) for name in self.groups if name not in (ALL, UNGROUPED)}
+        grouped = {host for hosts in named.values() for host in hosts}
+        ungrouped = tuple(host for host in self.hosts if host not in grouped)
+        return {ALL: tuple(self.hosts), UNGROUPED: ungrouped, **named}
 
     def _members(self, name: str) -> tuple[str, ...]:
         names = [name, *(one for one in self.groups if one in self.descendants(name))]

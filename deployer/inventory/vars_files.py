@@ -44,7 +44,7 @@ def _read(path: Path) -> Values:
     with path.open("rb") as file:
         if file.read(len(_VAULT)) == _VAULT:
             return {}
-    document = read_document(path, shown(path), InventoryError, opaque_tags=True)
+    document = read_document(path, shown(path), InventoryError, ansible=True)
     if document.data is None:
         return {}
     if not isinstance(document.data, dict):

@@ -18,18 +18,22 @@ from deployer.settings.mistakes import nearest
 _SECTIONS = ("hosts", "children", "vars")
 
 
-def read_yaml(path: Path, shown: str) -> RawInventory:
-    """The inventory in a YAML file. Raises: InventoryError with file and line."""
-    document = read_document(path, shown, InventoryError, opaque_tags=True)
-    return _Reader(document).read()
+def read_yaml(path: Path, shown: str, raw: RawInventory) -> None:
+    """Adds a YAML or JSON file to `raw`. Raises: InventoryError with file and line."""
+    read_groups(read_document(path, shown, InventoryError, ansible=True), raw)
+
+
+def read_groups(document: Document, raw: RawInventory) -> None:
+    """Adds the groups of a document to `raw`; also what `ansible-inventory --list` and inventory scripts print."""
+    _Reader(document, raw).read()
 
 
 class _Reader:
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, raw: RawInventory) -> None:
         self.document = document
-        self.raw = RawInventory()
+        self.raw = raw
 
-    def read(self) -> RawInventory:
+    def read(self) -> None:
         data = self.document.data
         if data is None:
             raise self._wrong((), "is empty", "begin with: web: {hosts: {web1.example.com: {}}}")
@@ -42,8 +46,16 @@ class _Reader:
                 "write what it gives to a file: ansible-inventory -i FILE --list --yaml",
             )
         for name in data:
-            self._group(name, data[name], (name,))
-        return self.raw
+            if name != "_meta":
+                self._group(name, data[name], (name,))
+        self._meta(data.get("_meta"))
+
+    def _meta(self, data: Any) -> None:
+        """`{"hostvars": {HOST: {…}}}`, as scripts give it."""
+        found = data.get("hostvars") if isinstance(data, dict) else None
+        for name, variables in found.items() if isinstance(found, dict) else ():
+            path = ("_meta", "hostvars", name)
+            self.raw.hosts.setdefault(name, {}).update(self._variables(variables, path, f"variables of {name}"))
 
     def _group(self, name: str, data: Any, path: KeyPath) -> None:
         self._check_name(name, path)

@@ -38,7 +38,7 @@ class Kind(Protocol):
         """Whether that host is on."""
 
     def power_off(self, place: Place, host: str) -> None:
-        """Pulls the plug: everything on the host dies at once, nothing is said to anyone."""
+        """Pulls the plug: everything on the host dies at once; see `Lab.power_off`."""
 
     def power_on(self, place: Place, host: str) -> None:
         """Starts the host with its disk as it was, and returns when SSH answers."""

@@ -53,7 +53,10 @@ class Lab:
         return self._kind.running(self._place, self._known(host))
 
     def power_off(self, host: str) -> None:
-        """Pulls the host's plug: all its processes die at once, its disk stays. Returns when they are dead."""
+        """Pulls the host's plug: all its processes die at once, its disk stays. Returns when they are dead.
+
+        Machines fall silent: nobody who is connected is told. With processes the kernel closes their connections.
+        """
         self._kind.power_off(self._place, self._known(host))
 
     def power_on(self, host: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from deployer import runtimes
 from deployer.errors import SettingsError
@@ -45,6 +44,7 @@ def way(topology: Topology, web: WebHost, inferred: Inferred, cores: int, memory
         trusted=trusted(topology.balancers),
         env=web.own.env,
         pythonpath=inferred.pythonpath,
+        search=topology.templates,
     )
     refused = runtime.refuse(serving)
     if refused:
@@ -52,7 +52,7 @@ def way(topology: Topology, web: WebHost, inferred: Inferred, cores: int, memory
     return Way(runtime, serving, why)
 
 
-def start(topology: Topology, web: WebHost, chosen: Way, search: Sequence[Path] = ()) -> Start:
+def start(topology: Topology, web: WebHost, chosen: Way) -> Start:
     """The `run` script of a host and the files beside it, with the placeholder for the release's id."""
     run = render_run(
         chosen.serving,
@@ -64,7 +64,6 @@ def start(topology: Topology, web: WebHost, chosen: Way, search: Sequence[Path] 
         env_name=topology.env,
         release=PLACEHOLDER,
         secrets_file=web.site.secrets,
-        search=search,
     )
     return Start(run, chosen.runtime.files(chosen.serving))
 

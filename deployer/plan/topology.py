@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from deployer import balancers, supervisors
 from deployer.agent.layout import Site
@@ -65,6 +66,7 @@ class Topology:
     """The app in one environment. `kind` is the balancer's kind, `none` without balancers.
 
     `health_path` is what settings or inference say, `/` otherwise; `health_status` None accepts all below 500.
+    `templates` are the user's own template folders.
     """
 
     env: str
@@ -74,6 +76,7 @@ class Topology:
     kind: str
     health_path: str
     health_status: int | None
+    templates: tuple[Path, ...] = ()
 
     @property
     def balancer_adapter(self) -> Balancer:
@@ -103,7 +106,9 @@ class Topology:
         raise KeyError(name)
 
     def supervisor(self, web: WebHost) -> Supervisor:
-        """The supervisor adapter of a host: the lab may choose its own, else the settings'."""
+        """The supervisor adapter of a host: the settings' where they name one, else the lab's, else systemd."""
+        if "supervisor" in self.settings.model_fields_set:
+            return supervisors.get(self.settings.supervisor)
         return supervisors.get(str(web.host.variables.get("deploy_supervisor", self.settings.supervisor)))
 
     def health(self) -> Health:
@@ -137,6 +142,7 @@ class Topology:
             ports=(*web.ports, *web.spare_ports),
             graceful=self.settings.runtime.graceful_timeout,
             options=self.settings.unit,
+            search=self.templates,
         )
 
     def server(self, host: str, port: int) -> str:
@@ -160,6 +166,7 @@ class Topology:
             listen=str(balancer.host.variables.get("deploy_listen", settings.balancer.listen)),
             socket=balancer.site.system(settings.balancer.socket),
             keepalive=settings.runtime.keepalive,
+            options={"manage": settings.balancer.manage},
         )
 
     @property

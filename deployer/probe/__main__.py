@@ -25,11 +25,17 @@ from deployer.probe.traffic import Traffic
 
 def main() -> int:
     """Parses the command line and probes until told to stop. Returns the exit status: 1 if any request failed."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    try:
+        target = Target.parse(options.url, options.host_header)
+    except ValueError as error:
+        parser.error(str(error))
     with contextlib.ExitStack() as files:
         log = files.enter_context(options.log.open("a", encoding="utf-8", buffering=1)) if options.log else None
         book = Book(log, ProvenReleases(options.releases) if options.releases else None)
-        asyncio.run(_probe(options, book))
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_probe(options, target, book))
     _say({"receipt": book.receipt().as_json()})
     return 1 if book.receipt().failed else 0
 
@@ -48,9 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _probe(options: argparse.Namespace, book: Book) -> None:
+async def _probe(options: argparse.Namespace, target: Target, book: Book) -> None:
     traffic = Traffic(
-        Target.parse(options.url, options.host_header),
+        target,
         MIXES[options.mix],
         book,
         rate=options.rate,

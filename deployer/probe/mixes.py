@@ -51,8 +51,11 @@ MIXES = {
 
 
 def shares(mix: Mix, rate: float) -> Shares:
-    """How `rate` requests a second are shared out; long-lived connections carry about a quarter of them."""
+    """How `rate` requests a second are shared out; long-lived connections carry about a fifth of them.
+
+    The rate is a floor: what long-lived connections carry is reckoned low, since answers take their time too.
+    """
     kept = max(1, round(rate / 10))
     websockets = max(1, round(rate / 20)) if mix.websocket else 0
     long_lived = kept * len(GAPS) / sum(GAPS) + websockets / ECHO_EVERY
-    return Shares(kept, websockets, max(rate - long_lived, rate / 2))
+    return Shares(kept, websockets, 1.02 * max(rate - 0.85 * long_lived, rate / 2))

@@ -25,6 +25,7 @@ class Prober:
         self._process = process
         self._limit = limit
         self._talking = threading.Lock()
+        self._final: Receipt | None = None
 
     def mark(self, label: str) -> None:
         """Notes `label` in the probe's log. May be called from any thread."""
@@ -32,13 +33,15 @@ class Prober:
             self._tell("mark " + " ".join(label.split()))
 
     def snapshot(self) -> Receipt:
-        """The receipt so far. May be called from any thread. DeployError if the probe has died."""
+        """The receipt so far; after `stop`, the final one. From any thread. DeployError if the probe has died."""
         with self._talking:
+            if self._final is not None:
+                return self._final
             self._tell("snapshot")
             return Receipt.from_json(self._hear()["receipt"])
 
     def stop(self) -> Receipt:
-        """Ends the traffic, waits for the requests under way and returns the final receipt.
+        """Ends the traffic, waits for the requests under way and returns the final receipt; may be called twice.
 
         DeployError if the probe has died, or does not end within its limit a request and some seconds more.
         """
@@ -46,8 +49,10 @@ class Prober:
         watchdog.start()
         try:
             with self._talking:
-                self._tell("stop")
-                return Receipt.from_json(self._hear()["receipt"])
+                if self._final is None:
+                    self._tell("stop")
+                    self._final = Receipt.from_json(self._hear()["receipt"])
+                return self._final
         finally:
             self.close()
             watchdog.cancel()

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import paramiko
+from paramiko.agent import AgentSSH
 from paramiko.auth_strategy import AuthSource, AuthStrategy, InMemoryPrivateKey
 from paramiko.pkey import UnknownKeyType
 from paramiko.ssh_exception import PasswordRequiredException
@@ -117,13 +119,25 @@ class Offers(AuthStrategy):
                 self.tried.append(f"{path}: {key}")
 
     def _held_by_agent(self) -> list[tuple[str, paramiko.PKey]]:
-        if self._agent == "none" or not (self._agent or os.environ.get("SSH_AUTH_SOCK")):
+        path = self._agent if self._agent and self._agent != "SSH_AUTH_SOCK" else os.environ.get("SSH_AUTH_SOCK")
+        if not path or path == "none":
             return []
         try:
-            keys = paramiko.Agent().get_keys()
+            keys = _AgentAt(path.strip('"')).get_keys()
         except Exception:  # an agent that is gone, or that speaks otherwise
             return []
         return [(f"{getattr(key, 'comment', '') or key.get_name()} of ssh-agent", key) for key in keys]
+
+
+class _AgentAt(AgentSSH):
+    """The ssh-agent behind a socket; one connection for each user of it, since it answers one question at a time."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        made: Any = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        made.connect(os.path.expanduser(path))
+        speaking: Any = self  # the stubs do not know it
+        speaking._connect(made)
 
 
 def _public_keys(paths: Sequence[str]) -> Iterator[bytes]:

@@ -135,6 +135,8 @@ class Greeting:
             for pattern, words in _SUDO_REFUSALS:
                 if re.search(pattern, low):
                     return self._sudo(words)
+        if "unknown option: -i" in low:  # Python 2 has no -I
+            return self._too_old("2")
         status = self.channel.exit_status if self.channel.exit_status_ready() else None
         if status in (126, 127) or re.search(r"(command )?not found|no such file", low):
             return NotReadyError(

@@ -9,8 +9,10 @@ import socket
 import threading
 from typing import Any, Self
 
+import paramiko
+
 from deployer.agent import protocol
-from deployer.errors import DeployError
+from deployer.errors import DeployError, UnreachableError
 from deployer.inventory.model import Host
 from deployer.remote.bundle import bundle
 from deployer.remote.command_line import command_line, escalation
@@ -83,8 +85,10 @@ class Session:
         try:
             session = cls._start(host, connection, heart or Heart(), own, sudo_password, become)
             session._greet(identity or f"{getpass.getuser()}@{socket.gethostname()}", lease, grace)
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            if isinstance(error, (SessionLost, OSError, EOFError, paramiko.SSHException)):
+                raise _no_session(host, error) from error
             raise
         return session
 
@@ -302,7 +306,8 @@ class Session:
         sent = self._sent_at.get(number)
         if sent is not None:
             self._fresh_at = max(self._fresh_at, sent)
-            self._sent_at = {one: at for one, at in list(self._sent_at.items()) if one > number}
+            for older in [one for one in list(self._sent_at) if one <= number]:
+                self._sent_at.pop(older, None)
 
     def _drain_stderr(self) -> None:
         """The agent diverts its stderr; what still comes is the interpreter's last words."""
@@ -311,3 +316,14 @@ class Session:
             if not data:
                 return
             self.noise = [*self.noise[-99:], *data.decode("utf-8", "replace").splitlines()]
+
+
+def _no_session(host: Host, error: BaseException) -> UnreachableError:
+    """The login worked, but no channel or no agent came of it."""
+    return UnreachableError(
+        "the login works, but no program can be run",
+        host=host.name,
+        step="connect",
+        cause=str(error) or type(error).__name__,
+        hint="may this user run commands over SSH (ForceCommand, MaxSessions, a shell of nologin)?",
+    )

@@ -34,32 +34,54 @@ class Instances:
         return self._on_hosts(steps, self._stop)
 
     def soak(self, steps: Sequence[InstanceStep], release: str) -> None:
-        """Watches admitted instances for `rolling.soak` seconds. RolloutError when one stops proving."""
-        soak = self._run.topology.settings.rolling.soak
-        if not steps or soak <= 0:
-            return
-        with self._run.step("soak", instance=", ".join(step.name for step in steps), detail=f"{soak:g} s"):
-            until = time.monotonic() + soak
-            while True:
-                left = until - time.monotonic()
-                self._run.stop.wait(max(0.0, min(1.0, left)))
-                self.require_proven(steps, release, "soak")
-                if time.monotonic() >= until or self._run.stop.is_set():
-                    return
+        """Watches admitted instances for `rolling.soak` seconds.
 
-    def require_proven(self, steps: Sequence[InstanceStep], release: str, when: str) -> None:
-        """RolloutError naming the first instance that does not prove `release`, with its last log lines."""
-        for host, answer in self.prove(steps, release).items():
-            for index, state in answer.items():
-                if not state["proven"]:
-                    step = next(each for each in steps if each.host == host and each.index == int(index))
-                    raise RolloutError(
-                        f"{step.name} no longer serves {release}",
-                        host=host,
-                        step=when,
-                        cause=str(state.get("why", "")),
-                        log=self._log(step),
-                    )
+        RolloutError when one stops proving, or when its processes are replaced: a master that restarts dying workers
+        keeps its port and looks healthy, and its users do not.
+        """
+        settings = self._run.topology.settings
+        if not steps or settings.rolling.soak <= 0:
+            return
+        names = ", ".join(step.name for step in steps)
+        with self._run.step("soak", instance=names) as note:
+            first = self._proven(steps, release, "soak")
+            until = time.monotonic() + settings.rolling.soak
+            while (left := until - time.monotonic()) > 0 and not self._run.stop.is_set():
+                self._run.stop.wait(min(1.0, left))
+                now = self._proven(steps, release, "soak")
+                if not settings.runtime.max_requests:
+                    self._require_same_processes(first, now)
+            note.detail = f"watched for {settings.rolling.soak:g} s"
+
+    def _proven(self, steps: Sequence[InstanceStep], release: str, when: str) -> dict[InstanceStep, frozenset[int]]:
+        """The processes of every instance; RolloutError for the first that does not prove `release`, with its log."""
+        answers = self.prove(steps, release)
+        for step in steps:
+            state = answers[step.host][str(step.index)]
+            if not state["proven"]:
+                raise RolloutError(
+                    f"{step.name} no longer serves {release}",
+                    host=step.host,
+                    step=when,
+                    cause=str(state.get("why", "")),
+                    log=self._log(step),
+                )
+        return {step: frozenset(answers[step.host][str(step.index)]["pids"]) for step in steps}
+
+    def _require_same_processes(
+        self, first: dict[InstanceStep, frozenset[int]], now: dict[InstanceStep, frozenset[int]]
+    ) -> None:
+        for step, pids in first.items():
+            gone = sorted(pids - now[step])
+            if gone:
+                raise RolloutError(
+                    f"processes of {step.name} died while it was watched (pid {', '.join(map(str, gone))})",
+                    host=step.host,
+                    step="soak",
+                    log=self._log(step),
+                    hint="the app's last log lines say why; everything was put back",
+                    code="died",
+                )
 
     def prove(self, steps: Sequence[InstanceStep], release: str) -> dict[str, dict[str, Any]]:
         """Host → instance index → {proven, why, pids, release}."""

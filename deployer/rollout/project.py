@@ -12,6 +12,7 @@ from deployer.inventory.load import load as load_inventory
 from deployer.inventory.model import Host, Inventory
 from deployer.inventory.parts import parts
 from deployer.plan.topology import BalancerHost, Topology, WebHost
+from deployer.runtimes.environment import check_env
 from deployer.settings.infer import Inferred, infer
 from deployer.settings.load import Loaded
 from deployer.settings.load import load as load_settings
@@ -81,7 +82,9 @@ def load(
         kind=kind,
         health_path=settings.health.path or guessed.health_path or "/",
         health_status=_health_status(loaded, guessed),
+        templates=(loaded.base / "templates",),
     )
+    check_env(dict.fromkeys(settings.secrets, ""), where="secrets")
     return Project(loaded, found, topology, guessed, who, user, sudo_password)
 
 

@@ -138,8 +138,7 @@ def prepared(
     require_free_ports(run, facts)
     files = tree.manifest()
     ways = {web.name: start.way(topology, web, project.inferred, *_size(facts, web.name)) for web in topology.web}
-    search = (project.base / "templates",)
-    starts = {web.name: start.start(topology, web, ways[web.name], search) for web in topology.web}
+    starts = {web.name: start.start(topology, web, ways[web.name]) for web in topology.web}
     draft = Draft(content_of(manifest.digest(files), topology.settings), starts, tree.commit, tree.ref)
     release, builds = wanted_by_push(draft, topology, facts)
     changes = resources.differences(run, resources.for_push(topology))

@@ -34,7 +34,7 @@ def render(project: Project, bus: Bus, record: Record, *, out: Path) -> None:
         _write(out / wish.host / "resources.json", json.dumps(listed, indent=1) + "\n")
     for web in topology.web:
         way = start.way(topology, web, project.inferred, ASSUMED_CORES, ASSUMED_MEMORY)
-        made = start.start(topology, web, way, (project.base / "templates",))
+        made = start.start(topology, web, way)
         run, files = made.for_release("RELEASE")
         folder = out / web.name / web.site.release("RELEASE").lstrip("/")
         for path, text in {"run": run, **files}.items():

@@ -43,8 +43,11 @@ def for_setup(project: Project, facts: Facts | None = None) -> list[Wish]:
     topology = project.topology
     wishes = []
     for balancer in topology.balancers:
+        managed = topology.settings.balancer.manage
         adapters = Adapters(
-            balancer=topology.balancer_adapter, pools=(topology.pool(balancer),), systemd=balancer.systemd
+            balancer=topology.balancer_adapter if managed else None,
+            pools=(topology.pool(balancer),) if managed else (),
+            systemd=balancer.systemd,
         )
         wishes.append(_wish(project, "balancers", balancer.host, adapters, facts))
     for web in topology.web:
@@ -56,7 +59,7 @@ def for_setup(project: Project, facts: Facts | None = None) -> list[Wish]:
 def for_push(topology: Topology) -> list[Wish]:
     """What every push keeps in order: the units of web hosts, the pool of balancer hosts."""
     wishes = []
-    for balancer in topology.balancers:
+    for balancer in topology.balancers if topology.settings.balancer.manage else ():
         adapter = topology.balancer_adapter
         pool = topology.pool(balancer)
         handlers = adapter.handlers(balancer.site, systemd=balancer.systemd)

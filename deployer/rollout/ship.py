@@ -71,7 +71,7 @@ def prepare(
 
 
 def build(run: Run, project: Project, shipment: Shipment, hosts: tuple[str, ...]) -> None:
-    """Builds the release on all `hosts` at once. RolloutError of the first that failed, before anything that serves changed."""
+    """Builds the release on all `hosts` at once. RolloutError of the first that failed; what serves is untouched."""
     _, failed = map_hosts(hosts, lambda host: _build_on(run, project, shipment, host))
     for host in hosts:
         if host in failed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 from deployer.settings.models import Runtime as RuntimeSettings
@@ -25,6 +26,7 @@ class Serving:
     `address` is what to bind; the port comes as `$PORT` when the instance starts. `workers` is the settled number for
     this host. `trusted` are the addresses whose forwarded headers count. `env` is the app's own environment, without
     secrets. `pythonpath` are folders of the release, relative to it, that the app is imported from beside its root.
+    `search` are the user's template folders.
     """
 
     app: str
@@ -35,6 +37,7 @@ class Serving:
     trusted: tuple[str, ...] = ("127.0.0.1",)
     env: Mapping[str, str] = field(default_factory=dict)
     pythonpath: tuple[str, ...] = ()
+    search: tuple[Path, ...] = ()
 
 
 class Runtime(Protocol):

@@ -49,6 +49,7 @@ class Gunicorn:
         settings = serving.settings
         text = templating.render(
             "gunicorn.conf.py.j2",
+            search=serving.search,
             worker_class=self._worker_class(serving),
             worker_class_said=self.name != "gunicorn" or "worker_class" in settings.model_fields_set,
             workers=serving.workers,

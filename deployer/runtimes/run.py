@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 from deployer import templating
 from deployer.runtimes.arguments import PORT
@@ -25,7 +24,6 @@ def render_run(
     env_name: str,
     release: str,
     secrets_file: str,
-    search: Sequence[Path] = (),
 ) -> str:
     """A POSIX sh script that ends in `exec` of the server.
 
@@ -34,7 +32,6 @@ def render_run(
         base_port: slot of instance 0; `spare_port`: its second slot. Instance i has both plus i.
         env: the app's own variables; secrets are read from `secrets_file` (absolute) at start, if it exists.
         app, env_name, release: for `DEPLOY_APP`, `DEPLOY_ENV`, `DEPLOY_RELEASE`.
-        search: the user's template folders.
 
     Raises:
         SettingsError: a variable's name is reserved, or a value cannot be written.
@@ -43,7 +40,7 @@ def render_run(
     low, high = sorted((base_port, spare_port))
     return templating.render(
         "run.sh.j2",
-        search=search,
+        search=serving.search,
         app=app,
         env_name=env_name,
         release=release,

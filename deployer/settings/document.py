@@ -24,6 +24,11 @@ _STANDARD = "tag:yaml.org,2002:"
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_WORDS = {
+    form: value
+    for word, value in (("yes", True), ("on", True), ("no", False), ("off", False))
+    for form in (word, word.capitalize(), word.upper())
+}
 _MOST_NODES = 100_000
 
 
@@ -70,10 +75,10 @@ class Document:
 
 
 class _Builder:
-    def __init__(self, file: str, error: type[UsageError], opaque_tags: bool) -> None:
+    def __init__(self, file: str, error: type[UsageError], ansible: bool) -> None:
         self.file = file
         self.error = error
-        self.opaque_tags = opaque_tags
+        self.ansible = ansible
         self.marks: dict[KeyPath, Mark] = {}
         self._open: set[int] = set()
         self._nodes = 0
@@ -87,7 +92,7 @@ class _Builder:
         self.marks.setdefault(path, Mark(self.file, node.start_mark.line + 1))
         tag = str(node.tag or "")
         if tag and not tag.startswith(_STANDARD):
-            if self.opaque_tags:
+            if self.ansible:
                 return Opaque(tag)
             raise self._wrong(node, f"has the tag {tag}, which means nothing here", "write the plain value")
         self._open.add(id(node))
@@ -139,6 +144,8 @@ class _Builder:
 
     def _scalar(self, node: ScalarNode) -> Any:
         text = str(node.value)
+        if node.style is None and self.ansible and text in _WORDS:
+            return _WORDS[text]
         if node.style is not None or node.tag == _STANDARD + "str":
             return text
         if text.lower() in ("", "~", "null"):
@@ -148,8 +155,8 @@ class _Builder:
         if _INTEGER.fullmatch(text):
             return int(text) if len(text) < 4000 else text
         if _LEADING_ZERO.fullmatch(text):
-            if self.opaque_tags:
-                return text
+            if self.ansible:
+                return int(text, 8) if set(text) <= set("+-01234567") else text
             raise self._wrong(
                 node,
                 f"{text} could be octal or decimal",
@@ -161,13 +168,13 @@ class _Builder:
         return self.error(message, file=self.file, line=node.start_mark.line + 1, hint=hint)
 
 
-def read_document(path: Path, shown: str, error: type[UsageError], *, opaque_tags: bool = False) -> Document:
+def read_document(path: Path, shown: str, error: type[UsageError], *, ansible: bool = False) -> Document:
     """Reads one YAML file.
 
     Args:
         path: the file; `shown`: its name in errors; `error`: the class of what is raised.
-        opaque_tags: keep values with tags of their own (`!vault`) as `Opaque`, and numbers with a leading zero as
-            text; otherwise both are errors.
+        ansible: read scalars as Ansible does (`yes` is true, `0644` octal), and keep values with tags of their own
+            (`!vault`) as `Opaque`; otherwise both tags and leading zeros are errors.
 
     Returns: the document; its data is None for a file without content.
     Raises: `error`, with file and line, for anything that is not one well-formed YAML document.
@@ -179,12 +186,12 @@ def read_document(path: Path, shown: str, error: type[UsageError], *, opaque_tag
     except UnicodeDecodeError as problem:
         line = path.read_bytes()[: problem.start].count(b"\n") + 1
         raise error("is not UTF-8 text", file=shown, line=line, hint="save it as UTF-8") from None
-    return parse_document(text, shown, error, opaque_tags=opaque_tags)
+    return parse_document(text, shown, error, ansible=ansible)
 
 
-def parse_document(text: str, shown: str, error: type[UsageError], *, opaque_tags: bool = False) -> Document:
+def parse_document(text: str, shown: str, error: type[UsageError], *, ansible: bool = False) -> Document:
     """`read_document` for text that is already here."""
-    builder = _Builder(shown, error, opaque_tags)
+    builder = _Builder(shown, error, ansible)
     try:
         node = YAML(typ="safe", pure=True).compose(text)
         data = None if node is None else builder.build(node, ())

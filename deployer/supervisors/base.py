@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from deployer.agent.layout import Site
@@ -16,13 +17,14 @@ class UnitSpec:
     """What the constant units of an app on one host depend on. A release is never part of it.
 
     `ports` are all slot ports of this host (first and spare); `graceful` is in seconds; `options` is the user's
-    `unit:` map, merged into the unit's own section.
+    `unit:` map, merged into the unit's own section. `search`: the user's template folders.
     """
 
     site: Site
     ports: tuple[int, ...]
     graceful: float
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
+    search: tuple[Path, ...] = ()
 
 
 class Supervisor(Protocol):

@@ -38,6 +38,7 @@ class Supervisord:
         site = spec.site
         text = templating.render(
             "supervisord/app.conf.j2",
+            search=spec.search,
             site=site,
             ports=spec.ports,
             user="" if site.prefix else site.user,

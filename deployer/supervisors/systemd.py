@@ -21,7 +21,7 @@ class Systemd:
         """`/etc/systemd/system/<app>@.service`. People's own drop-ins beside it are left alone."""
         site = spec.site
         sections = merged(own_options(spec), spec.options)
-        text = templating.render("systemd/app@.service.j2", site=site, service=sections)
+        text = templating.render("systemd/app@.service.j2", search=spec.search, site=site, service=sections)
         path = site.system(f"/etc/systemd/system/{site.app}@.service")
         return [File(path=path, content=text, notify=(RELOAD,))]
 

@@ -46,8 +46,10 @@ class ChecksPlugin:
         if not report.passed:
             self._tell(CheckResult(self._title(report.nodeid), "", report.outcome, _why(report), 0.0))
 
-    def pytest_keyboard_interrupt(self) -> None:
-        self.interrupted = True
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Ctrl-C, or a check that called `pytest.exit`."""
+        self.interrupted = excinfo.errisinstance(KeyboardInterrupt)
+        self.crash = str(excinfo.value)
 
     def pytest_internalerror(self, excrepr: object) -> None:
         self.crash = str(excrepr)

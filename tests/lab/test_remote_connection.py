@@ -206,6 +206,9 @@ def test_a_key_with_a_passphrase_is_named_and_works_from_an_agent(
         assert connects(sshd.host(keys=()), config)
         config.write_text("Host *\n  IdentityFile none\n")
         assert connects(sshd.host(keys=(str(locked),)), config)
+        monkeypatch.delenv("SSH_AUTH_SOCK")
+        config.write_text(f"Host *\n  IdentityFile none\n  IdentityAgent {tmp_path}/agent\n")
+        assert connects(sshd.host(keys=(str(locked),)), config)
     finally:
         agent.terminate()
         agent.wait(10)
@@ -241,14 +244,17 @@ def test_a_place_that_hangs_up_is_no_ssh_server(sshd: Sshd, config: Path) -> Non
         proxy.close()
 
 
-def test_sshd_hangs_up_on_many_at_once_and_all_get_in(tmp_path: Path, config: Path) -> None:
-    server = Sshd(tmp_path / "busy", "MaxStartups 3:40:100")
+def test_sshd_hangs_up_on_some_when_many_come_at_once_and_all_get_in(sshd: Sshd, config: Path, tmp_path: Path) -> None:
+    """Above MaxStartups sshd closes connections before its banner; the proxy does so with the first three."""
+    rude = Proxy(sshd.port, rude=3)
     try:
-        hosts = [server.host(f"web{number}") for number in range(16)]
+        host = knows(sshd, tmp_path, f"[127.0.0.1]:{rude.port} {key_line(sshd)}")
+        hosts = [replace(host, name=f"web{n}", ssh=replace(host.ssh, port=rude.port)) for n in range(3)]
         with Fleet.open(hosts, dialer=Dialer(config_file=str(config))) as fleet:
-            assert len(fleet) == 16
+            assert len(fleet) == 3
+        assert rude.accepted == 6
     finally:
-        server.stop()
+        rude.close()
 
 
 # -- gateways --------------------------------------------------------------------------------------------------------
@@ -387,6 +393,15 @@ def test_a_host_with_an_old_python(sshd: Sshd, config: Path, tmp_path: Path) -> 
         Session.open(sshd.host(python=str(old)), dialer=Dialer(config_file=str(config)))
     assert caught.value.code == "old_python"
     assert "3.6" in caught.value.message
+
+
+def test_a_user_who_may_not_run_programs(sshd: Sshd, config: Path, tmp_path: Path) -> None:
+    server = Sshd(tmp_path / "closed", "MaxSessions 0")
+    try:
+        with pytest.raises(UnreachableError, match="no program can be run"):
+            Session.open(server.host(python=PYTHON), dialer=Dialer(config_file=str(config)))
+    finally:
+        server.stop()
 
 
 # -- fleets ----------------------------------------------------------------------------------------------------------

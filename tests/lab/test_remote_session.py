@@ -22,6 +22,7 @@ from deployer.remote import session as session_module
 from deployer.remote.bundle import bundle
 from deployer.remote.dialer import Dialer
 from deployer.remote.errors import AgentError, SessionLost
+from deployer.remote.pending import Pending
 from deployer.remote.session import Session
 
 pytestmark = pytest.mark.lab
@@ -80,6 +81,14 @@ def running(pid: int) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return False
+
+
+def at_work(agent: Session, **args: Any) -> Pending:
+    """An operation that has begun and ends when it is cancelled."""
+    begun = threading.Event()
+    pending = agent.request("rehearsal.work", {"seconds": 600, **args}, on_event=lambda event: begun.set())
+    assert begun.wait(20)
+    return pending
 
 
 def words(notes: Path) -> list[str]:
@@ -161,7 +170,7 @@ def test_requests_are_answered_in_order_without_waiting_for_each_other(agent: Se
 
 
 def test_a_side_request_does_not_wait_for_the_main_lane(agent: Session) -> None:
-    long = agent.request("rehearsal.work", {"seconds": 60})
+    long = at_work(agent)
     assert agent.call("rehearsal.echo", {"beside": True}, lane="side", timeout=20) == {"beside": True}
     assert not long.done()
     long.cancel()
@@ -169,7 +178,7 @@ def test_a_side_request_does_not_wait_for_the_main_lane(agent: Session) -> None:
 
 
 def test_what_waits_in_the_main_lane_can_be_cancelled_before_it_begins(agent: Session) -> None:
-    first = agent.request("rehearsal.work", {"seconds": 60})
+    first = at_work(agent)
     second = agent.request("rehearsal.echo", {})
     second.cancel()
     first.cancel()
@@ -250,7 +259,7 @@ def test_a_cut_link_lets_the_operation_finish_and_winds_up(sshd: Sshd, dialer: D
     notes = tmp_path / "notes"
     agent = Session.open(sshd.host(python=PYTHON), dialer=dialer)
     pid = agent.call("rehearsal.register", {"notes": str(notes)})["pid"]
-    current = agent.request("rehearsal.work", {"seconds": 0.5, "notes": str(notes)})
+    current = at_work(agent, seconds=0.5, notes=str(notes))
     queued = agent.request("rehearsal.work", {"seconds": 0, "notes": str(notes)})
     agent.call("rehearsal.echo", lane="side")
     agent.kill()
@@ -292,6 +301,26 @@ def test_silence_alone_ends_an_idle_agent_within_lease_and_grace(
     assert 0.4 < time.monotonic() - began < 5
     assert words(notes) == ["lost-1", "lost-2", "end"]
     until(lambda: not agent.alive)
+
+
+def test_a_link_that_is_cut_in_an_upload_ends_the_upload(sshd: Sshd, dialer: Dialer, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    agent = Session.open(sshd.host(python=PYTHON), dialer=dialer)
+    pid = agent.call("rehearsal.register", {"notes": str(notes)})["pid"]
+    more = threading.Event()
+
+    def body() -> Iterator[bytes]:
+        yield b"x" * 100
+        more.wait(30)
+
+    pending = agent.request("rehearsal.take", body=body())
+    agent.call("rehearsal.echo", lane="side")
+    agent.kill()
+    with pytest.raises(SessionLost):
+        pending.result(5)
+    more.set()
+    until(lambda: not running(pid))
+    assert words(notes) == ["lost-1", "lost-2", "end"]
 
 
 CONTROLLER = """
@@ -352,7 +381,7 @@ def test_an_agent_that_is_told_to_end_winds_up(agent: Session, tmp_path: Path) -
 
 
 def test_a_killed_agent_is_noticed_at_once(agent: Session) -> None:
-    pending = agent.request("rehearsal.work", {"seconds": 600})
+    pending = at_work(agent)
     os.kill(agent.info["pid"], signal.SIGKILL)
     with pytest.raises(SessionLost):
         pending.result(10)

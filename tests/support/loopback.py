@@ -35,45 +35,54 @@ class Sshd:
     def __init__(self, folder: Path, *options: str, kinds: tuple[str, ...] = ("ed25519",)) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.port = free_port()
         self.key = keygen(folder / "user")
         self.config = folder / "ssh_config"
         self.config.write_text("")
         self.known_hosts = folder / "known_hosts"
         self.host_keys = [keygen(folder / f"host_{kind}", kind) for kind in kinds]
-        self.pin()
         shutil.copy(folder / "user.pub", folder / "authorized_keys")
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)
+        for _ in range(5):
+            self.port = free_port()
+            self.pin()
+            self.process = self._start(options)
+            if self._listens():
+                return
+        raise AssertionError((folder / "log").read_text())
+
+    def _start(self, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
         lines = [
             f"Port {self.port}",
             "ListenAddress 127.0.0.1",
             *(f"HostKey {key}" for key in self.host_keys),
-            f"AuthorizedKeysFile {folder}/authorized_keys",
-            f"PidFile {folder}/pid",
+            f"AuthorizedKeysFile {self.folder}/authorized_keys",
+            f"PidFile {self.folder}/pid",
             "StrictModes no",
             "UsePAM no",
             "PasswordAuthentication no",
             "KbdInteractiveAuthentication no",
             "PermitRootLogin prohibit-password",
-            "MaxStartups 100",
             *options,
+            "MaxStartups 100",
         ]
-        (folder / "sshd_config").write_text("\n".join(lines) + "\n")
-        if os.geteuid() == 0:
-            Path("/run/sshd").mkdir(exist_ok=True)
+        config = self.folder / "sshd_config"
+        config.write_text("\n".join(lines) + "\n")
         sshd = shutil.which("sshd") or "/usr/sbin/sshd"
-        with (folder / "log").open("wb") as log:
-            self.process = subprocess.Popen([sshd, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log)
-        self._wait()
+        with (self.folder / "log").open("wb") as log:
+            return subprocess.Popen([sshd, "-D", "-e", "-f", str(config)], stderr=log)
 
-    def _wait(self) -> None:
-        ends = time.monotonic() + 20
+    def _listens(self) -> bool:
+        """Whether it is this server that has the port now; False when somebody else was faster."""
+        ends = time.monotonic() + 30
         while time.monotonic() < ends:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                assert self.process.poll() is None, (self.folder / "log").read_text()
-                time.sleep(0.02)
+            said = (self.folder / "log").read_text()
+            if "Server listening" in said:
+                return True
+            if self.process.poll() is not None and "in use" in said:
+                return False
+            assert self.process.poll() is None, said
+            time.sleep(0.02)
         raise AssertionError("sshd did not start")
 
     def pin(self, port: int | None = None) -> None:
@@ -100,10 +109,14 @@ class Sshd:
 
 
 class Proxy:
-    """Passes TCP connections on to `port`, `delay` seconds late each way; `swallow` drops all packets from then on."""
+    """Passes TCP connections on to `port`, `delay` seconds late each way.
 
-    def __init__(self, port: int, delay: float = 0.0) -> None:
+    It hangs up on the first `rude` connections; `swallow` drops all packets from then on.
+    """
+
+    def __init__(self, port: int, delay: float = 0.0, rude: int = 0) -> None:
         self.target = port
+        self.rude = rude
         self.delay = delay
         self.swallowing = threading.Event()
         self.passed = 0
@@ -130,6 +143,9 @@ class Proxy:
             except OSError:
                 return
             self.accepted += 1
+            if self.accepted <= self.rude:
+                client.close()
+                continue
             try:
                 server = socket.create_connection(("127.0.0.1", self.target))
             except OSError:

@@ -60,7 +60,8 @@ def flood(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
 
 @operation("rehearsal.work")
 def work(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Works for `seconds`, whatever happens; then tries a destructive act."""
+    """Says so, works for `seconds`, whatever happens; then tries a destructive act."""
+    ctx.progress("begun")
     ends = time.monotonic() + args["seconds"]
     while time.monotonic() < ends and not ctx.cancelled.is_set():
         time.sleep(0.01)

@@ -69,6 +69,7 @@ class Machines:
 
     def down(self, place: Place) -> None:
         """Kills by cgroup, unmounts by folder, unlinks by tag: whatever is found."""
+        network.unplug(place)
         cgroups.kill(place)
         remove_traces(place)
         remove_unfinished(place)

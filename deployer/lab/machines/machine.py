@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deployer.errors import DeployError
 from deployer.lab.commands import run, wait_until
-from deployer.lab.machines import cgroups
+from deployer.lab.machines import cgroups, network
 from deployer.lab.machines.mounts import mounted_below
 from deployer.lab.machines.network import Subnet, bridge_of
 from deployer.lab.place import Place
@@ -84,8 +84,9 @@ class Machine:
         """What starts the machine. Its /srv is a plain folder: overlayfs is slow where releases are made."""
         command = [
             "systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--link-journal=no",
-            "--resolv-conf=off", "--timezone=off", f"--directory={self.root}", f"--machine={self._machine_name}",
-            f"--hostname={self.host}", f"--network-bridge={bridge_of(self.place)}",
+            "--resolv-conf=off", "--timezone=off", f"--directory={self.root}",
+            f"--machine={machine_name(self.place, self.host)}", f"--hostname={self.host}",
+            f"--network-bridge={bridge_of(self.place)}",
             f"--bind={self.folder / 'srv'}:/srv", *(f"--bind-ro={folder}" for folder in folders),
         ]  # fmt: skip
         return BOOT.format(
@@ -95,10 +96,6 @@ class Machine:
             command=shlex.join(command),
             reboot=EXIT_REBOOT,
         )
-
-    @property
-    def _machine_name(self) -> str:
-        return f"{self.place.tag[:6]}-{self.host}"
 
     def boot(self) -> None:
         """Starts the machine, detached from us, and returns at once."""
@@ -113,7 +110,11 @@ class Machine:
         wait_until(lambda: self.running, within=5)
 
     def kill(self) -> None:
-        """Ends the machine at once, as if its plug were pulled; its disk stays. Harmless to repeat."""
+        """Ends the machine at once, as if its plug were pulled; its disk stays. Harmless to repeat.
+
+        Its link goes first: else the kernel would close the connections of the dead in all politeness.
+        """
+        network.unplug(self.place, f"vb-{machine_name(self.place, self.host)}")
         cgroups.kill(self.place, self.host)
 
     @property
@@ -152,12 +153,17 @@ class Machine:
         return self.console.read_text(errors="replace").splitlines()[-12:]
 
 
+def machine_name(place: Place, host: str) -> str:
+    """systemd-nspawn's name for a host: at most 12 characters, so that its link can be called `vb-<name>`."""
+    return f"{place.tag[:5]}-{host}"
+
+
 def remove_traces(place: Place) -> None:
     """Removes what systemd-nspawn leaves in `/run` when it is killed. The disks must still be mounted."""
     for root in place.hosts.glob("*/root"):
         found = root.stat()
         (NSPAWN / "locks" / f"inode-{found.st_dev}:{found.st_ino}").unlink(missing_ok=True)
-    for trace in NSPAWN.glob(f"*/{place.tag[:6]}-*"):
+    for trace in NSPAWN.glob(f"*/{machine_name(place, '*')}"):
         shutil.rmtree(trace)
     for folder in (*NSPAWN.glob("*"), NSPAWN):
         with contextlib.suppress(OSError):  # another machine is using it

@@ -58,6 +58,18 @@ def mend(place: Place, host: str) -> None:
     _remove_rules(_mark(place, host))
 
 
+def unplug(place: Place, *links: str) -> None:
+    """Takes links off the lab's bridge, all when none is named, and removes both their ends. Harmless to repeat.
+
+    The end in a host would otherwise stay as long as the kernel tries to say goodbye to somebody, for minutes.
+    """
+    ports = Path("/sys/class/net") / bridge_of(place) / "brif"
+    plugged = [port.name for port in ports.iterdir()] if ports.is_dir() else []
+    for link in plugged:
+        if not links or link in links:
+            attempt(["ip", "link", "delete", link])
+
+
 def exists(place: Place) -> bool:
     """Whether the lab's bridge is there."""
     return (Path("/sys/class/net") / bridge_of(place)).exists()

@@ -4,8 +4,9 @@ import pytest
 
 
 def test_current_is_the_release(host, deploy):
-    found = host.check_output("readlink -f %s", f"{deploy.root}/current")
-    assert found == host.check_output("readlink -f %s", f"{deploy.root}/releases/{deploy.release}")
+    words = (f"{deploy.root}/releases/{deploy.release}", f"{deploy.root}/current")
+    release, *found = host.run("readlink -f -- %s %s", *words).stdout.splitlines()
+    assert found == [release]
 
 
 def test_the_release_is_complete(host, deploy):

@@ -25,10 +25,10 @@ def some_instances(deploy):
 
 
 def test_its_slot_is_the_release(host, deploy):
-    release = host.check_output("readlink -f %s", f"{deploy.root}/releases/{deploy.release}")
-    for instance in deploy.instances:
-        slot = f"{deploy.root}/slots/{instance['port']}"
-        assert host.check_output("readlink -f %s", slot) == release
+    slots = [f"{deploy.root}/slots/{instance['port']}" for instance in deploy.instances]
+    words = [f"{deploy.root}/releases/{deploy.release}", *slots]
+    release, *found = host.run(" ".join(["readlink -f --", *["%s"] * len(words)]), *words).stdout.splitlines()
+    assert found == [release] * len(slots)
 
 
 def test_its_supervisor_runs_it(host, deploy):

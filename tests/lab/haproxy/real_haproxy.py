@@ -40,9 +40,100 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 [supervisorctl]
 serverurl=unix://{prefix}/run/supervisor.sock
 [program:haproxy]
-command={haproxy} -W -f {prefix}/etc/haproxy/deploy
+command={haproxy} -W -f {prefix}/etc/haproxy/haproxy.cfg -f {prefix}/etc/haproxy/deploy
 autostart=false
 """
+
+OWN = """
+global
+    stats socket {prefix}/run/haproxy/admin.sock mode 600 level admin
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+"""
+
+TRAFFIC = """
+import http.client, select, sys
+failed = done = 0
+print("go", flush=True)
+while not select.select([sys.stdin], [], [], 0)[0]:
+    connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=10)
+    try:
+        for method in ("GET", "POST", "POST"):
+            connection.request(method, "/", body="x=1" if method == "POST" else None, headers={"Host": sys.argv[2]})
+            answer = connection.getresponse()
+            answer.read()
+            failed += answer.status != 200
+            done += 1
+    except (OSError, http.client.HTTPException) as error:
+        failed += 1
+        print(repr(error), file=sys.stderr)
+    connection.close()
+print(done, failed)
+"""
+
+SERVE = """
+import http.server, socket, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    def setup(self):
+        super().setup()
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def handle(self):
+        try:
+            super().handle()
+        except ConnectionError:
+            pass
+    def do_GET(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+    do_POST = do_GET
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+@contextmanager
+def traffic(port: int, host: str = "shop.example.com") -> Iterator[Callable[[], tuple[int, int]]]:
+    """Requests over new and kept connections from a process of its own; what is yielded ends it: (done, failed)."""
+    client = subprocess.Popen(
+        [sys.executable, "-c", TRAFFIC, str(port), host], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+    def count() -> tuple[int, int]:
+        done, failed = map(int, client.communicate("stop\n", timeout=30)[0].split())
+        return done, failed
+
+    with client:
+        try:
+            assert client.stdout is not None
+            assert client.stdout.readline() == "go\n"
+            yield count
+        finally:
+            client.kill()
+
+
+class Program:
+    """An instance as a process, that can be killed with all its connections."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.port = free_port()
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen([sys.executable, "-c", SERVE, str(self.port)])
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(10)
 
 
 def free_port() -> int:
@@ -82,6 +173,7 @@ class Web:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # one packet an answer: no waiting for a delayed ACK
 
             def do_GET(self) -> None:
                 if self.path.startswith("/healthz"):
@@ -105,6 +197,10 @@ class Web:
                     self.close_connection = True
                     return None
                 return self.answer(200)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.answer(200)
 
             def answer(self, status: int) -> None:
                 said = f"{web.name} {self.headers.get('X-Forwarded-For')} {self.headers.get('Host')}".encode()
@@ -148,6 +244,8 @@ class House:
         (prefix / "run").mkdir()
         haproxy = shutil.which("haproxy") or "/usr/sbin/haproxy"
         (prefix / "etc/supervisor/supervisord.conf").write_text(SUPERVISORD.format(prefix=self.prefix, haproxy=haproxy))
+        (prefix / "etc/haproxy").mkdir()
+        (prefix / "etc/haproxy/haproxy.cfg").write_text(OWN.format(prefix=self.prefix))
         control = prefix / "usr/bin/supervisorctl"
         control.write_text(f'#!/bin/sh\nexec {sys.executable} -m supervisor.supervisorctl "$@"\n')
         control.chmod(0o755)

@@ -4,40 +4,17 @@ from __future__ import annotations
 
 import re
 import socket
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from real_haproxy import House, until
+from real_haproxy import House, Program, traffic, until
 
 from deployer.agent import haproxy_workers
 from deployer.agent.haproxy_reload import dump_all, hold, worker
-from deployer.balancers import Server
+from deployer.balancers import Server, server_name
 
 pytestmark = pytest.mark.lab
-
-TRAFFIC = """
-import http.client, sys
-failed = done = 0
-print("go", flush=True)
-import select
-while not select.select([sys.stdin], [], [], 0)[0]:
-    connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=10)
-    try:
-        for _ in range(3):
-            connection.request("GET", "/", headers={"Host": sys.argv[2]})
-            answer = connection.getresponse()
-            answer.read()
-            failed += answer.status != 200
-            done += 1
-    except (OSError, http.client.HTTPException) as error:
-        failed += 1
-        print(repr(error), file=sys.stderr)
-    connection.close()
-print(done, failed)
-"""
 
 
 def _socket(balancer_host: House) -> str:
@@ -143,21 +120,40 @@ def test_requests_that_an_older_worker_still_serves_count(balancer_host: House) 
     until("the older worker ends", lambda: not haproxy_workers.older(worker(_socket(balancer_host)) or 0))
 
 
+def test_a_rolling_restart_under_traffic_loses_no_request(balancer_host: House) -> None:
+    programs = [Program("web1"), Program("web2")]
+    servers = tuple(Server(server_name(each.name, each.port), "127.0.0.1", each.port) for each in programs)
+    pool = balancer_host.pool("shop", servers=servers)
+    try:
+        balancer_host.apply(pool)
+        with traffic(balancer_host.port) as count:
+            for _ in range(2):
+                for server, program in zip(servers, programs, strict=True):
+                    answer = balancer_host.call("drain", pool, servers=[server.name], timeout=10)
+                    assert answer["servers"][server.name]["drained"]
+                    program.kill()
+                    program.start()
+                    balancer_host.call("admit", pool, servers=[server.name], wait=20)
+            done, failed = count()
+    finally:
+        for program in programs:
+            program.kill()
+    assert done > 100
+    assert failed == 0
+
+
 def test_adding_a_second_app_loses_no_request_of_the_first(balancer_host: House) -> None:
     one, two, blog = balancer_host.web("web1"), balancer_host.web("web2"), balancer_host.web("blog")
     shop = balancer_host.pool("shop", one, two, domains=("shop.example.com", "www.example.com"))
     balancer_host.apply(shop)
     own = Path(f"{balancer_host.prefix}/etc/haproxy/deploy/50-shop-prod.cfg")
     before = own.read_bytes()
-    command = [sys.executable, "-c", TRAFFIC, str(balancer_host.port), "shop.example.com"]
-    client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert client.stdout is not None
-    assert client.stdout.readline() == "go\n"
     second = balancer_host.pool("blog", blog, domains=("blog.example.com",))
-    for _ in range(3):
-        balancer_host.apply(second)
-    until("the second app serves", lambda: balancer_host.get("/", "blog.example.com")[0] == 200)
-    done, failed = map(int, client.communicate("stop\n", timeout=30)[0].split())
+    with traffic(balancer_host.port) as count:
+        for _ in range(3):
+            balancer_host.apply(second)
+        until("the second app serves", lambda: balancer_host.get("/", "blog.example.com")[0] == 200)
+        done, failed = count()
     assert done > 50
     assert failed == 0
     assert balancer_host.get("/", "Blog.Example.com:8080")[1].startswith("blog ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -120,7 +120,7 @@ class World:
         (folder / "run").write_text(f"#!/bin/sh\n{run}\n")
         (folder / "run").chmod(0o755)
         (folder / ".venv").symlink_to("../../venvs/k")
-        Path(self.site.marker(name)).write_text('{"content": "c-%s", "commit": null, "created": 1, "venv": "k"}' % name)
+        Path(self.site.marker(name)).write_text(json.dumps({"content": f"c-{name}", "created": 1, "venv": "k"}))
         return name
 
     def args(self, release: str, previous: str | None = None, via: str = "push", run: str = "r1") -> dict[str, Any]:

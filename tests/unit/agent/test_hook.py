@@ -86,7 +86,7 @@ def test_a_hook_that_takes_too_long_is_ended_with_all_its_children(host: Host) -
 
 def start_agent(host: Host, command: str) -> subprocess.Popen[bytes]:
     args = {"site": vars(host.site), "run": "run1", "release": RELEASE, "command": command, "env": {}, "timeout": 60}
-    return subprocess.Popen([sys.executable, "-c", AGENT, json.dumps(args)])
+    return subprocess.Popen([sys.executable, "-c", AGENT, json.dumps(args)], start_new_session=True)
 
 
 def lock_is_free(host: Host) -> bool:
@@ -105,7 +105,7 @@ def test_the_agent_is_killed_and_the_hook_goes_on_holding_the_lock(host: Host) -
     agent = start_agent(host, f"ls -l /proc/self/fd > {fds}; echo begun; until test -e {go}; do sleep 0.02; done")
     log = Path(host.site.state, "hooks/run1.log")
     until(lambda: log.exists() and "begun" in log.read_text())
-    agent.send_signal(signal.SIGKILL)
+    os.killpg(agent.pid, signal.SIGKILL)  # all of its session, as at the end of a login
     agent.wait()
 
     assert not lock_is_free(host)

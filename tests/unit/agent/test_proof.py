@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import supervised
 from supervised import World
 
-from deployer.agent import procfs, proof, waiting
+from deployer.agent import holding, procfs, waiting
 from deployer.agent.process import run
 from deployer.agent.unit import Unit
 
@@ -43,7 +44,7 @@ def test_the_right_words_on_the_command_line_of_a_stranger_prove_nothing(host: W
     seen = host.proof("r1")
     assert seen["proven"] is False
     assert words in seen["why"], "it is named as it calls itself"
-    assert proof.hold("127.0.0.1", port).pids == tuple(seen["pids"])
+    assert holding.hold("127.0.0.1", port).pids == tuple(seen["pids"])
     assert waiting.until_free(host.site, host.instance, Unit(host.instance), None, 0.0, run(["true"], timeout=5))
 
 
@@ -91,7 +92,7 @@ def test_a_stranger_beside_us_on_the_same_port_spoils_the_proof(host: World) -> 
     )
     host.switch(host.release("r1", shared))
     env = {**os.environ, "PORT": str(host.instance.port)}
-    stranger = host.run([supervised.sys.executable, "-c", shared], cwd="/", env=env)
+    stranger = host.run([sys.executable, "-c", shared], cwd="/", env=env)
     supervised.wait_until(lambda: len(procfs.listeners([host.instance.port])) == 2, "the second socket")
     seen = host.proof("r1")
     assert seen["proven"] is False

@@ -204,13 +204,14 @@ def test_the_apps_user_may_write_while_preparing_and_not_afterwards(tmp_path: Pa
         folder.chmod(folder.stat().st_mode | 0o055)
     host = Host(tmp_path, user="nobody").set_up()
     host.call("secrets.write", b"export KEY='s3cret'\n")
-    command = "id -un > who; (umask 077; echo $KEY > private); echo x >> app.py"
+    command = "id -un > who; mkdir sub; touch sub/x; (umask 077; echo $KEY > private); echo x >> app.py"
     check = {"argv": ["/bin/sh", "-c", "! touch who && ! touch new && cat private | grep s3cret"]}
     host.push(NEW, shared=["media/"], prepare={"command": command}, check=check)
 
     release = Path(host.site.release(NEW))
     assert host.read(NEW, "who") == "nobody\n"
-    assert (release / "who").stat().st_uid == 0
+    owners = {path.stat().st_uid for path in (release, *(release / name for name in ("who", "sub", "sub/x", "static")))}
+    assert owners == {0}
     private = (release / "private").stat()
     assert private.st_uid != 0 and private.st_mode & 0o777 == 0o400
     assert Path(host.site.shared, "media").stat().st_uid != 0
@@ -266,6 +267,16 @@ def test_pruning_keeps_what_anything_needs(host: Host) -> None:
         lives.communicate(b"\n")
     assert host.call("release.discard", release=names[1]) == {"removed": True}
     assert "notes-of-a-person" in os.listdir(host.site.releases)
+
+
+def test_a_release_in_use_is_not_cleared_away_even_if_its_marker_is_lost(host: Host) -> None:
+    host.push(OLD)
+    os.symlink("releases/" + OLD, host.site.current)
+    Path(host.site.release(OLD)).chmod(0o755)
+    os.unlink(host.site.marker(OLD))
+    with pytest.raises(OpError) as caught:
+        host.push(OLD)
+    assert caught.value.code == "in_use" and host.read(OLD, "app.py")
 
 
 def test_pruning_takes_virtualenvs_that_nothing_links_to(host: Host) -> None:

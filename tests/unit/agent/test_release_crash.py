@@ -47,13 +47,13 @@ def test_a_kill_at_any_moment_is_healed_by_the_next_attempt(tmp_path: Path, mome
 def test_a_prepare_hook_that_outlived_its_agent_cannot_write_into_the_next_attempt(tmp_path: Path) -> None:
     host = Host(tmp_path).set_up()
     source = write(tmp_path / "source", FILES)
-    # the hook tells its pid, the agent dies at that line, the hook goes on and on
-    slow = {"prepare": {"command": "echo $$ > pid; echo; while :; do echo ghost > ghost; sleep 0.01; done"}}
+    command = 'at=$PWD; exec 2>/dev/null; echo $$ > pid; while :; do echo ghost > "$at/ghost"; sleep 0.01; done'
+    slow = {"prepare": {"command": command}}
     spec = {"folder": str(tmp_path), "moment": "", "release": NEW, "source": str(source), "args": slow}
     agent = subprocess.Popen([sys.executable, release_site.__file__, json.dumps(spec)])
-    pid = Path(host.site.release(NEW), "ghost")
+    ghost = Path(host.site.release(NEW), "ghost")
     deadline = time.monotonic() + 20
-    while not pid.exists() and time.monotonic() < deadline:
+    while not ghost.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     orphan = int(host.read(NEW, "pid"))
     agent.kill()
@@ -63,4 +63,4 @@ def test_a_prepare_hook_that_outlived_its_agent_cannot_write_into_the_next_attem
     host.ship(NEW, source)
     found = procfs.process(orphan)
     assert found is None or found.dead
-    assert not pid.exists()
+    assert not ghost.exists()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from release_site import FILES, Host, make_wheel, write
 
 from deployer.agent.operation import OpError
 from deployer.artifact.host_python import HostPython
+from deployer.artifact.resolving import find_uv
 
 OLD, NEW = "20261101T100000Z-aaaaaaaa", "20261102T100000Z-bbbbbbbb"
 
@@ -112,10 +112,10 @@ def test_a_host_resolves_what_the_controller_cannot(tmp_path: Path, wheels: Path
     assert not os.path.exists(host.site.state + "/resolve")
 
 
-@pytest.mark.skipif(shutil.which("uv") is None, reason="uv is not on this machine")
+@pytest.mark.skipif(find_uv() is None, reason="uv is not on this machine")
 def test_uv_installs_and_resolves_too(tmp_path: Path, wheels: Path) -> None:
     host = Host(tmp_path).set_up()
-    uv = {"installer": "uv", "uv": shutil.which("uv")}
+    uv = {"installer": "uv", "uv": find_uv()}
     built = host.ship(OLD, write(tmp_path / "source", FILES), wheels, venv=spec("u1", requires=["tinydep"], **uv))
     assert built["venv_built"]
     loose = spec("x", requirements=["tinyserver"], **uv)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.artifact import lockfiles, python, requirements
+from deployer.artifact import lockfiles, python, requirements, resolving
 from deployer.artifact.host_python import HostPython, choose_installer
 from deployer.artifact.wheels import wheelhouse
 from deployer.errors import NotReadyError, SettingsError
@@ -253,12 +252,20 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_loose_requirements_are_resolved_here_with_all_that_they_need(tmp_path: Path, index: Path) -> None:
+@pytest.mark.parametrize("by", ["uv", "pip"])
+def test_loose_requirements_are_resolved_here_with_all_that_they_need(
+    tmp_path: Path, index: Path, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if by == "pip":
+        monkeypatch.setattr(resolving, "find_uv", lambda: None)
+    elif resolving.find_uv() is None:
+        pytest.skip("uv is not on this machine")
     (tmp_path / "requirements.txt").write_text("tinyweb\n-c limits.txt\n")
     (tmp_path / "limits.txt").write_text("tinydep<0.4\n")
     made = python.lock(python.read(tmp_path, Python()), this_python(), tmp_path / "cache")
     assert isinstance(made, python.Locked), made.why
     assert sorted(made.requirements[0].split()) == ["tinydep==0.3", "tinyweb==1.0"]
+    assert made.origin == f"resolved here by {by}"
 
     folder = wheelhouse(made, tmp_path / "cache")
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -278,9 +285,9 @@ def test_packages_beside_a_lock_keep_to_the_versions_of_the_lock(tmp_path: Path,
     assert sorted(made.requirements[1].split()) == ["tinydep==0.3", "tinyweb==1.0"]
 
 
-@pytest.mark.skipif(shutil.which("uv") is None, reason="uv is not on this machine")
+@pytest.mark.skipif(resolving.find_uv() is None, reason="uv is not on this machine")
 def test_our_reading_of_a_uv_lock_agrees_with_uv(tmp_path: Path, index: Path) -> None:
-    uv = str(shutil.which("uv"))
+    uv = str(resolving.find_uv())
     project = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.9"\ndependencies = ["tinyweb"]\n'
     (tmp_path / "pyproject.toml").write_text(project)
     subprocess.run([uv, "lock", "-q"], cwd=tmp_path, check=True)

@@ -20,6 +20,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from deployer import probe
+from deployer.inventory import load as inventory
+from deployer.settings.infer import infer
 from deployer.settings.models import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -212,10 +214,26 @@ def test_takes_twenty_seconds_to_start(tmp_path: Path, example: str) -> None:
     assert done.stdout == "20\n"
 
 
-@pytest.mark.parametrize("example", ["shop", "notes"])
-def test_its_settings_are_valid(example: str) -> None:
-    text = (ROOT / "examples" / example / "deploy.yaml").read_text()
-    assert Settings.model_validate(YAML(typ="safe").load(text)).app == example
+@pytest.mark.parametrize(
+    ("example", "server", "app"), [("shop", "uvicorn", "main:app"), ("notes", "gunicorn", "app:app")]
+)
+def test_all_that_its_settings_leave_out_is_found_in_its_code(example: str, server: str, app: str) -> None:
+    folder = ROOT / "examples" / example
+    settings = Settings.model_validate(YAML(typ="safe").load((folder / "deploy.yaml").read_text()))
+    inferred = infer(folder, settings)
+    assert settings.app == example
+    assert inferred.target is not None
+    assert (inferred.target.path, inferred.server, inferred.health_path) == (app, server, "/healthz")
+    assert (inferred.missing, inferred.warnings) == ((), ())
+
+
+def test_the_sample_inventories_are_found_from_the_examples() -> None:
+    prod = inventory.load("prod", ROOT / "examples/shop")
+    assert [host.name for host in prod.hosts] == [f"web{number}.example.com" for number in (1, 2, 3)] + [
+        "lb1.example.com"
+    ]
+    (staging,) = inventory.load("staging", ROOT / "examples/notes").hosts
+    assert {"web", "balancers"} <= staging.groups
 
 
 def test_what_both_examples_share_is_the_same() -> None:

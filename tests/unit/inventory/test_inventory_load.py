@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,7 @@ parent:
             "group_vars/all.yml": "v_gvall: gv_all\nv_gv: gv_all\n",
             "group_vars/child/b.yaml": "v_gv: gv_child_b\n",
             "group_vars/child/a.yaml": "v_gv: gv_child_a\n",
-            "group_vars/child/.hidden.yaml": "v_gv: hidden\n",
+            "group_vars/child/.hidden.yaml": "v_hidden: x\n",
             "host_vars/h1.json": '{"v_hv": "host_vars"}',
         },
     )
@@ -210,7 +211,13 @@ def test_vault_and_jinja_that_are_not_needed_are_carried(tmp_path: Path) -> None
         "password: !vault x, url: '{{ base }}/x', mode: 0644",
         **{"group_vars/all/vault.yml": "$ANSIBLE_VAULT;1.1;AES256\n3333\n", "group_vars/all/a.yml": "k: v\n"},
     )
-    assert (host.variables["url"], host.variables["mode"], host.variables["k"]) == ("{{ base }}/x", "0644", "v")
+    assert (host.variables["url"], host.variables["k"]) == ("{{ base }}/x", "v")
+    assert pickle.loads(pickle.dumps(host)) == host
+
+
+def test_scalars_are_ansibles(tmp_path: Path) -> None:
+    found = only(tmp_path, "a: yes, b: Off, c: 0644, d: 089, e: 3.10, f: 'yes', g: 1.2.3, h: ~").variables
+    assert found == {"a": True, "b": False, "c": 0o644, "d": "089", "e": 3.1, "f": "yes", "g": "1.2.3", "h": None}
 
 
 @pytest.mark.parametrize(

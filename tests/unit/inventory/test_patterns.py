@@ -59,6 +59,7 @@ def short(hosts: Any) -> str:
         ("web[2:]", "web3 web4"),
         ("web[0:1]:lb1", "web1 web2 lb1"),
         ("b*", "lb1"),
+        ("*[0]", "web1"),
     ],
 )
 def test_patterns(tmp_path: Path, pattern: str, hosts: str) -> None:

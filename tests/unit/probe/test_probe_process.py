@@ -55,6 +55,7 @@ def test_the_receipt_is_the_contracts_probe_object(good_server: Any) -> None:
     data = json.loads(json.dumps(receipt.as_json()))
     assert {"requests", "failed", "stale", "p50_ms", "p99_ms", "max_ms"} <= set(data)
     assert probe.Receipt.from_json(data) == receipt
+    assert prober.stop() == prober.snapshot() == receipt  # the last word, however often it is asked for
 
 
 def test_only_what_is_asked_for_is_requested(good_server: Any) -> None:

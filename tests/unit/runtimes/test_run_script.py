@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,9 @@ def test_gunicorn_config_lets_the_apps_own_file_tune_but_not_break_a_rollout(tmp
     assert (found["workers"], found["preload_app"], found["keepalive"]) == ("3", "False", "5")
     assert found["bind"] == "['127.0.0.1:8000']"
     assert found["control_socket_disable"] == "True"
+
+
+def test_the_users_own_templates_take_the_place_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "run.sh.j2").write_text("#!/bin/sh\nulimit -n 9999\nexec {{ command }}\n")
+    made = replace(serving(), search=(tmp_path,))
+    assert "ulimit -n 9999" in script(made, "uvicorn", 8000)

@@ -76,6 +76,16 @@ def test_the_app_is_found(tmp_path: Path, files: dict[str, str], target: AppTarg
     assert inferred(tmp_path, files).target == target
 
 
+def test_an_app_below_another_is_not_the_one_to_serve(tmp_path: Path) -> None:
+    files = {
+        "main.py": FASTAPI + "from admin.main import app as admin\napp.mount('/admin', admin)\n",
+        "admin/__init__.py": "",
+        "admin/main.py": FASTAPI + "@app.get('/health')\ndef f(): ...\n",
+    }
+    found = inferred(tmp_path, files)
+    assert (found.target, found.health_path) == (ASGI, None)
+
+
 def test_nothing_is_imported(tmp_path: Path) -> None:
     inferred(tmp_path, {"main.py": "raise SystemExit('imported')\n" + FASTAPI})
     assert "main" not in sys.modules

@@ -87,3 +87,10 @@ def test_an_unknown_supervisor_lists_those_there_are() -> None:
     with pytest.raises(SettingsError) as caught:
         supervisors.get("upstart")
     assert "supervisord" in (caught.value.hint or "")
+
+
+def test_the_users_own_template_takes_the_place_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "systemd").mkdir()
+    (tmp_path / "systemd" / "app@.service.j2").write_text("[Service]\nExecStart=/bin/true\n")
+    (file,) = supervisors.get("systemd").resources(UnitSpec(SITE, (8000,), 30.0, search=(tmp_path,)))
+    assert isinstance(file, File) and file.content.endswith("ExecStart=/bin/true\n")

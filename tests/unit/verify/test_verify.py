@@ -302,6 +302,13 @@ def test_ctrl_c_in_a_check_interrupts_the_run(write: Write, local: Runner) -> No
         verify.run([CheckSet([folder], ["web1"])], interrupted)
 
 
+def test_a_check_that_stops_pytest_verifies_nothing(write: Write, local: Runner) -> None:
+    folder = write("checks/test_a.py", "import pytest\ndef test_a(host): pytest.exit('enough')\n")
+    with pytest.raises(ChecksError, match="pytest could not run the checks") as raised:
+        verify.run([CheckSet([folder], ["web1"])], local)
+    assert "enough" in raised.value.log[-1]
+
+
 def test_an_outer_pytest_is_not_disturbed(write: Write, tmp_path: Path) -> None:
     """Another pytest run, its own tests named like the checks, verifies in the middle and then fails as it should."""
     write("inner/checks/test_same.py", "def test_same(host): assert host.run('exit 3').rc == 4\n")

@@ -1,0 +1,58 @@
+"""Who holds a port, and whether that is one of ours: the supervisor's descendant, or a process of a release."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Optional, Set, Tuple
+
+from deployer.agent import procfs
+from deployer.agent.layout import Site
+
+DELETED = " (deleted)"  # what /proc adds to the path of something that is gone
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Who has address:port. `unseen` are the users whose processes hold it but may not be looked into."""
+
+    pids: Tuple[int, ...] = ()
+    unseen: Tuple[str, ...] = ()
+
+    @property
+    def free(self) -> bool:
+        """Nobody listens there."""
+        return not self.pids and not self.unseen
+
+
+def hold(address: str, port: int) -> Hold:
+    """Everybody who has a socket listening on address:port, wildcards and IPv4-mapped ones included."""
+    sockets = [found for found in procfs.listeners([port]) if procfs.covers(found, address)]
+    held = procfs.holders(found.inode for found in sockets)
+    pids: Set[int] = set().union(*held.values())
+    # A process that ended between the two looks leaves an inode without a holder: only one still listed counts.
+    nobody = [found for found in sockets if not held[found.inode]]
+    still = {found.inode for found in procfs.listeners([port])} if nobody else set()
+    return Hold(
+        tuple(sorted(pids)),
+        tuple(sorted({procfs.user_name(found.uid) for found in nobody if found.inode in still})),
+    )
+
+
+def belongs(pid: int, main: int, unit: str) -> bool:
+    """Whether a process is the unit's main process, descends from it, or lies in the unit's own cgroup."""
+    return bool(main) and (main in procfs.ancestors(pid) or procfs.in_unit(pid, unit))
+
+
+def release_of(site: Site, pid: int) -> Optional[str]:
+    """The release whose folder a process runs in, even if that folder is gone; None outside of the site's releases."""
+    cwd = procfs.link(pid, "cwd")
+    releases = os.path.realpath(site.releases) + "/"
+    if cwd is None or not cwd.startswith(releases):
+        return None
+    return cwd[len(releases) :].split("/")[0].replace(DELETED, "") or None
+
+
+def described(pid: int) -> str:
+    """`process 812 (python -m http.server, user bob)`."""
+    return "process %d (%s, user %s)" % (pid, procfs.command(pid) or "?", procfs.user_of(pid) or "?")

@@ -1,0 +1,81 @@
+"""Every server under every supervisor, rolled through three real hosts behind HAProxy while users are there.
+
+All six apps and a bystander live on the same hosts and the same balancer, so each change also shows that it costs the
+others nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.project import Project
+from support.traffic import traffic
+
+from deployer.lab import Lab
+
+SERVERS = ("uvicorn", "gunicorn", "gunicorn+uvicorn")
+SUPERVISORS = ("systemd", "supervisord")
+QUICK = {
+    "health": {"within": "20s"},
+    "rolling": {"drain_timeout": "2s", "soak": "500ms", "waves": [1, 2], "max_unavailable": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def bystander(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Another app on the same hosts, which nobody touches."""
+    settings = {"app": "bystander", "domains": ["bystander.test"], "port": 8100, **QUICK}
+    project = Project(tmp_path_factory.mktemp("bystander") / "notes", lab.name, "notes", settings)
+    project.deploy("setup")
+    project.deploy("push")
+    return project
+
+
+@pytest.fixture(params=[(server, supervisor) for supervisor in SUPERVISORS for server in SERVERS], ids="-".join)
+def project(request: pytest.FixtureRequest, lab: Lab, tmp_path: Path) -> Iterator[Project]:
+    """One app with a name and ports of its own for each combination. gunicorn alone serves the Flask example."""
+    server, supervisor = request.param
+    number = SERVERS.index(server) * 2 + SUPERVISORS.index(supervisor)
+    app = f"{server.replace('+', '-')}-{supervisor}"
+    settings = {
+        "app": app,
+        "domains": [f"{app}.test"],
+        "port": 8000 + 10 * number,
+        "supervisor": supervisor,
+        # A sync worker serves one request at a time, and a tenth of these take two seconds.
+        "runtime": {"server": server, "workers": 8 if server == "gunicorn" else 2, "graceful_timeout": "5s"},
+        "python": {"with": ["gunicorn", "uvicorn-worker"] if "+" in server else ["gunicorn"]},
+        **QUICK,
+    }
+    yield Project(tmp_path / app, lab.name, "notes" if server == "gunicorn" else "shop", settings)
+
+
+def test_two_pushes_a_reload_and_a_rollback_go_unnoticed(
+    project: Project, bystander: Project, lab: Lab, tmp_path: Path
+) -> None:
+    mix = "http" if (project.folder / "app.py").exists() else "full"
+    app = project.folder.name
+    project.deploy("setup")
+    first = project.deploy("push").release
+    with (
+        traffic(lab.address, tmp_path / "log", mix=mix, host_header=f"{app}.test") as users,
+        traffic(lab.address, tmp_path / "other", mix="http", rate=5, host_header="bystander.test") as others,
+    ):
+        project.version(2)
+        second = project.deploy("push")
+        project.version(3)
+        third = project.deploy("push")
+        reloaded = project.deploy("reload", "--rolling")
+        back = project.deploy("rollback")
+    assert second.last["outcome"] == third.last["outcome"] == "succeeded"
+    assert reloaded.release == third.release
+    assert back.release == second.release
+    users.demand(proven={first, second.release, third.release}, at_least=500)
+    others.demand(proven={bystander.deploy("status").release}, at_least=80, rate=4)
+    status = project.deploy("status")
+    states = [instance for host in status.last["hosts"].values() for instance in host["instances"].values()]
+    assert [state["state"] for state in states] == ["proven"] * 3
+    assert {state["release"] for state in states} == {second.release}
+    project.deploy("verify")
