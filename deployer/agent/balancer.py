@@ -17,7 +17,6 @@ from deployer.agent.operation import Context, OpError, operation
 
 _PAUSE = 0.05  # seconds between two looks at the balancer
 _TELL = 2.0  # seconds between two words about a drain that takes time
-_UNSAID_BOUND = 300.0  # seconds; for a drain whose run never said `balancer.watch`
 
 
 def driver(args: Dict[str, Any]) -> HAProxy:
@@ -42,7 +41,7 @@ def drain(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     if problem:
         raise problem
     if by == "run":
-        watchdog.arm(ctx, site, run, args["driver"], float(args.get("bound", _UNSAID_BOUND)))
+        watchdog.arm(ctx, site, run, args["driver"])
     new = drained.record(by, run, ctx.identity, args.get("reason", ""))
     with drained.editing(site) as records:
         ctx.require_lease("drain " + ", ".join(wanted))

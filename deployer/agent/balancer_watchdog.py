@@ -39,15 +39,17 @@ _RENEW = 1.0  # seconds between renewals
 _LOOK = 0.25  # seconds between the watchdog's looks
 _START = 15.0  # seconds it may take until it says that it runs
 _SLACK = 10.0  # seconds past its time after which an agent takes its watchdog for dead
+_UNSAID_BOUND = 300.0  # seconds; for a drain whose run never said `balancer.watch`
 _RUN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 _SUFFIXES = (".json", ".alive", ".pid", ".pyz")
 
 
-def arm(ctx: Context, site: Site, run: str, driver: Dict[str, Any], bound: float) -> str:
+def arm(ctx: Context, site: Site, run: str, driver: Dict[str, Any], bound: Optional[float] = None) -> str:
     """Makes sure that this run's watchdog runs and is renewed from now on; repeating it changes the bound only.
 
-    Returns how it lives: `systemd` or `process`. Raises OpError `watchdog_failed` when it cannot be started; then
-    nothing may be drained.
+    `bound` None leaves the bound that was said before, and is 300 s when none was; it only ever grows. Returns
+    how it lives: `systemd` or `process`. Raises OpError `watchdog_failed` when it cannot be started; then nothing may
+    be drained.
     """
     if not _RUN.match(run):
         raise OpError("invalid", "%r is no run's id" % run)
@@ -78,9 +80,9 @@ class Watch:
         self._renewing: Optional[threading.Thread] = None
         self._ended = threading.Event()
 
-    def arm(self, ctx: Context, driver: Dict[str, Any], bound: float) -> str:
+    def arm(self, ctx: Context, driver: Dict[str, Any], bound: Optional[float]) -> str:
         """Starts the watchdog unless it runs, tells it the bound, and renews it from now on."""
-        self._bound = bound if not self._bound else max(bound, self._bound)
+        self._bound = max(bound or 0.0, self._bound) or _UNSAID_BOUND
         self._driver = driver
         os.makedirs(self._site.state, exist_ok=True)
         self._renew()

@@ -21,6 +21,7 @@ from deployer.agent.manifest import NAME, RUN, VENV, Entry, Manifest, below, esc
 from deployer.agent.operation import Context, OpError
 
 _LOG_LINES = 30
+_LONGEST_CAUSE = 300  # characters of the check's last line that go into the message
 _STEP_TIMEOUT = 600.0  # seconds, where the caller says nothing
 
 
@@ -104,7 +105,9 @@ class Building:
             cancelled=self.ctx.cancelled,
         )
         if not done.ok:
-            message = "%s failed in the new release: %s" % (what, done.why)
+            said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+            why = said[:_LONGEST_CAUSE] if code == "check_failed" and done.exit == 1 and said else done.why
+            message = "%s failed in the new release: %s" % (what, why)
             raise OpError(code, message, "mend it and push again; nothing that serves was touched", log=lines)
 
     def _compile(self) -> None:

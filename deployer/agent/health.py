@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import socket
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
+from deployer.agent.layout import Site
 from deployer.agent.supervision import Health
 
 
@@ -43,6 +45,20 @@ def ask(address: str, port: int, health: Health) -> Answer:
         bound.cancel()
         connection.close()
     return _judged(status, health)
+
+
+def of_release(site: Site, release: str, health: Health) -> Health:
+    """`health` with the path and status that the release itself was built with.
+
+    While an app's health path changes, each release is asked for its own: the old one must not fail for lacking what
+    only the new one has. A release without such a record is asked as `health` says.
+    """
+    try:
+        with open(site.marker(release), encoding="utf-8") as marker:
+            own = json.load(marker).get("health") or {}
+    except (OSError, ValueError):
+        return health
+    return replace(health, **{key: own[key] for key in ("path", "status") if key in own})
 
 
 def reachable(address: str) -> str:

@@ -18,7 +18,8 @@ def survey(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """The facts listed in docs/operations.md; what is missing or may not be read is null, false or empty.
 
     Args:
-        args: `site`; `ports` to look at; names of `tools` to find; `python_versions` (`["3.12"]`) to find.
+        args: `site`; `ports` to look at, on `address` alone if it is given; names of `tools` to find;
+            `python_versions` (`["3.12"]`) to find.
     """
     site = Site.from_args(args)
     return {
@@ -27,7 +28,7 @@ def survey(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         "pythons": machine.pythons(site, args.get("python_versions") or ()),
         "free_bytes": machine.free_bytes(site.root),
         "user_exists": machine.user_exists(site.user),
-        "ports": _ports(site, args.get("ports") or ()),
+        "ports": _ports(site, args.get("ports") or (), args.get("address") or ""),
         **_of_site(site),
     }
 
@@ -70,10 +71,10 @@ def _names(folder: str) -> List[str]:
         return []
 
 
-def _ports(site: Site, ports: Iterable[int]) -> Dict[str, Optional[Dict[str, Any]]]:
-    """port → `{pid, command, user, ours}` of who listens there on any address, None for a free one."""
+def _ports(site: Site, ports: Iterable[int], address: str) -> Dict[str, Optional[Dict[str, Any]]]:
+    """port → `{pid, command, user, ours}` of who listens there (on any address, or `address`), None for a free one."""
     wanted = [int(port) for port in ports]
-    sockets = procfs.listeners(wanted)
+    sockets = [found for found in procfs.listeners(wanted) if not address or procfs.covers(found, address)]
     held = procfs.holders(found.inode for found in sockets)
     answers: Dict[str, Optional[Dict[str, Any]]] = {str(port): None for port in wanted}
     for found in sockets:

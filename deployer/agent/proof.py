@@ -65,7 +65,7 @@ def examine(site: Site, instance: Instance, release: str, main: int, started_aft
             return Proof(
                 False, "process", "process %d, which listens on %s, %s" % (pid, place, problem), holding.pids, shared
             )
-    answer = health.ask(instance.address, instance.port, instance.health)
+    answer = health.ask(instance.address, instance.port, health.of_release(site, release, instance.health))
     if not answer.ok:
         return Proof(False, "health", answer.why, holding.pids, shared)
     return Proof(True, "done", "", holding.pids, shared)

@@ -44,6 +44,11 @@ class Health:
     within: float = 30.0
     timeout: float = 5.0
 
+    @property
+    def within_again(self) -> float:
+        """Seconds for a release that served before: it is known to be good, so a busy host is given more time."""
+        return max(self.within, 30.0)
+
 
 @dataclass(frozen=True)
 class Instance:
@@ -77,8 +82,7 @@ class Instance:
     @property
     def longest_switch(self) -> float:
         """Seconds that a switch to a new release and the way back may take together."""
-        one_way = self.graceful + 15.0 + self.health.within + 5.0
-        return 2 * one_way
+        return 2 * (self.graceful + 15.0 + 5.0) + self.health.within + self.health.within_again
 
 
 def instances_from_wire(items: List[Dict[str, Any]]) -> List[Instance]:

@@ -11,6 +11,7 @@ the stop needs the controller's lease: once begun, the switch goes on to its end
 from __future__ import annotations
 
 import os
+import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -23,6 +24,7 @@ from deployer.agent.unit import Unit
 from deployer.agent.waiting import until_free, until_proven
 
 LOG_LINES = 30
+_LAST_CHECKS = 3  # answers to health checks that are shown: an access log would hide everything else
 
 
 class Switch:
@@ -36,6 +38,7 @@ class Switch:
         self._unit = Unit(instance)
         self._release = ""
         self._previous: Optional[str] = None
+        self._within = instance.health.within
         self._log_before: List[str] = []
 
     def to(self, release: str, previous: Optional[str], via: str) -> Dict[str, Any]:
@@ -45,6 +48,8 @@ class Switch:
         """
         began = time.monotonic()
         self._release, self._previous = release, previous
+        if via == "restore":
+            self._within = self._instance.health.within_again
         links.require_complete(self._site, release)
         main = self._unit.main()
         if via != "reload":
@@ -100,7 +105,7 @@ class Switch:
         self._link(self._release)
         self._log_before = self._unit.log(LOG_LINES)
         self._intend("start")
-        return self._start(self._release, cancellable=True)
+        return self._start(self._release, self._within, self._ctx.cancelled)
 
     def _stop(self, main: int) -> None:
         self._ctx.progress("stopping %s" % self._unit.name)
@@ -118,19 +123,18 @@ class Switch:
                 self._ctx.progress("%s will not start at boot: %s" % (self._unit.name, enabled.why))
         links.point_slot(self._site, self._instance.port, release)
 
-    def _start(self, release: str, cancellable: bool) -> Tuple[int, ...]:
+    def _start(self, release: str, within: float, cancelled: Optional[threading.Event]) -> Tuple[int, ...]:
         self._ctx.progress("starting %s with release %s" % (self._unit.name, release))
-        cancelled = self._ctx.cancelled if cancellable else None
         self._unit.reset()
         began = procfs.now()
-        found = until_proven(self._site, self._instance, self._unit, release, began, cancelled)
+        found = until_proven(self._site, self._instance, self._unit, release, began, within, cancelled)
         return found.pids
 
     def _undone(self, failure: Exception) -> OpError:
         """Goes back as far as it can; returns the error to raise, which says how far that was."""
         error = _as_error(failure)
         if not error.log:
-            error.log = self._unit.log_since(self._log_before, LOG_LINES)
+            error.log = self._own_words()
         self._ctx.progress("%s: %s; going back" % (self._unit.name, error.message))
         problem = ""
         try:
@@ -146,6 +150,14 @@ class Switch:
         self._close(False, error.message, restored=restored, undo=problem)
         return error
 
+    def _own_words(self) -> List[str]:
+        """The last lines of its log since the start; of its answers to health checks only the last few."""
+        lines = self._unit.log_since(self._log_before, 20 * LOG_LINES)
+        asked = " %s " % self._instance.health.path
+        checks = [line for line in lines if "GET" in line and asked in line]
+        boring = set(checks[:-_LAST_CHECKS])
+        return [line for line in lines if line not in boring][-LOG_LINES:]
+
     def _go_back(self) -> None:
         slot = links.release_at(self._site.slot(self._instance.port))
         if slot == self._previous and self._still_serving(self._unit.main()):
@@ -158,7 +170,7 @@ class Switch:
             return
         links.require_complete(self._site, self._previous)
         self._link(self._previous)
-        self._start(self._previous, cancellable=False)
+        self._start(self._previous, self._instance.health.within_again, None)
 
     def _intend(self, state: str) -> None:
         ledger.append(self._site, self._entry("intent", state=state))

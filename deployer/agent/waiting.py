@@ -17,6 +17,11 @@ from deployer.agent.unit import Unit
 _GRACE = 1.0  # seconds that a supervisor may take to name the process it has just started
 _QUICK = 0.05  # seconds between the first looks; they grow to the wanted interval
 _SLACK = 5.0  # seconds beyond `within` for the start verb's own answer
+_HINTS = {
+    "did_not_start": "mend what its log says, or raise health.within if it only needs longer; then push again",
+    "unhealthy": "mend what the health path answers, or set health.path and health.status; then push again",
+    "port_taken": "stop that process, or choose another port: in deploy.yaml; then push again",
+}
 
 
 def until_free(
@@ -59,9 +64,10 @@ def until_proven(
     unit: Unit,
     release: str,
     began: float,
+    within: float,
     cancelled: Optional[threading.Event] = None,
 ) -> Proof:
-    """Starts the unit and waits until the release is proven, at most `health.within` seconds after `began`.
+    """Starts the unit and waits until the release is proven, at most `within` seconds after `began`.
 
     It does not wait for what cannot come any more: a main process that ended or was replaced fails at once.
 
@@ -69,7 +75,6 @@ def until_proven(
         OpError `did_not_start`, `unhealthy`, `port_taken`, or `cancelled`.
     """
     _stop_if(cancelled)
-    within = instance.health.within
     started = unit.start(within + _SLACK, cancelled)
     _stop_if(cancelled)
     if not started.ok:
@@ -132,7 +137,7 @@ def _stop_if(cancelled: Optional[threading.Event]) -> None:
 def _failed(code: str, instance: Instance, unit: Unit, release: str, why: str) -> OpError:
     did = {"unhealthy": "is not healthy", "port_taken": "cannot have its port"}.get(code, "did not start")
     message = "instance %d (%s) %s with release %s: %s" % (instance.index, unit.name, did, release, why)
-    return OpError(code, message, "its last log lines say more")
+    return OpError(code, message, _HINTS[code])
 
 
 def _still_there(

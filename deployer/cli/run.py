@@ -47,7 +47,9 @@ def carry_out(command: str, common: Common, work: Callable[[Bus, Record, threadi
     record = Record(command)
     interrupted = threading.Event()
     error: DeployError | None = None
-    previous = signal.signal(signal.SIGINT, _first_then_now(interrupted))
+    handler = _first_then_now(interrupted)
+    # Pipelines stop their jobs with SIGTERM.
+    previous = {signum: signal.signal(signum, handler) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
         work(bus, record, interrupted)
     except DeployError as raised:
@@ -55,7 +57,8 @@ def carry_out(command: str, common: Common, work: Callable[[Bus, Record, threadi
     except KeyboardInterrupt:
         error = InterruptedRun("stopped at once", hint=f"deploy status shows what is left; deploy {command} heals it")
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for signum, old in previous.items():
+            signal.signal(signum, old)
     finished = record.finish(error)
     if error is not None and common.output != "json":
         print(error_block(error), file=sys.stderr)

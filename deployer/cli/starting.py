@@ -26,14 +26,25 @@ def init(
     carry_out("init", common, lambda bus, record, stop: run(folder, bus, record))
 
 
-def trust(env: Env = None, *, common: Common) -> None:
+def trust(
+    env: Env = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Drop the pinned keys of hosts that have others now.")
+    ] = False,
+    *,
+    common: Common,
+) -> None:
     """Show the fingerprints of the hosts' keys and pin them in inventories/known_hosts.
 
     Example: deploy trust prod
     """
     from deployer.rollout.trust import trust as run
 
-    carry_out("trust", common, lambda bus, record, stop: run(load(env, common), bus, record, confirm=common.confirm))
+    carry_out(
+        "trust",
+        common,
+        lambda bus, record, stop: run(load(env, common), bus, record, confirm=common.confirm, replace=replace),
+    )
 
 
 def doctor(env: Env = None, *, common: Common) -> None:

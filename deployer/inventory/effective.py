@@ -73,7 +73,9 @@ def for_host(settings: Settings, host: Host, *, local_balancer: bool = False) ->
 
 
 def _user(app: str, host: Host) -> str:
-    """Root gives the app a system user of its own; anybody else runs it as themselves."""
+    """Root gives the app a system user of its own; anybody else, and a lab of processes, runs it as themselves."""
+    if host.prefix:
+        return host.ssh.user or ""
     return app if host.become or host.ssh.user == "root" else host.ssh.user or ""
 
 

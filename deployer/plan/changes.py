@@ -117,6 +117,11 @@ def why_restart(topology: Topology, nothing_serves: bool) -> str:
 
 def risks(topology: Topology, changing: Sequence[InstanceStep], nothing_serves: bool) -> list[str]:
     """What a person should know before this plan runs."""
+    if not topology.balancers and topology.settings.domains:
+        names = ", ".join(topology.settings.domains)
+        return [
+            f"nothing serves {names} at port 80: there is no balancer host, and instances listen at their own ports"
+        ]
     if nothing_serves or not any(step.action == "restart" for step in changing):
         return []
     total = sum(web.own.instances for web in topology.web)

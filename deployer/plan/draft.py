@@ -59,8 +59,10 @@ class Draft:
         return max(candidates - conflicting, default=None)
 
 
-def content_of(manifest_digest: str, settings: Settings) -> str:
+def content_of(manifest_digest: str, settings: Settings, health: tuple[str, int | None]) -> str:
     """A digest of a release's content: the files, and the settings that are built into it.
+
+    `health` is the path and status that its instances are asked for.
 
     How instances start is apart (`Start.sha`), since hosts differ there.
     """
@@ -71,6 +73,7 @@ def content_of(manifest_digest: str, settings: Settings) -> str:
         "shared": settings.shared,
         "env": settings.env,
         "server": settings.runtime.server,
+        "health": health,
     }
     return hashlib.sha256(json.dumps(built_in, sort_keys=True).encode()).hexdigest()
 

@@ -174,7 +174,7 @@ class Topology:
         """Seconds that the longest change of one instance may take: drain, switch, and the way back."""
         health = self.health()
         graceful = self.settings.runtime.graceful_timeout
-        return self.settings.rolling.drain_timeout + 2 * (graceful + 15.0 + health.within + 5.0)
+        return self.settings.rolling.drain_timeout + 2 * (graceful + 15.0 + 5.0) + health.within + health.within_again
 
 
 def bind_address(web: WebHost) -> str:

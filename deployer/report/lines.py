@@ -54,6 +54,9 @@ def line_of(event: events.Event) -> str | None:
 def finished(event: events.RunFinished) -> str:
     """The closing line of a run."""
     text = event.outcome.replace("_", " ")
+    if event.outcome == "rolled_back":
+        before = f"{event.previous} serves as before" if event.previous else "nothing serves, as before"
+        return f"{text}: {before} (after {seconds(event.duration_s)})"
     if event.release and event.outcome not in ("refused", "failed"):
         text += f": {event.release}"
     if event.previous and event.previous != event.release and event.outcome == "succeeded":

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from deployer.errors import NeedsPersonError
 from deployer.plan.model import Plan
+from deployer.rollout.endings import refused_as
 from deployer.rollout.run import Run
 
 
 def promote(run: Run, release: str, *, via: str) -> None:
     """`current` points at `release` on every web host, after all its instances proved it."""
     ports = {web.name: list(web.ports) for web in run.topology.web}
-    run.each(
-        run.web,
-        "site.promote",
-        lambda host: {"run": run.id, "release": release, "via": via, "ports": ports[host]},
-        step="promote",
-    )
+    again = "every instance serves the release, but a host did not note it: run the same command again"
+    with refused_as(NeedsPersonError, again):
+        run.each(
+            run.web,
+            "site.promote",
+            lambda host: {"run": run.id, "release": release, "via": via, "ports": ports[host]},
+            step="promote",
+        )
 
 
 def prune(run: Run, protect: Sequence[str]) -> None:

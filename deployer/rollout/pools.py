@@ -50,24 +50,32 @@ class Pools:
             if left:
                 note.detail = f"{left} connections outlived {timeout:g} s"
 
-    def admit(self, steps: Sequence[InstanceStep], *, force: bool = False) -> None:
-        """Puts the servers of `steps` back everywhere and waits for each balancer's own UP."""
+    def admit(self, steps: Sequence[InstanceStep]) -> None:
+        """Puts the servers of `steps` back everywhere and waits for each balancer's own UP.
+
+        They are proven, so a quarantine ends here. What a person took out stays out, and is said.
+        """
         if not steps or not self._run.balancers:
             return
-        args = {
-            "servers": self._names(steps),
-            "wait": self._run.topology.settings.health.within,
-            "by": "run",
-            "force": force,
-        }
         with self._run.step("admit", instance=_names(steps)) as note:
-            answers = self._each("balancer.admit", args, "admit")
-            states = {
-                name: state.get("state", "") for each in answers.values() for name, state in each["servers"].items()
-            }
-            held = [name for name, state in states.items() if state == "held"]
-            if held:
-                note.detail = f"left out, as a person asked: {', '.join(sorted(held))}"
+            held = self._admitted(self._names(steps), force=False)
+            quarantined = [name for name, by in held.items() if by == "quarantine"]
+            if quarantined:
+                self._admitted(quarantined, force=True)
+            others = sorted(set(held) - set(quarantined))
+            if others:
+                note.detail = f"left out, as a person asked: {', '.join(others)}"
+
+    def _admitted(self, servers: list[str], *, force: bool) -> dict[str, str]:
+        """Admits at every balancer; returns the servers that are still held out, and by whom."""
+        wait = self._run.topology.settings.health.within
+        answers = self._each("balancer.admit", {"servers": servers, "wait": wait, "by": "run", "force": force}, "admit")
+        return {
+            name: str(state["held"]["by"])
+            for answer in answers.values()
+            for name, state in answer["servers"].items()
+            if state.get("held")
+        }
 
     def recover(self) -> list[str]:
         """What dead runs left drained is admitted. Call only under the lock. Returns the servers' names."""

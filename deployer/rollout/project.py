@@ -72,7 +72,7 @@ def load(
     if not web:
         raise SettingsError(f"--limit {limit} leaves no host with instances", hint="deploy hosts lists them")
     folder = loaded.base / settings.source.path / settings.source.subdir
-    guessed = infer(folder, settings)
+    guessed = _inferred(loaded, folder)
     kind = _kind(loaded, members.balancers)
     topology = Topology(
         env=loaded.env,
@@ -90,13 +90,23 @@ def load(
 
 def reading(project: Project, folder: Path) -> Project:
     """The same project with what the code in `folder` tells: the tree that is shipped may not be the working tree."""
-    guessed = infer(folder, project.topology.settings)
+    guessed = _inferred(project.loaded, folder)
     topology = replace(
         project.topology,
         health_path=project.topology.settings.health.path or guessed.health_path or "/",
         health_status=_health_status(project.loaded, guessed),
     )
     return replace(project, topology=topology, inferred=guessed)
+
+
+def _inferred(loaded: Loaded, folder: Path) -> Inferred:
+    """What the code in `folder` tells. A mistake in `runtime.app` is shown with its line."""
+    try:
+        return infer(folder, loaded.settings)
+    except SettingsError as error:
+        if error.file is None and loaded.settings.runtime.app is not None:
+            error.file, error.line = str(loaded.path), loaded.mark("runtime", "app").line
+        raise
 
 
 def _web_host(loaded: Loaded, host: Host) -> WebHost:

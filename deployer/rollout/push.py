@@ -11,7 +11,7 @@ from deployer.agent.manifest import Manifest
 from deployer.artifact import manifest, source
 from deployer.artifact.build_hook import run_build_hook
 from deployer.artifact.source import SourceTree
-from deployer.errors import UsageError
+from deployer.errors import RolloutError, UsageError
 from deployer.events import Bus, Output, PlanMade
 from deployer.plan import start
 from deployer.plan.changes import Wanted, plan_of, wanted_by_push
@@ -22,6 +22,7 @@ from deployer.plan.start import Way
 from deployer.plan.text import text_of
 from deployer.rollout import resources, secrets, ship
 from deployer.rollout.checks import fleet_checks, instance_checks
+from deployer.rollout.endings import refused_as
 from deployer.rollout.finish import note_kept, promote, prune
 from deployer.rollout.hooks import controller_env, here, release_hook
 from deployer.rollout.locks import locked, require_not_frozen
@@ -121,10 +122,21 @@ def _tree(
         if tree.dirty:
             shown = ", ".join(tree.dirty[:5]) + (" …" if len(tree.dirty) > 5 else "")
             bus.emit(Output(f"not committed, so not part of this: {shown}", step="source"))
+        _say_other_settings(project, bus, tree)
         if hook is not None:
             env = controller_env(project, tree.commit)
             run_build_hook(tree, hook, env, lambda line: bus.emit(Output(line, step="build hook")))
-        yield reading(project, tree.path), tree
+        shipped = reading(project, tree.path)
+        shipped.inferred.require_server()
+        yield shipped, tree
+
+
+def _say_other_settings(project: Project, bus: Bus, tree: SourceTree) -> None:
+    """Settings come from the working tree; a ref that has others is told."""
+    theirs = tree.top / project.loaded.path.name
+    if tree.commit and theirs.is_file() and theirs.read_bytes() != project.loaded.path.read_bytes():
+        name = project.loaded.path.name
+        bus.emit(Output(f"the settings are those of {name} here; {tree.ref or 'HEAD'} has others", step="source"))
 
 
 def prepared(
@@ -132,14 +144,15 @@ def prepared(
 ) -> Prepared:
     """Everything that the push is going to do, from the source and the facts. Changes nothing."""
     topology = run.topology
-    project.inferred.require_server()
     facts = survey(run)
     require_set_up(run, facts)
     require_free_ports(run, facts)
     files = tree.manifest()
     ways = {web.name: start.way(topology, web, project.inferred, *_size(facts, web.name)) for web in topology.web}
     starts = {web.name: start.start(topology, web, ways[web.name]) for web in topology.web}
-    draft = Draft(content_of(manifest.digest(files), topology.settings), starts, tree.commit, tree.ref)
+    health = (topology.health_path, topology.health_status)
+    content = content_of(manifest.digest(files), topology.settings, health)
+    draft = Draft(content, starts, tree.commit, tree.ref)
     release, builds = wanted_by_push(draft, topology, facts)
     changes = resources.differences(run, resources.for_push(topology))
     secrets_changed = secrets.differing(run, values)
@@ -166,25 +179,40 @@ def prepared(
 
 def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks: Sequence[str]) -> None:
     project, plan = ready.project, ready.plan
-    if plan.builds:
-        shipment = ship.prepare(
-            run, project, plan.release, ready.tree, ready.files, ready.ways, ready.draft, ready.facts, plan.builds
-        )
-        secrets.write(run, values)
-        ship.build(run, project, shipment, plan.builds)
-    elif plan.secrets_changed:
-        secrets.write(run, values)
-    run.check_interrupt()
-    if plan.steps and "release" not in skip_hooks:
-        release_hook(run, project, plan.release)
-    with run.step("resources") as note:
-        changed = resources.apply(run, resources.for_push(run.topology))
-        note.detail = f"{len(changed)} changes"
-    Waves(run, plan, via="push", checks=instance_checks(run, project)).carry_out()
+    with refused_as(RolloutError, "mend it and push again; no instance was touched"):
+        if plan.builds:
+            shipment = ship.prepare(
+                run, project, plan.release, ready.tree, ready.files, ready.ways, ready.draft, ready.facts, plan.builds
+            )
+            secrets.write(run, values)
+            ship.build(run, project, shipment, plan.builds)
+        elif plan.secrets_changed:
+            secrets.write(run, values)
+        run.check_interrupt()
+        if plan.steps and "release" not in skip_hooks:
+            release_hook(run, project, plan.release)
+        between = bool(plan.previous) and _changes_pools(run, plan)
+        _apply(run, between=between)
+
+    def finish() -> None:
+        if between:
+            _apply(run, between=False)
+        promote(run, plan.release, via="push")
+        fleet_checks(run, project, plan.release)
+
+    Waves(run, plan, via="push", checks=instance_checks(run, project), finish=finish).carry_out()
     note_kept(run, plan)
-    promote(run, plan.release, via="push")
-    fleet_checks(run, project, plan.release)
     prune(run, [plan.release, *([plan.previous] if plan.previous else [])])
+
+
+def _changes_pools(run: Run, plan: Plan) -> bool:
+    return any(change.host in run.balancers for change in plan.changes)
+
+
+def _apply(run: Run, *, between: bool) -> None:
+    with run.step("resources") as note:
+        changed = resources.apply(run, resources.for_push(run.topology, between=between))
+        note.detail = f"{len(changed)} changes"
 
 
 def _push_built(

@@ -37,6 +37,11 @@ def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: f
         record.release = record.previous = release
         bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
         secrets.write(run, values)
-        Waves(run, plan, via="reload", checks=instance_checks(run, project)).carry_out()
+        Waves(
+            run,
+            plan,
+            via="reload",
+            checks=instance_checks(run, project),
+            finish=lambda: promote(run, release, via="reload"),
+        ).carry_out()
         note_kept(run, plan)
-        promote(run, release, via="reload")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deployer.agent.resources import Resource, to_wire
@@ -56,12 +56,18 @@ def for_setup(project: Project, facts: Facts | None = None) -> list[Wish]:
     return wishes
 
 
-def for_push(topology: Topology) -> list[Wish]:
-    """What every push keeps in order: the units of web hosts, the pool of balancer hosts."""
+def for_push(topology: Topology, *, between: bool = False) -> list[Wish]:
+    """What every push keeps in order: the units of web hosts, the pool of balancer hosts.
+
+    `between` two releases, the balancers' health checks accept every status below 500: the path may have changed, and
+    a release that answers 404 there serves its users well. (Each instance is proven by its release's own path.)
+    """
     wishes = []
     for balancer in topology.balancers if topology.settings.balancer.manage else ():
         adapter = topology.balancer_adapter
         pool = topology.pool(balancer)
+        if between:
+            pool = replace(pool, health=replace(pool.health, status=None))
         handlers = adapter.handlers(balancer.site, systemd=balancer.systemd)
         wishes.append(Wish(balancer.name, tuple(adapter.resources(pool)), handlers))
     for web in topology.web:

@@ -63,8 +63,13 @@ def bring(
             if plan.empty and all(facts[web.name].current == target for web in run.topology.web):
                 record.outcome = "unchanged"
                 return
-            Waves(run, plan, via=command, checks=instance_checks(run, project)).carry_out()
-            promote(run, target, via=command)
+            Waves(
+                run,
+                plan,
+                via=command,
+                checks=instance_checks(run, project),
+                finish=lambda: promote(run, target, via=command),
+            ).carry_out()
 
 
 def chosen(topology: Topology, facts: Facts, wanted: str | None, current: str | None) -> str:

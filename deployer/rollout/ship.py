@@ -175,6 +175,7 @@ def _recipe(project: Project, shipment: Shipment, host: str) -> dict[str, Any]:
             "commit": shipment.draft.commit,
             "ref": shipment.draft.ref,
             "created": shipment.created,
+            "health": {"path": topology.health_path, "status": topology.health_status},
         },
         "venv": locked.spec(
             requires=way.runtime.requires(way.serving), env=settings.python.env, secrets=shipment.install_secrets

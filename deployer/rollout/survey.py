@@ -20,7 +20,20 @@ def survey(run: Run) -> Facts:
     with run.step("survey", detail=f"{len(hosts)} hosts"):
         web = {member.name: member for member in topology.web}
         ports = {name: [*member.ports, *member.spare_ports] for name, member in web.items()}
-        raw = run.each(hosts, "host.survey", lambda host: {"ports": ports.get(host, []), "tools": TOOLS}, step="survey")
+        version = topology.settings.python.version
+        # Hosts of a lab of processes share one machine, each with an address of its own.
+        shared = {name: member.own.address for name, member in web.items() if member.host.prefix}
+        raw = run.each(
+            hosts,
+            "host.survey",
+            lambda host: {
+                "ports": ports.get(host, []),
+                "address": shared.get(host, ""),
+                "tools": TOOLS,
+                "python_versions": [version] if version else [],
+            },
+            step="survey",
+        )
         serving = run.each(
             [name for name in web if raw[name].get("slots")],
             "instance.prove",
@@ -40,13 +53,7 @@ def require_set_up(run: Run, facts: Facts) -> None:
     """NotReadyError for the first host that `deploy setup` has not prepared."""
     for host in run.topology.hosts:
         if not facts[host.name].set_up:
-            raise NotReadyError(
-                f"{host.name} was never set up for {run.topology.settings.app}",
-                host=host.name,
-                step="survey",
-                cause=f"there is no {run.topology.site(host.name).root} that deploy may write",
-                hint=f"deploy setup {run.topology.env}",
-            )
+            raise _not_set_up(run, host.name, facts)
 
 
 def require_free_ports(run: Run, facts: Facts) -> None:
@@ -61,7 +68,30 @@ def require_free_ports(run: Run, facts: Facts) -> None:
                     host=web.name,
                     step="survey",
                     hint=f"stop it, or choose another `port:` for {run.topology.settings.app} in deploy.yaml",
+                    code="port_taken",
                 )
+
+
+def _not_set_up(run: Run, host: str, facts: Facts) -> NotReadyError:
+    """There is no site; or there is one, and this user may not write it."""
+    root, raw = run.topology.site(host).root, facts[host].raw
+    if raw.get("exists"):
+        return NotReadyError(
+            f"{raw.get('user') or 'this user'} may not write {root}",
+            host=host,
+            step="survey",
+            cause="it was set up by another user, and the agent is not root",
+            hint="log in as that user (-u USER), or set ansible_become: true (with -K where sudo asks for a password)",
+            code="not_writable",
+        )
+    return NotReadyError(
+        f"{host} was never set up for {run.topology.settings.app}",
+        host=host,
+        step="survey",
+        cause=f"there is no {root}",
+        hint=f"deploy setup {run.topology.env}",
+        code="not_set_up",
+    )
 
 
 def _instances(run: Run, web: WebHost) -> list[dict[str, Any]]:

@@ -13,10 +13,11 @@ from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 
 
-def trust(project: Project, bus: Bus, record: Record, *, confirm: Callable[[str], None]) -> None:
+def trust(project: Project, bus: Bus, record: Record, *, confirm: Callable[[str], None], replace: bool = False) -> None:
     """Asks every host for its keys and pins them in `inventories/known_hosts` after `confirm`.
 
-    Raises UnreachableError for hosts that do not answer, UsageError when the answer is no or a pinned key changed.
+    With `replace`, keys that are pinned there and changed since give way. Raises UnreachableError for hosts that do
+    not answer, UntrustedHostError for a key that changed, UsageError when the answer is no.
     """
     hosts = {host.name: host for host in project.topology.hosts}
     found, failed = map_hosts(list(hosts), lambda name: scan(hosts[name]))
@@ -26,9 +27,9 @@ def trust(project: Project, bus: Bus, record: Record, *, confirm: Callable[[str]
     raise_first(failed)
     confirm(f"Do these fingerprints match what the {len(hosts)} hosts' own consoles show?")
     path = known_hosts_path(project)
-    added = pin(_all(found), path)
+    added = pin(_all(found), path, replace)
     record.outcome = "succeeded" if added else "unchanged"
-    bus.emit(Output(f"{added} keys added to {path}" if added else f"{path} has them all already"))
+    bus.emit(Output(f"{len(added)} keys added to {path}" if added else f"{path} has them all already"))
 
 
 def known_hosts_path(project: Project) -> Path:

@@ -9,13 +9,16 @@ An instance goes through these states; the agent's own part of it (`instance.swi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from deployer.errors import DeployError, InterruptedRun, NeedsPersonError, RolloutError
 from deployer.events import WaveFinished, WaveStarted
 from deployer.plan.model import InstanceStep, Plan
-from deployer.rollout.instances import Instances
+from deployer.remote.errors import AgentError, SessionLost
+from deployer.rollout.finish import promote
+from deployer.rollout.instances import Failures, Instances
 from deployer.rollout.pools import Pools
 from deployer.rollout.run import Run
 
@@ -24,20 +27,29 @@ Checks = Callable[[Sequence[InstanceStep], str], None]
 
 @dataclass
 class Progress:
-    """How far a rollout has come: instances that serve the new release, and those nobody could bring back."""
+    """How far a rollout has come: instances that serve the new release, and those nobody could bring back.
+
+    `finishing`: all waves are through, and `current` may have moved.
+    """
 
     changed: list[InstanceStep] = field(default_factory=list)
     stuck: dict[InstanceStep, DeployError] = field(default_factory=dict)
+    finishing: bool = False
 
 
 class Waves:
-    """Carries a plan's instances to its release. `checks` judges proven instances before they are admitted."""
+    """Carries a plan's instances to its release.
 
-    def __init__(self, run: Run, plan: Plan, *, via: str, checks: Checks) -> None:
+    `checks` judges proven instances before they are admitted. `finish` is what makes the release the current one
+    after the last wave; when it fails, everything goes back as after a failed wave.
+    """
+
+    def __init__(self, run: Run, plan: Plan, *, via: str, checks: Checks, finish: Callable[[], None]) -> None:
         self._run = run
         self._plan = plan
         self._via = via
         self._checks = checks
+        self._finish = finish
         self._pools = Pools(run)
         self._instances = Instances(run)
         self._progress = Progress()
@@ -48,47 +60,76 @@ class Waves:
         Raises RolloutError when all was restored, NeedsPersonError when something could not be, InterruptedRun when
         a person stopped it and all was restored.
         """
-        waves = self._plan.waves
-        for number, wave in enumerate(waves, 1):
-            began = time.monotonic()
-            self._run.bus.emit(WaveStarted(number, len(waves), _names(wave), self._plan.release))
-            try:
-                self._run.check_interrupt()
-                self._wave(wave)
-            except DeployError as error:
-                took = time.monotonic() - began
-                self._run.bus.emit(WaveFinished(number, len(waves), False, took))
-                self._restore(error)
-                raise self._ending(error) from error
+        try:
+            for number, wave in enumerate(self._plan.waves, 1):
+                with self._told(number, len(self._plan.waves), wave, self._plan.release):
+                    self._run.check_interrupt()
+                    self._wave(wave)
+            self._progress.finishing = True
+            self._finish()
+        except DeployError as error:
+            self._restore()
+            raise self._ending(error) from error
+
+    @contextmanager
+    def _told(
+        self, number: int, of: int, wave: Sequence[InstanceStep], release: str, *, restoring: bool = False
+    ) -> Iterator[None]:
+        """Emits the events around a wave."""
+        began = time.monotonic()
+        self._run.bus.emit(WaveStarted(number, of, _names(wave), release, restoring=restoring))
+        ok = False
+        try:
+            yield
+            ok = not any(step in self._progress.stuck for step in wave)
+        finally:
             took = time.monotonic() - began
-            self._run.bus.emit(WaveFinished(number, len(waves), True, took))
+            self._run.bus.emit(WaveFinished(number, of, ok, took, restoring=restoring))
 
     def _wave(self, wave: Sequence[InstanceStep]) -> None:
-        release = self._plan.release
         serving = [step for step in wave if step.before is not None]
         self._guard(serving)
-        self._pools.drain(serving)
-        self._pools.require_fresh()
-        failed = self._instances.switch(wave, release, via=self._via)
+        try:
+            self._pools.drain(serving)
+            self._pools.require_fresh()
+        except DeployError:
+            self._admit_again(serving)
+            raise
+        failed = self._instances.switch(wave, self._plan.release, via=self._via)
         good = [step for step in wave if step not in failed]
         self._progress.changed += good
-        problem: DeployError | None = next(iter(failed.values()), None)
-        if problem is None:
+        if failed:
+            self._after_failure(failed, good)
+            raise next(iter(failed.values()))
+        try:
+            self._checks(good, self._plan.release)
+        except DeployError:
+            # They are proven and serve, until they go back drained, like everything.
+            self._admit_again(good)
+            raise
+        self._pools.admit(good)
+        self._instances.soak(good, self._plan.release)
+
+    def _after_failure(self, failed: Failures, good: Sequence[InstanceStep]) -> None:
+        """What can serve does so again before anything else is touched; a host that was lost is quarantined."""
+        lost = [step for step, error in failed.items() if isinstance(error, SessionLost)]
+        self._run.lost.update(step.host for step in lost)
+        restored = [step for step, error in failed.items() if self._instances.is_restored(error)]
+        self._progress.stuck.update({step: error for step, error in failed.items() if step not in restored})
+        self._admit_again([*(step for step in restored if step.before), *good])
+        if lost:
+            reason = f"its host was lost in run {self._run.id}; it has to prove a release to come back"
             try:
-                self._checks(good, release)
+                self._pools.drain(lost, by="quarantine", reason=reason)
             except DeployError as error:
-                problem = error
-        restored = [step for step in failed if self._instances.is_restored(failed[step]) and step.before]
-        self._progress.stuck.update(
-            {step: error for step, error in failed.items() if not self._instances.is_restored(error)}
-        )
-        if problem is None:
-            self._pools.admit(good)
-            self._instances.soak(good, release)
-            return
-        # What is proven serves again before anything else is touched; it goes back drained, like everything.
-        self._pools.admit([*restored, *good])
-        raise problem
+                self._run.warn(f"could not be quarantined: {error.message}", host=error.host or "")
+
+    def _admit_again(self, steps: Sequence[InstanceStep]) -> None:
+        """Admits on the way out of a failure, whose own error is the one to report."""
+        try:
+            self._pools.admit(steps)
+        except DeployError as error:
+            self._progress.stuck.update({step: error for step in steps if step not in self._progress.stuck})
 
     def _guard(self, serving: Sequence[InstanceStep]) -> None:
         """Enough others must serve, by the balancers' own word, before `serving` instances are taken out."""
@@ -106,44 +147,39 @@ class Waves:
                     hint=f"deploy status {self._plan.env} shows why the others are down",
                 )
 
-    def _restore(self, cause: DeployError) -> None:
+    def _restore(self) -> None:
         """Everything that this run changed goes back the same gentle way, newest first."""
-        changed = list(reversed(self._progress.changed))
-        self._progress.changed.clear()
+        changed = [step for step in reversed(self._progress.changed) if step.host not in self._run.lost]
         groups = _by_wave(changed, self._plan)
         for number, wave in enumerate(groups, 1):
-            began = time.monotonic()
-            target = wave[0].before or "nothing"
-            self._run.bus.emit(WaveStarted(number, len(groups), _names(wave), target, restoring=True))
-            ok = self._restore_wave(wave)
-            took = time.monotonic() - began
-            self._run.bus.emit(WaveFinished(number, len(groups), ok, took, restoring=True))
+            with self._told(number, len(groups), wave, wave[0].before or "nothing", restoring=True):
+                self._restore_wave(wave)
+        if self._progress.finishing and self._plan.previous:
+            try:
+                promote(self._run, self._plan.previous, via="restore")
+            except DeployError as error:
+                self._run.warn(f"`current` still points at the failed release: {error.message}", host=error.host or "")
 
-    def _restore_wave(self, wave: Sequence[InstanceStep]) -> bool:
+    def _restore_wave(self, wave: Sequence[InstanceStep]) -> None:
         try:
             self._pools.drain(wave)
             self._pools.require_fresh()
         except DeployError as error:
             self._progress.stuck.update(dict.fromkeys(wave, error))
-            return False
+            return
         back = [step for step in wave if step.before]
-        first = [step for step in wave if not step.before]
         failed = self._instances.switch_back(back)
-        failed |= self._instances.stop(first)
+        failed |= self._instances.stop([step for step in wave if not step.before])
         self._progress.stuck.update(failed)
-        try:
-            self._pools.admit([step for step in back if step not in failed])
-        except DeployError as error:
-            self._progress.stuck.update({step: error for step in back if step not in failed})
-            return False
-        return not failed
+        self._admit_again([step for step in back if step not in failed])
 
     def _ending(self, cause: DeployError) -> DeployError:
         """The error that the run ends with, after the restoring."""
         for step, error in self._progress.stuck.items():
             self._run.record.host(step.host, "failed")
+            why = str(error.detail.get("undo") or error.message) if isinstance(error, AgentError) else error.message
             return NeedsPersonError(
-                f"{step.name} could not be brought back: {error.message}",
+                f"{step.name} could not be brought back: {why}",
                 host=step.host,
                 step=error.step or "restore",
                 cause=f"the run had failed with: {cause}",

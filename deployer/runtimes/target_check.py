@@ -7,6 +7,8 @@ import sys
 import traceback
 from typing import Any
 
+_NOT_THE_APPS = ("<string>", "<frozen importlib", importlib.__file__)
+
 
 def fail(text: str) -> None:
     """Says why on stderr and ends, without waiting for threads that the app may have started."""
@@ -14,6 +16,20 @@ def fail(text: str) -> None:
     sys.stderr.write(text.rstrip() + "\n")
     sys.stderr.flush()
     os._exit(1)
+
+
+def told(error: BaseException) -> str:
+    """The traceback without our own frames and those of the import machinery."""
+    shown = traceback.TracebackException.from_exception(error)
+    _trim(shown)
+    return "".join(shown.format())
+
+
+def _trim(shown: traceback.TracebackException) -> None:
+    shown.stack[:] = [frame for frame in shown.stack if not frame.filename.startswith(_NOT_THE_APPS)]
+    for other in (shown.__cause__, shown.__context__):
+        if other is not None:
+            _trim(other)
 
 
 def need_server(module: str) -> None:
@@ -59,8 +75,8 @@ def main() -> None:
         need_server(order["module"])
     try:
         load(order["target"], order["factory"])
-    except BaseException:
-        fail(traceback.format_exc())
+    except BaseException as error:
+        fail(told(error))
     if order["click"]:
         read_options(order["module"], order["click"])
     sys.stdout.flush()

@@ -83,6 +83,8 @@ class Inferred:
             lacking = f"which {self.requirements_file} lacks" if self.requirements_file else "and nothing asks for it"
             raise SettingsError(
                 f"the server {self.server} needs {' and '.join(self.missing)}, {lacking}",
+                file=self.requirements_file,
+                step="plan",
                 hint=f"add to deploy.yaml: python: {{with: [{', '.join(self.missing)}]}}",
                 code="missing_server",
             )
@@ -176,7 +178,8 @@ class _Inference:
         near = nearest(attribute, here or known)
         raise SettingsError(
             f"runtime.app is {path}, and {module.file} has no {attribute}",
-            hint=f"did you mean {name}:{near}?" if near else None,
+            step="plan",
+            hint=_instead(name, near, here),
         )
 
     def _guessed(self) -> Interface | None:
@@ -246,3 +249,12 @@ class _Inference:
                 f"{where} uses websockets, for which uvicorn needs a package: python: {{with: [websockets]}}"
             )
         return where is not None
+
+
+def _instead(module: str, near: str | None, apps: list[str]) -> str:
+    """What `runtime.app` may have been meant to say."""
+    if near:
+        return f"did you mean {module}:{near}?"
+    if apps:
+        return f"its apps are {', '.join(f'{module}:{name}' for name in apps)}"
+    return "name the app as module:attribute, or leave runtime.app out to have it found"

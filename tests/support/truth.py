@@ -93,7 +93,9 @@ class Truth:
     def leftovers(self) -> list[str]:
         """Watchdogs and agents of the app that are still there."""
         files = [str(path) for path in (self.site("lb1") / ".deploy").glob("watchdog-*")]
-        units = self.lab.exec("lb1", ["systemctl", "list-units", "--plain", "--no-legend", f"deploy-watchdog-{self.app}-*"])
+        units = self.lab.exec(
+            "lb1", ["systemctl", "list-units", "--plain", "--no-legend", f"deploy-watchdog-{self.app}-*"]
+        )
         return files + units.stdout.split()
 
     def recovers(self, since: float, within: float) -> Recovered:

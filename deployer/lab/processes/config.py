@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -70,6 +71,11 @@ defaults
     timeout server 30s
 """
 
+SUPERVISORCTL = """\
+#!/bin/sh
+[ "$1" = -c ] || set -- -c {config} "$@"
+exec {python} -P -m supervisor.supervisorctl "$@"
+"""
 WRAPPER = """\
 #!/bin/sh
 exec {command} "$@"
@@ -95,6 +101,11 @@ def haproxy_program(prefix: Path, haproxy: str) -> str:
 def haproxy(prefix: Path) -> str:
     """What a fresh haproxy package has: a stats socket, defaults, and nothing to serve."""
     return HAPROXY.format(prefix=prefix)
+
+
+def supervisorctl(python: str, config: Path) -> str:
+    """`supervisorctl` of one host. It refuses a second `-c`, so ours is added only where the caller has none."""
+    return SUPERVISORCTL.format(python=shlex.quote(python), config=shlex.quote(str(config)))
 
 
 def wrapper(command: str) -> str:

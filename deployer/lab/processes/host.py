@@ -52,8 +52,8 @@ class ProcessHost:
         sshd = config.sshd(self.folder, address, SSH_PORT, authorized, self.environment)
         _write(self.folder / "sshd_config", sshd, mode=0o600)
         _write(self._supervisor_config, config.supervisord(self.prefix, pwd.getpwuid(os.getuid()).pw_name))
-        supervisorctl = f"{sys.executable} -P -m supervisor.supervisorctl"
-        _write(self.prefix / "usr/bin/supervisorctl", config.wrapper(supervisorctl), mode=0o755)
+        control = config.supervisorctl(sys.executable, self._supervisor_config)
+        _write(self.prefix / "usr/bin/supervisorctl", control, mode=0o755)
         _write(self.prefix / "usr/bin/python3", config.wrapper(_plain_python()), mode=0o755)
         _write(self.prefix / "home/.config/pip/pip.conf", pip.pip_conf())
         _write(self.prefix / "home/.config/uv/uv.toml", pip.uv_toml())

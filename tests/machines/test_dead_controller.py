@@ -1,0 +1,304 @@
+"""The laptop that deploys dies: whatever it had in hand, the hosts end it alone, and the next push heals.
+
+All accidents happen first, each to an app of its own; then one wait is enough for all of them. Users are there all the
+while. What may take how long is not a guess of these tests: it is `Topology.longest_step` and the lease.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from support.controller import Controller
+from support.labs import fresh_name
+from support.project import Done, Project
+from support.traffic import Traffic, traffic
+from support.truth import Recovered, Truth
+
+from deployer.agent.protocol import LEASE
+from deployer.lab import Lab, LabSpec, down, up
+
+pytestmark = [pytest.mark.machines, pytest.mark.timeout(900)]
+
+DRAIN, GRACEFUL, WITHIN = 2.0, 2.0, 8.0
+LONGEST_STEP = DRAIN + 2 * (GRACEFUL + 15 + WITHIN + 5)
+BOUND = LEASE + LONGEST_STEP
+LOOK = 5.0  # seconds that these tests may be late in seeing it, on a busy machine
+SETTINGS = {
+    "runtime": {"workers": 1, "graceful_timeout": f"{GRACEFUL:g}s"},
+    "health": {"within": f"{WITHIN:g}s"},
+    "rolling": {"drain_timeout": f"{DRAIN:g}s", "soak": "500ms", "waves": [1, 2], "max_unavailable": 2},
+}
+RATE = 12.0
+
+
+@dataclass
+class App:
+    """An app on a lab, its users, and what became of the push that was hit."""
+
+    project: Project
+    truth: Truth
+    user: tuple[str, ...]
+    first: str
+    users: Traffic | None = None
+    doors: ExitStack = field(default_factory=ExitStack)
+    controller: Controller | None = None
+    recovery: Future[Recovered] | None = None
+
+    def deploy(self, *args: str, expect: int | None = 0) -> Done:
+        return self.project.deploy(*args, *self.user, expect=expect)
+
+    def push(self, *args: str) -> Controller:
+        """Begins a push of what is committed."""
+        return Controller(self.project, "push", *args, *self.user)
+
+    @property
+    def hit(self) -> Controller:
+        """The push that was hit."""
+        assert self.controller is not None
+        return self.controller
+
+    def begin(self) -> Controller:
+        """Begins the push that is going to be hit."""
+        self.project.version(2)
+        self.controller = self.push()
+        return self.controller
+
+    def until_starting(self) -> None:
+        """Until the first instance is stopped and its new release is being started."""
+        self.hit.until("step.started", "switch")
+        self.hit.until_true("the switch is under way", lambda: self.truth.reached("web1", self.hit.run, "start"))
+
+    def recovered(self) -> Recovered:
+        """What the recovery took, once it is over."""
+        assert self.recovery is not None
+        took = self.recovery.result()
+        print(f"{self.truth.app}: served after {took.served} s, unlocked after {took.unlocked} s, bound {BOUND:g} s")
+        return took
+
+    def serving(self) -> dict[str, str]:
+        """Host → the release that its instance proves, as `deploy status` says; fails when anything is amiss."""
+        status = self.deploy("status")
+        lines = [event["line"] for event in status.of("output")]
+        assert not [line for line in lines if "locked" in line or "held out" in line or "half done" in line], lines
+        hosts = {name: host["instances"]["0"] for name, host in status.last["hosts"].items() if host["instances"]}
+        assert [instance["state"] for instance in hosts.values()] == ["proven"] * 3, hosts
+        return {name: instance["release"] for name, instance in hosts.items()}
+
+    def is_whole(self) -> None:
+        """Nobody has a lock, every link leads to a complete release, nothing is left over."""
+        for host in self.truth.lab.hosts:
+            lock = f"/srv/{self.truth.app}/.deploy/lock"
+            assert self.truth.lab.exec(host, ["flock", "-n", lock, "true"]).returncode == 0, host
+        assert self.truth.incomplete() == []
+        assert self.truth.leftovers() == []
+
+    def heals(self) -> str:
+        """The next push succeeds, every instance proves it, and nobody noticed anything. The release."""
+        self.is_whole()
+        healed = self.deploy("push")
+        assert healed.last["outcome"] == "succeeded", healed.summary
+        self.unnoticed(healed.release)
+        return healed.release
+
+    def unnoticed(self, release: str) -> None:
+        """Every instance serves `release`, and no user saw anything but it and the first one."""
+        assert set(self.serving().values()) == {release}
+        assert self.truth.serving()
+        self.is_whole()
+        self.doors.close()
+        assert self.users is not None
+        self.users.demand(proven={self.first, release}, at_least=200, rate=RATE * 0.7)
+
+
+class Fleet:
+    """A lab with apps on it, each with users."""
+
+    def __init__(self, lab: Lab, folder: Path, *apps: str, user: str = "") -> None:
+        self.lab = lab
+        self.user = ("--user", user) if user else ()
+        with ThreadPoolExecutor(len(apps)) as pool:
+            made = pool.map(lambda each: self._deployed(folder, *each), enumerate(apps))
+            self.apps = dict(zip(apps, made, strict=True))
+        for name, app in self.apps.items():
+            users = traffic(lab.address, folder / f"{name}.log", rate=RATE, host_header=f"{name}.test")
+            app.users = app.doors.enter_context(users)
+
+    def _deployed(self, folder: Path, number: int, name: str) -> App:
+        settings = {"app": name, "domains": [f"{name}.test"], "port": 8200 + 10 * number, **SETTINGS}
+        project = Project(folder / name, self.lab.name, "shop", settings)
+        project.deploy("setup", *self.user)
+        release = project.deploy("push", *self.user).release
+        return App(project, Truth(self.lab, name), self.user, release)
+
+    def close(self) -> None:
+        """Everything that runs here for it ends."""
+        for app in self.apps.values():
+            app.doors.close()
+            if app.controller is not None:
+                app.controller.close()
+
+
+def drained(app: App) -> float:
+    """The first instance is out of the pool and still serves the old release."""
+    app.hit.until("step.started", "drain")
+    app.hit.until_true("it is drained", lambda: "DRAIN" in " ".join(app.truth.pool().values()))
+    return app.hit.kill()
+
+
+def about_to_switch(app: App) -> float:
+    app.hit.until("step.finished", "drain")
+    return app.hit.kill()
+
+
+def switching(app: App) -> float:
+    app.until_starting()
+    return app.hit.kill()
+
+
+def switched(app: App) -> float:
+    app.hit.until("step.finished", "switch")
+    return app.hit.kill()
+
+
+def with_the_balancers_agent(app: App) -> float:
+    """First it is stopped, so that it cannot do anything about the death of the agent."""
+    app.hit.until("step.finished", "drain")
+    app.hit.sleep()
+    app.truth.lab.exec("lb1", ["kill", "-KILL", str(app.truth.holder("lb1"))])
+    return app.hit.kill()
+
+
+DEATHS: dict[str, Callable[[App], float]] = {
+    "drained": drained,
+    "switching": switching,
+    "switched": switched,
+    "orphaned": with_the_balancers_agent,
+    "session": about_to_switch,
+}
+
+
+@pytest.fixture(scope="module")
+def roots(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Apps that are deployed as root."""
+    fleet = Fleet(lab, tmp_path_factory.mktemp("roots"), "drained", "switching", "switched", "orphaned", "queue")
+    yield fleet
+    fleet.close()
+
+
+@pytest.fixture(scope="module")
+def logins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Apps deployed by a user with sudo, on hosts where the end of a login kills all that it left behind."""
+    if os.geteuid() != 0:
+        pytest.skip("machines need root")
+    name = fresh_name()
+    try:
+        lab = up(LabSpec(name=name, hosts=3, kill_user_processes=True), print)
+        fleet = Fleet(lab, tmp_path_factory.mktemp("logins"), "session", "lid", "wifi", user="deploy")
+        yield fleet
+        fleet.close()
+    finally:
+        down(name, print)
+
+
+@pytest.fixture(scope="module")
+def hit(roots: Fleet, logins: Fleet) -> Iterator[dict[str, App]]:
+    """Every accident has happened, one after the other; from its moment on somebody watches what comes of each."""
+    apps = {**roots.apps, **logins.apps}
+    with ThreadPoolExecutor(len(apps)) as watchers:
+
+        def watch(app: App, moment: float) -> None:
+            app.recovery = watchers.submit(app.truth.recovers, moment, BOUND + LOOK)
+
+        for name, death in DEATHS.items():
+            apps[name].begin()
+            watch(apps[name], death(apps[name]))
+        lid, wifi = apps["lid"], apps["wifi"]
+        lid.begin()
+        lid.until_starting()
+        watch(lid, lid.hit.sleep())
+        wifi.begin().until("step.finished", "drain")
+        for host in logins.lab.hosts:
+            logins.lab.cut(host)
+        watch(wifi, time.monotonic())
+        yield apps
+
+
+def test_a_push_before_it_is_over_is_told_who_has_the_lock_or_waits(hit: dict[str, App]) -> None:
+    queue = hit["queue"]
+    queue.begin()
+    switched(queue)
+    refused = queue.deploy("push", expect=4)
+    assert refused.error["code"] == "locked"
+    assert queue.hit.run in refused.error["message"]
+    status = queue.deploy("status")
+    lines = " / ".join(event["line"] for event in status.of("output"))
+    assert f"(run {queue.hit.run})" in lines
+    assert "held out by run" in lines
+    waited = queue.deploy("push", "--wait", "3m")
+    assert waited.release == queue.hit.release
+    queue.unnoticed(waited.release)
+
+
+def test_the_laptop_dies_when_the_first_instance_is_drained(hit: dict[str, App]) -> None:
+    app = hit["drained"]
+    app.recovered()
+    assert set(app.serving().values()) == {app.first}
+    app.heals()
+
+
+def test_the_laptop_dies_in_the_middle_of_a_switch(hit: dict[str, App]) -> None:
+    """The host goes on alone to the release that it was given, for that one proves itself."""
+    app = hit["switching"]
+    app.recovered()
+    assert app.serving() == {"web1": app.hit.release, "web2": app.first, "web3": app.first}
+    assert app.heals() == app.hit.release
+
+
+def test_the_laptop_dies_between_the_switch_and_the_way_back_into_the_pool(hit: dict[str, App]) -> None:
+    app = hit["switched"]
+    app.recovered()
+    assert app.serving() == {"web1": app.hit.release, "web2": app.first, "web3": app.first}
+    assert app.heals() == app.hit.release
+
+
+def test_the_balancers_agent_dies_with_the_laptop(hit: dict[str, App]) -> None:
+    """Then the watchdog is the only one who is left."""
+    app = hit["orphaned"]
+    app.recovered()
+    admitted = [line for line in app.truth.ledger("lb1") if line.get("event") == "admitted"]
+    assert [line["run"] for line in admitted] == [app.hit.run]
+    assert "agent was not alive" in admitted[0]["why"]
+    app.heals()
+
+
+def test_the_end_of_the_login_does_not_end_what_it_was_doing(hit: dict[str, App]) -> None:
+    """With `KillUserProcesses=yes` logind kills everything in the session of a user who has gone."""
+    app = hit["session"]
+    app.recovered()
+    # The links are cut by now, so only what is on the hosts can be asked.
+    assert app.truth.incomplete() == []
+    assert app.truth.leftovers() == []
+
+
+def test_the_laptop_lid_closes_mid_wave_and_opens_when_all_is_over(hit: dict[str, App]) -> None:
+    lid, wifi, session = hit["lid"], hit["wifi"], hit["session"]
+    lid.recovered()
+    wifi.recovered()
+    given_up = wifi.hit.end()
+    for host in lid.truth.lab.hosts:
+        lid.truth.lab.mend(host)
+    lid.hit.wake()
+    woken = lid.hit.end()
+    assert woken["exit_status"] not in (0, 5), woken
+    assert given_up["exit_status"] not in (0, 5), given_up
+    assert lid.serving() == {"web1": lid.hit.release, "web2": lid.first, "web3": lid.first}
+    lid.heals()
+    wifi.heals()
+    session.heals()
