@@ -105,7 +105,7 @@ def _wait_for(ctx: Context, site: Site, wait: float) -> int:
 
     def attempt() -> Optional[int]:
         fd = _attempt(site.lock)
-        if fd is None and ctx.cancelled.is_set():
+        if fd is None and (ctx.cancelled.is_set() or ctx.lost.is_set()):
             raise OpError("cancelled", "the run was cancelled while it waited for the lock")
         if fd is None and wait and time.monotonic() - told[0] >= _TELL_EVERY:
             told[0] = time.monotonic()

@@ -68,14 +68,16 @@ def _files(environ: Mapping[str, str]) -> List[str]:
     own = environ.get("PIP_CONFIG_FILE", "")
     if own == os.devnull:
         return []
-    shared = [folder + "/pip/pip.conf" for folder in _shared_folders(environ)]
+    shared = [folder + "/pip/pip.conf" for folder in _shared_folders(environ)] + ["/etc/pip.conf"]
+    if own and os.path.exists(own):
+        return [*shared, own]
     home = environ.get("HOME") or os.path.expanduser("~")
-    users = [home + "/.pip/pip.conf", _user_folder(environ) + "/pip/pip.conf"]
-    return [*reversed(shared), "/etc/pip.conf", *users, *([own] if own else [])]
+    return [*shared, home + "/.pip/pip.conf", _user_folder(environ) + "/pip/pip.conf"]
 
 
 def _sources(pip: Mapping[str, str]) -> Dict[str, str]:
     links = [os.path.expanduser(word) for word in pip.get("find-links", "").split()]
+    links = [link for link in links if "://" in link or os.path.exists(link)]  # pip only warns of one that is not there
     return {
         "UV_DEFAULT_INDEX": pip.get("index-url", ""),
         "UV_INDEX": " ".join(pip.get("extra-index-url", "").split()),

@@ -17,7 +17,7 @@ import re
 import time
 from typing import Any, Dict, Iterator, List, Tuple
 
-from deployer.agent import hook, links, secrets, strays, tree, venv
+from deployer.agent import hook, links, secrets, strays, tool, tree, uv_cache, venv
 from deployer.agent.building import Building
 from deployer.agent.incoming import Incoming
 from deployer.agent.layout import Site
@@ -122,6 +122,9 @@ def prune(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     removed = retiring.releases(int(args["keep"]), {str(name) for name in args.get("protect", ())})
     keys = retiring.venvs()
     hook.forget(site)
+    uv = tool.find_uv(site) if keys else None  # a virtualenv that went is when a cache comes to outweigh them
+    if uv:
+        uv_cache.bound(site, uv)
     if removed or keys:
         ctx.progress("removed %d old releases" % len(removed), releases=removed, venvs=keys)
     return {"removed": removed, "venvs": keys}

@@ -8,6 +8,7 @@ two who bring the same bring the same bytes. (A lock would be held while a slow 
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
@@ -49,7 +50,8 @@ def has(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 def put(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Takes a program, gzip'd, as the body (`name, version, sha` of the program itself), and tries it.
 
-    Returns `path`. Raises OpError `corrupt`, `no_space`, `does_not_run` with what it said; nothing of it stays then.
+    Returns `path`. Raises OpError `corrupt`, `no_space`, `not_written`, `does_not_run` with what it said; nothing
+    of it stays then.
     """
     site = Site.from_args(args)
     path = _place(site, args)
@@ -70,7 +72,9 @@ def put(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         fsync_folder(folder)
         fsync_folder(above)
     except OSError as error:
-        raise OpError("no_space", "%s cannot be written: %s" % (path, error.strerror or error)) from None
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        message = "%s cannot be written: %s" % (path, error.strerror or error)
+        raise OpError("no_space" if full else "not_written", message) from None
     _prune(above, folder)
     return {"path": path}
 

@@ -23,7 +23,7 @@ def path(site: Site) -> str:
 
 
 def bound(site: Site, uv: str) -> bool:
-    """Empties the cache of what came from indexes, if it has grown too large; whether it did. Wheels built here stay."""
+    """Empties the cache of what came from indexes, if it is too large; whether it was. Wheels built here stay."""
     folder = path(site)
     if _weight(folder) <= _LARGEST:
         return False

@@ -14,7 +14,7 @@ import os
 import re
 from typing import Any, Dict, List, Mapping
 
-from deployer.agent import app_command, process, strays, tree
+from deployer.agent import app_command, pip_settings, process, strays, tree, uv_cache
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 
@@ -80,9 +80,10 @@ def ensure(ctx: Context, site: Site, spec: Mapping[str, Any], wheels: str = "") 
     tree.remove(path)
     os.makedirs(path, 0o755)
     try:
-        build(ctx, path, spec, wheels)
+        installer = Installer(ctx, site, spec, wheels)
+        build(ctx, path, spec, installer)
         require(path, spec)
-        Installer(ctx, spec).compile(path)
+        installer.compile(path)
         tree.flush(path)
         marker = {"key": spec["key"], "python": spec["python"], "installer": spec["installer"]}
         tree.write(path + "/" + MARKER, json.dumps(marker).encode(), 0o644)
@@ -92,9 +93,8 @@ def ensure(ctx: Context, site: Site, spec: Mapping[str, Any], wheels: str = "") 
     return True
 
 
-def build(ctx: Context, path: str, spec: Mapping[str, Any], wheels: str) -> None:
+def build(ctx: Context, path: str, spec: Mapping[str, Any], installer: Installer) -> None:
     """Makes a virtualenv at `path` and installs the texts in it, in their order."""
-    installer = Installer(ctx, spec)
     ctx.progress("making a virtualenv", step="venv")
     installer.create(path)
     for number, text in enumerate(spec.get("requirements", ())):
@@ -104,7 +104,7 @@ def build(ctx: Context, path: str, spec: Mapping[str, Any], wheels: str) -> None
         name = "%s/requirements-%d.txt" % (path, number)
         with open(name, "w", encoding="utf-8") as file:
             file.write(text)
-        installer.install(path, name, wheels)
+        installer.install(path, name)
 
 
 def require(path: str, spec: Mapping[str, Any]) -> None:
@@ -152,16 +152,21 @@ def resolve(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     tree.remove(path)
     os.makedirs(path + "/venv", 0o700)
     try:
-        return {"requirements": Installer(ctx, spec).resolve(path, spec)}
+        return {"requirements": Installer(ctx, site, spec).resolve(path, spec)}
     finally:
         tree.remove(path)
 
 
 class Installer:
-    """uv or pip, with a clean environment; what it says is streamed, secrets taken out."""
+    """uv or pip, with a clean environment; what it says is streamed, secrets taken out.
 
-    def __init__(self, ctx: Context, spec: Mapping[str, Any]) -> None:
+    Args:
+        wheels: a folder with everything that is to be installed; empty to use an index.
+    """
+
+    def __init__(self, ctx: Context, site: Site, spec: Mapping[str, Any], wheels: str = "") -> None:
         self._ctx = ctx
+        self._wheels = wheels
         self._python = str(spec["python"])
         self._name = str(spec["installer"])
         self._uv = str(spec.get("uv") or "uv")
@@ -171,6 +176,10 @@ class Installer:
         self._environ.update(LANG="C.UTF-8", PATH=os.environ.get("PATH", os.defpath), PIP_NO_INPUT="1")
         self._environ.update(PIP_DISABLE_PIP_VERSION_CHECK="1", UV_NO_PROGRESS="1", PYTHONDONTWRITEBYTECODE="1")
         self._environ.update({**spec.get("env", {}), **spec.get("secrets", {})})
+        if self._name == "uv":
+            self._environ.update(pip_settings.for_uv(self._environ))
+            self._environ.setdefault("UV_CACHE_DIR", uv_cache.path(site))
+            self._environ.setdefault("UV_PYTHON_DOWNLOADS", "never")  # the interpreter is named; there is no other
 
     def create(self, path: str) -> None:
         """An empty virtualenv at `path`; with `installer: none` one that sees the host's own packages."""
@@ -182,9 +191,9 @@ class Installer:
         hint = "install the host's venv package (packages: [python3-venv] in deploy.yaml, then deploy setup)"
         self._run(path, [self._python, "-m", "venv", *options, path], "python could not make a virtualenv", hint)
 
-    def install(self, path: str, requirements: str, wheels: str) -> None:
+    def install(self, path: str, requirements: str) -> None:
         """Installs a complete, pinned requirements file."""
-        source = ["--no-index", "--find-links", wheels] if wheels else []
+        source = ["--no-index", "--find-links", self._wheels] if self._wheels else []
         if self._name == "uv":
             argv = [self._uv, "pip", "install", "--python", path + "/bin/python"]
         else:

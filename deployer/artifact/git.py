@@ -91,13 +91,16 @@ def lfs_pointers(root: Path, paths: Sequence[str]) -> list[str]:
 
 
 def _export(repository: Path, commit: str, into: Path, below: Sequence[str]) -> None:
-    argv = ["git", "-C", str(repository), "archive", "--format=tar", commit, "--", *below]
+    # the umask makes modes the same whether or not this Python filters
+    argv = ["git", "-C", str(repository), "-c", "tar.umask=0022", "archive", "--format=tar", commit, "--", *below]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environ()) as process:
         if process.stdout is None or process.stderr is None:
             raise AssertionError("both are pipes")
         with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
             # links stay as they are: the manifest judges them; nothing is written through one
-            archive.extractall(into, filter="tar")
+            if hasattr(tarfile, "tar_filter"):  # Debian 12's Python 3.11.2 has none
+                archive.extraction_filter = tarfile.tar_filter
+            archive.extractall(into)  # noqa: S202  # see above
         said = process.stderr.read().decode("utf-8", "replace")
     if process.returncode != 0:
         raise UsageError("git could not export the commit", file=str(repository), cause=said.strip(), code="source")

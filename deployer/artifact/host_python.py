@@ -87,22 +87,23 @@ class HostPython:
         }
 
 
-def choose_installer(wanted: str, uv: str | None, host: str = "") -> Installer:
-    """uv if it is wanted or, for `auto`, if the host has it; else pip.
+def choose_installer(wanted: str, uv: str | None, host: str = "", givable: bool = False) -> Installer:
+    """uv if it is wanted or, for `auto`, if the host has it or can be given it; else pip.
 
     Args:
         wanted: `python.installer`.
         uv: the path of uv on the host, from the survey's tools.
+        givable: the host can run the uv of this machine.
 
     Raises:
-        NotReadyError: uv is asked for and the host has none.
+        NotReadyError: uv is asked for, and the host has none and cannot run ours.
     """
-    if wanted == "uv" and not uv:
+    if wanted == "uv" and not uv and not givable:
         raise NotReadyError(
-            "uv is asked for and this host has none",
+            "uv is asked for, and this host has none and cannot run the one of this machine",
             host=host,
             hint="install uv there (pip install uv), or set python: {installer: auto} in deploy.yaml",
         )
     if wanted == "none":
         return "none"
-    return "uv" if uv and wanted in ("uv", "auto") else "pip"
+    return "uv" if (uv or givable) and wanted in ("uv", "auto") else "pip"

@@ -11,13 +11,13 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from deployer.agent.app_command import Redactor
 from deployer.artifact import lockfiles, requirements
-from deployer.artifact.host_python import HostPython
+from deployer.artifact.host_python import HostPython, Installer
 from deployer.artifact.resolving import Resolution, remembered, resolve
 from deployer.errors import SettingsError
 from deployer.settings.models import Python
@@ -80,6 +80,11 @@ class Locked:
             "secrets": dict(secrets or {}),
         }
 
+    def installed_by(self, installer: Installer, uv: str = "") -> Locked:
+        """The same by another installer, which is another virtualenv: pip's holds pip. `uv` is its path."""
+        host = replace(self.host, installer=installer, uv=uv)
+        return replace(self, host=host, key=_key(self.key.removesuffix(f"-{self.host.installer}"), host))
+
 
 @dataclass(frozen=True)
 class Unsettled:
@@ -96,11 +101,15 @@ class Unsettled:
     cache: Path
 
     @property
+    def draft(self) -> Locked:
+        """What is known so far."""
+        return _locked(self.dependencies, self.host, self.pinned, "", "")
+
+    @property
     def spec(self) -> dict[str, Any]:
         """The `venv` argument of `venv.resolve`."""
-        locked = _locked(self.dependencies, self.host, self.pinned, "", "")
         wanted = [*self.resolution.options, *self.resolution.loose]
-        return {**locked.spec(), "requirements": wanted, "constraints": "\n".join(self.resolution.constraints)}
+        return {**self.draft.spec(), "requirements": wanted, "constraints": "\n".join(self.resolution.constraints)}
 
     def settled(self, answer: str, host: str) -> Locked:
         """What is to be installed everywhere, with the versions that `host` found; remembered for the next run."""
@@ -182,13 +191,17 @@ def _locked(
     material = [
         _FORMAT,
         texts,
-        [host.version, host.implementation, host.abi, host.arch, host.libc, host.path, host.installer],
+        [host.version, host.implementation, host.abi, host.arch, host.libc, host.path],
         [settings.extras, settings.groups, settings.with_],
     ]
     digest = hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()
     local = tuple(part for folder in pinned.local for part in _on_path(folder))
     path = tuple(dict.fromkeys((*dependencies.pythonpath, *local)))
-    return Locked(f"py{host.version}-{digest[:16]}".lower(), texts, origin, host, path)
+    return Locked(_key(f"py{host.version}-{digest[:16]}".lower(), host), texts, origin, host, path)
+
+
+def _key(what: str, host: HostPython) -> str:
+    return f"{what}-{host.installer}"
 
 
 def _on_path(folder: str) -> tuple[str, str]:

@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployer.agent import pip_settings
 from deployer.artifact.host_python import HostPython
+from deployer.artifact.uv_binary import uv_here
 
 _TIMEOUT_S = 300.0
 
@@ -85,16 +87,17 @@ def resolve(resolution: Resolution, environ: Mapping[str, str]) -> Answer:
 
 
 def find_uv() -> str | None:
-    """uv on this machine: in PATH, or the one in this interpreter's environment."""
-    beside = Path(sys.executable).parent / "uv"
-    return shutil.which("uv") or (str(beside) if beside.is_file() else None)
+    """uv on this machine: the one installed beside this program, else one in PATH."""
+    own = uv_here()
+    return str(own.path) if own else shutil.which("uv")
 
 
 def _by_uv(uv: str, resolution: Resolution, folder: Path, environ: Mapping[str, str]) -> Answer:
     host = resolution.host
     argv = [uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "-c", "settled.txt", "wanted.txt"]
-    argv += ["--python-version", host.version, "--python-platform", host.uv_platform]
-    done = _run(argv, folder, environ)
+    argv += ["--python", sys.executable, "--python-version", host.version, "--python-platform", host.uv_platform]
+    complete = {**os.environ, **environ}
+    done = _run(argv, folder, {**complete, **pip_settings.for_uv(complete)})
     return _answer(done, "uv", done.stdout)
 
 

@@ -5,6 +5,12 @@ from __future__ import annotations
 
 def main() -> None:
     """Entry point of the console script."""
+    import io
+    import sys
+
     from deployer.cli.app import app
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal of another encoding gets a question mark for an arrow, and no run breaks off for it.
+        sys.stdout.reconfigure(errors="replace")
     app()

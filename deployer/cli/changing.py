@@ -9,16 +9,17 @@ import typer
 from deployer.cli.options import Common, with_common
 from deployer.cli.project import Env, load
 from deployer.cli.run import carry_out
-from deployer.settings.models import seconds
 
 Wait = Annotated[str, typer.Option("--wait", metavar="DURATION", help="Wait this long for the lock, e.g. 10m.")]
 
 
 def _seconds(text: str) -> float:
+    from deployer.settings.values import seconds
+
     try:
         return float(seconds(text))
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(str(error), param_hint="--wait") from None
 
 
 def setup(
@@ -121,7 +122,7 @@ def reload(
 def rollback(
     env: Annotated[str, typer.Argument(metavar="ENV", help="The environment.")],
     release: Annotated[
-        str | None, typer.Argument(metavar="[RELEASE]", help="Release id or commit; left out: the last proven one.")
+        str | None, typer.Argument(metavar="RELEASE", help="Release id or commit; left out: the last proven one.")
     ] = None,
     wait: Wait = "0",
     *,

@@ -13,9 +13,7 @@ from deployer.cli.options import Common
 if TYPE_CHECKING:
     from deployer.rollout.project import Project
 
-Env = Annotated[
-    str | None, typer.Argument(metavar="[ENV]", help="The environment; left out: default_env or DEPLOY_ENV.")
-]
+Env = Annotated[str | None, typer.Argument(metavar="ENV", help="The environment; left out: default_env or DEPLOY_ENV.")]
 EnvNeeded = Annotated[str, typer.Argument(metavar="ENV", help="The environment.")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import signal
@@ -9,8 +10,9 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import typer
 
@@ -18,7 +20,7 @@ from deployer.cli.options import Common
 from deployer.errors import DeployError, InterruptedRun
 from deployer.events import Bus
 from deployer.report.lines import error_block
-from deployer.report.listeners import listener
+from deployer.report.listeners import WhileRead, listener
 from deployer.rollout.record import Record
 
 T = TypeVar("T")
@@ -41,27 +43,33 @@ def performer() -> str:
 def carry_out(command: str, common: Common, work: Callable[[Bus, Record, threading.Event], object]) -> None:
     """Calls `work(bus, record, interrupted)`, reports how it ended, and exits with the contract's status.
 
-    Ctrl-C once sets `interrupted`, and the work winds up; twice raises KeyboardInterrupt at once.
+    Ctrl-C once sets `interrupted`, and the work winds up; twice raises KeyboardInterrupt at once. A terminal or pipe
+    that goes away is as one Ctrl-C. A fault of the program itself is shown with its traceback, and ends the run with 1.
     """
-    bus = Bus(listener(common.output), run=run_id())
-    record = Record(command)
     interrupted = threading.Event()
+
+    def gone() -> None:
+        interrupted.set()
+        _to_nowhere()
+
+    bus = Bus(WhileRead(listener(common.output), gone), run=run_id())
+    record = Record(command)
     error: DeployError | None = None
-    handler = _first_then_now(interrupted)
-    # Pipelines stop their jobs with SIGTERM.
-    previous = {signum: signal.signal(signum, handler) for signum in (signal.SIGINT, signal.SIGTERM)}
+    previous = _handled(_first_then_now(interrupted))
     try:
         work(bus, record, interrupted)
     except DeployError as raised:
         error = raised
     except KeyboardInterrupt:
         error = InterruptedRun("stopped at once", hint=f"deploy status shows what is left; deploy {command} heals it")
+    except Exception as fault:
+        error = _fault(fault)
     finally:
         for signum, old in previous.items():
             signal.signal(signum, old)
     finished = record.finish(error)
     if error is not None and common.output != "json":
-        print(error_block(error), file=sys.stderr)
+        _say(error_block(error))
     bus.emit(finished)
     if finished.exit_status:
         raise typer.Exit(finished.exit_status)
@@ -76,15 +84,46 @@ def reported(look: Callable[[], T], common: Common) -> T:
         if common.output == "json":
             bus.emit(Record("look").finish(error))
         else:
-            print(error_block(error), file=sys.stderr)
+            _say(error_block(error))
         raise typer.Exit(error.exit_status) from None
+
+
+def _handled(handler: Callable[[int, object], None]) -> dict[signal.Signals, Any]:
+    """Installs the handler for what stops a run; returns the handlers that were there."""
+    # Pipelines stop their jobs with SIGTERM; a terminal that closes sends SIGHUP, which `nohup` has ignored.
+    wanted = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        wanted.append(signal.SIGHUP)
+    return {signum: signal.signal(signum, handler) for signum in wanted}
 
 
 def _first_then_now(interrupted: threading.Event) -> Callable[[int, object], None]:
     def handle(signum: int, frame: object) -> None:
-        if interrupted.is_set():
+        # A closing terminal sends SIGHUP twice, by the kernel and by the shell.
+        if interrupted.is_set() and signum != signal.SIGHUP:
             raise KeyboardInterrupt
         interrupted.set()
-        print("winding up: the instance in hand is finished first; Ctrl-C again stops at once", file=sys.stderr)
+        _say("winding up: the instance in hand is finished first; Ctrl-C again stops at once")
 
     return handle
+
+
+def _fault(fault: Exception) -> DeployError:
+    """The error for what should not have happened, after its traceback was shown."""
+    _say("".join(traceback.format_exception(fault)))
+    text = f"{type(fault).__name__}: {fault}"
+    return DeployError("this is a fault of deploy itself", cause=text, hint="report it with the lines above")
+
+
+def _say(text: str) -> None:
+    """To stderr, if anybody is there."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _to_nowhere() -> None:
+    """What is still buffered for an output that is gone must not fail at the end of the process."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -20,8 +20,12 @@ def up(
         str, typer.Option("--kind", metavar="processes|machines", help="Real systemd hosts need root.")
     ] = "",
     hosts: Annotated[int, typer.Option("--hosts", help="How many web hosts.")] = 3,
-    supervisor: Annotated[str, typer.Option("--supervisor", metavar="systemd|supervisord")] = "",
-    balancer: Annotated[str, typer.Option("--balancer", metavar="haproxy|none")] = "haproxy",
+    supervisor: Annotated[
+        str, typer.Option("--supervisor", metavar="systemd|supervisord", help="What runs the app on its hosts.")
+    ] = "",
+    balancer: Annotated[
+        str, typer.Option("--balancer", metavar="haproxy|none", help="What stands before the web hosts.")
+    ] = "haproxy",
     *,
     common: Common,
 ) -> None:

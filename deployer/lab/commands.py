@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 from deployer.errors import DeployError
 
 LOG_LINES = 12
+SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+"""Where the system's programs are, though a user's PATH leaves these folders out, and root's after a plain `su`."""
 
 
 def run(
@@ -62,11 +65,21 @@ def attempt(
         capture_output=True,
         text=True,
         errors="replace",
-        env=dict(env) if env is not None else None,
+        env=_with_sbin(os.environ if env is None else env),
         cwd=cwd,
         timeout=timeout,
         check=False,
     )
+
+
+def search_path(path: str) -> str:
+    """`path`, a PATH, with those of the folders in SBIN that it lacks at its end."""
+    folders = path.split(os.pathsep) if path else []
+    return os.pathsep.join([*folders, *(folder for folder in SBIN if folder not in folders)])
+
+
+def _with_sbin(env: Mapping[str, str]) -> dict[str, str]:
+    return {**env, "PATH": search_path(env.get("PATH", os.defpath))}
 
 
 def wait_until(condition: Callable[[], bool], *, within: float, every: float = 0.03) -> bool:

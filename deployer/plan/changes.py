@@ -72,8 +72,8 @@ def plan_of(
     if wanted.all_at_once or nothing_serves:
         waves: tuple[tuple[InstanceStep, ...], ...] = (tuple(in_order),) if in_order else ()
     else:
-        waves = split(in_order, rolling.waves, rolling.max_unavailable)
-    strategy_why = why_restart(topology, nothing_serves)
+        waves = split(in_order, rolling.waves, rolling.max_unavailable, of=len(changing) + len(kept))
+    strategy_why = why_restart(topology, nothing_serves, wanted.all_at_once)
     previous = majority(facts, topology)
     return Plan(
         command=wanted.command,
@@ -90,9 +90,10 @@ def plan_of(
         secrets_changed=tuple(secrets_changed),
         hooks=dict(hooks or {}) if changing else {},
         inferred=tuple(inferred),
-        warnings=(*warnings, *risks(topology, changing, nothing_serves)),
+        warnings=(*warnings, *risks(topology, waves, nothing_serves)),
         source=source,
         why=wanted.why,
+        promotes=tuple(web.name for web in topology.web if facts[web.name].current != wanted.release),
     )
 
 
@@ -106,27 +107,33 @@ def majority(facts: Facts, topology: Topology) -> str | None:
     return max(counts, key=lambda release: (counts[release], release), default=None)
 
 
-def why_restart(topology: Topology, nothing_serves: bool) -> str:
+def why_restart(topology: Topology, nothing_serves: bool, all_at_once: bool) -> str:
     """One line on the chosen strategy."""
     if nothing_serves:
         return "nothing serves yet, so all instances start together"
+    if all_at_once:
+        return "all instances restart together, as was asked"
     if topology.balancers:
         return f"each instance is drained at {topology.kind} before it stops"
     return "there is no balancer to drain an instance at"
 
 
-def risks(topology: Topology, changing: Sequence[InstanceStep], nothing_serves: bool) -> list[str]:
+def risks(topology: Topology, waves: Sequence[Sequence[InstanceStep]], nothing_serves: bool) -> list[str]:
     """What a person should know before this plan runs."""
+    found = []
     if not topology.balancers and topology.settings.domains:
         names = ", ".join(topology.settings.domains)
-        return [
+        found.append(
             f"nothing serves {names} at port 80: there is no balancer host, and instances listen at their own ports"
-        ]
-    if nothing_serves or not any(step.action == "restart" for step in changing):
-        return []
+        )
+    restarting = [sum(step.action == "restart" for step in wave) for wave in waves]
+    if nothing_serves or not any(restarting):
+        return found
     total = sum(web.own.instances for web in topology.web)
     if not topology.balancers:
-        return ["there is no balancer: requests are refused while an instance restarts"]
-    if total == 1:
-        return ["there is one instance only: the balancer has nobody to send requests to while it restarts"]
-    return []
+        found.append("there is no balancer: requests are refused while an instance restarts")
+    elif total == 1:
+        found.append("there is one instance only: the balancer has nobody to send requests to while it restarts")
+    elif max(restarting) == total:
+        found.append("all instances restart together: the balancer has nobody to send requests to meanwhile")
+    return found

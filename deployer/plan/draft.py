@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import hashlib
 import json
 import time
@@ -13,6 +14,7 @@ from deployer.plan.facts import Facts
 from deployer.settings.models import Settings
 
 PLACEHOLDER = "@release@"
+_TIME = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,18 @@ def content_of(manifest_digest: str, settings: Settings, health: tuple[str, int 
 
 def new_id(content: str, taken: Iterable[str], now: float | None = None) -> str:
     """`<UTC time>-<short content hash>`, later than every id in `taken`, so that ids sort by age."""
-    moment = time.time() if now is None else now
     newest = max(taken, default="")
+    moment = max(time.time() if now is None else now, _time_of(newest))
     while True:
-        release = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(moment))}-{content[:8]}"
+        release = f"{time.strftime(_TIME, time.gmtime(moment))}-{content[:8]}"
         if release > newest:
             return release
         moment += 1
+
+
+def _time_of(release: str) -> float:
+    """The time that a release's id tells, in seconds since the epoch; 0 for an id that tells none."""
+    try:
+        return calendar.timegm(time.strptime(release.partition("-")[0], _TIME))
+    except ValueError:
+        return 0.0

@@ -72,11 +72,12 @@ class Plan:
     warnings: tuple[str, ...] = ()
     source: str = ""
     why: str = ""
+    promotes: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
-        """Nothing to build, to change or to restart."""
-        return not (self.waves or self.builds or self.changes or self.secrets_changed)
+        """Nothing to build, to change or to restart, and no `current` to move."""
+        return not (self.waves or self.builds or self.changes or self.secrets_changed or self.promotes)
 
     @property
     def steps(self) -> tuple[InstanceStep, ...]:

@@ -17,16 +17,18 @@ def size_of(size: int | str, total: int) -> int:
     return max(1, math.floor(total * int(size.rstrip("%")) / 100)) if size != "0%" else 0
 
 
-def split(items: Sequence[T], sizes: Sequence[int | str], at_most: int | str) -> tuple[tuple[T, ...], ...]:
+def split(
+    items: Sequence[T], sizes: Sequence[int | str], at_most: int | str, *, of: int | None = None
+) -> tuple[tuple[T, ...], ...]:
     """Cuts `items` into waves. The last size repeats; no wave is larger than `at_most` (which is at least 1).
 
-    Sizes are numbers of instances or percentages of all of them.
+    Sizes are numbers of instances or percentages of the whole pool, which is `of` instances; the items by default.
     """
-    total = len(items)
+    total = len(items) if of is None else of
     ceiling = max(1, size_of(at_most, total))
     waves: list[tuple[T, ...]] = []
     start = 0
-    while start < total:
+    while start < len(items):
         wanted = sizes[min(len(waves), len(sizes) - 1)]
         step = min(max(1, size_of(wanted, total)), ceiling)
         waves.append(tuple(items[start : start + step]))

@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from deployer import events
@@ -17,15 +18,37 @@ if TYPE_CHECKING:
 Format = Literal["rich", "plain", "json"]
 
 
+class WhileRead:
+    """Passes events on until nobody reads them any more (a closed pipe, a terminal that went); then calls `gone` once.
+
+    A run must not break off half way because its output does.
+    """
+
+    def __init__(self, inner: events.Listener, gone: Callable[[], None]) -> None:
+        self._inner = inner
+        self._gone = gone
+        self._over = threading.Event()
+
+    def __call__(self, event: events.Event) -> None:
+        if self._over.is_set():
+            return
+        try:
+            self._inner(event)
+        except OSError:
+            if not self._over.is_set():
+                self._over.set()
+                self._gone()
+
+
 class JsonLines:
-    """One JSON object a line, flushed at once."""
+    """One JSON object a line, flushed at once. In ASCII, which every output can take."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout
         self._lock = threading.Lock()
 
     def __call__(self, event: events.Event) -> None:
-        text = json.dumps(event.as_json(), ensure_ascii=False, default=str)
+        text = json.dumps(event.as_json(), default=str)
         with self._lock:
             self._out.write(text + "\n")
             self._out.flush()
@@ -71,6 +94,8 @@ class Rich:
                 self._console.print(Text(line, style=self._style(event)))
 
     def _follow(self, event: events.Event) -> None:
+        from rich.text import Text
+
         if isinstance(event, events.StepStarted):
             self._running[event.instance or event.host, event.step] = f"{event.step} {event.instance or event.host}"
         elif isinstance(event, events.StepFinished):
@@ -78,7 +103,7 @@ class Rich:
         elif isinstance(event, events.RunFinished):
             self._running.clear()
         if self._running:
-            self._status.update(" · ".join(list(self._running.values())[:4]))
+            self._status.update(Text(" · ".join(list(self._running.values())[:4])))
             self._status.start()
         else:
             self._status.stop()

@@ -16,10 +16,14 @@ Failures = dict[InstanceStep, DeployError]
 
 
 class Instances:
-    """What a run does to instances, each call by the agent of its host."""
+    """What a run does to instances, each call by the agent of its host.
 
-    def __init__(self, run: Run) -> None:
+    `may_stop` is asked before each single instance is switched or stopped; what it raises leaves that one untouched.
+    """
+
+    def __init__(self, run: Run, *, may_stop: Callable[[], None]) -> None:
         self._run = run
+        self._may_stop = may_stop
 
     def switch(self, steps: Sequence[InstanceStep], release: str, *, via: str) -> Failures:
         """Each instance to `release`: stop, link, start, prove. Returns those that failed; the agent undid them."""
@@ -139,6 +143,10 @@ class Instances:
 
         def one_host(host: str) -> Failures:
             for position, step in enumerate(hosts[host]):
+                try:
+                    self._may_stop()
+                except DeployError as error:
+                    return {other: _untouched(other, error) for other in hosts[host][position:]}
                 try:
                     work(step)
                 except DeployError as error:

@@ -9,6 +9,14 @@ from typing import Any
 from deployer import errors
 from deployer.events import RunFinished
 
+_OUTCOMES = (
+    ("failed", "failed"),
+    ("restored", "restored"),
+    ("stopped", "restored"),
+    ("proven", "succeeded"),
+)
+"""What the states of a host's instances make of the host; the first that occurs counts."""
+
 
 @dataclass
 class Record:
@@ -28,8 +36,10 @@ class Record:
 
     def instance(self, host: str, index: int, port: int, release: str | None, state: str) -> None:
         """Notes what one instance came to: `state` is a word such as proven, restored, unchanged, failed."""
-        entry = self.hosts.setdefault(host, {"outcome": "succeeded", "instances": {}})
+        entry = self.hosts.setdefault(host, {"outcome": "unchanged", "instances": {}})
         entry["instances"][str(index)] = {"port": port, "release": release, "state": state}
+        states = [each["state"] for each in entry["instances"].values()]
+        entry["outcome"] = next((word for state, word in _OUTCOMES if state in states), "unchanged")
 
     def host(self, host: str, outcome: str) -> None:
         """Notes what a whole host came to."""

@@ -73,22 +73,38 @@ def bring(
 
 
 def chosen(topology: Topology, facts: Facts, wanted: str | None, current: str | None) -> str:
-    """The release to go to. UsageError lists what there is when `wanted` names none, or nothing is older."""
+    """The release to go to: as `wanted` says, else the newest proven one before all that serve now.
+
+    After a push that died half way that is the release before that push. UsageError lists what there is when `wanted`
+    names none or several commits, or nothing is older.
+    """
     usable = candidates(topology, facts)
     listed = ", ".join(release.id for release in usable) or "none"
     if wanted is not None:
-        name = current if wanted == "current" else wanted
-        found = [each.id for each in usable if name and (each.id == name or (each.commit or "").startswith(name))]
-        if found:
-            return max(found)
-        raise UsageError(f"no release {wanted!r} is on every host", hint=f"there are: {listed}")
-    older = [release.id for release in usable if not release.withdrawn and (current is None or release.id < current)]
+        return _named(wanted, current, usable, listed)
+    served = {serving.release for web in topology.web for serving in facts[web.name].serving.values()}
+    newest = max((release for release in (current, *served) if release), default="")
+    older = [release.id for release in usable if not release.withdrawn and release.id < newest]
     if not older:
         raise UsageError(
-            f"there is no proven release before {current}",
+            f"there is no proven release before {newest}" if newest else "nothing was ever pushed",
             hint=f"deploy rollback {topology.env} RELEASE takes any of: {listed}",
         )
     return max(older)
+
+
+def _named(wanted: str, current: str | None, usable: list[ReleaseFacts], listed: str) -> str:
+    """The release of that id, or the newest of the commit that begins so."""
+    name = current if wanted == "current" else wanted
+    if any(each.id == name for each in usable):
+        return str(name)
+    found = [each for each in usable if name and each.commit and each.commit.startswith(name)]
+    if not found:
+        raise UsageError(f"no release {wanted!r} is on every host", hint=f"there are: {listed}")
+    if len({each.commit for each in found}) > 1:
+        several = ", ".join(f"{each.id} of {each.commit}" for each in found)
+        raise UsageError(f"{wanted!r} begins several commits", hint=f"write more of it, or an id: {several}")
+    return max(each.id for each in found)
 
 
 def candidates(topology: Topology, facts: Facts) -> list[ReleaseFacts]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +10,6 @@ from typing import Any
 
 from deployer.agent.manifest import Manifest
 from deployer.artifact import manifest, python, wheels
-from deployer.artifact.host_python import HostPython, choose_installer
 from deployer.artifact.source import SourceTree
 from deployer.errors import DeployError, RolloutError
 from deployer.plan import start
@@ -23,6 +20,7 @@ from deployer.remote.errors import AgentError
 from deployer.rollout.parallel import map_hosts
 from deployer.rollout.project import Project
 from deployer.rollout.run import Run
+from deployer.rollout.versions import Versions, cache
 from deployer.settings.secrets import resolve_secrets
 
 CHECK_TIMEOUT_S = 60.0
@@ -60,7 +58,7 @@ def prepare(
     hidden = resolve_secrets(settings.python.secrets, project.base)
     with run.step("resolve") as note:
         wanted = python.read(tree.path, settings.python)
-        locked = _locked(run, project, wanted, facts, hosts, hidden)
+        locked = Versions(run, project, facts, hidden).settled(wanted, hosts)
         note.detail = ", ".join(sorted({each.origin for each in locked.values() if each.origin}))
         house = None
         if settings.python.build == "here":
@@ -76,59 +74,6 @@ def build(run: Run, project: Project, shipment: Shipment, hosts: tuple[str, ...]
     for host in hosts:
         if host in failed:
             raise _explained(failed[host], host)
-
-
-def cache() -> Path:
-    """The user's cache folder of the tool: resolved requirements and wheels."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deployer"
-
-
-def _locked(
-    run: Run,
-    project: Project,
-    wanted: python.Dependencies,
-    facts: Facts,
-    hosts: tuple[str, ...],
-    hidden: Mapping[str, str],
-) -> dict[str, python.Locked]:
-    """Exact versions for each host; hosts with the same Python share one answer."""
-    settings = project.topology.settings
-    interpreters = run.each(
-        hosts, "venv.inspect", lambda host: {"python": interpreter(project, facts, host)}, step="resolve"
-    )
-    known: dict[str, python.Locked] = {}
-    found: dict[str, python.Locked] = {}
-    for host in hosts:
-        uv = facts[host].raw.get("tools", {}).get("uv")
-        own = HostPython.of(interpreters[host], choose_installer(settings.python.installer, uv, host), uv)
-        same = json.dumps([{k: v for k, v in interpreters[host].items() if k != "path"}, uv], sort_keys=True)
-        if same not in known:
-            known[same] = _lock_one(run, project, wanted, own, host, hidden)
-        found[host] = known[same]
-    return found
-
-
-def _lock_one(
-    run: Run, project: Project, wanted: python.Dependencies, own: HostPython, host: str, hidden: Mapping[str, str]
-) -> python.Locked:
-    settings = project.topology.settings
-    locked = python.lock(wanted, own, cache(), hidden)
-    if isinstance(locked, python.Locked):
-        return locked
-    run.warn(f"versions are settled on {host}, since {locked.why}", host=host)
-    spec = locked.spec | {"env": dict(settings.python.env), "secrets": dict(hidden)}
-    answer = run.call(host, "venv.resolve", {"venv": spec}, step="resolve")
-    return locked.settled(str(answer["requirements"]), host)
-
-
-def interpreter(project: Project, facts: Facts, host: str) -> str:
-    """The Python of the app on a host: `python.version` where it is there, else the one that runs the agent."""
-    raw = facts[host].raw
-    version = project.topology.settings.python.version
-    if version:
-        path = (raw.get("pythons") or {}).get(version)
-        return str(path or f"python{version}")
-    return str(raw["python"]["path"])
 
 
 def _build_on(run: Run, project: Project, shipment: Shipment, host: str) -> None:

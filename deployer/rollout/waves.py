@@ -51,7 +51,7 @@ class Waves:
         self._checks = checks
         self._finish = finish
         self._pools = Pools(run)
-        self._instances = Instances(run)
+        self._instances = Instances(run, may_stop=self._pools.require_fresh)
         self._progress = Progress()
 
     def carry_out(self) -> None:
@@ -112,17 +112,24 @@ class Waves:
 
     def _after_failure(self, failed: Failures, good: Sequence[InstanceStep]) -> None:
         """What can serve does so again before anything else is touched; a host that was lost is quarantined."""
-        lost = [step for step, error in failed.items() if isinstance(error, SessionLost)]
-        self._run.lost.update(step.host for step in lost)
+        lost = self._lost(failed)
         restored = [step for step, error in failed.items() if self._instances.is_restored(error)]
         self._progress.stuck.update({step: error for step, error in failed.items() if step not in restored})
         self._admit_again([*(step for step in restored if step.before), *good])
-        if lost:
-            reason = f"its host was lost in run {self._run.id}; it has to prove a release to come back"
-            try:
-                self._pools.drain(lost, by="quarantine", reason=reason)
-            except DeployError as error:
-                self._run.warn(f"could not be quarantined: {error.message}", host=error.host or "")
+        self._quarantine(lost)
+
+    def _lost(self, failed: Failures) -> list[InstanceStep]:
+        """Those whose host's session died; nothing more is asked of such a host."""
+        lost = [step for step, error in failed.items() if isinstance(error, SessionLost)]
+        self._run.lost.update(step.host for step in lost)
+        return lost
+
+    def _quarantine(self, lost: Sequence[InstanceStep]) -> None:
+        reason = f"its host was lost in run {self._run.id}; it has to prove a release to come back"
+        try:
+            self._pools.drain(lost, by="quarantine", reason=reason)
+        except DeployError as error:
+            self._run.warn(f"could not be quarantined: {error.message}", host=error.host or "")
 
     def _admit_again(self, steps: Sequence[InstanceStep]) -> None:
         """Admits on the way out of a failure, whose own error is the one to report."""
@@ -161,17 +168,22 @@ class Waves:
                 self._run.warn(f"`current` still points at the failed release: {error.message}", host=error.host or "")
 
     def _restore_wave(self, wave: Sequence[InstanceStep]) -> None:
+        back = [step for step in wave if step.before]
         try:
+            self._guard(back)
             self._pools.drain(wave)
             self._pools.require_fresh()
         except DeployError as error:
+            # They serve the new release, and go on with it rather than stay out.
             self._progress.stuck.update(dict.fromkeys(wave, error))
+            self._admit_again(wave)
             return
-        back = [step for step in wave if step.before]
         failed = self._instances.switch_back(back)
         failed |= self._instances.stop([step for step in wave if not step.before])
         self._progress.stuck.update(failed)
+        lost = self._lost(failed)
         self._admit_again([step for step in back if step not in failed])
+        self._quarantine(lost)
 
     def _ending(self, cause: DeployError) -> DeployError:
         """The error that the run ends with, after the restoring."""

@@ -37,9 +37,15 @@ class Controller:
         """The release that the plan names."""
         return str(next(event for event in self.events if event["event"] == "plan.made")["plan"]["release"])
 
-    def until(self, event: str, step: str, within: float = 90.0) -> dict[str, Any]:
-        """Waits for the first event of that name and step; fails when the command ends without it."""
-        return self._until(lambda one: one["event"] == event and one.get("step") == step, f"{event} {step}", within)
+    def until(self, event: str, step: str, count: int = 1, within: float = 90.0) -> None:
+        """Waits for the event of that name and step, the `count`th; fails when the command ends without it."""
+        ends = time.monotonic() + within
+        with self._heard:
+            while sum(one["event"] == event and one.get("step") == step for one in self.events) < count:
+                assert not self._ended, f"it ended before {event} {step}: {self.summary}"
+                left = ends - time.monotonic()
+                assert left > 0, f"not within {within:g} s: {event} {step}: {self.summary}"
+                self._heard.wait(left)
 
     def until_true(self, what: str, condition: Callable[[], object], within: float = 60.0) -> None:
         """Waits for a condition while the command runs; `what` names it in a failure."""
@@ -86,18 +92,6 @@ class Controller:
     def summary(self) -> str:
         """What a failing test shows."""
         return "\n".join([f"exit {self.process.poll()}", *map(json.dumps, self.events[-8:]), *self._said[-40:]])
-
-    def _until(self, wanted: Callable[[dict[str, Any]], bool], what: str, within: float) -> dict[str, Any]:
-        ends = time.monotonic() + within
-        seen = 0
-        with self._heard:
-            while True:
-                for event in self.events[seen:]:
-                    if wanted(event):
-                        return event
-                seen = len(self.events)
-                assert not self._ended, f"it ended before {what}: {self.summary}"
-                assert self._heard.wait(max(0.0, ends - time.monotonic())), f"no {what}: {self.summary}"
 
     def _read_events(self) -> None:
         assert self.process.stdout is not None

@@ -80,6 +80,10 @@ class Truth:
         """The pid, on the host, of who holds or held the lock there."""
         return int(json.loads((self.site(host) / ".deploy/lock").read_text())["pid"])
 
+    def current(self, host: str) -> str:
+        """The release that `current` points at."""
+        return os.readlink(self.site(host) / "current").split("/")[-1]
+
     def incomplete(self) -> list[str]:
         """The links of all hosts (`current`, `slots/*`) that do not lead to a complete release."""
         found = []

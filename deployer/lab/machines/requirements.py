@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from pathlib import Path
 
 from deployer.errors import NotReadyError
-from deployer.lab.commands import attempt
+from deployer.lab.commands import attempt, search_path
 from deployer.lab.model import Progress
 
 PACKAGE_OF = {
@@ -19,6 +20,8 @@ PACKAGE_OF = {
     "mount": "mount",
     "ssh-keygen": "openssh-client",
 }
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+"""By which debootstrap knows Debian's archive; Ubuntu has it in a package apart."""
 
 
 def require(progress: Progress) -> None:
@@ -40,19 +43,21 @@ def require(progress: Progress) -> None:
 
 
 def missing_packages() -> list[str]:
-    """The Debian packages of the programs that are not found."""
-    return sorted({package for program, package in PACKAGE_OF.items() if shutil.which(program) is None})
+    """The Debian packages of what is not found."""
+    path = search_path(os.environ.get("PATH", os.defpath))
+    found = {package for program, package in PACKAGE_OF.items() if shutil.which(program, path=path) is None}
+    return sorted(found if KEYRING.exists() else {*found, "debian-archive-keyring"})
 
 
 def _install(packages: list[str], progress: Progress) -> None:
-    command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
+    command = ["apt-get", "install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", *packages]
     if shutil.which("apt-get") is None:
         raise NotReadyError(f"these programs are missing: {' '.join(packages)}", hint="install them and try again")
     progress(f"installing what the lab needs: {' '.join(command)}")
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    if attempt(command, env=env, timeout=600).returncode != 0:
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
+    if attempt(command, env=env, timeout=900).returncode != 0:
         attempt(["apt-get", "update"], env=env, timeout=300)
-        done = attempt(command, env=env, timeout=600)
+        done = attempt(command, env=env, timeout=900)
         if done.returncode != 0:
             log = (done.stdout + done.stderr).strip().splitlines()[-8:]
             raise NotReadyError("packages the lab needs could not be installed", hint=" ".join(command), log=log)

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import sys
 from pathlib import Path
 
 from deployer.errors import NotReadyError, UsageError
+from deployer.lab.commands import search_path
 from deployer.lab.model import LabSpec
 from deployer.lab.place import Place
 
 LONGEST_PREFIX = 66
 """Characters: haproxy appends up to 40 to it for its sockets, and a socket's path has at most 107."""
 
-_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 _SAFE = re.compile(r"^[A-Za-z0-9/._+-]+$")
 
 
 def find_program(name: str, package: str) -> str:
     """The path of a program, looked for in the `sbin` folders too; NotReadyError when there is none."""
-    path = shutil.which(name) or shutil.which(name, path=_SBIN)
+    path = shutil.which(name, path=search_path(os.environ.get("PATH", os.defpath)))
     if path is None:
         raise NotReadyError(f"a lab of processes needs {name}", hint=f"sudo apt-get install {package}")
     return path

@@ -209,8 +209,7 @@ def test_a_locked_project_needs_nobody_to_resolve_it(tmp_path: Path) -> None:
 def test_what_cannot_be_resolved_here_is_resolved_on_a_host_and_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))  # no uv here
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(resolving, "find_uv", lambda: None)
     (tmp_path / "requirements.txt").write_text("--index-url https://x/simple\nweb>=3\n")
     found = python.read(tmp_path, Python(with_=("uvicorn",)))
     question = python.lock(found, ALPINE, tmp_path / "cache")
@@ -302,9 +301,11 @@ def test_our_reading_of_a_uv_lock_agrees_with_uv(tmp_path: Path, index: Path) ->
     assert names(made.text) == names(exported)
 
 
-def test_the_installer_is_uv_where_the_host_has_it() -> None:
+def test_the_installer_is_uv_where_the_host_has_it_or_can_be_given_it() -> None:
     assert choose_installer("auto", "/usr/bin/uv") == "uv"
     assert choose_installer("auto", None) == "pip"
     assert choose_installer("pip", "/usr/bin/uv") == "pip"
+    assert choose_installer("auto", None, givable=True) == choose_installer("uv", None, givable=True) == "uv"
+    assert choose_installer("pip", None, givable=True) == "pip"
     with pytest.raises(NotReadyError):
         choose_installer("uv", None, "web1")

@@ -54,3 +54,13 @@ def test_a_random_order_is_the_same_for_the_same_release() -> None:
     assert first == ordered(HOSTS, "random", key=HOSTS, seed="one")
     assert sorted(first) == sorted(HOSTS)
     assert first != ordered(HOSTS, "random", key=HOSTS, seed="another")
+
+
+def test_percentages_are_of_the_whole_pool_also_when_only_some_change() -> None:
+    assert [len(wave) for wave in split(HOSTS[:8], (1, "50%"), "50%", of=16)] == [1, 7]
+    assert [len(wave) for wave in split(HOSTS[:4], ("50%",), "25%", of=8)] == [2, 2]
+
+
+@pytest.mark.parametrize("at_most", [0, "0%", 1, "1%"])
+def test_a_rollout_goes_on_where_nothing_may_be_unavailable(at_most: int | str) -> None:
+    assert [len(wave) for wave in split(HOSTS, ("100%",), at_most)] == [1] * 10

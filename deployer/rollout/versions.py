@@ -1,0 +1,71 @@
+"""The exact versions that are installed on every host, and by what."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from deployer.artifact import python
+from deployer.artifact.host_python import HostPython, choose_installer
+from deployer.plan.facts import Facts
+from deployer.rollout.giving import Giving
+from deployer.rollout.project import Project
+from deployer.rollout.run import Run
+
+
+class Versions:
+    """Settles requirements for the hosts of a run.
+
+    Args:
+        hidden: the values of `python.secrets`.
+    """
+
+    def __init__(self, run: Run, project: Project, facts: Facts, hidden: Mapping[str, str]) -> None:
+        self._run = run
+        self._facts = facts
+        self._hidden = hidden
+        self._wish = project.topology.settings.python
+        self._giving = Giving(run, insisted=self._wish.installer == "uv")
+
+    def settled(self, wanted: python.Dependencies, hosts: tuple[str, ...]) -> dict[str, python.Locked]:
+        """Exact versions for each host; hosts with the same Python share one answer. A host without uv is given it."""
+        asked = self._run.each(hosts, "venv.inspect", lambda host: {"python": self._interpreter(host)}, step="resolve")
+        known: dict[HostPython, python.Locked] = {}
+        found: dict[str, python.Locked] = {}
+        for host in hosts:
+            own = self._described(host, asked[host])
+            if own not in known:
+                known[own] = self._lock(wanted, own, host)
+            found[host] = known[own]
+        return self._giving.to(found)
+
+    def _described(self, host: str, inspected: Mapping[str, object]) -> HostPython:
+        uv = self._facts[host].raw.get("tools", {}).get("uv")
+        givable = self._giving.fits(HostPython.of(inspected, "none"))
+        return HostPython.of(inspected, choose_installer(self._wish.installer, uv, host, givable), uv)
+
+    def _lock(self, wanted: python.Dependencies, own: HostPython, host: str) -> python.Locked:
+        locked = python.lock(wanted, own, cache(), self._hidden)
+        if isinstance(locked, python.Locked):
+            return locked
+        self._run.warn(f"versions are settled on {host}, since {locked.why}", host=host)
+        able = self._giving.to({host: locked.draft})[host].host
+        spec = {**locked.spec, "installer": able.installer, "uv": able.uv}
+        spec |= {"env": dict(self._wish.env), "secrets": dict(self._hidden)}
+        answer = self._run.call(host, "venv.resolve", {"venv": spec}, step="resolve")
+        return locked.settled(str(answer["requirements"]), host)
+
+    def _interpreter(self, host: str) -> str:
+        """The Python of the app on a host: `python.version` where it is there, else the one that runs the agent."""
+        raw = self._facts[host].raw
+        version = self._wish.version
+        if version:
+            path = (raw.get("pythons") or {}).get(version)
+            return str(path or f"python{version}")
+        return str(raw["python"]["path"])
+
+
+def cache() -> Path:
+    """The user's cache folder of the tool: resolved requirements and wheels."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deployer"

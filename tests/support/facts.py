@@ -1,0 +1,53 @@
+"""What a survey could have found on hosts, in few words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from deployer.plan.facts import Facts, HostFacts, Serving
+
+Release = dict[str, Any]
+
+
+def release(id: str, **other: Any) -> Release:
+    """A folder that is complete and proven, made of `content` and started by `start_sha`, unless said otherwise."""
+    usual = {"complete": True, "proven": True, "withdrawn": False, "content": f"content of {id}", "start_sha": "start"}
+    return {"id": id, **usual, "commit": None, "created": 0.0, **other}
+
+
+def host(
+    name: str,
+    releases: Sequence[str | Release] = (),
+    *,
+    current: str | None = None,
+    serving: Sequence[str | None] | None = None,
+    unproven: Mapping[int, str] | None = None,
+    first_port: int = 8000,
+) -> HostFacts:
+    """One host.
+
+    Args:
+        releases: ids, or releases made by `release`.
+        serving: what each instance serves, None for one that is down; one instance on `current` by default.
+        unproven: index → why the instance does not prove what it serves.
+    """
+    folders = [release(each) if isinstance(each, str) else each for each in releases]
+    served = ([current] if current else []) if serving is None else serving
+    wrong = unproven or {}
+    states = {
+        index: Serving(
+            first_port + index,
+            found,
+            found is not None and index not in wrong,
+            wrong.get(index, "" if found else "down"),
+        )
+        for index, found in enumerate(served)
+    }
+    raw = {"exists": True, "writable": True, "current": current, "releases": folders}
+    return HostFacts(name, raw, states)
+
+
+def facts(*hosts: HostFacts) -> Facts:
+    """All hosts together."""
+    return Facts({each.name: each for each in hosts})

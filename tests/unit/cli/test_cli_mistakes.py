@@ -1,0 +1,223 @@
+"""What a user can get wrong at the command line: exit 2, one clear error, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typed import lines
+
+from deployer.cli.options import Common
+from deployer.cli.run import carry_out
+from deployer.errors import RolloutError
+
+
+def one_error(result: Any, *words: str) -> str:
+    """Exit 2, exactly one error on stderr with these words, and no traceback anywhere."""
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    told: str = result.stderr
+    assert told.lower().count("error: ") + told.count("Error ") == 1, told
+    for word in words:
+        assert word in told, told
+    return told
+
+
+@pytest.mark.parametrize("command", ["push", "plan", "status", "hosts", "doctor", "verify", "reload", "trust", "setup"])
+def test_an_env_that_is_not_there(deploy: Any, project: Path, command: str) -> None:
+    one_error(deploy(command, "prud"), "prud", "prod", "next:")
+
+
+@pytest.mark.parametrize("env", ["../prod", "prod/", "", "-", "a b"])
+def test_an_env_that_is_no_name(deploy: Any, project: Path, env: str) -> None:
+    result = deploy("hosts", "--", env)
+    one_error(result)
+
+
+def test_no_deploy_yaml_anywhere(deploy: Any) -> None:
+    one_error(deploy("push", "prod"), "deploy.yaml", "deploy init")
+
+
+def test_no_env_named_anywhere(deploy: Any, project: Path) -> None:
+    one_error(deploy("hosts"), "next:")
+
+
+def test_the_env_comes_from_the_settings_or_the_environment(
+    deploy: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEPLOY_ENV", "prod")
+    assert deploy("hosts").exit_code == 0
+    monkeypatch.delenv("DEPLOY_ENV")
+    (project / "deploy.yaml").write_text("app: shop\ndefault_env: prod\n")
+    assert deploy("hosts").exit_code == 0
+
+
+def test_an_unknown_key_names_file_line_and_the_nearest_key(deploy: Any, project: Path) -> None:
+    (project / "deploy.yaml").write_text("app: shop\ninstanses: 2\n")
+    one_error(deploy("push", "prod"), "deploy.yaml:2", "instances")
+
+
+@pytest.mark.parametrize("wait", ["soon", "10 minutes", "-1", "1d", ""])
+@pytest.mark.parametrize("command", ["push", "reload", "rollback"])
+def test_a_wait_that_is_no_duration(deploy: Any, project: Path, command: str, wait: str) -> None:
+    one_error(deploy(command, "prod", f"--wait={wait}"), "--wait", "duration")
+
+
+def test_an_output_that_is_none_of_three(deploy: Any, project: Path) -> None:
+    one_error(deploy("hosts", "prod", "--output", "xml"), "--output", "rich, plain, json")
+
+
+def test_an_option_that_is_not_there(deploy: Any, project: Path) -> None:
+    one_error(deploy("push", "prod", "--forse"), "--forse")
+
+
+def test_a_limit_that_matches_nothing(deploy: Any, project: Path) -> None:
+    one_error(deploy("hosts", "prod", "-l", "db*"), "db*")
+
+
+def test_ref_and_release_exclude_each_other(deploy: Any, project: Path) -> None:
+    one_error(deploy("push", "prod", "--ref", "main", "--release", "current"), "--ref", "--release")
+
+
+def test_a_question_without_a_terminal_is_no_hang(deploy: Any, project: Path) -> None:
+    one_error(deploy("hosts", "prod", "-K"), "terminal", "DEPLOY_SUDO_PASSWORD")
+
+
+def test_yes_answers_and_no_terminal_refuses(deploy: Any) -> None:
+    Common(yes=True).confirm("Really?")
+    with pytest.raises(Exception, match="there is no terminal") as caught:
+        Common().confirm("Really?")
+    assert getattr(caught.value, "exit_status", None) == 2
+
+
+def test_a_regular_expression_that_is_none(deploy: Any, project: Path) -> None:
+    one_error(deploy("logs", "prod", "--grep", "[a"), "regular expression")
+
+
+def test_an_error_in_json_lines_is_the_last_line_alone(deploy: Any, project: Path) -> None:
+    result = deploy("push", "prud", "--output", "json")
+    told = lines(result)
+    assert result.exit_code == 2 and result.stderr == ""
+    assert told[-1]["event"] == "run.finished" and told[-1]["exit_status"] == 2
+    assert told[-1]["outcome"] == "refused" and told[-1]["error"]["hint"]
+
+
+def test_a_fault_of_the_program_is_told_as_such_and_ends_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    def work(bus: Any, record: Any, stop: Any) -> None:
+        raise ZeroDivisionError("should not have happened")
+
+    with pytest.raises(Exception) as ended:
+        carry_out("push", Common(output="json"), work)
+    out, err = capsys.readouterr()
+    assert getattr(ended.value, "exit_code", None) == 1
+    assert '"event": "run.finished"' in out and '"exit_status": 1' in out and "ZeroDivisionError" in out
+    assert "Traceback" in err
+
+
+def test_ctrl_c_once_winds_up_and_twice_stops(capsys: pytest.CaptureFixture[str]) -> None:
+    def winds_up(bus: Any, record: Any, stop: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.wait(5)
+        raise RolloutError("put back")
+
+    with pytest.raises(Exception) as ended:
+        carry_out("push", Common(), winds_up)
+    assert getattr(ended.value, "exit_code", None) == 5
+    assert "winding up" in capsys.readouterr().err
+
+    def never_ends(bus: Any, record: Any, stop: Any) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("it went on")
+
+    with pytest.raises(Exception) as ended:
+        carry_out("push", Common(), never_ends)
+    assert getattr(ended.value, "exit_code", None) == 130
+
+
+def test_a_terminal_that_closes_is_as_one_ctrl_c() -> None:
+    """The kernel and the shell both send SIGHUP: the second must not cut the wind-up short."""
+
+    def work(bus: Any, record: Any, stop: Any) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.is_set()
+
+    carry_out("push", Common(output="json"), work)
+
+
+def test_handlers_are_as_they_were_afterwards() -> None:
+    before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    carry_out("hosts", Common(output="json"), lambda bus, record, stop: None)
+    assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+PROGRAM = """
+import sys
+from deployer.cli.options import Common
+from deployer.cli.run import carry_out
+from deployer.events import Output
+import deployer.cli.app
+
+def work(bus, record, stop):
+    sys.stdin.read()
+    for number in range(3):
+        bus.emit(Output(f"line {number} \\u2713"))
+    print("asked to stop" if stop.is_set() else "went on", file=sys.stderr)
+
+deployer.cli.app.app = lambda: carry_out("logs", Common(output="plain"), work)
+deployer.cli.main()
+"""
+
+
+def test_a_pipe_that_closes_ends_it_without_a_word_about_pipes() -> None:
+    command = [sys.executable, "-c", PROGRAM]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout and process.stdin and process.stderr
+        process.stdout.close()
+        process.stdin.close()
+        assert process.stderr.read() == "asked to stop\n"
+        assert process.wait(60) == 0
+
+
+def test_a_terminal_that_knows_ascii_only_gets_question_marks() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        input=b"",
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"line 0 ?" in done.stdout and done.stderr == b"went on\n"
+
+
+def test_on_a_terminal_a_question_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `no` is an answer: exit 2, nothing was done."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "r+b", buffering=0) as terminal:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                "from deployer.cli.options import Common\n"
+                "from deployer.errors import UsageError\n"
+                "try:\n    Common().confirm('Do they match?')\n"
+                "except UsageError as error:\n    print(error)\n",
+            ],
+            stdin=terminal,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        os.write(ours, b"n\n")
+        out, _ = process.communicate(timeout=60)
+    os.close(ours)
+    assert "Do they match?" in out and "stopped, as you said no" in out

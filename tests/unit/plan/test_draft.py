@@ -1,0 +1,121 @@
+"""Which release a push uses: one that the hosts have, or a new id that sorts after all others."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from support.facts import facts, host, release
+from support.topologies import topology
+
+from deployer.plan.changes import majority, wanted_by_push
+from deployer.plan.draft import PLACEHOLDER, Draft, Start, content_of, new_id
+from deployer.settings.models import Settings
+
+HERE, THERE = Start("run here"), Start("run there")
+JANUARY, JUNE = "20240101T000000Z-aaaaaaaa", "20240601T000000Z-bbbbbbbb"
+
+
+def made_of(id: str, start: Start = HERE, content: str = "code", **other: object) -> dict[str, object]:
+    return release(id, content=content, start_sha=start.sha, **other)
+
+
+def draft(**starts: Start) -> Draft:
+    return Draft("code", starts)
+
+
+def test_the_newest_of_the_same_releases_is_used_again() -> None:
+    found = facts(host("web1", [made_of(JANUARY), made_of(JUNE)]), host("web2", [made_of(JANUARY)]))
+    assert draft(web1=HERE, web2=HERE).found(found) == JUNE
+
+
+def test_other_content_is_another_release() -> None:
+    assert draft(web1=HERE).found(facts(host("web1", [made_of(JUNE, content="other code")]))) is None
+
+
+def test_a_half_built_folder_does_not_count() -> None:
+    assert draft(web1=HERE).found(facts(host("web1", [made_of(JUNE, complete=False)]))) is None
+
+
+def test_a_release_that_one_host_would_start_otherwise_is_used_on_none() -> None:
+    found = facts(host("web1", [made_of(JUNE), made_of(JANUARY)]), host("web2", [made_of(JUNE, HERE)]))
+    assert draft(web1=HERE, web2=THERE).found(found) == JANUARY
+
+
+def test_every_host_may_start_it_in_its_own_way() -> None:
+    found = facts(host("web1", [made_of(JUNE, HERE)]), host("web2", [made_of(JUNE, THERE)]))
+    assert draft(web1=HERE, web2=THERE).found(found) == JUNE
+
+
+def test_only_hosts_that_lack_the_release_build_it() -> None:
+    shape = topology(3)
+    found = facts(host("web1", [made_of(JUNE)]), host("web2"), host("web3", [made_of(JUNE, complete=False)]))
+    assert wanted_by_push(draft(web1=HERE, web2=HERE, web3=HERE), shape, found) == (JUNE, ("web2", "web3"))
+
+
+def test_a_new_release_is_built_everywhere_under_an_id_that_sorts_last() -> None:
+    ahead = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + 3600)) + "-ffffffff"
+    found = facts(host("web1", [JANUARY]), host("web2", [release(ahead, complete=False)]))
+    chosen, builds = wanted_by_push(draft(web1=HERE, web2=HERE), topology(2), found)
+    assert chosen > ahead and builds == ("web1", "web2")
+
+
+def test_an_id_tells_time_and_content() -> None:
+    assert new_id("c0ffee11beef", [], now=0) == "19700101T000000Z-c0ffee11"
+
+
+@pytest.mark.parametrize(
+    "newest", ["20240601T000000Z-00000000", "20240601T000000Z-ffffffff", "20990101T000000Z-ffffffff"]
+)
+def test_ids_sort_by_age_even_when_the_clock_went_back(newest: str) -> None:
+    may = 1714521600.0
+    began = time.monotonic()
+    made = new_id("7777777777", [JANUARY, newest], now=may)
+    assert made > newest
+    assert time.monotonic() - began < 0.5, "it counted there second by second"
+
+
+def test_an_id_that_tells_no_time_does_not_matter_if_it_sorts_before() -> None:
+    assert new_id("77777777", ["1.0"], now=0) > "1.0"
+
+
+def test_the_placeholder_gives_way_to_the_release_in_script_and_files() -> None:
+    start = Start(f"export DEPLOY_RELEASE={PLACEHOLDER}", {"conf.py": f"name = '{PLACEHOLDER}'"})
+    assert start.for_release("R1") == ("export DEPLOY_RELEASE=R1", {"conf.py": "name = 'R1'"})
+    assert start.sha != Start(start.run).sha
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"env": {"LEVEL": "debug"}}, False),
+        ({"shared": ["media"]}, False),
+        ({"hooks": {"prepare": "make"}}, False),
+        ({"python": {"extras": ["pg"]}}, False),
+        ({"runtime": {"server": "gunicorn"}}, False),
+        ({"keep": 9, "rolling": {"soak": 1}, "domains": ["other.example.com"]}, True),
+        ({"hooks": {"release": "migrate"}}, True),
+    ],
+)
+def test_settings_that_are_built_in_make_another_release(change: dict[str, object], same: bool) -> None:
+    plain = content_of("files", Settings(app="shop"), ("/", None))
+    other = content_of("files", Settings.model_validate({"app": "shop", **change}), ("/", None))
+    assert (plain == other) is same
+    assert plain != content_of("other files", Settings(app="shop"), ("/", None))
+    assert plain != content_of("files", Settings(app="shop"), ("/healthz", 200))
+
+
+@pytest.mark.parametrize(
+    ("currents", "expected"),
+    [
+        ([JUNE, JANUARY, JANUARY], JANUARY),
+        ([JANUARY, JUNE], JUNE),
+        ([None, JANUARY, None], JANUARY),
+        ([None, None], None),
+    ],
+)
+def test_the_majority_rules_and_the_newest_where_they_are_even(
+    currents: list[str | None], expected: str | None
+) -> None:
+    hosts = [host(f"web{number}", current=current) for number, current in enumerate(currents, 1)]
+    assert majority(facts(*hosts), topology(len(hosts))) == expected

@@ -1,0 +1,294 @@
+"""A fleet in memory: hosts with instances, balancers with pools, and a script of what goes wrong there.
+
+It answers the operations of docs/operations.md as agents do, and notes what users would have felt: `harm` when
+something stopped that a balancer sent requests to, `lowest` for the fewest instances that were ever there for them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from deployer.errors import DeployError
+from deployer.events import Bus, Event
+from deployer.plan.model import InstanceStep, Plan
+from deployer.plan.topology import Topology
+from deployer.remote.errors import AgentError, SessionLost
+from deployer.rollout.finish import promote
+from deployer.rollout.record import Record
+from deployer.rollout.run import Run
+from deployer.rollout.waves import Waves
+
+OLD, NEW = "20240101T000000Z-aaaaaaaa", "20240601T000000Z-bbbbbbbb"
+Hook = Callable[[], None]
+
+
+@dataclass
+class Slot:
+    """A server as one balancer has it. `by` holds it out: run, person, quarantine, or None."""
+
+    admin: str = "ready"
+    by: str | None = None
+
+
+@dataclass
+class World:
+    """All hosts of a topology, serving `release` (None: nothing was ever pushed).
+
+    `bad` are (release, host) that do not start; `sick` are those that start, and fail the proof afterwards.
+    `silent` are hosts not heard of for so many seconds. `before` are hooks by (operation, host), each called once.
+    """
+
+    topology: Topology
+    release: str | None = OLD
+    bad: set[tuple[str, str]] = field(default_factory=set)
+    sick: set[tuple[str, str]] = field(default_factory=set)
+    silent: dict[str, float] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
+    before: dict[tuple[str, str], list[Hook]] = field(default_factory=dict)
+    harm: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._lock = threading.RLock()
+        shape = self.topology
+        named = {shape.server(web.name, port): (web.name, i) for web in shape.web for i, port in enumerate(web.ports)}
+        self._names = {place: server for server, place in named.items()}
+        self.serving: dict[str, str | None] = dict.fromkeys(named, self.release)
+        self.pids: dict[str, int] = dict.fromkeys(named, 100)
+        self.current: dict[str, str | None] = dict.fromkeys((web.name for web in shape.web), self.release)
+        self.pools = {lb.name: {server: Slot() for server in named} for lb in shape.balancers}
+        self.lowest = self.available
+
+    # -- what tests ask ---------------------------------------------------------------------------------------------
+
+    @property
+    def available(self) -> int:
+        """Instances that serve and that every balancer sends requests to."""
+        return sum(
+            found is not None and all(pool[server].admin == "ready" for pool in self.pools.values())
+            for server, found in self.serving.items()
+        )
+
+    @property
+    def out(self) -> dict[str, str | None]:
+        """The servers that some balancer keeps out, and who asked for it."""
+        return {
+            server: slot.by for pool in self.pools.values() for server, slot in pool.items() if slot.admin != "ready"
+        }
+
+    def on(self, operation: str, host: str, do: Hook) -> None:
+        """Calls `do` just before the next such operation on that host; what it raises is the host's answer."""
+        self.before.setdefault((operation, host), []).append(do)
+
+    def fails(self, operation: str, host: str, code: str = "failed") -> None:
+        """The next such operation on that host is refused, before it does anything."""
+
+        def refuse() -> None:
+            raise AgentError(code, f"{operation} was refused by the script")
+
+        self.on(operation, host, refuse)
+
+    def loses(self, host: str) -> None:
+        """The link to a host dies now; what runs there goes on."""
+        self.lost.add(host)
+
+    def hold(self, server: str, by: str) -> None:
+        """Somebody takes a server out of all balancers."""
+        for pool in self.pools.values():
+            pool[server] = Slot("drain", by)
+        self.lowest = self.available
+
+    # -- the seam that a run sees -----------------------------------------------------------------------------------
+
+    def __getitem__(self, host: str) -> Agent:
+        return Agent(self, host)
+
+    def call(self, host: str, operation: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            hooks = self.before.get((operation, host))
+            if hooks:
+                hooks.pop(0)()
+            if host in self.lost:
+                raise SessionLost(f"the session with {host} was lost", host=host)
+            try:
+                answer: dict[str, Any] = getattr(self, operation.replace(".", "_"))(host, args)
+            finally:
+                self.lowest = min(self.lowest, self.available)
+            return answer
+
+    # -- operations of web hosts ------------------------------------------------------------------------------------
+
+    def instance_switch(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        server = self._stopped(host, args["instance"]["index"])
+        release, previous = args["release"], args["previous"]
+        for hook in self.before.pop(("stopped", host), ()):
+            hook()
+        if host in self.lost:
+            raise SessionLost(f"the session with {host} was lost", host=host)
+        if (release, host) not in self.bad:
+            self.serving[server] = release
+            return {"pids": [self.pids[server]], "seconds": 0.0, "changed": True}
+        if previous is not None and (previous, host) not in self.bad:
+            self.serving[server] = previous
+        restored = previous is None or self.serving[server] is not None
+        detail = {
+            "restored": restored,
+            "serving": self.serving[server],
+            "undo": "" if restored else "it does not start",
+        }
+        raise AgentError("unhealthy", f"{release} did not answer", log=["Traceback: boom"], detail=detail)
+
+    def instance_stop(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        self._stopped(host, args["instance"]["index"])
+        return {"stopped": True}
+
+    def instance_prove(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        answers = {}
+        for instance in args["instances"]:
+            server = self._names[host, instance["index"]]
+            found = self.serving[server]
+            fine = found == args["release"] and (found or "", host) not in self.sick
+            answers[str(instance["index"])] = {
+                "proven": fine,
+                "why": "" if fine else "health check: 500",
+                "pids": [self.pids[server]],
+                "release": found,
+            }
+        return {"instances": answers}
+
+    def instance_logs(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"logs": {str(each["index"]): ["its last words"] for each in args["instances"]}}
+
+    def site_promote(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        mine = {found for (name, _), server in self._names.items() if name == host if (found := self.serving[server])}
+        if mine - {args["release"]}:
+            raise AgentError("mixed", "current stays")
+        previous, self.current[host] = self.current[host], args["release"]
+        return {"current": args["release"], "previous": previous, "changed": previous != args["release"]}
+
+    def _stopped(self, host: str, index: int) -> str:
+        """Stops an instance, and notes the harm if a balancer still sends requests there."""
+        server = self._names[host, index]
+        if self.serving[server] is not None:
+            self.harm += [
+                f"{server} stopped under {lb}" for lb, pool in self.pools.items() if pool[server].admin == "ready"
+            ]
+        self.serving[server] = None
+        self.pids[server] += 1
+        self.lowest = min(self.lowest, self.available)
+        return server
+
+    # -- operations of balancers ------------------------------------------------------------------------------------
+
+    def balancer_watch(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"armed": "process"}
+
+    def balancer_drain(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        for server in args["servers"]:
+            slot = self.pools[host][server]
+            slot.admin = "drain"
+            slot.by = slot.by if slot.by not in (None, "run") else args["by"]
+        return {"servers": {server: {"drained": True, "remaining": 0} for server in args["servers"]}}
+
+    def balancer_admit(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        answers: dict[str, dict[str, Any]] = {}
+        late = []
+        for server in args["servers"]:
+            slot = self.pools[host][server]
+            if slot.by not in (None, "run") and not args["force"]:
+                answers[server] = {"state": "DRAIN", "held": {"by": slot.by}}
+            elif self.serving[server] is None:
+                late.append(server)
+            else:
+                slot.admin, slot.by = "ready", None
+                answers[server] = {"state": "UP", "held": None}
+        if late:
+            raise AgentError("not_up", f"{', '.join(late)} did not come up")
+        return {"servers": answers}
+
+    def balancer_state(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "servers": {
+                server: {
+                    "serves": slot.admin == "ready" and self.serving[server] is not None,
+                    "held": {"by": slot.by} if slot.by else None,
+                }
+                for server, slot in self.pools[host].items()
+            }
+        }
+
+
+@dataclass(frozen=True)
+class Agent:
+    """One host's session as a run uses it."""
+
+    world: World
+    host: str
+
+    def call(self, operation: str, args: Mapping[str, Any], **_: Any) -> dict[str, Any]:
+        return self.world.call(self.host, operation, args)
+
+    def fresh_for(self) -> float:
+        return self.world.silent.get(self.host, 0.0)
+
+
+class Rollout:
+    """A plan that brings every instance of a world to `release`, wave by wave, and what came of it.
+
+    `sizes` are the instances in each wave; one by one without. `checks` and `finish` are called as the rollout does.
+    """
+
+    def __init__(self, world: World, release: str = NEW, sizes: Sequence[int] = (), via: str = "push") -> None:
+        self.world = world
+        self.events: list[Event] = []
+        self.stop = threading.Event()
+        self.bus = Bus(self.events.append, run="run-1")
+        self.record = Record(via, release=release, previous=world.release)
+        self.run = Run(world.topology, world, self.bus, self.record, "me@here", self.stop)  # type: ignore[arg-type]
+        self.release = release
+        self.via = via
+        self.plan = _plan(world, release, sizes, via)
+        self.checks: Callable[[Sequence[InstanceStep], str], None] = lambda steps, release: None
+        self.finish: Hook = lambda: None
+        self.error: DeployError | None = None
+
+    def carry_out(self) -> Rollout:
+        """Runs it to its end; `error` is what it raised."""
+        try:
+            Waves(
+                self.run, self.plan, via=self.via, checks=lambda steps, name: self.checks(steps, name), finish=self._end
+            ).carry_out()
+        except DeployError as error:
+            self.error = error
+        return self
+
+    def _end(self) -> None:
+        promote(self.run, self.release, via=self.via)
+        self.finish()
+
+    @property
+    def exit(self) -> int:
+        """The exit status that the command would have."""
+        return self.record.finish(self.error).exit_status
+
+
+def _plan(world: World, release: str, sizes: Sequence[int], via: str) -> Plan:
+    shape = world.topology
+    steps = [
+        InstanceStep(web.name, index, port, "restart" if before else "start", before)
+        for web in shape.web
+        for index, port in enumerate(web.ports)
+        for before in [world.serving[shape.server(web.name, port)]]
+    ]
+    waves = tuple(_cut(steps, sizes or [1] * len(steps)))
+    return Plan(via, "shop", "prod", release, world.release, "restart", "", waves)
+
+
+def _cut(steps: list[InstanceStep], sizes: Sequence[int]) -> Iterator[tuple[InstanceStep, ...]]:
+    assert sum(sizes) == len(steps)
+    rest = list(steps)
+    for size in sizes:
+        yield tuple(rest[:size])
+        del rest[:size]
