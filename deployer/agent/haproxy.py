@@ -151,7 +151,7 @@ class HAProxy:
         return OpError(
             "balancer_down",
             "HAProxy cannot be asked: " + why,
-            "look at it with `systemctl status haproxy`; `deploy setup` installs its configuration",
+            "on that host: systemctl status haproxy; deploy setup ENV installs its configuration",
         )
 
 
@@ -163,7 +163,7 @@ def missing(servers: Dict[str, Server], wanted: List[str]) -> Optional[OpError]:
     return OpError(
         "unknown_server",
         "the balancer does not know " + ", ".join(unknown),
-        "`deploy setup` writes its servers from the inventory",
+        "deploy setup ENV writes its servers from the inventory",
         detail={"known": sorted(servers)},
     )
 

@@ -155,7 +155,9 @@ def _opened(path: str) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise OpError(
-            "not_set_up", "the lock %s cannot be opened: %s" % (path, error.strerror), "deploy setup prepares the host"
+            "not_set_up",
+            "the lock %s cannot be opened: %s" % (path, error.strerror),
+            "deploy setup ENV prepares the host",
         ) from error
 
 

@@ -47,12 +47,7 @@ def carry_out(command: str, common: Common, work: Callable[[Bus, Record, threadi
     that goes away is as one Ctrl-C. A fault of the program itself is shown with its traceback, and ends the run with 1.
     """
     interrupted = threading.Event()
-
-    def gone() -> None:
-        interrupted.set()
-        _to_nowhere()
-
-    bus = Bus(WhileRead(listener(common.output), gone), run=run_id())
+    bus = Bus(WhileRead(listener(common.output), interrupted.set), run=run_id())
     record = Record(command)
     error: DeployError | None = None
     previous = _handled(_first_then_now(interrupted))
@@ -119,11 +114,3 @@ def _say(text: str) -> None:
     """To stderr, if anybody is there."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
-
-
-def _to_nowhere() -> None:
-    """What is still buffered for an output that is gone must not fail at the end of the process."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)

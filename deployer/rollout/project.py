@@ -14,6 +14,7 @@ from deployer.inventory.parts import parts
 from deployer.plan.topology import BalancerHost, Topology, WebHost
 from deployer.runtimes.environment import check_env
 from deployer.settings.infer import Inferred, infer
+from deployer.settings.later import refuse_what_is_not_there_yet
 from deployer.settings.load import Loaded
 from deployer.settings.load import load as load_settings
 from deployer.settings.secrets import resolve_secrets
@@ -61,6 +62,7 @@ def load(
     Raises SettingsError, InventoryError or UsageError, with file and line where there is one.
     """
     loaded = load_settings(config, env, start)
+    refuse_what_is_not_there_yet(loaded)
     settings = loaded.settings
     found = load_inventory(loaded.env, loaded.base, inventory)
     if user is not None:

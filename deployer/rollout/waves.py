@@ -101,12 +101,8 @@ class Waves:
         if failed:
             self._after_failure(failed, good)
             raise next(iter(failed.values()))
-        try:
-            self._checks(good, self._plan.release)
-        except DeployError:
-            # They are proven and serve, until they go back drained, like everything.
-            self._admit_again(good)
-            raise
+        # What fails here stays out of the pools until it is back on its earlier release.
+        self._checks(good, self._plan.release)
         self._pools.admit(good)
         self._instances.soak(good, self._plan.release)
 

@@ -46,7 +46,9 @@ def missing_packages() -> list[str]:
     """The Debian packages of what is not found."""
     path = search_path(os.environ.get("PATH", os.defpath))
     found = {package for program, package in PACKAGE_OF.items() if shutil.which(program, path=path) is None}
-    return sorted(found if KEYRING.exists() else {*found, "debian-archive-keyring"})
+    if shutil.which("apt-get", path=path) and not KEYRING.exists():
+        found.add("debian-archive-keyring")
+    return sorted(found)
 
 
 def _install(packages: list[str], progress: Progress) -> None:

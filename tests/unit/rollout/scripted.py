@@ -38,7 +38,8 @@ class World:
     """All hosts of a topology, serving `release` (None: nothing was ever pushed).
 
     `bad` are (release, host) that do not start; `sick` are those that start, and fail the proof afterwards.
-    `silent` are hosts not heard of for so many seconds. `before` are hooks by (operation, host), each called once.
+    `silent` are hosts not heard of for so many seconds. `shown` are all (server, release) that requests were ever sent
+    to. `before` are hooks by (operation, host), each called once.
     """
 
     topology: Topology
@@ -49,6 +50,7 @@ class World:
     lost: set[str] = field(default_factory=set)
     before: dict[tuple[str, str], list[Hook]] = field(default_factory=dict)
     harm: list[str] = field(default_factory=list)
+    shown: set[tuple[str, str | None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -115,7 +117,7 @@ class World:
             try:
                 answer: dict[str, Any] = getattr(self, operation.replace(".", "_"))(host, args)
             finally:
-                self.lowest = min(self.lowest, self.available)
+                self._look()
             return answer
 
     # -- operations of web hosts ------------------------------------------------------------------------------------
@@ -168,6 +170,12 @@ class World:
         previous, self.current[host] = self.current[host], args["release"]
         return {"current": args["release"], "previous": previous, "changed": previous != args["release"]}
 
+    def _look(self) -> None:
+        """Notes what users have now."""
+        self.lowest = min(self.lowest, self.available)
+        for pool in self.pools.values():
+            self.shown |= {(server, self.serving[server]) for server, slot in pool.items() if slot.admin == "ready"}
+
     def _stopped(self, host: str, index: int) -> str:
         """Stops an instance, and notes the harm if a balancer still sends requests there."""
         server = self._names[host, index]
@@ -177,7 +185,7 @@ class World:
             ]
         self.serving[server] = None
         self.pids[server] += 1
-        self.lowest = min(self.lowest, self.available)
+        self._look()
         return server
 
     # -- operations of balancers ------------------------------------------------------------------------------------

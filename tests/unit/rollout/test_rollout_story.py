@@ -140,6 +140,7 @@ def test_it_starts_and_fails_its_checks() -> None:
     rollout.checks = checks
     put_back(rollout.carry_out())
     assert fleet.lowest == 3
+    assert ("web2-8000", NEW) in fleet.shown and ("web3-8000", NEW) not in fleet.shown
 
 
 def test_it_falls_ill_while_it_is_watched() -> None:
