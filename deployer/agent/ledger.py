@@ -75,11 +75,13 @@ def standing(entries: List[Entry]) -> Tuple[List[str], List[str]]:
     gone: List[str] = []
     for entry in entries:
         release, previous, via = entry.get("release"), entry.get("previous"), entry.get("via")
-        if entry.get("event") != "current" or not release:
+        if entry.get("event") != "current":
             continue
         if via in ("rollback", "restore") and previous and previous != release:
             good = [name for name in good if name != previous]
             gone = [name for name in gone if name != previous] + [previous]
+        if not release:  # the way back of a first push
+            continue
         if release not in good or via == "push":
             good = [name for name in good if name != release] + [release]
         gone = [name for name in gone if name != release]

@@ -54,6 +54,14 @@ def point_current(site: Site, release: str) -> None:
     _point(site.current, "releases/" + release)
 
 
+def drop_current(site: Site) -> None:
+    """Removes `current`. Raises OpError `refused` when it is no link of ours."""
+    if os.path.lexists(site.current):
+        _require_link(site.current)
+        os.unlink(site.current)
+        fsync_folder(site.root)
+
+
 def empty_slot(site: Site, port: int) -> bool:
     """Removes `slots/<port>`; False when it was not there. Raises OpError `refused` when it is no link of ours."""
     path = site.slot(port)

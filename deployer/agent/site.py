@@ -14,7 +14,8 @@ def promote(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Moves `current` to a release that every slot in use on this host points at.
 
     Args:
-        args: `site, run, release, via` (`push`, `rollback`, `restore`, `reload`), `ports` (the slots to look at).
+        args: `site, run, release` (None: the way back of a first push; there is no current one then), `via` (`push`,
+            `rollback`, `restore`, `reload`), `ports` (the slots to look at).
 
     Returns:
         `current`, `previous` (None: there was none), `changed`.
@@ -23,13 +24,16 @@ def promote(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         OpError `mixed`: a slot in use points elsewhere, nothing was moved. OpError `incomplete`: no such release.
     """
     site, release, via = Site.from_args(args), args["release"], args["via"]
-    links.require_complete(site, release)
+    if release is not None:
+        links.require_complete(site, release)
     _require_unmixed(site, release, [int(port) for port in args.get("ports") or ()])
     here, noted = links.release_at(site.current), _noted(site)
     if here == release and noted == release and via != "reload":
         return {"current": release, "previous": release, "changed": False}
     previous = here if here != release else noted
-    if here != release:
+    if release is None:
+        links.drop_current(site)
+    elif here != release:
         links.point_current(site, release)
     entry = {"run": args["run"], "event": "current", "release": release, "previous": previous, "via": via}
     ledger.append(site, entry)
@@ -42,14 +46,14 @@ def entries(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return {"entries": ledger.read(Site.from_args(args), args.get("limit"))}
 
 
-def _require_unmixed(site: Site, release: str, ports: List[int]) -> None:
+def _require_unmixed(site: Site, release: Optional[str], ports: List[int]) -> None:
     used = {port: links.release_at(site.slot(port)) for port in ports}
     others = {port: found for port, found in used.items() if found not in (None, release)}
     if others:
         shown = ", ".join("%d at %s" % item for item in sorted(others.items()))
         raise OpError(
             "mixed",
-            "current stays, for not every slot points at release %s: %s" % (release, shown),
+            "current stays, for not every slot points at release %s: %s" % (release or "(none)", shown),
             "deploy status %s shows what serves where" % site.env,
             detail={"slots": {str(port): found for port, found in used.items()}},
         )
@@ -59,5 +63,5 @@ def _noted(site: Site) -> Optional[str]:
     """The release of the ledger's last `current` line: what was current before a crash between link and line."""
     for entry in reversed(ledger.read(site)):
         if entry.get("event") == "current":
-            return str(entry.get("release"))
+            return entry.get("release")
     return None

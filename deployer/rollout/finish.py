@@ -10,8 +10,8 @@ from deployer.rollout.endings import refused_as
 from deployer.rollout.run import Run
 
 
-def promote(run: Run, release: str, *, via: str) -> None:
-    """`current` points at `release` on every web host, after all its instances proved it."""
+def promote(run: Run, release: str | None, *, via: str) -> None:
+    """`current` points at `release` on every web host, after all its instances proved it; None: at nothing."""
     ports = {web.name: list(web.ports) for web in run.topology.web}
     again = "every instance serves the release, but a host did not note it: run the same command again"
     with refused_as(NeedsPersonError, again):

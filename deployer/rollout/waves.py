@@ -157,7 +157,7 @@ class Waves:
         for number, wave in enumerate(groups, 1):
             with self._told(number, len(groups), wave, wave[0].before or "nothing", restoring=True):
                 self._restore_wave(wave)
-        if self._progress.finishing and self._plan.previous:
+        if self._progress.finishing:
             try:
                 promote(self._run, self._plan.previous, via="restore")
             except DeployError as error:

@@ -124,3 +124,11 @@ def test_a_later_run_settles_what_an_earlier_left(shop: Site) -> None:
     intent(shop, "r4", 0, port=8000)
     outcome(shop, "r4", 0, port=8000)
     assert ledger.half_done(shop) == [], "the same port, by another operation"
+
+
+def test_a_first_push_that_went_back_leaves_nothing_proven(tmp_path: Path) -> None:
+    site = Site("shop", "prod", str(tmp_path))
+    ledger.append(site, {"run": "1", "event": "current", "release": "r1", "previous": None, "via": "push"})
+    ledger.append(site, {"run": "1", "event": "current", "release": None, "previous": "r1", "via": "restore"})
+    assert ledger.proven(site) == []
+    assert ledger.withdrawn(site) == ["r1"]
