@@ -40,11 +40,14 @@ def steps_for(wanted: Wanted, topology: Topology, facts: Facts) -> tuple[list[In
     """The instances that change, and those that stay as they are."""
     changing: list[InstanceStep] = []
     kept: list[InstanceStep] = []
+    held = facts.held()
     for web in topology.web:
         for index, port in enumerate(web.ports):
             serving = facts[web.name].serving.get(index)
             before = serving.release if serving else None
-            fine = serving is not None and serving.proven and before == wanted.release
+            # One that is quarantined has to go through a wave to come back, whatever it serves.
+            quarantined = held.get(topology.server(web.name, port), {}).get("by") == "quarantine"
+            fine = serving is not None and serving.proven and before == wanted.release and not quarantined
             action: Action = "keep" if fine and not wanted.restart else ("restart" if before else "start")
             step = InstanceStep(web.name, index, port, action, before)
             (kept if action == "keep" else changing).append(step)

@@ -31,7 +31,7 @@ from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project, reading
 from deployer.rollout.record import Record
 from deployer.rollout.run import Run
-from deployer.rollout.survey import require_free_ports, require_set_up, survey
+from deployer.rollout.survey import require_free_ports, require_set_up, survey, with_pools
 from deployer.rollout.waves import Waves
 
 
@@ -147,6 +147,7 @@ def prepared(
     facts = survey(run)
     require_set_up(run, facts)
     require_free_ports(run, facts)
+    facts = with_pools(run, facts)
     files = tree.manifest()
     ways = {web.name: start.way(topology, web, project.inferred, *_size(facts, web.name)) for web in topology.web}
     starts = {web.name: start.start(topology, web, ways[web.name]) for web in topology.web}

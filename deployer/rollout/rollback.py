@@ -19,7 +19,7 @@ from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
-from deployer.rollout.survey import require_set_up, survey
+from deployer.rollout.survey import require_set_up, survey, with_pools
 from deployer.rollout.waves import Waves
 
 
@@ -51,7 +51,7 @@ def bring(
         require_set_up(run, survey(run))
         with locked(run, wait=wait):
             Pools(run).recover()
-            facts = survey(run)
+            facts = with_pools(run, survey(run))
             current = majority(facts, run.topology)
             target = chosen(run.topology, facts, release, current)
             secrets_changed = secrets.write(run, values)
