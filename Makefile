@@ -22,13 +22,14 @@ lint: setup
 	$(BIN)/lint-imports
 
 unit: setup
-	$(PYTEST) tests/unit
+	$(PYTEST) -n 2 tests/unit
 
+# Most of what these do is wait for drains and deadlines, so files run beside each other, each with labs of its own.
 lab: setup
-	$(PYTEST) tests/lab
+	$(PYTEST) -n 2 --dist loadfile tests/lab
 
 machines: setup
-	$(PYTEST) tests/machines
+	$(PYTEST) -n 3 --dist loadfile --timeout 900 tests/machines
 
 # Accidents at many seeded moments, which take too long for every `make test`.
 faults: setup

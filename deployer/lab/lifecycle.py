@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from typing import Any
 
+from deployer.agent import tree
 from deployer.errors import DeployError, UsageError
 from deployer.lab.lab import Lab, kind_called
 from deployer.lab.locking import locked
@@ -101,7 +101,7 @@ def _clear(place: Place, progress: Progress) -> None:
     kind_called(_kind_of(place)).down(place)
     if mounted_below(place.folder):  # removing files through a mount would remove somebody else's
         raise DeployError(f"something is still mounted below {place.folder}", hint=f"findmnt -R {place.folder}")
-    shutil.rmtree(place.folder)
+    tree.remove(str(place.folder))  # releases are read-only folders
 
 
 def _kind_of(place: Place) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import json
-import shutil
-import sys
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from deployer.lab.commands import attempt
+from deployer.agent import pip_settings
 
 _KEYS = ("index-url", "extra-index-url", "find-links", "trusted-host", "timeout")
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -49,14 +47,5 @@ class PipSources:
 
 def pip_sources() -> PipSources:
     """What pip on this machine is configured to use, by file or by environment; the environment wins."""
-    answer = attempt([sys.executable, "-m", "pip", "config", "list"])
-    if answer.returncode != 0 and shutil.which("pip"):
-        answer = attempt(["pip", "config", "list"])
-    found: dict[str, tuple[str, ...]] = {}
-    ranked = sorted(answer.stdout.splitlines(), key=lambda line: line.startswith(":env:"))
-    for line in ranked:
-        name, _, value = line.partition("=")
-        key = name.rpartition(".")[2].replace("default-timeout", "timeout")
-        if key in _KEYS:
-            found[key] = tuple(str(ast.literal_eval(value)).split())
-    return PipSources(found)
+    found = pip_settings.settings(os.environ)
+    return PipSources({key: tuple(found[key].split()) for key in _KEYS if key in found})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -27,6 +28,21 @@ timeout = 5
 timeout = 60
 [download]
 index-url = https://not.example/simple
+"""
+
+# `pip config list` will not do: today's shows what every file says, in the order of their paths.
+ASK_PIP = """\
+import json, sys
+from pip._internal.configuration import Configuration
+from pip._internal.exceptions import ConfigurationError
+known, told = Configuration(isolated=False), {}
+known.load()
+for key in sys.argv[1:]:
+    try:
+        told[key] = known.get_value("global." + key)
+    except ConfigurationError:
+        told[key] = None
+print(json.dumps(told))
 """
 
 
@@ -89,13 +105,12 @@ def test_files_rank_as_pip_ranks_them(tmp_path: Path, named: bool) -> None:
     (tmp_path / "own.conf").write_text("[global]\nfind-links = https://own/\ntimeout = 5\n")
     if named:
         environ["PIP_CONFIG_FILE"] = str(tmp_path / "own.conf")
-    script = "from pip._internal.cli.main import main; raise SystemExit(main(['config', 'list']))"
-    said = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
-    lines = [line.partition("=") for line in said.stdout.splitlines() if line.startswith("global.")]
-    told = {name.removeprefix("global."): value.strip("'") for name, _, value in lines}
-    ours = pip_settings.settings(environ)
     keys = ("index-url", "proxy", "retries", "timeout", "find-links")
-    assert {key: ours.get(key) for key in keys} == {key: told.get(key) for key in keys}
+    said = subprocess.run(
+        [sys.executable, "-c", ASK_PIP, *keys], env=environ, capture_output=True, text=True, check=True
+    )
+    ours = pip_settings.settings(environ)
+    assert {key: ours.get(key) for key in keys} == json.loads(said.stdout)
 
 
 def test_a_null_device_switches_pips_files_off(tmp_path: Path) -> None:

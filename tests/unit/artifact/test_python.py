@@ -289,7 +289,7 @@ def test_our_reading_of_a_uv_lock_agrees_with_uv(tmp_path: Path, index: Path) ->
     uv = str(resolving.find_uv())
     project = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.9"\ndependencies = ["tinyweb"]\n'
     (tmp_path / "pyproject.toml").write_text(project)
-    subprocess.run([uv, "lock", "-q"], cwd=tmp_path, check=True)
+    subprocess.run([uv, "lock", "-q", "--no-index"], cwd=tmp_path, check=True)
     exported = subprocess.run(
         [uv, "export", "-q", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate"],
         cwd=tmp_path,
