@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from deployer.errors import DeployError, NotReadyError
 from deployer.events import Bus, RunStarted
-from deployer.remote.fleet import Fleet
+from deployer.remote.fleet import Fleet, together
 from deployer.rollout.endings import refused_as
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
@@ -17,8 +17,13 @@ from deployer.rollout.run import Run
 
 
 @contextmanager
-def opened(project: Project, bus: Bus, record: Record, command: str, stop: threading.Event) -> Iterator[Run]:
+def opened(
+    project: Project, bus: Bus, record: Record, command: str, stop: threading.Event, *, partial: bool = False
+) -> Iterator[Run]:
     """A run with an agent on every host; closed at the end, whatever happens.
+
+    With `partial` (for commands that only look) the block runs with the hosts that answer; those that do not are
+    warned about before it, are `lost` in it, and are the error after it.
 
     Raises UnreachableError that names every host that could not be reached; nothing was changed then. What a host
     refuses in the block is a NotReadyError, unless the block says that something was changed by then.
@@ -28,9 +33,17 @@ def opened(project: Project, bus: Bus, record: Record, command: str, stop: threa
     try:
         with (
             refused_as(NotReadyError, f"deploy doctor {project.env} looks for everything that is wrong"),
-            Fleet.open(topology.hosts, sudo_password=project.sudo_password, identity=project.who) as fleet,
+            Fleet.open(
+                topology.hosts, sudo_password=project.sudo_password, identity=project.who, partial=partial
+            ) as fleet,
         ):
-            yield Run(topology, fleet, bus, record, project.who, stop)
+            run = Run(topology, fleet, bus, record, project.who, stop, lost=set(fleet.failures))
+            for name, error in fleet.failures.items():
+                run.warn(error.message, host=name)
+                record.host(name, "unreachable")
+            yield run
+            if fleet.failures:
+                raise together(fleet.failures)
     except DeployError as error:
         if error.hint:  # the rooms below do not know the environment's name
             error.hint = re.sub(r"\bENV\b", project.env, error.hint)

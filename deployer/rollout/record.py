@@ -10,6 +10,7 @@ from deployer import errors
 from deployer.events import RunFinished
 
 _OUTCOMES = (
+    ("its host does not answer", "unreachable"),
     ("failed", "failed"),
     ("restored", "restored"),
     ("stopped", "restored"),

@@ -22,8 +22,11 @@ from deployer.rollout.survey import survey
 
 
 def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event) -> None:
-    """Every instance with the release its processes run, its state at each balancer, and whatever is not in order."""
-    with opened(project, bus, record, "status", stop) as run:
+    """Every instance with the release its processes run, its state at each balancer, and whatever is not in order.
+
+    A host that does not answer is shown as such beside the others; at the end it is the error (exit 3).
+    """
+    with opened(project, bus, record, "status", stop, partial=True) as run:
         facts = survey(run)
         pools = _pools(run)
         record.release = majority(facts, run.topology)
@@ -75,6 +78,8 @@ def _instances(run: Run, web: WebHost, facts: Facts, pools: dict[str, dict[str, 
         serving = facts[web.name].serving.get(index)
         release = serving.release if serving else None
         state = "proven" if serving and serving.proven else (serving.why if serving else "nothing runs")
+        if web.name in run.lost:
+            state = "its host does not answer"
         run.record.instance(web.name, index, port, release, state)
         server = run.topology.server(web.name, port)
         seen = ", ".join(

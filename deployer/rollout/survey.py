@@ -14,9 +14,9 @@ TOOLS = ["uv", "systemctl", "supervisorctl", "haproxy", "git", "tar", "journalct
 
 
 def survey(run: Run) -> Facts:
-    """Facts of every host, what every instance serves, and every balancer's view. Raises what a host raises."""
+    """Facts of every host and what every instance serves; none of a host that is lost. Raises what a host raises."""
     topology = run.topology
-    hosts = [host.name for host in topology.hosts]
+    hosts = [host.name for host in topology.hosts if host.name not in run.lost]
     with run.step("survey", detail=f"{len(hosts)} hosts"):
         web = {member.name: member for member in topology.web}
         ports = {name: [*member.ports, *member.spare_ports] for name, member in web.items()}
@@ -35,13 +35,15 @@ def survey(run: Run) -> Facts:
             step="survey",
         )
         serving = run.each(
-            [name for name in web if raw[name].get("slots")],
+            [name for name in web if raw.get(name, {}).get("slots")],
             "instance.prove",
             lambda host: {"instances": _instances(run, web[host]), "release": None},
             step="survey",
         )
-        facts = {name: HostFacts(name, raw[name], _serving(web.get(name), serving.get(name))) for name in hosts}
-        return Facts(facts)
+        names = [host.name for host in topology.hosts]
+        return Facts(
+            {name: HostFacts(name, raw.get(name, {}), _serving(web.get(name), serving.get(name))) for name in names}
+        )
 
 
 def with_pools(run: Run, facts: Facts) -> Facts:

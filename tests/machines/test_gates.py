@@ -262,8 +262,11 @@ class TestWhileUsersAreThere:
             fleet.refused(
                 3, "timeout", host="web1", step="connect", says="no answer", next_="firewall", inventory=inventory
             )
+            shown = fleet.deploy("status", inventory, expect=3)
         finally:
             fleet.lab.mend("web1")
+        states = {host: found["instances"]["0"]["state"] for host, found in shown.last["hosts"].items()}
+        assert states == {"web1": "its host does not answer", "web2": "proven", "web3": "proven"}
 
     # -- balancers --------------------------------------------------------------------------------------------------
 
