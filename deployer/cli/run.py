@@ -47,7 +47,12 @@ def carry_out(command: str, common: Common, work: Callable[[Bus, Record, threadi
     that goes away is as one Ctrl-C. A fault of the program itself is shown with its traceback, and ends the run with 1.
     """
     interrupted = threading.Event()
-    bus = Bus(WhileRead(listener(common.output), interrupted.set), run=run_id())
+
+    def unread() -> None:
+        interrupted.set()
+        _forget_output()
+
+    bus = Bus(WhileRead(listener(common.output), unread), run=run_id())
     record = Record(command)
     error: DeployError | None = None
     previous = _handled(_first_then_now(interrupted))
@@ -101,6 +106,16 @@ def _first_then_now(interrupted: threading.Event) -> Callable[[int, object], Non
         _say("winding up: the instance in hand is finished first; Ctrl-C again stops at once")
 
     return handle
+
+
+def _forget_output() -> None:
+    """What is still in stdout's buffer goes nowhere: Python would try it once more at its end, and complain."""
+    with contextlib.suppress(OSError):  # it may be no file at all
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, sys.stdout.fileno())
+        finally:
+            os.close(nowhere)
 
 
 def _fault(fault: Exception) -> DeployError:
