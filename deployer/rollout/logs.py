@@ -12,6 +12,7 @@ from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 
 POLL_S = 1.0
+SEARCHED = 5000
 
 
 def logs(
@@ -24,7 +25,10 @@ def logs(
     follow: bool,
     stop: threading.Event,
 ) -> None:
-    """Emits the last `lines` lines of every instance that match `grep`; with `follow`, new ones until Ctrl-C."""
+    """Emits the last `lines` lines of every instance, of those that match `grep`; with `follow`, new ones until Ctrl-C.
+
+    A pattern is looked for in the last 5,000 lines.
+    """
     try:
         pattern = re.compile(grep) if grep else None
     except re.error as error:
@@ -42,15 +46,15 @@ def logs(
                         if web.name == host
                         for index, port in enumerate(web.ports)
                     ],
-                    "lines": lines,
+                    "lines": max(lines, SEARCHED) if pattern else lines,
                 },
                 step="logs",
             )
             for host, answer in answers.items():
                 for index, found in answer["logs"].items():
-                    for line in unseen(seen.get((host, index), []), found):
-                        if pattern is None or pattern.search(line):
-                            bus.emit(Output(line, host=f"{host}:{index}"))
+                    fresh = unseen(seen.get((host, index), []), found)
+                    for line in [line for line in fresh if pattern is None or pattern.search(line)][-lines:]:
+                        bus.emit(Output(line, host=f"{host}:{index}"))
                     seen[host, index] = found
             if not follow or stop.wait(POLL_S):
                 return

@@ -6,7 +6,7 @@ others nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,10 +33,8 @@ def bystander(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-@pytest.fixture(params=[(server, supervisor) for supervisor in SUPERVISORS for server in SERVERS], ids="-".join)
-def project(request: pytest.FixtureRequest, lab: Lab, tmp_path: Path) -> Iterator[Project]:
+def made(server: str, supervisor: str, lab: Lab, folder: Path) -> Project:
     """One app with a name and ports of its own for each combination. gunicorn alone serves the Flask example."""
-    server, supervisor = request.param
     number = SERVERS.index(server) * 2 + SUPERVISORS.index(supervisor)
     app = f"{server.replace('+', '-')}-{supervisor}"
     settings = {
@@ -49,20 +47,16 @@ def project(request: pytest.FixtureRequest, lab: Lab, tmp_path: Path) -> Iterato
         "python": {"with": ["gunicorn", "uvicorn-worker"] if "+" in server else ["gunicorn"]},
         **QUICK,
     }
-    yield Project(tmp_path / app, lab.name, "notes" if server == "gunicorn" else "shop", settings)
+    return Project(folder / app, lab.name, "notes" if server == "gunicorn" else "shop", settings)
 
 
-def test_two_pushes_a_reload_and_a_rollback_go_unnoticed(
-    project: Project, bystander: Project, lab: Lab, tmp_path: Path
-) -> None:
+def goes_unnoticed(project: Project, lab: Lab, folder: Path) -> None:
+    """Two pushes, a reload and a rollback while users are there, and everything as it should be afterwards."""
     mix = "http" if (project.folder / "app.py").exists() else "full"
     app = project.folder.name
     project.deploy("setup")
     first = project.deploy("push").release
-    with (
-        traffic(lab.address, tmp_path / "log", mix=mix, host_header=f"{app}.test") as users,
-        traffic(lab.address, tmp_path / "other", mix="http", rate=5, host_header="bystander.test") as others,
-    ):
+    with traffic(lab.address, folder / f"{app}.log", mix=mix, rate=25, host_header=f"{app}.test") as users:
         project.version(2)
         second = project.deploy("push")
         project.version(3)
@@ -73,9 +67,24 @@ def test_two_pushes_a_reload_and_a_rollback_go_unnoticed(
     assert reloaded.release == third.release
     assert back.release == second.release
     users.demand(proven={first, second.release, third.release}, at_least=500)
-    others.demand(proven={bystander.deploy("status").release}, at_least=80, rate=4)
     status = project.deploy("status")
     states = [instance for host in status.last["hosts"].values() for instance in host["instances"].values()]
     assert [state["state"] for state in states] == ["proven"] * 3
     assert {state["release"] for state in states} == {second.release}
     project.deploy("verify")
+
+
+@pytest.mark.parametrize("supervisor", SUPERVISORS)
+def test_two_pushes_a_reload_and_a_rollback_go_unnoticed(
+    supervisor: str, bystander: Project, lab: Lab, tmp_path: Path
+) -> None:
+    """The three servers change at the same time, each a run of its own on the same hosts."""
+    with (
+        traffic(lab.address, tmp_path / "other", mix="http", rate=5, host_header="bystander.test") as others,
+        ThreadPoolExecutor(len(SERVERS)) as pool,
+    ):
+        projects = [made(server, supervisor, lab, tmp_path) for server in SERVERS]
+        stories = [pool.submit(goes_unnoticed, project, lab, tmp_path) for project in projects]
+        for story in stories:
+            story.result()
+    others.demand(proven={bystander.deploy("status").release}, at_least=80, rate=4)

@@ -55,11 +55,11 @@ def make_for_host(place: Place, host: str) -> None:
 def processes(folder: Path) -> list[int]:
     """The pids of all processes at or below a cgroup folder."""
     found: list[int] = []
-    for file in [folder / "cgroup.procs", *folder.glob("**/cgroup.procs")]:
+    for group, _, _ in os.walk(folder):  # groups come and go meanwhile, which a glob does not forgive
         try:
-            found += [int(word) for word in file.read_text().split()]
+            found += [int(word) for word in Path(group, "cgroup.procs").read_text().split()]
         except OSError:
-            continue  # the group has just gone
+            continue
     return sorted({pid for pid in found if pid})
 
 

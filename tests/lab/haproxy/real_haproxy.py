@@ -34,6 +34,7 @@ file={prefix}/run/supervisor.sock
 [supervisord]
 logfile={prefix}/supervisord.log
 pidfile={prefix}/supervisord.pid
+childlogdir={prefix}
 nodaemon=true
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface

@@ -29,6 +29,7 @@ file={run}/supervisor.sock
 [supervisord]
 logfile={run}/supervisord.log
 pidfile={run}/supervisord.pid
+childlogdir={run}
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 [supervisorctl]

@@ -210,7 +210,7 @@ def supervised(tmp_path: Path) -> Iterator[list[str]]:
     config = tmp_path / "supervisord.conf"
     config.write_text(
         "[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\n"
-        f"pidfile={tmp_path}/pid\n"
+        f"pidfile={tmp_path}/pid\nchildlogdir={tmp_path}\n"
         "[unix_http_server]\nfile=%(here)s/s.sock\n"
         "[supervisorctl]\nserverurl=unix://%(here)s/s.sock\n"
         "[rpcinterface:supervisor]\n"
