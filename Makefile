@@ -29,7 +29,7 @@ lab: setup
 	$(PYTEST) -n 2 --dist loadfile tests/lab
 
 machines: setup
-	$(PYTEST) -n 3 --dist loadfile --timeout 900 tests/machines
+	$(PYTEST) -n 2 --dist loadfile --timeout 900 tests/machines
 
 # Accidents at many seeded moments, which take too long for every `make test`.
 faults: setup
