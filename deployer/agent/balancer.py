@@ -11,20 +11,13 @@ from typing import Any, Callable, Dict, List, Optional
 
 from deployer.agent import balancer_watchdog as watchdog
 from deployer.agent import drained, ledger
-from deployer.agent.haproxy import HAProxy, Server, missing
+from deployer.agent import driver as drivers
+from deployer.agent.driver import Driver, Server, missing, settle
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 
 _PAUSE = 0.05  # seconds between two looks at the balancer
 _TELL = 2.0  # seconds between two words about a drain that takes time
-
-
-def driver(args: Dict[str, Any]) -> HAProxy:
-    """The driver that the arguments name; OpError `unknown_balancer` for a kind that has none here."""
-    kind = args["driver"].get("kind")
-    if kind != "haproxy":
-        raise OpError("unknown_balancer", "this agent cannot drive a balancer of kind %r" % kind)
-    return HAProxy(args["driver"])
 
 
 @operation("balancer.drain")
@@ -34,7 +27,7 @@ def drain(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     Several at once. A server that a person or a quarantine holds already stays as it is. Answers for each server
     `{drained, remaining, seconds, held}`: `remaining` requests and websockets were left at the end.
     """
-    site, balancer = Site.from_args(args), driver(args)
+    site, balancer = Site.from_args(args), drivers.of(args["driver"])
     wanted: List[str] = list(args["servers"])
     by, run = args.get("by", "run"), args["run"]
     problem = missing(balancer.servers(), wanted)
@@ -62,7 +55,7 @@ def admit(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     A server that a person or a quarantine holds is left alone unless `force`; a person (`by`) may lift a person's own.
     One that does not come up goes back to how it was, with its record: `not_up`.
     """
-    site, balancer = Site.from_args(args), driver(args)
+    site, balancer = Site.from_args(args), drivers.of(args["driver"])
     wanted: List[str] = list(args["servers"])
     before = balancer.servers()
     problem = missing(before, wanted)
@@ -74,15 +67,14 @@ def admit(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
             held = records.get(name)
             if held and not _may_lift(held, args):
                 answers[name] = {"state": before[name].state, "seconds": 0.0, "held": held}
-            elif not before[name].serves:
-                balancer.set(name, "ready")
+        balancer.set([name for name in wanted if name not in answers and not before[name].serves], "ready")
         balancer.keep()
     free = [name for name in wanted if name not in answers]
     up = _until_up(ctx, balancer, free, float(args.get("wait", 30.0)))
     late = [name for name in free if name not in up]
     with drained.editing(site) as records:
-        for name in late:
-            balancer.set(name, before[name].admin)
+        for admin in sorted({before[name].admin for name in late}):
+            balancer.set([name for name in late if before[name].admin == admin], admin)
         balancer.keep()
         for name in up:
             records.pop(name, None)
@@ -98,7 +90,7 @@ def retire(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
     They are out of the pool without being held: `maint`, without health checks, until a drain or admit uses them.
     """
-    site, balancer = Site.from_args(args), driver(args)
+    site, balancer = Site.from_args(args), drivers.of(args["driver"])
     wanted: List[str] = list(args["servers"])
     servers = balancer.servers()
     problem = missing(servers, wanted)
@@ -106,10 +98,10 @@ def retire(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         raise problem
     with drained.editing(site) as records:
         ctx.require_lease("retire " + ", ".join(wanted))
-        for name in wanted:
-            balancer.set(name, "maint")
-            records.pop(name, None)
+        balancer.set(wanted, "maint")
         balancer.keep()
+        for name in wanted:
+            records.pop(name, None)
     return {"servers": {name: {"state": "MAINT"} for name in wanted}}
 
 
@@ -117,7 +109,7 @@ def retire(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 def state(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """How the balancer sees every server of the backend now, and who holds it out."""
     records = drained.read(Site.from_args(args))
-    servers = driver(args).servers()
+    servers = drivers.of(args["driver"]).servers()
     return {"servers": {name: _told(server, records.get(name)) for name, server in servers.items()}}
 
 
@@ -128,7 +120,7 @@ def recover(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     Nothing is waited for: the balancer's own health checks decide whether requests go there. What a person drained and
     what is in quarantine is drained again, should a restart of the host have forgotten it.
     """
-    site, balancer, run = Site.from_args(args), driver(args), args["run"]
+    site, balancer, run = Site.from_args(args), drivers.of(args["driver"]), args["run"]
     admitted, held = [], []
     with drained.editing(site) as records:
         servers = balancer.servers()
@@ -139,8 +131,8 @@ def recover(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
                 held.append(name)
             elif found["by"] == "run" and found["run"] != run:
                 admitted.append(name)
-        balancer.settle(held, "drain")
-        balancer.settle(admitted, "ready")
+        settle(balancer, held, "drain")
+        settle(balancer, admitted, "ready")
         for name in admitted:
             del records[name]
     watchdog.dismiss_others(site, run)
@@ -165,16 +157,14 @@ def _may_lift(held: drained.Record, args: Dict[str, Any]) -> bool:
     return bool(args.get("force")) or held["by"] == "run" or held["by"] == args.get("by") == "person"
 
 
-def _take_out(balancer: HAProxy, names: List[str]) -> None:
+def _take_out(balancer: Driver, names: List[str]) -> None:
     """Drains those that get requests; one in maintenance gets none and stays there."""
     servers = balancer.servers()
-    for name in names:
-        if servers[name].admin == "ready":
-            balancer.set(name, "drain")
+    balancer.set([name for name in names if servers[name].admin == "ready"], "drain")
     balancer.keep()
 
 
-def _until_idle(ctx: Context, balancer: HAProxy, names: List[str], timeout: float) -> Dict[str, Dict[str, Any]]:
+def _until_idle(ctx: Context, balancer: Driver, names: List[str], timeout: float) -> Dict[str, Dict[str, Any]]:
     """Waits for what is in flight. Idle means idle at two looks in a row: a request may be between two counters."""
     began = time.monotonic()
     idle: Dict[str, float] = {}
@@ -204,13 +194,13 @@ def _until_idle(ctx: Context, balancer: HAProxy, names: List[str], timeout: floa
         ctx.cancelled.wait(_PAUSE)
 
 
-def _take_out_again(balancer: HAProxy, servers: Dict[str, Server], names: List[str]) -> None:
+def _take_out_again(balancer: Driver, servers: Dict[str, Server], names: List[str]) -> None:
     """A reload by somebody else, begun before the drain was written down, brings a server back: drain it again."""
     if any(servers[name].admin == "ready" for name in names):
         _take_out(balancer, names)
 
 
-def _until_up(ctx: Context, balancer: HAProxy, names: List[str], wait: float) -> Dict[str, float]:
+def _until_up(ctx: Context, balancer: Driver, names: List[str], wait: float) -> Dict[str, float]:
     """The seconds after which each server served; those that did not within `wait` are missing."""
     began = time.monotonic()
     up: Dict[str, float] = {}
@@ -220,8 +210,9 @@ def _until_up(ctx: Context, balancer: HAProxy, names: List[str], wait: float) ->
         for name in names:
             if servers[name].serves:
                 up.setdefault(name, seconds)
-            elif servers[name].admin != "ready":  # a reload by somebody else undid it
-                balancer.set(name, "ready")
+        undone = [name for name in names if name not in up and servers[name].admin != "ready"]
+        if undone:  # by a reload that somebody else asked for
+            balancer.set(undone, "ready")
         if seconds >= wait or ctx.cancelled.is_set():
             break
         if len(up) < len(names):
@@ -244,7 +235,7 @@ def _told(server: Server, held: Optional[drained.Record]) -> Dict[str, Any]:
     }
 
 
-def _not_up(balancer: HAProxy, late: List[str], answers: Dict[str, Dict[str, Any]]) -> OpError:
+def _not_up(balancer: Driver, late: List[str], answers: Dict[str, Dict[str, Any]]) -> OpError:
     servers = balancer.servers()
     seen = ["%s (%s)" % (name, servers[name].check or servers[name].status or "not checked") for name in late]
     return OpError(

@@ -31,7 +31,8 @@ import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from deployer.agent import boot, drained, ledger, procfs, wind
-from deployer.agent.haproxy import HAProxy
+from deployer.agent.driver import Driver, settle
+from deployer.agent.driver import of as driver_of
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError
 
@@ -103,7 +104,7 @@ class Watch:
             if not self._runs() and procfs.now() >= end - _SLACK:
                 break
             time.sleep(_LOOK)
-        put_back(self._site, self._run, HAProxy(self._driver), "the controller was lost")
+        put_back(self._site, self._run, driver_of(self._driver), "the controller was lost")
 
     def dismiss(self) -> None:
         """Ends the watchdog, unless something of this run is still drained: then it is needed."""
@@ -178,7 +179,7 @@ _watches: Dict[Tuple[str, str], Watch] = {}
 _arming = threading.Lock()
 
 
-def put_back(site: Site, run: str, balancer: HAProxy, why: str) -> List[str]:
+def put_back(site: Site, run: str, balancer: Driver, why: str) -> List[str]:
     """Makes ready what this run drained, and forgets that it did; the names, empty when there is nothing left to do.
 
     Raises OpError `balancer_down`; the records then stay.
@@ -186,7 +187,7 @@ def put_back(site: Site, run: str, balancer: HAProxy, why: str) -> List[str]:
     with drained.editing(site) as records:
         mine = sorted(drained.of_run(records, run))
         known = balancer.servers() if mine else {}
-        balancer.settle([name for name in mine if name in known], "ready")
+        settle(balancer, [name for name in mine if name in known], "ready")
         for name in mine:
             del records[name]
     if mine:
@@ -218,7 +219,7 @@ def _done(order: Dict[str, Any]) -> bool:
     site, run = Site.from_args(order), order["run"]
     last = _renewed(site, run)
     if last is None or procfs.now() >= last + order["bound"]:
-        put_back(site, run, HAProxy(order["driver"]), "the agent was not alive for %.0f s" % order["bound"])
+        put_back(site, run, driver_of(order["driver"]), "the agent was not alive for %.0f s" % order["bound"])
     elif _alive(order["agent"]) or drained.of_run(drained.read(site), run):
         return False
     _remove(site, run)

@@ -9,47 +9,16 @@ from __future__ import annotations
 import csv
 import io
 import time
-from dataclasses import dataclass
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 from deployer.agent import haproxy_workers
+from deployer.agent.driver import Server
 from deployer.agent.haproxy_reload import ask, dump
 from deployer.agent.operation import OpError
 
 _PATIENCE = 2.0  # seconds that HAProxy may be away: a restart takes less
-_SETTLE = 0.3  # seconds in which a reload that was under way would undo what we set
 _DRAINED = 0x08 | 0x10  # SRV_ADMF_FDRAIN, SRV_ADMF_IDRAIN of HAProxy's `srv_admin_state`
 _STOPPED = 0x01 | 0x02 | 0x20  # forced, inherited, or without an address
-
-
-@dataclass(frozen=True)
-class Server:
-    """One server as the balancer sees it now.
-
-    `admin` is what people and runs asked for: `ready`, `drain` or `maint`. `status` and `check` are HAProxy's words
-    (`UP`, `DOWN`, `no check`; `L7OK`, `L4CON`). `sessions` counts requests and websockets in flight, at the worker that
-    serves now and at older ones that still finish theirs.
-    """
-
-    name: str
-    address: str
-    port: int
-    admin: str
-    status: str
-    check: str
-    sessions: int
-
-    @property
-    def state(self) -> str:
-        """`DRAIN` or `MAINT` when it was asked for, else `UP` or `DOWN`."""
-        if self.admin != "ready":
-            return "DRAIN" if self.admin == "drain" else "MAINT"
-        return "UP" if self.status.startswith(("UP", "no check")) else "DOWN"
-
-    @property
-    def serves(self) -> bool:
-        """It gets requests, and its last health check, if it has any, passed."""
-        return self.state == "UP" and (self.status == "no check" or self.check in ("L7OK", "L6OK", "L4OK"))
 
 
 class HAProxy:
@@ -89,33 +58,14 @@ class HAProxy:
                 )
         return found
 
-    def set(self, name: str, admin: str) -> None:
-        """Makes a server `ready`, `drain` or `maint`; OpError `balancer_down` or `unknown_server`."""
-        answer = self._ask("set server %s/%s state %s" % (self._backend, self._theirs(name), admin)).strip()
-        if answer.startswith("No such"):
-            raise OpError("unknown_server", "the balancer's backend %s has no server %s" % (self._backend, name))
-        if answer:
-            raise self._down("it did not make %s %s: %s" % (name, admin, answer[:200]))
-
-    def settle(self, names: List[str], admin: str) -> None:
-        """`set` for all, written down, and looked at again for a moment.
-
-        A reload by somebody else, begun just before, may have read the state before our word: it is said again then.
-        """
-        if not names:
-            return
+    def set(self, names: List[str], admin: str) -> None:
+        """Makes servers `ready`, `drain` or `maint`; OpError `balancer_down` or `unknown_server`."""
         for name in names:
-            self.set(name, admin)
-        self.keep()
-        end = time.monotonic() + _SETTLE
-        while time.monotonic() < end:
-            time.sleep(_SETTLE / 3)
-            servers = self.servers()
-            undone = [name for name in names if name in servers and servers[name].admin != admin]
-            for name in undone:
-                self.set(name, admin)
-            if undone:
-                self.keep()
+            answer = self._ask("set server %s/%s state %s" % (self._backend, self._theirs(name), admin)).strip()
+            if answer.startswith("No such"):
+                raise OpError("unknown_server", "the balancer's backend %s has no server %s" % (self._backend, name))
+            if answer:
+                raise self._down("it did not make %s %s: %s" % (name, admin, answer[:200]))
 
     def keep(self) -> None:
         """Writes the state for HAProxy's next process, whoever starts it; nothing where the backend is not ours."""
@@ -153,19 +103,6 @@ class HAProxy:
             "HAProxy cannot be asked: " + why,
             "on that host: systemctl status haproxy; deploy setup ENV installs its configuration",
         )
-
-
-def missing(servers: Dict[str, Server], wanted: List[str]) -> Optional[OpError]:
-    """The error `unknown_server` when the balancer lacks any of these."""
-    unknown = sorted(set(wanted) - set(servers))
-    if not unknown:
-        return None
-    return OpError(
-        "unknown_server",
-        "the balancer does not know " + ", ".join(unknown),
-        "deploy setup ENV writes its servers from the inventory",
-        detail={"known": sorted(servers)},
-    )
 
 
 def _rows(text: str) -> List[Dict[str, str]]:

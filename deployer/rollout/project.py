@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from deployer import balancers
 from deployer.agent.layout import Site
 from deployer.errors import SettingsError
 from deployer.inventory import effective, patterns
@@ -136,13 +137,11 @@ def _kind(loaded: Loaded, hosts: tuple[Host, ...]) -> str:
         return "none"
     if kind is None:
         return str(hosts[0].variables.get("deploy_balancer", "haproxy"))
-    if kind != "haproxy":
-        raise SettingsError(
-            f"balancer.kind {kind} is not there yet",
-            file=str(loaded.path),
-            line=loaded.mark("balancer", "kind").line,
-            hint="this version drains and admits at haproxy; leave balancer.kind out",
-        )
+    try:
+        balancers.get(kind)
+    except SettingsError as error:
+        error.file, error.line = str(loaded.path), loaded.mark("balancer", "kind").line
+        raise
     return kind
 
 

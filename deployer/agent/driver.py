@@ -1,0 +1,103 @@
+"""What the balancer's operations ask of a balancer, whatever its kind: look at one pool's servers, move them.
+
+A driver is built from plain data that the controller's adapter made (`Balancer.driver`): `{"kind": "haproxy", …}`. Each
+kind is one module beside this one, imported only where it is used.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Protocol
+
+from deployer.agent.operation import OpError
+
+_SETTLE = 0.3  # seconds in which a reload that was under way would undo what we set
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server as the balancer sees it now.
+
+    `admin` is what people and runs asked for: `ready`, `drain` or `maint`. `status` and `check` are the balancer's
+    words (HAProxy: `UP`, `DOWN`, `no check`; `L7OK`, `L4CON`). `sessions` counts requests and websockets in flight, at
+    the process that serves now and at older ones that still finish theirs.
+    """
+
+    name: str
+    address: str
+    port: int
+    admin: str
+    status: str
+    check: str
+    sessions: int
+
+    @property
+    def state(self) -> str:
+        """`DRAIN` or `MAINT` when it was asked for, else `UP` or `DOWN`."""
+        if self.admin != "ready":
+            return "DRAIN" if self.admin == "drain" else "MAINT"
+        return "UP" if self.status.startswith(("UP", "no check")) else "DOWN"
+
+    @property
+    def serves(self) -> bool:
+        """It gets requests, and its last health check, if it has any, passed."""
+        return self.state == "UP" and (self.status == "no check" or self.check in ("L7OK", "L6OK", "L4OK"))
+
+
+class Driver(Protocol):
+    """One pool of one balancer. Every method raises OpError `balancer_down` when the balancer does not answer."""
+
+    def servers(self) -> Dict[str, Server]:
+        """All servers of the pool by our names."""
+        ...
+
+    def set(self, names: List[str], admin: str) -> None:
+        """Makes servers `ready`, `drain` or `maint`; OpError `unknown_server` for one that is not there."""
+        ...
+
+    def keep(self) -> None:
+        """Makes what was set outlive the balancer's own reloads and restarts, whoever asks for them."""
+        ...
+
+
+def of(driver: Dict[str, Any]) -> Driver:
+    """The driver that the data describes; OpError `unknown_balancer` for a kind that has none here."""
+    kind = driver.get("kind")
+    if kind == "haproxy":
+        from deployer.agent.haproxy import HAProxy
+
+        return HAProxy(driver)
+    raise OpError("unknown_balancer", "this agent cannot drive a balancer of kind %r" % kind)
+
+
+def settle(driver: Driver, names: List[str], admin: str) -> None:
+    """`set`, written down, and looked at again for a moment.
+
+    A reload by somebody else, begun just before, may have read the state before our word: it is said again then.
+    """
+    if not names:
+        return
+    driver.set(names, admin)
+    driver.keep()
+    end = time.monotonic() + _SETTLE
+    while time.monotonic() < end:
+        time.sleep(_SETTLE / 3)
+        servers = driver.servers()
+        undone = [name for name in names if name in servers and servers[name].admin != admin]
+        if undone:
+            driver.set(undone, admin)
+            driver.keep()
+
+
+def missing(servers: Dict[str, Server], wanted: List[str]) -> Optional[OpError]:
+    """The error `unknown_server` when the balancer lacks any of these."""
+    unknown = sorted(set(wanted) - set(servers))
+    if not unknown:
+        return None
+    return OpError(
+        "unknown_server",
+        "the balancer does not know " + ", ".join(unknown),
+        "deploy setup ENV writes its servers from the inventory",
+        detail={"known": sorted(servers)},
+    )
