@@ -1,7 +1,8 @@
 """The balancer's operations: servers out of the pool and back, with a recorded reason and a watchdog behind it.
 
 `run` drains are undone by their own run, by the watchdog when that run's agent is gone, or by the next run's
-`balancer.recover`. What a person drained and what is in quarantine stays out until somebody says otherwise.
+`balancer.recover`. What a person drained and what is in quarantine stays out until somebody says otherwise; a spare
+slot until an instance serves in it.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ def admit(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Puts servers back and waits until the balancer sends them requests, at most `wait` seconds.
 
     A server that a person or a quarantine holds is left alone unless `force`; a person (`by`) may lift a person's own.
+    `instead` (name → name) says whose place a server takes: what a person holds out there stays out here.
     One that does not come up goes back to how it was, with its record: `not_up`.
     """
     site, balancer = Site.from_args(args), drivers.of(args["driver"])
@@ -63,6 +65,7 @@ def admit(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         raise problem
     answers: Dict[str, Dict[str, Any]] = {}
     with drained.editing(site) as records:
+        _inherit(balancer, records, args.get("instead") or {})
         for name in wanted:
             held = records.get(name)
             if held and not _may_lift(held, args):
@@ -86,9 +89,9 @@ def admit(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 @operation("balancer.retire")
 def retire(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """Takes servers out of use for good: slots that no instance runs in any more. Their records end with that.
+    """Takes servers out of use: slots that no instance serves in. They stay in maintenance until an admit uses them.
 
-    They are out of the pool without being held: `maint`, without health checks, until a drain or admit uses them.
+    They get no request meanwhile, whatever starts there and whoever restarts the balancer.
     """
     site, balancer = Site.from_args(args), drivers.of(args["driver"])
     wanted: List[str] = list(args["servers"])
@@ -98,10 +101,12 @@ def retire(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         raise problem
     with drained.editing(site) as records:
         ctx.require_lease("retire " + ", ".join(wanted))
-        balancer.set(wanted, "maint")
-        balancer.keep()
-        for name in wanted:
-            records.pop(name, None)
+        fresh = [n for n in wanted if records.get(n, {}).get("by") != "spare" or servers[n].admin != "maint"]
+        records.update(dict.fromkeys(fresh, drained.record("spare", args["run"], ctx.identity, "not in use")))
+        drained.save(site, records)
+        balancer.set(fresh, "maint")
+        if fresh:
+            balancer.keep()
     return {"servers": {name: {"state": "MAINT"} for name in wanted}}
 
 
@@ -121,24 +126,26 @@ def recover(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     what is in quarantine is drained again, should a restart of the host have forgotten it.
     """
     site, balancer, run = Site.from_args(args), drivers.of(args["driver"]), args["run"]
-    admitted, held = [], []
+    admitted: List[str] = []
+    held: Dict[str, List[str]] = {}
     with drained.editing(site) as records:
         servers = balancer.servers()
         for name, found in sorted(records.items()):
             if name not in servers:
                 del records[name]
             elif found["by"] != "run" and servers[name].admin == "ready":
-                held.append(name)
+                held.setdefault(drained.admin_of(found), []).append(name)
             elif found["by"] == "run" and found["run"] != run:
                 admitted.append(name)
-        settle(balancer, held, "drain")
+        for admin, names in sorted(held.items()):
+            settle(balancer, names, admin)
         settle(balancer, admitted, "ready")
         for name in admitted:
             del records[name]
     watchdog.dismiss_others(site, run)
     if admitted:
         ledger.append(site, {"run": run, "event": "admitted", "servers": admitted, "why": "left drained by a dead run"})
-    return {"admitted": admitted, "held_again": held}
+    return {"admitted": admitted, "held_again": sorted(name for names in held.values() for name in names)}
 
 
 @operation("balancer.watch")
@@ -154,7 +161,16 @@ def _gives_way(held: Optional[drained.Record]) -> bool:
 
 
 def _may_lift(held: drained.Record, args: Dict[str, Any]) -> bool:
-    return bool(args.get("force")) or held["by"] == "run" or held["by"] == args.get("by") == "person"
+    return bool(args.get("force")) or held["by"] in ("run", "spare") or held["by"] == args.get("by") == "person"
+
+
+def _inherit(balancer: Driver, records: drained.Records, instead: Dict[str, str]) -> None:
+    """A person's drain is of the instance, and goes with it to its other slot."""
+    for name, other in instead.items():
+        found = records.get(other)
+        if found and found["by"] == "person":
+            records[name] = dict(found)
+            balancer.set([name], "drain")
 
 
 def _take_out(balancer: Driver, names: List[str]) -> None:

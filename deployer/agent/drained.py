@@ -1,6 +1,9 @@
 """The record of what is held out of the balancer: by whom, why, since when. One file a site, on each balancer host.
 
-    {"web1-8000": {"by": "run" | "person" | "quarantine", "run", "who", "reason", "since"}}
+    {"web1-8000": {"by": "run" | "person" | "quarantine" | "spare", "run", "who", "reason", "since"}}
+
+`spare` are slots that no instance serves in: a successor that starts there gets no request before it is admitted, also
+when the balancer is restarted meanwhile.
 
 A record is on the disk before its server is drained and goes only after the server was made ready again, so that
 whatever dies in between, somebody still knows. An agent, a watchdog and another run's agent may act at once: whoever
@@ -36,6 +39,11 @@ def read(site: Site) -> Records:
     except FileNotFoundError:
         return {}
     return found
+
+
+def admin_of(record: Record) -> str:
+    """The state that keeps a held server out: `maint` for a spare slot, where health checks would find nothing."""
+    return "maint" if record["by"] == "spare" else "drain"
 
 
 def of_run(records: Records, run: str) -> Records:

@@ -11,8 +11,9 @@ comes back UP at a reload. The unit runs it in ExecReload, so that it happens wh
 `join` makes of the apps' routes one map a listen address. The unit runs it before every start, since HAProxy does not
 start without a map that its configuration names.
 
-`hold` drains again what a person or a quarantine holds out. The unit runs it after every start: the states lie in /run,
-which a restart of the host empties, and what a run had drained is meant to be forgotten with it.
+`hold` takes out again what a person or a quarantine holds out, and slots that are not in use. The unit runs it after
+every start: the states lie in /run, which a restart of the host empties, and what a run had drained is meant to be
+forgotten with it.
 
 `apply` makes a changed configuration live, or leaves everything as it was and says why: it joins the routes, lets
 HAProxy check the whole, reloads, and waits for the new worker to answer. HAProxy's own check misses an address that is
@@ -283,7 +284,7 @@ def dump_all(folder: str, path: str) -> None:
 
 
 def hold(folder: str, path: str) -> None:
-    """Drains what the apps' records say that somebody other than a run holds out."""
+    """Takes out what the apps' records say that somebody other than a run holds out, and the slots not in use."""
     for app in routes(folder):
         try:
             with open(app["drained"], encoding="utf-8") as file:
@@ -292,7 +293,8 @@ def hold(folder: str, path: str) -> None:
             continue
         for name, record in records.items():
             if record["by"] != "run":
-                ask(path, "set server %s/%s state drain" % (app["backend"], name))
+                state = "maint" if record["by"] == "spare" else "drain"
+                ask(path, "set server %s/%s state %s" % (app["backend"], name, state))
 
 
 def worker(path: str) -> Optional[int]:

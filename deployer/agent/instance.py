@@ -39,12 +39,12 @@ def prove(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
             the host's boot-time clock, or None).
 
     Returns:
-        `instances`: index → `{proven, why, pids, release, port}`.
+        `slots`: port → `{proven, why, pids, release, instance}`.
     """
     site = Site.from_args(args)
     wanted, after = args.get("release"), args.get("started_after")
     answers = _each(instances_from_wire(args["instances"]), lambda one: _proven(site, one, wanted, after))
-    return {"instances": answers}
+    return {"slots": answers}
 
 
 @operation("instance.stop")
@@ -75,16 +75,19 @@ def stop(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 @operation("instance.logs")
 def logs(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """The last lines of every instance's log.
+    """The last lines of the logs of every instance's slots in use; of all that were named, where none is.
 
     Args:
         args: `site, instances, lines`.
 
     Returns:
-        `logs`: index → lines, oldest first.
+        `logs`: port → lines, oldest first.
     """
-    lines = int(args.get("lines") or 50)
-    return {"logs": _each(instances_from_wire(args["instances"]), lambda one: Unit(one).log(lines))}
+    lines, used = int(args.get("lines") or 50), links.slots(Site.from_args(args))
+    named = instances_from_wire(args["instances"])
+    busy = {each.index for each in named if str(each.port) in used}
+    wanted = [each for each in named if str(each.port) in used or each.index not in busy]
+    return {"logs": _each(wanted, lambda one: Unit(one).log(lines))}
 
 
 def _stop(site: Site, instance: Instance, unit: Unit, main: int) -> None:
@@ -99,17 +102,17 @@ def _proven(site: Site, instance: Instance, wanted: Optional[str], after: Option
         found = proof.Proof(False, "listen", "slot %d is not in use" % instance.port)
     else:
         found = proof.examine(site, instance, release, Unit(instance).main(), after)
-    return {**found.as_dict(), "port": instance.port}
+    return {**found.as_dict(), "instance": instance.index}
 
 
 def _each(instances: List[Instance], look: Callable[[Instance], Any]) -> Dict[str, Any]:
-    """index (as text) → `look(instance)`, each in a thread of its own: a hung one must not delay the others."""
+    """port (as text) → `look(instance)`, each in a thread of its own: a hung one must not delay the others."""
     answers: Dict[str, Any] = {}
     failures: List[Exception] = []
 
     def note(instance: Instance) -> None:
         try:
-            answers[str(instance.index)] = look(instance)
+            answers[str(instance.port)] = look(instance)
         except Exception as error:
             failures.append(error)
 
@@ -120,4 +123,4 @@ def _each(instances: List[Instance], look: Callable[[Instance], Any]) -> Dict[st
         thread.join()
     if failures:
         raise failures[0]
-    return {str(instance.index): answers[str(instance.index)] for instance in instances}
+    return {str(instance.port): answers[str(instance.port)] for instance in instances}

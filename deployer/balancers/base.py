@@ -12,12 +12,11 @@ from deployer.agent.supervision import Argv, Health
 
 @dataclass(frozen=True)
 class Server:
-    """One slot as the balancer sees it. `spare` slots start out of the pool (maintenance) until a switch uses them."""
+    """One slot as the balancer sees it, in use or not: both slots of an instance are always known to it."""
 
     name: str
     address: str
     port: int
-    spare: bool = False
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,7 @@ def _checked(server: Server) -> Server:
         plain = server.address
         if not _HOST_NAME.match(plain.lower()):
             raise SettingsError(f"{plain!r} is no address of a server for the balancer") from None
-    return Server(_word(server.name, "server"), plain, int(server.port), server.spare)
+    return Server(_word(server.name, "server"), plain, int(server.port))
 
 
 def _word(text: str, what: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +11,25 @@ from deployer.cli.project import Env, load
 from deployer.cli.run import carry_out
 
 Wait = Annotated[str, typer.Option("--wait", metavar="DURATION", help="Wait this long for the lock, e.g. 10m.")]
+
+
+Waves = Annotated[
+    str | None, typer.Option("--waves", metavar="SIZES", help="Sizes of the waves, e.g. 1,25%; the last repeats.")
+]
+Strategy = Annotated[
+    str | None,
+    typer.Option("--strategy", metavar="NAME", help="auto, restart or bluegreen, in place of the settings'."),
+]
+OnFailure = Annotated[
+    str | None, typer.Option("--on-failure", metavar="POLICY", help="rollback, stop or continue, likewise.")
+]
+
+
+def _rolling(waves: str | None, strategy: str | None, on_failure: str | None) -> dict[str, Any]:
+    """The keys of `rolling` that were given."""
+    sizes = [int(size) if size.isdigit() else size for size in (waves or "").split(",") if size]
+    given = {"waves": sizes or None, "strategy": strategy, "on_failure": on_failure}
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def _seconds(text: str) -> float:
@@ -47,6 +66,9 @@ def push(
     ] = None,
     skip_hook: Annotated[list[str] | None, typer.Option("--skip-hook", help="Leave out this hook.")] = None,
     wait: Wait = "0",
+    waves: Waves = None,
+    strategy: Strategy = None,
+    on_failure: OnFailure = None,
     *,
     common: Common,
 ) -> None:
@@ -56,12 +78,12 @@ def push(
     """
     from deployer.rollout.push import push as run
 
-    waiting = _seconds(wait)
+    waiting, rolling = _seconds(wait), _rolling(waves, strategy, on_failure)
     carry_out(
         "push",
         common,
         lambda bus, record, stop: run(
-            load(env, common),
+            load(env, common, rolling),
             bus,
             record,
             ref=ref,
@@ -80,6 +102,8 @@ def plan(
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 10 when a push would change something.")
     ] = False,
+    waves: Waves = None,
+    strategy: Strategy = None,
     *,
     common: Common,
 ) -> None:
@@ -89,11 +113,12 @@ def plan(
     """
     from deployer.rollout.push import show_plan
 
+    rolling = _rolling(waves, strategy, None)
     carry_out(
         "plan",
         common,
         lambda bus, record, stop: show_plan(
-            load(env, common), bus, record, ref=ref, diffs=diff, detailed_exitcode=detailed_exitcode
+            load(env, common, rolling), bus, record, ref=ref, diffs=diff, detailed_exitcode=detailed_exitcode
         ),
     )
 
@@ -102,6 +127,9 @@ def reload(
     env: Env = None,
     rolling: Annotated[bool, typer.Option("--rolling/--all-at-once", help="Wave by wave, or all together.")] = True,
     wait: Wait = "0",
+    waves: Waves = None,
+    strategy: Strategy = None,
+    on_failure: OnFailure = None,
     *,
     common: Common,
 ) -> None:
@@ -111,11 +139,13 @@ def reload(
     """
     from deployer.rollout.reload import reload as run
 
-    waiting = _seconds(wait)
+    waiting, options = _seconds(wait), _rolling(waves, strategy, on_failure)
     carry_out(
         "reload",
         common,
-        lambda bus, record, stop: run(load(env, common), bus, record, rolling=rolling, wait=waiting, stop=stop),
+        lambda bus, record, stop: run(
+            load(env, common, options), bus, record, rolling=rolling, wait=waiting, stop=stop
+        ),
     )
 
 
@@ -125,6 +155,9 @@ def rollback(
         str | None, typer.Argument(metavar="RELEASE", help="Release id or commit; left out: the last proven one.")
     ] = None,
     wait: Wait = "0",
+    waves: Waves = None,
+    strategy: Strategy = None,
+    on_failure: OnFailure = None,
     *,
     common: Common,
 ) -> None:
@@ -134,11 +167,13 @@ def rollback(
     """
     from deployer.rollout.rollback import rollback as run
 
-    waiting = _seconds(wait)
+    waiting, rolling = _seconds(wait), _rolling(waves, strategy, on_failure)
     carry_out(
         "rollback",
         common,
-        lambda bus, record, stop: run(load(env, common), bus, record, release=release, wait=waiting, stop=stop),
+        lambda bus, record, stop: run(
+            load(env, common, rolling), bus, record, release=release, wait=waiting, stop=stop
+        ),
     )
 
 

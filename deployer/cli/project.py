@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,8 +18,8 @@ Env = Annotated[str | None, typer.Argument(metavar="ENV", help="The environment;
 EnvNeeded = Annotated[str, typer.Argument(metavar="ENV", help="The environment.")]
 
 
-def load(env: str | None, common: Common) -> Project:
-    """Settings and inventory of the environment, as the common options ask for them."""
+def load(env: str | None, common: Common, rolling: Mapping[str, Any] | None = None) -> Project:
+    """Settings and inventory of the environment, as the common options and those of a rolling change ask for them."""
     from deployer.cli.run import performer
     from deployer.rollout.project import load as load_project
 
@@ -30,6 +31,7 @@ def load(env: str | None, common: Common) -> Project:
         user=common.user,
         sudo_password=common.sudo_password(),
         who=performer(),
+        rolling=rolling,
     )
 
 

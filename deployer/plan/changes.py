@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deployer.plan.draft import Draft, new_id
-from deployer.plan.facts import Facts
+from deployer.plan.facts import Facts, Serving
 from deployer.plan.model import Action, FileChange, Inferred, InstanceStep, Plan
+from deployer.plan.slots import unused
+from deployer.plan.strategy import Strategy, choose, risks
 from deployer.plan.topology import Topology
 from deployer.plan.waves import ordered, split
 
@@ -28,30 +30,48 @@ def wanted_by_push(draft: Draft, topology: Topology, facts: Facts) -> tuple[str,
     """The release id that a push uses, and the hosts that have to build it."""
     found = draft.found(facts)
     if found is None:
-        taken = [release.id for web in topology.web for release in facts[web.name].releases]
-        return new_id(draft.content, taken), tuple(web.name for web in topology.web)
+        taken = [release.id for web in topology.builders for release in facts[web.name].releases]
+        return new_id(draft.content, taken), tuple(web.name for web in topology.builders)
     lacking = [
-        web.name for web in topology.web if (release := facts[web.name].release(found)) is None or not release.complete
+        web.name
+        for web in topology.builders
+        if (release := facts[web.name].release(found)) is None or not release.complete
     ]
     return found, tuple(lacking)
 
 
-def steps_for(wanted: Wanted, topology: Topology, facts: Facts) -> tuple[list[InstanceStep], list[InstanceStep]]:
+def steps_for(
+    wanted: Wanted, topology: Topology, facts: Facts, strategy: Strategy
+) -> tuple[list[InstanceStep], list[InstanceStep]]:
     """The instances that change, and those that stay as they are."""
     changing: list[InstanceStep] = []
     kept: list[InstanceStep] = []
     held = facts.held()
     for web in topology.web:
         for index, port in enumerate(web.ports):
-            serving = facts[web.name].serving.get(index)
-            before = serving.release if serving else None
+            serving, beside = facts[web.name].serving.get(index), facts[web.name].beside.get(index)
+            used = serving.port if serving else port
             # One that is quarantined has to go through a wave to come back, whatever it serves.
-            quarantined = held.get(topology.server(web.name, port), {}).get("by") == "quarantine"
-            fine = serving is not None and serving.proven and before == wanted.release and not quarantined
-            action: Action = "keep" if fine and not wanted.restart else ("restart" if before else "start")
-            step = InstanceStep(web.name, index, port, action, before)
-            (kept if action == "keep" else changing).append(step)
+            quarantined = held.get(topology.server(web.name, used), {}).get("by") == "quarantine"
+            before = serving.release if serving else None
+            leaves = beside.port if beside else None
+            fine = _serves(serving, wanted) and not quarantined and not beside
+            if fine:
+                kept.append(InstanceStep(web.name, index, used, "keep", before))
+            elif beside and _serves(beside, wanted):
+                changing.append(InstanceStep(web.name, index, beside.port, "settle", before, used))
+            elif beside and _serves(serving, wanted):
+                changing.append(InstanceStep(web.name, index, used, "settle", before, leaves))
+            elif before and strategy.action == "replace":
+                changing.append(InstanceStep(web.name, index, web.other(used), "replace", before, used))
+            else:
+                action: Action = "restart" if before else "start"
+                changing.append(InstanceStep(web.name, index, used, action, before, leaves))
     return changing, kept
+
+
+def _serves(serving: Serving | None, wanted: Wanted) -> bool:
+    return bool(serving and serving.proven and serving.release == wanted.release and not wanted.restart)
 
 
 def plan_of(
@@ -68,15 +88,23 @@ def plan_of(
 ) -> Plan:
     """The whole plan of a run that brings every instance to `wanted.release`."""
     settings = topology.settings
-    changing, kept = steps_for(wanted, topology, facts)
+    nothing_serves = not any(each.release for web in topology.web for each in facts[web.name].serving.values())
+    out = sum(record["by"] == "person" for record in facts.held().values())
+    strategy = choose(topology, nothing_serves=nothing_serves, all_at_once=wanted.all_at_once, out=out)
+    changing, kept = steps_for(wanted, topology, facts, strategy)
     rolling = settings.rolling
     in_order = ordered(changing, rolling.order, key=[step.host for step in changing], seed=wanted.release)
-    nothing_serves = not any(step.before for step in (*changing, *kept))
+    # Those that no user reaches come first: it costs nobody, and capacity is back for the others.
+    held = facts.held()
+    in_order = tuple(
+        sorted(in_order, key=lambda s: s.before is not None and topology.server(s.host, s.port) not in held)
+    )
     if wanted.all_at_once or nothing_serves:
         waves: tuple[tuple[InstanceStep, ...], ...] = (tuple(in_order),) if in_order else ()
     else:
-        waves = split(in_order, rolling.waves, rolling.max_unavailable, of=len(changing) + len(kept))
-    strategy_why = why_restart(topology, nothing_serves, wanted.all_at_once)
+        # What changes beside what serves costs no capacity.
+        at_most = "100%" if strategy.name == "bluegreen" else rolling.max_unavailable
+        waves = split(in_order, rolling.waves, at_most, of=len(changing) + len(kept))
     previous = majority(facts, topology)
     return Plan(
         command=wanted.command,
@@ -84,8 +112,8 @@ def plan_of(
         env=topology.env,
         release=wanted.release,
         previous=previous,
-        strategy="restart",
-        strategy_why=strategy_why,
+        strategy=strategy.name,
+        strategy_why=strategy.why,
         waves=waves,
         kept=tuple(kept),
         builds=wanted.builds,
@@ -96,6 +124,7 @@ def plan_of(
         warnings=(*warnings, *risks(topology, waves, nothing_serves)),
         source=source,
         why=wanted.why,
+        unused=tuple(unused(topology, facts)),
         promotes=tuple(web.name for web in topology.web if facts[web.name].current != wanted.release),
     )
 
@@ -108,35 +137,3 @@ def majority(facts: Facts, topology: Topology) -> str | None:
         if current:
             counts[current] = counts.get(current, 0) + 1
     return max(counts, key=lambda release: (counts[release], release), default=None)
-
-
-def why_restart(topology: Topology, nothing_serves: bool, all_at_once: bool) -> str:
-    """One line on the chosen strategy."""
-    if nothing_serves:
-        return "nothing serves yet, so all instances start together"
-    if all_at_once:
-        return "all instances restart together, as was asked"
-    if topology.balancers:
-        return f"each instance is drained at {topology.kind} before it stops"
-    return "there is no balancer to drain an instance at"
-
-
-def risks(topology: Topology, waves: Sequence[Sequence[InstanceStep]], nothing_serves: bool) -> list[str]:
-    """What a person should know before this plan runs."""
-    found = []
-    if not topology.balancers and topology.settings.domains:
-        names = ", ".join(topology.settings.domains)
-        found.append(
-            f"nothing serves {names} at port 80: there is no balancer host, and instances listen at their own ports"
-        )
-    restarting = [sum(step.action == "restart" for step in wave) for wave in waves]
-    if nothing_serves or not any(restarting):
-        return found
-    total = sum(web.own.instances for web in topology.web)
-    if not topology.balancers:
-        found.append("there is no balancer: requests are refused while an instance restarts")
-    elif total == 1:
-        found.append("there is one instance only: the balancer has nobody to send requests to while it restarts")
-    elif max(restarting) == total:
-        found.append("all instances restart together: the balancer has nobody to send requests to meanwhile")
-    return found

@@ -47,11 +47,16 @@ class Serving:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """One host before the run. `raw` is the whole survey."""
+    """One host before the run. `raw` is the whole survey.
+
+    `serving` is what each instance serves in the slot that counts; `beside` what its other slot has, where that is in
+    use too: a run died, or is under way, between a successor's start and the end of what was there before.
+    """
 
     name: str
     raw: Mapping[str, Any]
     serving: Mapping[int, Serving] = field(default_factory=dict)
+    beside: Mapping[int, Serving] = field(default_factory=dict)
 
     @property
     def current(self) -> str | None:
@@ -86,9 +91,16 @@ class Facts:
 
     def held(self) -> dict[str, dict[str, Any]]:
         """Servers that somebody holds out of a balancer: server name → by, reason, since, run."""
-        held: dict[str, dict[str, Any]] = {}
+        return {name: record for name, record in self._records().items() if record["by"] != "spare"}
+
+    def spare(self) -> set[str]:
+        """Servers that a balancer knows as slots that are not in use."""
+        return {name for name, record in self._records().items() if record["by"] == "spare"}
+
+    def _records(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
         for servers in self.pools.values():
             for server, state in servers.items():
                 if state.get("held"):
-                    held.setdefault(server, dict(state["held"]))
-        return held
+                    found.setdefault(server, dict(state["held"]))
+        return found

@@ -8,18 +8,32 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Action = Literal["start", "restart", "keep"]
+Action = Literal["start", "restart", "replace", "settle", "keep"]
+"""What happens to an instance. `start`: nothing serves in it. `restart`: it stops, and starts in the same slot.
+`replace`: its successor starts in the other slot while it serves. `settle`: the successor is there and proven already.
+"""
 
 
 @dataclass(frozen=True)
 class InstanceStep:
-    """One instance and what happens to it. `before` is the release it serves now, None if it serves nothing."""
+    """One instance and what happens to it.
+
+    `port` is the slot in which it is going to serve. `before` is the release that it serves now, None if it serves
+    nothing. `leaves` is the other slot, if that is in use and has to be empty in the end; for `replace` and `settle` it
+    is where `before` serves.
+    """
 
     host: str
     index: int
     port: int
     action: Action
     before: str | None
+    leaves: int | None = None
+
+    @property
+    def beside(self) -> bool:
+        """It changes beside what serves, which goes on meanwhile."""
+        return self.action in ("replace", "settle")
 
     @property
     def name(self) -> str:
@@ -52,7 +66,8 @@ class Plan:
     """What a run will do.
 
     `waves` are instances changed together, in order; an instance with action `keep` is in none. `builds` are the
-    hosts that do not have the release yet. `why` says in one line what makes the run necessary.
+    hosts that do not have the release yet. `why` says in one line what makes the run necessary. `unused` are the slots
+    (host, port) that nothing serves in.
     """
 
     command: str
@@ -73,6 +88,24 @@ class Plan:
     source: str = ""
     why: str = ""
     promotes: tuple[str, ...] = ()
+    unused: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def ports(self) -> dict[str, list[int]]:
+        """Host → the slots that its instances serve in at the end."""
+        found: dict[str, list[int]] = {}
+        for step in (*self.steps, *self.kept):
+            found.setdefault(step.host, []).append(step.port)
+        return {host: sorted(ports) for host, ports in found.items()}
+
+    @property
+    def ports_before(self) -> dict[str, list[int]]:
+        """Host → the slots that its instances serve in now."""
+        found: dict[str, list[int]] = {}
+        for step in (*self.steps, *self.kept):
+            port = step.leaves if step.beside and step.leaves is not None else step.port
+            found.setdefault(step.host, []).append(port)
+        return {host: sorted(ports) for host, ports in found.items()}
 
     @property
     def empty(self) -> bool:

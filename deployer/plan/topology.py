@@ -19,11 +19,12 @@ from deployer.supervisors.base import Supervisor, UnitSpec
 
 @dataclass(frozen=True)
 class WebHost:
-    """A host with instances. `own` are the settings as they are for this host."""
+    """A host with instances. `own` are the settings as they are for this host; `place` counts in inventory order."""
 
     host: Host
     own: HostSettings
     site: Site
+    place: int = 0
 
     @property
     def name(self) -> str:
@@ -38,6 +39,15 @@ class WebHost:
     def spare_ports(self) -> tuple[int, ...]:
         """The second slot's port of every instance, by index."""
         return self.own.spare_ports
+
+    def slots(self, index: int) -> tuple[int, int]:
+        """Both slots of an instance, the first one first."""
+        return self.ports[index], self.spare_ports[index]
+
+    def other(self, port: int) -> int:
+        """The other slot of the instance whose slot `port` is."""
+        first, spare = self.slots(self.index_of(port))
+        return spare if port == first else first
 
     def index_of(self, port: int) -> int:
         """The instance whose slot `port` is."""
@@ -65,6 +75,8 @@ class BalancerHost:
 class Topology:
     """The app in one environment. `kind` is the balancer's kind, `none` without balancers.
 
+    `web` are the hosts that a run changes; `spared` those that `--limit` leaves out: the balancers know them all the
+    same. `helper` is one of the spared ones, which builds the release and runs the release hook and is else left alone.
     `health_path` is what settings or inference say, `/` otherwise; `health_status` None accepts all below 500.
     `templates` are the user's own template folders.
     """
@@ -77,6 +89,18 @@ class Topology:
     health_path: str
     health_status: int | None
     templates: tuple[Path, ...] = ()
+    spared: tuple[WebHost, ...] = ()
+    helper: WebHost | None = None
+
+    @property
+    def everywhere(self) -> tuple[WebHost, ...]:
+        """All web hosts of the environment, in the inventory's order, whatever the limit."""
+        return tuple(sorted((*self.web, *self.spared), key=lambda each: each.place))
+
+    @property
+    def builders(self) -> tuple[WebHost, ...]:
+        """The hosts that must have the release: those that change, and the helper."""
+        return (*self.web, self.helper) if self.helper else self.web
 
     @property
     def balancer_adapter(self) -> Balancer:
@@ -89,18 +113,18 @@ class Topology:
         named: dict[str, Host] = {}
         for member in sorted(self.balancers, key=lambda each: each.name):
             named[member.name] = member.host
-        for web in sorted(self.web, key=lambda each: each.name):
+        for web in sorted(self.builders, key=lambda each: each.name):
             named.setdefault(web.name, web.host)
         return tuple(named.values())
 
     def site(self, host: str) -> Site:
         """The app's site on a host of either part."""
-        sites = {web.name: web.site for web in self.web}
+        sites = {web.name: web.site for web in self.builders}
         return sites.get(host) or {balancer.name: balancer.site for balancer in self.balancers}[host]
 
     def web_host(self, name: str) -> WebHost:
         """The web host of that name; KeyError if there is none."""
-        for member in self.web:
+        for member in self.builders:
             if member.name == name:
                 return member
         raise KeyError(name)
@@ -145,6 +169,11 @@ class Topology:
             search=self.templates,
         )
 
+    @property
+    def instances(self) -> int:
+        """All instances of the environment, whatever the limit."""
+        return sum(web.own.instances for web in self.everywhere)
+
     def server(self, host: str, port: int) -> str:
         """The balancers' name for a slot."""
         return server_name(host, port)
@@ -153,8 +182,8 @@ class Topology:
         """This app's pool as one balancer host has it."""
         settings = self.settings
         servers = [
-            Server(server_name(web.name, port), web.own.address, port, spare=port in web.spare_ports)
-            for web in self.web
+            Server(server_name(web.name, port), web.own.address, port)
+            for web in self.everywhere
             for port in (*web.ports, *web.spare_ports)
         ]
         return Pool(

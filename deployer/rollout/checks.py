@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from deployer import verify
 from deployer.errors import ChecksError
 from deployer.events import CheckFinished
-from deployer.plan.model import InstanceStep
+from deployer.plan.model import InstanceStep, Plan
 from deployer.plan.topology import WebHost
 from deployer.roles import roles_for
 from deployer.rollout.project import Project
@@ -40,10 +40,12 @@ def instance_checks(run: Run, project: Project) -> Callable[[Sequence[InstanceSt
     return check
 
 
-def fleet_checks(run: Run, project: Project, release: str) -> None:
-    """What the whole fleet has to pass at the end of a push."""
+def fleet_checks(run: Run, project: Project, plan: Plan) -> None:
+    """What the whole fleet, but for hosts that were left behind, has to pass at the end of a push."""
     with run.step("checks", detail="the fleet") as note:
-        found = judge(run, all_sets(project, "fleet", release))
+        sets = all_sets(project, "fleet", plan.release, plan.ports)
+        gone = run.lost | run.behind
+        found = judge(run, [each for each in sets if not gone.intersection(each.hosts)])
         note.detail = f"{found.passed} passed on {len(run.topology.hosts)} hosts"
 
 
@@ -78,9 +80,10 @@ def judge(run: Run, sets: Sequence[CheckSet], junitxml: Path | None = None) -> V
     return found
 
 
-def all_sets(project: Project, scope: Scope | None, release: str) -> list[CheckSet]:
-    """The checks of every host of both parts. `scope` None: instance and fleet checks."""
-    sets = [each for web in project.topology.web for each in web_sets(project, web, scope, release, list(web.ports))]
+def all_sets(project: Project, scope: Scope | None, release: str, ports: Mapping[str, Sequence[int]]) -> list[CheckSet]:
+    """The checks of every host of both parts. `scope` None: instance and fleet checks; `ports`: the slots in use."""
+    web = project.topology.web
+    sets = [each for one in web for each in web_sets(project, one, scope, release, ports.get(one.name, ()))]
     topology = project.topology
     for balancer in topology.balancers:
         pool = topology.pool(balancer)

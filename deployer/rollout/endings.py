@@ -1,12 +1,16 @@
-"""What an agent refused, or a session that died, as the error that tells how far the run had come."""
+"""How a run ends that did not go well: the error that tells how far it had come, and what to type."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from deployer.errors import DeployError
+from deployer.errors import DeployError, InterruptedRun, LeftBehindError, NeedsPersonError, RolloutError
+from deployer.plan.model import InstanceStep, Plan
 from deployer.remote.errors import AgentError, SessionLost
+from deployer.rollout.record import Record
+
+Failures = Mapping[InstanceStep, DeployError]
 
 
 @contextmanager
@@ -29,3 +33,72 @@ def refused_as(kind: type[DeployError], hint: str = "") -> Iterator[None]:
             hint=error.hint or hint or None,
             code=error.code,
         ) from error
+
+
+def ending(cause: DeployError, stuck: Failures, plan: Plan, record: Record) -> DeployError:
+    """The error that a run ends with which was restored, as far as that could be."""
+    for step, error in stuck.items():
+        record.host(step.host, "failed")
+        why = str(error.detail.get("undo") or error.message) if isinstance(error, AgentError) else error.message
+        return NeedsPersonError(
+            f"{step.name} could not be brought back: {why}",
+            host=step.host,
+            step=error.step or "restore",
+            cause=f"the run had failed with: {cause}",
+            log=error.log or cause.log,
+            hint=f"deploy status {plan.env} shows what serves; deploy push {plan.env} heals it",
+        )
+    if isinstance(cause, InterruptedRun):
+        return InterruptedRun(cause.message, hint=f"deploy push {plan.env} starts over")
+    return RolloutError(
+        cause.message,
+        host=cause.host,
+        step=cause.step,
+        cause=cause.cause,
+        log=cause.log,
+        hint=cause.hint or "mend it and push again; everything was put back",
+        code=cause.code,
+    )
+
+
+def stopped(cause: DeployError, changed: Sequence[InstanceStep], stuck: Failures, plan: Plan) -> DeployError:
+    """The error of a run that stops where it is, as `rolling.on_failure: stop` asks: nothing more is touched."""
+    total = len(plan.steps) + len(plan.kept)
+    there = len(changed) + len(plan.kept)
+    state = f"{there} of {total} instances serve {plan.release}, the others what they served before"
+    if stuck:
+        state += f"; {', '.join(step.name for step in stuck)} could not be brought back"
+    kind = InterruptedRun if isinstance(cause, InterruptedRun) else NeedsPersonError
+    return kind(
+        cause.message,
+        host=cause.host,
+        step=cause.step,
+        cause="; ".join(text for text in (cause.cause, f"stopped here, as rolling.on_failure says: {state}") if text),
+        log=cause.log,
+        hint=f"deploy push {plan.env} goes on, deploy rollback {plan.env} goes back",
+        code=cause.code,
+    )
+
+
+def require_some(changed: Sequence[InstanceStep], behind: Failures, plan: Plan) -> None:
+    """The first failure, when not one instance came to the release: there is nothing to be made current."""
+    if behind and not changed and not plan.kept:
+        raise next(iter(behind.values()))
+
+
+def require_nobody_behind(behind: Failures, plan: Plan, record: Record) -> None:
+    """LeftBehindError (exit 8) that names the instances which did not come along, within the budget."""
+    if not behind:
+        return
+    for step in behind:
+        record.host(step.host, "failed")
+    first, error = next(iter(behind.items()))
+    names = ", ".join(step.name for step in behind)
+    raise LeftBehindError(
+        f"{plan.release} serves, but {names} stayed behind",
+        host=first.host,
+        step=error.step,
+        cause=f"{first.name}: {error}",
+        log=error.log,
+        hint=f"deploy push {plan.env} --release {plan.release} brings them along once their hosts are mended",
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from deployer.errors import NeedsPersonError
 from deployer.plan.model import Plan
@@ -10,15 +10,17 @@ from deployer.rollout.endings import refused_as
 from deployer.rollout.run import Run
 
 
-def promote(run: Run, release: str | None, *, via: str) -> None:
-    """`current` points at `release` on every web host, after all its instances proved it; None: at nothing."""
-    ports = {web.name: list(web.ports) for web in run.topology.web}
+def promote(run: Run, release: str | None, ports: Mapping[str, Sequence[int]], *, via: str) -> None:
+    """`current` points at `release` on every web host whose instances all proved it; None: at nothing.
+
+    `ports` are the slots of each host that its instances serve in.
+    """
     again = "every instance serves the release, but a host did not note it: run the same command again"
     with refused_as(NeedsPersonError, again):
         run.each(
-            run.web,
+            [host for host in run.web if host not in run.behind],
             "site.promote",
-            lambda host: {"run": run.id, "release": release, "via": via, "ports": ports[host]},
+            lambda host: {"run": run.id, "release": release, "via": via, "ports": list(ports.get(host, ()))},
             step="promote",
         )
 

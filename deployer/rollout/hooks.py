@@ -16,14 +16,14 @@ from deployer.rollout.run import Run
 
 
 def release_hook(run: Run, project: Project, release: str) -> None:
-    """Runs `hooks.release` once, on the first web host of the inventory, to its end whatever becomes of us.
+    """Runs `hooks.release` once, on the inventory's first web host whatever the limit, and to its end without us too.
 
     RolloutError when it failed; NeedsPersonError when an earlier run of it has an unknown outcome.
     """
     hook = run.topology.settings.hooks.release
     if hook is None:
         return
-    web = run.topology.web[0]
+    web = run.topology.everywhere[0]
     args = {
         "run": run.id,
         "release": release,

@@ -27,15 +27,15 @@ class Instances:
 
     def switch(self, steps: Sequence[InstanceStep], release: str, *, via: str) -> Failures:
         """Each instance to `release`: stop, link, start, prove. Returns those that failed; the agent undid them."""
-        return self._on_hosts(steps, lambda step: self._switch(step, release, step.before, via))
+        return self._on_hosts(steps, lambda step: self._switch(step, release, via))
 
     def switch_back(self, steps: Sequence[InstanceStep]) -> Failures:
-        """Each instance to the release that it served before the run."""
-        return self._on_hosts(steps, lambda step: self._switch(step, str(step.before), None, "restore"))
+        """Each instance to the release that it served before the run, in its slot of then."""
+        return self._on_hosts(steps, lambda step: self._switch(step, str(step.before), "restore"))
 
-    def stop(self, steps: Sequence[InstanceStep]) -> Failures:
-        """Each instance down and its slot emptied: the way back of a first push."""
-        return self._on_hosts(steps, self._stop)
+    def stop(self, steps: Sequence[InstanceStep], *, left: bool = False) -> Failures:
+        """Each instance down and its slot emptied: the way back of a first push. `left`: the slots that steps leave."""
+        return self._on_hosts(steps, lambda step: self._stop(step, left))
 
     def soak(self, steps: Sequence[InstanceStep], release: str) -> None:
         """Watches admitted instances for `rolling.soak` seconds.
@@ -61,7 +61,7 @@ class Instances:
         """The processes of every instance; RolloutError for the first that does not prove `release`, with its log."""
         answers = self.prove(steps, release)
         for step in steps:
-            state = answers[step.host][str(step.index)]
+            state = answers[step.host][str(step.port)]
             if not state["proven"]:
                 raise RolloutError(
                     f"{step.name} no longer serves {release}",
@@ -70,7 +70,7 @@ class Instances:
                     cause=str(state.get("why", "")),
                     log=self._log(step),
                 )
-        return {step: frozenset(answers[step.host][str(step.index)]["pids"]) for step in steps}
+        return {step: frozenset(answers[step.host][str(step.port)]["pids"]) for step in steps}
 
     def _require_same_processes(
         self, first: dict[InstanceStep, frozenset[int]], now: dict[InstanceStep, frozenset[int]]
@@ -88,7 +88,7 @@ class Instances:
                 )
 
     def prove(self, steps: Sequence[InstanceStep], release: str) -> dict[str, dict[str, Any]]:
-        """Host → instance index → {proven, why, pids, release}."""
+        """Host → port → {proven, why, pids, release}."""
         hosts = _grouped(steps)
         answers = self._run.each(
             list(hosts),
@@ -96,14 +96,16 @@ class Instances:
             lambda host: {"instances": [self._wire(step) for step in hosts[host]], "release": release},
             step="prove",
         )
-        return {host: answer["instances"] for host, answer in answers.items()}
+        return {host: answer["slots"] for host, answer in answers.items()}
 
     @staticmethod
     def is_restored(error: DeployError) -> bool:
         """Whether the agent brought the instance back to what it served before."""
         return isinstance(error, AgentError) and bool(error.detail.get("restored"))
 
-    def _switch(self, step: InstanceStep, release: str, previous: str | None, via: str) -> None:
+    def _switch(self, step: InstanceStep, release: str, via: str) -> None:
+        # The agent goes back by itself to what the same slot had: beside what serves, that is nothing.
+        previous = None if via == "restore" or step.beside else step.before
         with self._run.step("switch", host=step.host, instance=step.name, detail=release) as note:
             answer = self._run.call(
                 step.host,
@@ -121,21 +123,24 @@ class Instances:
         state = "restored" if via == "restore" else "proven"
         self._run.record.instance(step.host, step.index, step.port, release, state)
 
-    def _stop(self, step: InstanceStep) -> None:
-        with self._run.step("stop", host=step.host, instance=step.name):
-            self._run.call(step.host, "instance.stop", {"run": self._run.id, "instance": self._wire(step)}, step="stop")
-        self._run.record.instance(step.host, step.index, step.port, None, "stopped")
+    def _stop(self, step: InstanceStep, left: bool) -> None:
+        port = step.leaves if left else step.port
+        with self._run.step("stop", host=step.host, instance=step.name, detail=f"port {port}"):
+            args = {"run": self._run.id, "instance": self._wire(step, port)}
+            self._run.call(step.host, "instance.stop", args, step="stop")
+        if not left:
+            self._run.record.instance(step.host, step.index, step.port, None, "stopped")
 
     def _log(self, step: InstanceStep) -> list[str]:
         try:
             answer = self._run.call(step.host, "instance.logs", {"instances": [self._wire(step)], "lines": 20})
         except DeployError:
             return []
-        return [str(line) for line in answer["logs"].get(str(step.index), ())]
+        return [str(line) for line in answer["logs"].get(str(step.port), ())]
 
-    def _wire(self, step: InstanceStep) -> dict[str, Any]:
+    def _wire(self, step: InstanceStep, port: int | None = None) -> dict[str, Any]:
         web = self._run.topology.web_host(step.host)
-        return self._run.topology.instance(web, step.index, step.port).to_wire()
+        return self._run.topology.instance(web, step.index, step.port if port is None else port).to_wire()
 
     def _on_hosts(self, steps: Sequence[InstanceStep], work: Callable[[InstanceStep], None]) -> Failures:
         """`work` for every step: hosts at the same time, one host's steps in turn until one fails."""

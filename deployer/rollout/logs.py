@@ -44,18 +44,20 @@ def logs(
                         run.topology.instance(web, index, port).to_wire()
                         for web in run.topology.web
                         if web.name == host
-                        for index, port in enumerate(web.ports)
+                        for index in range(len(web.ports))
+                        for port in web.slots(index)
                     ],
                     "lines": max(lines, SEARCHED) if pattern else lines,
                 },
                 step="logs",
             )
             for host, answer in answers.items():
-                for index, found in answer["logs"].items():
-                    fresh = unseen(seen.get((host, index), []), found)
+                for port, found in answer["logs"].items():
+                    fresh = unseen(seen.get((host, port), []), found)
+                    index = run.topology.web_host(host).index_of(int(port))
                     for line in [line for line in fresh if pattern is None or pattern.search(line)][-lines:]:
                         bus.emit(Output(line, host=f"{host}:{index}"))
-                    seen[host, index] = found
+                    seen[host, port] = found
             if not follow or stop.wait(POLL_S):
                 return
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deployer.errors import RolloutError
-from deployer.plan.model import InstanceStep
 from deployer.rollout.run import Run
+
+Slot = tuple[str, int]
+"""A host and the port of one of its slots: what a balancer calls a server."""
 
 FRESH_S = 3.5
 """A balancer's agent has to have been heard of within this many seconds before an instance is stopped."""
@@ -32,44 +34,52 @@ class Pools:
         self._each("balancer.watch", {"bound": bound}, "watch")
         self._watched = True
 
-    def drain(self, steps: Sequence[InstanceStep], *, by: str = "run", reason: str = "") -> None:
-        """Takes the servers of `steps` out everywhere and waits until their requests are done or time is up."""
-        if not steps or not self._run.balancers:
+    def drain(self, slots: Sequence[Slot], *, by: str = "run", reason: str = "") -> None:
+        """Takes slots out everywhere and waits until their requests are done or time is up."""
+        if not slots or not self._run.balancers:
             return
         self.watch()
         timeout = self._run.topology.settings.rolling.drain_timeout
         args = {
-            "servers": self._names(steps),
+            "servers": self._names(slots),
             "timeout": timeout,
             "by": by,
             "reason": reason or f"run {self._run.id} changes it",
         }
-        with self._run.step("drain", instance=_names(steps)) as note:
+        with self._run.step("drain", instance=self._told(slots)) as note:
             answers = self._each("balancer.drain", args, "drain")
             left = sum(server.get("remaining", 0) for each in answers.values() for server in each["servers"].values())
             if left:
                 note.detail = f"{left} connections outlived {timeout:g} s"
 
-    def admit(self, steps: Sequence[InstanceStep]) -> None:
-        """Puts the servers of `steps` back everywhere and waits for each balancer's own UP.
+    def admit(self, slots: Sequence[Slot], *, instead: Mapping[Slot, Slot] | None = None) -> None:
+        """Puts slots back everywhere and waits for each balancer's own UP.
 
-        They are proven, so a quarantine ends here. What a person took out stays out, and is said.
+        They are proven, so a quarantine ends here. What a person took out stays out, and is said; `instead` says whose
+        place a slot takes, since a person means the instance, whichever slot it serves in.
         """
-        if not steps or not self._run.balancers:
+        if not slots or not self._run.balancers:
             return
-        with self._run.step("admit", instance=_names(steps)) as note:
-            held = self._admitted(self._names(steps), force=False)
+        named = {self._name(slot): self._name(other) for slot, other in (instead or {}).items()}
+        with self._run.step("admit", instance=self._told(slots)) as note:
+            held = self._admitted(self._names(slots), named, force=False)
             quarantined = [name for name, by in held.items() if by == "quarantine"]
             if quarantined:
-                self._admitted(quarantined, force=True)
+                self._admitted(quarantined, {}, force=True)
             others = sorted(set(held) - set(quarantined))
             if others:
                 note.detail = f"left out, as a person asked: {', '.join(others)}"
 
-    def _admitted(self, servers: list[str], *, force: bool) -> dict[str, str]:
+    def retire(self, slots: Sequence[Slot]) -> None:
+        """Slots that no instance serves in: kept out of every pool until one does."""
+        if slots and self._run.balancers:
+            self._each("balancer.retire", {"servers": self._names(slots)}, "retire")
+
+    def _admitted(self, servers: list[str], instead: Mapping[str, str], *, force: bool) -> dict[str, str]:
         """Admits at every balancer; returns the servers that are still held out, and by whom."""
         wait = self._run.topology.settings.health.within
-        answers = self._each("balancer.admit", {"servers": servers, "wait": wait, "by": "run", "force": force}, "admit")
+        args = {"servers": servers, "wait": wait, "by": "run", "force": force, "instead": dict(instead)}
+        answers = self._each("balancer.admit", args, "admit")
         return {
             name: str(state["held"]["by"])
             for answer in answers.values()
@@ -101,8 +111,16 @@ class Pools:
                     hint="check the connection to it and push again",
                 )
 
-    def _names(self, steps: Sequence[InstanceStep]) -> list[str]:
-        return [self._run.topology.server(step.host, step.port) for step in steps]
+    def _names(self, slots: Sequence[Slot]) -> list[str]:
+        return [self._name(slot) for slot in slots]
+
+    def _name(self, slot: Slot) -> str:
+        return self._run.topology.server(*slot)
+
+    def _told(self, slots: Sequence[Slot]) -> str:
+        """The instances' names, `web1:0`, as every event has them."""
+        shape = self._run.topology
+        return ", ".join(f"{host}:{shape.web_host(host).index_of(port)}" for host, port in slots)
 
     def _each(self, operation: str, args: dict[str, Any], step: str) -> dict[str, dict[str, Any]]:
         return self._run.each(
@@ -111,7 +129,3 @@ class Pools:
             lambda host: {"run": self._run.id, "driver": self._drivers[host], **args},
             step=step,
         )
-
-
-def _names(steps: Sequence[InstanceStep]) -> str:
-    return ", ".join(step.name for step in steps)

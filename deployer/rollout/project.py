@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from deployer import balancers
 from deployer.agent.layout import Site
-from deployer.errors import SettingsError
+from deployer.errors import SettingsError, UsageError
 from deployer.inventory import effective, patterns
 from deployer.inventory.load import load as load_inventory
 from deployer.inventory.model import Host, Inventory
@@ -18,6 +22,7 @@ from deployer.settings.infer import Inferred, infer
 from deployer.settings.later import refuse_what_is_not_there_yet
 from deployer.settings.load import Loaded
 from deployer.settings.load import load as load_settings
+from deployer.settings.models import Rolling
 from deployer.settings.secrets import resolve_secrets
 
 
@@ -57,12 +62,15 @@ def load(
     sudo_password: str | None = None,
     who: str = "",
     start: Path | None = None,
+    rolling: Mapping[str, Any] | None = None,
 ) -> Project:
     """Reads settings and inventory of `env`. `limit` leaves out web hosts, never balancers.
 
+    `rolling` are keys of that section as the command line has them, laid over the settings' own.
+
     Raises SettingsError, InventoryError or UsageError, with file and line where there is one.
     """
-    loaded = load_settings(config, env, start)
+    loaded = _laid_over(load_settings(config, env, start), rolling or {})
     refuse_what_is_not_there_yet(loaded)
     settings = loaded.settings
     found = load_inventory(loaded.env, loaded.base, inventory)
@@ -71,7 +79,8 @@ def load(
         found = replace(found, hosts=hosts)
     members = parts(found, settings)
     chosen = {host.name for host in patterns.select(found, limit)} if limit else None
-    web = [host for host in members.web if chosen is None or host.name in chosen]
+    every = [_web_host(loaded, host, place) for place, host in enumerate(members.web)]
+    web = tuple(each for each in every if chosen is None or each.name in chosen)
     if not web:
         raise SettingsError(f"--limit {limit} leaves no host with instances", hint="deploy hosts lists them")
     folder = loaded.base / settings.source.path / settings.source.subdir
@@ -80,7 +89,8 @@ def load(
     topology = Topology(
         env=loaded.env,
         settings=settings,
-        web=tuple(_web_host(loaded, host) for host in web),
+        web=web,
+        spared=tuple(each for each in every if each not in web),
         balancers=tuple(BalancerHost(host, _site(loaded, host, "")) for host in members.balancers),
         kind=kind,
         health_path=settings.health.path or guessed.health_path or "/",
@@ -89,6 +99,19 @@ def load(
     )
     check_env(dict.fromkeys(settings.secrets, ""), where="secrets")
     return Project(loaded, found, topology, guessed, who, user, sudo_password)
+
+
+def _laid_over(loaded: Loaded, rolling: Mapping[str, Any]) -> Loaded:
+    """The settings with keys of `rolling` from the command line; UsageError for a value that is none."""
+    if not rolling:
+        return loaded
+    try:
+        made = Rolling.model_validate({**loaded.settings.rolling.model_dump(exclude_unset=True), **rolling})
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise UsageError(f"{option}: {first['msg'].removeprefix('Value error, ')}") from None
+    return replace(loaded, settings=loaded.settings.model_copy(update={"rolling": made}))
 
 
 def reading(project: Project, folder: Path) -> Project:
@@ -102,6 +125,14 @@ def reading(project: Project, folder: Path) -> Project:
     return replace(project, topology=topology, inferred=guessed)
 
 
+def with_hook_host(project: Project) -> Project:
+    """The same project with the host of the release hook in it, which is the inventory's first whatever the limit."""
+    first = project.topology.everywhere[0]
+    if project.topology.settings.hooks.release is None or first in project.topology.web:
+        return project
+    return replace(project, topology=replace(project.topology, helper=first))
+
+
 def _inferred(loaded: Loaded, folder: Path) -> Inferred:
     """What the code in `folder` tells. A mistake in `runtime.app` is shown with its line."""
     try:
@@ -112,9 +143,9 @@ def _inferred(loaded: Loaded, folder: Path) -> Inferred:
         raise
 
 
-def _web_host(loaded: Loaded, host: Host) -> WebHost:
+def _web_host(loaded: Loaded, host: Host, place: int) -> WebHost:
     own = effective.for_host(loaded.settings, host)
-    return WebHost(host, own, Site(loaded.settings.app, loaded.env, own.root, host.prefix, own.user))
+    return WebHost(host, own, Site(loaded.settings.app, loaded.env, own.root, host.prefix, own.user), place)
 
 
 def _site(loaded: Loaded, host: Host, user: str) -> Site:

@@ -28,7 +28,7 @@ from deployer.rollout.hooks import controller_env, here, release_hook
 from deployer.rollout.locks import locked, require_not_frozen
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
-from deployer.rollout.project import Project, reading
+from deployer.rollout.project import Project, reading, with_hook_host
 from deployer.rollout.record import Record
 from deployer.rollout.run import Run
 from deployer.rollout.survey import require_free_ports, require_set_up, survey, with_pools
@@ -128,7 +128,7 @@ def _tree(
             run_build_hook(tree, hook, env, lambda line: bus.emit(Output(line, step="build hook")))
         shipped = reading(project, tree.path)
         shipped.inferred.require_server()
-        yield shipped, tree
+        yield (shipped if "release" in skip_hooks else with_hook_host(shipped)), tree
 
 
 def _say_other_settings(project: Project, bus: Bus, tree: SourceTree) -> None:
@@ -149,8 +149,8 @@ def prepared(
     require_free_ports(run, facts)
     facts = with_pools(run, facts)
     files = tree.manifest()
-    ways = {web.name: start.way(topology, web, project.inferred, *_size(facts, web.name)) for web in topology.web}
-    starts = {web.name: start.start(topology, web, ways[web.name]) for web in topology.web}
+    ways = {web.name: start.way(topology, web, project.inferred, *_size(facts, web.name)) for web in topology.builders}
+    starts = {web.name: start.start(topology, web, ways[web.name]) for web in topology.builders}
     health = (topology.health_path, topology.health_status)
     content = content_of(manifest.digest(files), topology.settings, health)
     draft = Draft(content, starts, tree.commit, tree.ref)
@@ -198,8 +198,8 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
     def finish() -> None:
         if between:
             _apply(run, between=False)
-        promote(run, plan.release, via="push")
-        fleet_checks(run, project, plan.release)
+        promote(run, plan.release, plan.ports, via="push")
+        fleet_checks(run, project, plan)
 
     Waves(run, plan, via="push", checks=instance_checks(run, project), finish=finish).carry_out()
     note_kept(run, plan)

@@ -16,7 +16,7 @@ from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
-from deployer.rollout.survey import require_set_up, survey
+from deployer.rollout.survey import require_set_up, survey, with_pools
 from deployer.rollout.waves import Waves
 
 
@@ -25,7 +25,7 @@ def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: f
     values = project.secrets()
     with opened(project, bus, record, "reload", stop) as run, locked(run, wait=wait):
         Pools(run).recover()
-        facts = survey(run)
+        facts = with_pools(run, survey(run))
         require_set_up(run, facts)
         release = majority(facts, run.topology)
         if release is None:
@@ -42,6 +42,6 @@ def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: f
             plan,
             via="reload",
             checks=instance_checks(run, project),
-            finish=lambda: promote(run, release, via="reload"),
+            finish=lambda: promote(run, release, plan.ports, via="reload"),
         ).carry_out()
         note_kept(run, plan)

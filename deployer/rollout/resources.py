@@ -107,6 +107,8 @@ def _apply(run: Run, wishes: Sequence[Wish], *, dry_run: bool, replace: bool) ->
     """A host that has two parts gets its wishes in turn; hosts work at the same time."""
     rounds: list[dict[str, Wish]] = []
     for wish in wishes:
+        if wish.host in run.lost:
+            continue
         free = next((each for each in rounds if wish.host not in each), None)
         if free is None:
             rounds.append({wish.host: wish})

@@ -68,7 +68,7 @@ def bring(
                 plan,
                 via=command,
                 checks=instance_checks(run, project),
-                finish=lambda: promote(run, target, via=command),
+                finish=lambda: promote(run, target, plan.ports, via=command),
             ).carry_out()
 
 

@@ -23,7 +23,8 @@ Args = Mapping[str, Any] | Callable[[str], Mapping[str, Any]]
 class Run:
     """What every step of a run needs. `stop` is set when a person asked to wind up.
 
-    `lost` are hosts whose session died in the middle; nothing more is asked of them.
+    `lost` are hosts whose session died in the middle; nothing more is asked of them. `behind` are hosts on which an
+    instance stayed on an earlier release, within the budget.
     """
 
     topology: Topology
@@ -33,6 +34,7 @@ class Run:
     who: str
     stop: threading.Event
     lost: set[str] = field(default_factory=set)
+    behind: set[str] = field(default_factory=set)
 
     @property
     def id(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from deployer.errors import DeployError
 from deployer.events import Bus, Output
+from deployer.plan import slots
 from deployer.plan.changes import majority
 from deployer.plan.facts import Facts
 from deployer.plan.topology import WebHost
@@ -27,8 +28,8 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
     A host that does not answer is shown as such beside the others; at the end it is the error (exit 3).
     """
     with opened(project, bus, record, "status", stop, partial=True) as run:
-        facts = survey(run)
-        pools = _pools(run)
+        facts, pools = survey(run), _pools(run)
+        facts = slots.with_pools(run.topology, Facts(facts.hosts, pools))
         record.release = majority(facts, run.topology)
         for web in run.topology.web:
             for line in _instances(run, web, facts, pools):
@@ -74,7 +75,7 @@ def _pools(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def _instances(run: Run, web: WebHost, facts: Facts, pools: dict[str, dict[str, Any]]) -> Iterator[str]:
-    for index, port in enumerate(web.ports):
+    for index, port in enumerate(slots.used_ports(web, facts)):
         serving = facts[web.name].serving.get(index)
         release = serving.release if serving else None
         state = "proven" if serving and serving.proven else (serving.why if serving else "nothing runs")
@@ -86,6 +87,9 @@ def _instances(run: Run, web: WebHost, facts: Facts, pools: dict[str, dict[str, 
             f"{host}: {servers.get(server, {}).get('state', 'unknown')}" for host, servers in pools.items()
         )
         yield f"{web.name}:{index} port {port}  {release or '-'}  {state}" + (f"  [{seen}]" if seen else "")
+        beside = facts[web.name].beside.get(index)
+        if beside:
+            yield f"{web.name}:{index} port {beside.port}  {beside.release}  beside it, from a run that did not end"
 
 
 def _notes(run: Run, facts: Facts, pools: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -107,7 +111,7 @@ def _notes(run: Run, facts: Facts, pools: dict[str, dict[str, Any]]) -> Iterator
     for balancer, servers in pools.items():
         for name, state in servers.items():
             held = state.get("held")
-            if held:
+            if held and held.get("by") != "spare":
                 since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(float(held.get("since") or 0)))
                 yield balancer, f"{name} is held out by {held.get('by')} since {since} UTC: {held.get('reason')}"
 

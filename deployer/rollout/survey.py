@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from deployer.errors import NotReadyError
+from deployer.plan import slots
 from deployer.plan.facts import Facts, HostFacts, Serving
+from deployer.plan.strategy import choose
 from deployer.plan.topology import WebHost
 from deployer.rollout.pools import Pools
 from deployer.rollout.run import Run
@@ -34,21 +37,19 @@ def survey(run: Run) -> Facts:
             },
             step="survey",
         )
-        serving = run.each(
+        proven = run.each(
             [name for name in web if raw.get(name, {}).get("slots")],
             "instance.prove",
-            lambda host: {"instances": _instances(run, web[host]), "release": None},
+            lambda host: {"instances": _instances(run, web[host], raw[host]["slots"]), "release": None},
             step="survey",
         )
         names = [host.name for host in topology.hosts]
-        return Facts(
-            {name: HostFacts(name, raw.get(name, {}), _serving(web.get(name), serving.get(name))) for name in names}
-        )
+        return Facts({name: _facts(name, raw.get(name, {}), web.get(name), proven.get(name)) for name in names})
 
 
 def with_pools(run: Run, facts: Facts) -> Facts:
     """The same facts with every balancer's view of the servers; a balancer that does not answer raises."""
-    return Facts(facts.hosts, Pools(run).states())
+    return slots.with_pools(run.topology, Facts(facts.hosts, Pools(run).states()))
 
 
 def require_set_up(run: Run, facts: Facts) -> None:
@@ -60,9 +61,10 @@ def require_set_up(run: Run, facts: Facts) -> None:
 
 def require_free_ports(run: Run, facts: Facts) -> None:
     """NotReadyError for the first port that belongs to a process that is not the app's."""
+    both = choose(run.topology).action == "replace"
     for web in run.topology.web:
         taken = facts[web.name].raw.get("ports") or {}
-        for port in web.ports:
+        for port in (*web.ports, *web.spare_ports) if both else web.ports:
             holder = taken.get(str(port))
             if holder and not holder.get("ours"):
                 raise NotReadyError(
@@ -96,16 +98,19 @@ def _not_set_up(run: Run, host: str, facts: Facts) -> NotReadyError:
     )
 
 
-def _instances(run: Run, web: WebHost) -> list[dict[str, Any]]:
-    return [run.topology.instance(web, index, port).to_wire() for index, port in enumerate(web.ports)]
-
-
-def _serving(web: WebHost | None, answer: dict[str, Any] | None) -> dict[int, Serving]:
-    if web is None or answer is None:
-        return {}
-    found = {}
+def _instances(run: Run, web: WebHost, used: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The slots in use; of an instance that has none, the first, which then says so."""
+    wanted = []
     for index, port in enumerate(web.ports):
-        state = answer["instances"].get(str(index))
-        if state is not None:
-            found[index] = Serving(port, state.get("release"), bool(state.get("proven")), str(state.get("why") or ""))
-    return found
+        wanted += [(index, each) for each in web.slots(index) if str(each) in used] or [(index, port)]
+    return [run.topology.instance(web, index, port).to_wire() for index, port in wanted]
+
+
+def _facts(name: str, raw: dict[str, Any], web: WebHost | None, answer: dict[str, Any] | None) -> HostFacts:
+    if web is None or answer is None:
+        return HostFacts(name, raw)
+    states = {
+        int(port): Serving(int(port), state.get("release"), bool(state.get("proven")), str(state.get("why") or ""))
+        for port, state in answer["slots"].items()
+    }
+    return HostFacts(name, raw, *slots.ranked(web, states, raw.get("current")))

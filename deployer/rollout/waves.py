@@ -1,9 +1,11 @@
-"""The heart: a wave is drained everywhere, switched, proven, checked, admitted and watched. A failure goes back.
+"""The heart: a wave is prepared, switched, proven, checked, admitted and watched. What happens on failure is written.
 
 An instance goes through these states; the agent's own part of it (`instance.switch`) restores by itself:
 
     serving → drained → switched and proven → checked → admitted → soaked
                    └─ failed → (agent: previous release restored and proven) → admitted
+
+Beside what serves, it is: switched and proven → checked → admitted → the one before drained → soaked → stopped.
 """
 
 from __future__ import annotations
@@ -13,14 +15,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from deployer.errors import DeployError, InterruptedRun, NeedsPersonError, RolloutError
+from deployer.errors import DeployError, InterruptedRun
 from deployer.events import WaveFinished, WaveStarted
 from deployer.plan.model import InstanceStep, Plan
-from deployer.remote.errors import AgentError, SessionLost
-from deployer.rollout.finish import promote
+from deployer.remote.errors import SessionLost
+from deployer.rollout import endings
+from deployer.rollout.back import Back
+from deployer.rollout.budget import Budget
+from deployer.rollout.guard import Guard
 from deployer.rollout.instances import Failures, Instances
 from deployer.rollout.pools import Pools
 from deployer.rollout.run import Run
+from deployer.rollout.ways import Beside, InPlace, Way
 
 Checks = Callable[[Sequence[InstanceStep], str], None]
 
@@ -33,7 +39,7 @@ class Progress:
     """
 
     changed: list[InstanceStep] = field(default_factory=list)
-    stuck: dict[InstanceStep, DeployError] = field(default_factory=dict)
+    stuck: Failures = field(default_factory=dict)
     finishing: bool = False
 
 
@@ -50,26 +56,41 @@ class Waves:
         self._via = via
         self._checks = checks
         self._finish = finish
+        self._rolling = run.topology.settings.rolling
         self._pools = Pools(run)
+        self._guard = Guard(run, self._pools)
         self._instances = Instances(run, may_stop=self._pools.require_fresh)
+        self._ways: tuple[Way, Way] = (
+            InPlace(self._pools, self._instances, self._guard),
+            Beside(self._pools, self._instances, self._guard),
+        )
+        self._back = Back(run, self._pools, self._instances, self._guard)
+        self._budget = Budget(self._rolling, run.topology.instances)
         self._progress = Progress()
 
     def carry_out(self) -> None:
-        """All waves, in order. On the first failure everything that changed goes back, the last wave first.
+        """All waves, in order. Failures beyond the budget end it as `rolling.on_failure` says.
 
-        Raises RolloutError when all was restored, NeedsPersonError when something could not be, InterruptedRun when
-        a person stopped it and all was restored.
+        Raises RolloutError when all was restored, NeedsPersonError when something could not be or the policy is to
+        stop, InterruptedRun when a person stopped it and all was restored, LeftBehindError when it came to its end and
+        some instances did not.
         """
         try:
+            self._pools.retire(self._plan.unused)
             for number, wave in enumerate(self._plan.waves, 1):
                 with self._told(number, len(self._plan.waves), wave, self._plan.release):
                     self._run.check_interrupt()
                     self._wave(wave)
+            endings.require_some(self._progress.changed, self._budget.behind, self._plan)
             self._progress.finishing = True
+            self._run.behind |= self._budget.hosts
             self._finish()
         except DeployError as error:
+            if self._rolling.on_failure == "stop" and not self._progress.finishing:
+                raise endings.stopped(error, self._progress.changed, self._progress.stuck, self._plan) from error
             self._restore()
-            raise self._ending(error) from error
+            raise endings.ending(error, self._progress.stuck, self._plan, self._run.record) from error
+        endings.require_nobody_behind(self._budget.behind, self._plan, self._run.record)
 
     @contextmanager
     def _told(
@@ -77,78 +98,88 @@ class Waves:
     ) -> Iterator[None]:
         """Emits the events around a wave."""
         began = time.monotonic()
-        self._run.bus.emit(WaveStarted(number, of, _names(wave), release, restoring=restoring))
+        names = tuple(step.name for step in wave)
+        self._run.bus.emit(WaveStarted(number, of, names, release, restoring=restoring))
         ok = False
         try:
             yield
-            ok = not any(step in self._progress.stuck for step in wave)
+            ok = not any(step in self._progress.stuck or step in self._budget.behind for step in wave)
         finally:
             took = time.monotonic() - began
             self._run.bus.emit(WaveFinished(number, of, ok, took, restoring=restoring))
 
     def _wave(self, wave: Sequence[InstanceStep]) -> None:
-        serving = [step for step in wave if step.before is not None]
-        self._guard(serving)
+        self._each_way(wave, lambda way, steps: way.require(steps))
         try:
-            self._pools.drain(serving)
-            self._pools.require_fresh()
+            self._each_way(wave, lambda way, steps: way.prepare(steps))
         except DeployError:
-            self._admit_again(serving)
+            self._admitted_again(wave)
             raise
         failed = self._instances.switch(wave, self._plan.release, via=self._via)
         good = [step for step in wave if step not in failed]
-        self._progress.changed += good
         if failed:
-            self._after_failure(failed, good)
-            raise next(iter(failed.values()))
-        # What fails here stays out of the pools until it is back on its earlier release.
-        self._checks(good, self._plan.release)
-        self._pools.admit(good)
-        self._instances.soak(good, self._plan.release)
+            self._give_up(failed)
+            if not self._budget.allows(len(failed)):
+                self._keep_or_abandon(good)
+                raise next(iter(failed.values()))
+            self._budget.leave(failed)
+        if good:
+            self._complete(good)
 
-    def _after_failure(self, failed: Failures, good: Sequence[InstanceStep]) -> None:
+    def _complete(self, good: Sequence[InstanceStep]) -> None:
+        """Proven instances are checked, admitted and watched. What fails here stays out until it is back."""
+        self._progress.changed += good
+        try:
+            self._checks(good, self._plan.release)
+            self._each_way(good, lambda way, steps: way.take_over(steps))
+            self._instances.soak(good, self._plan.release)
+        except InterruptedRun:
+            raise
+        except DeployError as error:
+            if self._rolling.on_failure != "stop" and not self._budget.allows(len(good)):
+                raise
+            self._progress.changed = [step for step in self._progress.changed if step not in good]
+            self._progress.stuck.update(self._back.bring(good))
+            if not self._budget.allows(len(good)):
+                raise
+            self._budget.leave(dict.fromkeys(good, error))
+            return
+        self._settle(good)
+
+    def _settle(self, good: Sequence[InstanceStep]) -> None:
+        """The instances serve the release; a slot that could not be emptied serves nobody, and the next run ends it."""
+        remaining: Failures = {}
+        for way, steps in self._by_way(good):
+            remaining |= way.finish(steps)
+        for step, error in remaining.items():
+            self._run.warn(f"{step.name} was replaced, but what was there before did not stop: {error.message}")
+
+    def _keep_or_abandon(self, good: Sequence[InstanceStep]) -> None:
+        """The healthy members of a wave that failed: they are completed where the run stops, else they go back."""
+        if not good:
+            return
+        if self._rolling.on_failure == "stop":
+            self._complete(good)
+            return
+        self._progress.changed += good
+        self._admitted_again(good)
+
+    def _give_up(self, failed: Failures) -> None:
         """What can serve does so again before anything else is touched; a host that was lost is quarantined."""
-        lost = self._lost(failed)
-        restored = [step for step, error in failed.items() if self._instances.is_restored(error)]
-        self._progress.stuck.update({step: error for step, error in failed.items() if step not in restored})
-        self._admit_again([*(step for step in restored if step.before), *good])
-        self._quarantine(lost)
-
-    def _lost(self, failed: Failures) -> list[InstanceStep]:
-        """Those whose host's session died; nothing more is asked of such a host."""
         lost = [step for step, error in failed.items() if isinstance(error, SessionLost)]
         self._run.lost.update(step.host for step in lost)
-        return lost
+        restored = [step for step, error in failed.items() if self._instances.is_restored(error)]
+        self._progress.stuck.update({step: error for step, error in failed.items() if step not in restored})
+        self._admitted_again(restored)
+        self._back.quarantine(lost)
 
-    def _quarantine(self, lost: Sequence[InstanceStep]) -> None:
-        reason = f"its host was lost in run {self._run.id}; it has to prove a release to come back"
-        try:
-            self._pools.drain(lost, by="quarantine", reason=reason)
-        except DeployError as error:
-            self._run.warn(f"could not be quarantined: {error.message}", host=error.host or "")
-
-    def _admit_again(self, steps: Sequence[InstanceStep]) -> None:
+    def _admitted_again(self, steps: Sequence[InstanceStep]) -> None:
         """Admits on the way out of a failure, whose own error is the one to report."""
-        try:
-            self._pools.admit(steps)
-        except DeployError as error:
-            self._progress.stuck.update({step: error for step in steps if step not in self._progress.stuck})
-
-    def _guard(self, serving: Sequence[InstanceStep]) -> None:
-        """Enough others must serve, by the balancers' own word, before `serving` instances are taken out."""
-        if not serving or not self._run.balancers:
-            return
-        leaving = {self._run.topology.server(step.host, step.port) for step in serving}
-        for balancer, servers in self._pools.states().items():
-            up = {name for name, state in servers.items() if state["serves"]}
-            expected = sum(web.own.instances for web in self._run.topology.web)
-            if up & leaving and expected > len(leaving) and not up - leaving:
-                raise RolloutError(
-                    "no other instance is up, so none is taken out",
-                    host=balancer,
-                    step="guard",
-                    hint=f"deploy status {self._plan.env} shows why the others are down",
-                )
+        for way, mine in self._by_way(steps):
+            try:
+                way.abandon(mine)
+            except DeployError as error:
+                self._progress.stuck.update({step: error for step in mine if step not in self._progress.stuck})
 
     def _restore(self) -> None:
         """Everything that this run changed goes back the same gentle way, newest first."""
@@ -156,59 +187,19 @@ class Waves:
         groups = _by_wave(changed, self._plan)
         for number, wave in enumerate(groups, 1):
             with self._told(number, len(groups), wave, wave[0].before or "nothing", restoring=True):
-                self._restore_wave(wave)
+                self._progress.stuck.update(self._back.bring(wave))
         if self._progress.finishing:
-            try:
-                promote(self._run, self._plan.previous, via="restore")
-            except DeployError as error:
-                self._run.warn(f"`current` still points at the failed release: {error.message}", host=error.host or "")
+            self._back.current(self._plan)
 
-    def _restore_wave(self, wave: Sequence[InstanceStep]) -> None:
-        back = [step for step in wave if step.before]
-        try:
-            self._guard(back)
-            self._pools.drain(wave)
-            self._pools.require_fresh()
-        except DeployError as error:
-            # They serve the new release, and go on with it rather than stay out.
-            self._progress.stuck.update(dict.fromkeys(wave, error))
-            self._admit_again(wave)
-            return
-        failed = self._instances.switch_back(back)
-        failed |= self._instances.stop([step for step in wave if not step.before])
-        self._progress.stuck.update(failed)
-        lost = self._lost(failed)
-        self._admit_again([step for step in back if step not in failed])
-        self._quarantine(lost)
+    def _each_way(self, steps: Sequence[InstanceStep], act: Callable[[Way, Sequence[InstanceStep]], None]) -> None:
+        for way, mine in self._by_way(steps):
+            act(way, mine)
 
-    def _ending(self, cause: DeployError) -> DeployError:
-        """The error that the run ends with, after the restoring."""
-        for step, error in self._progress.stuck.items():
-            self._run.record.host(step.host, "failed")
-            why = str(error.detail.get("undo") or error.message) if isinstance(error, AgentError) else error.message
-            return NeedsPersonError(
-                f"{step.name} could not be brought back: {why}",
-                host=step.host,
-                step=error.step or "restore",
-                cause=f"the run had failed with: {cause}",
-                log=error.log or cause.log,
-                hint=f"deploy status {self._plan.env} shows what serves; deploy push {self._plan.env} heals it",
-            )
-        if isinstance(cause, InterruptedRun):
-            return InterruptedRun(cause.message, hint=f"deploy push {self._plan.env} starts over")
-        return RolloutError(
-            cause.message,
-            host=cause.host,
-            step=cause.step,
-            cause=cause.cause,
-            log=cause.log,
-            hint=cause.hint or "mend it and push again; everything was put back",
-            code=cause.code,
-        )
-
-
-def _names(steps: Sequence[InstanceStep]) -> tuple[str, ...]:
-    return tuple(step.name for step in steps)
+    def _by_way(self, steps: Sequence[InstanceStep]) -> list[tuple[Way, list[InstanceStep]]]:
+        """The steps by the way they go; ways that none goes are left out."""
+        in_place, beside = self._ways
+        pairs = ((in_place, [s for s in steps if not s.beside]), (beside, [s for s in steps if s.beside]))
+        return [(way, mine) for way, mine in pairs if mine]
 
 
 def _by_wave(changed: Sequence[InstanceStep], plan: Plan) -> list[list[InstanceStep]]:

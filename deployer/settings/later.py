@@ -19,10 +19,10 @@ class Later(NamedTuple):
 
 
 LATER = (
-    Later(("rolling", "strategy"), lambda s: s.rolling.strategy not in ("auto", "restart"), "write auto or restart"),
-    Later(("rolling", "on_failure"), lambda s: s.rolling.on_failure != "rollback", "leave it out: all goes back"),
     Later(
-        ("rolling", "max_failures"), lambda s: s.rolling.max_failures not in (0, "0%"), "leave it out: none may fail"
+        ("rolling", "strategy"),
+        lambda s: s.rolling.strategy in ("reload", "socket"),
+        "write auto, restart or bluegreen",
     ),
     Later(("rolling", "probe"), lambda s: s.rolling.probe is not None, "leave it out"),
     Later(("processes",), lambda s: bool(s.processes), "run them beside the app as you do today"),

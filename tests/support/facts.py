@@ -24,6 +24,7 @@ def host(
     serving: Sequence[str | None] | None = None,
     unproven: Mapping[int, str] | None = None,
     first_port: int = 8000,
+    beside: Mapping[int, tuple[int, str]] | None = None,
 ) -> HostFacts:
     """One host.
 
@@ -31,6 +32,7 @@ def host(
         releases: ids, or releases made by `release`.
         serving: what each instance serves, None for one that is down; one instance on `current` by default.
         unproven: index → why the instance does not prove what it serves.
+        beside: index → port and release of the other slot, where that is in use too.
     """
     folders = [release(each) if isinstance(each, str) else each for each in releases]
     served = ([current] if current else []) if serving is None else serving
@@ -45,7 +47,8 @@ def host(
         for index, found in enumerate(served)
     }
     raw = {"exists": True, "writable": True, "current": current, "releases": folders}
-    return HostFacts(name, raw, states)
+    others = {index: Serving(port, found, True) for index, (port, found) in (beside or {}).items()}
+    return HostFacts(name, raw, states, others)
 
 
 def facts(*hosts: HostFacts) -> Facts:

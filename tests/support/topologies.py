@@ -25,7 +25,7 @@ def topology(web: int = 3, balancers: int = 1, own: Mapping[str, Any] | None = N
     return Topology(
         env="prod",
         settings=made,
-        web=tuple(_web(made, host) for host in web_hosts),
+        web=tuple(_web(made, host, place) for place, host in enumerate(web_hosts)),
         balancers=tuple(BalancerHost(host, Site("shop", "prod", "/srv/shop")) for host in balancer_hosts),
         kind="haproxy" if balancer_hosts else "none",
         health_path="/healthz",
@@ -38,6 +38,6 @@ def _host(name: str, address: str, own: Mapping[str, Any]) -> Host:
     return Host(name, SshOptions(address, user="root"), variables=variables)
 
 
-def _web(settings: Settings, host: Host) -> WebHost:
+def _web(settings: Settings, host: Host, place: int) -> WebHost:
     mine = effective.for_host(settings, host)
-    return WebHost(host, mine, Site("shop", "prod", mine.root, "", mine.user))
+    return WebHost(host, mine, Site("shop", "prod", mine.root, "", mine.user), place)

@@ -85,21 +85,21 @@ def test_a_server_put_in_before_others_moves_no_state(balancer_host: House) -> N
     assert states == {one.server: "UP", two.server: "DRAIN", three.server: "UP"}
 
 
-def test_a_spare_slot_starts_out_and_stays_in_once_used(balancer_host: House) -> None:
+def test_a_spare_slot_stays_out_until_it_is_used_and_then_stays_in(balancer_host: House) -> None:
     one, two = balancer_host.web("web1"), balancer_host.web("web2")
-    servers = (Server(one.server, "127.0.0.1", one.port), Server(two.server, "127.0.0.1", two.port, spare=True))
-    pool = balancer_host.pool("shop", servers=servers)
-    balancer_host.install(balancer_host.adapter.resources(pool))
-    assert balancer_host.notify().returncode == 0
-    until("the first is checked", lambda: balancer_host.state(pool)[one.server]["serves"])
+    pool = balancer_host.pool("shop", one, two)
+    balancer_host.apply(pool)
+    balancer_host.call("retire", pool, servers=[two.server])
+    _reload_by_somebody(balancer_host)
     assert balancer_host.state(pool)[two.server]["state"] == "MAINT"
+    assert balancer_host.state(pool)[two.server]["held"]["by"] == "spare"
     balancer_host.call("admit", pool, servers=[two.server])
     balancer_host.call("drain", pool, servers=[one.server])
     balancer_host.call("retire", pool, servers=[one.server])
     _reload_by_somebody(balancer_host)
     states = balancer_host.state(pool)
     assert (states[one.server]["state"], states[two.server]["state"]) == ("MAINT", "UP")
-    assert states[one.server]["held"] is None
+    assert (states[one.server]["held"]["by"], states[two.server]["held"]) == ("spare", None)
     assert balancer_host.get()[1].startswith("web2")
 
 

@@ -147,7 +147,7 @@ class World:
         """The answer of `instance.prove` for the instance."""
         wanted = {"site": asdict(self.site), "instances": [self.instance.to_wire()]}
         answer = instance.prove(Context(), {**wanted, "release": release, "started_after": after})
-        return dict(answer["instances"]["0"])
+        return dict(answer["slots"][str(self.instance.port)])
 
     @property
     def slot(self) -> str | None:

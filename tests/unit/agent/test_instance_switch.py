@@ -244,4 +244,4 @@ def test_the_log_is_read(host: World) -> None:
     host.switch(host.release("r1"))
     args = {key: host.args("r1")[key] for key in ("site", "instance")}
     asked = {"site": args["site"], "instances": [args["instance"]], "lines": 5}
-    assert instance.logs(Context(), asked) == {"logs": {"0": ["serving r1"]}}
+    assert instance.logs(Context(), asked) == {"logs": {str(host.instance.port): ["serving r1"]}}

@@ -105,5 +105,5 @@ def test_nothing_runs_at_all(host: World) -> None:
         "why": f"shop-{host.instance.port} is not running",
         "pids": [],
         "release": None,
-        "port": host.instance.port,
+        "instance": 0,
     }

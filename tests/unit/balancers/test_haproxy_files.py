@@ -34,7 +34,7 @@ backend shop-prod from deploy
     timeout check 5000ms
     default-server check inter 1s fastinter 250ms downinter 500ms fall 2 rise 1 pool-purge-delay 1250ms init-addr libc,last,none
     server web1-8000 192.0.2.1:8000
-    server web1-8500 192.0.2.1:8500 disabled
+    server web1-8500 192.0.2.1:8500
     server web2-8000 [2001:db8::2]:8000
 """  # noqa: E501
 
@@ -66,14 +66,14 @@ ExecReload=/bin/kill -USR2 $MAINPID
 
 
 def pool(**changes: Any) -> Pool:
-    """A pool of three servers, one of them spare."""
+    """A pool of three servers: one host has both its slots in it."""
     health = Health(path="/healthz", status=200, host="shop.example.com", headers={"X-Probe": "50% of 'it'"})
     given: dict[str, Any] = {
         "site": REAL,
         "name": "shop-prod",
         "servers": (
             Server("web1-8000", "192.0.2.1", 8000),
-            Server("web1-8500", "192.0.2.1", 8500, spare=True),
+            Server("web1-8500", "192.0.2.1", 8500),
             Server("web2-8000", "2001:db8::2", 8000),
         ),
         "health": health,

@@ -136,6 +136,28 @@ def one_instance() -> Plan:
     return pushed(topology(1), settled(1), content="another")
 
 
+def bluegreen_from_first_to_other_slots() -> Plan:
+    return pushed(topology(rolling={"strategy": "bluegreen"}), settled(), content="another")
+
+
+def a_half_done_bluegreen_fleet() -> Plan:
+    """The controller died: web1 has both, web2's successor is proven and was not admitted, web3 is as it was."""
+    both = [has(OLD), has(NOW, proven=False)]
+    found = facts(
+        host("web1", both, current=OLD, serving=[NOW], beside={0: (8500, OLD)}),
+        host("web2", both, current=OLD, serving=[OLD], beside={0: (8500, NOW)}),
+        host("web3", both, current=OLD, serving=[OLD]),
+    )
+    return pushed(topology(rolling={"strategy": "bluegreen"}), found)
+
+
+def a_person_holds_what_may_be_missing() -> Plan:
+    """One of three is out for as long as a person says, so no other may stop: the strategy changes."""
+    found = settled()
+    held = {"web2-8000": {"held": {"by": "person", "reason": "disk"}}}
+    return pushed(topology(), Facts(found.hosts, {"lb1": held}), content="another")
+
+
 def reload_all_at_once() -> Plan:
     wish = Wanted("reload", NOW, restart=True, why="a reload was asked for", all_at_once=True)
     return plan_of(wish, topology(), settled())
@@ -162,6 +184,9 @@ CASES: dict[str, Callable[[], Plan]] = {
         no_balancer,
         no_balancer_for_a_domain,
         one_instance,
+        bluegreen_from_first_to_other_slots,
+        a_half_done_bluegreen_fleet,
+        a_person_holds_what_may_be_missing,
         reload_all_at_once,
         rollback,
     )

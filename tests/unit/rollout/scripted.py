@@ -55,9 +55,10 @@ class World:
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
         shape = self.topology
-        named = {shape.server(web.name, port): (web.name, i) for web in shape.web for i, port in enumerate(web.ports)}
-        self._names = {place: server for server, place in named.items()}
-        self.serving: dict[str, str | None] = dict.fromkeys(named, self.release)
+        first = [shape.server(web.name, port) for web in shape.web for port in web.ports]
+        spare = [shape.server(web.name, port) for web in shape.web for port in web.spare_ports]
+        named = [*first, *spare]
+        self.serving: dict[str, str | None] = {**dict.fromkeys(first, self.release), **dict.fromkeys(spare)}
         self.pids: dict[str, int] = dict.fromkeys(named, 100)
         self.current: dict[str, str | None] = dict.fromkeys((web.name for web in shape.web), self.release)
         self.pools = {lb.name: {server: Slot() for server in named} for lb in shape.balancers}
@@ -77,8 +78,16 @@ class World:
     def out(self) -> dict[str, str | None]:
         """The servers that some balancer keeps out, and who asked for it."""
         return {
-            server: slot.by for pool in self.pools.values() for server, slot in pool.items() if slot.admin != "ready"
+            server: slot.by
+            for pool in self.pools.values()
+            for server, slot in pool.items()
+            if slot.admin != "ready" and slot.by != "spare"
         }
+
+    @property
+    def busy(self) -> dict[str, str]:
+        """The servers that serve anything, and what."""
+        return {server: found for server, found in self.serving.items() if found}
 
     def on(self, operation: str, host: str, do: Hook) -> None:
         """Calls `do` just before the next such operation on that host; what it raises is the host's answer."""
@@ -123,8 +132,11 @@ class World:
     # -- operations of web hosts ------------------------------------------------------------------------------------
 
     def instance_switch(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        server = self._stopped(host, args["instance"]["index"])
         release, previous = args["release"], args["previous"]
+        server = self._server(host, args["instance"])
+        if self.serving[server] == release and args["via"] != "reload" and (release, host) not in self.sick:
+            return {"pids": [self.pids[server]], "seconds": 0.0, "changed": False}
+        self._stopped(server)
         for hook in self.before.pop(("stopped", host), ()):
             hook()
         if host in self.lost:
@@ -143,28 +155,28 @@ class World:
         raise AgentError("unhealthy", f"{release} did not answer", log=["Traceback: boom"], detail=detail)
 
     def instance_stop(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        self._stopped(host, args["instance"]["index"])
+        self._stopped(self._server(host, args["instance"]))
         return {"stopped": True}
 
     def instance_prove(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         answers = {}
         for instance in args["instances"]:
-            server = self._names[host, instance["index"]]
+            server = self._server(host, instance)
             found = self.serving[server]
             fine = found == args["release"] and (found or "", host) not in self.sick
-            answers[str(instance["index"])] = {
+            answers[str(instance["port"])] = {
                 "proven": fine,
                 "why": "" if fine else "health check: 500",
                 "pids": [self.pids[server]],
                 "release": found,
             }
-        return {"instances": answers}
+        return {"slots": answers}
 
     def instance_logs(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        return {"logs": {str(each["index"]): ["its last words"] for each in args["instances"]}}
+        return {"logs": {str(each["port"]): ["its last words"] for each in args["instances"]}}
 
     def site_promote(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        mine = {found for (name, _), server in self._names.items() if name == host if (found := self.serving[server])}
+        mine = {found for port in args["ports"] if (found := self.serving[self.topology.server(host, port)])}
         if mine - {args["release"]}:
             raise AgentError("mixed", "current stays")
         previous, self.current[host] = self.current[host], args["release"]
@@ -174,11 +186,14 @@ class World:
         """Notes what users have now."""
         self.lowest = min(self.lowest, self.available)
         for pool in self.pools.values():
-            self.shown |= {(server, self.serving[server]) for server, slot in pool.items() if slot.admin == "ready"}
+            ready = [server for server, slot in pool.items() if slot.admin == "ready"]
+            self.shown |= {(server, found) for server in ready if (found := self.serving[server])}
 
-    def _stopped(self, host: str, index: int) -> str:
-        """Stops an instance, and notes the harm if a balancer still sends requests there."""
-        server = self._names[host, index]
+    def _server(self, host: str, instance: Mapping[str, Any]) -> str:
+        return self.topology.server(host, instance["port"])
+
+    def _stopped(self, server: str) -> None:
+        """Stops what a slot serves, and notes the harm if a balancer still sends requests there."""
         if self.serving[server] is not None:
             self.harm += [
                 f"{server} stopped under {lb}" for lb, pool in self.pools.items() if pool[server].admin == "ready"
@@ -186,7 +201,6 @@ class World:
         self.serving[server] = None
         self.pids[server] += 1
         self._look()
-        return server
 
     # -- operations of balancers ------------------------------------------------------------------------------------
 
@@ -196,6 +210,8 @@ class World:
     def balancer_drain(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         for server in args["servers"]:
             slot = self.pools[host][server]
+            if slot.by == "spare":
+                continue
             slot.admin = "drain"
             slot.by = slot.by if slot.by not in (None, "run") else args["by"]
         return {"servers": {server: {"drained": True, "remaining": 0} for server in args["servers"]}}
@@ -203,9 +219,12 @@ class World:
     def balancer_admit(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         answers: dict[str, dict[str, Any]] = {}
         late = []
+        for server, other in args["instead"].items():
+            if self.pools[host][other].by == "person":
+                self.pools[host][server] = Slot("drain", "person")
         for server in args["servers"]:
             slot = self.pools[host][server]
-            if slot.by not in (None, "run") and not args["force"]:
+            if slot.by not in (None, "run", "spare") and not args["force"]:
                 answers[server] = {"state": "DRAIN", "held": {"by": slot.by}}
             elif self.serving[server] is None:
                 late.append(server)
@@ -215,6 +234,10 @@ class World:
         if late:
             raise AgentError("not_up", f"{', '.join(late)} did not come up")
         return {"servers": answers}
+
+    def balancer_retire(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        self.pools[host].update({server: Slot("maint", "spare") for server in args["servers"]})
+        return {"servers": {}}
 
     def balancer_state(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -273,7 +296,7 @@ class Rollout:
         return self
 
     def _end(self) -> None:
-        promote(self.run, self.release, via=self.via)
+        promote(self.run, self.release, self.plan.ports, via=self.via)
         self.finish()
 
     @property
@@ -283,15 +306,25 @@ class Rollout:
 
 
 def _plan(world: World, release: str, sizes: Sequence[int], via: str) -> Plan:
+    """In the first slots, or with `strategy: bluegreen` from each slot that serves to the other one."""
     shape = world.topology
-    steps = [
-        InstanceStep(web.name, index, port, "restart" if before else "start", before)
-        for web in shape.web
-        for index, port in enumerate(web.ports)
-        for before in [world.serving[shape.server(web.name, port)]]
-    ]
+    beside = shape.settings.rolling.strategy == "bluegreen"
+    steps = []
+    for web in shape.web:
+        for index in range(len(web.ports)):
+            first, spare = web.slots(index)
+            used = spare if world.serving[shape.server(web.name, spare)] else first
+            before = world.serving[shape.server(web.name, used)]
+            if before and beside:
+                steps.append(InstanceStep(web.name, index, web.other(used), "replace", before, used))
+            else:
+                steps.append(InstanceStep(web.name, index, used, "restart" if before else "start", before))
+    steps.sort(key=lambda step: shape.server(step.host, step.port) not in world.out)
     waves = tuple(_cut(steps, sizes or [1] * len(steps)))
-    return Plan(via, "shop", "prod", release, world.release, "restart", "", waves)
+    used_now = {(step.host, step.leaves or step.port) for step in steps}
+    every = [(web.name, port) for web in shape.web for port in (*web.ports, *web.spare_ports)]
+    free = tuple(slot for slot in every if slot not in used_now)
+    return Plan(via, "shop", "prod", release, world.release, "restart", "", waves, unused=free)
 
 
 def _cut(steps: list[InstanceStep], sizes: Sequence[int]) -> Iterator[tuple[InstanceStep, ...]]:

@@ -20,7 +20,8 @@ def world(web: int = 3, balancers: int = 2, release: str | None = OLD, **setting
 
 
 def all_serve(fleet: World, release: str | None) -> bool:
-    return set(fleet.serving.values()) == {release} and set(fleet.current.values()) == {release}
+    served = {found for found in fleet.serving.values() if found} or {None}
+    return served == {release} and set(fleet.current.values()) == {release}
 
 
 def put_back(rollout: Rollout) -> None:
@@ -30,6 +31,12 @@ def put_back(rollout: Rollout) -> None:
     assert fleet.out == {} and fleet.harm == []
     assert isinstance(rollout.error, RolloutError) and rollout.exit == 5
     assert outcome_of(rollout.error) == "rolled_back"
+
+
+def put_back_but_for_who_is_out(rollout: Rollout, out: dict[str, str]) -> None:
+    """As `put_back`, while somebody else's drain stands."""
+    fleet = rollout.world
+    assert all_serve(fleet, OLD) and fleet.harm == [] and fleet.out == out and rollout.exit == 5
 
 
 # -- it goes well ----------------------------------------------------------------------------------------------------
@@ -43,7 +50,7 @@ def test_instance_by_instance_to_the_new_release() -> None:
 
 
 def test_a_wave_takes_out_no_more_than_itself() -> None:
-    fleet = world(10)
+    fleet = world(10, rolling={"max_unavailable": 2})
     Rollout(fleet, sizes=[1, 2, 2, 2, 2, 1]).carry_out()
     assert all_serve(fleet, NEW) and fleet.harm == [] and fleet.lowest == 8
 
@@ -77,15 +84,23 @@ def test_a_reload_restarts_what_serves() -> None:
     before = dict(fleet.pids)
     assert Rollout(fleet, OLD, via="reload").carry_out().exit == 0
     assert all_serve(fleet, OLD) and fleet.lowest == 2
-    assert all(fleet.pids[server] != pid for server, pid in before.items())
+    assert all(fleet.pids[server] != before[server] for server in fleet.busy)
 
 
 def test_what_a_person_took_out_gets_the_release_and_stays_out() -> None:
-    fleet = world(3)
+    fleet = world(3, rolling={"max_unavailable": 2})
     fleet.hold("web2-8000", "person")
     rollout = Rollout(fleet).carry_out()
     assert rollout.exit == 0 and all_serve(fleet, NEW)
     assert fleet.out == {"web2-8000": "person"} and fleet.lowest == 1
+
+
+def test_what_a_person_took_out_counts_as_missing() -> None:
+    fleet = world(3)
+    fleet.hold("web2-8000", "person")
+    rollout = Rollout(fleet).carry_out()
+    put_back_but_for_who_is_out(rollout, {"web2-8000": "person"})
+    assert rollout.error is not None and rollout.error.code == "capacity" and fleet.lowest == 2
 
 
 def test_a_quarantined_host_comes_back_once_it_proved_the_release() -> None:
@@ -121,7 +136,7 @@ def test_a_release_that_does_not_start_somewhere_is_taken_back_everywhere(host: 
 
 
 def test_the_second_instance_of_a_host_fails() -> None:
-    fleet = world(2, instances=2)
+    fleet = world(2, instances=2, rolling={"max_unavailable": 2})
     fleet.on("instance.switch", "web2", lambda: None)
     fleet.on("instance.switch", "web2", lambda: fleet.bad.add((NEW, "web2")))
     rollout = Rollout(fleet, sizes=[2, 2]).carry_out()
@@ -175,7 +190,7 @@ def test_a_balancer_does_not_find_it_healthy() -> None:
 
 
 def test_the_fleet_fails_its_checks_after_the_last_wave() -> None:
-    fleet = world(4)
+    fleet = world(4, rolling={"max_unavailable": 2})
     rollout = Rollout(fleet, sizes=[1, 2, 1])
 
     def finish() -> None:
@@ -257,7 +272,7 @@ def test_a_balancer_that_fails_on_the_way_back_leaves_nobody_out() -> None:
     fleet.fails("balancer.drain", "lb2", "balancer_down")
     rollout = Rollout(fleet).carry_out()
     assert isinstance(rollout.error, NeedsPersonError) and "web1:0" in rollout.error.message
-    assert fleet.serving == {"web1-8000": NEW, "web2-8000": OLD, "web3-8000": OLD}
+    assert fleet.busy == {"web1-8000": NEW, "web2-8000": OLD, "web3-8000": OLD}
     assert fleet.out == {} and fleet.harm == [] and fleet.lowest == 2
 
 
@@ -289,8 +304,8 @@ def test_a_balancer_host_is_lost() -> None:
     fleet.on("balancer.drain", "lb2", lambda: fleet.loses("lb2"))
     rollout = Rollout(fleet).carry_out()
     assert rollout.exit == 6 and fleet.harm == []
-    assert fleet.serving == {"web1-8000": NEW, "web2-8000": OLD, "web3-8000": OLD}
-    assert {slot.admin for slot in fleet.pools["lb1"].values()} == {"ready"}
+    assert fleet.busy == {"web1-8000": NEW, "web2-8000": OLD, "web3-8000": OLD}
+    assert {slot.admin for slot in fleet.pools["lb1"].values() if slot.by != "spare"} == {"ready"}
 
 
 # -- the way back is blocked -----------------------------------------------------------------------------------------
@@ -303,7 +318,7 @@ def test_the_old_release_does_not_start_any_more_on_a_host() -> None:
     rollout = Rollout(fleet).carry_out()
     assert isinstance(rollout.error, NeedsPersonError) and "web1:0" in rollout.error.message
     assert "did not answer" in (rollout.error.cause or "")
-    assert fleet.serving == {"web1-8000": None, "web2-8000": OLD, "web3-8000": OLD, "web4-8000": OLD}
+    assert fleet.busy == {"web2-8000": OLD, "web3-8000": OLD, "web4-8000": OLD}
     assert set(fleet.out) == {"web1-8000"} and fleet.harm == [] and fleet.lowest == 3
 
 
@@ -323,7 +338,7 @@ def test_the_last_that_serves_is_not_taken_out_to_go_back() -> None:
     rollout = Rollout(fleet).carry_out()
     assert rollout.exit == 6 and fleet.harm == []
     assert fleet.lowest == 1, "there was a moment when nobody served"
-    assert fleet.serving == {"web1-8000": NEW, "web2-8000": None} and "web1-8000" not in fleet.out
+    assert fleet.busy == {"web1-8000": NEW} and "web1-8000" not in fleet.out
 
 
 def test_nothing_is_taken_out_when_all_others_are_down() -> None:

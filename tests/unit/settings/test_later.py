@@ -14,9 +14,7 @@ from deployer.settings.load import load
 @pytest.mark.parametrize(
     "text",
     [
-        "rolling: {strategy: bluegreen}",
-        "rolling: {on_failure: continue}",
-        "rolling: {max_failures: 1}",
+        "rolling: {strategy: socket}",
         "rolling: {probe: {url: 'http://127.0.0.1/'}}",
         "processes: {worker: {command: celery}}",
         "schedules: {nightly: {command: x, cron: '0 3 * * *'}}",

@@ -1,0 +1,60 @@
+"""Which of an instance's two slots counts, when a run died between a successor's start and its predecessor's end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import replace
+
+from deployer.plan.facts import Facts, HostFacts, Serving
+from deployer.plan.topology import Topology, WebHost
+
+
+def ranked(web: WebHost, states: Mapping[int, Serving], current: str | None) -> tuple[dict[int, Serving], ...]:
+    """`serving` and `beside` of a host from what its slots in use (port → state) show.
+
+    What proves its release counts before what does not, then the current release before another, then the first slot.
+    An instance without a slot in use is in neither, unless a state of its first slot says why.
+    """
+    serving: dict[int, Serving] = {}
+    beside: dict[int, Serving] = {}
+    for index in range(len(web.ports)):
+        found = [states[port] for port in web.slots(index) if port in states]
+        best = sorted(found, key=lambda each: (not each.proven, each.release != current))
+        if best:
+            serving[index] = best[0]
+        if best[1:] and best[1].release:
+            beside[index] = best[1]
+    return serving, beside
+
+
+def with_pools(topology: Topology, facts: Facts) -> Facts:
+    """The same facts, in which a slot that the balancers keep as spare does not count before one that they use."""
+    spare = facts.spare()
+    hosts = dict(facts.hosts)
+    for web in topology.web:
+        hosts[web.name] = _swapped(topology, web, facts[web.name], spare)
+    return Facts(hosts, facts.pools)
+
+
+def _swapped(topology: Topology, web: WebHost, found: HostFacts, spare: Set[str]) -> HostFacts:
+    serving, beside = dict(found.serving), dict(found.beside)
+    for index, other in found.beside.items():
+        named = [topology.server(web.name, each.port) in spare for each in (serving[index], other)]
+        if named == [True, False] and other.proven:
+            serving[index], beside[index] = other, serving[index]
+    return replace(found, serving=serving, beside=beside)
+
+
+def used_ports(web: WebHost, facts: Facts) -> list[int]:
+    """The slot of each instance that counts, by index; the first one where none is in use."""
+    serving = facts[web.name].serving
+    return [serving[index].port if index in serving else port for index, port in enumerate(web.ports)]
+
+
+def unused(topology: Topology, facts: Facts) -> list[tuple[str, int]]:
+    """(host, port) of the slots of the run's hosts in which nothing serves and nothing is about to, as they are now."""
+    free = []
+    for web in topology.web:
+        busy = {*used_ports(web, facts), *(each.port for each in facts[web.name].beside.values())}
+        free += [(web.name, port) for port in (*web.ports, *web.spare_ports) if port not in busy]
+    return free

@@ -1,0 +1,85 @@
+"""Which strategy a run follows: as the settings say, refused where it is unsafe; else the best one, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from deployer.errors import SettingsError
+from deployer.plan.model import Action, InstanceStep
+from deployer.plan.topology import Topology
+from deployer.plan.waves import size_of
+
+Name = Literal["restart", "bluegreen"]
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """What was chosen. `action` is what it does to an instance that serves; `why` is one line for the plan."""
+
+    name: Name
+    why: str
+
+    @property
+    def action(self) -> Action:
+        return "replace" if self.name == "bluegreen" else "restart"
+
+
+def choose(topology: Topology, *, nothing_serves: bool = False, all_at_once: bool = False, out: int = 0) -> Strategy:
+    """The strategy of a run. SettingsError for one that was asked for and would lose requests, with the reason.
+
+    `out` are instances that a person took out of the pools: they are missing for as long as the run goes.
+    """
+    asked = topology.settings.rolling.strategy
+    if asked == "bluegreen" and not topology.balancers:
+        raise SettingsError(
+            "rolling.strategy: bluegreen moves requests from one slot to the other, and there is no balancer to do it",
+            hint="add a group `balancers` to the inventory (the app's own host may be in it), or write restart",
+        )
+    if nothing_serves:
+        return Strategy("restart", "nothing serves yet, so all instances start together")
+    if all_at_once:
+        return Strategy("restart", "all instances restart together, as was asked")
+    if asked == "bluegreen":
+        return Strategy("bluegreen", "as was asked: each successor is proven beside what serves, capacity never falls")
+    if not topology.balancers:
+        return Strategy("restart", "there is no balancer to drain an instance at")
+    if asked == "restart":
+        return Strategy("restart", f"as was asked: each instance is drained at {topology.kind} before it stops")
+    too_many = _too_many_to_lose(topology, out)
+    if too_many:
+        return Strategy("bluegreen", f"{too_many}: each successor is proven beside what serves")
+    return Strategy("restart", f"each instance is drained at {topology.kind} before it stops")
+
+
+def _too_many_to_lose(topology: Topology, out: int) -> str:
+    """Why no instance may be taken out while it restarts; empty when one may."""
+    if topology.instances == 1:
+        return "there is one instance only"
+    most = size_of(topology.settings.rolling.max_unavailable, topology.instances)
+    if most == 0:
+        return "max_unavailable is 0"
+    if out >= max(1, most):
+        return f"{out} of {topology.instances} instances are out, as a person asked, and no more may be missing"
+    return ""
+
+
+def risks(topology: Topology, waves: Sequence[Sequence[InstanceStep]], nothing_serves: bool) -> list[str]:
+    """What a person should know before this plan runs."""
+    found = []
+    if not topology.balancers and topology.settings.domains:
+        names = ", ".join(topology.settings.domains)
+        found.append(
+            f"nothing serves {names} at port 80: there is no balancer host, and instances listen at their own ports"
+        )
+    restarting = [sum(step.action == "restart" for step in wave) for wave in waves]
+    if nothing_serves or not any(restarting):
+        return found
+    if not topology.balancers:
+        found.append("there is no balancer: requests are refused while an instance restarts")
+    elif topology.instances == 1:
+        found.append("there is one instance only: the balancer has nobody to send requests to while it restarts")
+    elif max(restarting) == topology.instances:
+        found.append("all instances restart together: the balancer has nobody to send requests to meanwhile")
+    return found

@@ -1,0 +1,54 @@
+"""Capacity, as it really is: whether enough instances serve before some are taken out of the pools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deployer.errors import RolloutError
+from deployer.plan.waves import size_of
+from deployer.rollout.pools import Pools, Slot
+from deployer.rollout.run import Run
+
+
+class Guard:
+    """Looks at the balancers' own words at the moment it is asked, and counts against `rolling.max_unavailable`."""
+
+    def __init__(self, run: Run, pools: Pools) -> None:
+        self._run = run
+        self._pools = pools
+
+    def require_others(self, leaving: Sequence[Slot]) -> None:
+        """RolloutError unless enough others serve, at every balancer, when `leaving` are taken out.
+
+        Of all instances, at most `max_unavailable` (at least one) may be missing; those that are down already count.
+        Where the wave is all there is, nobody else could serve: that is the plan's to say, and it says so.
+        """
+        total = self._run.topology.instances
+        at_most = max(1, size_of(self._run.topology.settings.rolling.max_unavailable, total))
+        self._require(leaving, total if len(leaving) >= total else at_most)
+
+    def require_somebody(self, leaving: Sequence[Slot]) -> None:
+        """RolloutError unless others serve when `leaving` are taken out: the way back is worth more than capacity."""
+        total = self._run.topology.instances
+        self._require(leaving, total if len(leaving) >= total else total - 1)
+
+    def _require(self, leaving: Sequence[Slot], allowed: int) -> None:
+        if not leaving or not self._run.balancers:
+            return
+        shape = self._run.topology
+        names = {shape.server(*slot) for slot in leaving}
+        for balancer, servers in self._pools.states().items():
+            up = {name for name, state in servers.items() if state["serves"]}
+            if up & names and shape.instances - len(up - names) > allowed:
+                raise self._too_few(balancer, len(up), len(names & up), allowed)
+
+    def _too_few(self, balancer: str, up: int, leaving: int, allowed: int) -> RolloutError:
+        none = "no other instance is up, so none is taken out" if up == leaving else ""
+        return RolloutError(
+            none or f"{up} of {self._run.topology.instances} instances are up, so {leaving} more may not be taken out",
+            host=balancer,
+            step="guard",
+            cause=f"rolling.max_unavailable lets {allowed} be missing",
+            hint=f"deploy status {self._run.topology.env} shows why the others are down",
+            code="capacity",
+        )

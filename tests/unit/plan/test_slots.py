@@ -1,0 +1,61 @@
+"""Which slot of an instance counts, and what the balancers are told of the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from support.facts import facts, host
+from support.topologies import topology
+
+from deployer.plan import slots
+from deployer.plan.facts import Facts, Serving
+
+OLD, NEW = "20240101T000000Z-0ld00000", "20240601T000000Z-new00000"
+
+
+def ranked(*found: Serving, current: str | None = OLD) -> tuple[Serving | None, Serving | None]:
+    serving, beside = slots.ranked(topology(1).web[0], {each.port: each for each in found}, current)
+    return serving.get(0), beside.get(0)
+
+
+def test_the_only_slot_in_use_counts() -> None:
+    there = Serving(8500, OLD, True)
+    assert ranked(there) == (there, None)
+
+
+def test_what_proves_its_release_counts_before_what_does_not() -> None:
+    good, bad = Serving(8500, NEW, True), Serving(8000, OLD, False, "health check: 500")
+    assert ranked(good, bad) == (good, bad)
+
+
+def test_the_current_release_counts_before_another() -> None:
+    new, old = Serving(8000, NEW, True), Serving(8500, OLD, True)
+    assert ranked(new, old) == (old, new)
+
+
+def test_a_slot_that_is_in_use_by_nothing_is_not_beside() -> None:
+    down, empty = Serving(8000, OLD, False, "not running"), Serving(8500, None, False, "not in use")
+    assert ranked(down, empty) == (down, None)
+
+
+def test_the_slot_that_the_balancers_use_counts_before_their_spare_one() -> None:
+    both = facts(host("web1", [OLD, NEW], current=OLD, serving=[OLD], beside={0: (8500, NEW)}))
+    pools = {"lb1": {"web1-8000": {"held": {"by": "spare"}}, "web1-8500": {"held": None}}}
+    found = slots.with_pools(topology(1), Facts(both.hosts, pools))["web1"]
+    assert (found.serving[0].port, found.beside[0].port) == (8500, 8000)
+
+
+def test_unused_slots_are_those_that_nobody_serves_in() -> None:
+    shape = topology(2)
+    found = facts(
+        host("web1", [OLD], current=OLD, serving=[OLD]),
+        host("web2", [OLD, NEW], current=OLD, serving=[OLD], beside={0: (8500, NEW)}),
+    )
+    assert slots.unused(shape, found) == [("web1", 8500)]
+
+
+def test_a_limit_leaves_every_server_in_the_pool() -> None:
+    shape = topology(3)
+    limited = replace(shape, web=shape.web[1:2], spared=(shape.web[0], shape.web[2]))
+    assert limited.pool(limited.balancers[0]) == shape.pool(shape.balancers[0])
+    assert limited.instances == 3 and [host.name for host in limited.hosts] == ["lb1", "web2"]

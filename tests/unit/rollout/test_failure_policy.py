@@ -1,0 +1,120 @@
+"""`max_failures` and `on_failure` against a fleet in memory: who stays behind, who goes back, how it ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scripted import NEW, OLD, Rollout, World
+from support.topologies import topology
+
+from deployer.errors import ChecksError, InterruptedRun, LeftBehindError, NeedsPersonError
+from deployer.rollout.record import outcome_of
+
+
+def world(web: int = 10, **rolling: Any) -> World:
+    return World(topology(web, 2, rolling={"soak": 0, "max_unavailable": "50%", **rolling}))
+
+
+def serving(fleet: World, release: str) -> set[str]:
+    return {server.partition("-")[0] for server, found in fleet.busy.items() if found == release}
+
+
+def test_failures_within_the_budget_stay_behind_and_are_named() -> None:
+    fleet = world(max_failures="20%")
+    fleet.bad = {(NEW, "web2"), (NEW, "web9")}
+    rollout = Rollout(fleet).carry_out()
+    assert isinstance(rollout.error, LeftBehindError) and rollout.exit == 8
+    assert "web2:0, web9:0 stayed behind" in rollout.error.message
+    assert serving(fleet, OLD) == {"web2", "web9"} and len(serving(fleet, NEW)) == 8
+    assert fleet.out == {} and fleet.harm == [] and fleet.lowest == 9
+    assert {host for host, current in fleet.current.items() if current == OLD} == {"web2", "web9"}
+    assert rollout.record.hosts["web2"]["outcome"] == "failed"
+    assert rollout.record.hosts["web3"]["outcome"] == "succeeded"
+
+
+def test_one_failure_more_than_the_budget_puts_all_back() -> None:
+    fleet = world(max_failures=1)
+    fleet.bad = {(NEW, "web2"), (NEW, "web9")}
+    rollout = Rollout(fleet).carry_out()
+    assert rollout.exit == 5 and serving(fleet, OLD) == {f"web{n}" for n in range(1, 11)}
+    assert fleet.out == {} and fleet.harm == []
+
+
+def test_healthy_members_of_a_wave_within_the_budget_finish() -> None:
+    fleet = world(4, max_failures=1)
+    fleet.bad = {(NEW, "web1")}
+    rollout = Rollout(fleet, sizes=[2, 2]).carry_out()
+    assert rollout.exit == 8 and serving(fleet, NEW) == {"web2", "web3", "web4"} and fleet.out == {}
+
+
+def test_a_lost_host_counts_and_is_quarantined() -> None:
+    fleet = world(max_failures=1)
+    fleet.on("stopped", "web4", lambda: fleet.loses("web4"))
+    rollout = Rollout(fleet).carry_out()
+    assert rollout.exit == 8 and fleet.out == {"web4-8000": "quarantine"}
+    assert len(serving(fleet, NEW)) == 9
+
+
+def test_checks_that_fail_count_and_their_instances_go_back() -> None:
+    fleet = world(4, max_failures=1)
+    rollout = Rollout(fleet)
+
+    def checks(steps: Any, release: str) -> None:
+        if steps[0].host == "web2":
+            raise ChecksError("1 of 4 checks failed", host="web2", step="checks")
+
+    rollout.checks = checks
+    rollout.carry_out()
+    assert rollout.exit == 8 and serving(fleet, OLD) == {"web2"} and fleet.out == {} and fleet.harm == []
+
+
+def test_continue_goes_on_whatever_fails() -> None:
+    fleet = world(4, on_failure="continue")
+    fleet.bad = {(NEW, "web1"), (NEW, "web2"), (NEW, "web3")}
+    rollout = Rollout(fleet).carry_out()
+    assert rollout.exit == 8 and serving(fleet, NEW) == {"web4"} and fleet.out == {} and fleet.lowest == 3
+
+
+def test_when_all_stay_behind_nothing_was_done() -> None:
+    fleet = world(3, on_failure="continue")
+    fleet.bad = {(NEW, f"web{n}") for n in (1, 2, 3)}
+    rollout = Rollout(fleet).carry_out()
+    assert rollout.exit == 5 and serving(fleet, OLD) == {"web1", "web2", "web3"}
+    assert set(fleet.current.values()) == {OLD}
+
+
+def test_stop_leaves_what_serves_and_says_how_to_go_on() -> None:
+    fleet = world(4, on_failure="stop")
+    fleet.bad = {(NEW, "web3")}
+    rollout = Rollout(fleet).carry_out()
+    assert isinstance(rollout.error, NeedsPersonError) and rollout.exit == 6
+    assert serving(fleet, NEW) == {"web1", "web2"} and serving(fleet, OLD) == {"web3", "web4"}
+    assert "2 of 4 instances serve" in str(rollout.error) and "deploy rollback prod" in (rollout.error.hint or "")
+    assert fleet.out == {} and fleet.harm == []
+
+
+def test_stop_completes_the_healthy_members_of_the_wave() -> None:
+    fleet = world(4, on_failure="stop")
+    fleet.bad = {(NEW, "web1")}
+    rollout = Rollout(fleet, sizes=[2, 2]).carry_out()
+    assert rollout.exit == 6 and serving(fleet, NEW) == {"web2"} and fleet.out == {}
+
+
+def test_stop_and_ctrl_c() -> None:
+    fleet = world(3, on_failure="stop")
+    rollout = Rollout(fleet)
+    fleet.on("stopped", "web1", rollout.stop.set)
+    rollout.carry_out()
+    assert isinstance(rollout.error, InterruptedRun) and outcome_of(rollout.error) == "interrupted"
+    assert serving(fleet, NEW) == {"web1"} and fleet.out == {}
+
+
+@pytest.mark.parametrize("on_failure", ["rollback", "continue"])
+def test_beside_what_serves_the_policy_is_the_same(on_failure: str) -> None:
+    fleet = world(4, strategy="bluegreen", on_failure=on_failure)
+    fleet.bad = {(NEW, "web2")}
+    rollout = Rollout(fleet).carry_out()
+    left = {"rollback": (5, set()), "continue": (8, {"web1", "web3", "web4"})}[on_failure]
+    assert (rollout.exit, serving(fleet, NEW)) == left
+    assert fleet.lowest == 4 and fleet.out == {} and fleet.harm == []
