@@ -63,6 +63,37 @@ def release(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return {"released": True}
 
 
+@operation("lock.ask")
+def ask(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Asks the run that holds the site's lock to stop: `site, who`. `holder`: who it is, None when nobody holds it.
+
+    The request lies in a file that names the run, so that no later one takes it for its own.
+    """
+    site = Site.from_args(args)
+    found = holder(site)
+    if found is not None:
+        fresh = _request(site) + ".new"
+        with open(fresh, "w", encoding="utf-8") as file:
+            json.dump({"run": found["run"], "who": args["who"], "since": round(time.time(), 3)}, file)
+        os.rename(fresh, _request(site))
+    return {"holder": found}
+
+
+@operation("lock.asked")
+def asked(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Whether somebody asked `run` to stop: `site, run`. `by`: who, or None."""
+    try:
+        with open(_request(Site.from_args(args)), encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return {"by": None}
+    return {"by": found["who"] if found.get("run") == args["run"] else None}
+
+
+def _request(site: Site) -> str:
+    return site.state + "/cancel.json"
+
+
 def holder(site: Site) -> Optional[Dict[str, Any]]:
     """Who holds the site's lock now: `{who, run, since, pid}`; None when nobody does, or it may not be read."""
     mine = _held.get(site.lock)

@@ -24,11 +24,25 @@ OnFailure = Annotated[
     str | None, typer.Option("--on-failure", metavar="POLICY", help="rollback, stop or continue, likewise.")
 ]
 
+ProbeUrl = Annotated[
+    str | None, typer.Option("--probe", metavar="URL", help="Send traffic there meanwhile; a failed request ends it.")
+]
+Rate = Annotated[float | None, typer.Option("--rate", metavar="N", help="The probe's requests a second; 20.")]
 
-def _rolling(waves: str | None, strategy: str | None, on_failure: str | None) -> dict[str, Any]:
+
+def _rolling(
+    waves: str | None,
+    strategy: str | None,
+    on_failure: str | None = None,
+    probe: str | None = None,
+    rate: float | None = None,
+) -> dict[str, Any]:
     """The keys of `rolling` that were given."""
+    if rate is not None and probe is None:
+        raise typer.BadParameter("is for --probe URL", param_hint="--rate")
     sizes = [int(size) if size.isdigit() else size for size in (waves or "").split(",") if size]
-    given = {"waves": sizes or None, "strategy": strategy, "on_failure": on_failure}
+    asked = {"url": probe, **({} if rate is None else {"rate": rate})} if probe else None
+    given = {"waves": sizes or None, "strategy": strategy, "on_failure": on_failure, "probe": asked}
     return {key: value for key, value in given.items() if value is not None}
 
 
@@ -69,6 +83,8 @@ def push(
     waves: Waves = None,
     strategy: Strategy = None,
     on_failure: OnFailure = None,
+    probe: ProbeUrl = None,
+    rate: Rate = None,
     *,
     common: Common,
 ) -> None:
@@ -78,7 +94,7 @@ def push(
     """
     from deployer.rollout.push import push as run
 
-    waiting, rolling = _seconds(wait), _rolling(waves, strategy, on_failure)
+    waiting, rolling = _seconds(wait), _rolling(waves, strategy, on_failure, probe, rate)
     carry_out(
         "push",
         common,
@@ -113,7 +129,7 @@ def plan(
     """
     from deployer.rollout.push import show_plan
 
-    rolling = _rolling(waves, strategy, None)
+    rolling = _rolling(waves, strategy)
     carry_out(
         "plan",
         common,
@@ -130,6 +146,8 @@ def reload(
     waves: Waves = None,
     strategy: Strategy = None,
     on_failure: OnFailure = None,
+    probe: ProbeUrl = None,
+    rate: Rate = None,
     *,
     common: Common,
 ) -> None:
@@ -139,7 +157,7 @@ def reload(
     """
     from deployer.rollout.reload import reload as run
 
-    waiting, options = _seconds(wait), _rolling(waves, strategy, on_failure)
+    waiting, options = _seconds(wait), _rolling(waves, strategy, on_failure, probe, rate)
     carry_out(
         "reload",
         common,
@@ -158,6 +176,8 @@ def rollback(
     waves: Waves = None,
     strategy: Strategy = None,
     on_failure: OnFailure = None,
+    probe: ProbeUrl = None,
+    rate: Rate = None,
     *,
     common: Common,
 ) -> None:
@@ -167,7 +187,7 @@ def rollback(
     """
     from deployer.rollout.rollback import rollback as run
 
-    waiting, rolling = _seconds(wait), _rolling(waves, strategy, on_failure)
+    waiting, rolling = _seconds(wait), _rolling(waves, strategy, on_failure, probe, rate)
     carry_out(
         "rollback",
         common,

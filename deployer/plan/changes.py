@@ -11,7 +11,7 @@ from deployer.plan.model import Action, FileChange, Inferred, InstanceStep, Plan
 from deployer.plan.slots import unused
 from deployer.plan.strategy import Strategy, choose, risks
 from deployer.plan.topology import Topology
-from deployer.plan.waves import ordered, split
+from deployer.plan.waves import ordered, size_of, split
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,10 @@ def plan_of(
     if wanted.all_at_once or nothing_serves:
         waves: tuple[tuple[InstanceStep, ...], ...] = (tuple(in_order),) if in_order else ()
     else:
-        # What changes beside what serves costs no capacity.
-        at_most = "100%" if strategy.name == "bluegreen" else rolling.max_unavailable
-        waves = split(in_order, rolling.waves, at_most, of=len(changing) + len(kept))
+        total = len(changing) + len(kept)
+        # What changes beside what serves costs no capacity; else those that are out already count.
+        at_most = total if strategy.name == "bluegreen" else size_of(rolling.max_unavailable, total) - out
+        waves = split(in_order, rolling.waves, at_most, of=total)
     previous = majority(facts, topology)
     return Plan(
         command=wanted.command,

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from deployer import events
 from deployer.errors import DeployError
+
+SHOWN_FAILURES = 10
 
 QUIET = ("build", "resolve", "ship")
 """Steps whose commands (installers) are only shown when they fail, in the error's log."""
@@ -47,8 +52,21 @@ def line_of(event: events.Event) -> str | None:
         case events.CheckFinished() if event.outcome == "failed":
             return f"✗ {event.host:<16} check      {event.check}: {event.detail}"
         case events.RunFinished():
-            return finished(event)
+            return "\n".join([*receipt(event.probe), finished(event)])
     return None
+
+
+def receipt(probe: Mapping[str, Any] | None) -> list[str]:
+    """What the probe beside the run saw, and each failure with what was changing at that moment."""
+    if probe is None:
+        return []
+    counts = f"{probe['requests']} requests, {probe['failed']} failed, {probe['stale']} stale"
+    times = f"p50 {probe['p50_ms']:.0f} ms, p99 {probe['p99_ms']:.0f} ms, max {probe['max_ms']:.0f} ms"
+    failures = [
+        f"✗ {failure['at']} {failure['kind']}: {failure['what']}  ({', '.join(failure['during']) or 'nothing changed'})"
+        for failure in probe["failures"][:SHOWN_FAILURES]
+    ]
+    return [f"probe: {counts}, {times}", *failures]
 
 
 def finished(event: events.RunFinished) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from deployer.errors import DeployError, FrozenError, LockedError
 from deployer.plan.facts import Facts
 from deployer.rollout.run import Run
+
+ASKED_EVERY_S = 2.0
 
 
 @contextmanager
@@ -17,7 +21,8 @@ def locked(run: Run, *, wait: float = 0.0) -> Iterator[None]:
         for host in run.topology.hosts:
             take(run, host.name, wait)
     try:
-        yield
+        with _listening(run):
+            yield
     finally:
         for host in run.topology.hosts:
             if host.name in run.lost:
@@ -26,6 +31,30 @@ def locked(run: Run, *, wait: float = 0.0) -> Iterator[None]:
                 run.call(host.name, "lock.release", {}, step="unlock")
             except DeployError as error:
                 run.warn(f"the lock ends with the agent's own end: {error.message}", host=host.name)
+
+
+@contextmanager
+def _listening(run: Run) -> Iterator[None]:
+    """While the block runs, `deploy cancel` from anywhere is as Ctrl-C here."""
+    over = threading.Event()
+
+    def listen() -> None:
+        while not over.wait(ASKED_EVERY_S) and not run.stop.is_set():
+            for host in [host.name for host in run.topology.hosts if host.name not in run.lost][:1]:
+                with contextlib.suppress(DeployError):
+                    by = run.call(host, "lock.asked", {"run": run.id}, lane="cancel")["by"]
+                    if by:
+                        run.stopped_by = str(by)
+                        run.warn(f"{by} asked this run to stop: the instance in hand is finished first")
+                        run.stop.set()
+
+    thread = threading.Thread(target=listen, name="cancel", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(timeout=5)
 
 
 def take(run: Run, host: str, wait: float) -> None:

@@ -70,6 +70,18 @@ class Pools:
             if others:
                 note.detail = f"left out, as a person asked: {', '.join(others)}"
 
+    def admit_by_hand(self, slots: Sequence[Slot], *, force: bool) -> dict[str, str]:
+        """Puts back what a person took out. Returns what stays out, and why; with `force`, nothing does."""
+        wait = self._run.topology.settings.health.within
+        args = {"servers": self._names(slots), "wait": wait, "by": "person", "force": force}
+        answers = self._each("balancer.admit", args, "admit")
+        return {
+            name: str(state["held"]["reason"])
+            for answer in answers.values()
+            for name, state in answer["servers"].items()
+            if state.get("held")
+        }
+
     def retire(self, slots: Sequence[Slot]) -> None:
         """Slots that no instance serves in: kept out of every pool until one does."""
         if slots and self._run.balancers:

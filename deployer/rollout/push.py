@@ -21,7 +21,7 @@ from deployer.plan.model import Inferred, Plan
 from deployer.plan.start import Way
 from deployer.plan.text import text_of
 from deployer.rollout import resources, secrets, ship
-from deployer.rollout.checks import fleet_checks, instance_checks
+from deployer.rollout.checks import fleet_checks
 from deployer.rollout.endings import refused_as
 from deployer.rollout.finish import note_kept, promote, prune
 from deployer.rollout.hooks import controller_env, here, release_hook
@@ -30,9 +30,9 @@ from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project, reading, with_hook_host
 from deployer.rollout.record import Record
+from deployer.rollout.rolling import roll
 from deployer.rollout.run import Run
 from deployer.rollout.survey import require_free_ports, require_set_up, survey, with_pools
-from deployer.rollout.waves import Waves
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
         promote(run, plan.release, plan.ports, via="push")
         fleet_checks(run, project, plan)
 
-    Waves(run, plan, via="push", checks=instance_checks(run, project), finish=finish).carry_out()
+    roll(run, project, plan, via="push", finish=finish)
     note_kept(run, plan)
     prune(run, [plan.release, *([plan.previous] if plan.previous else [])])
 

@@ -9,15 +9,14 @@ from deployer.events import Bus, PlanMade
 from deployer.plan.changes import Wanted, majority, plan_of
 from deployer.plan.text import text_of
 from deployer.rollout import secrets
-from deployer.rollout.checks import instance_checks
 from deployer.rollout.finish import note_kept, promote
 from deployer.rollout.locks import locked
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
+from deployer.rollout.rolling import roll
 from deployer.rollout.survey import require_set_up, survey, with_pools
-from deployer.rollout.waves import Waves
 
 
 def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: float, stop: threading.Event) -> None:
@@ -37,11 +36,5 @@ def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: f
         record.release = record.previous = release
         bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
         secrets.write(run, values)
-        Waves(
-            run,
-            plan,
-            via="reload",
-            checks=instance_checks(run, project),
-            finish=lambda: promote(run, release, plan.ports, via="reload"),
-        ).carry_out()
+        roll(run, project, plan, via="reload", finish=lambda: promote(run, release, plan.ports, via="reload"))
         note_kept(run, plan)

@@ -12,15 +12,14 @@ from deployer.plan.facts import Facts, ReleaseFacts
 from deployer.plan.text import text_of
 from deployer.plan.topology import Topology
 from deployer.rollout import secrets
-from deployer.rollout.checks import instance_checks
 from deployer.rollout.finish import note_kept, promote
 from deployer.rollout.locks import locked
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
+from deployer.rollout.rolling import roll
 from deployer.rollout.survey import require_set_up, survey, with_pools
-from deployer.rollout.waves import Waves
 
 
 def rollback(
@@ -63,13 +62,7 @@ def bring(
             if plan.empty and all(facts[web.name].current == target for web in run.topology.web):
                 record.outcome = "unchanged"
                 return
-            Waves(
-                run,
-                plan,
-                via=command,
-                checks=instance_checks(run, project),
-                finish=lambda: promote(run, target, plan.ports, via=command),
-            ).carry_out()
+            roll(run, project, plan, via=command, finish=lambda: promote(run, target, plan.ports, via=command))
 
 
 def chosen(topology: Topology, facts: Facts, wanted: str | None, current: str | None) -> str:

@@ -24,7 +24,7 @@ class Run:
     """What every step of a run needs. `stop` is set when a person asked to wind up.
 
     `lost` are hosts whose session died in the middle; nothing more is asked of them. `behind` are hosts on which an
-    instance stayed on an earlier release, within the budget.
+    instance stayed on an earlier release, within the budget. `stopped_by` is who asked this run to stop.
     """
 
     topology: Topology
@@ -35,6 +35,7 @@ class Run:
     stop: threading.Event
     lost: set[str] = field(default_factory=set)
     behind: set[str] = field(default_factory=set)
+    stopped_by: str = "a person"
 
     @property
     def id(self) -> str:
@@ -62,7 +63,7 @@ class Run:
     def check_interrupt(self) -> None:
         """Raises InterruptedRun when a person asked to stop. Called between steps, never inside one."""
         if self.stop.is_set():
-            raise InterruptedRun("stopped by a person between two steps")
+            raise InterruptedRun(f"stopped by {self.stopped_by} between two steps")
 
     @contextmanager
     def step(self, step: str, *, host: str = "", instance: str = "", detail: str = "") -> Iterator[StepNote]:

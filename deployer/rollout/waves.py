@@ -46,16 +46,27 @@ class Progress:
 class Waves:
     """Carries a plan's instances to its release.
 
-    `checks` judges proven instances before they are admitted. `finish` is what makes the release the current one
-    after the last wave; when it fails, everything goes back as after a failed wave.
+    `checks` judges proven instances before they are admitted, `judge` those that were admitted and watched. `finish`
+    is what makes the release the current one after the last wave; when it fails, everything goes back as after a failed
+    wave.
     """
 
-    def __init__(self, run: Run, plan: Plan, *, via: str, checks: Checks, finish: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        plan: Plan,
+        *,
+        via: str,
+        checks: Checks,
+        finish: Callable[[], None],
+        judge: Checks = lambda steps, release: None,
+    ) -> None:
         self._run = run
         self._plan = plan
         self._via = via
         self._checks = checks
         self._finish = finish
+        self._judge = judge
         self._rolling = run.topology.settings.rolling
         self._pools = Pools(run)
         self._guard = Guard(run, self._pools)
@@ -133,6 +144,7 @@ class Waves:
             self._checks(good, self._plan.release)
             self._each_way(good, lambda way, steps: way.take_over(steps))
             self._instances.soak(good, self._plan.release)
+            self._judge(good, self._plan.release)
         except InterruptedRun:
             raise
         except DeployError as error:

@@ -24,7 +24,6 @@ LATER = (
         lambda s: s.rolling.strategy in ("reload", "socket"),
         "write auto, restart or bluegreen",
     ),
-    Later(("rolling", "probe"), lambda s: s.rolling.probe is not None, "leave it out"),
     Later(("processes",), lambda s: bool(s.processes), "run them beside the app as you do today"),
     Later(("schedules",), lambda s: bool(s.schedules), "run them beside the app as you do today"),
     Later(("static",), lambda s: s.static is not None, "let the app or a CDN serve the files"),

@@ -19,7 +19,7 @@ from deployer.remote.errors import AgentError, SessionLost
 from deployer.rollout.finish import promote
 from deployer.rollout.record import Record
 from deployer.rollout.run import Run
-from deployer.rollout.waves import Waves
+from deployer.rollout.waves import Checks, Waves
 
 OLD, NEW = "20240101T000000Z-aaaaaaaa", "20240601T000000Z-bbbbbbbb"
 Hook = Callable[[], None]
@@ -282,6 +282,7 @@ class Rollout:
         self.via = via
         self.plan = _plan(world, release, sizes, via)
         self.checks: Callable[[Sequence[InstanceStep], str], None] = lambda steps, release: None
+        self.judge: Checks = lambda steps, release: None
         self.finish: Hook = lambda: None
         self.error: DeployError | None = None
 
@@ -289,7 +290,12 @@ class Rollout:
         """Runs it to its end; `error` is what it raised."""
         try:
             Waves(
-                self.run, self.plan, via=self.via, checks=lambda steps, name: self.checks(steps, name), finish=self._end
+                self.run,
+                self.plan,
+                via=self.via,
+                checks=lambda steps, name: self.checks(steps, name),
+                judge=lambda steps, name: self.judge(steps, name),
+                finish=self._end,
             ).carry_out()
         except DeployError as error:
             self.error = error

@@ -15,7 +15,6 @@ from deployer.settings.load import load
     "text",
     [
         "rolling: {strategy: socket}",
-        "rolling: {probe: {url: 'http://127.0.0.1/'}}",
         "processes: {worker: {command: celery}}",
         "schedules: {nightly: {command: x, cron: '0 3 * * *'}}",
         "static: {url: /static/, dir: static/}",

@@ -1,0 +1,86 @@
+"""Commands of a person's own hand: drain, admit, freeze, unfreeze, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from deployer.cli.options import Common, with_common
+from deployer.cli.project import Env, EnvNeeded, load
+from deployer.cli.run import carry_out
+
+HostName = Annotated[str, typer.Argument(metavar="HOST", help="A host as the inventory names it.")]
+
+
+def drain(
+    env: EnvNeeded,
+    host: HostName,
+    reason: Annotated[str, typer.Option("--reason", help="Why; `deploy status` shows it.")] = "by hand",
+    *,
+    common: Common,
+) -> None:
+    """Take a host's instances out of the balancers; they stay out through pushes until admitted.
+
+    Example: deploy drain prod web2 --reason "a broken disk"
+    """
+    from deployer.rollout.by_hand import drain as run
+
+    carry_out(
+        "drain",
+        common,
+        lambda bus, record, stop: run(load(env, common), bus, record, host=host, reason=reason, force=common.yes),
+    )
+
+
+def admit(env: EnvNeeded, host: HostName, *, common: Common) -> None:
+    """Put a host's instances back into the balancers.
+
+    Example: deploy admit prod web2
+    """
+    from deployer.rollout.by_hand import admit as run
+
+    carry_out(
+        "admit", common, lambda bus, record, stop: run(load(env, common), bus, record, host=host, force=common.yes)
+    )
+
+
+def freeze(
+    env: Env = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why; whoever pushes is told.")] = ...,  # type: ignore[assignment]
+    *,
+    common: Common,
+) -> None:
+    """Stop all pushes to an environment; rollbacks still work.
+
+    Example: deploy freeze prod --reason "the sale is on"
+    """
+    from deployer.rollout.by_hand import freeze as run
+
+    carry_out("freeze", common, lambda bus, record, stop: run(load(env, common), bus, record, reason=reason))
+
+
+def unfreeze(env: Env = None, *, common: Common) -> None:
+    """Let pushes go again.
+
+    Example: deploy unfreeze prod
+    """
+    from deployer.rollout.by_hand import unfreeze as run
+
+    carry_out("unfreeze", common, lambda bus, record, stop: run(load(env, common), bus, record))
+
+
+def cancel(env: Env = None, *, common: Common) -> None:
+    """Ask the run that holds the lock to stop, as Ctrl-C there would.
+
+    Example: deploy cancel prod
+    """
+    from deployer.rollout.by_hand import cancel as run
+
+    carry_out("cancel", common, lambda bus, record, stop: run(load(env, common), bus, record))
+
+
+def register(app: typer.Typer) -> None:
+    """Adds these commands to the application."""
+    for function in (drain, admit, freeze, unfreeze, cancel):
+        app.command()(with_common(function))

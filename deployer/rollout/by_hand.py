@@ -1,0 +1,113 @@
+"""What a person does by hand: servers out of the pools and back, a stop sign for pushes, a word to a run under way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from deployer.errors import NotReadyError, UsageError
+from deployer.events import Bus, Output
+from deployer.plan.slots import used_ports
+from deployer.plan.topology import Topology
+from deployer.rollout.locks import locked
+from deployer.rollout.open import opened
+from deployer.rollout.pools import Pools, Slot
+from deployer.rollout.project import Project
+from deployer.rollout.record import Record
+from deployer.rollout.run import Run
+from deployer.rollout.survey import survey, with_pools
+
+
+def drain(project: Project, bus: Bus, record: Record, *, host: str, reason: str, force: bool) -> None:
+    """Takes all instances of a host out of every pool, until somebody admits them again; pushes leave them out.
+
+    UsageError for a host that serves nothing here, or when nobody else serves and `force` is not given.
+    """
+    _require_host(project.topology, host)
+    with opened(project, bus, record, "drain", threading.Event()) as run:
+        slots, pools = _slots(run, host), Pools(run)
+        if not force:
+            _require_others(run, pools, slots)
+        pools.drain(slots, by="person", reason=reason)
+        record.host(host, "drained")
+        bus.emit(Output(f"out of the pools until `deploy admit {project.env} {host}`: {reason}", host=host))
+
+
+def admit(project: Project, bus: Bus, record: Record, *, host: str, force: bool) -> None:
+    """Puts the instances of a host back into every pool. Under the lock: a run's own drains are not a person's to end.
+
+    NotReadyError for what is in quarantine, which a push brings back once it proved a release, unless `force`.
+    """
+    _require_host(project.topology, host)
+    with opened(project, bus, record, "admit", threading.Event()) as run, locked(run):
+        slots, pools = _slots(run, host), Pools(run)
+        left = pools.admit_by_hand(slots, force=force)
+        if left:
+            raise NotReadyError(
+                f"{', '.join(left)} is in quarantine: {next(iter(left.values()))}",
+                host=host,
+                step="admit",
+                hint=f"deploy push {project.env} brings it back once it proved the release; --yes admits it as it is",
+                code="quarantine",
+            )
+        record.host(host, "admitted")
+        bus.emit(Output("back in the pools", host=host))
+
+
+def freeze(project: Project, bus: Bus, record: Record, *, reason: str) -> None:
+    """Stops all pushes to the environment, on every host, until somebody thaws it. Rollbacks still work."""
+    with opened(project, bus, record, "freeze", threading.Event()) as run:
+        hosts = [host.name for host in run.topology.hosts]
+        run.each(hosts, "freeze.set", {"reason": reason, "who": project.who}, step="freeze")
+        bus.emit(Output(f"{project.env} is frozen: {reason}"))
+
+
+def unfreeze(project: Project, bus: Bus, record: Record) -> None:
+    """Lets pushes go again. `unchanged` where nothing was frozen."""
+    with opened(project, bus, record, "unfreeze", threading.Event()) as run:
+        hosts = [host.name for host in run.topology.hosts]
+        answers = run.each(hosts, "freeze.clear", {"who": project.who}, step="unfreeze")
+        thawed = any(answer["cleared"] for answer in answers.values())
+        record.outcome = "succeeded" if thawed else "unchanged"
+        bus.emit(Output(f"{project.env} is no longer frozen" if thawed else f"{project.env} was not frozen"))
+
+
+def cancel(project: Project, bus: Bus, record: Record) -> None:
+    """Asks the run that holds the lock to stop, as Ctrl-C there would. `unchanged` when nobody holds it."""
+    with opened(project, bus, record, "cancel", threading.Event()) as run:
+        hosts = [host.name for host in run.topology.hosts]
+        answers = run.each(hosts, "lock.ask", {"who": project.who}, step="cancel")
+        holders = {str(found["run"]): found for answer in answers.values() if (found := answer["holder"])}
+        if not holders:
+            record.outcome = "unchanged"
+            bus.emit(Output(f"nothing runs on {project.env}"))
+        for name, found in holders.items():
+            bus.emit(
+                Output(f"asked run {name} of {found['who']} to stop; deploy status {project.env} shows when it has")
+            )
+
+
+def _require_host(topology: Topology, host: str) -> None:
+    names = [web.name for web in topology.web]
+    if host not in names:
+        raise UsageError(f"{host} serves nothing of {topology.settings.app}", hint=f"one of {', '.join(names)}")
+    if not topology.balancers:
+        raise UsageError("there is no balancer to take it out of", hint="add a group `balancers` to the inventory")
+
+
+def _slots(run: Run, host: str) -> list[Slot]:
+    facts = with_pools(run, survey(run))
+    return [(host, port) for port in used_ports(run.topology.web_host(host), facts)]
+
+
+def _require_others(run: Run, pools: Pools, slots: Sequence[Slot]) -> None:
+    names = {run.topology.server(*slot) for slot in slots}
+    for balancer, servers in pools.states().items():
+        up = {name for name, state in servers.items() if state["serves"]}
+        if up and not up - names:
+            raise UsageError(
+                "nobody else serves, so nobody would answer",
+                host=balancer,
+                step="drain",
+                hint="add --yes to do it anyway",
+            )

@@ -1,0 +1,113 @@
+"""Users' traffic beside a run, from a process of its own, and the receipt of what it saw: which failures, and when."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from deployer import probe
+from deployer.errors import DeployError, RolloutError
+from deployer.events import Event, StepFinished, StepStarted
+from deployer.plan.model import InstanceStep
+from deployer.probe import Prober, Receipt
+from deployer.rollout.run import Run
+
+
+@dataclass(frozen=True)
+class Change:
+    """An instance was in a step from `began` to `ended` (seconds since the epoch; None: it still is)."""
+
+    instance: str
+    step: str
+    began: float
+    ended: float | None = None
+
+
+class Changes:
+    """Listens to a run: which instance was changing at any moment."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[tuple[str, str], Change] = {}
+        self._ended: list[Change] = []
+
+    def __call__(self, event: Event) -> None:
+        """Takes an event in."""
+        if isinstance(event, StepStarted) and event.instance:
+            with self._lock:
+                self._open[event.instance, event.step] = Change(event.instance, event.step, event.ts)
+        elif isinstance(event, StepFinished) and event.instance:
+            with self._lock:
+                found = self._open.pop((event.instance, event.step), None)
+                if found is not None:
+                    self._ended.append(Change(found.instance, found.step, found.began, event.ts))
+
+    def at(self, moment: float, before: float = 0.0) -> list[str]:
+        """`web1:0 switch` for what was under way at a moment, or within `before` seconds up to it."""
+        with self._lock:
+            every = [*self._ended, *self._open.values()]
+        return [
+            f"{each.instance} {each.step}"
+            for each in every
+            if each.began <= moment and (each.ended is None or each.ended >= moment - before)
+        ]
+
+
+class Watch:
+    """What a run asks of its probe. Without one, every call is a quick no."""
+
+    def __init__(self, prober: Prober | None, most: int) -> None:
+        self._prober = prober
+        self._most = most
+        self._before = self._failed()
+
+    def begin(self) -> None:
+        """From now on failures are the run's: what failed before it changed anything is not."""
+        self._before = self._failed()
+
+    def require_few(self, steps: Sequence[InstanceStep] = (), release: str = "") -> None:
+        """RolloutError when more requests failed since `begin` than `max_failed` lets."""
+        failed = self._failed() - self._before
+        if failed > self._most:
+            raise RolloutError(
+                f"{failed} requests of the probe failed, and rolling.probe lets {self._most} fail",
+                step="probe",
+                hint="the receipt says which, and what was changing at that moment",
+                code="probe_failed",
+            )
+
+    def _failed(self) -> int:
+        return self._prober.snapshot().failed if self._prober else 0
+
+
+@contextmanager
+def watched(run: Run) -> Iterator[Watch]:
+    """Traffic as `rolling.probe` says, while the block runs; its receipt becomes the record's, however the block ends.
+
+    Raises UsageError for a URL that is none; DeployError when the probe itself dies.
+    """
+    wanted = run.topology.settings.rolling.probe
+    if wanted is None:
+        yield Watch(None, 0)
+        return
+    changes = Changes()
+    run.bus.subscribe(changes)
+    with probe.start(wanted.url, rate=wanted.rate, mix="get") as prober:
+        try:
+            yield Watch(prober, wanted.max_failed)
+        finally:
+            with suppress(DeployError):
+                run.record.probe = told(prober.stop(), changes)
+
+
+def told(receipt: Receipt, changes: Changes) -> dict[str, Any]:
+    """The receipt as `run.finished` has it: each failure with what was changing at that moment."""
+    data = receipt.as_json()
+    for failure in data["failures"]:
+        failure["during"] = changes.at(float(failure["ts"]), before=2.0)
+        failure["at"] = time.strftime("%H:%M:%S", time.gmtime(float(failure["ts"])))
+    return data

@@ -1,0 +1,112 @@
+"""What a person does around pushes: drain and admit, freeze, cancel, and a probe that is the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.controller import Controller
+from support.project import Project
+from support.traffic import traffic
+
+from deployer.lab import Lab
+
+SETTINGS = {
+    "app": "operator",
+    "domains": ["operator.test"],
+    "port": 8040,
+    "health": {"within": "20s"},
+    "runtime": {"workers": 1, "graceful_timeout": "5s"},
+    "rolling": {"drain_timeout": "2s", "soak": "500ms", "waves": [1, 2], "max_unavailable": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def shop(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The example app, pushed once."""
+    project = Project(tmp_path_factory.mktemp("operator") / "shop", lab.name, "shop", SETTINGS)
+    project.deploy("setup")
+    project.deploy("push")
+    yield project
+
+
+def lines(project: Project) -> str:
+    """What `deploy status` shows."""
+    return "\n".join(event["line"] for event in project.deploy("status").of("output"))
+
+
+def test_what_a_person_drained_stays_out_through_a_push_until_it_is_admitted(
+    shop: Project, lab: Lab, tmp_path: Path
+) -> None:
+    before = shop.deploy("status").release
+    with traffic(lab.address, tmp_path / "log", host_header="operator.test") as users:
+        shop.deploy("drain", "web2", "--reason", "a broken disk")
+        assert "web2-8040 is held out by person" in lines(shop) and "a broken disk" in lines(shop)
+        shop.version("while web2 is out")
+        pushed = shop.deploy("push")
+        assert "[lb1: DRAIN]" in lines(shop)
+        shop.deploy("admit", "web2")
+        assert "held out" not in lines(shop) and lines(shop).count("[lb1: UP]") == 3
+    users.demand(proven={before, pushed.release}, at_least=100)
+    assert {each["instances"]["0"]["release"] for name, each in pushed.last["hosts"].items()} == {pushed.release}
+
+
+def test_the_last_that_serves_is_only_drained_when_a_person_insists(shop: Project) -> None:
+    shop.deploy("drain", "web1")
+    shop.deploy("drain", "web2")
+    refused = shop.deploy("drain", "web3", expect=2)
+    assert refused.error["hint"] == "add --yes to do it anyway"
+    for host in ("web1", "web2"):
+        shop.deploy("admit", host)
+
+
+def test_a_freeze_stops_pushes_and_no_rollback(shop: Project) -> None:
+    shop.version("before the freeze")
+    shop.deploy("push")
+    shop.deploy("freeze", "--reason", "the sale is on")
+    shop.version("while frozen")
+    refused = shop.deploy("push", expect=4)
+    assert "the sale is on" in refused.error["message"]
+    shop.deploy("rollback")
+    shop.deploy("unfreeze")
+    assert shop.deploy("unfreeze").last["outcome"] == "unchanged"
+    shop.deploy("push")
+
+
+def test_a_push_that_is_cancelled_from_elsewhere_goes_back(shop: Project, lab: Lab, tmp_path: Path) -> None:
+    before = shop.deploy("status").release
+    assert shop.deploy("cancel").last["outcome"] == "unchanged"
+    shop.settings({"rolling": {**SETTINGS["rolling"], "soak": "20s"}})  # type: ignore[dict-item]
+    shop.version("cancelled")
+    with traffic(lab.address, tmp_path / "log", host_header="operator.test") as users:
+        push = Controller(shop, "push")
+        try:
+            push.until("step.started", "soak")
+            shop.deploy("cancel")
+            ended = push.end(within=120)
+        finally:
+            push.close()
+    shop.settings({"rolling": SETTINGS["rolling"]})
+    assert (ended["exit_status"], ended["outcome"]) == (130, "interrupted")
+    assert "@" in ended["error"]["message"], "it does not say who asked"
+    assert shop.deploy("status").release == before
+    users.demand(proven={before, ended["release"]}, at_least=100)
+
+
+def test_the_probe_beside_a_run_is_its_gate(shop: Project, lab: Lab) -> None:
+    url = f"http://{lab.address}/"
+    shop.settings({"domains": []})
+    shop.deploy("push")
+    shop.version("good")
+    good = shop.deploy("push", "--probe", url, "--rate", "30")
+    assert good.last["probe"]["requests"] > 30 and good.last["probe"]["failed"] == 0
+    text = (shop.folder / "main.py").read_text()
+    broken = text.replace("return PAGE.format(", 'raise RuntimeError("sorry")\n    return PAGE.format(')
+    assert broken != text
+    shop.commit("its page is broken, its health is not", main__py=broken)
+    bad = shop.deploy("push", "--probe", url, "--rate", "30", expect=5)
+    assert bad.error["code"] == "probe_failed"
+    assert bad.last["probe"]["failed"] > 0
+    assert any(failure["during"] for failure in bad.last["probe"]["failures"])
+    assert shop.deploy("status").release == good.release
