@@ -71,10 +71,46 @@ def write(path: str, text: str) -> None:
 
 def dump(path: str, backend: str, state_file: str) -> None:
     """Writes the state of one backend's servers for the next HAProxy process; OSError when HAProxy does not answer."""
+    write(state_file, state_of(path, backend))
+
+
+def state_of(path: str, backend: str) -> str:
+    """What `show servers state` tells of a backend; OSError when HAProxy does not answer, or not as it should."""
     text = ask(path, "show servers state " + backend)
     if not text.startswith("1\n"):  # the version of the format, see `show servers state` in HAProxy's management guide
         raise OSError("HAProxy did not tell the state of %s: %s" % (backend, text.strip()[:200]))
-    write(state_file, text)
+    return text
+
+
+def with_new_servers(text: str, configuration: str) -> str:
+    """The state with a line for every server that the configuration adds: in maintenance, until somebody admits it.
+
+    HAProxy takes a new server for UP until its first check, and would send requests to where nothing listens yet. Where
+    all servers are new, nobody else could serve meanwhile, so they are left as they are.
+    """
+    lines = [line for line in text.split("\n") if line.strip()]
+    if len(lines) < 3:
+        return text  # nobody serves there yet
+    columns, last = lines[1].lstrip("# ").split(" "), lines[-1].split(" ")
+    at = {name: columns.index(name) for name in columns}
+    known = {line.split(" ")[at["srv_name"]] for line in lines[2:]}
+    highest = max(int(line.split(" ")[at["srv_id"]]) for line in lines[2:])
+    servers = [line.split() for line in configuration.split("\n") if line.strip().startswith("server ")]
+    if not known.intersection(words[1] for words in servers):
+        return text
+    for words in servers:
+        if words[1] in known:
+            continue
+        highest += 1
+        address, _, port = words[2].rpartition(":")
+        own = {"srv_id": highest, "srv_name": words[1], "srv_addr": address.strip("[]"), "srv_port": port}
+        out = {"srv_op_state": 0, "srv_admin_state": 1, "srv_check_status": 1, "srv_check_result": 0}
+        row = list(last)
+        for name, value in {**own, **out, "srv_check_health": 0, "srv_fqdn": "-"}.items():
+            if name in at:
+                row[at[name]] = str(value)
+        lines.append(" ".join(row))
+    return "\n".join(lines) + "\n"
 
 
 def routes(folder: str) -> List[Dict[str, Any]]:
@@ -280,7 +316,19 @@ def dump_all(folder: str, path: str) -> None:
     running = set(ask(path, "show backend").split("\n"))
     for app in routes(folder):
         if app["backend"] in running:
-            dump(path, app["backend"], app["state_file"])
+            text = state_of(path, app["backend"])
+            write(app["state_file"], with_new_servers(text, _configuration(folder, app["backend"])))
+
+
+def _configuration(folder: str, backend: str) -> str:
+    """The file that defines a backend of ours, as it is now on the disk; empty when there is none."""
+    for name in sorted(os.listdir(folder)):
+        if name.startswith("50-") and name.endswith(".cfg"):
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                text = file.read()
+            if "\nbackend %s from " % backend in text:
+                return text
+    return ""
 
 
 def hold(folder: str, path: str) -> None:

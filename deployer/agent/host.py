@@ -51,7 +51,12 @@ def _of_site(site: Site) -> Dict[str, Any]:
 def _release(site: Site, name: str, good: List[str], gone: List[str]) -> Dict[str, Any]:
     marker = _marker(site.release(name) + "/" + MARKER)
     facts: Dict[str, Any] = {key: (marker or {}).get(key) for key in _OF_MARKER}
-    known = {"id": name, "complete": marker is not None, "proven": name in good, "withdrawn": name in gone}
+    known = {
+        "id": name,
+        "complete": marker is not None,
+        "proven": name in good or name in gone,
+        "withdrawn": name in gone,
+    }
     return {**known, **facts}
 
 

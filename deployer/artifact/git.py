@@ -52,6 +52,14 @@ class Repository:
             )
         raise UsageError(f"{ref} names no commit", file=str(self.top), hint="git branch -a; git tag; git fetch")
 
+    def named(self, name: str) -> str | None:
+        """The full hash of the commit that a tag or a branch names; None for any other word."""
+        for kind in ("tags", "heads", "remotes"):
+            found = _git(self.top, ["rev-parse", "--verify", "--quiet", f"refs/{kind}/{name}^{{commit}}"])
+            if found.returncode == 0:
+                return found.stdout.decode().strip()
+        return None
+
     def changed(self) -> tuple[str, ...]:
         """Paths below `prefix` that differ from HEAD, are staged or are not known to git, relative to `prefix`."""
         words = ["status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--", self.prefix or "."]

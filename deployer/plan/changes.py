@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from deployer.plan.draft import Draft, new_id
 from deployer.plan.facts import Facts, Serving
 from deployer.plan.model import Action, FileChange, Inferred, InstanceStep, Plan
-from deployer.plan.slots import unused
+from deployer.plan.slots import leaving, surplus, unused
 from deployer.plan.strategy import Strategy, choose, risks
 from deployer.plan.topology import Topology
 from deployer.plan.waves import ordered, size_of, split
@@ -46,7 +46,7 @@ def steps_for(
     """The instances that change, and those that stay as they are."""
     changing: list[InstanceStep] = []
     kept: list[InstanceStep] = []
-    held = facts.held()
+    held, unexplained = facts.held(), facts.unexplained()
     for web in topology.web:
         for index, port in enumerate(web.ports):
             serving, beside = facts[web.name].serving.get(index), facts[web.name].beside.get(index)
@@ -56,7 +56,10 @@ def steps_for(
             before = serving.release if serving else None
             leaves = beside.port if beside else None
             fine = _serves(serving, wanted) and not quarantined and not beside
-            if fine:
+            if fine and topology.server(web.name, used) in unexplained:
+                # Its name or place is new to a balancer, which waits to be told that it serves.
+                changing.append(InstanceStep(web.name, index, used, "settle", before))
+            elif fine:
                 kept.append(InstanceStep(web.name, index, used, "keep", before))
             elif beside and _serves(beside, wanted):
                 changing.append(InstanceStep(web.name, index, beside.port, "settle", before, used))
@@ -122,10 +125,11 @@ def plan_of(
         secrets_changed=tuple(secrets_changed),
         hooks=dict(hooks or {}) if changing else {},
         inferred=tuple(inferred),
-        warnings=(*warnings, *risks(topology, waves, nothing_serves)),
+        warnings=(*warnings, *risks(topology, waves, nothing_serves), *_farewells(topology, facts)),
         source=source,
         why=wanted.why,
         unused=tuple(unused(topology, facts)),
+        surplus=tuple(surplus(topology, facts)),
         promotes=tuple(web.name for web in topology.web if facts[web.name].current != wanted.release),
     )
 
@@ -138,3 +142,13 @@ def majority(facts: Facts, topology: Topology) -> str | None:
         if current:
             counts[current] = counts.get(current, 0) + 1
     return max(counts, key=lambda release: (counts[release], release), default=None)
+
+
+def _farewells(topology: Topology, facts: Facts) -> list[str]:
+    """Servers that leave the pools, where nobody can be asked to stop what runs there."""
+    mine = {topology.server(step.host, step.port) for step in surplus(topology, facts)}
+    return [
+        f"{name} ({place}) is not in the inventory any more: it leaves the pools at the end, and the app runs on there"
+        for name, place in leaving(topology, facts).items()
+        if name not in mine and name not in facts.spare()
+    ]

@@ -97,6 +97,15 @@ class Facts:
         """Servers that a balancer knows as slots that are not in use."""
         return {name for name, record in self._records().items() if record["by"] == "spare"}
 
+    def unexplained(self) -> set[str]:
+        """Servers that some balancer keeps in maintenance, and nobody said why: they are new to it."""
+        return {
+            server
+            for servers in self.pools.values()
+            for server, state in servers.items()
+            if state.get("state") == "MAINT" and not state.get("held")
+        }
+
     def _records(self) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
         for servers in self.pools.values():

@@ -67,7 +67,7 @@ class Plan:
 
     `waves` are instances changed together, in order; an instance with action `keep` is in none. `builds` are the
     hosts that do not have the release yet. `why` says in one line what makes the run necessary. `unused` are the slots
-    (host, port) that nothing serves in.
+    (host, port) that nothing serves in; `surplus` what still runs in slots (`leaves`) that the settings no longer have.
     """
 
     command: str
@@ -89,6 +89,7 @@ class Plan:
     why: str = ""
     promotes: tuple[str, ...] = ()
     unused: tuple[tuple[str, int], ...] = ()
+    surplus: tuple[InstanceStep, ...] = ()
 
     @property
     def ports(self) -> dict[str, list[int]]:
@@ -110,7 +111,8 @@ class Plan:
     @property
     def empty(self) -> bool:
         """Nothing to build, to change or to restart, and no `current` to move."""
-        return not (self.waves or self.builds or self.changes or self.secrets_changed or self.promotes)
+        todo = (self.waves, self.builds, self.changes, self.secrets_changed, self.promotes, self.surplus)
+        return not any(todo)
 
     @property
     def steps(self) -> tuple[InstanceStep, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Set
 from dataclasses import replace
 
 from deployer.plan.facts import Facts, HostFacts, Serving
+from deployer.plan.model import InstanceStep
 from deployer.plan.topology import Topology, WebHost
 
 
@@ -49,6 +50,31 @@ def used_ports(web: WebHost, facts: Facts) -> list[int]:
     """The slot of each instance that counts, by index; the first one where none is in use."""
     serving = facts[web.name].serving
     return [serving[index].port if index in serving else port for index, port in enumerate(web.ports)]
+
+
+def surplus(topology: Topology, facts: Facts) -> list[InstanceStep]:
+    """What runs in slots that the settings no longer have: fewer instances, or other ports. `leaves` is the slot."""
+    found = []
+    for web in topology.web:
+        known = {*web.ports, *web.spare_ports}
+        for port, release in sorted((facts[web.name].raw.get("slots") or {}).items()):
+            if int(port) not in known:
+                found.append(InstanceStep(web.name, web.former_index(int(port)), int(port), "keep", release, int(port)))
+    return found
+
+
+def leaving(topology: Topology, facts: Facts) -> dict[str, str]:
+    """Server → `ADDRESS:PORT` of those that balancers know and that the inventory and settings no longer have."""
+    if not topology.settings.balancer.manage:
+        return {}
+    known = {topology.server(web.name, port) for web in topology.everywhere for port in (*web.ports, *web.spare_ports)}
+    every = {
+        name: str(state["address"])
+        for servers in facts.pools.values()
+        for name, state in servers.items()
+        if "address" in state
+    }
+    return {name: place for name, place in every.items() if name not in known}
 
 
 def unused(topology: Topology, facts: Facts) -> list[tuple[str, int]]:

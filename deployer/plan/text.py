@@ -29,6 +29,8 @@ def text_of(plan: Plan, *, diffs: bool = False) -> str:
     for number, wave in enumerate(plan.waves, 1):
         steps = ", ".join(f"{step.name} ({step.action})" for step in wave)
         lines.append(f"wave {number} of {len(plan.waves)}: {steps}")
+    for step in plan.surplus:
+        lines.append(f"stop {step.host} port {step.leaves}, which the settings no longer have ({step.before})")
     if plan.promotes and not plan.waves:
         lines.append(f"make it current on {', '.join(plan.promotes)}, where an earlier run did not come to that")
     if plan.kept:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,10 +49,16 @@ class WebHost:
         first, spare = self.slots(self.index_of(port))
         return spare if port == first else first
 
+    def former_index(self, port: int) -> int:
+        """The instance that a slot at `port` once was, as far as the ports of today tell; at least 0."""
+        return max(0, port - (self.own.spare_port if port >= self.own.spare_port else self.own.port))
+
     def index_of(self, port: int) -> int:
-        """The instance whose slot `port` is."""
-        ports = self.ports if port in self.ports else self.spare_ports
-        return ports.index(port)
+        """The instance whose slot `port` is, or was."""
+        for ports in (self.ports, self.spare_ports):
+            if port in ports:
+                return ports.index(port)
+        return self.former_index(port)
 
 
 @dataclass(frozen=True)
@@ -178,9 +184,16 @@ class Topology:
         """The balancers' name for a slot."""
         return server_name(host, port)
 
-    def pool(self, balancer: BalancerHost) -> Pool:
-        """This app's pool as one balancer host has it."""
+    def pool(self, balancer: BalancerHost, leaving: Mapping[str, str] | None = None) -> Pool:
+        """This app's pool as one balancer host has it.
+
+        `leaving` (server → `ADDRESS:PORT`) are servers of an earlier inventory that stay until the run has its own up.
+        """
         settings = self.settings
+        former = [
+            Server(name, place.rpartition(":")[0], int(place.rpartition(":")[2]))
+            for name, place in sorted((leaving or {}).items())
+        ]
         servers = [
             Server(server_name(web.name, port), web.own.address, port)
             for web in self.everywhere
@@ -189,7 +202,7 @@ class Topology:
         return Pool(
             site=balancer.site,
             name=settings.balancer.backend or f"{settings.app}-{self.env}",
-            servers=tuple(servers),
+            servers=(*servers, *former),
             health=self.health(),
             domains=settings.domains,
             listen=str(balancer.host.variables.get("deploy_listen", settings.balancer.listen)),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployer import events
-from deployer.errors import DeployError
+from deployer.errors import DeployError, UsageError
 
 SHOWN_FAILURES = 10
 
@@ -90,7 +90,7 @@ def error_block(error: DeployError) -> str:
     if error.cause:
         lines.append(f"  why:   {error.cause}")
     if error.log:
-        lines.append("  its last lines:")
+        lines.append("  and also:" if isinstance(error, UsageError) else "  its last lines:")
         lines.extend(f"    │ {line}" for line in error.log)
     if error.hint:
         lines.append(f"  next:  {error.hint}")

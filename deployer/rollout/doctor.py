@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from deployer.errors import DeployError, UnreachableError
+from deployer.errors import DeployError, LockedError, NotReadyError, UnreachableError
 from deployer.events import Bus, Output
 from deployer.plan.facts import Facts
 from deployer.rollout.locks import require_not_frozen
@@ -15,7 +15,7 @@ from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 from deployer.rollout.resources import differences, for_setup
 from deployer.rollout.run import Run
-from deployer.rollout.survey import require_free_ports, require_set_up, survey
+from deployer.rollout.survey import require_free_ports, require_set_up, survey, with_pools_that_answer
 
 LEAST_FREE_BYTES = 500_000_000
 
@@ -28,7 +28,7 @@ def doctor(project: Project, bus: Bus, record: Record) -> None:
     try:
         with opened(project, bus, record, "doctor", threading.Event()) as run:
             bus.emit(Output(f"✓ {len(run.topology.hosts)} hosts answer, with their known keys"))
-            facts = survey(run)
+            facts = with_pools_that_answer(run, survey(run))
             for what, look in _questions(project, run, facts):
                 _look(problems, bus, what, look)
     except UnreachableError as error:
@@ -55,7 +55,7 @@ def _nothing_missing(project: Project, run: Run, facts: Facts) -> None:
     missing = differences(run, for_setup(project, facts))
     if missing:
         first = missing[0]
-        raise DeployError(
+        raise NotReadyError(
             f"{len(missing)} things are not as setup makes them, the first is {first.kind} {first.name}",
             host=first.host,
             hint=f"deploy setup {project.env}",
@@ -67,7 +67,7 @@ def _room(run: Run, facts: Facts) -> None:
     for web in run.topology.web:
         free = int(facts[web.name].raw.get("free_bytes") or 0)
         if free < LEAST_FREE_BYTES:
-            raise DeployError(
+            raise NotReadyError(
                 f"only {free / 1e6:.0f} MB are free below {web.site.root}",
                 host=web.name,
                 hint="make room, or lower keep: in deploy.yaml",
@@ -79,7 +79,7 @@ def _unlocked(run: Run, facts: Facts) -> None:
     for host in run.topology.hosts:
         lock = facts[host.name].raw.get("lock")
         if lock:
-            raise DeployError(f"locked by {lock.get('who')} (run {lock.get('run')})", host=host.name, code="locked")
+            raise LockedError(f"locked by {lock.get('who')} (run {lock.get('run')})", host=host.name)
 
 
 def _look(problems: list[DeployError], bus: Bus, what: str, look: Callable[[], object]) -> None:

@@ -24,6 +24,7 @@ class Instances:
     def __init__(self, run: Run, *, may_stop: Callable[[], None]) -> None:
         self._run = run
         self._may_stop = may_stop
+        self._watched: dict[InstanceStep, frozenset[int]] = {}
 
     def switch(self, steps: Sequence[InstanceStep], release: str, *, via: str) -> Failures:
         """Each instance to `release`: stop, link, start, prove. Returns those that failed; the agent undid them."""
@@ -49,13 +50,26 @@ class Instances:
         names = ", ".join(step.name for step in steps)
         with self._run.step("soak", instance=names) as note:
             first = self._proven(steps, release, "soak")
+            self._watched |= first
             until = time.monotonic() + settings.rolling.soak
             while (left := until - time.monotonic()) > 0 and not self._run.stop.is_set():
                 self._run.stop.wait(min(1.0, left))
                 now = self._proven(steps, release, "soak")
                 if not settings.runtime.max_requests:
-                    self._require_same_processes(first, now)
+                    self._require_same_processes(first, now, "while it was watched")
             note.detail = f"watched for {settings.rolling.soak:g} s"
+
+    def require_alive(self, steps: Sequence[InstanceStep], release: str) -> None:
+        """RolloutError unless instances that were changed earlier still serve, by the processes that proved it.
+
+        What dies after its soak is noticed here, before the next one is taken out for it.
+        """
+        if not steps:
+            return
+        now = self._proven(steps, release, "wave")
+        if not self._run.topology.settings.runtime.max_requests:
+            watched = {step: pids for step, pids in self._watched.items() if step in now}
+            self._require_same_processes(watched, now, "after it was watched")
 
     def _proven(self, steps: Sequence[InstanceStep], release: str, when: str) -> dict[InstanceStep, frozenset[int]]:
         """The processes of every instance; RolloutError for the first that does not prove `release`, with its log."""
@@ -73,13 +87,13 @@ class Instances:
         return {step: frozenset(answers[step.host][str(step.port)]["pids"]) for step in steps}
 
     def _require_same_processes(
-        self, first: dict[InstanceStep, frozenset[int]], now: dict[InstanceStep, frozenset[int]]
+        self, first: dict[InstanceStep, frozenset[int]], now: dict[InstanceStep, frozenset[int]], when: str
     ) -> None:
         for step, pids in first.items():
             gone = sorted(pids - now[step])
             if gone:
                 raise RolloutError(
-                    f"processes of {step.name} died while it was watched (pid {', '.join(map(str, gone))})",
+                    f"processes of {step.name} died {when} (pid {', '.join(map(str, gone))})",
                     host=step.host,
                     step="soak",
                     log=self._log(step),

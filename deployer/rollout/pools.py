@@ -111,6 +111,11 @@ class Pools:
         answers = self._each("balancer.state", {}, "state")
         return {host: answer["servers"] for host, answer in answers.items()}
 
+    def known(self) -> set[str]:
+        """The servers that every balancer knows."""
+        sets = [set(servers) for servers in self.states().values()]
+        return set.intersection(*sets) if sets else set()
+
     def require_fresh(self) -> None:
         """RolloutError unless every balancer's agent was heard of a moment ago: only then may an instance stop."""
         for balancer in self._run.balancers:

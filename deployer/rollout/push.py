@@ -18,6 +18,7 @@ from deployer.plan.changes import Wanted, plan_of, wanted_by_push
 from deployer.plan.draft import Draft, content_of
 from deployer.plan.facts import Facts
 from deployer.plan.model import Inferred, Plan
+from deployer.plan.slots import leaving
 from deployer.plan.start import Way
 from deployer.plan.text import text_of
 from deployer.rollout import resources, secrets, ship
@@ -193,7 +194,7 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
         if plan.steps and "release" not in skip_hooks:
             release_hook(run, project, plan.release)
         between = bool(plan.previous) and _changes_pools(run, plan)
-        _apply(run, between=between)
+        _apply(run, between=between, former=leaving(run.topology, ready.facts))
 
     def finish() -> None:
         if between:
@@ -210,9 +211,10 @@ def _changes_pools(run: Run, plan: Plan) -> bool:
     return any(change.host in run.balancers for change in plan.changes)
 
 
-def _apply(run: Run, *, between: bool) -> None:
+def _apply(run: Run, *, between: bool, former: Mapping[str, str] | None = None) -> None:
     with run.step("resources") as note:
-        changed = resources.apply(run, resources.for_push(run.topology, between=between))
+        wishes = resources.for_push(run.topology, between=between, former=former if between else None)
+        changed = resources.apply(run, wishes)
         note.detail = f"{len(changed)} changes"
 
 

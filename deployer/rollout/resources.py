@@ -12,6 +12,7 @@ from deployer.errors import NotReadyError
 from deployer.inventory.model import Host
 from deployer.plan.facts import Facts
 from deployer.plan.model import FileChange
+from deployer.plan.slots import leaving
 from deployer.plan.topology import Topology
 from deployer.roles import Adapters, setup_resources
 from deployer.rollout.project import Project
@@ -42,11 +43,13 @@ def for_setup(project: Project, facts: Facts | None = None) -> list[Wish]:
     """Everything that `setup` makes of every host: roles with units and pools."""
     topology = project.topology
     wishes = []
+    # A pool only shrinks in a push, once those that stay have been seen to serve.
+    former = leaving(topology, facts) if facts else {}
     for balancer in topology.balancers:
         managed = topology.settings.balancer.manage
         adapters = Adapters(
             balancer=topology.balancer_adapter if managed else None,
-            pools=(topology.pool(balancer),) if managed else (),
+            pools=(topology.pool(balancer, former),) if managed else (),
             systemd=balancer.systemd,
         )
         wishes.append(_wish(project, "balancers", balancer.host, adapters, facts))
@@ -56,8 +59,10 @@ def for_setup(project: Project, facts: Facts | None = None) -> list[Wish]:
     return wishes
 
 
-def for_push(topology: Topology, *, between: bool = False) -> list[Wish]:
+def for_push(topology: Topology, *, between: bool = False, former: Mapping[str, str] | None = None) -> list[Wish]:
     """What every push keeps in order: the units of web hosts, the pool of balancer hosts.
+
+    `former` are servers of an earlier inventory (name → `ADDRESS:PORT`) that stay in the pools for now.
 
     `between` two releases, the balancers' health checks accept every status below 500: the path may have changed, and
     a release that answers 404 there serves its users well. (Each instance is proven by its release's own path.)
@@ -65,7 +70,7 @@ def for_push(topology: Topology, *, between: bool = False) -> list[Wish]:
     wishes = []
     for balancer in topology.balancers if topology.settings.balancer.manage else ():
         adapter = topology.balancer_adapter
-        pool = topology.pool(balancer)
+        pool = topology.pool(balancer, former)
         if between:
             pool = replace(pool, health=replace(pool.health, status=None))
         handlers = adapter.handlers(balancer.site, systemd=balancer.systemd)

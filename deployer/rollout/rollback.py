@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
+from deployer.artifact.git import Repository
 from deployer.errors import UsageError
 from deployer.events import Bus, PlanMade
 from deployer.plan.changes import Wanted, majority, plan_of
@@ -52,7 +53,7 @@ def bring(
             Pools(run).recover()
             facts = with_pools(run, survey(run))
             current = majority(facts, run.topology)
-            target = chosen(run.topology, facts, release, current)
+            target = chosen(run.topology, facts, _commit_of(project, release), current)
             secrets_changed = secrets.write(run, values)
             wanted = Wanted(command, target, restart=bool(secrets_changed), why=_why(current, target, secrets_changed))
             plan = plan_of(wanted, run.topology, facts, secrets_changed=secrets_changed)
@@ -84,6 +85,14 @@ def chosen(topology: Topology, facts: Facts, wanted: str | None, current: str | 
             hint=f"deploy rollback {topology.env} RELEASE takes any of: {listed}",
         )
     return max(older)
+
+
+def _commit_of(project: Project, wanted: str | None) -> str | None:
+    """The commit that a tag or branch here names, for a release is known by its commit; anything else as it is."""
+    repository = Repository.at(project.base / project.topology.settings.source.path)
+    if not wanted or wanted == "current" or not repository:
+        return wanted
+    return repository.named(wanted) or wanted
 
 
 def _named(wanted: str, current: str | None, usable: list[ReleaseFacts], listed: str) -> str:

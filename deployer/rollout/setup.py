@@ -10,7 +10,7 @@ from deployer.rollout.open import opened
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 from deployer.rollout.resources import apply, differences, for_setup
-from deployer.rollout.survey import survey
+from deployer.rollout.survey import survey, with_pools_that_answer
 
 
 def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: threading.Event) -> None:
@@ -19,7 +19,7 @@ def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: th
     Raises NotReadyError for what is there and is not ours, with the diff; nothing was changed then.
     """
     with opened(project, bus, record, "setup", stop) as run:
-        facts = survey(run)
+        facts = with_pools_that_answer(run, survey(run))
         wishes = for_setup(project, facts)
         planned = differences(run, wishes, replace=replace)
         if not planned:

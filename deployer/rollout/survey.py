@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from deployer.errors import NotReadyError
+from deployer.errors import DeployError, NotReadyError
 from deployer.plan import slots
 from deployer.plan.facts import Facts, HostFacts, Serving
 from deployer.plan.strategy import choose
@@ -50,6 +50,14 @@ def survey(run: Run) -> Facts:
 def with_pools(run: Run, facts: Facts) -> Facts:
     """The same facts with every balancer's view of the servers; a balancer that does not answer raises."""
     return slots.with_pools(run.topology, Facts(facts.hosts, Pools(run).states()))
+
+
+def with_pools_that_answer(run: Run, facts: Facts) -> Facts:
+    """`with_pools` where every balancer answers, else the facts as they are: there may be none yet."""
+    try:
+        return with_pools(run, facts)
+    except DeployError:
+        return facts
 
 
 def require_set_up(run: Run, facts: Facts) -> None:

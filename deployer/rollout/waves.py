@@ -26,7 +26,7 @@ from deployer.rollout.guard import Guard
 from deployer.rollout.instances import Failures, Instances
 from deployer.rollout.pools import Pools
 from deployer.rollout.run import Run
-from deployer.rollout.ways import Beside, InPlace, Way
+from deployer.rollout.ways import Beside, InPlace, Way, clear
 
 Checks = Callable[[Sequence[InstanceStep], str], None]
 
@@ -91,10 +91,13 @@ class Waves:
             for number, wave in enumerate(self._plan.waves, 1):
                 with self._told(number, len(self._plan.waves), wave, self._plan.release):
                     self._run.check_interrupt()
+                    self._instances.require_alive(self._progress.changed, self._plan.release)
                     self._wave(wave)
+            self._instances.require_alive(self._progress.changed, self._plan.release)
             endings.require_some(self._progress.changed, self._budget.behind, self._plan)
             self._progress.finishing = True
             self._run.behind |= self._budget.hosts
+            self._stop_surplus()
             self._finish()
         except DeployError as error:
             if self._rolling.on_failure == "stop" and not self._progress.finishing:
@@ -165,6 +168,19 @@ class Waves:
             remaining |= way.finish(steps)
         for step, error in remaining.items():
             self._run.warn(f"{step.name} was replaced, but what was there before did not stop: {error.message}")
+
+    def _stop_surplus(self) -> None:
+        """What the settings no longer have is drained and stopped, now that all they have serves."""
+        if not self._plan.surplus:
+            return
+        known = self._pools.known()
+        names = {step: self._run.topology.server(step.host, step.port) for step in self._plan.surplus}
+        failed = clear(self._pools, self._instances, [step for step, name in names.items() if name in known])
+        failed |= self._instances.stop([step for step, name in names.items() if name not in known], left=True)
+        for step, error in failed.items():
+            self._run.warn(
+                f"port {step.leaves}, which is no longer used, did not stop: {error.message}", host=step.host
+            )
 
     def _keep_or_abandon(self, good: Sequence[InstanceStep]) -> None:
         """The healthy members of a wave that failed: they are completed where the run stops, else they go back."""

@@ -30,6 +30,7 @@ from deployer.settings.values import (
     PartName,
     Port,
     RelativePath,
+    SiteRoot,
     UserName,
     Workers,
     matching,
@@ -347,7 +348,7 @@ class Settings(Model):
     processes: dict[PartName, Process] = {}
     schedules: dict[PartName, Schedule] = {}
     user: UserName | None = None
-    root: AbsolutePath | None = None
+    root: SiteRoot | None = None
     shared: tuple[RelativePath, ...] = ()
     static: Static | None = None
     env: EnvMap = {}
@@ -364,6 +365,14 @@ class Settings(Model):
     def _app(cls, value: str) -> str:
         if not APP_NAME.match(value):
             raise ValueError("an app name is a lower-case letter, then up to 30 lower-case letters, digits or dashes")
+        return value
+
+    @field_validator("env", "secrets")
+    @classmethod
+    def _not_ours(cls, value: Any) -> Any:
+        for name in value:
+            if name == "PORT" or name.startswith("DEPLOY_"):
+                raise ValueError(f"{name} is set by the tool itself: choose another name")
         return value
 
     @field_validator("tls", mode="before")
@@ -397,4 +406,4 @@ class HostOverrides(Model):
     workers: Workers | None = None
     env: EnvMap = {}
     user: UserName | None = None
-    root: AbsolutePath | None = None
+    root: SiteRoot | None = None

@@ -29,6 +29,9 @@ PYTHON_VERSION = re.compile(r"^3\.\d{1,2}(\.\d{1,2})?\Z")
 SERVER_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
 
+_SYSTEM_FOLDERS = {"bin", "boot", "dev", "etc", "lib", "lib64", "proc", "run", "sbin", "sys", "usr"}
+
+
 def seconds(value: Any) -> Any:
     """`500ms`, `5s`, `2m`, `1h` or a number → seconds. Raises ValueError for anything else."""
     if isinstance(value, bool):
@@ -54,6 +57,8 @@ def env_text(value: Any) -> Any:
         return value.text if isinstance(value, WrittenFloat) else str(value)
     if isinstance(value, str) and "\x00" in value:
         raise ValueError("has a NUL byte, which no environment can hold")
+    if isinstance(value, str) and any(char in value for char in "\n\r"):
+        raise ValueError("has more than one line: put it under secrets, which may have several")
     return value
 
 
@@ -86,6 +91,15 @@ def absolute_path(value: str) -> str:
     return value.rstrip("/")
 
 
+def site_root(value: str) -> str:
+    """`value`, if a site may lie there: an absolute path below a folder that is not the system's own."""
+    path = absolute_path(value)
+    first, *rest = path.split("/")[1:]
+    if not rest or first in _SYSTEM_FOLDERS:
+        raise ValueError(f"{value!r} belongs to the system: choose a folder below /srv or /opt, such as /srv/shop")
+    return path
+
+
 def user_name(value: str) -> str:
     """`value`, if it can be a system user; ValueError otherwise."""
     if not USER_NAME.match(value):
@@ -110,6 +124,7 @@ Workers = AtLeastOne | Literal["auto", "balanced", "io", "cpu"]
 Line = Annotated[str, AfterValidator(one_line)]
 RelativePath = Annotated[str, AfterValidator(relative_path)]
 AbsolutePath = Annotated[str, AfterValidator(absolute_path)]
+SiteRoot = Annotated[str, AfterValidator(site_root)]
 UserName = Annotated[str, AfterValidator(user_name)]
 EnvName = Annotated[str, AfterValidator(env_name)]
 EnvMap = dict[EnvName, Annotated[str, BeforeValidator(env_text)]]

@@ -93,3 +93,22 @@ def test_one_host_that_cannot_is_left_behind_within_the_budget(shop: Project, la
         "web2": pushed.release,
         "web3": before,
     }
+
+
+def test_more_and_fewer_instances_under_traffic(shop: Project, lab: Lab, tmp_path: Path) -> None:
+    """New servers get no request before they serve; what the settings no longer have is drained and stopped."""
+    shop.settings({"rolling": QUICK["rolling"], "hooks": {}, "health": QUICK["health"]})
+    shop.commit("whole again", breakage__py=(shop.folder / "breakage.py").read_text().replace("/hosts/web3/", "/none/"))
+    before = shop.deploy("push").release
+    with traffic(lab.address, tmp_path / "log", host_header="strategies.test") as users:
+        shop.settings({"instances": 2})
+        more = shop.deploy("push")
+        shop.settings({"instances": 1})
+        fewer = shop.deploy("push")
+    users.demand(proven={before, more.release, fewer.release}, at_least=100)
+    assert all(len(host["instances"]) == 2 for name, host in more.last["hosts"].items() if name != "lb1")
+    for host in ("web1", "web2", "web3"):
+        slots = Path(lab.folder) / "hosts" / host / "root/srv/strategies/slots"
+        assert len(list(slots.iterdir())) == 1, host
+    lines = [event["line"] for event in shop.deploy("status").of("output")]
+    assert sum("UP" in line for line in lines) == 3, lines

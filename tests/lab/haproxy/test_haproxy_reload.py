@@ -82,7 +82,26 @@ def test_a_server_put_in_before_others_moves_no_state(balancer_host: House) -> N
     grown = balancer_host.pool("shop", one, two, three)
     balancer_host.apply(grown)
     states = {name: state["state"] for name, state in balancer_host.state(grown).items()}
-    assert states == {one.server: "UP", two.server: "DRAIN", three.server: "UP"}
+    assert states == {one.server: "MAINT", two.server: "DRAIN", three.server: "UP"}
+
+
+def test_a_server_that_is_added_gets_no_request_before_it_is_admitted(balancer_host: House) -> None:
+    """HAProxy itself takes a new server for UP until its first check, and nothing listens there yet."""
+    one, two = balancer_host.web("web1"), balancer_host.web("web2")
+    two.stop()
+    pool, grown = balancer_host.pool("shop", one), balancer_host.pool("shop", one, two)
+    balancer_host.apply(pool)
+    with traffic(balancer_host.port) as count:
+        for wanted in (grown, pool, grown, pool, grown):
+            balancer_host.install(balancer_host.adapter.resources(wanted))
+            assert balancer_host.notify().returncode == 0
+        done, failed = count()
+    assert (done > 50, failed) == (True, 0)
+    state = balancer_host.state(grown)[two.server]
+    assert (state["state"], state["held"]) == ("MAINT", None)
+    two.start()
+    balancer_host.call("admit", grown, servers=[two.server])
+    assert balancer_host.state(grown)[two.server]["serves"]
 
 
 def test_a_spare_slot_stays_out_until_it_is_used_and_then_stays_in(balancer_host: House) -> None:

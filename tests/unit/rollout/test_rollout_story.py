@@ -166,6 +166,33 @@ def test_it_falls_ill_while_it_is_watched() -> None:
     assert rollout.error is not None and rollout.error.log == ("its last words",)
 
 
+def test_it_dies_after_it_was_watched_and_nobody_else_is_taken_out_for_it() -> None:
+    fleet = world(2, rolling={"soak": 0.01})
+    rollout = Rollout(fleet)
+
+    def after_the_first(event: Event) -> None:
+        if isinstance(event, WaveFinished) and event.number == 1 and not event.restoring:
+            fleet.sick.add((NEW, "web1"))
+
+    rollout.bus.subscribe(after_the_first)
+    put_back(rollout.carry_out())
+    assert fleet.pids["web2-8000"] == 100, "web2 was stopped while web1 was dead"
+
+
+def test_it_dies_and_comes_back_just_before_the_end() -> None:
+    """A supervisor that restarts a dying release again and again looks healthy at most moments."""
+    fleet = world(2, rolling={"soak": 0.01})
+    rollout = Rollout(fleet)
+
+    def after_the_last(event: Event) -> None:
+        if isinstance(event, WaveFinished) and event.number == 2 and not event.restoring:
+            fleet.pids["web1-8000"] = 999
+
+    rollout.bus.subscribe(after_the_last)
+    put_back(rollout.carry_out())
+    assert rollout.error is not None and "after it was watched" in rollout.error.message
+
+
 def test_its_workers_die_and_come_back_while_it_is_watched() -> None:
     fleet = world(3, rolling={"soak": 0.05})
     fleet.on("instance.prove", "web2", lambda: None)
