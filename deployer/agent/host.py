@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any, Dict, Iterable, List, Optional
 
-from deployer.agent import freeze, holding, ledger, links, lock, machine, procfs
+from deployer.agent import freeze, holding, ledger, links, lock, machine, owner, procfs
 from deployer.agent.layout import MARKER, Site
 from deployer.agent.operation import Context, operation
 
@@ -39,6 +39,7 @@ def _of_site(site: Site) -> Dict[str, Any]:
     return {
         "exists": os.path.isdir(site.root),
         "writable": os.path.isdir(site.root) and os.access(site.root, os.W_OK),
+        "owner": owner.owner(site),
         "current": links.release_at(site.current),
         "releases": [_release(site, name, good, gone) for name in _names(site.releases)],
         "slots": links.slots(site),

@@ -14,7 +14,7 @@ import os
 import time
 from typing import Any, Callable, Dict, Iterator, Optional
 
-from deployer.agent import wind
+from deployer.agent import owner, wind
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 
@@ -38,9 +38,11 @@ def take(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         `taken: True`, also when this agent has it already.
 
     Raises:
-        OpError `locked` with detail `{who, run, since, pid}`; `cancelled`; `not_set_up` when it cannot be created.
+        OpError `locked` with detail `{who, run, since, pid}`; `cancelled`; `not_set_up` when it cannot be created;
+        `not_ours` when the root belongs to another app or environment.
     """
     site = Site.from_args(args)
+    owner.require_ours(site)
     note = {"who": args["who"], "run": args["run"], "since": round(time.time(), 3), "pid": os.getpid()}
     if site.lock in _held:
         _describe(_held[site.lock], {**note, "since": (_content(_held[site.lock]) or note)["since"]})
@@ -48,6 +50,7 @@ def take(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     fd = _wait_for(ctx, site, float(args.get("wait") or 0))
     _describe(fd, note)
     _held[site.lock] = fd
+    owner.claim(site)
     wind.escape_session()
     return {"taken": True}
 

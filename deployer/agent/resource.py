@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any, ContextManager, Dict, List, Tuple, Union
 
-from deployer.agent import packages, process, services, users
+from deployer.agent import owner, packages, process, services, users
 from deployer.agent.created import Commands, Created
 from deployer.agent.layout import Site
 from deployer.agent.lock import host_lock
@@ -31,6 +31,7 @@ def apply(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
             not be made so; files were put back.
     """
     site = Site.from_args(args)
+    owner.require_ours(site)
     dry_run = bool(args.get("dry_run"))
     held: ContextManager[Any] = nullcontext() if dry_run else host_lock(site)
     with held:

@@ -46,7 +46,7 @@ def ending(cause: DeployError, stuck: Failures, plan: Plan, record: Record) -> D
             step=error.step or "restore",
             cause=f"the run had failed with: {cause}",
             log=error.log or cause.log,
-            hint=f"deploy status {plan.env} shows what serves; deploy push {plan.env} heals it",
+            hint=f"deploy status {plan.env} shows what serves; deploy push {plan.env} --wait 5m heals it",
         )
     if isinstance(cause, InterruptedRun):
         return InterruptedRun(cause.message, hint=f"deploy push {plan.env} starts over")

@@ -45,5 +45,8 @@ def render(project: Project, bus: Bus, record: Record, *, out: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path.parent} cannot be made: {error.strerror}", hint="name another folder") from None
     path.write_text(text)

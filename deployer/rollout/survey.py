@@ -63,8 +63,22 @@ def with_pools_that_answer(run: Run, facts: Facts) -> Facts:
 def require_set_up(run: Run, facts: Facts) -> None:
     """NotReadyError for the first host that `deploy setup` has not prepared."""
     for host in run.topology.hosts:
+        require_owned(run, facts, host.name)
         if not facts[host.name].set_up:
             raise _not_set_up(run, host.name, facts)
+
+
+def require_owned(run: Run, facts: Facts, host: str) -> None:
+    """NotReadyError when the root on that host belongs to another app, or to another environment of this one."""
+    site, owner = run.topology.site(host), facts[host].raw.get("owner")
+    if owner and (owner["app"], owner["env"]) != (site.app, site.env):
+        raise NotReadyError(
+            f"{site.root} belongs to the app {owner['app']} in {owner['env']}",
+            host=host,
+            step="survey",
+            hint=f"give {site.app} a root of its own, such as root: /srv/{site.app}-{site.env}",
+            code="not_ours",
+        )
 
 
 def require_free_ports(run: Run, facts: Facts) -> None:

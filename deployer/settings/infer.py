@@ -80,7 +80,8 @@ class Inferred:
     def require_server(self) -> None:
         """SettingsError `missing_server` when the requirements lack the server."""
         if self.missing:
-            lacking = f"which {self.requirements_file} lacks" if self.requirements_file else "and nothing asks for it"
+            nothing = "and there is no requirements.txt, uv.lock, pylock.toml or pyproject.toml that asks for anything"
+            lacking = f"which {self.requirements_file} lacks" if self.requirements_file else nothing
             raise SettingsError(
                 f"the server {self.server} needs {' and '.join(self.missing)}, {lacking}",
                 file=self.requirements_file,

@@ -13,6 +13,7 @@ from deployer.errors import SettingsError
 
 FILES = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml")
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?")
+_TWO_NAMES = re.compile(r"\s*[A-Za-z0-9][\w.-]*(\[[^\]]*\])?[ \t]+[A-Za-z0-9][\w.-]*\s*(#.*)?")
 _INCLUDE = re.compile(r"\s*(?:-r|--requirement)[ =]?\s*(\S+)")
 # What extras of the frameworks bring, for files that name only direct dependencies.
 _EXTRAS = {
@@ -109,14 +110,21 @@ def _expand(requirements: Iterable[str]) -> set[str]:
 
 
 def _from_text(path: Path, seen: set[Path]) -> list[str]:
-    if path in seen or not path.is_file():
+    if path in seen:
         return []
     seen.add(path)
     lines: list[str] = []
-    for line in path.read_text(errors="replace").replace("\\\n", " ").splitlines():
+    for number, line in enumerate(path.read_text(errors="replace").replace("\\\n", " ").splitlines(), 1):
         include = _INCLUDE.match(line)
-        if include:
-            lines += _from_text(path.parent / include[1], seen)
+        if include and "://" not in include[1]:
+            other = path.parent / include[1]
+            if not other.is_file():
+                raise SettingsError(f"names {include[1]}, which is not there", file=path.name, line=number)
+            lines += _from_text(other, seen)
+        elif _TWO_NAMES.fullmatch(line):
+            raise SettingsError(
+                f"{line.strip()!r} is no requirement", file=path.name, line=number, hint="write one requirement a line"
+            )
         elif not line.lstrip().startswith(("#", "-")):
             lines.append(line)
     return lines

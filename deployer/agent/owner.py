@@ -1,0 +1,50 @@
+"""Whose a site is: one app in one environment, noted in it when it is first locked, and never another's."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Dict, Optional
+
+from deployer.agent.layout import Site
+from deployer.agent.ledger import fsync_folder
+from deployer.agent.operation import OpError
+
+
+def owner(site: Site) -> Optional[Dict[str, Any]]:
+    """`{app, env}` of the site that lies at this root; None when nobody said so yet."""
+    try:
+        with open(_file(site), encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return {key: found.get(key) for key in ("app", "env")} if isinstance(found, dict) else None
+
+
+def require_ours(site: Site) -> None:
+    """Raises OpError `not_ours` when the root belongs to another app or another environment of it."""
+    found = owner(site)
+    if found and (found["app"], found["env"]) != (site.app, site.env):
+        raise OpError(
+            "not_ours",
+            "%s belongs to the app %s in %s" % (site.root, found["app"], found["env"]),
+            "give this app a root of its own: root: /srv/%s-%s in deploy.yaml, or in this environment's overlay"
+            % (site.app, site.env),
+        )
+
+
+def claim(site: Site) -> None:
+    """Notes the owner of a site that has none; `require_ours` otherwise."""
+    require_ours(site)
+    if owner(site) is None and os.path.isdir(site.state):
+        fresh = _file(site) + ".new"
+        with open(fresh, "w", encoding="utf-8") as file:
+            json.dump({"app": site.app, "env": site.env}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(fresh, _file(site))
+        fsync_folder(site.state)
+
+
+def _file(site: Site) -> str:
+    return site.state + "/site.json"

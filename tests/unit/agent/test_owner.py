@@ -1,0 +1,47 @@
+"""A site belongs to one app in one environment, for good."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deployer.agent import lock, owner
+from deployer.agent.layout import Site
+from deployer.agent.operation import Context, OpError
+
+
+def take(site: Site) -> None:
+    args = {"site": site.__dict__, "run": "run-1", "who": "me@here"}
+    lock.take(Context(), args)
+    lock.release(Context(), args)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site("shop", "prod", str(tmp_path / "srv/shop"), str(tmp_path))
+
+
+def test_the_first_to_lock_it_owns_it(site: Site) -> None:
+    assert owner.owner(site) is None
+    take(site)
+    assert owner.owner(site) == {"app": "shop", "env": "prod"}
+    take(site)
+
+
+@pytest.mark.parametrize("other", [{"app": "evil"}, {"env": "staging"}])
+def test_nobody_else_gets_it(site: Site, other: dict[str, str]) -> None:
+    take(site)
+    with pytest.raises(OpError) as refused:
+        take(replace(site, **other))
+    assert refused.value.code == "not_ours" and "belongs to the app shop in prod" in refused.value.message
+    assert "root:" in refused.value.hint
+
+
+def test_a_torn_note_is_nobodys(site: Site) -> None:
+    take(site)
+    Path(site.state, "site.json").write_text('{"app": "sh')
+    assert owner.owner(site) is None
+    take(site)
+    assert owner.owner(site) == {"app": "shop", "env": "prod"}
