@@ -39,9 +39,10 @@ class Systemd:
             pid=("systemctl", "show", "--property", "MainPID", "--value", unit),
             log=("journalctl", "--unit", unit, "--lines", "{lines}", "--output", "cat", "--no-pager", "--quiet"),
             reset=("systemctl", "reset-failed", unit),
-            # Without --no-reload each of them reloads all of systemd, which costs more than a restart.
-            enable=("systemctl", "enable", "--no-reload", "--quiet", unit),
-            disable=("systemctl", "disable", "--no-reload", "--quiet", unit),
+            # Done on the disk, not by the manager: that would reload all of systemd, which costs more than a restart,
+            # or, with --no-reload, call every unit of the host outdated from then on (systemd 257).
+            enable=("systemctl", "enable", "--root=/", "--quiet", unit),
+            disable=("systemctl", "disable", "--root=/", "--quiet", unit),
         )
 
     def packages(self) -> tuple[str, ...]:

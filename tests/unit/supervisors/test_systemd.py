@@ -75,11 +75,11 @@ def test_the_kill_comes_ten_seconds_after_the_graceful_time() -> None:
     assert "TimeoutStopSec=52.5" in unit(graceful=42.5).content.splitlines()
 
 
-def test_no_verb_reloads_systemd() -> None:
+def test_no_verb_reloads_systemd_or_leaves_it_outdated() -> None:
     verbs = supervisors.get("systemd").verbs(SITE, 8100)
     assert verbs.unit == "shop@8100.service"
     assert verbs.start == ("systemctl", "start", "shop@8100.service")
-    assert "--no-reload" in verbs.enable and "--no-reload" in verbs.disable
+    assert "--root=/" in verbs.enable and "--root=/" in verbs.disable
     assert verbs.log.count("{lines}") == 1
 
 
