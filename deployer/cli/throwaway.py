@@ -26,12 +26,15 @@ def up(
     balancer: Annotated[
         str, typer.Option("--balancer", metavar="haproxy|none", help="What stands before the web hosts.")
     ] = "haproxy",
+    suite: Annotated[
+        str, typer.Option("--suite", metavar="bullseye|bookworm|trixie", help="The Debian of the machines; bookworm.")
+    ] = "",
     *,
     common: Common,
 ) -> None:
     """Bring a lab up, or complete one that is up.
 
-    Example: deploy lab up --kind machines --hosts 3
+    Example: deploy lab up --kind machines --hosts 3 --suite trixie
     """
     from deployer.lab.operate import up as run
 
@@ -39,7 +42,7 @@ def up(
         "lab up",
         common,
         lambda bus, record, stop: run(
-            bus, record, name=name, kind=kind, hosts=hosts, supervisor=supervisor, balancer=balancer
+            bus, record, name=name, kind=kind, hosts=hosts, supervisor=supervisor, balancer=balancer, suite=suite
         ),
     )
 

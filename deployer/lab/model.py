@@ -12,6 +12,11 @@ from deployer.errors import UsageError
 LAB_NAME = re.compile(r"^[a-z][a-z0-9-]{0,30}$")
 PACKAGE_NAME = re.compile(r"^[a-z0-9][a-z0-9+.-]+$")
 MOST_HOSTS = 200
+SUITES = ("bullseye", "bookworm", "trixie")
+"""Debian 11, 12 and 13."""
+DEFAULT_SUITE = "bookworm"
+_WITHOUT_A_BALANCER = ("bullseye",)
+"""Suites whose HAProxy is older than what is supported."""
 
 Progress = Callable[[str], None]
 """Takes one line, without a newline, about what is going on."""
@@ -38,7 +43,8 @@ class LabSpec:
         supervisor: what supervises instances there; None: systemd, or supervisord in a lab of processes.
         balancer: what runs on the balancer hosts; `none`: there are no balancer hosts.
         balancers: how many balancer hosts (`lb1` …).
-        suite: the Debian suite of the machines.
+        suite: the Debian suite of the web hosts, one of SUITES (balancers: see `balancer_suite`); hosts of processes
+            have this machine's own.
         reserve: Debian packages that the machines have beside the usual ones.
         kill_user_processes: machines kill what a login left running when it ends (logind's `KillUserProcesses`).
 
@@ -52,7 +58,7 @@ class LabSpec:
     supervisor: Literal["systemd", "supervisord"] | None = None
     balancer: Literal["haproxy", "caddy", "none"] = "haproxy"
     balancers: int = 1
-    suite: str = "bookworm"
+    suite: str = DEFAULT_SUITE
     reserve: tuple[str, ...] = ()
     kill_user_processes: bool = False
 
@@ -70,14 +76,26 @@ class LabSpec:
             raise UsageError(
                 "a lab of processes has no systemd", hint="use --supervisor supervisord or --kind machines"
             )
-        for word in (self.suite, *self.reserve):
+        if self.suite not in SUITES:
+            raise UsageError(f"there is no suite {self.suite!r} for a lab", hint=f"choose {', '.join(SUITES)}")
+        if self.kind == "processes" and self.suite != DEFAULT_SUITE:
+            raise UsageError(
+                f"a lab of processes runs on this machine's own system, not on {self.suite}",
+                hint="use --kind machines, or leave --suite out",
+            )
+        for word in self.reserve:
             if not PACKAGE_NAME.match(word):
-                raise UsageError(f"{word!r} is no name of a Debian suite or package")
+                raise UsageError(f"{word!r} is no name of a Debian package")
 
     @property
     def supervised_by(self) -> str:
         """The supervisor, settled."""
         return self.supervisor or ("supervisord" if self.kind == "processes" else "systemd")
+
+    @property
+    def balancer_suite(self) -> str:
+        """The Debian suite of the balancer hosts: the web hosts' own, unless its HAProxy is too old."""
+        return DEFAULT_SUITE if self.suite in _WITHOUT_A_BALANCER else self.suite
 
     @property
     def web_names(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from deployer.lab.lifecycle import down as take_down
 from deployer.lab.lifecycle import names
 from deployer.lab.lifecycle import status as look
 from deployer.lab.lifecycle import up as bring_up
-from deployer.lab.model import LabSpec
+from deployer.lab.model import DEFAULT_SUITE, LabSpec
 from deployer.rollout.record import Record
 
 
@@ -21,14 +21,17 @@ def default_kind() -> str:
     return "machines" if os.geteuid() == 0 else "processes"
 
 
-def up(bus: Bus, record: Record, *, name: str, kind: str, hosts: int, supervisor: str, balancer: str) -> Lab:
-    """Brings the lab up and says how to use it. Raises what `lifecycle.up` raises."""
+def up(
+    bus: Bus, record: Record, *, name: str, kind: str, hosts: int, supervisor: str, balancer: str, suite: str
+) -> Lab:
+    """Brings the lab up and says how to use it; what is empty has its default. Raises what `lifecycle.up` raises."""
     spec = LabSpec(
         name=name,
         kind=kind or default_kind(),  # type: ignore[arg-type]  # LabSpec refuses other words itself
         hosts=hosts,
         supervisor=supervisor or None,  # type: ignore[arg-type]
         balancer=balancer,  # type: ignore[arg-type]
+        suite=suite or DEFAULT_SUITE,
     )
     lab = bring_up(spec, lambda line: bus.emit(Output(line, step="lab")))
     for host in lab.hosts:

@@ -196,11 +196,13 @@ def test_a_person_who_looks_around_in_a_host_survives_its_end(lab: Lab) -> None:
 
 
 def test_what_makes_no_sense_is_refused_with_a_way_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for wrong in ({"name": "../x"}, {"name": ""}, {"hosts": 0}, {"hosts": 500}, {"reserve": ("a b",)}):
+    for wrong in ({"name": "../x"}, {"name": ""}, {"hosts": 0}, {"hosts": 500}, {"reserve": ("a b",)}, {"suite": "sid"}):
         with pytest.raises(UsageError):
             LabSpec(**wrong)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no systemd"):
         LabSpec(kind="processes", supervisor="systemd")
+    with pytest.raises(UsageError, match="this machine's own system"):
+        LabSpec(kind="processes", suite="trixie")
     with pytest.raises(NotReadyError, match="no Caddy"):
         up(LabSpec(name=fresh_name(), kind="processes", balancer="caddy"), _told)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ("long" * 20)))

@@ -14,7 +14,7 @@ from deployer.lab.inventory_file import write_inventory
 from deployer.lab.keys import make_key, pin_hosts
 from deployer.lab.kind import Fleet
 from deployer.lab.machines import cgroups, network
-from deployer.lab.machines.layer import write_common
+from deployer.lab.machines.layer import make_password, write_common
 from deployer.lab.machines.machine import Machine, remove_traces
 from deployer.lab.machines.mounts import unmount_below
 from deployer.lab.machines.requirements import require
@@ -39,13 +39,14 @@ class Machines:
 
     def up(self, spec: LabSpec, place: Place, progress: Progress) -> Fleet:
         """Boots all hosts at once; takes seconds once the root file system is in the cache."""
-        root = root_for(spec, place, progress)
+        suites = {spec.suite, *([spec.balancer_suite] if spec.balancer_names else [])}
+        roots = {suite: root_for(suite, spec, place, progress) for suite in sorted(suites)}
         borrowed.raise_kernel_limits(place.tag, KERNEL)
         subnet = network.make_bridge(place)
         network.open_way_out(place, subnet)
         addresses = {name: str(subnet[number]) for number, name in enumerate(spec.names, start=11)}
         progress(f"booting {len(addresses)} machines in {subnet}")
-        machines = self._prepared(spec, place, root, subnet, addresses)
+        machines = self._prepared(spec, place, roots, subnet, addresses)
         for machine in machines:
             machine.boot()
         for machine in machines:
@@ -55,16 +56,20 @@ class Machines:
         return Fleet(f"{addresses[(spec.balancer_names or spec.web_names)[0]]}:80", hosts)
 
     def _prepared(
-        self, spec: LabSpec, place: Place, root: Path, subnet: network.Subnet, addresses: dict[str, str]
+        self, spec: LabSpec, place: Place, roots: dict[str, Path], subnet: network.Subnet, addresses: dict[str, str]
     ) -> list[Machine]:
-        common = place.folder / "common"
         pip = pip_sources()
-        write_common(common, root, spec, place, make_key(place.key, f"lab {place.name}"), pip)
+        key = make_key(place.key, f"lab {place.name}")
+        password = make_password(place)
+        layers = {suite: [place.folder / "common" / suite, root] for suite, root in roots.items()}
+        for common, root in layers.values():
+            write_common(common, root, spec, key, pip, password)
         keys = {name: place.host(name) / "host_key" for name in addresses}
         pin_hosts(place, {addresses[name]: make_key(path, name) for name, path in keys.items()})
         machines = [Machine(place, name) for name in addresses]
         for machine in machines:
-            machine.prepare([common, root], keys[machine.host], addresses[machine.host], subnet, pip.folders)
+            suite = spec.balancer_suite if machine.host in spec.balancer_names else spec.suite
+            machine.prepare(layers[suite], keys[machine.host], addresses[machine.host], subnet, pip.folders)
         return machines
 
     def down(self, place: Place) -> None:

@@ -1,4 +1,4 @@
-"""The files that all machines of one lab have in common, laid over the root file system."""
+"""The files that all machines of one lab and suite have in common, laid over the root file system."""
 
 from __future__ import annotations
 
@@ -44,8 +44,17 @@ WantedBy=multi-user.target
 """
 
 
-def write_common(folder: Path, root: Path, spec: LabSpec, place: Place, public_key: str, pip: PipSources) -> None:
-    """Writes the layer into `folder`; `plain`'s sudo password goes to `plain.password` in the lab's folder."""
+def make_password(place: Place) -> str:
+    """A sudo password for `plain`, which is also in the file `plain.password` in the lab's folder."""
+    password = secrets.token_urlsafe(12)
+    file = place.folder / "plain.password"
+    file.touch(mode=0o600)
+    file.write_text(password + "\n")
+    return password
+
+
+def write_common(folder: Path, root: Path, spec: LabSpec, public_key: str, pip: PipSources, password: str) -> None:
+    """Writes the layer that lies over the file system `root` into `folder`; `password` is that of `plain`."""
     _write(folder, "etc/ssh/lab_authorized_keys", public_key + "\n")
     _write(folder, "etc/ssh/sshd_config.d/lab.conf", SSHD)
     _write(folder, "etc/systemd/system/ssh.service.d/lab.conf", SSH_AFTER_LOGINS)
@@ -60,7 +69,7 @@ def write_common(folder: Path, root: Path, spec: LabSpec, place: Place, public_k
     _write(folder, "etc/default/locale", "LANG=C.UTF-8\n")
     _resolver(folder)
     _certificates(folder)
-    _password(folder, root, place)
+    _password(folder, root, password)
 
 
 def _write(folder: Path, name: str, content: str, mode: int = 0o644) -> None:
@@ -89,11 +98,7 @@ def _certificates(folder: Path) -> None:
         shutil.copytree(local, folder / "usr/local/share/ca-certificates")
 
 
-def _password(folder: Path, root: Path, place: Place) -> None:
-    password = secrets.token_urlsafe(12)
-    file = place.folder / "plain.password"
-    file.touch(mode=0o600)
-    file.write_text(password + "\n")
+def _password(folder: Path, root: Path, password: str) -> None:
     hashed = run(["chroot", root, "openssl", "passwd", "-6", "-stdin"], text_in=password).strip()
     lines = (root / "etc/shadow").read_text().splitlines()
     changed = [_with_password(line, hashed) if line.startswith("plain:") else line for line in lines]

@@ -34,17 +34,17 @@ MASKED = (
 )  # fmt: skip
 
 
-def root_for(spec: LabSpec, place: Place, progress: Progress) -> Path:
-    """The root file system for such machines; builds it when the cache has none, which takes about a minute."""
+def root_for(suite: str, spec: LabSpec, place: Place, progress: Progress) -> Path:
+    """The root file system of that suite for such machines; built when the cache has none, in about a minute."""
     packages = sorted({*PACKAGES, *spec.reserve})
     roots = cache() / "roots"
     key = hashlib.sha256("\n".join([RECIPE, *packages]).encode()).hexdigest()[:12]
-    root = roots / f"{spec.suite}-{key}"
+    root = roots / f"{suite}-{key}"
     if root.is_dir():
         return root
     with locked(_lock_of(f".{root.name}")):
         if not root.is_dir():
-            _build(root, spec.suite, packages, place, progress)
+            _build(root, suite, packages, place, progress)
     return root
 
 

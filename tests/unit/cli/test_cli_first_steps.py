@@ -105,3 +105,8 @@ def test_a_lab_that_is_not_up(deploy: Any) -> None:
     result = deploy("lab", "status", "--name", "nowhere", "--output", "json")
     assert "Traceback" not in result.output
     assert lines(result)[-1]
+
+
+def test_a_lab_of_a_debian_that_there_is_not(deploy: Any) -> None:
+    result = deploy("lab", "up", "--kind", "machines", "--suite", "sid", "--output", "plain")
+    assert result.exit_code == 2 and "bullseye, bookworm, trixie" in result.stderr, result.output
