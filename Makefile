@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # haproxy and sshd are there, which a user's PATH leaves out.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: demo test lint unit lab machines faults setup clean
+.PHONY: demo test lint unit lab machines faults suites setup clean
 
 demo: setup
 	$(BIN)/deploy demo
@@ -34,6 +34,10 @@ machines: setup
 # Accidents at many seeded moments, which take too long for every `make test`.
 faults: setup
 	$(PYTEST) -m faults tests
+
+# The main job on the oldest and the newest Debian; it builds their root file systems first, a minute each, once.
+suites: setup
+	$(PYTEST) -m machines --timeout 900 tests/machines/test_suites.py
 
 setup: $(VENV)/.ready
 

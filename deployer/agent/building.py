@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import posixpath
+import re
 import time
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -83,7 +84,14 @@ class Building:
 
     def _check(self, check: Dict[str, Any]) -> None:
         self.ctx.progress("checking that the app can be loaded", step="check")
-        self._command([str(word) for word in check["argv"]], check, "check_failed", "the app's check")
+        what = "the app's check (on Python %s)" % self._python()
+        self._command([str(word) for word in check["argv"]], check, "check_failed", what)
+
+    def _python(self) -> str:
+        """The version in the virtualenv's own description, which pip's and uv's both have."""
+        with open(self.path + "/" + VENV + "/pyvenv.cfg", encoding="utf-8") as file:
+            found = re.search(r"^version(?:_info)? *= *(\S+)", file.read(), re.MULTILINE)
+        return found.group(1) if found else "?"
 
     def _command(self, argv: List[str], spec: Dict[str, Any], code: str, what: str) -> None:
         lines: List[str] = []

@@ -43,6 +43,26 @@ def missing(names: Sequence[str]) -> List[str]:
     return [name for name in names if name not in installed]
 
 
+def require(name: str, at_least: str) -> None:
+    """Sees that a package is, or would be installed, in this version or a later one; nothing known says yes.
+
+    Raises:
+        OpError `too_old`: it is an earlier one.
+    """
+    asked = process.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name], timeout=60)
+    status, _, version = asked.stdout.partition(" ")
+    if status != "installed":
+        policy = process.run(["apt-cache", "policy", name], timeout=60, env={"LC_ALL": "C.UTF-8", "PATH": os.defpath})
+        found = re.search(r"^ *Candidate: (\d\S*)$", policy.stdout, re.MULTILINE)
+        version = found.group(1) if found else ""
+    if version and not process.run(["dpkg", "--compare-versions", version, "ge", at_least], timeout=60).ok:
+        raise OpError(
+            "too_old",
+            "%s is %s on this host, and %s or later is needed" % (name, version, at_least),
+            "install a later %s there (backports have one), or take a host with a later distribution" % name,
+        )
+
+
 def install(names: Sequence[str], on_line: Callable[[str], None]) -> None:
     """Installs packages without what they merely recommend. Package lists are refreshed only if it fails without.
 

@@ -27,6 +27,7 @@ def apply(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
     Raises:
         OpError `refused`: something is there that we did not make, or that was changed since; nothing was changed.
+            `too_old`: a package is, or would be, an earlier version than is needed; nothing was changed.
             `invalid`: a handler failed and files were put back. `failed`: a package, user, service or file could
             not be made so; files were put back.
     """
@@ -194,16 +195,27 @@ class _Work:
         return steps, refusals, placing.adopted
 
     def _system_steps(self) -> List[Step]:
-        names = [resource.name for resource in self._resources if isinstance(resource, Package)]
-        absent = packages.missing(list(dict.fromkeys(names)))
+        wanted = [resource for resource in self._resources if isinstance(resource, Package)]
+        absent = packages.missing(list(dict.fromkeys(package.name for package in wanted)))
+        self._require_versions(wanted)
         steps = []
         if absent:
-            first = Step("package", absent[0], "install", lambda: packages.install(absent, self._ctx.output))
+            first = Step("package", absent[0], "install", lambda: self._install(absent, wanted))
             steps = [first] + [Step("package", name, "install", lambda: None) for name in absent[1:]]
         for resource in self._resources:
             if isinstance(resource, User) and not users.exists(resource.name):
                 steps.append(Step("user", resource.name, "create", _creator(resource)))
         return steps
+
+    def _install(self, absent: List[str], wanted: List[Package]) -> None:
+        packages.install(absent, self._ctx.output)
+        self._require_versions(wanted)  # package lists that were not there yet can tell only now
+
+    @staticmethod
+    def _require_versions(wanted: List[Package]) -> None:
+        for package in wanted:
+            if package.at_least:
+                packages.require(package.name, package.at_least)
 
     def _service_steps(self) -> List[Step]:
         steps = []

@@ -11,9 +11,10 @@ from typing import Any, Dict, List, Tuple, Type, Union
 
 @dataclass(frozen=True)
 class Package:
-    """A package of the host's own package manager is installed."""
+    """A package of the host's own package manager is installed, in that version or a later one."""
 
     name: str
+    at_least: str = ""
 
 
 @dataclass(frozen=True)

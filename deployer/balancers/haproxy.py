@@ -29,6 +29,8 @@ FOLDER = "/etc/haproxy/deploy"
 SOCKET = "/run/haproxy/deploy.sock"
 USUAL_SOCKET = "/run/haproxy/admin.sock"
 TOOL = "/usr/local/lib/deploy/haproxy_reload.py"
+OLDEST = "2.4"
+"""The first with named `defaults` and `idle-close-on-response`, without which a reload loses requests."""
 DROP_IN = "/etc/systemd/system/haproxy.service.d/deploy.conf"
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -101,7 +103,7 @@ class HAProxy:
             dump=_tool(site, "dump"),
         )
         return [
-            Package("haproxy"),
+            Package("haproxy", at_least=OLDEST),
             *own,
             Directory(DROP_IN.rpartition("/")[0]),
             File(DROP_IN, drop_in, notify=(HANDLER,)),

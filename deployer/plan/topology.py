@@ -84,7 +84,8 @@ class Topology:
     `web` are the hosts that a run changes; `spared` those that `--limit` leaves out: the balancers know them all the
     same. `helper` is one of the spared ones, which builds the release and runs the release hook and is else left alone.
     `health_path` is what settings or inference say, `/` otherwise; `health_status` None accepts all below 500.
-    `templates` are the user's own template folders.
+    `templates` are the user's own template folders. `python_version` is the one asked for by settings or code, if any;
+    `python_range` is the code's `requires-python` as written.
     """
 
     env: str
@@ -97,6 +98,8 @@ class Topology:
     templates: tuple[Path, ...] = ()
     spared: tuple[WebHost, ...] = ()
     helper: WebHost | None = None
+    python_version: str | None = None
+    python_range: str | None = None
 
     @property
     def everywhere(self) -> tuple[WebHost, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from deployer.errors import DeployError, LockedError, NotReadyError, UnreachableError
 from deployer.events import Bus, Output
 from deployer.plan.facts import Facts
+from deployer.rollout.interpreter import require_python
 from deployer.rollout.locks import require_not_frozen
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
@@ -43,6 +44,7 @@ def _questions(project: Project, run: Run, facts: Facts) -> list[tuple[str, Call
     return [
         ("every host is set up", lambda: require_set_up(run, facts)),
         ("nothing of setup is missing or changed by hand", lambda: _nothing_missing(project, run, facts)),
+        ("the app's Python is there", lambda: require_python(run.topology, facts)),
         ("the ports are free or ours", lambda: require_free_ports(run, facts)),
         ("there is room on the disks", lambda: _room(run, facts)),
         ("nobody froze it", lambda: require_not_frozen(run, facts)),

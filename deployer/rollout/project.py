@@ -96,6 +96,8 @@ def load(
         health_path=settings.health.path or guessed.health_path or "/",
         health_status=_health_status(loaded, guessed),
         templates=(loaded.base / "templates",),
+        python_version=guessed.python_version,
+        python_range=guessed.python_range,
     )
     check_env(dict.fromkeys(settings.secrets, ""), where="secrets")
     return Project(loaded, found, topology, guessed, who, user, sudo_password)
@@ -121,6 +123,8 @@ def reading(project: Project, folder: Path) -> Project:
         project.topology,
         health_path=project.topology.settings.health.path or guessed.health_path or "/",
         health_status=_health_status(project.loaded, guessed),
+        python_version=guessed.python_version,
+        python_range=guessed.python_range,
     )
     return replace(project, topology=topology, inferred=guessed)
 

@@ -26,6 +26,7 @@ from deployer.rollout.checks import fleet_checks
 from deployer.rollout.endings import refused_as
 from deployer.rollout.finish import note_kept, promote, prune
 from deployer.rollout.hooks import controller_env, here, release_hook
+from deployer.rollout.interpreter import require_python
 from deployer.rollout.locks import locked, require_not_frozen
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
@@ -147,6 +148,7 @@ def prepared(
     topology = run.topology
     facts = survey(run)
     require_set_up(run, facts)
+    require_python(topology, facts)
     require_free_ports(run, facts)
     facts = with_pools(run, facts)
     files = tree.manifest()

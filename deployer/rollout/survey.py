@@ -23,7 +23,7 @@ def survey(run: Run) -> Facts:
     with run.step("survey", detail=f"{len(hosts)} hosts"):
         web = {member.name: member for member in topology.web}
         ports = {name: [*member.ports, *member.spare_ports] for name, member in web.items()}
-        version = topology.settings.python.version
+        version = topology.python_version
         # Hosts of a lab of processes share one machine, each with an address of its own.
         shared = {name: member.own.address for name, member in web.items() if member.host.prefix}
         raw = run.each(

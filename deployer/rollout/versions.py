@@ -10,6 +10,7 @@ from deployer.artifact import python
 from deployer.artifact.host_python import HostPython, choose_installer
 from deployer.plan.facts import Facts
 from deployer.rollout.giving import Giving
+from deployer.rollout.interpreter import interpreter
 from deployer.rollout.project import Project
 from deployer.rollout.run import Run
 
@@ -30,7 +31,8 @@ class Versions:
 
     def settled(self, wanted: python.Dependencies, hosts: tuple[str, ...]) -> dict[str, python.Locked]:
         """Exact versions for each host; hosts with the same Python share one answer. A host without uv is given it."""
-        asked = self._run.each(hosts, "venv.inspect", lambda host: {"python": self._interpreter(host)}, step="resolve")
+        paths = {host: interpreter(self._run.topology, self._facts, host) for host in hosts}
+        asked = self._run.each(hosts, "venv.inspect", lambda host: {"python": paths[host]}, step="resolve")
         known: dict[HostPython, python.Locked] = {}
         found: dict[str, python.Locked] = {}
         for host in hosts:
@@ -55,15 +57,6 @@ class Versions:
         spec |= {"env": dict(self._wish.env), "secrets": dict(self._hidden)}
         answer = self._run.call(host, "venv.resolve", {"venv": spec}, step="resolve")
         return locked.settled(str(answer["requirements"]), host)
-
-    def _interpreter(self, host: str) -> str:
-        """The Python of the app on a host: `python.version` where it is there, else the one that runs the agent."""
-        raw = self._facts[host].raw
-        version = self._wish.version
-        if version:
-            path = (raw.get("pythons") or {}).get(version)
-            return str(path or f"python{version}")
-        return str(raw["python"]["path"])
 
 
 def cache() -> Path:

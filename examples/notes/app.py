@@ -37,12 +37,12 @@ def healthz() -> tuple[dict[str, str], int]:
 
 
 @app.get("/version")
-def version() -> dict[str, str | int]:
+def version() -> dict[str, object]:
     return {"release": RELEASE, "pid": os.getpid(), "instance": os.environ.get("DEPLOY_INSTANCE", "")}
 
 
 @app.get("/slow")
-def slow() -> dict[str, str | float]:
+def slow() -> dict[str, object]:
     seconds = min(request.args.get("s", 2.0, type=float), 60.0)
     time.sleep(seconds)
     return {"release": RELEASE, "slept": seconds}

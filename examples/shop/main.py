@@ -45,12 +45,12 @@ async def healthz(response: Response) -> dict[str, str]:
 
 
 @app.get("/version")
-async def version() -> dict[str, str | int]:
+async def version() -> dict[str, object]:
     return {"release": RELEASE, "pid": os.getpid(), "instance": os.environ.get("DEPLOY_INSTANCE", "")}
 
 
 @app.get("/slow")
-async def slow(s: float = 2.0) -> dict[str, str | float]:
+async def slow(s: float = 2.0) -> dict[str, object]:
     await asyncio.sleep(min(s, 60.0))
     return {"release": RELEASE, "slept": s}
 

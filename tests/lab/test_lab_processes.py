@@ -196,7 +196,14 @@ def test_a_person_who_looks_around_in_a_host_survives_its_end(lab: Lab) -> None:
 
 
 def test_what_makes_no_sense_is_refused_with_a_way_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for wrong in ({"name": "../x"}, {"name": ""}, {"hosts": 0}, {"hosts": 500}, {"reserve": ("a b",)}, {"suite": "sid"}):
+    for wrong in (
+        {"name": "../x"},
+        {"name": ""},
+        {"hosts": 0},
+        {"hosts": 500},
+        {"reserve": ("a b",)},
+        {"suite": "sid"},
+    ):
         with pytest.raises(UsageError):
             LabSpec(**wrong)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no systemd"):

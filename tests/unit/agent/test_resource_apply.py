@@ -250,6 +250,20 @@ def test_an_installed_package_is_no_change(host: Host) -> None:
     assert [(item["name"], item["action"]) for item in shown] == [("no-such-package-here", "install")]
 
 
+def test_a_package_that_is_too_old_stops_everything_before_anything_is_changed(host: Host) -> None:
+    import shutil
+
+    if not shutil.which("dpkg-query"):
+        pytest.skip("no dpkg here")
+    assert host.apply(Package("dpkg", at_least="1.15"))["changed"] == []
+    for dry_run in (True, False):
+        error = host.refused(Package("dpkg", at_least="99"), host.file("a\n"), dry_run=dry_run)
+        assert error.code == "too_old" and "99 or later is needed" in error.message and error.hint
+    assert not host.conf.exists()
+    unknown = host.apply(Package("no-such-package-here", at_least="99"), dry_run=True)
+    assert len(unknown["changed"]) == 1, "what nobody knows may be there after an update"
+
+
 def test_a_torn_record_stops_everything_with_the_way_out(host: Host) -> None:
     host.apply(host.file("a\n"))
     Path(host.site.host_state, "created.json").write_text("{")

@@ -1,0 +1,60 @@
+"""The Python that runs the app on a host, and whether it is one that the app asks for."""
+
+from __future__ import annotations
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from deployer.errors import NotReadyError
+from deployer.plan.facts import Facts
+from deployer.plan.topology import Topology
+
+
+def interpreter(topology: Topology, facts: Facts, host: str) -> str:
+    """The path of that Python: the version asked for where it is there, else the one that runs the agent."""
+    raw, version = facts[host].raw, topology.python_version
+    if version:
+        return str((raw.get("pythons") or {}).get(version) or f"python{version}")
+    return str(raw["python"]["path"])
+
+
+def require_python(topology: Topology, facts: Facts) -> None:
+    """NotReadyError for the first web host that lacks the version asked for, or whose own is not in the app's range."""
+    for web in topology.web:
+        raw = facts[web.name].raw
+        own = str((raw.get("python") or {}).get("version") or "")
+        wanted = topology.python_version
+        if wanted and not (raw.get("pythons") or {}).get(wanted):
+            raise NotReadyError(
+                f"{web.name} has no Python {wanted}",
+                host=web.name,
+                step="survey",
+                cause=f"its own is {own}",
+                hint=_ways_to(wanted, own),
+                code="no_python",
+            )
+        if not wanted and own and not _within(own, topology.python_range):
+            raise NotReadyError(
+                f"{web.name} has Python {own}, and the app asks for {topology.python_range}",
+                host=web.name,
+                step="survey",
+                cause="requires-python in pyproject.toml",
+                hint='write python: {version: "3.12"}, say, in deploy.yaml, and install that Python there',
+                code="no_python",
+            )
+
+
+def _ways_to(wanted: str, own: str) -> str:
+    own, minor = _minor(own), _minor(wanted)
+    by_uv = f"UV_PYTHON_INSTALL_DIR=/opt/python UV_PYTHON_BIN_DIR=/usr/local/bin uv python install {wanted}"
+    return f'write python: {{version: "{own}"}} in deploy.yaml, or put a python{minor} into /usr/local/bin ({by_uv})'
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def _within(version: str, wanted: str | None) -> bool:
+    try:
+        return SpecifierSet(wanted or "").contains(version, prereleases=True)
+    except InvalidSpecifier:  # whoever builds the app says so
+        return True
