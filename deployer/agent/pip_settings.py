@@ -1,4 +1,4 @@
-"""Where pip is set to take packages from, as an environment for uv, which reads none of pip's settings.
+"""Where pip is set to take packages from, as an environment and options for uv, which reads none of pip's settings.
 
 pip's files and variables: https://pip.pypa.io/en/stable/topics/configuration/; uv's: https://docs.astral.sh/uv/reference/environment/.
 Also read by the controller, for what it resolves itself.
@@ -13,14 +13,7 @@ from typing import Dict, List, Mapping
 
 # What in a uv.toml says where packages come from. Python 3.9 has nothing that reads TOML; to find a key is enough.
 _OWN_SOURCES = re.compile(r"^\s*(\[\[\s*|pip\.)?(index|index-url|extra-index-url|find-links|no-index)\b", re.MULTILINE)
-_OWN_VARIABLES = (
-    "UV_INDEX",
-    "UV_DEFAULT_INDEX",
-    "UV_INDEX_URL",
-    "UV_EXTRA_INDEX_URL",
-    "UV_FIND_LINKS",
-    "UV_NO_INDEX",
-)
+_OWN_VARIABLES = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
 # `pip install` reads these two sections, the second over the first.
 _SECTIONS = ("global", "install")
 
@@ -43,6 +36,15 @@ def for_uv(environ: Mapping[str, str]) -> Dict[str, str]:
     if not _uv_has_sources(environ):
         added.update(_sources(pip))
     return {name: value for name, value in added.items() if value and not environ.get(name)}
+
+
+def options_for_uv(environ: Mapping[str, str]) -> List[str]:
+    """What only uv's command line can say of the same: `--no-index`, which has no variable.
+
+    Args:
+        environ: the environment that uv is going to have, without what `for_uv` adds.
+    """
+    return ["--no-index"] if _no_index(settings(environ)) and not _uv_has_sources(environ) else []
 
 
 def settings(environ: Mapping[str, str]) -> Dict[str, str]:
@@ -78,14 +80,19 @@ def _files(environ: Mapping[str, str]) -> List[str]:
 def _sources(pip: Mapping[str, str]) -> Dict[str, str]:
     links = [os.path.expanduser(word) for word in pip.get("find-links", "").split()]
     links = [link for link in links if "://" in link or os.path.exists(link)]  # pip only warns of one that is not there
+    if _no_index(pip):
+        return {"UV_FIND_LINKS": ",".join(links)}
     return {
         "UV_DEFAULT_INDEX": pip.get("index-url", ""),
         "UV_INDEX": " ".join(pip.get("extra-index-url", "").split()),
         "UV_FIND_LINKS": ",".join(links),
-        "UV_NO_INDEX": "true" if pip.get("no-index", "").lower() in ("1", "yes", "true", "on") else "",
         # pip takes the best version of all indexes; uv by itself looks no further than the first that has the name.
         "UV_INDEX_STRATEGY": "unsafe-best-match" if pip.get("extra-index-url") else "",
     }
+
+
+def _no_index(pip: Mapping[str, str]) -> bool:
+    return pip.get("no-index", "").lower() in ("1", "yes", "true", "on")
 
 
 def _uv_has_sources(environ: Mapping[str, str]) -> bool:

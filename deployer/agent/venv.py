@@ -176,7 +176,9 @@ class Installer:
         self._environ.update(LANG="C.UTF-8", PATH=os.environ.get("PATH", os.defpath), PIP_NO_INPUT="1")
         self._environ.update(PIP_DISABLE_PIP_VERSION_CHECK="1", UV_NO_PROGRESS="1", PYTHONDONTWRITEBYTECODE="1")
         self._environ.update({**spec.get("env", {}), **spec.get("secrets", {})})
+        self._options: List[str] = []
         if self._name == "uv":
+            self._options = pip_settings.options_for_uv(self._environ)
             self._environ.update(pip_settings.for_uv(self._environ))
             self._environ.setdefault("UV_CACHE_DIR", uv_cache.path(site))
             self._environ.setdefault("UV_PYTHON_DOWNLOADS", "never")  # the interpreter is named; there is no other
@@ -193,7 +195,7 @@ class Installer:
 
     def install(self, path: str, requirements: str) -> None:
         """Installs a complete, pinned requirements file."""
-        source = ["--no-index", "--find-links", self._wheels] if self._wheels else []
+        source = ["--no-index", "--find-links", self._wheels] if self._wheels else self._options
         if self._name == "uv":
             argv = [self._uv, "pip", "install", "--python", path + "/bin/python"]
         else:
@@ -217,7 +219,7 @@ class Installer:
         failed = "%s could not find versions that fit together" % self._name
         if self._name == "uv":
             argv = [self._uv, "pip", "compile", "--quiet", "--python", self._python, "--no-header", "--no-annotate"]
-            return self._run(path, [*argv, "-c", settled, wanted], failed).stdout
+            return self._run(path, [*argv, *self._options, "-c", settled, wanted], failed).stdout
         # A pip of ten years' standing can do this; `--report` is younger than what Debian 11 has.
         self.create(path + "/venv")
         pip = [path + "/venv/bin/python", "-m", "pip"]

@@ -97,6 +97,7 @@ def _by_uv(uv: str, resolution: Resolution, folder: Path, environ: Mapping[str, 
     argv = [uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "-c", "settled.txt", "wanted.txt"]
     argv += ["--python", sys.executable, "--python-version", host.version, "--python-platform", host.uv_platform]
     complete = {**os.environ, **environ}
+    argv += pip_settings.options_for_uv(complete)
     done = _run(argv, folder, {**complete, **pip_settings.for_uv(complete)})
     return _answer(done, "uv", done.stdout)
 

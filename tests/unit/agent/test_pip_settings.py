@@ -13,7 +13,9 @@ import pytest
 from release_site import FILES, Host, make_wheel, write
 
 from deployer.agent import pip_settings, uv_cache
-from deployer.artifact.resolving import find_uv
+from deployer.agent.operation import OpError
+from deployer.artifact.host_python import HostPython
+from deployer.artifact.resolving import Resolution, find_uv, resolve
 
 CONF = """
 [global]
@@ -135,6 +137,32 @@ def test_a_host_with_nothing_but_a_pip_conf_installs_by_uv(tmp_path: Path, monke
     assert "1.2" in _version(host, "u2")
 
 
+def test_no_index_is_obeyed_though_a_package_is_in_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index is a folder that has the package, so that uv fails only if it does not look there."""
+    make_wheel(tmp_path / "index/tinyserver", "tinyserver", "1.2")
+    [wheel] = (tmp_path / "index/tinyserver").iterdir()
+    (tmp_path / "index/tinyserver/index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    host = Host(tmp_path).set_up()
+    tree = write(tmp_path / "source", FILES)
+
+    home(tmp_path, f"[global]\nindex-url = file://{tmp_path}/index\nno-index = true\n")
+    for operation in (
+        lambda: host.ship("20261101T100000Z-aaaaaaaa", tree, venv=_uv("u1")),
+        lambda: host.call("venv.resolve", venv=_uv("u1", requirements=["tinyserver"])),
+    ):
+        with pytest.raises(OpError) as caught:
+            operation()
+        assert caught.value.code == "install_failed"
+    resolution = Resolution(("tinyserver",), (), (), HostPython.of(_here(host), "uv", find_uv()))
+    assert resolve(resolution, {"HOME": str(tmp_path)}).text is None
+
+    home(tmp_path, f"[global]\nindex-url = file://{tmp_path}/index\n")
+    host.ship("20261101T100000Z-aaaaaaaa", tree, venv=_uv("u1"))
+    assert "1.2" in _version(host, "u1")
+    assert (resolve(resolution, {"HOME": str(tmp_path)}).text or "").split() == ["tinyserver==1.2"]
+
+
 def test_virtualenvs_link_to_the_cache_and_a_cache_that_outgrew_them_is_emptied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +185,11 @@ def test_virtualenvs_link_to_the_cache_and_a_cache_that_outgrew_them_is_emptied(
 def _uv(key: str, **more: Any) -> dict[str, Any]:
     given = {"key": key, "python": sys.executable, "installer": "uv", "uv": find_uv()}
     return {**given, "requirements": ["tinyserver==1.2\n"], **more}
+
+
+def _here(host: Host) -> dict[str, Any]:
+    described: dict[str, Any] = host.call("venv.inspect", python=sys.executable)
+    return described
 
 
 def _version(host: Host, key: str) -> str:

@@ -119,7 +119,7 @@ def test_uv_installs_and_resolves_too(tmp_path: Path, wheels: Path) -> None:
     built = host.ship(OLD, write(tmp_path / "source", FILES), wheels, venv=spec("u1", requires=["tinydep"], **uv))
     assert built["venv_built"]
     loose = spec("x", requirements=["tinyserver"], **uv)
-    loose["env"] = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(wheels)}
+    loose["env"] = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
     assert host.call("venv.resolve", venv=loose)["requirements"].split() == ["tinyserver==1.2"]
     version = [host.site.venv("u1") + "/bin/python", "-c", "import tinyserver; print(tinyserver.VERSION)"]
     assert subprocess.run(version, capture_output=True, text=True, check=True).stdout == "1.2\n"
