@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +12,11 @@ from deployer.agent.manifest import Manifest
 from deployer.artifact import git
 from deployer.artifact.manifest import scan
 from deployer.artifact.patterns import Exclude
+from deployer.artifact.scratch import scratch
 from deployer.errors import UsageError
 from deployer.settings.models import Source
+
+PREFIX = "deploy-tree-"
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,7 @@ def resolve(source: Source, base: Path, ref: str | None = None, *, private: bool
         shipped = _subdir(folder, source.subdir)
         yield SourceTree(shipped, folder, None, None, (), source.exclude)
         return
-    with tempfile.TemporaryDirectory(prefix="deploy-source-") as name:
-        into = Path(name)
+    with scratch(PREFIX) as into:
         if repository is None:
             tree = _copy(folder, source, into)
         else:
