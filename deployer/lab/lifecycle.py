@@ -7,12 +7,13 @@ import json
 from typing import Any
 
 from deployer.agent import tree
+from deployer.cache import cache
 from deployer.errors import DeployError, UsageError
 from deployer.lab.lab import Lab, kind_called
 from deployer.lab.locking import locked
 from deployer.lab.machines.mounts import mounted_below
 from deployer.lab.model import LabSpec, Progress
-from deployer.lab.place import Place, cache
+from deployer.lab.place import Place
 
 
 def up(spec: LabSpec, progress: Progress) -> Lab:

@@ -9,18 +9,12 @@ $XDG_CACHE_HOME/deployer/
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployer.cache import cache
 from deployer.errors import UsageError
 from deployer.lab.model import LAB_NAME
-
-
-def cache() -> Path:
-    """The user's cache folder of this tool (`XDG_CACHE_HOME`, else `~/.cache`); it may not exist yet."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache").resolve() / "deployer"
 
 
 @dataclass(frozen=True)

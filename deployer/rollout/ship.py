@@ -11,6 +11,7 @@ from typing import Any
 from deployer.agent.manifest import Manifest
 from deployer.artifact import manifest, python, wheels
 from deployer.artifact.source import SourceTree
+from deployer.cache import cache
 from deployer.errors import DeployError, RolloutError
 from deployer.plan import start
 from deployer.plan.draft import Draft
@@ -20,7 +21,7 @@ from deployer.remote.errors import AgentError
 from deployer.rollout.parallel import map_hosts
 from deployer.rollout.project import Project
 from deployer.rollout.run import Run
-from deployer.rollout.versions import Versions, cache
+from deployer.rollout.versions import Versions
 from deployer.settings.secrets import resolve_secrets
 
 CHECK_TIMEOUT_S = 60.0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from deployer.artifact import python
 from deployer.artifact.host_python import HostPython, choose_installer
+from deployer.cache import cache
 from deployer.plan.facts import Facts
 from deployer.rollout.giving import Giving
 from deployer.rollout.interpreter import interpreter
@@ -57,8 +56,3 @@ class Versions:
         spec |= {"env": dict(self._wish.env), "secrets": dict(self._hidden)}
         answer = self._run.call(host, "venv.resolve", {"venv": spec}, step="resolve")
         return locked.settled(str(answer["requirements"]), host)
-
-
-def cache() -> Path:
-    """The user's cache folder of the tool: resolved requirements and wheels."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deployer"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from support.labs import fresh_name, processes_with, ssh, ssh_argv
 
+from deployer.cache import cache
 from deployer.errors import DeployError, NotReadyError, UsageError
 from deployer.inventory.load import load
 from deployer.lab import Lab, LabSpec, down, names, status, up
@@ -220,8 +220,7 @@ def test_what_makes_no_sense_is_refused_with_a_way_on(tmp_path: Path, monkeypatc
 
 def status_folder(name: str) -> Path:
     """Where a lab's folder is, or will be."""
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(cache) / "deployer/lab" / name
+    return cache() / "lab" / name
 
 
 def _say(session: subprocess.Popen[str], line: str) -> str:

@@ -8,13 +8,14 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from deployer.cache import cache
 from deployer.lab.commands import run
 from deployer.lab.locking import locked
 from deployer.lab.machines import cgroups
 from deployer.lab.machines.apt import Apt, apt_of
 from deployer.lab.machines.mounts import unmount_below
 from deployer.lab.model import LabSpec, Progress
-from deployer.lab.place import Place, cache
+from deployer.lab.place import Place
 
 PACKAGES = (
     "systemd", "systemd-sysv", "libpam-systemd", "dbus", "openssh-server", "python3", "python3-venv", "sudo",

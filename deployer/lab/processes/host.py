@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from deployer.cache import caches
 from deployer.errors import DeployError, NotReadyError
 from deployer.lab.commands import attempt, run, wait_until
 from deployer.lab.pip_sources import PipSources
@@ -65,12 +66,11 @@ class ProcessHost:
     @property
     def environment(self) -> dict[str, str]:
         """What everything that runs on the host has in its environment."""
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return {
             "PATH": f"{self.prefix}/usr/bin:{self.prefix}/usr/sbin:{_PROGRAMS}",
             "HOME": f"{self.prefix}/home",  # the user's own shell start-up files would change PATH
-            "PIP_CACHE_DIR": str(caches / "pip"),
-            "UV_CACHE_DIR": str(caches / "uv"),
+            "PIP_CACHE_DIR": str(caches() / "pip"),
+            "UV_CACHE_DIR": str(caches() / "uv"),
             MARK: self.belongings.mark,
         }
 
