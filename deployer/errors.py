@@ -21,7 +21,9 @@ The numbers are the exit statuses of the contract.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+
+Kind = TypeVar("Kind", bound="DeployError")
 
 
 class DeployError(Exception):
@@ -76,6 +78,25 @@ class DeployError(Exception):
         if self.step:
             places.append(f"step {self.step}")
         return ", ".join(places)
+
+    def as_kind(self, kind: type[Kind], *, hint: str = "") -> Kind:
+        """The same facts as another kind of error, which is to be raised from this one.
+
+        Args:
+            kind: one that is made as DeployError is.
+            hint: for an error that has none of its own.
+        """
+        return kind(
+            self.message,
+            host=self.host,
+            step=self.step,
+            file=self.file,
+            line=self.line,
+            cause=self.cause,
+            hint=self.hint or hint or None,
+            log=self.log,
+            code=self.code,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The `error` object of the JSON contract, with whatever else is known."""

@@ -24,15 +24,7 @@ def refused_as(kind: type[DeployError], hint: str = "") -> Iterator[None]:
     except (AgentError, SessionLost) as error:
         if error.code == "internal":
             raise
-        raise kind(
-            error.message,
-            host=error.host,
-            step=error.step,
-            cause=error.cause,
-            log=error.log,
-            hint=error.hint or hint or None,
-            code=error.code,
-        ) from error
+        raise error.as_kind(kind, hint=hint) from error
 
 
 def ending(cause: DeployError, stuck: Failures, plan: Plan, record: Record) -> DeployError:
@@ -50,15 +42,7 @@ def ending(cause: DeployError, stuck: Failures, plan: Plan, record: Record) -> D
         )
     if isinstance(cause, InterruptedRun):
         return InterruptedRun(cause.message, hint=f"deploy push {plan.env} starts over")
-    return RolloutError(
-        cause.message,
-        host=cause.host,
-        step=cause.step,
-        cause=cause.cause,
-        log=cause.log,
-        hint=cause.hint or "mend it and push again; everything was put back",
-        code=cause.code,
-    )
+    return cause.as_kind(RolloutError, hint="mend it and push again; everything was put back")
 
 
 def stopped(cause: DeployError, changed: Sequence[InstanceStep], stuck: Failures, plan: Plan) -> DeployError:

@@ -37,14 +37,7 @@ def release_hook(run: Run, project: Project, release: str) -> None:
             answer = run.call(web.name, "hook.release", args, step="release hook")
         except AgentError as error:
             kind = NeedsPersonError if error.code == "unknown_outcome" else RolloutError
-            raise kind(
-                error.message,
-                host=web.name,
-                step="release hook",
-                log=error.log,
-                hint=error.hint or "mend it and push again; no instance was touched",
-                code=error.code,
-            ) from error
+            raise error.as_kind(kind, hint="mend it and push again; no instance was touched") from error
         note.detail = "was done before" if answer.get("skipped") else hook.command
 
 

@@ -74,7 +74,7 @@ def build(run: Run, project: Project, shipment: Shipment, hosts: tuple[str, ...]
     _, failed = map_hosts(hosts, lambda host: _build_on(run, project, shipment, host))
     for host in hosts:
         if host in failed:
-            raise _explained(failed[host], host)
+            raise _explained(failed[host])
 
 
 def _build_on(run: Run, project: Project, shipment: Shipment, host: str) -> None:
@@ -133,16 +133,8 @@ def _recipe(project: Project, shipment: Shipment, host: str) -> dict[str, Any]:
     }
 
 
-def _explained(error: DeployError, host: str) -> DeployError:
+def _explained(error: DeployError) -> DeployError:
     """A build that failed is a rollout that failed before anything changed."""
     if not isinstance(error, AgentError) or error.code == "internal":
         return error
-    return RolloutError(
-        error.message,
-        host=host,
-        step=error.step or "build",
-        cause=error.cause,
-        log=error.log,
-        hint=error.hint or "mend it and push again; nothing that serves was touched",
-        code=error.code,
-    )
+    return error.as_kind(RolloutError, hint="mend it and push again; nothing that serves was touched")
