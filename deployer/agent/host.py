@@ -19,9 +19,11 @@ def survey(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
     Args:
         args: `site`; `ports` to look at, on `address` alone if it is given; names of `tools` to find;
-            `python_versions` (`["3.12"]`) to find.
+            `python_versions` (`["3.12"]`) to find. With `brief` only `user, exists, writable, owner` are looked up.
     """
     site = Site.from_args(args)
+    if args.get("brief"):
+        return {"user": procfs.user_name(os.geteuid()), **_standing(site)}
     return {
         **machine.facts(site),
         "tools": machine.tools(site, args.get("tools") or ()),
@@ -33,13 +35,20 @@ def survey(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
+def _standing(site: Site) -> Dict[str, Any]:
+    exists = os.path.isdir(site.root)
+    return {
+        "exists": exists,
+        "writable": exists and os.access(site.root, os.W_OK),
+        "owner": owner.owner(site) if exists else None,
+    }
+
+
 def _of_site(site: Site) -> Dict[str, Any]:
     entries = ledger.read(site)
     good, gone = ledger.standing(entries)
     return {
-        "exists": os.path.isdir(site.root),
-        "writable": os.path.isdir(site.root) and os.access(site.root, os.W_OK),
-        "owner": owner.owner(site),
+        **_standing(site),
         "current": links.release_at(site.current),
         "releases": [_release(site, name, good, gone) for name in _names(site.releases)],
         "slots": links.slots(site),

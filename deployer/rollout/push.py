@@ -34,7 +34,7 @@ from deployer.rollout.project import Project, reading, with_hook_host
 from deployer.rollout.record import Record
 from deployer.rollout.rolling import roll
 from deployer.rollout.run import Run
-from deployer.rollout.survey import require_free_ports, require_set_up, survey, with_pools
+from deployer.rollout.survey import look_first, require_free_ports, require_set_up, survey, with_pools
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def push(
         _push_built(project, bus, record, release, values, wait, stop)
         return
     with _tree(project, bus, ref, skip_hooks) as (project, tree), opened(project, bus, record, "push", stop) as run:
-        require_set_up(run, survey(run))
+        look_first(run)
         with locked(run, wait=wait):
             recovered = Pools(run).recover()
             if recovered:

@@ -20,7 +20,7 @@ from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 from deployer.rollout.rolling import roll
-from deployer.rollout.survey import require_set_up, survey, with_pools
+from deployer.rollout.survey import look_first, survey, with_pools
 
 
 def rollback(
@@ -48,7 +48,7 @@ def bring(
     release, with those that there are.
     """
     with opened(project, bus, record, command, stop) as run:
-        require_set_up(run, survey(run))
+        look_first(run)
         with locked(run, wait=wait):
             Pools(run).recover()
             facts = with_pools(run, survey(run))

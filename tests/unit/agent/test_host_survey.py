@@ -47,6 +47,13 @@ def test_a_host_that_never_heard_of_the_app(tmp_path: Path) -> None:
     assert facts["python"]["version"].startswith("3.")
 
 
+def test_a_brief_look_agrees_with_the_whole_one(tmp_path: Path, used: World) -> None:
+    shop = Site(app="shop", env="prod", root="/nonexistent/srv/shop", prefix=str(tmp_path), user="")
+    for site_ in (shop, used.site):
+        brief, whole = survey(site_, brief=True), survey(site_)
+        assert brief == {key: whole[key] for key in ("user", "exists", "writable")}
+
+
 def test_a_tool_of_the_hosts_own_folder_comes_first(tmp_path: Path) -> None:
     own = tmp_path / "usr/bin/tar"
     own.parent.mkdir(parents=True)
