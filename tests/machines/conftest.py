@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from support.agents import quiet_dialer
 from support.labs import fresh_name
 
 from deployer.lab import Lab, LabSpec, down, up
+from deployer.remote.dialer import Dialer
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +34,10 @@ def lab_name() -> Iterator[str]:
     name = fresh_name()
     yield name
     down(name, print)
+
+
+@pytest.fixture
+def dialer(tmp_path: Path) -> Iterator[Dialer]:
+    """Connects as if this machine had no SSH configuration."""
+    with quiet_dialer(tmp_path) as made:
+        yield made

@@ -9,146 +9,25 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+from support.gates import FRESH, PROCESSES, SETTINGS, WEB, Fleet, told
 from support.labs import fresh_name
 from support.loopback import keygen
-from support.project import Done, Project
+from support.project import Project
 from support.traffic import Traffic, traffic
 
-from deployer.lab import Lab, LabSpec, down, up
+from deployer.lab import LabSpec, down, up
 
 pytestmark = pytest.mark.machines
 
-WEB = ("web1", "web2", "web3")
 BALANCERS = ("lb1", "lb2")
-FRESH = "web4"
-SETTINGS = {
-    "runtime": {"workers": 2, "graceful_timeout": "3s"},
-    "health": {"within": "20s"},
-    "rolling": {"drain_timeout": "2s", "soak": "4s", "waves": [1, 2], "max_unavailable": 2},
-}
 IMPATIENT = {"health": {"within": "6s"}}
 # uvicorn's parent of several workers may hang when they die, with requests waiting at its socket.
 ALONE = {"runtime": {"workers": 1, "graceful_timeout": "3s"}}
-UNIT = "shop@8000.service"
-PROCESSES = "find /sys/fs/cgroup -path '*/{unit}/cgroup.procs' -exec cat {{}} + | sort -un"
 WRITTEN = "find /srv/shop /etc/haproxy /etc/systemd/system -newer /tmp/stamp -type f -not -path '*/.deploy/lock'"
-
-
-@dataclass
-class Fleet:
-    """The app in service on three hosts behind two balancers; a fourth host is there and was never set up."""
-
-    lab: Lab
-    project: Project
-    folder: Path
-    release: str = ""
-
-    def inventory(self, *, fresh: bool = False, **hosts: Mapping[str, Any]) -> Path:
-        """The lab's inventory without the fresh host (unless asked for), with `hosts`' variables changed."""
-        yaml = YAML(typ="safe")
-        yaml.default_flow_style = False
-        data = yaml.load(Path(self.lab.inventory).read_text())
-        if not fresh:
-            del data["web"]["hosts"][FRESH]
-        for group in ("web", "balancers"):
-            for name, variables in data[group]["hosts"].items():
-                variables.update(hosts.get(name, {}))
-        path = self.folder / "inventory.yaml"
-        with path.open("w") as out:
-            yaml.dump(data, out)
-        return path
-
-    def deploy(self, command: str, inventory: Path | None = None, *, expect: int = 0, **env: str) -> Done:
-        return self.project.deploy(command, "-i", str(inventory or self.inventory()), expect=expect, env=env)
-
-    def shell(self, host: str, command: str) -> str:
-        """What a command on the host, past SSH, printed; it has to end well."""
-        done = self.lab.exec(host, ["sh", "-c", command])
-        assert done.returncode == 0, (command, done.stdout, done.stderr)
-        return done.stdout
-
-    def processes(self) -> dict[str, list[str]]:
-        """The process ids of every instance, parents and workers."""
-        return {host: self.shell(host, PROCESSES.format(unit=UNIT)).split() for host in WEB}
-
-    def refused(
-        self,
-        exit_status: int,
-        code: str,
-        *,
-        host: str | None,
-        step: str,
-        says: str,
-        next_: str,
-        inventory: Path | None = None,
-        **env: str,
-    ) -> dict[str, Any]:
-        """A push that ends at a gate before any instance was touched: its error, all of it checked."""
-        before = self.processes()
-        done = self.deploy("push", inventory, expect=exit_status, **env)
-        assert not [event for event in done.events if event["event"].startswith("wave.")], done.summary
-        assert self.processes() == before
-        return told(done, code, host=host, step=step, says=says, next_=next_)
-
-    def failed(self, code: str, *, step: str, says: str, next_: str) -> dict[str, Any]:
-        """A push that failed at its first instance and was put back: its error, all of it checked."""
-        done = self.deploy("push", expect=5)
-        assert len(done.of("wave.started")) in (1, 2), "one wave, and the way back where the controller goes it"
-        return told(done, code, host="web1", step=step, says=says, next_=next_)
-
-    def require_whole(self, within: float = 0.0) -> None:
-        """Every instance proves the release and is UP at both balancers; nothing else is to be said of it."""
-        ends = time.monotonic() + within
-        while (wrong := self.wrong()) and time.monotonic() < ends:
-            time.sleep(0.2)
-        assert not wrong, wrong
-
-    def wrong(self) -> list[str]:
-        done = self.deploy("status")
-        hosts = done.last["hosts"]
-        instances = [(name, state) for name, host in hosts.items() for state in host["instances"].values()]
-        assert {name for name, _ in instances} == set(WEB)
-        expected = (self.release, "proven")
-        wrong = [str(each) for each in instances if (each[1]["release"], each[1]["state"]) != expected]
-        lines = [str(event["line"]) for event in done.of("output")] + [str(each) for each in done.of("warning")]
-        return wrong + [line for line in lines if "proven  [lb1: UP, lb2: UP]" not in line]
-
-    @contextmanager
-    def version(self, number: int, settings: Mapping[str, Any] | None = None, **files: str) -> Iterator[None]:
-        """Another version of the app: `settings` laid over the usual ones, `files` in place of its own."""
-        kept = {name: self.project.folder / name.replace("__", ".") for name in files}
-        texts = {name: path.read_text() if path.exists() else "" for name, path in kept.items()}
-        self.project.settings({**SETTINGS, **(settings or {})})
-        self.project.commit(f"version {number}", VERSION=f"{number}\n", **files)
-        try:
-            yield
-        finally:
-            path = self.project.folder / "deploy.yaml"
-            self.project.commit("the first version again", VERSION="", **texts)
-            path.write_text(self.original)
-            self.project.commit("its settings too")
-
-    @property
-    def original(self) -> str:
-        return (self.folder / "deploy.yaml").read_text()
-
-
-def told(done: Done, code: str, *, host: str | None, step: str, says: str, next_: str) -> dict[str, Any]:
-    """The error of a run, after a look at all that it has to say."""
-    error = done.error
-    assert (error["code"], error["host"], error["step"]) == (code, host, step), done.summary
-    assert says in error["message"], error
-    assert next_ in error["hint"], error
-    assert "Traceback" not in done.stderr, done.stderr
-    return error
 
 
 @pytest.fixture(scope="module")

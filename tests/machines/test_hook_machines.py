@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.agents import host_of, until
 
 from deployer.agent.layout import Site
 from deployer.artifact import manifest, secretfile
-from deployer.inventory.model import Host, SshOptions
 from deployer.lab import Lab, LabSpec, up
 from deployer.remote.dialer import Dialer
 from deployer.remote.errors import AgentError
@@ -23,25 +20,9 @@ RELEASE = "20261101T100000Z-aaaaaaaa"
 SITE = vars(Site("shop", "prod", "/srv/shop", user="shop"))
 
 
-@pytest.fixture
-def dialer(tmp_path: Path) -> Iterator[Dialer]:
-    (tmp_path / "ssh_config").write_text("Host *\n  UserKnownHostsFile none\n  IdentityFile none\n")
-    made = Dialer(config_file=str(tmp_path / "ssh_config"))
-    yield made
-    made.close()
-
-
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, "it did not come about"
-        time.sleep(0.2)
-
-
 def test_a_migration_survives_its_agent_and_the_end_of_the_login(lab_name: str, dialer: Dialer, tmp_path: Path) -> None:
     lab = up(LabSpec(name=lab_name, kind="machines", hosts=1, balancer="none", kill_user_processes=True), print)
-    at: dict[str, Any] = lab.hosts["web1"]
-    host = Host("web1", SshOptions(at["host"], "root", at["port"], (at["key"],), (at["known_hosts"],)))
+    host = host_of(lab)
     lab.exec("web1", ["useradd", "--system", "--home-dir", "/srv/shop", "shop"])
     lab.exec("web1", ["mkdir", "-p", "/srv/shop"])
 
@@ -53,13 +34,13 @@ def test_a_migration_survives_its_agent_and_the_end_of_the_login(lab_name: str, 
     hook = {"site": SITE, "release": RELEASE, "command": command, "env": {}, "timeout": 60, "rerun_safe": False}
     first.request("hook.release", {**hook, "run": "run1"})
     log = "/srv/shop/.deploy/hooks/run1.log"
-    until(lambda: "shop" in read(lab, log))
+    until(lambda: "shop" in read(lab, log), within=30)
     pid = read(lab, "/srv/shop/.deploy/hooks/" + RELEASE + ".running").strip()
     assert "deploy-hook-shop-run1" in read(lab, f"/proc/{pid}/cgroup")
     agents_pid = json.loads(read(lab, "/srv/shop/.deploy/lock"))["pid"]
     first.kill()
     lab.exec("web1", ["kill", "-9", str(agents_pid)])
-    until(lambda: "session-" not in lab.exec("web1", ["loginctl", "list-sessions", "--no-legend"]).stdout)
+    until(lambda: "session-" not in lab.exec("web1", ["loginctl", "list-sessions", "--no-legend"]).stdout, within=30)
 
     with Session.open(host, dialer=dialer) as second:
         with pytest.raises(AgentError) as caught:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.agents import host_of, until, with_rehearsal
 
 from deployer.errors import NotReadyError
-from deployer.inventory.model import Host, SshOptions
 from deployer.lab import Lab, LabSpec, up
-from deployer.remote import session as session_module
-from deployer.remote.bundle import bundle
 from deployer.remote.dialer import Dialer
 from deployer.remote.session import Session
 
@@ -25,25 +20,7 @@ pytestmark = pytest.mark.machines
 @pytest.fixture(autouse=True)
 def rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sends the operations of rehearsal.py along with the agent."""
-    sources = json.loads(zlib.decompress(bundle()))
-    sources["rehearsal"] = (Path(__file__).parents[1] / "support" / "rehearsal.py").read_text()
-    packed = zlib.compress(json.dumps(sources).encode())
-    monkeypatch.setattr(session_module, "bundle", lambda: packed)
-
-
-@pytest.fixture
-def dialer(tmp_path: Path) -> Iterator[Dialer]:
-    (tmp_path / "ssh_config").write_text("Host *\n  UserKnownHostsFile none\n  IdentityFile none\n")
-    made = Dialer(config_file=str(tmp_path / "ssh_config"))
-    yield made
-    made.close()
-
-
-def host(lab: Lab, user: str, become: bool | None = None) -> Host:
-    """The first web host as that user."""
-    at: dict[str, Any] = lab.hosts["web1"]
-    ssh = SshOptions(at["host"], user, at["port"], (at["key"],), (at["known_hosts"],))
-    return Host("web1", ssh, become=become)
+    with_rehearsal(monkeypatch)
 
 
 def password(lab: Lab) -> str:
@@ -51,24 +28,24 @@ def password(lab: Lab) -> str:
 
 
 def test_root_where_sudo_asks_nothing(lab: Lab, dialer: Dialer) -> None:
-    with Session.open(host(lab, "deploy"), dialer=dialer) as agent:
+    with Session.open(host_of(lab, "deploy"), dialer=dialer) as agent:
         assert agent.info["uid"] == 0
-    with Session.open(host(lab, "deploy", become=False), dialer=dialer) as agent:
+    with Session.open(host_of(lab, "deploy", become=False), dialer=dialer) as agent:
         assert agent.info["uid"] != 0
 
 
 def test_without_a_password_nobody_is_asked_and_the_hint_says_what_to_do(lab: Lab, dialer: Dialer) -> None:
-    with Session.open(host(lab, "plain"), dialer=dialer) as agent:
+    with Session.open(host_of(lab, "plain"), dialer=dialer) as agent:
         assert agent.info["uid"] != 0
     with pytest.raises(NotReadyError) as caught:
-        Session.open(host(lab, "plain", become=True), dialer=dialer)
+        Session.open(host_of(lab, "plain", become=True), dialer=dialer)
     assert caught.value.code == "sudo"
     assert "-K" in (caught.value.hint or "")
 
 
 def test_the_password_makes_root_and_is_in_no_process(lab: Lab, dialer: Dialer) -> None:
     secret = password(lab)
-    with Session.open(host(lab, "plain", become=True), dialer=dialer, sudo_password=secret) as agent:
+    with Session.open(host_of(lab, "plain", become=True), dialer=dialer, sudo_password=secret) as agent:
         assert agent.info["uid"] == 0
         found = agent.call("command.run", {"command": ["python3", "-c", _SEARCH]})
         numbers = json.loads(found["stdout"])
@@ -91,13 +68,13 @@ print(json.dumps({"processes": len(glob.glob("/proc/[0-9]*")), "texts": texts}))
 def test_a_wrong_password_is_told_and_asked_once(lab: Lab, dialer: Dialer) -> None:
     began = time.monotonic()
     with pytest.raises(NotReadyError) as caught:
-        Session.open(host(lab, "plain", become=True), dialer=dialer, sudo_password="not it")
+        Session.open(host_of(lab, "plain", become=True), dialer=dialer, sudo_password="not it")
     assert "did not take the password" in caught.value.message
     assert time.monotonic() - began < 20
 
 
 def test_a_password_that_sudo_does_not_ask_for_harms_nothing(lab: Lab, dialer: Dialer) -> None:
-    with Session.open(host(lab, "deploy", become=True), dialer=dialer, sudo_password="unused") as agent:
+    with Session.open(host_of(lab, "deploy", become=True), dialer=dialer, sudo_password="unused") as agent:
         assert agent.info["uid"] == 0
         assert agent.call("rehearsal.echo", {"a": 1}) == {"a": 1}
 
@@ -105,15 +82,13 @@ def test_a_password_that_sudo_does_not_ask_for_harms_nothing(lab: Lab, dialer: D
 def test_winding_up_survives_the_end_of_the_login_session(lab_name: str, dialer: Dialer) -> None:
     lab = up(LabSpec(name=lab_name, kind="machines", hosts=1, kill_user_processes=True), print)
     notes = "/root/notes"
-    agent = Session.open(host(lab, "root"), dialer=dialer)
+    agent = Session.open(host_of(lab, "root"), dialer=dialer)
     told = agent.call("rehearsal.escape", {"notes": notes, "seconds": 5})
     assert "session-" in told["before"]
     assert told["escaped"] and "/deploy-agent-" in told["after"]
     agent.kill()
-    ends = time.monotonic() + 30
-    while "survived" not in lab.exec("web1", ["sh", "-c", f"cat {notes} 2>/dev/null || true"]).stdout:
-        assert time.monotonic() < ends
-        time.sleep(0.2)
+    read = ["sh", "-c", f"cat {notes} 2>/dev/null || true"]
+    until(lambda: "survived" in lab.exec("web1", read).stdout, within=30)
     assert "session-" not in lab.exec("web1", ["loginctl", "list-sessions", "--no-legend"]).stdout
     units = lab.exec("web1", ["systemctl", "list-units", "--all", "--no-legend", "deploy-agent-*"]).stdout
     assert units.strip() == ""
