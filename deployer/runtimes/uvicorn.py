@@ -40,8 +40,8 @@ class Uvicorn:
         return (PYTHON, "-m", "uvicorn", *self._options(serving))
 
     def variables(self, serving: Serving) -> dict[str, str]:
-        """uvicorn kills a worker whose boot outlasts this limit (5 s); before 0.37 it has no such option."""
-        return {"UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60"} if serving.workers > 1 else {}
+        """None. UVICORN_TIMEOUT_WORKER_HEALTHCHECK stays at its 5 s, which see under Workers in docs/settings.md."""
+        return {}
 
     def files(self, serving: Serving) -> dict[str, str]:
         """None: all of it fits into the command."""

@@ -24,9 +24,7 @@ from deployer.lab import LabSpec, down, up
 pytestmark = pytest.mark.machines
 
 BALANCERS = ("lb1", "lb2")
-IMPATIENT = {"health": {"within": "6s"}}
-# uvicorn's parent of several workers may hang when they die, with requests waiting at its socket.
-ALONE = {"runtime": {"workers": 1, "graceful_timeout": "3s"}}
+IMPATIENT = {"health": {"within": "10s"}}
 WRITTEN = "find /srv/shop /etc/haproxy /etc/systemd/system -newer /tmp/stamp -type f -not -path '*/.deploy/lock'"
 
 
@@ -287,7 +285,7 @@ class TestWhileUsersAreThere:
         assert not any("importlib" in line for line in error["log"])
 
     def test_an_app_that_does_not_start(self, fleet: Fleet) -> None:
-        with fleet.version(2, ALONE, BREAK="boot\n"):
+        with fleet.version(2, BREAK="boot\n"):
             error = fleet.failed("did_not_start", step="switch", says="did not start", next_="mend what its log says")
         assert "RuntimeError: broken on purpose: BREAK says boot" in "\n".join(error["log"])
 
@@ -299,7 +297,7 @@ class TestWhileUsersAreThere:
     def test_an_app_that_takes_longer_to_start_than_it_may(self, fleet: Fleet) -> None:
         with fleet.version(2, IMPATIENT, BREAK="slow\n"):
             error = fleet.failed(
-                "did_not_start", step="switch", says="nothing listens on 127.0.0.1:8000, 6 s", next_="health.within"
+                "did_not_start", step="switch", says="nothing listens on 127.0.0.1:8000, 10 s", next_="health.within"
             )
         assert "Waiting for application startup." in "\n".join(error["log"])
 
@@ -307,7 +305,7 @@ class TestWhileUsersAreThere:
 def test_an_app_that_dies_after_it_was_admitted(fleet: Fleet, tmp_path: Path) -> None:
     """What is under way in a process that dies is lost with it; short requests are asked again elsewhere."""
     log = tmp_path / "log"
-    with traffic(fleet.lab.address, log, mix="get", rate=20) as users, fleet.version(2, ALONE, BREAK="dies\n"):
+    with traffic(fleet.lab.address, log, mix="get", rate=20) as users, fleet.version(2, BREAK="dies\n"):
         done = fleet.deploy("push", expect=5)
     # Either a worker is found gone and another in its place, or there is nobody at that moment.
     one_of_them = done.error["code"] == "died"
