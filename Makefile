@@ -31,9 +31,9 @@ lab: setup
 machines: setup
 	$(PYTEST) -n 2 --dist loadfile --timeout 900 tests/machines
 
-# Accidents at many seeded moments, which take too long for every `make test`.
+# Accidents at many seeded moments, which take too long for every `make test`. `make faults SEEDS=3,7`: only those.
 faults: setup
-	$(PYTEST) -m faults tests
+	$(if $(SEEDS),SEEDS=$(SEEDS)) $(PYTEST) -s -m faults tests
 
 # The main job on the oldest and the newest Debian; it builds their root file systems first, a minute each, once.
 suites: setup

@@ -45,7 +45,7 @@ def drain(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         drained.save(site, records)
         _take_out(balancer, wanted)
         held = {name: records[name] for name in wanted}
-    answers = _until_idle(ctx, balancer, wanted, float(args.get("timeout", 30.0)))
+    answers = _until_idle(ctx, site, balancer, wanted, float(args.get("timeout", 30.0)))
     return {"servers": {name: {**answer, "held": held[name]} for name, answer in answers.items()}}
 
 
@@ -150,9 +150,12 @@ def recover(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 @operation("balancer.watch")
 def watch(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """Arms the watchdog of this run before anything is drained. See `balancer_watchdog`."""
-    site = Site.from_args(args)
-    return {"armed": watchdog.arm(ctx, site, args["run"], args["driver"], float(args["bound"]))}
+    """Arms the watchdog of this run before anything is drained, or says another bound. See `balancer_watchdog`.
+
+    `out`, where given, are servers that are to be stopped: they have to be out of the pool when the bound is said.
+    """
+    site, bound = Site.from_args(args), float(args["bound"])
+    return {"armed": watchdog.arm(ctx, site, args["run"], args["driver"], bound, args.get("out") or ())}
 
 
 def _gives_way(held: Optional[drained.Record]) -> bool:
@@ -180,7 +183,9 @@ def _take_out(balancer: Driver, names: List[str]) -> None:
     balancer.keep()
 
 
-def _until_idle(ctx: Context, balancer: Driver, names: List[str], timeout: float) -> Dict[str, Dict[str, Any]]:
+def _until_idle(
+    ctx: Context, site: Site, balancer: Driver, names: List[str], timeout: float
+) -> Dict[str, Dict[str, Any]]:
     """Waits for what is in flight. Idle means idle at two looks in a row: a request may be between two counters."""
     began = time.monotonic()
     idle: Dict[str, float] = {}
@@ -188,7 +193,7 @@ def _until_idle(ctx: Context, balancer: Driver, names: List[str], timeout: float
     tell = _Every(_TELL)
     while True:
         servers = balancer.servers()
-        _take_out_again(balancer, servers, names)
+        _take_out_again(site, balancer, servers, names)
         seconds = round(time.monotonic() - began, 3)
         for name in names:
             if servers[name].sessions:
@@ -210,10 +215,14 @@ def _until_idle(ctx: Context, balancer: Driver, names: List[str], timeout: float
         ctx.cancelled.wait(_PAUSE)
 
 
-def _take_out_again(balancer: Driver, servers: Dict[str, Server], names: List[str]) -> None:
-    """A reload by somebody else, begun before the drain was written down, brings a server back: drain it again."""
+def _take_out_again(site: Site, balancer: Driver, servers: Dict[str, Server], names: List[str]) -> None:
+    """A reload by somebody else, begun before the drain was written down, brings a server back: drain it again.
+
+    One that has no record any more was put back by the watchdog, for this agent was asleep: it stays in the pool.
+    """
     if any(servers[name].admin == "ready" for name in names):
-        _take_out(balancer, names)
+        with drained.editing(site) as records:
+            _take_out(balancer, [name for name in names if name in records])
 
 
 def _until_up(ctx: Context, balancer: Driver, names: List[str], wait: float) -> Dict[str, float]:

@@ -8,12 +8,19 @@ what `recover` was about to do; after it, whatever is drained carries the new ru
 touches. A person's drain and a quarantine are nobody's but a person's (`by`).
 
 When it fires. The agent renews a file with the boot-time clock every second while the controller's lease is fresh.
-The watchdog fires `bound` seconds after the last renewal; the bound is the lease and the longest step, so that by then
-a web host that lost the controller too has finished or undone what it had in hand. Whether the agent was killed, hangs,
-or lives on without a controller makes no difference, and there is one actor, not two: an agent that lost its controller
-keeps the app's lock and waits for its watchdog (`Watch.outlast`), and acts itself only if that one is dead.
+The watchdog fires `bound` seconds after the last renewal. The bound is short while no instance is being switched, and
+as long as the longest switch before one begins (`arm`): by then a web host that lost the controller too has finished or
+undone what it had in hand. Whether the agent was killed, hangs, or lives on without a controller makes no difference,
+and there is one actor, not two: an agent that lost its controller keeps the app's lock and waits for its watchdog
+(`Watch.outlast`), and acts itself only if that one is dead.
 
-When it ends. At once after firing; when its file is taken away (`dismiss`); when its agent is gone and holds nothing.
+Why it cannot fire on a bound that is no longer true. An agent says another bound, and a watchdog makes sure that its
+time is over, under that same short lock. Whoever comes first has the word: a watchdog that comes second reads the new
+bound and a fresh renewal; an agent that comes second finds that nothing of what it needs is out any more (`not_out`),
+and then nothing may be stopped.
+
+When it ends. When its file is taken away (`dismiss`); when its agent is gone and holds nothing. One that has fired
+stays with its agent, which may only have been asleep, and drain again.
 It lives in a transient unit of its own under systemd, because logind may kill all of a session, else in a session of
 its own.
 """
@@ -28,7 +35,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from deployer.agent import boot, drained, ledger, procfs, wind
 from deployer.agent.driver import Driver, settle
@@ -45,12 +52,21 @@ _RUN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 _SUFFIXES = (".json", ".alive", ".pid", ".pyz")
 
 
-def arm(ctx: Context, site: Site, run: str, driver: Dict[str, Any], bound: Optional[float] = None) -> str:
+def arm(
+    ctx: Context,
+    site: Site,
+    run: str,
+    driver: Dict[str, Any],
+    bound: Optional[float] = None,
+    out: Sequence[str] = (),
+) -> str:
     """Makes sure that this run's watchdog runs and is renewed from now on; repeating it changes the bound only.
 
-    `bound` None leaves the bound that was said before, and is 300 s when none was; it only ever grows. Returns
-    how it lives: `systemd` or `process`. Raises OpError `watchdog_failed` when it cannot be started; then nothing may
-    be drained.
+    `bound` None leaves the bound that was said before, and is 300 s when none was; else it is the new one when this
+    returns. `out` are servers that have to be out of the pool then. Returns how it lives: `systemd` or `process`.
+
+    Raises OpError `not_out` when the balancer sends requests to one of `out`, `watchdog_failed` when it cannot be
+    started. Nothing may be drained or stopped then.
     """
     if not _RUN.match(run):
         raise OpError("invalid", "%r is no run's id" % run)
@@ -60,7 +76,7 @@ def arm(ctx: Context, site: Site, run: str, driver: Dict[str, Any], bound: Optio
             watch = _watches[(site.state, run)] = Watch(site, run)
             wind.on_loss(watch.outlast)
             wind.on_end(watch.dismiss)
-        return watch.arm(ctx, driver, bound)
+        return watch.arm(ctx, driver, bound, out)
 
 
 def dismiss_others(site: Site, run: str) -> None:
@@ -81,13 +97,14 @@ class Watch:
         self._renewing: Optional[threading.Thread] = None
         self._ended = threading.Event()
 
-    def arm(self, ctx: Context, driver: Dict[str, Any], bound: Optional[float]) -> str:
-        """Starts the watchdog unless it runs, tells it the bound, and renews it from now on."""
-        self._bound = max(bound or 0.0, self._bound) or _UNSAID_BOUND
+    def arm(self, ctx: Context, driver: Dict[str, Any], bound: Optional[float], out: Sequence[str]) -> str:
+        """Tells the watchdog the bound, starts it unless it runs, and renews it from now on."""
         self._driver = driver
-        os.makedirs(self._site.state, exist_ok=True)
-        self._renew()
-        self._describe()
+        with drained.editing(self._site) as records:
+            _require_out(driver_of(driver), records, out)
+            self._bound = bound or self._bound or _UNSAID_BOUND
+            self._renew()
+            self._describe()
         if not self._runs():
             self._start()
         if self._renewing is None:
@@ -179,13 +196,14 @@ _watches: Dict[Tuple[str, str], Watch] = {}
 _arming = threading.Lock()
 
 
-def put_back(site: Site, run: str, balancer: Driver, why: str) -> List[str]:
+def put_back(site: Site, run: str, balancer: Driver, why: str, due: Callable[[], bool] = lambda: True) -> List[str]:
     """Makes ready what this run drained, and forgets that it did; the names, empty when there is nothing left to do.
 
-    Raises OpError `balancer_down`; the records then stay.
+    `due` is asked under the lock of the records; nothing is done when it says no. Raises OpError `balancer_down`; the
+    records then stay.
     """
     with drained.editing(site) as records:
-        mine = sorted(drained.of_run(records, run))
+        mine = sorted(drained.of_run(records, run)) if due() else []
         known = balancer.servers() if mine else {}
         settle(balancer, [name for name in mine if name in known], "ready")
         for name in mine:
@@ -203,27 +221,51 @@ def main(argv: List[str]) -> int:
     _say_that_it_runs(argv[0])
     while True:
         try:
-            with open(argv[0], encoding="utf-8") as file:
-                order = json.load(file)
+            if _done(argv[0]):
+                return 0
         except FileNotFoundError:
-            return 0
-        try:
-            if _done(order):
+            if not os.path.exists(argv[0]):
                 return 0
         except (OSError, ValueError, OpError) as error:
             print(error, file=sys.stderr)  # HAProxy is being restarted, the disk is full: it goes on trying
         time.sleep(_LOOK)
 
 
-def _done(order: Dict[str, Any]) -> bool:
+def _done(path: str) -> bool:
+    order = _order(path)
     site, run = Site.from_args(order), order["run"]
-    last = _renewed(site, run)
-    if last is None or procfs.now() >= last + order["bound"]:
-        put_back(site, run, driver_of(order["driver"]), "the agent was not alive for %.0f s" % order["bound"])
-    elif _alive(order["agent"]) or drained.of_run(drained.read(site), run):
+    if drained.of_run(drained.read(site), run):
+        if _is_due(path):
+            why = "the agent was not alive for %.0f s" % order["bound"]
+            put_back(site, run, driver_of(order["driver"]), why, lambda: _is_due(path))
+        return False
+    if _alive(order["agent"]):
         return False
     _remove(site, run)
     return True
+
+
+def _is_due(path: str) -> bool:
+    order = _order(path)
+    last = _renewed(Site.from_args(order), order["run"])
+    return last is None or procfs.now() >= last + float(order["bound"])
+
+
+def _order(path: str) -> Dict[str, Any]:
+    with open(path, encoding="utf-8") as file:
+        order: Dict[str, Any] = json.load(file)
+    return order
+
+
+def _require_out(balancer: Driver, records: drained.Records, names: Sequence[str]) -> None:
+    servers = balancer.servers() if names else {}
+    back = [name for name in names if name in servers and (name not in records or servers[name].admin == "ready")]
+    if back:
+        raise OpError(
+            "not_out",
+            "the balancer sends requests to %s again, so it may not be stopped" % ", ".join(back),
+            "its host was asleep, or somebody restarted the balancer; push again",
+        )
 
 
 def _detach() -> None:

@@ -215,11 +215,11 @@ class Topology:
         )
 
     @property
-    def longest_step(self) -> float:
-        """Seconds that the longest change of one instance may take: drain, switch, and the way back."""
+    def longest_switch(self) -> float:
+        """Seconds that the longest change of one instance on its host may take: forward, and the way back."""
         health = self.health()
         graceful = self.settings.runtime.graceful_timeout
-        return self.settings.rolling.drain_timeout + 2 * (graceful + 15.0 + 5.0) + health.within + health.within_again
+        return 2 * (graceful + 15.0 + 5.0) + health.within + health.within_again
 
 
 def bind_address(web: WebHost) -> str:

@@ -10,33 +10,39 @@ from deployer.errors import DeployError, RolloutError
 from deployer.plan.model import InstanceStep
 from deployer.remote.errors import AgentError
 from deployer.rollout.parallel import map_hosts
+from deployer.rollout.pools import Pools, Slot
 from deployer.rollout.run import Run
 
 Failures = dict[InstanceStep, DeployError]
+Work = Callable[[InstanceStep], None]
 
 
 class Instances:
     """What a run does to instances, each call by the agent of its host.
 
-    `may_stop` is asked before each single instance is switched or stopped; what it raises leaves that one untouched.
+    The balancers are told before anything is switched or stopped, and asked before each single one; where they refuse,
+    it is left untouched.
     """
 
-    def __init__(self, run: Run, *, may_stop: Callable[[], None]) -> None:
+    def __init__(self, run: Run, pools: Pools) -> None:
         self._run = run
-        self._may_stop = may_stop
+        self._pools = pools
         self._watched: dict[InstanceStep, frozenset[int]] = {}
 
     def switch(self, steps: Sequence[InstanceStep], release: str, *, via: str) -> Failures:
         """Each instance to `release`: stop, link, start, prove. Returns those that failed; the agent undid them."""
-        return self._on_hosts(steps, lambda step: self._switch(step, release, via))
+        out = [(step.host, step.port) for step in steps if step.before and not step.beside]
+        return self._on_hosts(steps, out, lambda step: self._switch(step, release, via))
 
     def switch_back(self, steps: Sequence[InstanceStep]) -> Failures:
         """Each instance to the release that it served before the run, in its slot of then."""
-        return self._on_hosts(steps, lambda step: self._switch(step, str(step.before), "restore"))
+        out = [(step.host, step.port) for step in steps if not step.beside]
+        return self._on_hosts(steps, out, lambda step: self._switch(step, str(step.before), "restore"))
 
     def stop(self, steps: Sequence[InstanceStep], *, left: bool = False) -> Failures:
         """Each instance down and its slot emptied: the way back of a first push. `left`: the slots that steps leave."""
-        return self._on_hosts(steps, lambda step: self._stop(step, left))
+        out = [(step.host, port) for step in steps if (port := step.leaves if left else step.port) is not None]
+        return self._on_hosts(steps, out, lambda step: self._stop(step, left))
 
     def soak(self, steps: Sequence[InstanceStep], release: str) -> None:
         """Watches admitted instances for `rolling.soak` seconds.
@@ -156,14 +162,27 @@ class Instances:
         web = self._run.topology.web_host(step.host)
         return self._run.topology.instance(web, step.index, step.port if port is None else port).to_wire()
 
-    def _on_hosts(self, steps: Sequence[InstanceStep], work: Callable[[InstanceStep], None]) -> Failures:
-        """`work` for every step: hosts at the same time, one host's steps in turn until one fails."""
+    def _on_hosts(self, steps: Sequence[InstanceStep], out: Sequence[Slot], work: Work) -> Failures:
+        """`work` for every step, once all of `out` are out of the pools; the balancers know from when to when."""
+        if not steps:
+            return {}
+        try:
+            self._pools.expect_stops(out)
+        except DeployError as error:
+            self._pools.expect_none(())
+            return {step: _untouched(step, error) for step in steps}
+        failures = self._in_turn(steps, work)
+        self._pools.expect_none(failures.values())
+        return failures
+
+    def _in_turn(self, steps: Sequence[InstanceStep], work: Work) -> Failures:
+        """Hosts at the same time, one host's steps in turn until one fails."""
         hosts = _grouped(steps)
 
         def one_host(host: str) -> Failures:
             for position, step in enumerate(hosts[host]):
                 try:
-                    self._may_stop()
+                    self._pools.require_fresh()
                 except DeployError as error:
                     return {other: _untouched(other, error) for other in hosts[host][position:]}
                 try:

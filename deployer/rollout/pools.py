@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from deployer.errors import RolloutError
+from deployer.errors import DeployError, RolloutError
+from deployer.remote.errors import AgentError
 from deployer.rollout.run import Run
 
 Slot = tuple[str, int]
@@ -13,6 +14,12 @@ Slot = tuple[str, int]
 
 FRESH_S = 3.5
 """A balancer's agent has to have been heard of within this many seconds before an instance is stopped."""
+
+QUIET_S = 5.0
+"""How long a watchdog waits for its agent while no instance is being stopped or started."""
+
+LATE_S = 10.0
+"""The most that a host may begin a switch after a balancer's agent was last alive: `FRESH_S`, and a slow link."""
 
 
 class Pools:
@@ -25,14 +32,33 @@ class Pools:
             for balancer in run.topology.balancers
         }
         self._watched = False
+        self._unanswered = False
 
     def watch(self) -> None:
         """Arms the watchdog on every balancer host, once a run, before anything is drained."""
         if self._watched or not self._run.balancers:
             return
-        bound = self._run.topology.longest_step
-        self._each("balancer.watch", {"bound": bound}, "watch")
+        self._each("balancer.watch", {"bound": QUIET_S}, "watch")
         self._watched = True
+
+    def expect_stops(self, slots: Sequence[Slot]) -> None:
+        """Every watchdog now waits until one instance a host is switched, or back, and has `slots` still out.
+
+        DeployError when a balancer could not be told, or sends requests to one of `slots`: nothing may be stopped then.
+        A host begins the next of its instances only when every balancer was heard of, so one switch is what counts.
+        """
+        if self._watched and self._run.balancers:
+            bound = self._run.topology.longest_switch + LATE_S
+            self._each("balancer.watch", {"bound": bound, "out": self._names(slots)}, "switch")
+
+    def expect_none(self, failures: Iterable[DeployError]) -> None:
+        """Nothing is being switched any more, as far as `failures` tell: a host that was lost may still be at it.
+
+        A balancer that cannot be told keeps the longer bound.
+        """
+        self._unanswered |= any(not isinstance(error, AgentError) for error in failures)
+        if self._watched and not self._unanswered:
+            self._run.try_each(self._run.balancers, "balancer.watch", self._args({"bound": QUIET_S}), step="switch")
 
     def drain(self, slots: Sequence[Slot], *, by: str = "run", reason: str = "") -> None:
         """Takes slots out everywhere and waits until their requests are done or time is up."""
@@ -140,9 +166,7 @@ class Pools:
         return ", ".join(f"{host}:{shape.web_host(host).index_of(port)}" for host, port in slots)
 
     def _each(self, operation: str, args: dict[str, Any], step: str) -> dict[str, dict[str, Any]]:
-        return self._run.each(
-            self._run.balancers,
-            operation,
-            lambda host: {"run": self._run.id, "driver": self._drivers[host], **args},
-            step=step,
-        )
+        return self._run.each(self._run.balancers, operation, self._args(args), step=step)
+
+    def _args(self, args: dict[str, Any]) -> Callable[[str], dict[str, Any]]:
+        return lambda host: {"run": self._run.id, "driver": self._drivers[host], **args}

@@ -70,7 +70,7 @@ class Waves:
         self._rolling = run.topology.settings.rolling
         self._pools = Pools(run)
         self._guard = Guard(run, self._pools)
-        self._instances = Instances(run, may_stop=self._pools.require_fresh)
+        self._instances = Instances(run, self._pools)
         self._ways: tuple[Way, Way] = (
             InPlace(self._pools, self._instances, self._guard),
             Beside(self._pools, self._instances, self._guard),

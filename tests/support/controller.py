@@ -29,13 +29,24 @@ class Controller:
 
     @property
     def run(self) -> str:
-        """The run's id."""
-        return str(self.events[0]["run"])
+        """The run's id; empty before it said anything."""
+        return str(self.events[0]["run"]) if self.events else ""
 
     @property
     def release(self) -> str:
         """The release that the plan names."""
         return str(next(event for event in self.events if event["event"] == "plan.made")["plan"]["release"])
+
+    @property
+    def planned(self) -> list[str]:
+        """The releases that plans named so far."""
+        return [str(event["plan"]["release"]) for event in self.events if event["event"] == "plan.made"]
+
+    @property
+    def reached(self) -> str:
+        """The last step that began, in words."""
+        steps = [f"{one['step']} {one.get('instance', '')}" for one in self.events if one["event"] == "step.started"]
+        return steps[-1].strip() if steps else "before any step"
 
     def until(self, event: str, step: str, count: int = 1, within: float = 90.0) -> None:
         """Waits for the event of that name and step, the `count`th; fails when the command ends without it."""

@@ -27,10 +27,14 @@ with socket.socket(socket.AF_UNIX) as haproxy:
 
 @dataclass(frozen=True)
 class Recovered:
-    """Seconds from an accident until every instance served again, and until nobody held a lock."""
+    """Seconds from an accident until every instance served again, and until nobody held a lock.
+
+    `bound`: what the watchdog had been told when it happened, in seconds; 0 when there was none.
+    """
 
     served: float
     unlocked: float
+    bound: float
 
 
 @dataclass(frozen=True)
@@ -102,27 +106,39 @@ class Truth:
         )
         return files + units.stdout.split()
 
-    def recovers(self, since: float, within: float) -> Recovered:
-        """Waits until everything serves, nothing is held and nobody has a lock; fails `within` seconds after `since`.
+    def bound(self, run: str) -> float:
+        """The seconds that a run's watchdog waits for its agent, as it was told last; 0 when there is none."""
+        try:
+            return float(json.loads((self.site("lb1") / f".deploy/watchdog-{run}.json").read_text())["bound"])
+        except FileNotFoundError:
+            return 0.0
 
-        At every look: who is out of the pool has a record that says why, and as long as the run's own drain stands, the
-        app is locked if its agent lives.
+    def recovers(self, run: str, since: float, slack: float) -> Recovered:
+        """Waits until everything serves, nothing is held and nobody has a lock.
+
+        Fails when it takes longer than the watchdog's bound and `slack` seconds after `since`. At every look: who is
+        out of the pool has a record that says why.
         """
-        served = unlocked = 0.0
+        served = unlocked = bound = 0.0
         while not (served and unlocked):
+            bound = max(bound, self.bound(run))
             records = self.held()
             pool = self.pool()
             unexplained = [name for name, state in pool.items() if state.startswith("DRAIN") and name not in records]
             assert not unexplained or self._settles(unexplained), f"{unexplained} drained without a record"
             took = round(time.monotonic() - since, 1)
-            if all(state == "UP" for state in pool.values()) and not records:
+            if all(state == "UP" for state in pool.values()) and not self._of_runs(records):
                 served = served or took
             locked = self.locked()
             if served and not locked:
                 unlocked = took
-            assert took < within, f"after {took} s: {pool}, held {records}, locked {locked}"
+            assert took < bound + slack, f"after {took} s of {bound} + {slack}: {pool}, held {records}, locked {locked}"
             time.sleep(0.5)
-        return Recovered(served, unlocked)
+        return Recovered(served, unlocked, bound)
+
+    @staticmethod
+    def _of_runs(records: dict[str, dict[str, Any]]) -> list[str]:
+        return [name for name, record in records.items() if record["by"] == "run"]
 
     def _settles(self, names: list[str]) -> bool:
         """Balancer and record change one after the other: looked at once more."""

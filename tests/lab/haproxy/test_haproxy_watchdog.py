@@ -21,12 +21,12 @@ from deployer.agent import balancer_watchdog, drained, ledger, procfs
 from deployer.agent.operation import Context
 from deployer.balancers import Pool
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 
 AGENT = """
 import json, sys, threading
 from deployer.agent import balancer, wind
-from deployer.agent.operation import Context
+from deployer.agent.operation import Context, OpError
 args = json.loads(sys.argv[1])
 lease = [1.0]
 ctx = Context(lease_left=lambda: lease[0])
@@ -38,6 +38,15 @@ for line in sys.stdin:
         lease[0] = -1.0
         wind.the_end.finish(lost=True)
         print("wound up", flush=True)
+    if line == "drain\\n":
+        balancer.drain(ctx, args)
+        print("drained", flush=True)
+    if line.startswith("out"):
+        try:
+            balancer.watch(ctx, {**args, "bound": float(line.split()[1]), "out": args["servers"]})
+            print("armed", flush=True)
+        except OpError as error:
+            print(error.code, flush=True)
     if line == "bye\\n":
         balancer.admit(ctx, args)
         wind.the_end.finish(lost=False)
@@ -198,9 +207,77 @@ def test_arming_twice_starts_one_watchdog(balancer_host: House, pool: Pool) -> N
     order = Path(f"{pool.site.state}/watchdog-run-twice.json")
     first = balancer_watchdog.arm(ctx, pool.site, "run-twice", args["driver"], 60)
     pid = order.with_suffix(".pid").read_text()
-    assert balancer_watchdog.arm(ctx, pool.site, "run-twice", args["driver"], 90) == first
-    assert order.with_suffix(".pid").read_text() == pid
-    balancer_watchdog.arm(ctx, pool.site, "run-twice", args["driver"])  # as every drain does
-    assert json.loads(order.read_text())["bound"] == 90
+    for bound in (90, 30):
+        assert balancer_watchdog.arm(ctx, pool.site, "run-twice", args["driver"], bound) == first
+        assert order.with_suffix(".pid").read_text() == pid
+        balancer_watchdog.arm(ctx, pool.site, "run-twice", args["driver"])  # as every drain does
+        assert json.loads(order.read_text())["bound"] == bound
     balancer_watchdog.dismiss_others(pool.site, "run-8")
     until("it ends", lambda: not runs(json.loads(pid)))
+
+
+def test_a_bound_that_was_made_longer_holds_from_that_moment(balancer_host: House, pool: Pool) -> None:
+    one = pool.servers[0].name
+    with agent(balancer_host, pool, one, bound=2.0) as process:
+        assert answers(process, "out 6") == "armed"
+        process.kill()
+        died = time.monotonic()
+        until("the watchdog admits it", lambda: balancer_host.state(pool)[one]["state"] == "UP")
+        assert time.monotonic() - died > 4.5
+
+
+def test_a_bound_that_was_made_shorter_holds_from_that_moment(balancer_host: House, pool: Pool) -> None:
+    one = pool.servers[0].name
+    with agent(balancer_host, pool, one, bound=600) as process:
+        assert answers(process, "out 1") == "armed"
+        process.kill()
+        until("the watchdog admits it", lambda: balancer_host.state(pool)[one]["state"] == "UP")
+
+
+def test_an_agent_that_was_asleep_is_told_that_its_drain_is_over(balancer_host: House, pool: Pool) -> None:
+    """So nothing is stopped; and when it drains again, the watchdog is still there."""
+    one = pool.servers[0].name
+    with agent(balancer_host, pool, one, bound=1.5) as process:
+        who = watchdog(pool)
+        process.send_signal(signal.SIGSTOP)
+        until("the watchdog admits it", lambda: balancer_host.state(pool)[one]["state"] == "UP")
+        process.send_signal(signal.SIGCONT)
+        assert answers(process, "out 600") == "not_out"
+        assert balancer_host.state(pool)[one]["held"] is None
+        assert answers(process, "drain") == "drained"
+        assert watchdog(pool) == who and runs(who)
+        process.kill()
+        until("the watchdog admits it again", lambda: balancer_host.state(pool)[one]["state"] == "UP")
+
+
+def test_a_server_that_the_balancer_forgot_to_hold_is_not_out(balancer_host: House, pool: Pool) -> None:
+    one = pool.servers[0].name
+    with agent(balancer_host, pool, one, bound=600) as process:
+        balancer_host.driver(pool).set([one], "ready")
+        assert answers(process, "out 600") == "not_out"
+
+
+def test_a_watchdog_that_waits_for_the_records_obeys_the_bound_that_was_said_meanwhile(
+    balancer_host: House, pool: Pool
+) -> None:
+    one = pool.servers[0].name
+    state = Path(pool.site.state)
+    with agent(balancer_host, pool, one, bound=1.0) as process:
+        process.send_signal(signal.SIGSTOP)
+        with drained.editing(pool.site):
+            path = state / "watchdog-run-7.json"
+            order = json.loads(path.read_text())
+            until("its time is over", lambda: procfs.now() > float((state / "watchdog-run-7.alive").read_text()) + 2.0)
+            path.write_text(json.dumps({**order, "bound": 600}))
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            assert balancer_host.state(pool)[one]["state"] == "DRAIN"
+            time.sleep(0.2)
+
+
+def answers(process: subprocess.Popen[str], word: str) -> str:
+    """What the agent answers to one word."""
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(word + "\n")
+    process.stdin.flush()
+    return process.stdout.readline().strip()

@@ -39,7 +39,7 @@ class World:
 
     `bad` are (release, host) that do not start; `sick` are those that start, and fail the proof afterwards.
     `silent` are hosts not heard of for so many seconds. `shown` are all (server, release) that requests were ever sent
-    to. `before` are hooks by (operation, host), each called once.
+    to. `before` are hooks by (operation, host), each called once. `bounds` are what each balancer's watchdog was told.
     """
 
     topology: Topology
@@ -51,6 +51,7 @@ class World:
     before: dict[tuple[str, str], list[Hook]] = field(default_factory=dict)
     harm: list[str] = field(default_factory=list)
     shown: set[tuple[str, str | None]] = field(default_factory=set)
+    bounds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -198,6 +199,11 @@ class World:
             self.harm += [
                 f"{server} stopped under {lb}" for lb, pool in self.pools.items() if pool[server].admin == "ready"
             ]
+        self.harm += [
+            f"{server} stopped while the watchdog of {lb} waits {bound:g} s"
+            for lb, bound in self.bounds.items()
+            if bound <= self.topology.longest_switch
+        ]
         self.serving[server] = None
         self.pids[server] += 1
         self._look()
@@ -205,6 +211,10 @@ class World:
     # -- operations of balancers ------------------------------------------------------------------------------------
 
     def balancer_watch(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        back = [server for server in args.get("out", ()) if self.pools[host][server].admin == "ready"]
+        if back:
+            raise AgentError("not_out", f"the balancer sends requests to {', '.join(back)}")
+        self.bounds[host] = args["bound"]
         return {"armed": "process"}
 
     def balancer_drain(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from scripted import NEW, OLD, Rollout, World
+from scripted import NEW, OLD, Rollout, Slot, World
 from support.topologies import topology
 
 from deployer.errors import ChecksError, InterruptedRun, NeedsPersonError, RolloutError
 from deployer.events import Event, WaveFinished, WaveStarted
 from deployer.plan.model import InstanceStep
+from deployer.rollout.pools import LATE_S, QUIET_S
 from deployer.rollout.record import outcome_of
 
 
@@ -333,6 +334,52 @@ def test_a_balancer_host_is_lost() -> None:
     assert rollout.exit == 6 and fleet.harm == []
     assert fleet.busy == {"web1-8000": NEW, "web2-8000": OLD, "web3-8000": OLD}
     assert {slot.admin for slot in fleet.pools["lb1"].values() if slot.by != "spare"} == {"ready"}
+
+
+# -- what the watchdogs are told --------------------------------------------------------------------------------------
+
+
+def test_watchdogs_wait_for_a_switch_only_while_one_is_under_way() -> None:
+    fleet = world(3)
+    seen: list[tuple[float, float]] = []
+    rollout = Rollout(fleet)
+    for host in ("web1", "web2", "web3"):
+        fleet.on("stopped", host, lambda: seen.append((fleet.bounds["lb1"], fleet.bounds["lb2"])))
+    rollout.checks = lambda steps, release: seen.append((fleet.bounds["lb1"], fleet.bounds["lb2"]))
+    rollout.carry_out()
+    long = fleet.topology.longest_switch + LATE_S
+    assert seen == [(long, long), (QUIET_S, QUIET_S)] * 3
+
+
+def test_a_balancer_that_cannot_be_told_of_a_switch_lets_nothing_stop() -> None:
+    fleet = world(3)
+    fleet.on("balancer.watch", "lb2", lambda: None)
+    fleet.fails("balancer.watch", "lb2")
+    pids = dict(fleet.pids)
+    put_back(Rollout(fleet).carry_out())
+    assert fleet.pids == pids, "something was stopped"
+    assert set(fleet.bounds.values()) == {QUIET_S}
+
+
+def test_what_a_watchdog_put_back_is_not_stopped() -> None:
+    fleet = world(3)
+    fleet.on("balancer.watch", "lb2", lambda: None)
+    fleet.on("balancer.watch", "lb2", lambda: fleet.pools["lb2"].update({"web1-8000": Slot()}))
+    pids = dict(fleet.pids)
+    put_back(Rollout(fleet).carry_out())
+    assert fleet.pids == pids, "something was stopped"
+
+
+def test_a_host_that_was_lost_may_still_be_switching() -> None:
+    fleet = world(4)
+    fleet.on("stopped", "web2", lambda: fleet.loses("web2"))
+    bounds: list[float] = []
+    fleet.on("balancer.drain", "lb1", lambda: None)
+    fleet.on("balancer.drain", "lb1", lambda: None)
+    fleet.on("balancer.drain", "lb1", lambda: bounds.append(fleet.bounds["lb1"]))
+    Rollout(fleet).carry_out()
+    assert bounds == [fleet.topology.longest_switch + LATE_S], "when it was quarantined"
+    assert set(fleet.bounds.values()) == set(bounds)
 
 
 # -- the way back is blocked -----------------------------------------------------------------------------------------
