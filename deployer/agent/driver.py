@@ -68,6 +68,10 @@ def of(driver: Dict[str, Any]) -> Driver:
         from deployer.agent.haproxy import HAProxy
 
         return HAProxy(driver)
+    if kind == "nginx":
+        from deployer.agent.nginx import Nginx
+
+        return Nginx(driver)
     raise OpError("unknown_balancer", "this agent cannot drive a balancer of kind %r" % kind)
 
 

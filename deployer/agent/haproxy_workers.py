@@ -6,25 +6,17 @@ is read from `/proc`: its established connections, counted by where they lead.
 
 from __future__ import annotations
 
-import ipaddress
-import os
-import sys
-from typing import Dict, Iterator, List, Set
+from typing import Dict, List
 
 from deployer.agent import procfs
+from deployer.agent.connections import children, held_by
 from deployer.agent.haproxy_reload import worker
-
-_ESTABLISHED = "01"
 
 
 def connections(path: str) -> Dict[str, int]:
     """`ADDRESS:PORT` → how many connections older workers of the HAProxy at this stats socket hold to it."""
     now = worker(path)
-    found: Dict[str, int] = {}
-    for pid in older(now) if now else ():
-        for place in _remotes(pid):
-            found[place] = found.get(place, 0) + 1
-    return found
+    return held_by(older(now) if now else ())
 
 
 def older(now: int) -> List[int]:
@@ -33,51 +25,4 @@ def older(now: int) -> List[int]:
     program = procfs.link(now, "exe")
     if current is None or program is None or procfs.link(current.ppid, "exe") != program:
         return []
-    children = [pid for pid in _children(current.ppid) if pid != now]
-    return [pid for pid in children if procfs.link(pid, "exe") == program]
-
-
-def _children(pid: int) -> List[int]:
-    try:
-        with open("/proc/%d/task/%d/children" % (pid, pid), encoding="ascii") as file:
-            return [int(word) for word in file.read().split()]
-    except OSError:  # a kernel without CONFIG_PROC_CHILDREN
-        found = (procfs.process(each) for each in procfs.pids())
-        return [each.pid for each in found if each is not None and each.ppid == pid]
-
-
-def _remotes(pid: int) -> Iterator[str]:
-    inodes = _sockets(pid)
-    for table in ("tcp", "tcp6"):
-        try:
-            with open("/proc/%d/net/%s" % (pid, table), encoding="ascii") as file:
-                lines = file.readlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            if fields[3] == _ESTABLISHED and fields[9] in inodes:
-                address, _, port = fields[2].rpartition(":")
-                yield "%s:%d" % (_decoded(address), int(port, 16))
-
-
-def _sockets(pid: int) -> Set[str]:
-    found = set()
-    folder = "/proc/%d/fd" % pid
-    try:
-        for name in os.listdir(folder):
-            target = os.readlink(folder + "/" + name)
-            if target.startswith("socket:["):
-                found.add(target[8:-1])
-    except OSError:  # it ended just now
-        return found
-    return found
-
-
-def _decoded(text: str) -> str:
-    """An address of `/proc/net/tcp*`: 32-bit words, each in the byte order of the machine."""
-    raw = bytes.fromhex(text)
-    if sys.byteorder == "little":
-        raw = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
-    address = ipaddress.ip_address(raw)
-    return str(getattr(address, "ipv4_mapped", None) or address)
+    return [pid for pid in children(current.ppid) if pid != now and procfs.link(pid, "exe") == program]

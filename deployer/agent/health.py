@@ -23,10 +23,11 @@ class Answer:
     why: str = ""
 
 
-def ask(address: str, port: int, health: Health) -> Answer:
+def ask(address: str, port: int, health: Health, through: str = "") -> Answer:
     """Sends `GET health.path` and judges the status; never raises, takes at most about `health.timeout` seconds.
 
-    A wildcard `address` is asked at loopback. No redirect is followed.
+    A wildcard `address` is asked at loopback. No redirect is followed. `through` is a unix socket to connect to
+    instead: a balancer's own way to the instance.
     """
     connection = http.client.HTTPConnection(reachable(address), port, timeout=health.timeout)
     # A server that trickles bytes never meets a socket timeout; closing the socket from outside bounds the whole.
@@ -34,6 +35,8 @@ def ask(address: str, port: int, health: Health) -> Answer:
     bound.daemon = True
     bound.start()
     try:
+        if through:
+            connection.sock = _socket(through, health.timeout)
         connection.putrequest("GET", health.path or "/", skip_host=True)
         for name, value in _headers(address, port, health).items():
             connection.putheader(name, value)
@@ -45,6 +48,17 @@ def ask(address: str, port: int, health: Health) -> Answer:
         bound.cancel()
         connection.close()
     return _judged(status, health)
+
+
+def _socket(path: str, timeout: float) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client.settimeout(timeout)
+    try:
+        client.connect(path)
+    except OSError:
+        client.close()
+        raise
+    return client
 
 
 def of_release(site: Site, release: str, health: Health) -> Health:

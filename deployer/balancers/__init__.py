@@ -6,6 +6,7 @@ from importlib.metadata import entry_points
 
 from deployer.balancers.base import Balancer, Pool, Server, server_name
 from deployer.balancers.haproxy import HAProxy
+from deployer.balancers.nginx import Nginx
 from deployer.errors import SettingsError
 
 __all__ = ["ENTRY_POINTS", "Balancer", "Pool", "Server", "get", "server_name"]
@@ -16,7 +17,7 @@ ENTRY_POINTS = "deployer.balancers"
 
 def get(kind: str) -> Balancer:
     """The balancer of that kind (`haproxy` …); SettingsError if there is none."""
-    own: tuple[Balancer, ...] = (HAProxy(),)
+    own: tuple[Balancer, ...] = (HAProxy(), Nginx())
     for balancer in own:
         if balancer.name == kind:
             return balancer

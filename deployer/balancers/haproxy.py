@@ -10,10 +10,8 @@ So adding or removing one app touches no line of another, and every app's server
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
-from dataclasses import dataclass
 from importlib import resources as package_data
 from typing import Any
 
@@ -21,7 +19,8 @@ from deployer import templating
 from deployer.agent.layout import Site
 from deployer.agent.resources import Directory, File, Package, Resource, Service
 from deployer.agent.supervision import Argv, Health
-from deployer.balancers.base import Pool, Server
+from deployer.balancers.base import Pool
+from deployer.balancers.values import Listen, domain, server, word
 from deployer.errors import SettingsError
 
 HANDLER = "haproxy-apply"
@@ -33,47 +32,9 @@ OLDEST = "2.4"
 """The first with named `defaults` and `idle-close-on-response`, without which a reload loses requests."""
 DROP_IN = "/etc/systemd/system/haproxy.service.d/deploy.conf"
 
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-_HOST_NAME = re.compile(r"^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")
 _HEADER = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 _PATH = re.compile(r"^/[A-Za-z0-9/._@+-]*$")
 _URI = re.compile(r"^/[!-~]*$")
-
-
-@dataclass(frozen=True)
-class Listen:
-    """Where a frontend listens. `name` is the frontend's, the same for every way to write one address."""
-
-    address: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Listen:
-        """`:80`, `ADDRESS:80` or `[IPV6]:80`; SettingsError for anything else."""
-        address, colon, port = text.rpartition(":")
-        address = address.removeprefix("[").removesuffix("]")
-        try:
-            plain = "0.0.0.0" if address in ("", "*") else str(ipaddress.ip_address(address))
-        except ValueError:
-            plain = ""
-        if not colon or not plain or not port.isdigit() or not 1 <= int(port) <= 65535:
-            raise SettingsError(
-                f"balancer.listen: {text!r} is no address to listen at", hint="write :80 or 192.0.2.7:80"
-            )
-        return cls(plain, int(port))
-
-    @property
-    def name(self) -> str:
-        if self.address == "0.0.0.0":
-            return f"deploy-{self.port}"
-        return f"deploy-{self.address.replace(':', '-')}-{self.port}"
-
-    @property
-    def text(self) -> str:
-        """As `bind` takes it."""
-        if self.address == "0.0.0.0":
-            return f":{self.port}"
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
 class HAProxy:
@@ -145,9 +106,9 @@ class HAProxy:
         `pool.options["manage"]` false says that somebody else does. Ours has a stats socket of its own, unless the
         settings name another than HAProxy's usual one.
         """
-        found = {"kind": self.name, "socket": pool.socket, "backend": _word(pool.name, "balancer.backend")}
+        found = {"kind": self.name, "socket": pool.socket, "backend": word(pool.name, "balancer.backend")}
         if not pool.options.get("manage", True):
-            places = {server.name: f"{server.address}:{server.port}" for server in pool.servers}
+            places = {each.name: f"{each.address}:{each.port}" for each in pool.servers}
             return {**found, "state_file": "", "addresses": places}
         if pool.socket in (USUAL_SOCKET, pool.site.system(USUAL_SOCKET)):
             found["socket"] = pool.site.system(SOCKET)
@@ -164,7 +125,7 @@ def _backend(pool: Pool) -> str:
     return templating.render(
         "haproxy/backend.cfg.j2",
         app=f"{pool.site.app} in {pool.site.env}",
-        backend=_word(pool.name, "balancer.backend"),
+        backend=word(pool.name, "balancer.backend"),
         state_file=_state_file(pool),
         health=health,
         host=health.host or next(iter(pool.domains), "localhost"),
@@ -173,14 +134,11 @@ def _backend(pool: Pool) -> str:
         check_timeout=max(100, round(health.timeout * 1000)),
         # Each round closes half of the idle connections: they are gone well before the app closes them itself.
         purge=max(100, round(pool.keepalive * 1000 / 4)),
-        servers=[_checked(server) for server in pool.servers],
+        servers=[server(each) for each in pool.servers],
     )
 
 
 def _route(pool: Pool, listen: Listen) -> str:
-    for domain in pool.domains:
-        if not _HOST_NAME.match(domain.lower()):
-            raise SettingsError(f"domains: {domain!r} is no host name", hint="write one such as shop.example.com")
     route = {
         "app": f"{pool.site.app} in {pool.site.env}",
         "listen": listen.text,
@@ -188,7 +146,7 @@ def _route(pool: Pool, listen: Listen) -> str:
         "port": listen.port,
         "frontend": listen.name,
         "backend": pool.name,
-        "domains": sorted({domain.lower() for domain in pool.domains}),
+        "domains": sorted({domain(name) for name in pool.domains}),
         "state_file": _state_file(pool),
         "drained": pool.site.drained,
     }
@@ -197,23 +155,6 @@ def _route(pool: Pool, listen: Listen) -> str:
 
 def _expect(health: Health) -> str:
     return "100-499" if health.status is None else str(health.status)
-
-
-def _checked(server: Server) -> Server:
-    try:
-        address = str(ipaddress.ip_address(server.address.removeprefix("[").removesuffix("]")))
-        plain = f"[{address}]" if ":" in address else address
-    except ValueError:
-        plain = server.address
-        if not _HOST_NAME.match(plain.lower()):
-            raise SettingsError(f"{plain!r} is no address of a server for the balancer") from None
-    return Server(_word(server.name, "server"), plain, int(server.port))
-
-
-def _word(text: str, what: str) -> str:
-    if not _NAME.match(text):
-        raise SettingsError(f"{what}: {text!r} has other characters than letters, digits, dots, dashes and underscores")
-    return text
 
 
 def _folder(site: Site) -> str:

@@ -24,7 +24,7 @@ def up(
         str, typer.Option("--supervisor", metavar="systemd|supervisord", help="What runs the app on its hosts.")
     ] = "",
     balancer: Annotated[
-        str, typer.Option("--balancer", metavar="haproxy|none", help="What stands before the web hosts.")
+        str, typer.Option("--balancer", metavar="haproxy|nginx|none", help="What stands before the web hosts.")
     ] = "haproxy",
     suite: Annotated[
         str, typer.Option("--suite", metavar="bullseye|bookworm|trixie", help="The Debian of the machines; bookworm.")

@@ -56,7 +56,7 @@ class LabSpec:
     kind: Literal["machines", "processes"] = "machines"
     hosts: int = 3
     supervisor: Literal["systemd", "supervisord"] | None = None
-    balancer: Literal["haproxy", "caddy", "none"] = "haproxy"
+    balancer: Literal["haproxy", "nginx", "caddy", "none"] = "haproxy"
     balancers: int = 1
     suite: str = DEFAULT_SUITE
     reserve: tuple[str, ...] = ()

@@ -19,13 +19,13 @@ from deployer.lab.place import Place
 
 PACKAGES = (
     "systemd", "systemd-sysv", "libpam-systemd", "dbus", "openssh-server", "python3", "python3-venv", "sudo",
-    "iproute2", "procps", "ca-certificates", "supervisor", "haproxy", "socat",
+    "iproute2", "procps", "ca-certificates", "supervisor", "haproxy", "nginx", "socat",
 )  # fmt: skip
 
 RECIPE = "1"
 """Counts up when what is done after debootstrap changes, so that older roots are not used."""
 
-DISABLED = ("haproxy.service", "supervisor.service")
+DISABLED = ("haproxy.service", "nginx.service", "supervisor.service")
 """Installed, but it is `setup` that switches them on."""
 
 MASKED = (

@@ -41,7 +41,7 @@ class Processes:
         hosts = [ProcessHost(place, name) for name in addresses]
         pip = pip_sources()
         for host in hosts:
-            host.prepare(addresses[host.name], pip, balancer=host.name in spec.balancer_names)
+            host.prepare(addresses[host.name], pip, balancer=spec.balancer if host.name in spec.balancer_names else "")
             host.start()
         for host in hosts:
             host.wait()

@@ -16,7 +16,7 @@ from deployer.errors import DeployError, NotReadyError
 from deployer.lab.commands import attempt, run, wait_until
 from deployer.lab.pip_sources import PipSources
 from deployer.lab.place import Place
-from deployer.lab.processes import config
+from deployer.lab.processes import config, nginx
 from deployer.lab.processes.addresses import SSH_PORT
 from deployer.lab.processes.belongings import MARK, Belongings
 from deployer.lab.processes.requirements import find_program
@@ -24,7 +24,7 @@ from deployer.lab.processes.requirements import find_program
 START_WITHIN_S = 20.0
 _FOLDERS = (
     "usr/bin", "usr/sbin", "etc/supervisor/conf.d", "etc/haproxy/deploy", "run/haproxy", "var/log/supervisor",
-    "var/lib", "srv", "tmp", "home/.config/pip", "home/.config/uv",
+    "etc/nginx/conf.d", "var/log/nginx", "var/lib/nginx", "srv", "tmp", "home/.config/pip", "home/.config/uv",
 )  # fmt: skip
 _PROGRAMS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -44,8 +44,8 @@ class ProcessHost:
         """The loopback address, as it was given at the first start."""
         return (self.folder / "address").read_text().strip()
 
-    def prepare(self, address: str, pip: PipSources, *, balancer: bool) -> None:
-        """Makes the host's folders and config files; `balancer` hosts have haproxy under their supervisord."""
+    def prepare(self, address: str, pip: PipSources, *, balancer: str) -> None:
+        """Makes the host's folders and config files; `balancer` is what its supervisord runs beside, if not empty."""
         for name in _FOLDERS:
             (self.prefix / name).mkdir(parents=True)
         (self.folder / "address").write_text(address)
@@ -58,10 +58,14 @@ class ProcessHost:
         _write(self.prefix / "usr/bin/python3", config.wrapper(_plain_python()), mode=0o755)
         _write(self.prefix / "home/.config/pip/pip.conf", pip.pip_conf())
         _write(self.prefix / "home/.config/uv/uv.toml", pip.uv_toml())
-        if balancer:
+        if balancer == "haproxy":
             program = config.haproxy_program(self.prefix, find_program("haproxy", "haproxy"))
             _write(self.prefix / "etc/haproxy/haproxy.cfg", config.haproxy(self.prefix))
             _write(self.prefix / "etc/supervisor/conf.d/haproxy.conf", program)
+        if balancer == "nginx":
+            program = nginx.program(self.prefix, find_program("nginx", "nginx"))
+            _write(self.prefix / "etc/nginx/nginx.conf", nginx.configuration(self.prefix))
+            _write(self.prefix / "etc/supervisor/conf.d/nginx.conf", program)
 
     @property
     def environment(self) -> dict[str, str]:

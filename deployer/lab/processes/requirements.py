@@ -41,10 +41,10 @@ def require(spec: LabSpec, place: Place) -> None:
     find_program("ssh-keygen", "openssh-client")
     if importlib.util.find_spec("supervisor") is None:
         raise NotReadyError("a lab of processes needs supervisor", hint=f"{sys.executable} -m pip install supervisor")
-    if spec.balancer == "haproxy":
-        find_program("haproxy", "haproxy")
+    if spec.balancer in ("haproxy", "nginx"):
+        find_program(spec.balancer, spec.balancer)
     if spec.balancer == "caddy":
-        raise NotReadyError("a lab of processes has no Caddy yet", hint="use --balancer haproxy or --balancer none")
+        raise NotReadyError("a lab of processes has no Caddy yet", hint="use --balancer haproxy, nginx or none")
     prefix = str(Path(place.host(spec.names[-1])) / "root")
     if len(prefix) > LONGEST_PREFIX or not _SAFE.match(prefix):
         raise UsageError(

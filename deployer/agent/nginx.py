@@ -1,0 +1,154 @@
+"""nginx as the balancer's operations use it: a gate is a file that nginx looks for at every request.
+
+`<gates>/<server>` holds `drain` or `maint`: that server gets no requests. A spare slot is out of use unless
+`<gates>/<server>.ready` is there. So what was asked for outlives everything that nginx does, and a reboot.
+
+nginx has no health checks of its own: whether a server that may get requests can answer them is asked here, through
+nginx's own listener, which is what a user's request would meet. Requests in flight are connections that nginx holds to
+the server, since it keeps no idle ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import struct
+import time
+from dataclasses import replace
+from typing import Any, Dict, List
+
+from deployer.agent import connections
+from deployer.agent.driver import Server
+from deployer.agent.ledger import fsync_folder
+from deployer.agent.nginx_checks import Checks
+from deployer.agent.operation import OpError
+from deployer.agent.supervision import Health
+
+_PATIENCE = 2.0  # seconds that nginx may be away: a restart takes less
+_SLOT = "X-Deploy-Slot"
+
+
+class Nginx:
+    """The driver `{"kind": "nginx", "route", "gates", "health"}`; `route` is the file that setup wrote."""
+
+    def __init__(self, driver: Dict[str, Any]) -> None:
+        self._route = str(driver["route"])
+        self._gates = str(driver["gates"])
+        self._health = Health(**driver["health"])
+        self._checks = Checks()
+
+    def servers(self) -> Dict[str, Server]:
+        """All servers of the pool by our names; OpError `balancer_down` when nginx does not listen for them."""
+        slots = self._slots()
+        held = self._held(sorted({slot["socket"] for slot in slots.values()}))
+        asked = {name: self._admin(name, slot) for name, slot in slots.items()}
+        wanted = {
+            name: (str(slots[name]["socket"]), replace(self._health, headers={**self._health.headers, _SLOT: name}))
+            for name, admin in asked.items()
+            if admin == "ready"
+        }
+        answers = self._checks.look(wanted)
+        found = {}
+        for name, slot in slots.items():
+            answer = answers.get(name)
+            found[name] = Server(
+                name=name,
+                address=str(slot["address"]),
+                port=int(slot["port"]),
+                admin=asked[name],
+                status="" if answer is None else "UP" if answer.ok else "DOWN",
+                check="" if answer is None else "L7OK" if answer.ok else answer.why,
+                sessions=sum(held.get("%s:%d" % (each, slot["port"]), 0) for each in _addresses(slot["address"])),
+            )
+        return found
+
+    def set(self, names: List[str], admin: str) -> None:
+        """Makes servers `ready`, `drain` or `maint`, from the next request on; OpError `unknown_server`."""
+        slots = self._slots()
+        for name in names:
+            if name not in slots:
+                raise OpError("unknown_server", "the pool %s of nginx has no server %s" % (self._route, name))
+        for name in names:
+            gate, ready = self._gate(name), self._gate(name) + ".ready"
+            if admin == "ready":
+                if slots[name]["spare"]:
+                    _write(ready, "")
+                _remove(gate)
+            else:
+                _write(gate, admin + "\n")
+                _remove(ready)
+
+    def keep(self) -> None:
+        """Makes sure that the gates are on the disk."""
+        fsync_folder(self._gates)
+
+    def _slots(self) -> Dict[str, Dict[str, Any]]:
+        try:
+            with open(self._route, encoding="utf-8") as file:
+                slots: Dict[str, Dict[str, Any]] = json.load(file)["servers"]
+        except (OSError, ValueError) as error:
+            raise _down("%s: %s" % (self._route, error)) from error
+        return slots
+
+    def _gate(self, name: str) -> str:
+        return self._gates + "/" + name
+
+    def _admin(self, name: str, slot: Dict[str, Any]) -> str:
+        try:
+            with open(self._gate(name), encoding="utf-8") as file:
+                return "maint" if file.read().strip() == "maint" else "drain"
+        except FileNotFoundError:
+            return "maint" if slot["spare"] and not os.path.exists(self._gate(name) + ".ready") else "ready"
+
+    def _held(self, sockets: List[str]) -> Dict[str, int]:
+        """Connections by where they lead, of every worker of the nginx that listens at these sockets."""
+        masters = {self._master(path) for path in sockets}
+        return connections.held_by(pid for master in masters for pid in connections.children(master))
+
+    def _master(self, path: str) -> int:
+        """The process that listens there; it lives through reloads."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+                    client.settimeout(_PATIENCE)
+                    client.connect(path)
+                    peer = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+                return int(struct.unpack("3i", peer)[0])
+            except OSError as error:
+                if time.monotonic() >= end:
+                    raise _down("its listener %s: %s" % (path, error.strerror or error)) from error
+            time.sleep(0.1)
+
+
+def _addresses(host: str) -> List[str]:
+    """The addresses of a server, as the kernel writes them; the name itself where it has none now."""
+    try:
+        return sorted({str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)})
+    except OSError:
+        return [host]
+
+
+def _write(path: str, text: str) -> None:
+    temporary = path + ".tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _down(why: str) -> OpError:
+    return OpError(
+        "balancer_down",
+        "nginx cannot be asked: " + why,
+        "on that host: systemctl status nginx; deploy setup ENV installs its configuration",
+    )

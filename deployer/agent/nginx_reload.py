@@ -1,0 +1,419 @@
+"""What a balancer host does to make a changed pool of nginx live. Setup installs this one file; it needs no other.
+
+    python3 -IS nginx_reload.py apply --folder /etc/nginx/deploy --sockets /run/deploy-nginx
+
+`apply` makes the folder's configuration live, or leaves everything as it was and says why. nginx's own check misses
+much: of two servers with the same name it silently takes the first, and it does not look whether an address is free.
+
+The folder holds `*.conf` files and `routes/<app>-<env>.json`, which setup writes, and what `apply` makes of them:
+
+    10-host.conf       what the host's own configuration does not say already
+    90-<listen>.conf   404 for names that no app serves, at an address where nobody but us listens
+
+With `--main /etc/nginx/modules-enabled` (Debian's nginx.conf includes that folder outside of `http`) it writes
+`99-deploy.conf` there too, which bounds how long old workers keep websockets after a reload.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+
+LONGEST_RELOAD = 15.0  # seconds; nginx itself tries for about 2.5 s to bind an address
+ANY_HOST = "*"
+_KEEPALIVE_MIN_TIMEOUT = (1, 27, 4)  # since then a reload can leave idle clients time for one more request
+_NOT_FOUND = """\
+# Made by nginx_reload.py: names that no app serves at {listen}.
+server {{
+    listen {at};
+    server_name ~^;
+    default_type text/plain;
+    return 404 "no app serves this name here\\n";
+}}
+"""
+App = Dict[str, Any]
+Texts = Dict[str, Optional[str]]
+
+
+class Refused(Exception):
+    """The configuration cannot be made live; nothing changed. The text is for a person."""
+
+
+class Service:
+    """nginx under systemd, or under supervisord when `supervisorctl` is given: that command, as words."""
+
+    def __init__(self, nginx: List[str], supervisorctl: List[str]) -> None:
+        self._nginx = [shutil.which(nginx[0]) or "/usr/sbin/nginx", *nginx[1:]]
+        self._supervisorctl = supervisorctl
+
+    def version(self) -> Tuple[int, ...]:
+        """Such as (1, 22, 1); () when it is not told."""
+        found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", _run([*self._nginx, "-v"], check=False))
+        return tuple(int(part) for part in found.groups()) if found else ()
+
+    def dump(self) -> Tuple[str, str]:
+        """The whole configuration as nginx reads it, and what nginx remarks on it; Refused when it is wrong."""
+        done = subprocess.run(
+            [*self._nginx, "-T"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+        )
+        if done.returncode != 0:
+            lines = done.stderr.splitlines()
+            raise Refused("nginx refuses the configuration:\n" + "\n".join(lines[-20:]))
+        return done.stdout, done.stderr
+
+    def workers(self) -> Set[int]:
+        """The process ids of those that serve now, without those that only end what they had begun."""
+        master = self._pid()
+        return {pid for pid in _children(master) if b"shutting down" not in _title(pid)} if master else set()
+
+    def reload(self) -> None:
+        """Asks for a reload. That it returns says nothing about the new workers."""
+        if self._supervisorctl:
+            _run([*self._supervisorctl, "signal", "HUP", "nginx"])
+        else:
+            _run(["systemctl", "daemon-reload"])
+            _run(["systemctl", "reload", "nginx.service"])
+
+    def start(self) -> None:
+        """Starts it."""
+        if self._supervisorctl:
+            _run([*self._supervisorctl, "start", "nginx"])
+        else:
+            _run(["systemctl", "daemon-reload"])
+            _run(["systemctl", "reset-failed", "nginx.service"], check=False)
+            _run(["systemctl", "start", "nginx.service"])
+
+    def log(self) -> str:
+        """The last lines nginx wrote where its supervisor reads them."""
+        if self._supervisorctl:
+            channels = ("stdout", "stderr")
+            return "".join(
+                _run([*self._supervisorctl, "tail", "-2000", "nginx", each], check=False) for each in channels
+            )
+        return _run(["journalctl", "-u", "nginx.service", "-n", "15", "-o", "cat", "--no-pager"], check=False)
+
+    def _pid(self) -> int:
+        if self._supervisorctl:
+            text = _run([*self._supervisorctl, "pid", "nginx"], check=False)
+        else:
+            text = _run(["systemctl", "show", "--property=MainPID", "--value", "nginx.service"], check=False)
+        if not text.strip().isdigit():
+            raise Refused("it is not known whether nginx runs: %s" % (text.strip() or "its supervisor is silent"))
+        return int(text)
+
+
+class Swap:
+    """Files replaced together, that can be put back together. None: no such file."""
+
+    def __init__(self) -> None:
+        self._before: Texts = {}
+
+    def do(self, wanted: Texts) -> None:
+        """Writes what is wanted; may be called again."""
+        for path in wanted:
+            self._before.setdefault(path, _read(path))
+        _write_all(wanted)
+
+    def undo(self) -> None:
+        """Puts back what was there at first."""
+        _write_all(self._before)
+
+
+def apply(folder: str, sockets: str, main: str, service: Service) -> str:
+    """Makes the folder's configuration live; returns what was done in a word. Raises Refused, with all put back."""
+    apps = routes(folder)
+    refuse_clashes(apps)
+    swap = Swap()
+    try:
+        os.makedirs(sockets, exist_ok=True)  # nginx may have been started before its unit knew of the folder
+        swap.do(dict.fromkeys(_made(folder, main)))
+        text, remarks = _with_host_settings(folder, main, service, swap)
+        if folder + "/" not in text:
+            raise Refused("nginx does not read %s: its nginx.conf has no `include /etc/nginx/conf.d/*.conf;`" % folder)
+        theirs = listens(text, folder)
+        refuse_theirs(apps, theirs, remarks)
+        swap.do(not_found(folder, apps, theirs))
+        service.dump()
+        return _go_live(apps, service)
+    except (Refused, OSError) as error:
+        swap.undo()
+        raise Refused(str(error)) from error
+
+
+def _with_host_settings(folder: str, main: str, service: Service, swap: Swap) -> Tuple[str, str]:
+    """`dump` with the settings that are the whole host's, as far as it has none of its own: nginx takes each once."""
+    said: Set[str] = set()
+    while True:
+        swap.do(host_settings(folder, main if os.path.isdir(main) else "", service.version(), said))
+        try:
+            return service.dump()
+        except Refused as error:
+            twice = re.search(r'"([a-z_]+)" directive is duplicate', str(error))
+            if twice is None or twice.group(1) in said:
+                raise
+            said.add(twice.group(1))
+
+
+def _go_live(apps: List[App], service: Service) -> str:
+    before = service.workers()
+    ours = _listening(service)
+    for app in apps:
+        wide = "::" if ":" in app["address"] else "0.0.0.0"
+        if ours & {(app["address"], app["port"]), (wide, app["port"])}:
+            continue
+        if _taken(app["address"], app["port"]):
+            raise Refused(
+                "%s is taken on this host, by another program or by a `listen` of nginx's own configuration for one "
+                "address: free it, or choose another `balancer.listen` for %s" % (app["listen"], app["app"])
+            )
+    if not before:
+        service.start()
+        _wait("nginx did not start", service, lambda: bool(service.workers()))
+        return "started"
+    service.reload()
+    _wait(
+        "nginx refused the new configuration; the old one goes on serving",
+        service,
+        lambda: bool(service.workers()) and not service.workers() & before,
+    )
+    return "reloaded"
+
+
+def routes(folder: str) -> List[App]:
+    """Every app's `{app, listen, address, port, frontend, domains, servers}`, in the order of their names."""
+    found = []
+    where = os.path.join(folder, "routes")
+    for name in sorted(os.listdir(where) if os.path.isdir(where) else []):
+        if name.endswith(".json"):
+            with open(os.path.join(where, name), encoding="utf-8") as file:
+                found.append(json.load(file))
+    return found
+
+
+def refuse_clashes(apps: List[App]) -> None:
+    """Refused when two apps want the same name, or the whole of one address."""
+    owners: Dict[Tuple[str, str], App] = {}
+    for app in apps:
+        for name in app["domains"] or [ANY_HOST]:
+            other = owners.setdefault((app["frontend"], name), app)
+            if other is app:
+                continue
+            both = "%s and %s" % (other["app"], app["app"])
+            if name == ANY_HOST:
+                raise Refused(
+                    "%s both want every request at %s: give one of them `domains`, or its own `balancer.listen`"
+                    % (both, app["listen"])
+                )
+            raise Refused("%s both serve %s at %s: take it out of the `domains` of one" % (both, name, app["listen"]))
+
+
+class Theirs:
+    """A `listen` of the host's own configuration: its file, its address (`0.0.0.0`: all), whether it is the default."""
+
+    def __init__(self, file: str, words: List[str]) -> None:
+        self.file = file
+        address, _, port = words[0].rpartition(":")
+        self.port = int(port) if port.isdigit() else 80
+        self.address = (address if port.isdigit() else words[0]).strip("[]") or "0.0.0.0"
+        if self.address == "*":
+            self.address = "0.0.0.0"
+        self.default = "default_server" in words or "default" in words
+
+    def meets(self, app: App) -> bool:
+        """Whether it is the very address of that app."""
+        return (self.address, self.port) == (app["address"], app["port"])
+
+
+def listens(text: str, folder: str) -> List[Theirs]:
+    """The host's own `listen` lines in what `nginx -T` wrote, without those of our folder."""
+    found, file = [], ""
+    for line in text.split("\n"):
+        if line.startswith("# configuration file "):
+            file = line[len("# configuration file ") :].rstrip(":")
+        words = re.match(r"[^#]*?\blisten\s+([^;#]+);", line)
+        if words and not file.startswith(folder + "/") and not words.group(1).startswith("unix:"):
+            found.append(Theirs(file, words.group(1).split()))
+    return found
+
+
+def refuse_theirs(apps: List[App], theirs: List[Theirs], remarks: str) -> None:
+    """Refused when the host's own configuration serves a name of ours, or all that an app without names would get."""
+    clashes = re.findall(r'conflicting server name "([^"]*)" on (\S+), ignored', remarks)
+    for name, where in clashes:
+        for app in apps:
+            if name in app["domains"]:
+                raise Refused(
+                    "the host's own configuration of nginx serves %s at %s, and so does %s: take it out of one of them"
+                    % (name, where, app["app"])
+                )
+    for app in apps:
+        for each in theirs if not app["domains"] else ():
+            if each.default and each.meets(app) and not _placeholder(each.file):
+                raise Refused(
+                    "%s wants every request at %s, and %s has its own default_server there: give the app `domains`, "
+                    "or another `balancer.listen`" % (app["app"], app["listen"], each.file)
+                )
+
+
+def not_found(folder: str, apps: List[App], theirs: List[Theirs]) -> Texts:
+    """The servers of what no app serves. None where the host's own configuration listens: it may want just that."""
+    texts: Texts = {}
+    for app in apps:
+        if not any(each.meets(app) for each in theirs):
+            text = _NOT_FOUND.format(listen=app["listen"], at=app["listen"].lstrip(":"))
+            texts[os.path.join(folder, "90-%s.conf" % app["frontend"])] = text
+    return texts
+
+
+def host_settings(folder: str, main: str, version: Tuple[int, ...], said: Set[str]) -> Texts:
+    """The files with what is set once a host, without what it has `said` itself. `main` "": no such folder."""
+    http = {"server_names_hash_bucket_size": "512"}  # the usual 64 is too little for a name of 50 characters
+    if version >= _KEEPALIVE_MIN_TIMEOUT:
+        http["keepalive_min_timeout"] = "15s"  # a reload leaves idle clients time for one more request
+    files = {os.path.join(folder, "10-host.conf"): http}
+    if main:
+        files[os.path.join(main, "99-deploy.conf")] = {"worker_shutdown_timeout": "30m"}
+    texts: Texts = {}
+    for path, settings in files.items():
+        lines = ["%s %s;\n" % each for each in settings.items() if each[0] not in said]
+        texts[path] = "# Made by nginx_reload.py.\n" + "".join(lines)
+    return texts
+
+
+def _placeholder(path: str) -> bool:
+    """Whether this is the page that Debian's package puts there, as the package has it: nobody's site."""
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.md5(file.read()).hexdigest()  # noqa: S324 - it is dpkg that uses it
+    except OSError:
+        return False
+    known = _run(["dpkg-query", "-W", "-f", "${Conffiles}\\n", "nginx-common", "nginx"], check=False)
+    return "%s %s" % (os.path.realpath(path), digest) in known
+
+
+def _made(folder: str, main: str) -> List[str]:
+    names = [name for name in sorted(os.listdir(folder)) if name.startswith("90-deploy-") or name == "10-host.conf"]
+    return [*(os.path.join(folder, name) for name in names), *([os.path.join(main, "99-deploy.conf")] if main else [])]
+
+
+def _listening(service: Service) -> Set[Tuple[str, int]]:
+    """Where the nginx that runs listens with IPv4 or IPv6, by what its processes hold."""
+    inodes = set()
+    for pid in service.workers():
+        with contextlib.suppress(OSError):
+            for name in os.listdir("/proc/%d/fd" % pid):
+                with contextlib.suppress(OSError):
+                    inodes.add(os.readlink("/proc/%d/fd/%s" % (pid, name)))
+    found = set()
+    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        with contextlib.suppress(OSError), open("/proc/net/" + table, encoding="ascii") as file:
+            for line in file.readlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and "socket:[%s]" % fields[9] in inodes:
+                    address, _, port = fields[1].rpartition(":")
+                    found.add((_decoded(address, family), int(port, 16)))
+    return found
+
+
+def _decoded(text: str, family: int) -> str:
+    raw = bytes.fromhex(text)
+    if sys.byteorder == "little":
+        raw = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
+    return socket.inet_ntop(family, raw)
+
+
+def _taken(address: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except PermissionError:
+            return False
+        except OSError:
+            return True
+    return False
+
+
+def _wait(failure: str, service: Service, done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LONGEST_RELOAD
+    while not done():
+        if time.monotonic() > deadline:
+            raise Refused("%s; its last lines:\n%s" % (failure, service.log().rstrip()))
+        time.sleep(0.05)
+
+
+def _children(pid: int) -> List[int]:
+    try:
+        with open("/proc/%d/task/%d/children" % (pid, pid), encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+
+
+def _title(pid: int) -> bytes:
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as file:
+            return file.read()
+    except OSError:
+        return b"shutting down"
+
+
+def _read(path: str) -> Optional[str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def _write_all(texts: Texts) -> None:
+    for path, text in texts.items():
+        if text is not None:
+            temporary = "%s.%d.tmp" % (path, os.getpid())
+            with open(temporary, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(temporary, path)
+        elif os.path.exists(path):
+            os.unlink(path)
+
+
+def _run(command: List[str], check: bool = True) -> str:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    if check and done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip())[-4000:]
+        raise Refused("`%s` ended with status %d:\n%s" % (" ".join(command), done.returncode, said))
+    return done.stdout + done.stderr if not check else done.stdout
+
+
+def main(argv: List[str]) -> int:
+    """Runs `apply`; 0 when done, 1 when refused (why is on stderr)."""
+    parser = argparse.ArgumentParser(prog="nginx_reload")
+    parser.add_argument("verb", choices=("apply",))
+    parser.add_argument("--folder", required=True)
+    parser.add_argument("--sockets", required=True)
+    parser.add_argument("--main", default="")
+    parser.add_argument("--nginx", default=["nginx"], type=json.loads, help="a JSON list of words")
+    parser.add_argument("--supervisorctl", default=[], type=json.loads, help="a JSON list of words")
+    args = parser.parse_args(argv)
+    try:
+        print(apply(args.folder, args.sockets, args.main, Service(args.nginx, args.supervisorctl)))
+    except (Refused, OSError, subprocess.SubprocessError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main(sys.argv[1:]))

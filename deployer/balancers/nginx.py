@@ -1,0 +1,199 @@
+"""nginx, open source: a folder of our own, included by one file beside the host's configuration.
+
+    /etc/nginx/conf.d/deploy.conf                 the one line that includes our folder
+    /etc/nginx/deploy/00-deploy.conf              what all apps share; front.inc and slot.inc: their servers' settings
+    /etc/nginx/deploy/50-<app>-<env>.conf         one app: its server, its pool, a listener an instance
+    /etc/nginx/deploy/routes/<app>-<env>.json     the same as data, for `nginx_reload.py apply` and the agent
+    /var/lib/deploy-nginx/gates/<pool>/<server>   there: that server gets no requests
+
+A reload of nginx closes every idle connection of a user, so servers are never drained by one. Requests go through a
+listener that nginx has for each instance, on a unix socket; it looks at each request whether the gate's file is there.
+So a drain is a file, which outlives reloads, restarts and the host's reboot, and only a changed pool needs a reload.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from importlib import resources as package_data
+from itertools import zip_longest
+from typing import Any
+
+from deployer import templating
+from deployer.agent.layout import Site
+from deployer.agent.resources import Directory, File, Package, Resource, Service
+from deployer.agent.supervision import Argv
+from deployer.balancers.base import Pool, Server
+from deployer.balancers.values import Listen, domain, server, word
+from deployer.errors import SettingsError
+
+HANDLER = "nginx-apply"
+FOLDER = "/etc/nginx/deploy"
+INCLUDED_BY = "/etc/nginx/conf.d/deploy.conf"
+GATES = "/var/lib/deploy-nginx/gates"
+SOCKETS = "/run/deploy-nginx"
+LOG = "/var/log/nginx/error.log"
+TOOL = "/usr/local/lib/deploy/nginx_reload.py"
+DROP_IN = "/etc/systemd/system/nginx.service.d/deploy.conf"
+
+_PATH = re.compile(r"^/[A-Za-z0-9/._@+-]*$")
+_ANY_NAME = ('""', "~^")
+"""Names of a server that take what no other server claims by name; a `default_server` would clash with the host's."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """The slots of one instance, and the listener that passes on to the one in use."""
+
+    socket: str
+    slots: tuple[Server, ...]
+
+
+class Nginx:
+    """nginx 1.18 or later: Debian's package under systemd, or a program of supervisord in a lab of processes."""
+
+    name = "nginx"
+
+    def base(self, site: Site, *, systemd: bool) -> list[Resource]:
+        """What all apps share: the folder and what includes it, the reload tool; under systemd the package."""
+        folder = _path(site, FOLDER)
+        source = package_data.files("deployer.agent").joinpath("nginx_reload.py").read_text(encoding="utf-8")
+        own: list[Resource] = [
+            Directory(folder),
+            Directory(folder + "/routes"),
+            Directory(_path(site, GATES).rpartition("/")[0]),
+            Directory(_path(site, GATES)),
+            Directory(site.system("/usr/local/lib/deploy")),
+            File(site.system(TOOL), source, mode="0755"),
+            File(f"{folder}/00-deploy.conf", templating.render("nginx/base.conf.j2"), notify=(HANDLER,)),
+            File(
+                f"{folder}/front.inc", templating.render("nginx/front.inc.j2", log=_path(site, LOG)), notify=(HANDLER,)
+            ),
+            File(f"{folder}/slot.inc", templating.render("nginx/slot.inc.j2"), notify=(HANDLER,)),
+            File(site.system(INCLUDED_BY), f"include {folder}/*.conf;\n", notify=(HANDLER,)),
+        ]
+        if not systemd:
+            return own
+        drop_in = templating.render("nginx/drop-in.conf.j2", folder=SOCKETS.rpartition("/")[2])
+        return [
+            Package("nginx"),
+            *own,
+            Directory(DROP_IN.rpartition("/")[0]),
+            File(DROP_IN, drop_in, notify=(HANDLER,)),
+            Service("nginx"),
+        ]
+
+    def resources(self, pool: Pool) -> list[Resource]:
+        """The app's configuration, the same as data, and the folder of its gates. Everything in them was checked.
+
+        Raises SettingsError for a value that nginx cannot be told.
+        """
+        folder, key = _path(pool.site, FOLDER), f"{pool.site.app}-{pool.site.env}"
+        instances = _instances(pool)
+        listen = Listen.parse(pool.listen)
+        text = templating.render(
+            "nginx/pool.conf.j2",
+            app=f"{pool.site.app} in {pool.site.env}",
+            pool=_name(pool),
+            folder=folder,
+            gates=_gates(pool),
+            listen=listen.text.removeprefix(":"),
+            names=[domain(name) for name in pool.domains] or _ANY_NAME,
+            instances=instances,
+        )
+        return [
+            Directory(_gates(pool)),
+            File(f"{folder}/50-{key}.conf", text, notify=(HANDLER,)),
+            File(_route_file(pool), _route(pool, listen, instances), notify=(HANDLER,)),
+        ]
+
+    def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
+        """One command: refuse clashes, check, reload, see that new workers answer; else put back and say why."""
+        tool = ("/usr/bin/env", "python3", "-IS", site.system(TOOL), "apply")
+        places = ("--folder", site.system(FOLDER), "--sockets", site.system(SOCKETS))
+        if systemd:
+            return {HANDLER: ((*tool, *places, "--main", "/etc/nginx/modules-enabled"),)}
+        control = (site.prefix + "/usr/bin/supervisorctl", "-c", site.prefix + "/etc/supervisor/supervisord.conf")
+        nginx = ("nginx", "-c", site.system("/etc/nginx/nginx.conf"), "-p", site.prefix + "/")
+        # argparse would take `-c` for an option of the tool, hence one word each.
+        by = ("--supervisorctl", json.dumps(control if site.prefix else control[:1]))
+        of = ("--nginx", json.dumps(nginx if site.prefix else nginx[:1]))
+        return {HANDLER: ((*tool, *places, *by, *of),)}
+
+    def driver(self, pool: Pool) -> dict[str, Any]:
+        """`{"kind", "route", "gates", "health"}`: where the pool is described, its gates, what to ask its servers."""
+        if not pool.options.get("manage", True):
+            raise SettingsError(
+                "balancer.manage: false is not there for nginx: it has no way to take a server out without a reload",
+                hint="let deploy write the pool (leave manage out), or use kind: command with commands of your own",
+            )
+        return {
+            "kind": self.name,
+            "route": _route_file(pool),
+            "gates": _gates(pool),
+            "health": {**asdict(pool.health), "host": pool.health.host or next(iter(pool.domains), "localhost")},
+        }
+
+
+def _instances(pool: Pool) -> list[Instance]:
+    """Slots by instance: the first spare slot of an address belongs to its first other slot, and so on."""
+    checked = [server(each) for each in pool.servers]
+    found = []
+    for address in dict.fromkeys(each.address for each in checked):
+        here = [each for each in checked if each.address == address]
+        first = [each for each in here if not each.spare]
+        second = [each for each in here if each.spare]
+        for slots in zip_longest(first, second):
+            there = tuple(slot for slot in slots if slot is not None)
+            found.append(Instance(_socket(pool, there[0]), there))
+    return found
+
+
+def _socket(pool: Pool, first: Server) -> str:
+    """A short name, since a socket's path has at most 107 characters."""
+    digest = hashlib.sha256(f"{pool.name}/{first.name}".encode()).hexdigest()[:10]
+    return f"{_path(pool.site, SOCKETS)}/{digest}.sock"
+
+
+def _route(pool: Pool, listen: Listen, instances: list[Instance]) -> str:
+    sockets = {slot.name: instance.socket for instance in instances for slot in instance.slots}
+    slots = {slot.name: slot for instance in instances for slot in instance.slots}
+    route = {
+        "app": f"{pool.site.app} in {pool.site.env}",
+        "listen": listen.text,
+        "address": listen.address,
+        "port": listen.port,
+        "frontend": listen.name,
+        "domains": sorted({domain(name) for name in pool.domains}),
+        "servers": {
+            name: {
+                "address": slot.address.strip("[]"),
+                "port": slot.port,
+                "spare": slot.spare,
+                "socket": sockets[name],
+            }
+            for name, slot in sorted(slots.items())
+        },
+    }
+    return json.dumps(route, indent=1) + "\n"
+
+
+def _route_file(pool: Pool) -> str:
+    return f"{_path(pool.site, FOLDER)}/routes/{pool.site.app}-{pool.site.env}.json"
+
+
+def _gates(pool: Pool) -> str:
+    return f"{_path(pool.site, GATES)}/{_name(pool)}"
+
+
+def _name(pool: Pool) -> str:
+    return word(pool.name, "balancer.backend")
+
+
+def _path(site: Site, path: str) -> str:
+    found = site.system(path)
+    if not _PATH.match(found):
+        raise SettingsError(f"{found!r} cannot be written into a configuration of nginx")
+    return found

@@ -1,0 +1,75 @@
+"""Values that balancers' configurations are made of, checked: addresses, names, words. All raise SettingsError."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+from deployer.balancers.base import Server
+from deployer.errors import SettingsError
+
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+_HOST_NAME = re.compile(r"^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where a frontend listens. `name` is the frontend's, the same for every way to write one address."""
+
+    address: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Listen:
+        """`:80`, `ADDRESS:80` or `[IPV6]:80`; SettingsError for anything else."""
+        address, colon, port = text.rpartition(":")
+        address = address.removeprefix("[").removesuffix("]")
+        try:
+            plain = "0.0.0.0" if address in ("", "*") else str(ipaddress.ip_address(address))
+        except ValueError:
+            plain = ""
+        if not colon or not plain or not port.isdigit() or not 1 <= int(port) <= 65535:
+            raise SettingsError(
+                f"balancer.listen: {text!r} is no address to listen at", hint="write :80 or 192.0.2.7:80"
+            )
+        return cls(plain, int(port))
+
+    @property
+    def name(self) -> str:
+        if self.address == "0.0.0.0":
+            return f"deploy-{self.port}"
+        return f"deploy-{self.address.replace(':', '-')}-{self.port}"
+
+    @property
+    def text(self) -> str:
+        """As `bind` takes it."""
+        if self.address == "0.0.0.0":
+            return f":{self.port}"
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+def domain(text: str) -> str:
+    """A name that the balancer serves, in lower case."""
+    if not _HOST_NAME.match(text.lower()):
+        raise SettingsError(f"domains: {text!r} is no host name", hint="write one such as shop.example.com")
+    return text.lower()
+
+
+def server(given: Server) -> Server:
+    """A server whose name is a word and whose address is one, IPv6 in brackets."""
+    try:
+        address = str(ipaddress.ip_address(given.address.removeprefix("[").removesuffix("]")))
+        plain = f"[{address}]" if ":" in address else address
+    except ValueError:
+        plain = given.address
+        if not _HOST_NAME.match(plain.lower()):
+            raise SettingsError(f"{plain!r} is no address of a server for the balancer") from None
+    return Server(word(given.name, "server"), plain, int(given.port))
+
+
+def word(text: str, what: str) -> str:
+    """A name of only letters, digits, dots, dashes and underscores."""
+    if not _NAME.match(text):
+        raise SettingsError(f"{what}: {text!r} has other characters than letters, digits, dots, dashes and underscores")
+    return text
