@@ -26,12 +26,15 @@ class Checks:
         self._pending: Dict[str, float] = {}
 
     def look(self, wanted: Dict[str, Tuple[str, Health]]) -> Dict[str, Answer]:
-        """The answer of each wanted server: name → the unix socket to ask it through, and what to ask."""
+        """The last answer of every server that was ever wanted, those `wanted` now being asked again.
+
+        `wanted` is name → the unix socket to ask it through, and what to ask.
+        """
         for name in sorted(wanted):
             self._begin(name, *wanted[name])
         with self._changed:
             self._changed.wait_for(lambda: all(name in self._answers for name in wanted), self._patience(wanted))
-            return {name: self._answers[name][0] if name in self._answers else _ASKED for name in wanted}
+            return {**dict.fromkeys(wanted, _ASKED), **{name: answer for name, (answer, _) in self._answers.items()}}
 
     def _begin(self, name: str, path: str, health: Health) -> None:
         with self._changed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 
 PROGRAM = """\
@@ -19,7 +21,7 @@ stdout_logfile = {prefix}/var/log/nginx/nginx.log
 """
 
 CONFIGURATION = """\
-worker_processes 2;
+{user}worker_processes 2;
 pid {prefix}/run/nginx.pid;
 error_log {prefix}/var/log/nginx/error.log;
 worker_shutdown_timeout 30m;
@@ -46,4 +48,6 @@ def program(prefix: Path, nginx: str) -> str:
 
 def configuration(prefix: Path) -> str:
     """A main configuration that serves nothing and includes `conf.d`, as packages have it."""
-    return CONFIGURATION.format(prefix=prefix)
+    # Workers of a master that is root would be `nobody`, who may look into no folder of root's.
+    user = f"user {pwd.getpwuid(0).pw_name};\n" if os.geteuid() == 0 else ""
+    return CONFIGURATION.format(prefix=prefix, user=user)

@@ -8,7 +8,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from real_haproxy import House, until
+from real_haproxy import House
+from support.balanced import until
 
 from deployer.agent import drained
 from deployer.agent.operation import Context, OpError

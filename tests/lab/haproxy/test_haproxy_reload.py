@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from real_haproxy import House, Program, traffic, until
+from real_haproxy import House
+from support.balanced import Program, traffic, until
 
 from deployer.agent import haproxy_workers
 from deployer.agent.haproxy_reload import dump_all, hold, worker

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_haproxy import House, environment, until
+from real_haproxy import House
+from support.balanced import environment, until
 
 from deployer.agent import balancer_watchdog, drained, ledger, procfs
 from deployer.agent.operation import Context
