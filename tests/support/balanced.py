@@ -188,6 +188,7 @@ class Web:
                 self.send_header("Content-Length", "8")
                 self.end_headers()
                 self.wfile.write(b"half")
+                self.wfile.flush()
                 web.release.wait(30)
                 self.wfile.write(b"half")
 
