@@ -6,81 +6,21 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from real_haproxy import House
-from support.balanced import environment, until
+from support.balanced import until
+from support.drainer import agent
 
 from deployer.agent import balancer_watchdog, drained, ledger, procfs
 from deployer.agent.operation import Context
 from deployer.balancers import Pool
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
-
-AGENT = """
-import json, sys, threading
-from deployer.agent import balancer, wind
-from deployer.agent.operation import Context, OpError
-args = json.loads(sys.argv[1])
-lease = [1.0]
-ctx = Context(lease_left=lambda: lease[0])
-balancer.watch(ctx, args)
-balancer.drain(ctx, args)
-print("drained", flush=True)
-for line in sys.stdin:
-    if line == "lost\\n":
-        lease[0] = -1.0
-        wind.the_end.finish(lost=True)
-        print("wound up", flush=True)
-    if line == "drain\\n":
-        balancer.drain(ctx, args)
-        print("drained", flush=True)
-    if line.startswith("out"):
-        try:
-            balancer.watch(ctx, {**args, "bound": float(line.split()[1]), "out": args["servers"]})
-            print("armed", flush=True)
-        except OpError as error:
-            print(error.code, flush=True)
-    if line == "bye\\n":
-        balancer.admit(ctx, args)
-        wind.the_end.finish(lost=False)
-        break
-"""
-
-
-@contextmanager
-def agent(balancer_host: House, pool: Pool, server: str, bound: float) -> Iterator[subprocess.Popen[str]]:
-    """An agent in a process of its own that has drained `server`."""
-    args = {
-        "site": asdict(pool.site),
-        "run": "run-7",
-        "driver": balancer_host.adapter.driver(pool),
-        "bound": bound,
-        "servers": [server],
-        "timeout": 5,
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-c", AGENT, json.dumps(args)],
-        env=environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "drained\n"
-        yield process
-    finally:
-        with process:
-            process.kill()
 
 
 def watchdog(pool: Pool) -> dict[str, Any]:
@@ -104,7 +44,7 @@ def pool(balancer_host: House) -> Pool:
 def test_an_agent_killed_with_its_whole_session_leaves_nothing_drained(balancer_host: House, pool: Pool) -> None:
     one, two = (server.name for server in pool.servers)
     balancer_host.call("drain", pool, servers=[two], by="person", reason="a broken disk")
-    with agent(balancer_host, pool, one, bound=1.5) as process:
+    with agent(pool, balancer_host.adapter.driver(pool), one, bound=1.5) as process:
         who = watchdog(pool)
         assert os.getsid(who["pid"]) != os.getsid(process.pid)
         os.killpg(process.pid, signal.SIGKILL)
@@ -121,7 +61,7 @@ def test_an_agent_killed_with_its_whole_session_leaves_nothing_drained(balancer_
 
 def test_nothing_is_admitted_while_the_agent_lives(balancer_host: House, pool: Pool) -> None:
     one = pool.servers[0].name
-    with agent(balancer_host, pool, one, bound=1.5):
+    with agent(pool, balancer_host.adapter.driver(pool), one, bound=1.5):
         end = time.monotonic() + 4
         while time.monotonic() < end:
             assert balancer_host.state(pool)[one]["state"] == "DRAIN"
@@ -131,7 +71,7 @@ def test_nothing_is_admitted_while_the_agent_lives(balancer_host: House, pool: P
 
 def test_a_stopped_agent_is_no_living_one(balancer_host: House, pool: Pool) -> None:
     one = pool.servers[0].name
-    with agent(balancer_host, pool, one, bound=1.5) as process:
+    with agent(pool, balancer_host.adapter.driver(pool), one, bound=1.5) as process:
         process.send_signal(signal.SIGSTOP)
         until("the watchdog admits it", lambda: balancer_host.state(pool)[one]["state"] == "UP")
         process.send_signal(signal.SIGCONT)
@@ -139,7 +79,7 @@ def test_a_stopped_agent_is_no_living_one(balancer_host: House, pool: Pool) -> N
 
 def test_an_agent_without_a_controller_stays_until_its_watchdog_has_acted(balancer_host: House, pool: Pool) -> None:
     one = pool.servers[0].name
-    with agent(balancer_host, pool, one, bound=2.0) as process:
+    with agent(pool, balancer_host.adapter.driver(pool), one, bound=2.0) as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write("lost\n")
         process.stdin.flush()
@@ -152,7 +92,7 @@ def test_an_agent_without_a_controller_stays_until_its_watchdog_has_acted(balanc
 
 def test_an_agent_whose_watchdog_was_killed_acts_itself(balancer_host: House, pool: Pool) -> None:
     one = pool.servers[0].name
-    with agent(balancer_host, pool, one, bound=1.0) as process:
+    with agent(pool, balancer_host.adapter.driver(pool), one, bound=1.0) as process:
         assert process.stdin is not None and process.stdout is not None
         os.kill(watchdog(pool)["pid"], signal.SIGKILL)
         process.stdin.write("lost\n")
@@ -163,7 +103,7 @@ def test_an_agent_whose_watchdog_was_killed_acts_itself(balancer_host: House, po
 
 def test_a_clean_end_ends_the_watchdog(balancer_host: House, pool: Pool) -> None:
     one = pool.servers[0].name
-    with agent(balancer_host, pool, one, bound=600) as process:
+    with agent(pool, balancer_host.adapter.driver(pool), one, bound=600) as process:
         who = watchdog(pool)
         assert process.stdin is not None
         process.stdin.write("bye\n")
@@ -175,7 +115,7 @@ def test_a_clean_end_ends_the_watchdog(balancer_host: House, pool: Pool) -> None
 
 def test_a_new_run_takes_over_and_the_old_watchdog_touches_nothing(balancer_host: House, pool: Pool) -> None:
     one = pool.servers[0].name
-    with agent(balancer_host, pool, one, bound=600) as process:
+    with agent(pool, balancer_host.adapter.driver(pool), one, bound=600) as process:
         who = watchdog(pool)
         process.kill()
         process.wait(10)
@@ -189,7 +129,7 @@ def test_a_new_run_takes_over_and_the_old_watchdog_touches_nothing(balancer_host
 
 def test_a_watchdog_waits_for_a_haproxy_that_is_away(balancer_host: House, pool: Pool) -> None:
     one = pool.servers[0].name
-    with agent(balancer_host, pool, one, bound=1.0) as process:
+    with agent(pool, balancer_host.adapter.driver(pool), one, bound=1.0) as process:
         who = watchdog(pool)
         balancer_host.control("stop")
         process.kill()
@@ -219,7 +159,7 @@ def test_arming_twice_starts_one_watchdog(balancer_host: House, pool: Pool) -> N
 
 def test_a_bound_that_was_made_longer_holds_from_that_moment(balancer_host: House, pool: Pool) -> None:
     one = pool.servers[0].name
-    with agent(balancer_host, pool, one, bound=2.0) as process:
+    with agent(pool, balancer_host.adapter.driver(pool), one, bound=2.0) as process:
         assert answers(process, "out 6") == "armed"
         process.kill()
         died = time.monotonic()
@@ -229,7 +169,7 @@ def test_a_bound_that_was_made_longer_holds_from_that_moment(balancer_host: Hous
 
 def test_a_bound_that_was_made_shorter_holds_from_that_moment(balancer_host: House, pool: Pool) -> None:
     one = pool.servers[0].name
-    with agent(balancer_host, pool, one, bound=600) as process:
+    with agent(pool, balancer_host.adapter.driver(pool), one, bound=600) as process:
         assert answers(process, "out 1") == "armed"
         process.kill()
         until("the watchdog admits it", lambda: balancer_host.state(pool)[one]["state"] == "UP")
@@ -238,7 +178,7 @@ def test_a_bound_that_was_made_shorter_holds_from_that_moment(balancer_host: Hou
 def test_an_agent_that_was_asleep_is_told_that_its_drain_is_over(balancer_host: House, pool: Pool) -> None:
     """So nothing is stopped; and when it drains again, the watchdog is still there."""
     one = pool.servers[0].name
-    with agent(balancer_host, pool, one, bound=1.5) as process:
+    with agent(pool, balancer_host.adapter.driver(pool), one, bound=1.5) as process:
         who = watchdog(pool)
         process.send_signal(signal.SIGSTOP)
         until("the watchdog admits it", lambda: balancer_host.state(pool)[one]["state"] == "UP")
@@ -253,7 +193,7 @@ def test_an_agent_that_was_asleep_is_told_that_its_drain_is_over(balancer_host: 
 
 def test_a_server_that_the_balancer_forgot_to_hold_is_not_out(balancer_host: House, pool: Pool) -> None:
     one = pool.servers[0].name
-    with agent(balancer_host, pool, one, bound=600) as process:
+    with agent(pool, balancer_host.adapter.driver(pool), one, bound=600) as process:
         balancer_host.driver(pool).set([one], "ready")
         assert answers(process, "out 600") == "not_out"
 
@@ -263,7 +203,7 @@ def test_a_watchdog_that_waits_for_the_records_obeys_the_bound_that_was_said_mea
 ) -> None:
     one = pool.servers[0].name
     state = Path(pool.site.state)
-    with agent(balancer_host, pool, one, bound=1.0) as process:
+    with agent(pool, balancer_host.adapter.driver(pool), one, bound=1.0) as process:
         process.send_signal(signal.SIGSTOP)
         with drained.editing(pool.site):
             path = state / "watchdog-run-7.json"
