@@ -38,6 +38,7 @@ class Nginx:
         self._gates = str(driver["gates"])
         self._health = Health(**driver["health"])
         self._checks = Checks()
+        self._known: Dict[str, List[str]] = {}
 
     def servers(self) -> Dict[str, Server]:
         """All servers of the pool by our names; OpError `balancer_down` when nginx does not listen for them."""
@@ -60,7 +61,9 @@ class Nginx:
                 admin=asked[name],
                 status="" if answer is None else "UP" if answer.ok else "DOWN",
                 check="" if answer is None else "L7OK" if answer.ok else answer.why,
-                sessions=sum(held.get("%s:%d" % (each, slot["port"]), 0) for each in _addresses(slot["address"])),
+                sessions=sum(
+                    held.get("%s:%d" % (each, slot["port"]), 0) for each in self._addresses(str(slot["address"]))
+                ),
             )
         return found
 
@@ -106,6 +109,12 @@ class Nginx:
         """Connections by where they lead, of every worker of the nginx that listens at these sockets."""
         masters = {self._master(path) for path in sockets}
         return connections.held_by(pid for master in masters for pid in connections.children(master))
+
+    def _addresses(self, host: str) -> List[str]:
+        """The addresses of a server, as the kernel writes them; looked up once."""
+        if host not in self._known:
+            self._known[host] = _addresses(host)
+        return self._known[host]
 
     def _master(self, path: str) -> int:
         """The process that listens there; it lives through reloads."""

@@ -8,6 +8,7 @@ much: of two servers with the same name it silently takes the first, and it does
 The folder holds `*.conf` files and `routes/<app>-<env>.json`, which setup writes, and what `apply` makes of them:
 
     10-host.conf       what the host's own configuration does not say already
+    20-servers.conf    every app's servers, with addresses in place of names: nginx does not start without their DNS
     90-<listen>.conf   404 for names that no app serves, at an address where nobody but us listens
 
 With `--main /etc/nginx/modules-enabled` (Debian's nginx.conf includes that folder outside of `http`) it writes
@@ -124,6 +125,10 @@ class Swap:
             self._before.setdefault(path, _read(path))
         _write_all(wanted)
 
+    def before(self, path: str) -> str:
+        """What was there at first, of a file that this has replaced; "" for nothing."""
+        return self._before.get(path) or ""
+
     def undo(self) -> None:
         """Puts back what was there at first."""
         _write_all(self._before)
@@ -137,6 +142,7 @@ def apply(folder: str, sockets: str, main: str, service: Service) -> str:
     try:
         os.makedirs(sockets, exist_ok=True)  # nginx may have been started before its unit knew of the folder
         swap.do(dict.fromkeys(_made(folder, main)))
+        swap.do(servers(folder, apps, swap.before(os.path.join(folder, "20-servers.conf"))))
         text, remarks = _with_host_settings(folder, main, service, swap)
         if folder + "/" not in text:
             raise Refused("nginx does not read %s: its nginx.conf has no `include /etc/nginx/conf.d/*.conf;`" % folder)
@@ -275,6 +281,28 @@ def not_found(folder: str, apps: List[App], theirs: List[Theirs]) -> Texts:
     return texts
 
 
+def servers(folder: str, apps: List[App], before: str) -> Texts:
+    """An upstream a server. One whose name leads nowhere now keeps the addresses that it had `before`."""
+    known = dict(re.findall(r"^upstream (\S+) \{\n((?:    server .*;\n)+)\}$", before, re.MULTILINE))
+    lines = ["# Made by nginx_reload.py from routes/*.json.\n"]
+    for app in apps:
+        for name, slot in sorted(app["servers"].items()):
+            upstream = "%s.%s" % (app["pool"], name)
+            places = ["[%s]" % each if ":" in each else each for each in _addresses(slot["address"])]
+            text = "".join("    server %s:%d max_fails=0;\n" % (each, slot["port"]) for each in places)
+            lines.append(
+                "upstream %s {\n%s}\n" % (upstream, text or known.get(upstream, "    server 127.0.0.1:1 down;\n"))
+            )
+    return {os.path.join(folder, "20-servers.conf"): "".join(lines)}
+
+
+def _addresses(host: str) -> List[str]:
+    try:
+        return sorted({str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)})
+    except OSError:
+        return []
+
+
 def host_settings(folder: str, main: str, version: Tuple[int, ...], said: Set[str]) -> Texts:
     """The files with what is set once a host, without what it has `said` itself. `main` "": no such folder."""
     http = {"server_names_hash_bucket_size": "512"}  # the usual 64 is too little for a name of 50 characters
@@ -302,8 +330,9 @@ def _placeholder(path: str) -> bool:
 
 
 def _made(folder: str, main: str) -> List[str]:
-    names = [name for name in sorted(os.listdir(folder)) if name.startswith("90-deploy-") or name == "10-host.conf"]
-    return [*(os.path.join(folder, name) for name in names), *([os.path.join(main, "99-deploy.conf")] if main else [])]
+    names = [name for name in sorted(os.listdir(folder)) if name.startswith("90-deploy-")]
+    made = [os.path.join(folder, name) for name in ("10-host.conf", "20-servers.conf", *names)]
+    return [*made, os.path.join(main, "99-deploy.conf")] if main else made
 
 
 def _listening(service: Service) -> Set[Tuple[str, int]]:

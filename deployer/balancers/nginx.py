@@ -3,7 +3,8 @@
     /etc/nginx/conf.d/deploy.conf                 the one line that includes our folder
     /etc/nginx/deploy/00-deploy.conf              what all apps share; front.inc and slot.inc: their servers' settings
     /etc/nginx/deploy/50-<app>-<env>.conf         one app: its server, its pool, a listener an instance
-    /etc/nginx/deploy/routes/<app>-<env>.json     the same as data, for `nginx_reload.py apply` and the agent
+    /etc/nginx/deploy/routes/<app>-<env>.json     the same as data, for `nginx_reload.py apply` and the agent; of its
+                                                  servers `apply` makes upstreams with addresses for names
     /var/lib/deploy-nginx/gates/<pool>/<server>   there: that server gets no requests
 
 A reload of nginx closes every idle connection of a user, so servers are never drained by one. Requests go through a
@@ -161,6 +162,7 @@ def _route(pool: Pool, listen: Listen, instances: list[Instance]) -> str:
     sockets = {slot.name: instance.socket for instance in instances for slot in instance.slots}
     slots = {slot.name: slot for instance in instances for slot in instance.slots}
     route = {
+        "pool": _name(pool),
         "app": f"{pool.site.app} in {pool.site.env}",
         "listen": listen.text,
         "address": listen.address,

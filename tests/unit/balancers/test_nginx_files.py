@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from deployer import balancers
+from deployer.agent import nginx_reload
 from deployer.agent.layout import Site
 from deployer.agent.resources import Directory, File, Service, name_of
 from deployer.agent.supervision import Health
@@ -49,12 +50,6 @@ server {
 }
 
 # web1-8000, web1-8500
-upstream shop-prod.web1-8000 {
-    server 192.0.2.1:8000 max_fails=0;
-}
-upstream shop-prod.web1-8500 {
-    server 192.0.2.1:8500 max_fails=0;
-}
 server {
     listen unix:/run/deploy-nginx/213b417abd.sock backlog=4096;
     set $deploy_to "";
@@ -74,9 +69,6 @@ server {
 }
 
 # web2-8000
-upstream shop-prod.web2-8000 {
-    server [2001:db8::2]:8000 max_fails=0;
-}
 server {
     listen unix:/run/deploy-nginx/700621bb02.sock backlog=4096;
     set $deploy_to "";
@@ -131,6 +123,9 @@ def check(folder: Path, *pools: Pool) -> subprocess.CompletedProcess[str]:
         if isinstance(one, File):
             Path(one.path).parent.mkdir(parents=True, exist_ok=True)
             Path(one.path).write_text(one.content)
+    deploy = folder / "etc/nginx/deploy"
+    for path, text in nginx_reload.servers(str(deploy), nginx_reload.routes(str(deploy)), "").items():
+        Path(path).write_text(text or "")
     command = [NGINX, "-t", "-c", f"{folder}/etc/nginx/nginx.conf", "-p", f"{folder}/"]
     return subprocess.run(command, capture_output=True, text=True)
 
@@ -147,6 +142,22 @@ def test_a_pool_is_a_server_an_upstream_and_a_listener_an_instance() -> None:
         "spare": True,
         "socket": route["servers"]["web1-8000"]["socket"],
     }
+
+
+def test_a_server_whose_name_leads_nowhere_keeps_its_addresses() -> None:
+    servers = {
+        "web1-8000": {"address": "localhost", "port": 8000},
+        "web2-8000": {"address": "gone.invalid", "port": 8000},
+        "web3-8000": {"address": "2001:db8::2", "port": 8000},
+        "web4-8000": {"address": "new.invalid", "port": 8000},
+    }
+    before = "upstream shop.web2-8000 {\n    server 192.0.2.2:8000 max_fails=0;\n}\n"
+    (text,) = nginx_reload.servers("/etc/nginx/deploy", [{"pool": "shop", "servers": servers}], before).values()
+    assert text is not None
+    assert "upstream shop.web1-8000 {\n    server 127.0.0.1:8000 max_fails=0;\n" in text
+    assert before in text
+    assert "    server [2001:db8::2]:8000 max_fails=0;\n" in text
+    assert "upstream shop.web4-8000 {\n    server 127.0.0.1:1 down;\n}\n" in text
 
 
 def test_an_app_without_domains_takes_what_nobody_claims_and_is_no_default_server() -> None:
