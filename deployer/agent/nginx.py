@@ -1,7 +1,8 @@
 """nginx as the balancer's operations use it: a gate is a file that nginx looks for at every request.
 
-`<gates>/<server>` holds `drain` or `maint`: that server gets no requests. A spare slot is out of use unless
-`<gates>/<server>.ready` is there. So what was asked for outlives everything that nginx does, and a reboot.
+`<gates>/<server>` holds `drain` or `maint`: that server gets no requests. So what was asked for outlives everything
+that nginx does, and a reboot. Of two open slots of one instance the first gets the requests, and the other one those
+that find nobody there.
 
 nginx has no health checks of its own: whether a server that may get requests can answer them is asked here, through
 nginx's own listener, which is what a user's request would meet. Requests in flight are connections that nginx holds to
@@ -44,7 +45,7 @@ class Nginx:
         """All servers of the pool by our names; OpError `balancer_down` when nginx does not listen for them."""
         slots = self._slots()
         held = self._held(sorted({slot["socket"] for slot in slots.values()}))
-        asked = {name: self._admin(name, slot) for name, slot in slots.items()}
+        asked = {name: self._admin(name) for name in slots}
         wanted = {
             name: (str(slots[name]["socket"]), replace(self._health, headers={**self._health.headers, _SLOT: name}))
             for name, admin in asked.items()
@@ -74,14 +75,10 @@ class Nginx:
             if name not in slots:
                 raise OpError("unknown_server", "the pool %s of nginx has no server %s" % (self._route, name))
         for name in names:
-            gate, ready = self._gate(name), self._gate(name) + ".ready"
             if admin == "ready":
-                if slots[name]["spare"]:
-                    _write(ready, "")
-                _remove(gate)
+                _remove(self._gate(name))
             else:
-                _write(gate, admin + "\n")
-                _remove(ready)
+                _write(self._gate(name), admin + "\n")
 
     def keep(self) -> None:
         """Makes sure that the gates are on the disk."""
@@ -98,12 +95,12 @@ class Nginx:
     def _gate(self, name: str) -> str:
         return self._gates + "/" + name
 
-    def _admin(self, name: str, slot: Dict[str, Any]) -> str:
+    def _admin(self, name: str) -> str:
         try:
             with open(self._gate(name), encoding="utf-8") as file:
                 return "maint" if file.read().strip() == "maint" else "drain"
         except FileNotFoundError:
-            return "maint" if slot["spare"] and not os.path.exists(self._gate(name) + ".ready") else "ready"
+            return "ready"
 
     def _held(self, sockets: List[str]) -> Dict[str, int]:
         """Connections by where they lead, of every worker of the nginx that listens at these sockets."""

@@ -150,10 +150,12 @@ def apply(folder: str, sockets: str, main: str, service: Service) -> str:
         refuse_theirs(apps, theirs, remarks)
         swap.do(not_found(folder, apps, theirs))
         service.dump()
-        return _go_live(apps, service)
+        done = _go_live(apps, service)
     except (Refused, OSError) as error:
         swap.undo()
         raise Refused(str(error)) from error
+    _forget_gates(apps)
+    return done
 
 
 def _with_host_settings(folder: str, main: str, service: Service, swap: Swap) -> Tuple[str, str]:
@@ -195,8 +197,19 @@ def _go_live(apps: List[App], service: Service) -> str:
     return "reloaded"
 
 
+def _forget_gates(apps: List[App]) -> None:
+    """Removes the gates of servers that are in no pool any more: one that comes back is not held by what is past."""
+    for app in apps:
+        for name in os.listdir(app["gates"]) if os.path.isdir(app["gates"]) else []:
+            if name not in app["servers"]:
+                os.unlink(os.path.join(app["gates"], name))
+
+
 def routes(folder: str) -> List[App]:
-    """Every app's `{app, listen, address, port, frontend, domains, servers}`, in the order of their names."""
+    """What every app wants, in the order of their names.
+
+    `{app, pool, listen, address, port, frontend, domains, gates, servers: {name: {address, port, socket}}}`.
+    """
     found = []
     where = os.path.join(folder, "routes")
     for name in sorted(os.listdir(where) if os.path.isdir(where) else []):
@@ -282,18 +295,28 @@ def not_found(folder: str, apps: List[App], theirs: List[Theirs]) -> Texts:
 
 
 def servers(folder: str, apps: List[App], before: str) -> Texts:
-    """An upstream a server. One whose name leads nowhere now keeps the addresses that it had `before`."""
+    """An upstream a server, and one for two open slots of an instance.
+
+    A server whose name leads nowhere now keeps the addresses that it had `before`.
+    """
     known = dict(re.findall(r"^upstream (\S+) \{\n((?:    server .*;\n)+)\}$", before, re.MULTILINE))
     lines = ["# Made by nginx_reload.py from routes/*.json.\n"]
     for app in apps:
-        for name, slot in sorted(app["servers"].items()):
-            upstream = "%s.%s" % (app["pool"], name)
-            places = ["[%s]" % each if ":" in each else each for each in _addresses(slot["address"])]
-            text = "".join("    server %s:%d max_fails=0;\n" % (each, slot["port"]) for each in places)
-            lines.append(
-                "upstream %s {\n%s}\n" % (upstream, text or known.get(upstream, "    server 127.0.0.1:1 down;\n"))
-            )
+        first: Dict[str, str] = {}
+        texts = {}
+        for name, slot in app["servers"].items():
+            texts[name] = _places(slot) or known.get("%s.%s" % (app["pool"], name)) or "    server 127.0.0.1:1 down;\n"
+            lines.append("upstream %s.%s {\n%s}\n" % (app["pool"], name, texts[name]))
+            other = first.setdefault(slot["socket"], name)
+            if other != name:
+                backup = texts[name].replace(";\n", " backup;\n")
+                lines.append("upstream %s.%s.or.%s {\n%s%s}\n" % (app["pool"], other, name, texts[other], backup))
     return {os.path.join(folder, "20-servers.conf"): "".join(lines)}
+
+
+def _places(slot: Dict[str, Any]) -> str:
+    found = ["[%s]" % each if ":" in each else each for each in _addresses(slot["address"])]
+    return "".join("    server %s:%d max_fails=0;\n" % (each, slot["port"]) for each in found)
 
 
 def _addresses(host: str) -> List[str]:

@@ -12,11 +12,15 @@ from deployer.agent.supervision import Argv, Health
 
 @dataclass(frozen=True)
 class Server:
-    """One slot as the balancer sees it, in use or not: both slots of an instance are always known to it."""
+    """One slot as the balancer sees it, in use or not: both slots of an instance are always known to it.
+
+    Slots with the same `instance` are those of one, of which one is in use; without a name it is the only one.
+    """
 
     name: str
     address: str
     port: int
+    instance: str = ""
 
 
 @dataclass(frozen=True)

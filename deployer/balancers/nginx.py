@@ -19,7 +19,6 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from importlib import resources as package_data
-from itertools import zip_longest
 from typing import Any
 
 from deployer import templating
@@ -139,17 +138,10 @@ class Nginx:
 
 
 def _instances(pool: Pool) -> list[Instance]:
-    """Slots by instance: the first spare slot of an address belongs to its first other slot, and so on."""
-    checked = [server(each) for each in pool.servers]
-    found = []
-    for address in dict.fromkeys(each.address for each in checked):
-        here = [each for each in checked if each.address == address]
-        first = [each for each in here if not each.spare]
-        second = [each for each in here if each.spare]
-        for slots in zip_longest(first, second):
-            there = tuple(slot for slot in slots if slot is not None)
-            found.append(Instance(_socket(pool, there[0]), there))
-    return found
+    slots: dict[str, list[Server]] = {}
+    for each in (server(given) for given in pool.servers):
+        slots.setdefault(each.instance or each.name, []).append(each)
+    return [Instance(_socket(pool, group[0]), tuple(group)) for group in slots.values()]
 
 
 def _socket(pool: Pool, first: Server) -> str:
@@ -159,8 +151,6 @@ def _socket(pool: Pool, first: Server) -> str:
 
 
 def _route(pool: Pool, listen: Listen, instances: list[Instance]) -> str:
-    sockets = {slot.name: instance.socket for instance in instances for slot in instance.slots}
-    slots = {slot.name: slot for instance in instances for slot in instance.slots}
     route = {
         "pool": _name(pool),
         "app": f"{pool.site.app} in {pool.site.env}",
@@ -169,14 +159,11 @@ def _route(pool: Pool, listen: Listen, instances: list[Instance]) -> str:
         "port": listen.port,
         "frontend": listen.name,
         "domains": sorted({domain(name) for name in pool.domains}),
+        "gates": _gates(pool),
         "servers": {
-            name: {
-                "address": slot.address.strip("[]"),
-                "port": slot.port,
-                "spare": slot.spare,
-                "socket": sockets[name],
-            }
-            for name, slot in sorted(slots.items())
+            slot.name: {"address": slot.address.strip("[]"), "port": slot.port, "socket": instance.socket}
+            for instance in instances
+            for slot in instance.slots
         },
     }
     return json.dumps(route, indent=1) + "\n"

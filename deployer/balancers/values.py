@@ -65,7 +65,7 @@ def server(given: Server) -> Server:
         plain = given.address
         if not _HOST_NAME.match(plain.lower()):
             raise SettingsError(f"{plain!r} is no address of a server for the balancer") from None
-    return Server(word(given.name, "server"), plain, int(given.port))
+    return Server(word(given.name, "server"), plain, int(given.port), given.instance)
 
 
 def word(text: str, what: str) -> str:

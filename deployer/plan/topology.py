@@ -198,7 +198,7 @@ class Topology:
             for name, place in sorted((leaving or {}).items())
         ]
         servers = [
-            Server(server_name(web.name, port), web.own.address, port)
+            Server(server_name(web.name, port), web.own.address, port, f"{web.name}:{web.index_of(port)}")
             for web in self.everywhere
             for port in (*web.ports, *web.spare_ports)
         ]

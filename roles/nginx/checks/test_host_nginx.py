@@ -9,8 +9,7 @@ import http.client, json, os, socket, sys
 driver = json.loads(sys.argv[1])
 health, found = driver["health"], {}
 for name, slot in json.load(open(driver["route"]))["servers"].items():
-    gate = os.path.join(driver["gates"], name)
-    if os.path.exists(gate) or (slot["spare"] and not os.path.exists(gate + ".ready")):
+    if os.path.exists(os.path.join(driver["gates"], name)):
         found[name] = None
         continue
     connection = http.client.HTTPConnection("localhost", timeout=health["timeout"])

@@ -53,11 +53,13 @@ server {
 server {
     listen unix:/run/deploy-nginx/213b417abd.sock backlog=4096;
     set $deploy_to "";
-    if (-f /var/lib/deploy-nginx/gates/shop-prod/web1-8500.ready) {
+    set $deploy_or "";
+    if (!-f /var/lib/deploy-nginx/gates/shop-prod/web1-8500) {
         set $deploy_to shop-prod.web1-8500;
+        set $deploy_or .or.web1-8500;
     }
     if (!-f /var/lib/deploy-nginx/gates/shop-prod/web1-8000) {
-        set $deploy_to shop-prod.web1-8000;
+        set $deploy_to shop-prod.web1-8000$deploy_or;
     }
     if ($http_x_deploy_slot) {
         set $deploy_to shop-prod.$http_x_deploy_slot;
@@ -87,13 +89,13 @@ server {
 
 
 def pool(**changes: Any) -> Pool:
-    """A pool of two instances, one of them with a spare slot."""
+    """A pool of two instances, one of them with two slots."""
     given: dict[str, Any] = {
         "site": REAL,
         "name": "shop-prod",
         "servers": (
-            Server("web1-8000", "192.0.2.1", 8000),
-            Server("web1-8500", "192.0.2.1", 8500, spare=True),
+            Server("web1-8000", "192.0.2.1", 8000, "web1:0"),
+            Server("web1-8500", "192.0.2.1", 8500, "web1:0"),
             Server("web2-8000", "2001:db8::2", 8000),
         ),
         "health": Health(path="/healthz", status=200),
@@ -139,24 +141,24 @@ def test_a_pool_is_a_server_an_upstream_and_a_listener_an_instance() -> None:
     assert route["servers"]["web1-8500"] == {
         "address": "192.0.2.1",
         "port": 8500,
-        "spare": True,
         "socket": route["servers"]["web1-8000"]["socket"],
     }
 
 
 def test_a_server_whose_name_leads_nowhere_keeps_its_addresses() -> None:
     servers = {
-        "web1-8000": {"address": "localhost", "port": 8000},
-        "web2-8000": {"address": "gone.invalid", "port": 8000},
-        "web3-8000": {"address": "2001:db8::2", "port": 8000},
-        "web4-8000": {"address": "new.invalid", "port": 8000},
+        "web1-8000": {"address": "localhost", "port": 8000, "socket": "/1"},
+        "web2-8000": {"address": "gone.invalid", "port": 8000, "socket": "/2"},
+        "web2-8500": {"address": "2001:db8::2", "port": 8500, "socket": "/2"},
+        "web4-8000": {"address": "new.invalid", "port": 8000, "socket": "/4"},
     }
     before = "upstream shop.web2-8000 {\n    server 192.0.2.2:8000 max_fails=0;\n}\n"
     (text,) = nginx_reload.servers("/etc/nginx/deploy", [{"pool": "shop", "servers": servers}], before).values()
     assert text is not None
     assert "upstream shop.web1-8000 {\n    server 127.0.0.1:8000 max_fails=0;\n" in text
     assert before in text
-    assert "    server [2001:db8::2]:8000 max_fails=0;\n" in text
+    either = "    server 192.0.2.2:8000 max_fails=0;\n    server [2001:db8::2]:8500 max_fails=0 backup;\n"
+    assert "upstream shop.web2-8000.or.web2-8500 {\n" + either in text
     assert "upstream shop.web4-8000 {\n    server 127.0.0.1:1 down;\n}\n" in text
 
 
@@ -201,7 +203,7 @@ def test_the_driver_knows_the_pool_its_gates_and_what_to_ask() -> None:
         {"listen": "127.0.0.1:8080"},
         {"listen": "[::1]:8080"},
         {"servers": ()},
-        {"servers": (Server("web1-8500", "192.0.2.1", 8500, spare=True),)},
+        {"servers": (Server("web1-8500", "192.0.2.1", 8500, "web1:0"),)},
         {"servers": (Server("web-1", "localhost", 8000),)},
         {"servers": tuple(Server(f"web{n}-8000", f"192.0.2.{n}", 8000) for n in range(1, 201))},
         {"domains": ("xn--bcher-kva.example", "B.example.com")},
