@@ -14,6 +14,7 @@
     ├── ChecksError              7   checks failed, nothing was changed by this run
     ├── LeftBehindError          8   finished within its budget, some instances were left behind
     └── InterruptedRun         130   interrupted, and cleanly wound up
+        └── StoppedAtOnce        6   interrupted twice: the hosts wind up by themselves
 
 The numbers are the exit statuses of the contract.
 """
@@ -201,3 +202,10 @@ class InterruptedRun(DeployError):
 
     exit_status = 130
     default_code = "interrupted"
+
+
+class StoppedAtOnce(InterruptedRun):
+    """Ctrl-C twice: nothing was wound up here, the hosts do it by themselves."""
+
+    exit_status = 6
+    default_code = "stopped"

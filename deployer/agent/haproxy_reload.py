@@ -15,6 +15,8 @@ start without a map that its configuration names.
 every start: the states lie in /run, which a restart of the host empties, and what a run had drained is meant to be
 forgotten with it.
 
+`check` lets HAProxy check all that it would load, and changes nothing.
+
 `apply` makes a changed configuration live, or leaves everything as it was and says why: it joins the routes, lets
 HAProxy check the whole, reloads, and waits for the new worker to answer. HAProxy's own check misses an address that is
 taken: within one process it is silently bound twice (SO_REUSEPORT), and half of the connections then go to the other
@@ -413,9 +415,9 @@ def _run(command: List[str], check: bool = True) -> str:
 
 
 def main(argv: List[str]) -> int:
-    """Runs `join`, `hold`, `dump` or `apply`; 0 when done, 1 when refused (why is on stderr)."""
+    """Runs `join`, `hold`, `dump`, `check` or `apply`; 0 when done, 1 when refused (why is on stderr)."""
     parser = argparse.ArgumentParser(prog="haproxy_reload")
-    parser.add_argument("verb", choices=("join", "hold", "dump", "apply"))
+    parser.add_argument("verb", choices=("join", "hold", "dump", "check", "apply"))
     parser.add_argument("--folder", required=True)
     parser.add_argument("--socket", required=True)
     parser.add_argument("--main", default="")
@@ -428,6 +430,8 @@ def main(argv: List[str]) -> int:
             hold(args.folder, args.socket)
         elif args.verb == "dump":
             dump_all(args.folder, args.socket)
+        elif args.verb == "check":
+            _check(Service(args.folder, args.main, args.supervisorctl).configuration())
         else:
             print(apply(args.folder, args.socket, Service(args.folder, args.main, args.supervisorctl)))
     except (Refused, OSError, subprocess.SubprocessError) as error:

@@ -40,8 +40,9 @@ class Retiring:
         return found
 
     def releases(self, keep: int, protect: Set[str]) -> List[str]:
-        """Removes what may go; the ids removed, oldest first."""
-        proven = [name for name in ledger.proven(self.site) if self._complete(self.site, name)]
+        """Removes what may go; the ids removed, oldest first. Withdrawn ones stay where proven ones leave room."""
+        good, gone = ledger.standing(ledger.read(self.site))
+        proven = [name for name in (*gone, *good) if self._complete(self.site, name)]
         stays = set(proven[-max(1, keep) :]) | protect | set(self.used())
         removed = []
         for name in sorted(_listed(self.site.releases)):

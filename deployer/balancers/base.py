@@ -62,5 +62,8 @@ class Balancer(Protocol):
     def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
         """Commands by handler name, run in order, stopping at the first that fails: check, then reload."""
 
+    def check(self, site: Site, *, systemd: bool) -> Argv:
+        """A command that fails, and says why, when the balancer would not take its configuration; empty: none."""
+
     def driver(self, pool: Pool) -> dict[str, Any]:
         """What the agent's driver needs to drain and admit this pool's servers: `{"kind": "haproxy", …}`."""

@@ -92,13 +92,11 @@ class HAProxy:
 
     def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
         """One command: join the routes, check, reload, see that the new worker answers; else put back and say why."""
-        if systemd:
-            command = (*_tool(site, "apply"), "--main", "/etc/haproxy/haproxy.cfg")
-        else:
-            control = (site.prefix + "/usr/bin/supervisorctl", "-c", site.prefix + "/etc/supervisor/supervisord.conf")
-            # argparse would take `-c` for an option of the tool, hence one word.
-            command = (*_tool(site, "apply"), "--supervisorctl", json.dumps(control if site.prefix else control[:1]))
-        return {HANDLER: (command,)}
+        return {HANDLER: ((*_tool(site, "apply"), *_service(site, systemd)),)}
+
+    def check(self, site: Site, *, systemd: bool) -> Argv:
+        """HAProxy's own check of all that its service loads, the host's part and ours."""
+        return (*_tool(site, "check"), *_service(site, systemd))
 
     def driver(self, pool: Pool) -> dict[str, Any]:
         """`{"kind", "socket", "backend", "state_file"}`; for a pool that somebody else configures, `addresses` too.
@@ -166,6 +164,15 @@ def _folder(site: Site) -> str:
 
 def _state_file(pool: Pool) -> str:
     return pool.site.system(f"/run/haproxy/deploy-{pool.name}.state")
+
+
+def _service(site: Site, systemd: bool) -> Argv:
+    """How the tool finds the service that it is about."""
+    if systemd:
+        return ("--main", "/etc/haproxy/haproxy.cfg")
+    control = (site.prefix + "/usr/bin/supervisorctl", "-c", site.prefix + "/etc/supervisor/supervisord.conf")
+    # argparse would take `-c` for an option of the tool, hence one word.
+    return ("--supervisorctl", json.dumps(control if site.prefix else control[:1]))
 
 
 def _tool(site: Site, verb: str) -> Argv:

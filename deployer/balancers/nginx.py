@@ -122,6 +122,12 @@ class Nginx:
         of = ("--nginx", json.dumps(nginx if site.prefix else nginx[:1]))
         return {HANDLER: ((*tool, *places, *by, *of),)}
 
+    def check(self, site: Site, *, systemd: bool) -> Argv:
+        """nginx's own check of all that its service loads."""
+        if site.prefix:
+            return ("nginx", "-t", "-q", "-c", site.system("/etc/nginx/nginx.conf"), "-p", site.prefix + "/")
+        return ("nginx", "-t", "-q")
+
     def driver(self, pool: Pool) -> dict[str, Any]:
         """`{"kind", "route", "gates", "health"}`: where the pool is described, its gates, what to ask its servers."""
         if not pool.options.get("manage", True):

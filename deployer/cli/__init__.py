@@ -9,8 +9,10 @@ def main() -> None:
     import sys
 
     from deployer.cli.app import app
+    from deployer.cli.run import told_as_json
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal of another encoding gets a question mark for an arrow, and no run breaks off for it.
         sys.stdout.reconfigure(errors="replace")
-    app()
+    with told_as_json(sys.argv):
+        app()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import itertools
 import os
 import signal
 import socket
@@ -11,19 +12,22 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import typer
 
 from deployer.cli.options import Common
-from deployer.errors import DeployError, InterruptedRun
+from deployer.errors import DeployError, StoppedAtOnce, UsageError
 from deployer.events import Bus
 from deployer.report.lines import error_block
 from deployer.report.listeners import WhileRead, listener
 from deployer.rollout.record import Record
 
 T = TypeVar("T")
+
+# The exit statuses that this process has told by a closing event: one at most.
+_told: list[int] = []
 
 
 def run_id() -> str:
@@ -61,7 +65,10 @@ def carry_out(command: str, common: Common, work: Callable[[Bus, Record, threadi
     except DeployError as raised:
         error = raised
     except KeyboardInterrupt:
-        error = InterruptedRun("stopped at once", hint=f"deploy status shows what is left; deploy {command} heals it")
+        error = StoppedAtOnce(
+            "stopped at once; the hosts wind up by themselves",
+            hint=f"deploy status shows what is left; deploy {command} --wait 5m heals it",
+        )
     except Exception as fault:
         error = _fault(fault)
     finally:
@@ -71,8 +78,25 @@ def carry_out(command: str, common: Common, work: Callable[[Bus, Record, threadi
     if error is not None and common.output != "json":
         _say(error_block(error))
     bus.emit(finished)
+    _told.append(finished.exit_status)
     if finished.exit_status:
         raise typer.Exit(finished.exit_status)
+
+
+@contextlib.contextmanager
+def told_as_json(words: Sequence[str]) -> Iterator[None]:
+    """Whoever asked for JSON lines gets one for a mistake in the command line too, which Typer tells on stderr."""
+    try:
+        yield
+    except SystemExit as end:
+        json_wanted = (
+            any(pair == ("--output", "json") for pair in itertools.pairwise(words)) or "--output=json" in words
+        )
+        if end.code == UsageError.exit_status and json_wanted and not _told:
+            Bus(listener("json"), run=run_id()).emit(
+                Record("usage").finish(UsageError("the command line is wrong", hint="stderr says how"))
+            )
+        raise
 
 
 def reported(look: Callable[[], T], common: Common) -> T:
@@ -83,6 +107,7 @@ def reported(look: Callable[[], T], common: Common) -> T:
         bus = Bus(listener(common.output))
         if common.output == "json":
             bus.emit(Record("look").finish(error))
+            _told.append(error.exit_status)
         else:
             _say(error_block(error))
         raise typer.Exit(error.exit_status) from None

@@ -16,7 +16,13 @@ from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 from deployer.rollout.resources import differences, for_setup
 from deployer.rollout.run import Run
-from deployer.rollout.survey import require_free_ports, require_set_up, survey, with_pools_that_answer
+from deployer.rollout.survey import (
+    require_free_ports,
+    require_set_up,
+    require_valid_balancers,
+    survey,
+    with_pools_that_answer,
+)
 
 LEAST_FREE_BYTES = 500_000_000
 
@@ -50,6 +56,7 @@ def _questions(project: Project, run: Run, facts: Facts) -> list[tuple[str, Call
         ("nobody froze it", lambda: require_not_frozen(run, facts)),
         ("nobody holds the lock", lambda: _unlocked(run, facts)),
         ("the balancers answer", lambda: Pools(run).states()),
+        ("the balancers take their configuration", lambda: require_valid_balancers(run)),
     ]
 
 

@@ -7,8 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from deployer.errors import DeployError, FrozenError, LockedError
+from deployer.errors import DeployError, FrozenError, LockedError, NotReadyError
 from deployer.plan.facts import Facts
+from deployer.remote.errors import AgentError
 from deployer.rollout.run import Run
 
 ASKED_EVERY_S = 2.0
@@ -64,6 +65,14 @@ def take(run: Run, host: str, wait: float) -> None:
     except DeployError as error:
         if error.code != "locked":
             raise
+        if isinstance(error, AgentError) and error.detail.get("run") == run.id:
+            raise NotReadyError(
+                f"{host} is the same machine as another host of the inventory",
+                host=host,
+                step="lock",
+                hint="name each machine once; two apps on it are two deploy.yaml",
+                code="same_machine",
+            ) from error
         raise LockedError(
             error.message,
             host=host,

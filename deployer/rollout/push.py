@@ -34,7 +34,14 @@ from deployer.rollout.project import Project, reading, with_hook_host
 from deployer.rollout.record import Record
 from deployer.rollout.rolling import roll
 from deployer.rollout.run import Run
-from deployer.rollout.survey import look_first, require_free_ports, require_set_up, survey, with_pools
+from deployer.rollout.survey import (
+    look_first,
+    require_free_ports,
+    require_set_up,
+    require_valid_balancers,
+    survey,
+    with_pools,
+)
 
 
 @dataclass(frozen=True)
@@ -150,6 +157,7 @@ def prepared(
     require_set_up(run, facts)
     require_python(topology, facts)
     require_free_ports(run, facts)
+    require_valid_balancers(run)
     facts = with_pools(run, facts)
     files = tree.manifest()
     ways = {web.name: start.way(topology, web, project.inferred, *_size(facts, web.name)) for web in topology.builders}
