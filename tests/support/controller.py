@@ -48,6 +48,12 @@ class Controller:
         steps = [f"{one['step']} {one.get('instance', '')}" for one in self.events if one["event"] == "step.started"]
         return steps[-1].strip() if steps else "before any step"
 
+    def until_events(self, count: int, within: float = 120.0) -> None:
+        """Waits until it has told `count` events; returns early when it ends before that."""
+        with self._heard:
+            heard = self._heard.wait_for(lambda: self._ended or len(self.events) >= count, within)
+            assert heard, f"not within {within:g} s: {count} events: {self.summary}"
+
     def until(self, event: str, step: str, count: int = 1, within: float = 90.0) -> None:
         """Waits for the event of that name and step, the `count`th; fails when the command ends without it."""
         ends = time.monotonic() + within
