@@ -19,7 +19,7 @@ def interpreter(topology: Topology, facts: Facts, host: str) -> str:
 
 def require_python(topology: Topology, facts: Facts) -> None:
     """NotReadyError for the first web host that lacks the version asked for, or whose own is not in the app's range."""
-    for web in topology.web:
+    for web in topology.builders:
         raw = facts[web.name].raw
         own = str((raw.get("python") or {}).get("version") or "")
         wanted = topology.python_version
