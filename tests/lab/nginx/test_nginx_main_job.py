@@ -37,12 +37,25 @@ def workers(lab: Lab) -> list[str]:
     return Path(f"/proc/{master}/task/{master}/children").read_text().split()
 
 
-def test_pushes_a_broken_push_a_rollback_a_reload_and_another_app(nginx_lab: Lab, tmp_path: Path) -> None:
-    shop = Project(tmp_path / "shop", nginx_lab.name, "shop", QUICK)
-    shop.deploy("setup")
-    assert shop.deploy("setup").last["outcome"] == "unchanged"
-    first = shop.deploy("push")
-    before = workers(nginx_lab)
+@pytest.fixture(scope="module")
+def shop(nginx_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The example app, set up and pushed once."""
+    project = Project(tmp_path_factory.mktemp("main") / "shop", nginx_lab.name, "shop", QUICK)
+    project.deploy("setup")
+    assert project.deploy("setup").last["outcome"] == "unchanged"
+    project.deploy("push")
+    return project
+
+
+def current(shop: Project) -> str:
+    """The release that every instance serves."""
+    hosts = shop.deploy("status").last["hosts"].values()
+    (release,) = {instance["release"] for host in hosts for instance in host["instances"].values()}
+    return str(release)
+
+
+def test_a_push_a_broken_one_a_rollback_and_a_reload(shop: Project, nginx_lab: Lab, tmp_path: Path) -> None:
+    first, before = current(shop), workers(nginx_lab)
     with traffic(nginx_lab.address, tmp_path / "log") as users:
         shop.version(2)
         second = shop.deploy("push")
@@ -51,16 +64,30 @@ def test_pushes_a_broken_push_a_rollback_a_reload_and_another_app(nginx_lab: Lab
         shop.mends()
         back = shop.deploy("rollback")
         reloaded = shop.deploy("reload", "--rolling")
-    users.demand(proven={first.release, second.release}, at_least=300)
-    assert (broken.last["outcome"], back.release, reloaded.release) == ("rolled_back", first.release, first.release)
+    users.demand(proven={first, second.release}, at_least=300)
+    assert (broken.last["outcome"], back.release, reloaded.release) == ("rolled_back", first, first)
     assert workers(nginx_lab) == before, "something reloaded nginx"
     shop.deploy("verify")
 
+
+def test_blue_green_into_the_other_slots_and_back(shop: Project, nginx_lab: Lab, tmp_path: Path) -> None:
+    first, before = current(shop), workers(nginx_lab)
+    with traffic(nginx_lab.address, tmp_path / "log") as users:
+        shop.version(3)
+        there = shop.deploy("push", "--strategy", "bluegreen")
+        shop.version(4)
+        back = shop.deploy("push", "--strategy", "bluegreen")
+    users.demand(proven={first, there.release, back.release}, at_least=200)
+    assert workers(nginx_lab) == before, "something reloaded nginx"
+
+
+def test_another_app_costs_one_reload_and_no_request(shop: Project, nginx_lab: Lab, tmp_path: Path) -> None:
+    first, before = current(shop), workers(nginx_lab)
     notes = Project(tmp_path / "notes", nginx_lab.name, "notes", {"port": 8200, "domains": ["notes.test"], **QUICK})
-    with traffic(nginx_lab.address, tmp_path / "log2") as users:
+    with traffic(nginx_lab.address, tmp_path / "log") as users:
         notes.deploy("setup")
         notes.deploy("push")
     # The one reload closes idle connections: nginx before 1.27.4 has no way to let them have one more request.
-    receipt = users.demand(proven={first.release}, at_least=50, stale=3)
+    receipt = users.demand(proven={first}, at_least=50, stale=3)
     print(f"another app: {receipt.stale} stale of {receipt.requests}")
     assert workers(nginx_lab) != before

@@ -35,7 +35,7 @@ server {
     server_name shop.example.com www.example.com;
     include /etc/nginx/deploy/front.inc;
     location / {
-        error_page 502 =503 @deploy_nobody;
+        error_page 502 = @deploy_nobody;
         error_page 418 = @deploy_upgrade;
         if ($http_upgrade) {
             return 418;
