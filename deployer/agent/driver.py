@@ -72,6 +72,10 @@ def of(driver: Dict[str, Any]) -> Driver:
         from deployer.agent.nginx import Nginx
 
         return Nginx(driver)
+    if kind == "caddy":
+        from deployer.agent.caddy import Caddy
+
+        return Caddy(driver)
     raise OpError("unknown_balancer", "this agent cannot drive a balancer of kind %r" % kind)
 
 

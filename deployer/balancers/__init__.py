@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from deployer.balancers.base import Balancer, Pool, Server, server_name
+from deployer.balancers.caddy import Caddy
 from deployer.balancers.haproxy import HAProxy
 from deployer.balancers.nginx import Nginx
 from deployer.errors import SettingsError
@@ -17,7 +18,7 @@ ENTRY_POINTS = "deployer.balancers"
 
 def get(kind: str) -> Balancer:
     """The balancer of that kind (`haproxy` …); SettingsError if there is none."""
-    own: tuple[Balancer, ...] = (HAProxy(), Nginx())
+    own: tuple[Balancer, ...] = (HAProxy(), Nginx(), Caddy())
     for balancer in own:
         if balancer.name == kind:
             return balancer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from deployer.events import Bus, Output
+from deployer.rollout.giving_caddy import give_caddy
 from deployer.rollout.locks import locked
 from deployer.rollout.open import opened
 from deployer.rollout.project import Project
@@ -20,6 +21,7 @@ def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: th
     """
     with opened(project, bus, record, "setup", stop) as run:
         facts = with_pools_that_answer(run, survey(run))
+        give_caddy(run, facts)
         wishes = for_setup(project, facts)
         planned = differences(run, wishes, replace=replace)
         if not planned:

@@ -1,0 +1,444 @@
+"""What a balancer host does with Caddy. Setup installs this one file; it needs no other of ours.
+
+    python3 -IS caddy_reload.py prepare --prefix ""     what the service needs before it starts
+    python3 -IS caddy_reload.py run     --prefix ""     becomes Caddy: the service's own command
+    python3 -IS caddy_reload.py apply   --prefix ""     makes changed apps live, or leaves all as it was and says why
+
+    /etc/deploy/caddy/apps/<app>-<env>.json    one app, written by setup and push
+    /etc/deploy/caddy/caddy.json               what `prepare` and `apply` make of them
+    /var/lib/deploy/caddy-slots/<pool>/<slot>  where the requests of one slot go: its address, or nowhere
+
+**Draining costs no reload.** An upstream's address in Caddy's configuration is `{file.…/<slot>}`, which Caddy reads for
+every request and every health check. To drain is to replace that file by one that leads nowhere: the next request that
+picks the slot cannot connect, so nothing was sent, and it goes to another. The files outlive Caddy and the host.
+
+**Reloading costs no connection.** It would close clients' idle connections. `shutdown_delay` keeps the old servers for
+as long as an idle connection lasts, and their answers say `Connection: close` meanwhile. Caddy grants that delay only
+to servers of which a listener ends with the reload: hence a socket named after the configuration (`GENERATION`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import glob
+import hashlib
+import http.client
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+UNIT = "deploy-caddy.service"
+PROGRAM = "caddy"
+OLDEST = (2, 11, 4)  # retries that know a lost connection from an answer, and bodies that outlive a failed dial
+NOWHERE = "unix//nonexistent/"  # with `drain` or `maint` behind it: nobody can listen there
+IDLE = 15  # seconds that an idle client connection is kept
+STARTS_WITHIN = 30.0  # seconds
+LOADS_WITHIN = IDLE + 45.0  # seconds: Caddy answers when the old servers have ended
+GENERATION = "g-%s-%d.sock"
+ANY_HOST = "*"
+
+
+class Refused(Exception):
+    """The configuration cannot be made live; nothing changed. The text is for a person."""
+
+
+class Places:
+    """Where everything of Caddy lies on a host; below `prefix` in a lab of processes."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.apps = prefix + "/etc/deploy/caddy/apps"
+        self.config = prefix + "/etc/deploy/caddy/caddy.json"
+        self.state = prefix + "/var/lib/deploy"
+        self.slots = self.state + "/caddy-slots"
+        self.booted = self.slots + "/.boot"
+        self.home = prefix + "/var/lib/deploy-caddy"
+        self.run = prefix + "/run/deploy-caddy"
+        self.admin = self.run + "/admin.sock"
+        self.ask = self.run + "/ask.sock"
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connects to the socket instead of a port."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def admin(path: str, method: str, what: str, body: str = "", timeout: float = 5.0) -> Tuple[int, str]:
+    """Status and text of one request to Caddy's admin socket; OSError when nobody answers within `timeout` seconds."""
+    connection = UnixConnection(path, timeout)
+    try:
+        connection.request(method, what, body or None, {"Content-Type": "application/json"} if body else {})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode("utf-8", "replace")
+    except http.client.HTTPException as error:
+        raise OSError("Caddy's answer is none: %r" % error) from error
+    finally:
+        connection.close()
+
+
+def write(path: str, text: str) -> None:
+    """Replaces a file whole, on the disk when this returns: a reader sees the old text or the new one."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    temporary = "%s/.%s.%d.tmp" % (folder, os.path.basename(path), os.getpid())
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read(path: str) -> str:
+    """The file's text; empty when there is no file."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def apps_in(folder: str) -> List[Dict[str, Any]]:
+    """Every app's `{app, pool, listen, server, domains, slots, drained, handle, ask}`, in the order of their names."""
+    return [json.loads(read(path)) for path in sorted(glob.glob(glob.escape(folder) + "/*.json"))]
+
+
+def slot_admin(text: str) -> str:
+    """What a slot's file asks for: `ready`, `drain` or `maint`."""
+    if not text.startswith(NOWHERE):
+        return "ready"
+    return "drain" if text.strip() == NOWHERE + "drain" else "maint"
+
+
+# --- one configuration of all apps
+
+
+def merged(apps: List[Dict[str, Any]], places: Places) -> str:
+    """Caddy's whole configuration. Raises Refused when two apps want the same name, or the whole of one address."""
+    servers: Dict[str, Dict[str, Any]] = {}
+    for app in apps:
+        server = servers.setdefault(app["server"], {"listen": app["listen"], "names": {}})
+        for name in app["domains"] or [ANY_HOST]:
+            if name in server["names"]:
+                raise Refused(_clash(name, server["names"][name], app))
+            server["names"][name] = app
+    made = {name: _server(server["listen"], server["names"]) for name, server in sorted(servers.items())}
+    generation = hashlib.sha256(json.dumps(made, sort_keys=True).encode("utf-8")).hexdigest()[:8]
+    for number, server in enumerate(made.values()):
+        server["listen"].append("unix/%s/%s" % (places.run, GENERATION % (generation, number)))
+    made["ask"] = {
+        "listen": ["unix/%s|0600" % places.ask],
+        "automatic_https": {"disable": True},
+        "protocols": ["h1"],
+        "routes": [
+            {"match": [{"header": {"X-Deploy-Slot": ["%s/%s" % (app["pool"], slot)]}}], "handle": handle}
+            for app in apps
+            for slot, handle in sorted(app["ask"].items())
+        ],
+    }
+    whole = {
+        "admin": {"listen": "unix/%s|0600" % places.admin, "config": {"persist": False}},
+        "logging": {"logs": {"default": {"level": "WARN"}}},
+        "apps": {"http": {"shutdown_delay": "%ds" % (IDLE + 1), "grace_period": "30s", "servers": made}},
+    }
+    return json.dumps(whole, indent=1) + "\n"
+
+
+def _server(listen: str, names: Dict[str, Dict[str, Any]]) -> Dict[str, Any]:
+    ending = {"match": [{"expression": "{http.shutting_down} == true"}]}
+    routes: List[Dict[str, Any]] = [
+        {**ending, "handle": [{"handler": "headers", "response": {"set": {"Connection": ["close"]}}}]}
+    ]
+    named: Dict[str, List[str]] = {}
+    of: Dict[str, Dict[str, Any]] = {}
+    for name, app in sorted(names.items()):
+        named.setdefault(app["pool"], []).append(name)
+        of[app["pool"]] = app
+    for pool in sorted(named, key=lambda pool: (ANY_HOST in named[pool], pool)):
+        match = {} if named[pool] == [ANY_HOST] else {"match": [{"host": named[pool]}]}
+        routes.append({**match, "handle": of[pool]["handle"], "terminal": True})
+    if ANY_HOST not in names:
+        nobody = {"handler": "static_response", "status_code": 404, "body": "no app serves this name here"}
+        routes.append({"handle": [nobody]})
+    return {
+        "listen": [listen],
+        "idle_timeout": "%ds" % IDLE,
+        "read_header_timeout": "15s",
+        "protocols": ["h1"],
+        "automatic_https": {"disable": True},
+        "routes": routes,
+    }
+
+
+def _clash(name: str, first: Dict[str, Any], second: Dict[str, Any]) -> str:
+    both = "%s and %s" % (first["app"], second["app"])
+    if name == ANY_HOST:
+        return "%s both want every request at %s: give one of them `domains`, or its own `balancer.listen`" % (
+            both,
+            second["listen"],
+        )
+    return "%s both serve %s at %s: take it out of the `domains` of one" % (both, name, second["listen"])
+
+
+# --- the files of the slots
+
+
+def lay_slots(apps: List[Dict[str, Any]], places: Places) -> None:
+    """Makes missing files, spare ones in maintenance, and corrects addresses that have moved."""
+    for app in apps:
+        for slot, how in app["slots"].items():
+            path = "%s/%s/%s" % (places.slots, app["pool"], slot)
+            before = read(path)
+            if not before:
+                write(path, (NOWHERE + "maint" if how["spare"] else how["place"]) + "\n")
+            elif slot_admin(before) == "ready" and before.strip() != how["place"]:
+                write(path, how["place"] + "\n")
+
+
+def remove_slots(apps: List[Dict[str, Any]], places: Places) -> None:
+    """Removes files of slots that no app has any more."""
+    kept = {"%s/%s/%s" % (places.slots, app["pool"], slot) for app in apps for slot in app["slots"]}
+    for path in glob.glob(glob.escape(places.slots) + "/*/*"):
+        if path not in kept:
+            os.unlink(path)
+    for folder in glob.glob(glob.escape(places.slots) + "/*/"):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+
+
+def settle(apps: List[Dict[str, Any]], places: Places) -> None:
+    """After a boot of the host: what a run had drained is admitted, since that run's watchdog is gone with the boot.
+
+    A person's drain and a quarantine stay, and so does a slot in maintenance.
+    """
+    boot = read("/proc/sys/kernel/random/boot_id")
+    if boot and boot == read(places.booted):
+        return
+    for app in apps:
+        records = json.loads(read(app["drained"]) or "{}")
+        for slot, how in app["slots"].items():
+            path = "%s/%s/%s" % (places.slots, app["pool"], slot)
+            held = records.get(slot, {}).get("by", "run") != "run"
+            if slot_admin(read(path)) == "drain" and not held:
+                write(path, how["place"] + "\n")
+    write(places.booted, boot)
+
+
+# --- the service
+
+
+class Service:
+    """Caddy under systemd, or under supervisord when `supervisorctl` is given: that command, as words."""
+
+    def __init__(self, supervisorctl: List[str]) -> None:
+        self._supervisorctl = supervisorctl
+
+    def start(self) -> None:
+        """Starts it; does nothing to one that runs."""
+        if self._supervisorctl:
+            _run([*self._supervisorctl, "start", PROGRAM], check=False)  # it says ERROR when it runs already
+            return
+        _run(["systemctl", "daemon-reload"])
+        _run(["systemctl", "reset-failed", UNIT], check=False)
+        _run(["systemctl", "start", UNIT])  # of type exec: whether Caddy then serves is waited for
+
+    def log(self) -> str:
+        """The last lines Caddy wrote."""
+        if self._supervisorctl:
+            return "".join(_run([*self._supervisorctl, "tail", "-2000", PROGRAM, each], check=False) for each in _STREAMS)
+        return _run(["journalctl", "-u", UNIT, "-n", "15", "-o", "cat", "--no-pager"], check=False)
+
+
+_TAKEN = "%s is taken on this host by another program: free it, or choose another `balancer.listen`"
+_STREAMS = ("stdout", "stderr")  # where its messages are depends on `redirect_stderr`
+
+
+def answers(places: Places) -> bool:
+    """Whether Caddy serves its admin socket."""
+    try:
+        return admin(places.admin, "GET", "/config/admin/listen", timeout=2.0)[0] == 200
+    except OSError:
+        return False
+
+
+def apply(places: Places, service: Service) -> str:
+    """Makes the apps' configuration live; returns what was done in a word. Raises Refused, with all put back."""
+    apps = apps_in(places.apps)
+    text = merged(apps, places)
+    lay_slots(apps, places)
+    caddy = program(places)
+    before = read(places.config)
+    write(places.config, text)
+    try:
+        _check(caddy, places)
+        if answers(places):
+            _load(places, text)
+            done = "reloaded"
+        else:
+            _refuse_taken(apps)
+            settle(apps, places)
+            service.start()
+            _wait("Caddy did not start", service, lambda: answers(places))
+            _load(places, text)  # it may have been starting with what was there before
+            done = "started"
+    except (Refused, OSError) as error:
+        if before:
+            write(places.config, before)
+        else:
+            os.unlink(places.config)
+        raise Refused(str(error)) from error
+    remove_slots(apps, places)
+    return done
+
+
+def _load(places: Places, text: str) -> None:
+    status, said = admin(places.admin, "POST", "/load", text, timeout=LOADS_WITHIN)
+    if status != 200:
+        taken = re.search(r"listen tcp ([^ ]*): bind: address already in use", said)
+        if taken:
+            raise Refused(_TAKEN % taken[1])
+        raise Refused("Caddy refuses the configuration, the old one goes on serving: %s" % said.strip()[:2000])
+
+
+def _refuse_taken(apps: List[Dict[str, Any]]) -> None:
+    """Refused if someone else listens where an app is to be served, while Caddy does not run."""
+    for app in apps:
+        address, _, port = app["listen"].rpartition(":")
+        address = address.strip("[]")
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address or "0.0.0.0", int(port)))
+            except PermissionError:
+                continue
+            except OSError:
+                raise Refused(_TAKEN % app["listen"]) from None
+
+
+def _check(caddy: str, places: Places) -> None:
+    done = subprocess.run(
+        [caddy, "validate", "--config", places.config],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(places),
+    )
+    if done.returncode != 0:
+        raise Refused("Caddy refuses the configuration:\n" + "\n".join(done.stderr.splitlines()[-5:]))
+
+
+def prepare(places: Places) -> None:
+    """Before a start: the configuration of today's apps, every slot's file, and what a boot of the host undoes.
+
+    Apps that clash are left to `apply` to refuse: Caddy then starts with what it served before.
+    """
+    os.makedirs(places.run, exist_ok=True)
+    os.makedirs(places.home, exist_ok=True)
+    apps = apps_in(places.apps)
+    try:
+        text = merged(apps, places)
+    except Refused as error:
+        print(error, file=sys.stderr)
+        text = read(places.config) or merged([], places)
+    lay_slots(apps, places)
+    settle(apps, places)
+    write(places.config, text)
+
+
+def program(places: Places) -> str:
+    """The path of a Caddy that is new enough: the host's own, else the one that was given to it last."""
+    own = shutil.which("caddy", path="/usr/local/bin:/usr/bin:/usr/local/sbin:/usr/sbin")
+    given = sorted(glob.glob(glob.escape(places.state) + "/caddy/[0-9]*/caddy"), key=os.path.getmtime)
+    too_old = ""
+    for path in [*([own] if own and not places.prefix else []), *given[::-1]]:
+        found = version(path)
+        if found >= OLDEST:
+            return path
+        too_old = "; %s is %s" % (path, ".".join(map(str, found)) or "no Caddy")
+    oldest = ".".join(map(str, OLDEST))
+    raise Refused("there is no Caddy %s or later on this host%s: deploy setup brings one" % (oldest, too_old))
+
+
+def version(path: str) -> Tuple[int, ...]:
+    """`(2, 11, 7)`; empty when it does not say."""
+    done = subprocess.run([path, "version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", done.stdout)
+    return tuple(int(part) for part in found.groups()) if found else ()
+
+
+def environment(places: Places) -> Dict[str, str]:
+    """Caddy's own: it keeps what it must remember (certificates, once there are any) below its home."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+    return {**kept, "HOME": places.home, "XDG_DATA_HOME": places.home, "XDG_CONFIG_HOME": places.home}
+
+
+def run(places: Places) -> None:
+    """Becomes Caddy; returns only by raising Refused or OSError."""
+    caddy = program(places)
+    os.execve(caddy, [caddy, "run", "--config", places.config], environment(places))  # noqa: S606
+
+
+def _wait(failure: str, service: Service, done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + STARTS_WITHIN
+    while not done():
+        if time.monotonic() > deadline:
+            raise Refused("%s; its last lines:\n%s" % (failure, service.log().rstrip()))
+        time.sleep(0.05)
+
+
+def _run(command: List[str], check: bool = True) -> str:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90)
+    if check and done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip())[-4000:]
+        raise Refused("`%s` ended with status %d:\n%s" % (" ".join(command), done.returncode, said))
+    return done.stdout if done.returncode == 0 else done.stdout + done.stderr
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Runs `prepare`, `run` or `apply`; 0 when done, 1 when refused (why is on stderr)."""
+    parser = argparse.ArgumentParser(prog="caddy_reload")
+    parser.add_argument("verb", choices=("prepare", "run", "apply"))
+    parser.add_argument("--prefix", default="")
+    parser.add_argument("--supervisorctl", default=[], type=json.loads, help="a JSON list of words")
+    args = parser.parse_args(argv)
+    places = Places(args.prefix)
+    try:
+        if args.verb == "prepare":
+            prepare(places)
+        elif args.verb == "run":
+            if places.prefix:  # systemd has run it as root; a lab's supervisord runs one command
+                prepare(places)
+            run(places)
+        else:
+            print(apply(places, Service(args.supervisorctl)))
+    except (Refused, OSError, subprocess.SubprocessError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())

