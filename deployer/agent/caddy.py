@@ -15,7 +15,6 @@ import time
 from typing import Any, Dict, List, Tuple
 
 from deployer.agent.caddy_reload import (
-    NOWHERE,
     Places,
     Refused,
     UnixConnection,
@@ -23,6 +22,7 @@ from deployer.agent.caddy_reload import (
     program,
     read,
     slot_admin,
+    slot_text,
     write,
 )
 from deployer.agent.driver import Server
@@ -54,11 +54,11 @@ class Caddy:
         app = json.loads(read(self._app) or "{}")
         upstreams = {each["address"]: each for each in self._upstreams()}
         found = {}
-        for name, how in app.get("slots", {}).items():
+        for name, place in app.get("slots", {}).items():
             known = upstreams.get("{file.%s}" % self._path(name))
             if known is None:  # it was written, and Caddy was not told yet
                 continue
-            address, _, port = how["place"].rpartition(":")
+            address, _, port = place.rpartition(":")
             asked_for = slot_admin(read(self._path(name)))
             status, check = "", ""
             if asked_for == "ready":
@@ -70,7 +70,7 @@ class Caddy:
                 admin=asked_for,
                 status=status,
                 check=check,
-                sessions=int(upstreams.get(how["place"], {}).get("num_requests", 0)),
+                sessions=int(upstreams.get(place, {}).get("num_requests", 0)),
             )
         return found
 
@@ -82,7 +82,7 @@ class Caddy:
                 raise OpError("unknown_server", "the balancer's pool in %s has no server %s" % (self._app, name))
             self._passed.pop(name, None)
             try:
-                write(self._path(name), (slots[name]["place"] if admin == "ready" else NOWHERE + admin) + "\n")
+                write(self._path(name), slot_text(slots[name], admin))
             except OSError as error:
                 raise self._down("%s cannot be written: %s" % (error.filename, error.strerror)) from error
 

@@ -131,6 +131,17 @@ def slot_admin(text: str) -> str:
     return "drain" if text.strip() == NOWHERE + "drain" else "maint"
 
 
+def slot_text(place: str, admin: str) -> str:
+    """The content of a slot's file that makes it so."""
+    return (place if admin == "ready" else NOWHERE + admin) + "\n"
+
+
+def held_as(record: Optional[Dict[str, Any]]) -> str:
+    """What a record of `drained` asks for, once the run that may have made it is gone."""
+    by = record["by"] if record else "run"
+    return {"run": "ready", "spare": "maint"}.get(by, "drain")
+
+
 # --- one configuration of all apps
 
 
@@ -205,15 +216,16 @@ def _clash(name: str, first: Dict[str, Any], second: Dict[str, Any]) -> str:
 
 
 def lay_slots(apps: List[Dict[str, Any]], places: Places) -> None:
-    """Makes missing files, spare ones in maintenance, and corrects addresses that have moved."""
+    """Makes missing files as the records say, and corrects addresses that have moved."""
     for app in apps:
-        for slot, how in app["slots"].items():
+        records = json.loads(read(app["drained"]) or "{}")
+        for slot, place in app["slots"].items():
             path = "%s/%s/%s" % (places.slots, app["pool"], slot)
             before = read(path)
             if not before:
-                write(path, (NOWHERE + "maint" if how["spare"] else how["place"]) + "\n")
-            elif slot_admin(before) == "ready" and before.strip() != how["place"]:
-                write(path, how["place"] + "\n")
+                write(path, slot_text(place, held_as(records.get(slot))))
+            elif slot_admin(before) == "ready" and before.strip() != place:
+                write(path, slot_text(place, "ready"))
 
 
 def remove_slots(apps: List[Dict[str, Any]], places: Places) -> None:
@@ -230,18 +242,17 @@ def remove_slots(apps: List[Dict[str, Any]], places: Places) -> None:
 def settle(apps: List[Dict[str, Any]], places: Places) -> None:
     """After a boot of the host: what a run had drained is admitted, since that run's watchdog is gone with the boot.
 
-    A person's drain and a quarantine stay, and so does a slot in maintenance.
+    What a person or a quarantine holds stays out, and so do spare slots.
     """
     boot = read("/proc/sys/kernel/random/boot_id")
     if boot and boot == read(places.booted):
         return
     for app in apps:
         records = json.loads(read(app["drained"]) or "{}")
-        for slot, how in app["slots"].items():
+        for slot, place in app["slots"].items():
             path = "%s/%s/%s" % (places.slots, app["pool"], slot)
-            held = records.get(slot, {}).get("by", "run") != "run"
-            if slot_admin(read(path)) == "drain" and not held:
-                write(path, how["place"] + "\n")
+            if slot_admin(read(path)) != held_as(records.get(slot)):
+                write(path, slot_text(place, held_as(records.get(slot))))
     write(places.booted, boot)
 
 
@@ -266,7 +277,9 @@ class Service:
     def log(self) -> str:
         """The last lines Caddy wrote."""
         if self._supervisorctl:
-            return "".join(_run([*self._supervisorctl, "tail", "-2000", PROGRAM, each], check=False) for each in _STREAMS)
+            return "".join(
+                _run([*self._supervisorctl, "tail", "-2000", PROGRAM, each], check=False) for each in _STREAMS
+            )
         return _run(["journalctl", "-u", UNIT, "-n", "15", "-o", "cat", "--no-pager"], check=False)
 
 

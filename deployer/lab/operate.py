@@ -12,7 +12,8 @@ from deployer.lab.lifecycle import down as take_down
 from deployer.lab.lifecycle import names
 from deployer.lab.lifecycle import status as look
 from deployer.lab.lifecycle import up as bring_up
-from deployer.lab.model import DEFAULT_SUITE, LabSpec
+from deployer.lab.model import DEFAULT_SUITE, LabSpec, Progress
+from deployer.lab.processes.requirements import has_program
 from deployer.rollout.record import Record
 
 
@@ -21,19 +22,32 @@ def default_kind() -> str:
     return "machines" if os.geteuid() == 0 else "processes"
 
 
+def default_balancer(kind: str, progress: Progress) -> str:
+    """HAProxy; in a lab of processes, where nothing is installed, Caddy when there is no HAProxy on this machine."""
+    if kind == "processes" and not has_program("haproxy"):
+        progress("haproxy is not on this machine: Caddy stands before the web hosts (--balancer caddy)")
+        return "caddy"
+    return "haproxy"
+
+
 def up(
     bus: Bus, record: Record, *, name: str, kind: str, hosts: int, supervisor: str, balancer: str, suite: str
 ) -> Lab:
     """Brings the lab up and says how to use it; what is empty has its default. Raises what `lifecycle.up` raises."""
+
+    def progress(line: str) -> None:
+        bus.emit(Output(line, step="lab"))
+
+    kind = kind or default_kind()
     spec = LabSpec(
         name=name,
-        kind=kind or default_kind(),  # type: ignore[arg-type]  # LabSpec refuses other words itself
+        kind=kind,  # type: ignore[arg-type]  # LabSpec refuses other words itself
         hosts=hosts,
         supervisor=supervisor or None,  # type: ignore[arg-type]
-        balancer=balancer,  # type: ignore[arg-type]
+        balancer=balancer or default_balancer(kind, progress),  # type: ignore[arg-type]
         suite=suite or DEFAULT_SUITE,
     )
-    lab = bring_up(spec, lambda line: bus.emit(Output(line, step="lab")))
+    lab = bring_up(spec, progress)
     for host in lab.hosts:
         record.host(host, "up")
     bus.emit(Output(f"`deploy setup {name}` and `deploy push {name}` work from the folder of any app", step="lab"))

@@ -60,6 +60,17 @@ redirect_stderr = true
 stdout_logfile = {prefix}/var/log/haproxy.log
 """
 
+CADDY_PROGRAM = """\
+[program:caddy]
+command = {python} -IS {prefix}/usr/local/lib/deploy/caddy_reload.py run --prefix {prefix}
+autostart = true
+autorestart = true
+startsecs = 1
+stopwaitsecs = 60
+redirect_stderr = true
+stdout_logfile = {prefix}/var/log/caddy.log
+"""
+
 HAPROXY = """\
 global
     stats socket {prefix}/run/haproxy/admin.sock mode 600 level admin expose-fd listeners
@@ -96,6 +107,11 @@ def supervisord(prefix: Path, user: str) -> str:
 def haproxy_program(prefix: Path, haproxy: str) -> str:
     """haproxy as a program of that supervisord, with a master socket for reloads."""
     return HAPROXY_PROGRAM.format(prefix=prefix, configs=prefix / "etc/haproxy", haproxy=haproxy)
+
+
+def caddy_program(prefix: Path) -> str:
+    """Caddy as a program of that supervisord. It gives up until `setup` has installed what it runs."""
+    return CADDY_PROGRAM.format(prefix=prefix, python=prefix / "usr/bin/python3")
 
 
 def haproxy(prefix: Path) -> str:

@@ -9,6 +9,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from deployer.artifact.caddy_binary import caddy_for
+from deployer.cache import cache
 from deployer.errors import NotReadyError, UsageError
 from deployer.lab.commands import search_path
 from deployer.lab.model import LabSpec
@@ -28,6 +30,11 @@ def find_program(name: str, package: str) -> str:
     return path
 
 
+def has_program(name: str) -> bool:
+    """Whether `find_program` would find it."""
+    return shutil.which(name, path=search_path(os.environ.get("PATH", os.defpath))) is not None
+
+
 def require(spec: LabSpec, place: Place) -> None:
     """Sees that every program is there and that paths are such that sockets and config files can hold them.
 
@@ -44,7 +51,7 @@ def require(spec: LabSpec, place: Place) -> None:
     if spec.balancer in ("haproxy", "nginx"):
         find_program(spec.balancer, spec.balancer)
     if spec.balancer == "caddy":
-        raise NotReadyError("a lab of processes has no Caddy yet", hint="use --balancer haproxy, nginx or none")
+        caddy_for(cache())
     prefix = str(Path(place.host(spec.names[-1])) / "root")
     if len(prefix) > LONGEST_PREFIX or not _SAFE.match(prefix):
         raise UsageError(
