@@ -5,8 +5,8 @@
     python3 -IS caddy_reload.py apply   --prefix ""     makes changed apps live, or leaves all as it was and says why
 
     /etc/deploy/caddy/apps/<app>-<env>.json    one app, written by setup and push
-    /etc/deploy/caddy/caddy.json               what `prepare` and `apply` make of them
     /var/lib/deploy/caddy-slots/<pool>/<slot>  where the requests of one slot go: its address, or nowhere
+    /run/deploy-caddy/caddy.json               what Caddy was told last; made of the apps' files
 
 **Draining costs no reload.** An upstream's address in Caddy's configuration is `{file.…/<slot>}`, which Caddy reads for
 every request and every health check. To drain is to replace that file by one that leads nowhere: the next request that
@@ -14,7 +14,9 @@ picks the slot cannot connect, so nothing was sent, and it goes to another. The 
 
 **Reloading costs no connection.** It would close clients' idle connections. `shutdown_delay` keeps the old servers for
 as long as an idle connection lasts, and their answers say `Connection: close` meanwhile. Caddy grants that delay only
-to servers of which a listener ends with the reload: hence a socket named after the configuration (`GENERATION`).
+to servers of which a listener ends with the reload: hence a socket named after the configuration (`GENERATION`). And it
+would reset what waits to be accepted, since each configuration listens by itself: hence `run` listens, once, and Caddy
+is given the sockets (`fd/3`). An address that came later is Caddy's own until the next start.
 """
 
 from __future__ import annotations
@@ -55,12 +57,13 @@ class Places:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.apps = prefix + "/etc/deploy/caddy/apps"
-        self.config = prefix + "/etc/deploy/caddy/caddy.json"
         self.state = prefix + "/var/lib/deploy"
         self.slots = self.state + "/caddy-slots"
         self.booted = self.slots + "/.boot"
         self.home = prefix + "/var/lib/deploy-caddy"
         self.run = prefix + "/run/deploy-caddy"
+        self.config = self.run + "/caddy.json"
+        self.sockets = self.run + "/sockets.json"
         self.admin = self.run + "/admin.sock"
         self.ask = self.run + "/ask.sock"
 
@@ -145,16 +148,24 @@ def held_as(record: Optional[Dict[str, Any]]) -> str:
 # --- one configuration of all apps
 
 
-def merged(apps: List[Dict[str, Any]], places: Places) -> str:
-    """Caddy's whole configuration. Raises Refused when two apps want the same name, or the whole of one address."""
-    servers: Dict[str, Dict[str, Any]] = {}
+def merged(apps: List[Dict[str, Any]], places: Places, sockets: Dict[str, int]) -> str:
+    """Caddy's whole configuration; `sockets` are those it was started with: address → number.
+
+    Raises Refused when two apps want the same name, or the whole of one address.
+    """
+    servers: Dict[str, Dict[str, Any]] = {"unused-%d" % fd: {"listen": at, "names": {}} for at, fd in sockets.items()}
+    for app in apps:
+        if app["listen"] in sockets:
+            servers.pop("unused-%d" % sockets[app["listen"]], None)
     for app in apps:
         server = servers.setdefault(app["server"], {"listen": app["listen"], "names": {}})
         for name in app["domains"] or [ANY_HOST]:
             if name in server["names"]:
                 raise Refused(_clash(name, server["names"][name], app))
             server["names"][name] = app
-    made = {name: _server(server["listen"], server["names"]) for name, server in sorted(servers.items())}
+    made = {
+        name: _server(_where(server["listen"], sockets), server["names"]) for name, server in sorted(servers.items())
+    }
     generation = hashlib.sha256(json.dumps(made, sort_keys=True).encode("utf-8")).hexdigest()[:8]
     for number, server in enumerate(made.values()):
         server["listen"].append("unix/%s/%s" % (places.run, GENERATION % (generation, number)))
@@ -174,6 +185,10 @@ def merged(apps: List[Dict[str, Any]], places: Places) -> str:
         "apps": {"http": {"shutdown_delay": "%ds" % (IDLE + 1), "grace_period": "30s", "servers": made}},
     }
     return json.dumps(whole, indent=1) + "\n"
+
+
+def _where(listen: str, sockets: Dict[str, int]) -> str:
+    return "fd/%d" % sockets[listen] if listen in sockets else listen
 
 
 def _server(listen: str, names: Dict[str, Dict[str, Any]]) -> Dict[str, Any]:
@@ -296,31 +311,23 @@ def answers(places: Places) -> bool:
 
 
 def apply(places: Places, service: Service) -> str:
-    """Makes the apps' configuration live; returns what was done in a word. Raises Refused, with all put back."""
+    """Makes the apps' configuration live; returns what was done in a word. Refused: what served before serves on."""
     apps = apps_in(places.apps)
-    text = merged(apps, places)
+    merged(apps, places, {})
     lay_slots(apps, places)
-    caddy = program(places)
-    before = read(places.config)
+    program(places)
+    if answers(places):
+        done = "reloaded"
+    else:
+        _refuse_taken(apps)
+        settle(apps, places)
+        service.start()
+        _wait("Caddy did not start", service, lambda: answers(places))
+        done = "started"
+    text = merged(apps, places, json.loads(read(places.sockets) or "{}"))
+    _check(places, text)
+    _load(places, text)
     write(places.config, text)
-    try:
-        _check(caddy, places)
-        if answers(places):
-            _load(places, text)
-            done = "reloaded"
-        else:
-            _refuse_taken(apps)
-            settle(apps, places)
-            service.start()
-            _wait("Caddy did not start", service, lambda: answers(places))
-            _load(places, text)  # it may have been starting with what was there before
-            done = "started"
-    except (Refused, OSError) as error:
-        if before:
-            write(places.config, before)
-        else:
-            os.unlink(places.config)
-        raise Refused(str(error)) from error
     remove_slots(apps, places)
     return done
 
@@ -336,48 +343,52 @@ def _load(places: Places, text: str) -> None:
 
 def _refuse_taken(apps: List[Dict[str, Any]]) -> None:
     """Refused if someone else listens where an app is to be served, while Caddy does not run."""
-    for app in apps:
-        address, _, port = app["listen"].rpartition(":")
-        address = address.strip("[]")
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address or "0.0.0.0", int(port)))
-            except PermissionError:
-                continue
-            except OSError:
-                raise Refused(_TAKEN % app["listen"]) from None
+    for listen in sorted({app["listen"] for app in apps}):
+        with contextlib.suppress(PermissionError):
+            bound(listen).close()
 
 
-def _check(caddy: str, places: Places) -> None:
+def bound(listen: str) -> socket.socket:
+    """A socket bound to `:80` or `ADDRESS:80`, that does not listen yet; Refused when the address is taken."""
+    address, _, port = listen.rpartition(":")
+    address = address.strip("[]")
+    both = not address and socket.has_dualstack_ipv6()
+    found = socket.socket(socket.AF_INET6 if both or ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if found.family == socket.AF_INET6:
+            found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
+        found.bind((address or ("::" if both else "0.0.0.0"), int(port)))
+    except OSError as error:
+        found.close()
+        if isinstance(error, PermissionError):
+            raise
+        raise Refused(_TAKEN % listen) from error
+    return found
+
+
+def _check(places: Places, text: str) -> None:
+    write(places.config + ".new", text)
     done = subprocess.run(
-        [caddy, "validate", "--config", places.config],
+        [program(places), "validate", "--config", places.config + ".new"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,
         env=environment(places),
     )
+    os.unlink(places.config + ".new")
     if done.returncode != 0:
         raise Refused("Caddy refuses the configuration:\n" + "\n".join(done.stderr.splitlines()[-5:]))
 
 
 def prepare(places: Places) -> None:
-    """Before a start: the configuration of today's apps, every slot's file, and what a boot of the host undoes.
-
-    Apps that clash are left to `apply` to refuse: Caddy then starts with what it served before.
-    """
+    """Before a start, as root: every slot's file, and what a boot of the host undoes."""
     os.makedirs(places.run, exist_ok=True)
     os.makedirs(places.home, exist_ok=True)
     apps = apps_in(places.apps)
-    try:
-        text = merged(apps, places)
-    except Refused as error:
-        print(error, file=sys.stderr)
-        text = read(places.config) or merged([], places)
     lay_slots(apps, places)
     settle(apps, places)
-    write(places.config, text)
 
 
 def program(places: Places) -> str:
@@ -408,9 +419,29 @@ def environment(places: Places) -> Dict[str, str]:
 
 
 def run(places: Places) -> None:
-    """Becomes Caddy; returns only by raising Refused or OSError."""
+    """Becomes Caddy; returns only by raising Refused or OSError.
+
+    Apps that clash were never accepted: a crash left the second one's file, and `apply` is going to refuse it.
+    """
     caddy = program(places)
+    apps: List[Dict[str, Any]] = []
+    for app in apps_in(places.apps):
+        try:
+            merged([*apps, app], places, {})
+            apps.append(app)
+        except Refused as error:
+            print(error, file=sys.stderr)
+    sockets = {listen: _listening(listen) for listen in sorted({app["listen"] for app in apps})}
+    write(places.sockets, json.dumps(sockets))
+    write(places.config, merged(apps, places, sockets))
     os.execve(caddy, [caddy, "run", "--config", places.config], environment(places))  # noqa: S606
+
+
+def _listening(listen: str) -> int:
+    found = bound(listen)
+    found.listen(4096)
+    found.set_inheritable(True)
+    return found.detach()
 
 
 def _wait(failure: str, service: Service, done: Callable[[], bool]) -> None:

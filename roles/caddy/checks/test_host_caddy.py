@@ -53,7 +53,7 @@ def test_its_service_is_active(host, deploy):
 def test_it_has_the_configuration_on_the_disk(host, deploy):
     status, _, text = asked(host, deploy, deploy.balancer["socket"], "/config/")
     assert status == 200
-    assert json.loads(text) == json.loads(host.check_output("cat %s", f"{deploy.prefix}/etc/deploy/caddy/caddy.json"))
+    assert json.loads(text) == json.loads(host.check_output("cat %s", f"{deploy.prefix}/run/deploy-caddy/caddy.json"))
 
 
 def test_it_knows_every_slot(host, deploy, app):
