@@ -42,6 +42,7 @@ OLDEST = (2, 11, 4)  # retries that know a lost connection from an answer, and b
 NOWHERE = "unix//nonexistent/"  # with `drain` or `maint` behind it: nobody can listen there
 IDLE = 15  # seconds that an idle client connection is kept
 STARTS_WITHIN = 30.0  # seconds
+_STARTING = 5.0  # seconds from listening to answering
 LOADS_WITHIN = IDLE + 45.0  # seconds: Caddy answers when the old servers have ended
 GENERATION = "g-%s-%d.sock"
 ANY_HOST = "*"
@@ -316,13 +317,9 @@ def apply(places: Places, service: Service) -> str:
     merged(apps, places, {})
     lay_slots(apps, places)
     program(places)
-    if answers(places):
-        done = "reloaded"
-    else:
-        _refuse_taken(apps)
-        settle(apps, places)
-        service.start()
-        _wait("Caddy did not start", service, lambda: answers(places))
+    done = "reloaded"
+    if not answers(places):
+        _start(apps, places, service)
         done = "started"
     text = merged(apps, places, json.loads(read(places.sockets) or "{}"))
     _check(places, text)
@@ -330,6 +327,17 @@ def apply(places: Places, service: Service) -> str:
     write(places.config, text)
     remove_slots(apps, places)
     return done
+
+
+def _start(apps: List[Dict[str, Any]], places: Places, service: Service) -> None:
+    try:
+        _refuse_taken(apps)
+    except Refused:
+        if not _within(_STARTING, lambda: answers(places)):  # its supervisor may be starting it just now
+            raise
+    service.start()
+    if not _within(STARTS_WITHIN, lambda: answers(places)):
+        raise Refused("Caddy did not start; its last lines:\n%s" % service.log().rstrip())
 
 
 def _load(places: Places, text: str) -> None:
@@ -444,12 +452,13 @@ def _listening(listen: str) -> int:
     return found.detach()
 
 
-def _wait(failure: str, service: Service, done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + STARTS_WITHIN
+def _within(seconds: float, done: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:
-            raise Refused("%s; its last lines:\n%s" % (failure, service.log().rstrip()))
+            return False
         time.sleep(0.05)
+    return True
 
 
 def _run(command: List[str], check: bool = True) -> str:
