@@ -41,8 +41,9 @@ def _fetch(made: Path, arch: str) -> None:
         environ = dict(os.environ)
         uv = find_uv()
         if uv:
+            argv = [uv, "pip", "install", "--quiet", *pip_settings.options_for_uv(environ)]
+            argv += ["--python-platform", f"{arch}-manylinux2014"]
             environ |= pip_settings.for_uv(environ)
-            argv = [uv, "pip", "install", "--quiet", "--python-platform", f"{arch}-manylinux2014"]
             argv += ["--python", sys.executable]
         else:
             if importlib.util.find_spec("pip") is None:

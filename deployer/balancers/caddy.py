@@ -8,7 +8,6 @@ An app is written as Caddy's own JSON, so that no value can break out of its pla
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from importlib import resources as package_data
@@ -19,8 +18,8 @@ from deployer.agent.caddy_reload import Places
 from deployer.agent.layout import Site
 from deployer.agent.resources import Directory, File, Resource, Service, User
 from deployer.agent.supervision import Argv
-from deployer.balancers.base import Pool, Server
-from deployer.balancers.haproxy import Listen
+from deployer.balancers.base import Pool
+from deployer.balancers.values import Listen, domain, server, word
 from deployer.errors import SettingsError
 
 HANDLER = "caddy-apply"
@@ -34,8 +33,6 @@ SETTLED_S = 0.75
 MOST_FAILS = 5
 """Requests a second that could not be passed on until a slot gets none for a second."""
 
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-_HOST_NAME = re.compile(r"^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")
 _HEADER = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 _PATH = re.compile(r"^/[A-Za-z0-9/._@+-]*$")
 _URI = re.compile(r"^/[!-~]*$")
@@ -104,25 +101,22 @@ class Caddy:
             "socket": places.admin,
             "ask": places.ask,
             "app": f"{places.apps}/{pool.site.app}-{pool.site.env}.json",
-            "slots": f"{places.slots}/{_word(pool.name, 'balancer.backend')}",
+            "slots": f"{places.slots}/{word(pool.name, 'balancer.backend')}",
         }
 
 
 def _app(pool: Pool) -> dict[str, Any]:
     listen = Listen.parse(pool.listen)
-    for domain in pool.domains:
-        if not _HOST_NAME.match(domain.lower()):
-            raise SettingsError(f"domains: {domain!r} is no host name", hint="write one such as shop.example.com")
-    name = _word(pool.name, "balancer.backend")
+    name = word(pool.name, "balancer.backend")
     folder = f"{_places(pool.site).slots}/{name}"
-    servers = [_checked(server) for server in pool.servers]
-    dials = {server.name: {"dial": f"{{file.{folder}/{server.name}}}"} for server in servers}
+    servers = [server(each) for each in pool.servers]
+    dials = {each.name: {"dial": f"{{file.{folder}/{each.name}}}"} for each in servers}
     return {
         "app": f"{pool.site.app} in {pool.site.env}",
         "pool": name,
         "listen": listen.text,
         "server": listen.name,
-        "domains": sorted({domain.lower() for domain in pool.domains}),
+        "domains": sorted({domain(each) for each in pool.domains}),
         "drained": pool.site.drained,
         "settled": SETTLED_S,
         "most_fails": MOST_FAILS,
@@ -225,23 +219,6 @@ def _literal(text: str) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{max(100, round(seconds * 1000))}ms"
-
-
-def _checked(server: Server) -> Server:
-    try:
-        address = str(ipaddress.ip_address(server.address.removeprefix("[").removesuffix("]")))
-        plain = f"[{address}]" if ":" in address else address
-    except ValueError:
-        plain = server.address
-        if not _HOST_NAME.match(plain.lower()):
-            raise SettingsError(f"{plain!r} is no address of a server for the balancer") from None
-    return Server(_word(server.name, "server"), plain, int(server.port))
-
-
-def _word(text: str, what: str) -> str:
-    if not _NAME.match(text):
-        raise SettingsError(f"{what}: {text!r} has other characters than letters, digits, dots, dashes and underscores")
-    return text
 
 
 def _places(site: Site) -> Places:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from deployer.artifact.caddy_binary import caddy_for
 from deployer.artifact.program import Program
+from deployer.cache import cache
 from deployer.plan.facts import Facts
 from deployer.rollout.run import Run
-from deployer.rollout.versions import cache
 
 STEP = "caddy"
 

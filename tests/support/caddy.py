@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from deployer.artifact.caddy_binary import caddy_for
+from deployer.cache import cache
 from deployer.errors import NotReadyError
-from deployer.rollout.versions import cache
 
 
 def real_caddy() -> Path:
