@@ -175,7 +175,7 @@ def merged(apps: List[Dict[str, Any]], places: Places, sockets: Dict[str, int]) 
         "automatic_https": {"disable": True},
         "protocols": ["h1"],
         "routes": [
-            {"match": [{"header": {"X-Deploy-Slot": ["%s/%s" % (app["pool"], slot)]}}], "handle": handle}
+            {"match": [{"header": {"X-Deploy-Slot": ["%s/%s" % (app["pool"], slot)]}}], "handle": [_quietly(handle)]}
             for app in apps
             for slot, handle in sorted(app["ask"].items())
         ],
@@ -186,6 +186,12 @@ def merged(apps: List[Dict[str, Any]], places: Places, sockets: Dict[str, int]) 
         "apps": {"http": {"shutdown_delay": "%ds" % (IDLE + 1), "grace_period": "30s", "servers": made}},
     }
     return json.dumps(whole, indent=1) + "\n"
+
+
+def _quietly(handle: List[Dict[str, Any]]) -> Dict[str, Any]:
+    """The same answers, without a line in the log for each slot that does not serve."""
+    status = {"handler": "static_response", "status_code": "{http.error.status_code}"}
+    return {"handler": "subroute", "routes": [{"handle": handle}], "errors": {"routes": [{"handle": [status]}]}}
 
 
 def _where(listen: str, sockets: Dict[str, int]) -> str:

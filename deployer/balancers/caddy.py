@@ -56,7 +56,8 @@ class Caddy:
         places = _places(site)
         source = package_data.files("deployer.agent").joinpath("caddy_reload.py").read_text(encoding="utf-8")
         own: list[Resource] = [
-            Directory(places.config.rpartition("/")[0]),
+            Directory(site.system("/etc/deploy")),
+            Directory(site.system("/etc/deploy/caddy")),
             Directory(places.apps),
             Directory(site.system("/usr/local/lib/deploy")),
             File(site.system(TOOL), source, mode="0755", notify=(HANDLER,)),
