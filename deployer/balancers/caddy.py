@@ -135,7 +135,7 @@ def _proxy(pool: Pool, upstreams: list[dict[str, str]]) -> dict[str, Any]:
         "load_balancing": {
             "selection_policy": {"policy": "least_conn"},
             "try_duration": "8s",
-            "try_interval": "20ms",
+            "try_interval": "50ms",
             "retry_match": [{"expression": _RETRY}],
         },
         "health_checks": {**_checks(pool), "passive": {"fail_duration": "1s", "max_fails": MOST_FAILS}},
