@@ -94,6 +94,10 @@ class Caddy:
             command = (*command, "--supervisorctl", json.dumps(control if site.prefix else control[:1]))
         return {HANDLER: (command,)}
 
+    def check(self, site: Site, *, systemd: bool) -> Argv:
+        """None: what Caddy was told is ours alone, and was checked when it was told."""
+        return ()
+
     def driver(self, pool: Pool) -> dict[str, Any]:
         """`{"kind", "socket", "ask", "app", "slots"}`: paths on the balancer host."""
         places = _places(pool.site)
