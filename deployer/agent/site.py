@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from typing import Any, Dict, List, Optional
 
 from deployer.agent import ledger, links
@@ -38,6 +40,42 @@ def promote(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     entry = {"run": args["run"], "event": "current", "release": release, "previous": previous, "via": via}
     ledger.append(site, entry)
     return {"current": release, "previous": previous, "changed": here != release}
+
+
+@operation("site.note_plan")
+def note_plan(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Keeps what a run is about to do, durable before it does anything: `site, run, plan` (plain data)."""
+    site = Site.from_args(args)
+    os.makedirs(site.state, exist_ok=True)
+    fresh = site.plan + ".new"
+    with open(fresh, "w", encoding="utf-8") as file:
+        json.dump({"run": args["run"], "plan": args["plan"]}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(fresh, site.plan)
+    ledger.fsync_folder(site.state)
+    return {}
+
+
+@operation("site.plan")
+def plan(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """The plan that was noted last: `run`, `plan`, and `ended`, whether that run came to its end here; None: none."""
+    site = Site.from_args(args)
+    try:
+        with open(site.plan, encoding="utf-8") as file:
+            found: Dict[str, Any] = json.load(file)
+    except (OSError, ValueError):
+        return {"run": None, "plan": None, "ended": True}
+    ended = any(line.get("run") == found["run"] and line.get("event") == "ended" for line in ledger.read(site))
+    return {"run": found["run"], "plan": found["plan"], "ended": ended}
+
+
+@operation("site.note_end")
+def note_end(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Writes into the ledger how a run ended: `site, run, who, command, release, outcome, why`."""
+    keys = ("run", "who", "command", "release", "outcome", "why")
+    ledger.append(Site.from_args(args), {"event": "ended", **{key: args.get(key) for key in keys}})
+    return {}
 
 
 @operation("site.ledger")

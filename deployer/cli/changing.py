@@ -78,6 +78,9 @@ def push(
     release: Annotated[
         str | None, typer.Option("--release", help="A release that is built already, or `current`.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the last run that did not come to its end.")
+    ] = False,
     skip_hook: Annotated[list[str] | None, typer.Option("--skip-hook", help="Leave out this hook.")] = None,
     wait: Wait = "0",
     waves: Waves = None,
@@ -104,6 +107,7 @@ def push(
             record,
             ref=ref,
             release=release,
+            resume=resume,
             skip_hooks=tuple(skip_hook or ()),
             wait=waiting,
             stop=stop,

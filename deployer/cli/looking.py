@@ -32,14 +32,21 @@ def releases(env: Env = None, *, common: Common) -> None:
     carry_out("releases", common, lambda bus, record, stop: run(load(env, common), bus, record, stop=stop))
 
 
-def history(env: Env = None, *, common: Common) -> None:
+def history(
+    env: Env = None,
+    run_id: Annotated[str | None, typer.Argument(metavar="RUN", help="A run's id: every line of it.")] = None,
+    *,
+    common: Common,
+) -> None:
     """Who did what and how it ended, from the ledgers of the hosts.
 
     Example: deploy history prod
     """
     from deployer.rollout.status import history as run
 
-    carry_out("history", common, lambda bus, record, stop: run(load(env, common), bus, record, stop=stop))
+    carry_out(
+        "history", common, lambda bus, record, stop: run(load(env, common), bus, record, run_id=run_id, stop=stop)
+    )
 
 
 def verify(

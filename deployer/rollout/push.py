@@ -32,6 +32,7 @@ from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project, reading, with_hook_host
 from deployer.rollout.record import Record
+from deployer.rollout.rollback import bring
 from deployer.rollout.rolling import roll
 from deployer.rollout.run import Run
 from deployer.rollout.survey import (
@@ -64,6 +65,7 @@ def push(
     *,
     ref: str | None = None,
     release: str | None = None,
+    resume: bool = False,
     skip_hooks: Sequence[str] = (),
     wait: float = 0.0,
     stop: threading.Event,
@@ -73,6 +75,7 @@ def push(
     Args:
         ref: git ref; HEAD by default.
         release: one that is built already, or `current`, in place of a ref: no build, no release hook.
+        resume: the release of the last run that did not come to its end, as its plan on the hosts says.
         skip_hooks: names of hooks to leave out.
         wait: seconds to wait for the lock.
 
@@ -80,10 +83,10 @@ def push(
     restored; NeedsPersonError when something could not be restored.
     """
     values = project.secrets()
-    if release is not None:
-        if ref is not None:
-            raise UsageError("--ref and --release exclude each other")
-        _push_built(project, bus, record, release, values, wait, stop)
+    if sum((ref is not None, release is not None, resume)) > 1:
+        raise UsageError("--ref, --release and --resume exclude each other")
+    if release is not None or resume:
+        bring(project, bus, record, command="push", release=release, resume=resume, values=values, wait=wait, stop=stop)
         return
     with _tree(project, bus, ref, skip_hooks) as (project, tree), opened(project, bus, record, "push", stop) as run:
         look_first(run)
@@ -226,21 +229,6 @@ def _apply(run: Run, *, between: bool, former: Mapping[str, str] | None = None) 
         wishes = resources.for_push(run.topology, between=between, former=former if between else None)
         changed = resources.apply(run, wishes)
         note.detail = f"{len(changed)} changes"
-
-
-def _push_built(
-    project: Project,
-    bus: Bus,
-    record: Record,
-    release: str,
-    values: Mapping[str, str],
-    wait: float,
-    stop: threading.Event,
-) -> None:
-    """`push --release`: a release that every host has already."""
-    from deployer.rollout.rollback import bring
-
-    bring(project, bus, record, command="push", release=release, values=values, wait=wait, stop=stop)
 
 
 def _announce(run: Run, plan: Plan) -> None:

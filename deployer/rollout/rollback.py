@@ -21,6 +21,7 @@ from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 from deployer.rollout.rolling import roll
 from deployer.rollout.survey import look_first, survey, with_pools
+from deployer.rollout.unfinished import resumed
 
 
 def rollback(
@@ -41,8 +42,11 @@ def bring(
     values: Mapping[str, str],
     wait: float,
     stop: threading.Event,
+    resume: bool = False,
 ) -> None:
     """Every instance to a release that is there: `current`, an id, a commit, or (None) the one before.
+
+    With `resume` it is the release of the last run that did not come to its end.
 
     `values` are today's secrets, written first. Raises what `Waves.carry_out` raises; UsageError when there is no such
     release, with those that there are.
@@ -53,7 +57,10 @@ def bring(
             Pools(run).recover()
             facts = with_pools(run, survey(run))
             current = majority(facts, run.topology)
-            target = chosen(run.topology, facts, _commit_of(project, release), current)
+            if resume:
+                target = resumed(run, facts)
+            else:
+                target = chosen(run.topology, facts, _commit_of(project, release), current)
             secrets_changed = secrets.write(run, values)
             wanted = Wanted(command, target, restart=bool(secrets_changed), why=_why(current, target, secrets_changed))
             plan = plan_of(wanted, run.topology, facts, secrets_changed=secrets_changed)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from deployer.errors import DeployError
 from deployer.plan.model import Plan
 from deployer.rollout.checks import instance_checks
 from deployer.rollout.project import Project
 from deployer.rollout.receipt import watched
+from deployer.rollout.record import outcome_of
 from deployer.rollout.run import Run
 from deployer.rollout.waves import Waves
 
@@ -15,6 +17,19 @@ from deployer.rollout.waves import Waves
 def roll(run: Run, project: Project, plan: Plan, *, via: str, finish: Callable[[], None]) -> None:
     """Carries the plan out; `finish` makes its release the current one. Raises what `Waves.carry_out` raises."""
     checks = instance_checks(run, project)
-    with watched(run) as watch:
-        watch.begin()
-        Waves(run, plan, via=via, checks=checks, finish=finish, judge=watch.require_few).carry_out()
+    run.each(run.hosts, "site.note_plan", {"run": run.id, "plan": plan.as_dict()}, step="plan")
+    try:
+        with watched(run) as watch:
+            watch.begin()
+            Waves(run, plan, via=via, checks=checks, finish=finish, judge=watch.require_few).carry_out()
+    except DeployError as error:
+        _note_end(run, plan, error)
+        raise
+    _note_end(run, plan, None)
+
+
+def _note_end(run: Run, plan: Plan, why: DeployError | None) -> None:
+    """Who did what and how it ended, in the ledger of every host that is still there."""
+    outcome = outcome_of(why) if why else run.record.outcome
+    end = {"run": run.id, "who": run.who, "command": plan.command, "release": plan.release, "outcome": outcome}
+    run.try_each(run.hosts, "site.note_end", {**end, "why": str(why) if why else ""}, step="history")

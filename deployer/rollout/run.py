@@ -52,6 +52,11 @@ class Run:
         """Names of the balancer hosts that are still there."""
         return [balancer.name for balancer in self.topology.balancers if balancer.name not in self.lost]
 
+    @property
+    def hosts(self) -> list[str]:
+        """Names of all hosts that are still there, in lock order."""
+        return [host.name for host in self.topology.hosts if host.name not in self.lost]
+
     def site(self, host: str) -> dict[str, Any]:
         """The app's site on a host, as operations take it."""
         return asdict(self.topology.site(host))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from deployer.errors import DeployError
+from deployer.errors import DeployError, UsageError
 from deployer.events import Bus, Output
 from deployer.plan import slots
 from deployer.plan.changes import majority
@@ -20,6 +20,7 @@ from deployer.rollout.record import Record
 from deployer.rollout.rollback import candidates
 from deployer.rollout.run import Run
 from deployer.rollout.survey import survey
+from deployer.rollout.unfinished import unfinished
 
 
 def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event) -> None:
@@ -36,6 +37,8 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
                 bus.emit(Output(line, host=web.name))
         for host, line in _notes(run, facts, pools):
             bus.emit(Output(line, host=host))
+        for line in _unfinished(run, facts):
+            bus.emit(Output(line))
 
 
 def releases(project: Project, bus: Bus, record: Record, *, stop: threading.Event) -> None:
@@ -57,13 +60,47 @@ def releases(project: Project, bus: Bus, record: Record, *, stop: threading.Even
             bus.emit(Output(f"{release.id}  {', '.join(word for word in words if word)}"))
 
 
-def history(project: Project, bus: Bus, record: Record, *, stop: threading.Event) -> None:
-    """The ledgers' lines of all web hosts, oldest first."""
+def history(project: Project, bus: Bus, record: Record, *, run_id: str | None, stop: threading.Event) -> None:
+    """Who did what and how it ended, a line a run, oldest first; with `run_id` every line of that run, of all hosts.
+
+    UsageError for a run that no ledger knows.
+    """
     with opened(project, bus, record, "history", stop) as run:
-        answers = run.each(run.web, "site.ledger", {"limit": 200}, step="history")
+        answers = run.each(run.hosts, "site.ledger", {"limit": None}, step="history")
         lines = [(entry, host) for host, answer in answers.items() for entry in answer["entries"]]
-        for entry, host in sorted(lines, key=lambda line: float(line[0].get("ts", 0))):
+        lines.sort(key=lambda line: float(line[0].get("ts", 0)))
+        if run_id is None:
+            for line in ended_runs([entry for entry, _ in lines]):
+                bus.emit(Output(line))
+            return
+        mine = [(entry, host) for entry, host in lines if entry.get("run") == run_id]
+        if not mine:
+            raise UsageError(f"no run {run_id} is in the ledgers", hint=f"deploy history {project.env} lists them")
+        for entry, host in mine:
             bus.emit(Output(_ledger_line(entry), host=host))
+
+
+def ended_runs(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line a run: when it began, who did what to which release, and how it ended, if it did. Freezes are told too."""
+    runs: dict[str, list[Mapping[str, Any]]] = {}
+    for number, entry in enumerate(entries):
+        runs.setdefault(str(entry.get("run") or f"by hand {number}"), []).append(entry)
+    told = []
+    for run, mine in runs.items():
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(float(mine[0].get("ts", 0))))
+        end = next((entry for entry in mine if entry.get("event") == "ended"), None)
+        if end is not None:
+            how = f"{end.get('outcome')}: {end['why']}" if end.get("why") else str(end.get("outcome"))
+            line = f"{when} {end.get('command')} {end.get('release')} by {end.get('who')}: {how}  ({run})"
+        elif mine[0].get("event") in ("frozen", "thawed"):
+            why = f": {mine[0]['why']}" if mine[0].get("why") else ""
+            line = f"{when} {mine[0]['event']} by {mine[0].get('who')}{why}"
+        else:
+            releases = sorted({str(entry["release"]) for entry in mine if entry.get("release")})
+            line = f"{when} a run that noted no end, of {', '.join(releases) or 'nothing'}  ({run})"
+        if line not in told:
+            told.append(line)
+    return told
 
 
 def _pools(run: Run) -> dict[str, dict[str, Any]]:
@@ -90,6 +127,20 @@ def _instances(run: Run, web: WebHost, facts: Facts, pools: dict[str, dict[str, 
         beside = facts[web.name].beside.get(index)
         if beside:
             yield f"{web.name}:{index} port {beside.port}  {beside.release}  beside it, from a run that did not end"
+
+
+def _unfinished(run: Run, facts: Facts) -> Iterator[str]:
+    """The last run, if it did not come to its end and nobody is at it."""
+    if any(facts[host].raw.get("lock") for host in run.hosts):
+        return
+    left = unfinished(run)
+    if left is not None:
+        name, plan = left
+        env = run.topology.env
+        yield (
+            f"run {name} ({plan['command']} of {plan['release']}) did not come to its end: "
+            f"deploy push {env} --resume goes on, deploy rollback {env} goes back"
+        )
 
 
 def _notes(run: Run, facts: Facts, pools: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str]]:
