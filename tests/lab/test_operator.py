@@ -110,3 +110,43 @@ def test_the_probe_beside_a_run_is_its_gate(shop: Project, lab: Lab) -> None:
     assert bad.last["probe"]["failed"] > 0
     assert any(failure["during"] for failure in bad.last["probe"]["failures"])
     assert shop.deploy("status").release == good.release
+
+
+def test_a_push_that_was_killed_is_shown_and_resumed(shop: Project, lab: Lab, tmp_path: Path) -> None:
+    shop.settings({"domains": ["operator.test"]})
+    shop.commit(
+        "whole again", main__py=(shop.folder / "main.py").read_text().replace('raise RuntimeError("sorry")', "")
+    )
+    before = shop.deploy("push").release
+    shop.version("killed")
+    with traffic(lab.address, tmp_path / "log", host_header="operator.test") as users:
+        push = Controller(shop, "push")
+        try:
+            push.until("step.started", "soak")
+        finally:
+            push.kill()
+        push.until_true("nobody holds the lock", lambda: "locked by" not in lines(shop))
+        assert f"run {push.run} (push of {push.release}) did not come to its end" in lines(shop)
+        resumed = shop.deploy("push", "--resume", "--wait", "3m")
+    users.demand(proven={before, push.release}, at_least=100)
+    assert resumed.release == push.release
+    assert "did not come to its end" not in lines(shop)
+    assert shop.deploy("push", "--resume", expect=2).error["message"] == "no run is left unfinished"
+    told = [event["line"] for event in shop.deploy("history").of("output")]
+    assert any(line.endswith(f"({push.run})") and "noted no end" in line for line in told), told
+    assert f"push {push.release} by " in told[-1] and "succeeded" in told[-1]
+
+
+def test_a_balancer_that_would_refuse_its_configuration_is_found_at_the_gate(shop: Project, lab: Lab) -> None:
+    own = next(Path(lab.folder).glob("hosts/lb1/**/etc/haproxy/haproxy.cfg"))
+    whole = own.read_text()
+    shop.version("behind a broken balancer")
+    try:
+        own.write_text(whole + "garbage here\n")
+        refused = shop.deploy("push", expect=3)
+        assert shop.deploy("doctor", expect=3).error["code"] == "balancer_configuration"
+    finally:
+        own.write_text(whole)
+    assert refused.error["code"] == "balancer_configuration" and refused.error["host"] == "lb1"
+    assert any("garbage" in line for line in refused.error["log"])
+    assert not refused.of("wave.started")
