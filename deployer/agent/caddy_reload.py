@@ -12,11 +12,12 @@
 every request and every health check. To drain is to replace that file by one that leads nowhere: the next request that
 picks the slot cannot connect, so nothing was sent, and it goes to another. The files outlive Caddy and the host.
 
-**Reloading costs no connection.** It would close clients' idle connections. `shutdown_delay` keeps the old servers for
+**Reloading costs no idle connection.** It would close them all. `shutdown_delay` keeps the old servers for
 as long as an idle connection lasts, and their answers say `Connection: close` meanwhile. Caddy grants that delay only
 to servers of which a listener ends with the reload: hence a socket named after the configuration (`GENERATION`). And it
 would reset what waits to be accepted, since each configuration listens by itself: hence `run` listens, once, and Caddy
-is given the sockets (`fd/3`). An address that came later is Caddy's own until the next start.
+is given the sockets (`fd/3`). An address that came later is Caddy's own until the next start. What is left is a race
+of Go's: a server that ends drops a connection that it had accepted and not yet read a request from.
 """
 
 from __future__ import annotations
@@ -238,14 +239,20 @@ def _clash(name: str, first: Dict[str, Any], second: Dict[str, Any]) -> str:
 
 
 def lay_slots(apps: List[Dict[str, Any]], places: Places) -> None:
-    """Makes missing files as the records say, and corrects addresses that have moved."""
+    """Makes missing files as the records say, and corrects addresses that have moved.
+
+    A slot that a pool gets later is in maintenance until somebody admits it. Where all are new they are left to the
+    health checks: nobody else could serve meanwhile.
+    """
     for app in apps:
         records = json.loads(read(app["drained"]) or "{}")
+        grows = any(read("%s/%s/%s" % (places.slots, app["pool"], slot)) for slot in app["slots"])
         for slot, place in app["slots"].items():
             path = "%s/%s/%s" % (places.slots, app["pool"], slot)
             before = read(path)
             if not before:
-                write(path, slot_text(place, held_as(records.get(slot))))
+                record = records.get(slot)
+                write(path, slot_text(place, "maint" if grows and record is None else held_as(record)))
             elif slot_admin(before) == "ready" and before.strip() != place:
                 write(path, slot_text(place, "ready"))
 
@@ -273,8 +280,9 @@ def settle(apps: List[Dict[str, Any]], places: Places) -> None:
         records = json.loads(read(app["drained"]) or "{}")
         for slot, place in app["slots"].items():
             path = "%s/%s/%s" % (places.slots, app["pool"], slot)
-            if slot_admin(read(path)) != held_as(records.get(slot)):
-                write(path, slot_text(place, held_as(records.get(slot))))
+            now, wanted = slot_admin(read(path)), held_as(records.get(slot))
+            if now != wanted and not (now == "maint" and slot not in records):
+                write(path, slot_text(place, wanted))
     write(places.booted, boot)
 
 

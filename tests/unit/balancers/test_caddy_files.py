@@ -138,6 +138,11 @@ def test_slots_are_laid_as_the_records_say_and_follow_an_address(tmp_path: Path)
     kept = {each.name: each.read_text().strip() for each in folder.iterdir()}
     nowhere = caddy_reload.NOWHERE
     assert kept == {"web1-8000": f"{nowhere}drain", "web2-8000": f"{nowhere}maint", "web3-8000": "192.0.2.3:8000"}
+    shop["slots"]["web4-8000"] = "192.0.2.4:8000"
+    lay_slots([shop], places)
+    assert (folder / "web4-8000").read_text() == f"{nowhere}maint\n", "a pool that grows sends nothing there yet"
+    settle([shop], places)
+    assert (folder / "web4-8000").read_text() == f"{nowhere}maint\n"
     shop["slots"]["web3-8000"] = "192.0.2.33:8000"
     lay_slots([shop], places)
     assert (folder / "web3-8000").read_text() == "192.0.2.33:8000\n"
