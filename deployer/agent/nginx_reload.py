@@ -237,10 +237,14 @@ def refuse_clashes(apps: List[App]) -> None:
 
 
 class Theirs:
-    """A `listen` of the host's own configuration: its file, its address (`0.0.0.0`: all), whether it is the default."""
+    """A `listen` of the host's own configuration: its file, its address (`0.0.0.0`: all), whether it is the default.
 
-    def __init__(self, file: str, words: List[str]) -> None:
+    `patterns`: the file has names that are regular expressions. Of several that match, nginx takes the first it read.
+    """
+
+    def __init__(self, file: str, words: List[str], patterns: bool) -> None:
         self.file = file
+        self.patterns = patterns
         address, _, port = words[0].rpartition(":")
         self.port = int(port) if port.isdigit() else 80
         self.address = (address if port.isdigit() else words[0]).strip("[]") or "0.0.0.0"
@@ -255,13 +259,17 @@ class Theirs:
 
 def listens(text: str, folder: str) -> List[Theirs]:
     """The host's own `listen` lines in what `nginx -T` wrote, without those of our folder."""
-    found, file = [], ""
-    for line in text.split("\n"):
-        if line.startswith("# configuration file "):
-            file = line[len("# configuration file ") :].rstrip(":")
-        words = re.match(r"[^#]*?\blisten\s+([^;#]+);", line)
-        if words and not file.startswith(folder + "/") and not words.group(1).startswith("unix:"):
-            found.append(Theirs(file, words.group(1).split()))
+    found = []
+    for part in re.split(r"^# configuration file ", text, flags=re.MULTILINE)[1:]:
+        head, _, body = part.partition("\n")
+        file = head.rstrip(":")
+        if file.startswith(folder + "/"):
+            continue
+        plain = re.sub(r"#.*", "", body)
+        patterns = bool(re.search(r"\bserver_name\s[^;]*~", plain))
+        for words in re.findall(r"\blisten\s+([^;]+);", plain):
+            if not words.startswith("unix:"):
+                found.append(Theirs(file, words.split(), patterns))
     return found
 
 
@@ -277,10 +285,11 @@ def refuse_theirs(apps: List[App], theirs: List[Theirs], remarks: str) -> None:
                 )
     for app in apps:
         for each in theirs if not app["domains"] else ():
-            if each.default and each.meets(app) and not _placeholder(each.file):
+            if each.meets(app) and (each.patterns or (each.default and not _placeholder(each.file))):
+                what = "names that are regular expressions" if each.patterns else "its own default_server"
                 raise Refused(
-                    "%s wants every request at %s, and %s has its own default_server there: give the app `domains`, "
-                    "or another `balancer.listen`" % (app["app"], app["listen"], each.file)
+                    "%s wants every request at %s, and %s has %s there: give the app `domains`, "
+                    "or another `balancer.listen`" % (app["app"], app["listen"], each.file, what)
                 )
 
 

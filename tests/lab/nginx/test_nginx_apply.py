@@ -92,6 +92,11 @@ def test_a_site_that_the_host_had_keeps_its_names_and_its_default(balancer_host:
     text = refused(balancer_host, shop=balancer_host.pool("shop", web))
     assert f"shop in prod wants every request at {listen}" in text
     assert "conf.d/own.conf has its own default_server there" in text
+    own(balancer_host, f"server {{ listen {listen}; server_name ~^own[0-9]; return 200 own; }}\n")
+    assert "has names that are regular expressions there" in refused(
+        balancer_host, shop=balancer_host.pool("shop", web)
+    )
+    own(balancer_host, f"server {{ listen {listen} default_server; server_name own.example.com; return 200 own; }}\n")
     text = refused(balancer_host, shop=balancer_host.pool("shop", web, domains=("own.example.com",)))
     assert "serves own.example.com at" in text
     balancer_host.apply(balancer_host.pool("shop", web, domains=("shop.example.com",)))

@@ -12,7 +12,7 @@ from support.traffic import traffic
 
 from deployer.lab import Lab, LabSpec, down, up
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 QUICK = {
     "health": {"within": "20s"},
