@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from real_nginx import House
-from support.balanced import Program, traffic, until
+from support.balanced import Program, until
+from support.traffic import traffic
 
 from deployer.agent import connections
 from deployer.balancers import Server, server_name
@@ -31,22 +32,25 @@ def own(balancer_host: House, text: str) -> None:
     Path(balancer_host.prefix, "etc/nginx/conf.d/own.conf").write_text(text)
 
 
-def test_a_second_app_and_a_second_server_cost_nobody_a_request(balancer_host: House) -> None:
+def test_a_second_app_and_a_second_server_cost_nobody_a_request(balancer_host: House, tmp_path: Path) -> None:
     programs = [Program("web1"), Program("web2")]
     try:
         servers = [Server(server_name(each.name, each.port), "127.0.0.1", each.port) for each in programs]
         pool = balancer_host.pool("shop", servers=(servers[0],), domains=("shop.example.com",))
         balancer_host.apply(pool)
         before = Path(balancer_host.prefix, "etc/nginx/deploy/50-shop-prod.conf").read_text()
-        with traffic(balancer_host.port) as count:
+        address = f"127.0.0.1:{balancer_host.port}"
+        with traffic(address, tmp_path / "log", mix="get", host_header="shop.example.com") as users:
             blog = balancer_host.pool("blog", balancer_host.web("blog"), domains=("blog.example.com",))
             balancer_host.apply(blog)
             assert balancer_host.get(host="blog.example.com")[1].startswith("blog")
             assert Path(balancer_host.prefix, "etc/nginx/deploy/50-shop-prod.conf").read_text() == before
             balancer_host.apply(balancer_host.pool("shop", servers=tuple(servers), domains=("shop.example.com",)))
-            done, failed = count()
-        assert failed == 0
-        assert done > 100
+        assert users.receipt is not None
+        assert (users.receipt.failed, users.receipt.causes) == (0, {})
+        assert users.receipt.requests > 20
+        # Two reloads: each closes the idle connections of its moment.
+        assert users.receipt.stale <= 2 * 3
     finally:
         for program in programs:
             program.kill()
