@@ -7,11 +7,14 @@ import http.client
 import json
 import socket
 import threading
+import time
 from dataclasses import dataclass, replace
-from typing import Optional
+from typing import Callable, Optional
 
 from deployer.agent.layout import Site
 from deployer.agent.supervision import Health
+
+_LOOK = 0.2  # seconds between looks at whether an answer is still worth waiting for
 
 
 @dataclass(frozen=True)
@@ -23,17 +26,16 @@ class Answer:
     why: str = ""
 
 
-def ask(address: str, port: int, health: Health, through: str = "") -> Answer:
+def ask(address: str, port: int, health: Health, through: str = "", still: Callable[[], bool] = lambda: True) -> Answer:
     """Sends `GET health.path` and judges the status; never raises, takes at most about `health.timeout` seconds.
 
     A wildcard `address` is asked at loopback. No redirect is followed. `through` is a unix socket to connect to
-    instead: a balancer's own way to the instance.
+    instead: a balancer's own way to the instance. `still`: asked meanwhile; False ends the wait.
     """
     connection = http.client.HTTPConnection(reachable(address), port, timeout=health.timeout)
     # A server that trickles bytes never meets a socket timeout; closing the socket from outside bounds the whole.
-    bound = threading.Timer(health.timeout, _hang_up, [connection])
-    bound.daemon = True
-    bound.start()
+    answered = threading.Event()
+    threading.Thread(target=_bound, args=(connection, health.timeout, answered, still), daemon=True).start()
     try:
         if through:
             connection.sock = _socket(through, health.timeout)
@@ -45,7 +47,7 @@ def ask(address: str, port: int, health: Health, through: str = "") -> Answer:
     except (OSError, http.client.HTTPException, ValueError) as error:
         return Answer(False, None, "GET %s: %s" % (health.path, _reason(error, health)))
     finally:
-        bound.cancel()
+        answered.set()
         connection.close()
     return _judged(status, health)
 
@@ -106,6 +108,17 @@ def _reason(error: BaseException, health: Health) -> str:
     if isinstance(error, (http.client.RemoteDisconnected, ConnectionResetError)):
         return "no whole answer: the connection was closed, or %g s had passed" % health.timeout
     return "%s: %s" % (type(error).__name__, error)
+
+
+def _bound(
+    connection: http.client.HTTPConnection, seconds: float, answered: threading.Event, still: Callable[[], bool]
+) -> None:
+    """Hangs up when time is up or there is nothing to wait for any more."""
+    until = time.monotonic() + seconds
+    while not answered.wait(min(_LOOK, max(0.0, until - time.monotonic()))):
+        if time.monotonic() >= until or not still():
+            _hang_up(connection)
+            return
 
 
 def _hang_up(connection: http.client.HTTPConnection) -> None:

@@ -9,33 +9,41 @@ from typing import Optional, Set, Tuple
 from deployer.agent import procfs
 from deployer.agent.layout import Site
 
+SYSTEMD = 1  # the process that holds the sockets of socket units
+FOREIGN = "systemd, for a socket unit that deploy did not make"
 DELETED = " (deleted)"  # what /proc adds to the path of something that is gone
 
 
 @dataclass(frozen=True)
 class Hold:
-    """Who has address:port. `unseen` are the users whose processes hold it but may not be looked into."""
+    """Who has address:port. `unseen` are the users whose processes hold it but may not be looked into.
+
+    `waiting`: systemd has a socket open there, for a socket unit, that no process has taken over. One that a process
+    has taken over is that process's, since only systemd itself can have given it away.
+    """
 
     pids: Tuple[int, ...] = ()
     unseen: Tuple[str, ...] = ()
+    waiting: bool = False
 
     @property
     def free(self) -> bool:
         """Nobody listens there."""
-        return not self.pids and not self.unseen
+        return not self.pids and not self.unseen and not self.waiting
 
 
 def hold(address: str, port: int) -> Hold:
     """Everybody who has a socket listening on address:port, wildcards and IPv4-mapped ones included."""
     sockets = [found for found in procfs.listeners([port]) if procfs.covers(found, address)]
     held = procfs.holders(found.inode for found in sockets)
-    pids: Set[int] = set().union(*held.values())
+    pids: Set[int] = set().union(*held.values()) - {SYSTEMD}
     # A process that ended between the two looks leaves an inode without a holder: only one still listed counts.
     nobody = [found for found in sockets if not held[found.inode]]
     still = {found.inode for found in procfs.listeners([port])} if nobody else set()
     return Hold(
         tuple(sorted(pids)),
         tuple(sorted({procfs.user_name(found.uid) for found in nobody if found.inode in still})),
+        any(who == {SYSTEMD} for who in held.values()),
     )
 
 

@@ -6,10 +6,11 @@ import json
 import os
 from typing import Any, Dict, Iterable, List, Optional
 
-from deployer.agent import freeze, holding, ledger, links, lock, machine, owner, procfs
+from deployer.agent import freeze, holding, ledger, links, lock, machine, owner, process, procfs
 from deployer.agent.layout import MARKER, Site
 from deployer.agent.operation import Context, operation
 
+_SHORT = 15.0  # seconds for a question to the supervisor
 _OF_MARKER = ("content", "commit", "created", "venv", "run_sha", "start_sha")
 
 
@@ -18,8 +19,9 @@ def survey(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """The facts listed in docs/operations.md; what is missing or may not be read is null, false or empty.
 
     Args:
-        args: `site`; `ports` to look at, on `address` alone if it is given; names of `tools` to find;
-            `python_versions` (`["3.12"]`) to find. With `brief` only `user, exists, writable, owner` are looked up.
+        args: `site`; `ports` to look at, on `address` alone if it is given; `sockets` (port → argv that prints `active`
+            where systemd holds that port for us); names of `tools` to find; `python_versions` (`["3.12"]`) to find.
+            With `brief` only `user, exists, writable, owner` are looked up.
     """
     site = Site.from_args(args)
     if args.get("brief"):
@@ -30,7 +32,7 @@ def survey(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         "pythons": machine.pythons(site, args.get("python_versions") or ()),
         "free_bytes": machine.free_bytes(site.root),
         "user_exists": machine.user_exists(site.user),
-        "ports": _ports(site, args.get("ports") or (), args.get("address") or ""),
+        "ports": _ports(site, args.get("ports") or (), args.get("address") or "", args.get("sockets") or {}),
         **_of_site(site),
     }
 
@@ -86,20 +88,27 @@ def _names(folder: str) -> List[str]:
         return []
 
 
-def _ports(site: Site, ports: Iterable[int], address: str) -> Dict[str, Optional[Dict[str, Any]]]:
-    """port → `{pid, command, user, ours}` of who listens there (on any address, or `address`), None for a free one."""
+def _ports(
+    site: Site, ports: Iterable[int], address: str, sockets: Dict[str, List[str]]
+) -> Dict[str, Optional[Dict[str, Any]]]:
+    """port → `{pid, command, user, ours, socket}` of who listens there (on any address, or `address`), None if free."""
     wanted = [int(port) for port in ports]
-    sockets = [found for found in procfs.listeners(wanted) if not address or procfs.covers(found, address)]
-    held = procfs.holders(found.inode for found in sockets)
+    listening = [found for found in procfs.listeners(wanted) if not address or procfs.covers(found, address)]
+    held = procfs.holders(found.inode for found in listening)
     answers: Dict[str, Optional[Dict[str, Any]]] = {str(port): None for port in wanted}
-    for found in sockets:
+    for found in listening:
         pids = sorted(held[found.inode])
-        unseen = {"pid": None, "command": "", "user": procfs.user_name(found.uid), "ours": False}
-        answers[str(found.port)] = _holder(site, pids) if pids else answers[str(found.port)] or unseen
+        unseen = {"pid": None, "command": "", "user": procfs.user_name(found.uid), "ours": False, "socket": False}
+        asked = sockets.get(str(found.port)) or []
+        answers[str(found.port)] = _holder(site, pids, asked) if pids else answers[str(found.port)] or unseen
     return answers
 
 
-def _holder(site: Site, pids: List[int]) -> Dict[str, Any]:
-    strangers = [pid for pid in pids if holding.release_of(site, pid) is None]
-    pid = (strangers or pids)[0]
-    return {"pid": pid, "command": procfs.command(pid), "user": procfs.user_of(pid), "ours": not strangers}
+def _holder(site: Site, pids: List[int], asked: List[str]) -> Dict[str, Any]:
+    """Who that is. systemd counts only where nobody has taken its socket over: then it may be a stranger's unit's."""
+    processes = [pid for pid in pids if pid != holding.SYSTEMD]
+    strangers = [pid for pid in processes if holding.release_of(site, pid) is None]
+    ours = not strangers if processes else bool(asked) and "active" in process.run(asked, timeout=_SHORT).stdout.split()
+    pid = (strangers or processes or pids)[0]
+    known = {"pid": pid, "command": procfs.command(pid), "user": procfs.user_of(pid)}
+    return {**known, "ours": ours, "socket": processes != pids}

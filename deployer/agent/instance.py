@@ -36,14 +36,14 @@ def prove(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
     Args:
         args: `site, instances`; `release` (None: the one the instance's slot points at); `started_after` (seconds of
-            the host's boot-time clock, or None).
+            the host's boot-time clock, or None); `patience` (seconds for a health check behind a queue, 0).
 
     Returns:
         `slots`: port → `{proven, why, pids, release, instance}`.
     """
     site = Site.from_args(args)
-    wanted, after = args.get("release"), args.get("started_after")
-    answers = _each(instances_from_wire(args["instances"]), lambda one: _proven(site, one, wanted, after))
+    wanted, after, patience = args.get("release"), args.get("started_after"), float(args.get("patience") or 0)
+    answers = _each(instances_from_wire(args["instances"]), lambda one: _proven(site, one, wanted, after, patience))
     return {"slots": answers}
 
 
@@ -91,17 +91,20 @@ def logs(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def _stop(site: Site, instance: Instance, unit: Unit, main: int) -> None:
+    unit.close_port()
     known = procfs.process(main) if main else None
     deadline = time.monotonic() + unit.stop_bound
     until_free(site, instance, unit, known, deadline, unit.stop())
 
 
-def _proven(site: Site, instance: Instance, wanted: Optional[str], after: Optional[float]) -> Dict[str, Any]:
+def _proven(
+    site: Site, instance: Instance, wanted: Optional[str], after: Optional[float], patience: float
+) -> Dict[str, Any]:
     release = wanted or links.release_at(site.slot(instance.port))
     if release is None:
         found = proof.Proof(False, "listen", "slot %d is not in use" % instance.port)
     else:
-        found = proof.examine(site, instance, release, Unit(instance).main(), after)
+        found = proof.examine(site, instance, release, Unit(instance).main(), after, patience=patience)
     return {**found.as_dict(), "instance": instance.index}
 
 

@@ -1,16 +1,16 @@
 """Proof that an instance serves a release, judged from processes and sockets; links and exit codes prove nothing.
 
 Proven is: the socket listening on address:port belongs to descendants of the supervisor's own process and to nobody
-else; every one of them was started after the step, runs in the release folder with the release's interpreter; and the
-health path answers. An orphan of a killed parent can hold the port and answer for the wrong release, and a process can
-overwrite its own command line, so neither counts.
+else (but for systemd, where that holds the port for them); every one of them was started after the step, runs in the
+release folder with the release's interpreter; and the health path answers. An orphan of a killed parent can hold the
+port and answer for the wrong release, and a process can overwrite its own command line, so neither counts.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from deployer.agent import health, procfs
 from deployer.agent.holding import DELETED, Hold, belongs, described, hold, release_of
@@ -37,12 +37,23 @@ class Proof:
         return {"proven": self.proven, "why": self.why, "pids": list(self.pids), "release": self.release}
 
 
-def examine(site: Site, instance: Instance, release: str, main: int, started_after: Optional[float] = None) -> Proof:
+def examine(
+    site: Site,
+    instance: Instance,
+    release: str,
+    main: int,
+    started_after: Optional[float] = None,
+    *,
+    patience: float = 0.0,
+    still: Callable[[], bool] = lambda: True,
+) -> Proof:
     """Looks once whether the instance serves the release.
 
     Args:
         main: the supervisor's main process of the instance, 0 when it runs none.
         started_after: seconds of the boot-time clock; whoever holds the socket must be younger. None: any age.
+        patience: seconds for the health path's answer where the port is held: users' requests that waited come first.
+        still: whether that wait makes sense, asked meanwhile.
     """
     place = "%s:%d" % (instance.address, instance.port)
     holding = hold(instance.address, instance.port)
@@ -51,6 +62,9 @@ def examine(site: Site, instance: Instance, release: str, main: int, started_aft
         return Proof(False, "listen", "%s is not running" % instance.verbs.unit)
     if holding.free:
         return Proof(False, "listen", "nothing listens on %s" % place)
+    if holding.waiting:
+        why = "systemd keeps %s open, and no process of %s has taken it over"
+        return Proof(False, "listen", why % (place, instance.verbs.unit), holding.pids, shared)
     if holding.unseen:
         why = "%s is held by a process of user %s that user %s may not look into"
         return Proof(False, "holder", why % (place, ", ".join(holding.unseen), procfs.user_name(os.geteuid())))
@@ -65,7 +79,10 @@ def examine(site: Site, instance: Instance, release: str, main: int, started_aft
             return Proof(
                 False, "process", "process %d, which listens on %s, %s" % (pid, place, problem), holding.pids, shared
             )
-    answer = health.ask(instance.address, instance.port, health.of_release(site, release, instance.health))
+    asked = health.of_release(site, release, instance.health)
+    if instance.socket:
+        asked = replace(asked, timeout=max(asked.timeout, patience))
+    answer = health.ask(instance.address, instance.port, asked, still=still)
     if not answer.ok:
         return Proof(False, "health", answer.why, holding.pids, shared)
     return Proof(True, "done", "", holding.pids, shared)

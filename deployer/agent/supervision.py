@@ -17,6 +17,11 @@ class Verbs:
 
     `pid` prints the main process id, `0` or nothing when it is not running. `log` prints the last lines; `{lines}`
     in it is replaced. `reset` clears failure counters and may fail. `enable`/`disable`: at boot.
+
+    `socket` is the unit that can hold the port in the program's place (`shop@8000.socket`), empty where the supervisor
+    has no such thing. `socket_state` prints words, among them `active` when it is open and `enabled` when it opens at
+    boot; `socket_open` and `socket_close` do so now and at boot. `restart` is one job, in which an open socket never
+    starts the program by itself.
     """
 
     unit: str
@@ -27,6 +32,11 @@ class Verbs:
     reset: Argv = ()
     enable: Argv = ()
     disable: Argv = ()
+    restart: Argv = ()
+    socket: str = ""
+    socket_state: Argv = ()
+    socket_open: Argv = ()
+    socket_close: Argv = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,8 @@ class Instance:
     """One supervised server of an app on one host. `port` is the slot in use or to be used.
 
     `address` is where it binds and is probed. `graceful` seconds are given to requests in flight at a stop; the
-    supervisor kills `graceful + 10` seconds after it asked.
+    supervisor kills `graceful + 10` seconds after it asked. `socket`: the supervisor holds the port, so that requests
+    wait while the instance restarts.
     """
 
     index: int
@@ -64,6 +75,7 @@ class Instance:
     verbs: Verbs
     health: Health
     graceful: float = 30.0
+    socket: bool = False
 
     def to_wire(self) -> Dict[str, Any]:
         """The instance as JSON data."""

@@ -4,6 +4,9 @@
     stop ─→ link ─→ start ─→ prove ─→ done
       └──────┴───────┴─────────┴────→ undo: stop → link back → reset → start → prove
 
+Where systemd keeps the port open it is link → restart → prove: a request that came between a stop and a start would
+make systemd start whatever the link leads to. An instance whose port is to be kept from now on is stopped once more.
+
 Every state is written to the ledger, on the disk, before its act; each act converges from whatever a crash left. Only
 the stop needs the controller's lease: once begun, the switch goes on to its end or back, controller or not.
 """
@@ -39,6 +42,8 @@ class Switch:
         self._release = ""
         self._previous: Optional[str] = None
         self._within = instance.health.within
+        self._held_port = False
+        self._touched = False  # something was done to its processes
         self._log_before: List[str] = []
 
     def to(self, release: str, previous: Optional[str], via: str) -> Dict[str, Any]:
@@ -52,7 +57,8 @@ class Switch:
             self._within = self._instance.health.within_again
         links.require_complete(self._site, release)
         main = self._unit.main()
-        if via != "reload":
+        self._held_port = self._unit.holds_port()
+        if via == "restore" or (via != "reload" and self._held_port == self._instance.socket):
             found = self._already(main)
             if found is not None:
                 return {"pids": list(found.pids), "seconds": _since(began), "changed": False}
@@ -95,20 +101,32 @@ class Switch:
 
     def _refuse_a_taken_port(self, main: int) -> None:
         """A stranger on our port is found before anything is touched."""
-        stranger = _stranger(self._site, self._instance, main)
+        stranger = _stranger(self._site, self._instance, main, self._held_port)
         if stranger:
             raise _taken(self._instance, stranger, {"restored": True, "serving": None})
 
     def _forward(self, main: int) -> Tuple[int, ...]:
-        self._stop(main)
+        stays = self._instance.socket and self._held_port
+        if not stays:
+            self._stop(main)
         self._intend("link")
         self._link(self._release)
         self._log_before = self._unit.log(LOG_LINES)
         self._intend("start")
-        return self._start(self._release, self._within, self._ctx.cancelled)
+        if self._instance.socket and not stays:
+            self._open_port()
+        return self._start(self._release, self._within, self._ctx.cancelled, restart=stays)
+
+    def _open_port(self) -> None:
+        opened = self._unit.open_port()
+        if not opened.ok:
+            why = "%s cannot open port %d: %s" % (self._instance.verbs.socket, self._instance.port, opened.why)
+            raise OpError("did_not_start", why, log=opened.log())
 
     def _stop(self, main: int) -> None:
         self._ctx.progress("stopping %s" % self._unit.name)
+        self._touched = True
+        self._unit.close_port()
         known = procfs.process(main) if main else None
         deadline = time.monotonic() + self._unit.stop_bound
         said = self._unit.stop()
@@ -123,11 +141,16 @@ class Switch:
                 self._ctx.progress("%s will not start at boot: %s" % (self._unit.name, enabled.why))
         links.point_slot(self._site, self._instance.port, release)
 
-    def _start(self, release: str, within: float, cancelled: Optional[threading.Event]) -> Tuple[int, ...]:
-        self._ctx.progress("starting %s with release %s" % (self._unit.name, release))
+    def _start(
+        self, release: str, within: float, cancelled: Optional[threading.Event], *, restart: bool
+    ) -> Tuple[int, ...]:
+        self._touched = True
+        self._ctx.progress(
+            "%s %s with release %s" % ("restarting" if restart else "starting", self._unit.name, release)
+        )
         self._unit.reset()
         began = procfs.now()
-        found = until_proven(self._site, self._instance, self._unit, release, began, within, cancelled)
+        found = until_proven(self._site, self._instance, self._unit, release, began, within, cancelled, restart=restart)
         return found.pids
 
     def _undone(self, failure: Exception) -> OpError:
@@ -160,9 +183,13 @@ class Switch:
 
     def _go_back(self) -> None:
         slot = links.release_at(self._site.slot(self._instance.port))
-        if slot == self._previous and self._still_serving(self._unit.main()):
-            return  # the supervisor refused to stop it, so it never left
-        self._stop(self._unit.main())
+        if (slot == self._previous or not self._touched) and self._still_serving(self._unit.main()):
+            # It never left: its link may have, or the supervisor refused to stop it.
+            self._link(str(self._previous))
+            return
+        stays = self._held_port and self._previous is not None and self._unit.holds_port()
+        if not stays:
+            self._stop(self._unit.main())
         if self._previous is None:
             links.empty_slot(self._site, self._instance.port)
             self._unit.disable()
@@ -170,7 +197,9 @@ class Switch:
             return
         links.require_complete(self._site, self._previous)
         self._link(self._previous)
-        self._start(self._previous, self._instance.health.within_again, None)
+        if self._held_port and not stays:
+            self._open_port()
+        self._start(self._previous, self._instance.health.within_again, None, restart=stays)
 
     def _intend(self, state: str) -> None:
         ledger.append(self._site, self._entry("intent", state=state))
@@ -200,9 +229,11 @@ class Switch:
         }
 
 
-def _stranger(site: Site, instance: Instance, main: int) -> str:
-    """Who holds the port and is none of ours, in words; empty when nobody does."""
+def _stranger(site: Site, instance: Instance, main: int, held_port: bool) -> str:
+    """Who holds the port and is none of ours, in words; empty when nobody does. `held_port`: systemd has it for us."""
     held = holding.hold(instance.address, instance.port)
+    if held.waiting and not held_port:
+        return holding.FOREIGN
     for pid in held.pids:
         if not holding.belongs(pid, main, instance.verbs.unit) and holding.release_of(site, pid) is None:
             return holding.described(pid)

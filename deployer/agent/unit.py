@@ -44,6 +44,27 @@ class Unit:
         """Asks for the start and waits at most `bound` seconds for the supervisor's answer."""
         return self._run(self._verbs.start, bound, cancelled)
 
+    def restart(self, bound: float, cancelled: Optional[threading.Event] = None) -> process.Finished:
+        """Stop and start as one job; waits at most `bound` seconds for the supervisor's answer."""
+        return self._run(self._verbs.restart, bound, cancelled)
+
+    def holds_port(self) -> bool:
+        """Whether the supervisor itself has the port open, for this unit."""
+        return "active" in self._socket_state()
+
+    def open_port(self) -> process.Finished:
+        """The supervisor opens the port, now and at boot. The program must be down."""
+        return self._run(self._verbs.socket_open, _SHORT)
+
+    def close_port(self) -> process.Finished:
+        """The supervisor no longer has the port open, nor opens it at boot; nothing to do where it never did.
+
+        The program goes on with the socket that it was given. Before a stop, since a request would start it again.
+        """
+        if not {"active", "enabled", "failed"}.intersection(self._socket_state()):
+            return _NOTHING
+        return self._run(self._verbs.socket_close, _SHORT)
+
     def reset(self) -> None:
         """Clears failure counters; there may be none."""
         self._run(self._verbs.reset, _SHORT)
@@ -69,6 +90,9 @@ class Unit:
             if shared and found[at - shared : at] == before[-shared:]:
                 return found[at:][-lines:] or found[-lines:]
         return found[-lines:]
+
+    def _socket_state(self) -> List[str]:
+        return self._run(self._verbs.socket_state, _SHORT).stdout.split()
 
     def _run(self, argv: Argv, bound: float, cancelled: Optional[threading.Event] = None) -> process.Finished:
         return process.run(argv, timeout=bound, cancelled=cancelled) if argv else _NOTHING

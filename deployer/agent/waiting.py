@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Optional
+from typing import Callable, Optional
 
 from deployer.agent import holding, procfs, proof
 from deployer.agent.layout import Site
@@ -46,8 +46,8 @@ def until_free(
         held = holding.hold(instance.address, instance.port)
         ours = [pid for pid in held.pids if _ours(site, unit, known, pid)]
         strangers = [pid for pid in held.pids if pid not in ours]
-        if not running and not ours and strangers:
-            return holding.described(strangers[0])
+        if not running and not ours and (strangers or held.waiting):
+            return holding.described(strangers[0]) if strangers else holding.FOREIGN
         if not running and held.free and not unit.main():
             return ""
         refused = running and not said.ok and not said.timed_out
@@ -66,16 +66,21 @@ def until_proven(
     began: float,
     within: float,
     cancelled: Optional[threading.Event] = None,
+    *,
+    restart: bool = False,
 ) -> Proof:
     """Starts the unit and waits until the release is proven, at most `within` seconds after `began`.
 
-    It does not wait for what cannot come any more: a main process that ended or was replaced fails at once.
+    `restart`: it is stopped and started as one job, and the seconds count from the job's end. It does not wait for what
+    cannot come any more: a main process that ended or was replaced fails at once.
 
     Raises:
         OpError `did_not_start`, `unhealthy`, `port_taken`, or `cancelled`.
     """
     _stop_if(cancelled)
-    started = unit.start(within + _SLACK, cancelled)
+    bound = within + _SLACK
+    started = unit.restart(unit.stop_bound + bound, cancelled) if restart else unit.start(bound, cancelled)
+    since = procfs.now() if restart else began
     _stop_if(cancelled)
     if not started.ok:
         why = "; ".join(started.log(2)) or started.why
@@ -83,13 +88,21 @@ def until_proven(
     main: Optional[procfs.Process] = None
     pause = _QUICK
     while True:
-        main = _same_main(instance, unit, release, main, began)
-        found = proof.examine(site, instance, release, main.pid if main else 0, began)
+        main = _same_main(instance, unit, release, main, since)
+        found = proof.examine(
+            site,
+            instance,
+            release,
+            main.pid if main else 0,
+            began,
+            patience=since + within - procfs.now(),
+            still=_waits_for(main, cancelled),
+        )
         if found.proven and main is not None and procfs.alive(main):
             return found
         if found.step == "holder" and main is not None and _is_taken(site, found):
             raise _failed("port_taken", instance, unit, release, found.why)
-        left = began + within - procfs.now()
+        left = since + within - procfs.now()
         if left <= 0:
             code = "did_not_start" if found.step == "listen" else "unhealthy"
             raise _failed(code, instance, unit, release, "%s, %g s after the start" % (found.why, within))
@@ -118,6 +131,11 @@ def _same_main(
     if procfs.now() - began > _GRACE:
         raise _failed("did_not_start", instance, unit, release, "it has no running process")
     return None
+
+
+def _waits_for(main: Optional[procfs.Process], cancelled: Optional[threading.Event]) -> Callable[[], bool]:
+    """Whether a health check's answer may still come: a held port takes the question even when the process is gone."""
+    return lambda: main is not None and procfs.alive(main) and not (cancelled is not None and cancelled.is_set())
 
 
 def _is_taken(site: Site, found: Proof) -> bool:

@@ -55,7 +55,8 @@ def steps_for(
             quarantined = held.get(topology.server(web.name, used), {}).get("by") == "quarantine"
             before = serving.release if serving else None
             leaves = beside.port if beside else None
-            fine = _serves(serving, wanted) and not quarantined and not beside
+            held_as_wanted = topology.holds_ports == facts[web.name].holds_port(used)
+            fine = _serves(serving, wanted) and not quarantined and not beside and held_as_wanted
             if fine and topology.server(web.name, used) in unexplained:
                 # Its name or place is new to a balancer, which waits to be told that it serves.
                 changing.append(InstanceStep(web.name, index, used, "settle", before))
@@ -125,7 +126,7 @@ def plan_of(
         secrets_changed=tuple(secrets_changed),
         hooks=dict(hooks or {}) if changing else {},
         inferred=tuple(inferred),
-        warnings=(*warnings, *risks(topology, waves, nothing_serves), *_farewells(topology, facts)),
+        warnings=(*warnings, *risks(topology, facts, waves, strategy), *_farewells(topology, facts)),
         source=source,
         why=wanted.why,
         unused=tuple(unused(topology, facts)),

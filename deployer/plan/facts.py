@@ -73,6 +73,10 @@ class HostFacts:
         """The folder of that id, if there is one."""
         return next((each for each in self.releases if each.id == release), None)
 
+    def holds_port(self, port: int) -> bool:
+        """Whether the supervisor has that port open for the instance."""
+        return bool(((self.raw.get("ports") or {}).get(str(port)) or {}).get("socket"))
+
     @property
     def set_up(self) -> bool:
         """The site's folder is there and the agent may write it."""

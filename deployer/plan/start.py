@@ -41,6 +41,7 @@ def way(topology: Topology, web: WebHost, inferred: Inferred, cores: int, memory
         settings=settings.runtime,
         address=bind_address(web),
         workers=workers,
+        release=PLACEHOLDER,
         trusted=trusted(topology.balancers),
         env=web.own.env,
         pythonpath=inferred.pythonpath,
@@ -64,6 +65,7 @@ def start(topology: Topology, web: WebHost, chosen: Way) -> Start:
         env_name=topology.env,
         release=PLACEHOLDER,
         secrets_file=web.site.secrets,
+        slots=web.site.slots,
     )
     return Start(run, chosen.runtime.files(chosen.serving))
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deployer.errors import SettingsError
+from deployer.plan.facts import Facts
 from deployer.plan.model import Action, InstanceStep
 from deployer.plan.topology import Topology
 from deployer.plan.waves import size_of
 
-Name = Literal["restart", "bluegreen"]
+Name = Literal["restart", "bluegreen", "socket"]
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,27 @@ def choose(topology: Topology, *, nothing_serves: bool = False, all_at_once: boo
             "rolling.strategy: bluegreen moves requests from one slot to the other, and there is no balancer to do it",
             hint="add a group `balancers` to the inventory (the app's own host may be in it), or write restart",
         )
+    if asked == "socket" and topology.why_no_socket:
+        raise SettingsError(
+            f"rolling.strategy: socket needs systemd to hold the ports, and {topology.why_no_socket}",
+            hint="add a group `balancers` to the inventory (the app's own host may be in it), or write auto",
+        )
+    held = topology.holds_ports
+    in_place: Name = "socket" if held else "restart"
     if nothing_serves:
-        return Strategy("restart", "nothing serves yet, so all instances start together")
+        return Strategy(in_place, "nothing serves yet, so all instances start together")
     if all_at_once:
-        return Strategy("restart", "all instances restart together, as was asked")
+        return Strategy(in_place, "all instances restart together, as was asked")
     if asked == "bluegreen":
         return Strategy("bluegreen", "as was asked: each successor is proven beside what serves, capacity never falls")
+    if asked == "socket":
+        drained = f", drained at {topology.kind} before" if topology.balancers else ""
+        return Strategy("socket", f"as was asked: systemd holds the port while an instance restarts{drained}")
     if not topology.balancers:
-        return Strategy("restart", "there is no balancer to drain an instance at")
+        none = "there is no balancer to drain an instance at"
+        if held:
+            return Strategy("socket", f"{none}; systemd holds the port while it restarts, so requests wait")
+        return Strategy("restart", f"{none}" + (f", and {topology.why_no_socket}" if asked == "auto" else ""))
     if asked == "restart":
         return Strategy("restart", f"as was asked: each instance is drained at {topology.kind} before it stops")
     too_many = _too_many_to_lose(topology, out)
@@ -65,7 +79,7 @@ def _too_many_to_lose(topology: Topology, out: int) -> str:
     return ""
 
 
-def risks(topology: Topology, waves: Sequence[Sequence[InstanceStep]], nothing_serves: bool) -> list[str]:
+def risks(topology: Topology, facts: Facts, waves: Sequence[Sequence[InstanceStep]], strategy: Strategy) -> list[str]:
     """What a person should know before this plan runs."""
     found = []
     if not topology.balancers and topology.settings.domains:
@@ -74,12 +88,33 @@ def risks(topology: Topology, waves: Sequence[Sequence[InstanceStep]], nothing_s
             f"nothing serves {names} at port 80: there is no balancer host, and instances listen at their own ports"
         )
     restarting = [sum(step.action == "restart" for step in wave) for wave in waves]
-    if nothing_serves or not any(restarting):
+    if not any(restarting):
         return found
     if not topology.balancers:
-        found.append("there is no balancer: requests are refused while an instance restarts")
+        found += _without_a_balancer(topology, facts, waves, strategy)
     elif topology.instances == 1:
         found.append("there is one instance only: the balancer has nobody to send requests to while it restarts")
     elif max(restarting) == topology.instances:
         found.append("all instances restart together: the balancer has nobody to send requests to meanwhile")
+    return found
+
+
+def _without_a_balancer(
+    topology: Topology, facts: Facts, waves: Sequence[Sequence[InstanceStep]], strategy: Strategy
+) -> list[str]:
+    """What users may notice of instances that restart in place."""
+    if strategy.name != "socket":
+        return ["there is no balancer: requests are refused while an instance restarts"]
+    found = []
+    steps = [step for wave in waves for step in wave if step.action == "restart"]
+    plain = [step.name for step in steps if not facts[step.host].holds_port(step.port)]
+    if plain:
+        found.append(
+            f"systemd takes the port of {', '.join(plain)} over: requests are refused this once, while it stops"
+        )
+    if topology.runtime.race:
+        found.append(
+            f"{topology.served_by} closes connections that it has not read from yet when it stops, so a request of "
+            "that very moment may fail; a balancer on the same host (group `balancers`) makes that none"
+        )
     return found

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer import balancers, supervisors
+from deployer import balancers, runtimes, supervisors
 from deployer.agent.layout import Site
 from deployer.agent.supervision import Health, Instance
 from deployer.balancers.base import Balancer, Pool, Server, server_name
 from deployer.inventory.effective import HostSettings
 from deployer.inventory.model import Host
+from deployer.runtimes.base import Runtime
 from deployer.settings.models import Settings
 from deployer.supervisors.base import Supervisor, UnitSpec
 
@@ -85,7 +86,7 @@ class Topology:
     same. `helper` is one of the spared ones, which builds the release and runs the release hook and is else left alone.
     `health_path` is what settings or inference say, `/` otherwise; `health_status` None accepts all below 500.
     `templates` are the user's own template folders. `python_version` is the one asked for by settings or code, if any;
-    `python_range` is the code's `requires-python` as written.
+    `python_range` is the code's `requires-python` as written. `served_by` names the runtime.
     """
 
     env: str
@@ -100,6 +101,7 @@ class Topology:
     helper: WebHost | None = None
     python_version: str | None = None
     python_range: str | None = None
+    served_by: str = "uvicorn"
 
     @property
     def everywhere(self) -> tuple[WebHost, ...]:
@@ -166,7 +168,30 @@ class Topology:
             verbs=self.supervisor(web).verbs(web.site, port),
             health=self.health(),
             graceful=self.settings.runtime.graceful_timeout,
+            socket=self.holds_ports,
         )
+
+    @property
+    def runtime(self) -> Runtime:
+        """The adapter of the app's server."""
+        return runtimes.get(self.served_by)
+
+    @property
+    def holds_ports(self) -> bool:
+        """Whether the supervisors hold the ports of instances, so that requests wait while one restarts."""
+        asked = self.settings.rolling.strategy
+        return asked == "socket" or (asked in ("auto", "reload") and not self.balancers and not self.why_no_socket)
+
+    @property
+    def why_no_socket(self) -> str:
+        """What keeps the supervisors from holding the ports, in words; empty when nothing does."""
+        for web in self.web:
+            supervisor = self.supervisor(web)
+            if web.host.prefix or not supervisor.verbs(web.site, web.own.port).socket:
+                return f"{supervisor.name} on {web.name} cannot hold a port while a program restarts"
+        if not self.runtime.takes_socket:
+            return f"a server of the kind {self.served_by} opens its port itself"
+        return ""
 
     def units(self, web: WebHost) -> UnitSpec:
         """What the constant units of a host depend on."""

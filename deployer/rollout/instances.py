@@ -113,7 +113,11 @@ class Instances:
         answers = self._run.each(
             list(hosts),
             "instance.prove",
-            lambda host: {"instances": [self._wire(step) for step in hosts[host]], "release": release},
+            lambda host: {
+                "instances": [self._wire(step) for step in hosts[host]],
+                "release": release,
+                "patience": self._run.topology.settings.health.within,
+            },
             step="prove",
         )
         return {host: answer["slots"] for host, answer in answers.items()}

@@ -98,6 +98,7 @@ def load(
         templates=(loaded.base / "templates",),
         python_version=guessed.python_version,
         python_range=guessed.python_range,
+        served_by=guessed.server,
     )
     check_env(dict.fromkeys(settings.secrets, ""), where="secrets")
     return Project(loaded, found, topology, guessed, who, user, sudo_password)
@@ -125,6 +126,7 @@ def reading(project: Project, folder: Path) -> Project:
         health_status=_health_status(project.loaded, guessed),
         python_version=guessed.python_version,
         python_range=guessed.python_range,
+        served_by=guessed.server,
     )
     return replace(project, topology=topology, inferred=guessed)
 

@@ -23,6 +23,7 @@ def survey(run: Run) -> Facts:
     with run.step("survey", detail=f"{len(hosts)} hosts"):
         web = {member.name: member for member in topology.web}
         ports = {name: [*member.ports, *member.spare_ports] for name, member in web.items()}
+        sockets = {name: _sockets(run, member) for name, member in web.items()}
         version = topology.python_version
         # Hosts of a lab of processes share one machine, each with an address of its own.
         shared = {name: member.own.address for name, member in web.items() if member.host.prefix}
@@ -32,6 +33,7 @@ def survey(run: Run) -> Facts:
             lambda host: {
                 "ports": ports.get(host, []),
                 "address": shared.get(host, ""),
+                "sockets": sockets.get(host, {}),
                 "tools": TOOLS,
                 "python_versions": [version] if version else [],
             },
@@ -151,6 +153,13 @@ def _instances(run: Run, web: WebHost, used: Mapping[str, Any]) -> list[dict[str
     for index, port in enumerate(web.ports):
         wanted += [(index, each) for each in web.slots(index) if str(each) in used] or [(index, port)]
     return [run.topology.instance(web, index, port).to_wire() for index, port in wanted]
+
+
+def _sockets(run: Run, web: WebHost) -> dict[str, list[str]]:
+    """port → what asks the supervisor whether it holds that port for us, where it can."""
+    supervisor = run.topology.supervisor(web)
+    asked = {port: supervisor.verbs(web.site, port).socket_state for port in (*web.ports, *web.spare_ports)}
+    return {str(port): list(argv) for port, argv in asked.items() if argv}
 
 
 def _facts(name: str, raw: dict[str, Any], web: WebHost | None, answer: dict[str, Any] | None) -> HostFacts:

@@ -10,6 +10,9 @@ from deployer.runtimes.base import Serving
 PORT = "$PORT"
 """The word, or part of a word, that the run script replaces by the port of its slot."""
 
+SLOT, VENV = "$DEPLOY_SLOT", "$DEPLOY_VENV"
+"""Likewise: the slot's link, and the virtualenv's own folder. Their release may go while what started there serves."""
+
 _OURS = "the slot, runtime.workers and the supervisor decide that"
 _IN_FRONT = "the supervisor must see the server itself, in the foreground"
 

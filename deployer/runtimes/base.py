@@ -26,7 +26,7 @@ class Serving:
     `address` is what to bind; the port comes as `$PORT` when the instance starts. `workers` is the settled number for
     this host. `trusted` are the addresses whose forwarded headers count. `env` is the app's own environment, without
     secrets. `pythonpath` are folders of the release, relative to it, that the app is imported from beside its root.
-    `search` are the user's template folders.
+    `search` are the user's template folders. `release` is the id of the release, or what stands for it.
     """
 
     app: str
@@ -34,6 +34,7 @@ class Serving:
     settings: RuntimeSettings
     address: str
     workers: int
+    release: str = ""
     trusted: tuple[str, ...] = ("127.0.0.1",)
     env: Mapping[str, str] = field(default_factory=dict)
     pythonpath: tuple[str, ...] = ()
@@ -41,12 +42,26 @@ class Serving:
 
 
 class Runtime(Protocol):
-    """One server. Pure: the same input gives the same words."""
+    """One server. Pure: the same input gives the same words.
+
+    `takes_socket`: it can serve from a listening socket that it is given. `race`: when it stops, it closes connections
+    that it has accepted and not yet read a request from, so only a balancer that drained it first makes that unseen.
+    `reload_check`: words for the release's `run` with which it only shows whether a reload would load the app.
+    """
 
     name: str
+    takes_socket: bool
+    race: bool
+    reload_check: tuple[str, ...]
 
     def refuse(self, serving: Serving) -> str | None:
         """Why this server cannot serve this app (a WSGI app under uvicorn …), with the fix; None if it can."""
+
+    def refuse_reload(self, workers: int, *, same: bool) -> str | None:
+        """Why SIGHUP does not bring so many workers to a release, in words that follow the server's name.
+
+        `same`: it is the release that they serve already. None: it does, and a failed one costs no request.
+        """
 
     def requires(self, serving: Serving) -> tuple[str, ...]:
         """Distributions that must be in the virtualenv (`uvicorn`, `gunicorn`, `uvicorn-worker`)."""
@@ -56,6 +71,9 @@ class Runtime(Protocol):
 
         The first word is `.venv/bin/python`, relative, so that neither cwd nor `sys.prefix` keeps a link in it.
         """
+
+    def command_with_socket(self, serving: Serving) -> tuple[str, ...]:
+        """The same where the port's listening socket comes as descriptor 3 (`LISTEN_FDS`); none without the ability."""
 
     def variables(self, serving: Serving) -> dict[str, str]:
         """Environment variables for the server itself, which older versions of it may ignore. The app's own win."""

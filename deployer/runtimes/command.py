@@ -16,6 +16,9 @@ class Command:
     """`runtime.command`, split into words as a shell would, run without a shell."""
 
     name = "command"
+    takes_socket = False  # nobody knows
+    race = True
+    reload_check: tuple[str, ...] = ()
 
     def refuse(self, serving: Serving) -> str | None:
         """A missing command, one that never uses the port, or one that needs a shell."""
@@ -32,6 +35,10 @@ class Command:
             return "runtime.command never uses $PORT, on which the balancer looks for it"
         return None
 
+    def refuse_reload(self, workers: int, *, same: bool) -> str | None:
+        """Always: nobody knows what it does."""
+        return "may do anything on SIGHUP"
+
     def requires(self, serving: Serving) -> tuple[str, ...]:
         """Unknown here; the check of the release shows what is missing."""
         return ()
@@ -43,6 +50,10 @@ class Command:
             return tuple(shlex.split(text)) + serving.settings.args
         except ValueError as error:
             raise SettingsError("runtime.command cannot be read", cause=str(error)) from error
+
+    def command_with_socket(self, serving: Serving) -> tuple[str, ...]:
+        """None: it opens its port itself."""
+        return ()
 
     def variables(self, serving: Serving) -> dict[str, str]:
         """None."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from deployer import templating
-from deployer.runtimes.arguments import address_and_port, refuse_words, whole_seconds
+from deployer.runtimes.arguments import SLOT, VENV, address_and_port, refuse_words, whole_seconds
 from deployer.runtimes.base import Serving
 from deployer.runtimes.check import import_check
 
@@ -18,6 +18,9 @@ class Gunicorn:
     """`python -m gunicorn` for WSGI, with the worker class that `runtime.worker_class` names."""
 
     name = "gunicorn"
+    takes_socket = True
+    race = False
+    reload_check: tuple[str, ...] = ("--check-config",)
     interface: Literal["asgi", "wsgi"] = "wsgi"
 
     def refuse(self, serving: Serving) -> str | None:
@@ -30,15 +33,27 @@ class Gunicorn:
             return f"{serving.target.path} is a {kind} app, which {self.name} does not serve: write server: {other}"
         return refuse_words(serving, variable="GUNICORN_CMD_ARGS", abbreviates=True)
 
+    def refuse_reload(self, workers: int, *, same: bool) -> str | None:
+        """Never: its config finds the release anew at each load."""
+        return None
+
     def requires(self, serving: Serving) -> tuple[str, ...]:
         """gunicorn, and what its worker class needs."""
         extra = _DISTRIBUTIONS.get(self._worker_class(serving))
         return ("gunicorn", extra) if extra else ("gunicorn",)
 
     def command(self, serving: Serving) -> tuple[str, ...]:
-        """Everything but the address is in the config file, which `--check-config` reads too."""
-        bind = address_and_port(serving.address)
-        return (PYTHON, "-m", "gunicorn", *self._config(), "--bind", bind, *serving.settings.args, self._app(serving))
+        """Everything but the address is in the config file, which `--check-config` reads too.
+
+        A master outlives its release when it is reloaded, so it starts in the virtualenv, and finds its release by the
+        slot's link.
+        """
+        words = ("--config", f"file:{SLOT}/{CONFIG}", "--bind", address_and_port(serving.address))
+        return (VENV + "/bin/python", "-m", "gunicorn", *words, *serving.settings.args, self._app(serving))
+
+    def command_with_socket(self, serving: Serving) -> tuple[str, ...]:
+        """It finds the socket by itself, and then leaves `--bind` aside."""
+        return self.command(serving)
 
     def variables(self, serving: Serving) -> dict[str, str]:
         """None."""
@@ -60,16 +75,14 @@ class Gunicorn:
             max_requests=settings.max_requests,
             max_requests_jitter=settings.max_requests_jitter,
             trusted=",".join(serving.trusted),
+            release=serving.release,
         )
         return {CONFIG: text}
 
     def check(self, serving: Serving) -> tuple[str, ...]:
         """Imports the app, then `gunicorn --check-config`, which also loads the worker class."""
-        words = (*self._config(), *serving.settings.args, "--check-config", self._app(serving))
+        words = ("--config", "file:" + CONFIG, *serving.settings.args, "--check-config", self._app(serving))
         return import_check(serving, python=PYTHON, module="gunicorn", then=words)
-
-    def _config(self) -> tuple[str, ...]:
-        return ("--config", "file:" + CONFIG)
 
     def _worker_class(self, serving: Serving) -> str:
         return serving.settings.worker_class
@@ -85,6 +98,7 @@ class GunicornUvicorn(Gunicorn):
 
     name = "gunicorn+uvicorn"
     interface = "asgi"
+    race = True
 
     def requires(self, serving: Serving) -> tuple[str, ...]:
         """The three distributions."""

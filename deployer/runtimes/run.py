@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from deployer import templating
-from deployer.runtimes.arguments import PORT
+from deployer.runtimes.arguments import PORT, SLOT, VENV
 from deployer.runtimes.base import Runtime, Serving
 from deployer.runtimes.environment import FIXED, check_env
 
+_EXPANDED = re.compile("(" + "|".join(map(re.escape, (PORT, SLOT, VENV))) + ")")
 RUN = "run"
 """Its path in the release; mode 0755."""
 
@@ -24,6 +26,7 @@ def render_run(
     env_name: str,
     release: str,
     secrets_file: str,
+    slots: str,
 ) -> str:
     """A POSIX sh script that ends in `exec` of the server.
 
@@ -31,6 +34,7 @@ def render_run(
         serving, runtime: what to run.
         base_port: slot of instance 0; `spare_port`: its second slot. Instance i has both plus i.
         env: the app's own variables; secrets are read from `secrets_file` (absolute) at start, if it exists.
+        slots: the folder of the slots' links (absolute).
         app, env_name, release: for `DEPLOY_APP`, `DEPLOY_ENV`, `DEPLOY_RELEASE`.
 
     Raises:
@@ -49,11 +53,17 @@ def render_run(
         pythonpath=[part for part in serving.pythonpath if part not in ("", ".")],
         low_port=low,
         high_port=high,
-        command=" ".join(_word(word) for word in runtime.command(serving)),
+        slots=slots,
+        command=_words(runtime.command(serving)),
+        command_with_socket=_words(runtime.command_with_socket(serving)),
     )
 
 
+def _words(command: tuple[str, ...]) -> str:
+    return " ".join(_word(word) for word in command)
+
+
 def _word(word: str) -> str:
-    """The word quoted for sh, with `$PORT` in it left to be expanded."""
-    parts = [templating.sh(part) if part else "" for part in word.split(PORT)]
-    return f'"{PORT}"'.join(parts) or "''"
+    """The word quoted for sh, with `$PORT` and its like in it left to be expanded."""
+    parts = _EXPANDED.split(word)
+    return "".join(f'"{part}"' if _EXPANDED.fullmatch(part) else templating.sh(part) for part in parts if part) or "''"

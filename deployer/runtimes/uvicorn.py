@@ -14,6 +14,9 @@ class Uvicorn:
     """`python -m uvicorn`, measured best behind a balancer that drains."""
 
     name = "uvicorn"
+    takes_socket = True
+    race = True
+    reload_check: tuple[str, ...] = ()
 
     def refuse(self, serving: Serving) -> str | None:
         """WSGI apps, recycling of a single process, and words that a rollout depends on."""
@@ -31,6 +34,12 @@ class Uvicorn:
                 return f"env.{variable} would change what the rollout depends on: leave it out"
         return refuse_words(serving, variable=None, abbreviates=False)
 
+    def refuse_reload(self, workers: int, *, same: bool) -> str | None:
+        """One process, and any other release."""
+        if workers < 2:
+            return "in one process dies on SIGHUP: it takes runtime.workers: 2 or more"
+        return None if same else "re-reads only the release that it was started with"
+
     def requires(self, serving: Serving) -> tuple[str, ...]:
         """uvicorn itself."""
         return ("uvicorn",)
@@ -38,6 +47,10 @@ class Uvicorn:
     def command(self, serving: Serving) -> tuple[str, ...]:
         """`--workers` is always said, since uvicorn else takes it from WEB_CONCURRENCY."""
         return (PYTHON, "-m", "uvicorn", *self._options(serving))
+
+    def command_with_socket(self, serving: Serving) -> tuple[str, ...]:
+        """It knows nothing of `LISTEN_FDS`, so the descriptor is said."""
+        return (PYTHON, "-m", "uvicorn", *self._options(serving, ("--fd", "3")))
 
     def variables(self, serving: Serving) -> dict[str, str]:
         """None. UVICORN_TIMEOUT_WORKER_HEALTHCHECK stays at its 5 s, which see under Workers in docs/settings.md."""
@@ -51,13 +64,14 @@ class Uvicorn:
         """Imports the app, then lets uvicorn itself read the options."""
         return import_check(serving, python=PYTHON, module="uvicorn", click_options=self._options(serving))
 
-    def _options(self, serving: Serving) -> tuple[str, ...]:
+    def _options(self, serving: Serving, place: tuple[str, ...] = ()) -> tuple[str, ...]:
         settings, target = serving.settings, serving.target
         assert target is not None  # refuse() came first
         words = [target.path.removesuffix("()")]
         if target.factory or target.path.endswith("()"):
             words.append("--factory")
-        words += ["--host", serving.address, "--port", PORT, "--workers", str(serving.workers)]
+        words += place or ("--host", serving.address, "--port", PORT)
+        words += ["--workers", str(serving.workers)]
         words += ["--timeout-graceful-shutdown", whole_seconds(settings.graceful_timeout)]
         words += ["--timeout-keep-alive", whole_seconds(settings.keepalive)]
         words += ["--proxy-headers", "--forwarded-allow-ips", ",".join(serving.trusted)]

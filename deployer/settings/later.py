@@ -21,8 +21,8 @@ class Later(NamedTuple):
 LATER = (
     Later(
         ("rolling", "strategy"),
-        lambda s: s.rolling.strategy in ("reload", "socket"),
-        "write auto, restart or bluegreen",
+        lambda s: s.rolling.strategy == "reload",
+        "write auto, restart, bluegreen or socket",
     ),
     Later(("processes",), lambda s: bool(s.processes), "run them beside the app as you do today"),
     Later(("schedules",), lambda s: bool(s.schedules), "run them beside the app as you do today"),

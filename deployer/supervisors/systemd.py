@@ -1,4 +1,8 @@
-"""systemd: one template unit an app, `shop@.service`, whose instance name is the port of a slot."""
+"""systemd: one template unit an app, `shop@.service`, whose instance name is the port of a slot.
+
+Beside it lies `shop@.socket`, by which systemd itself can hold the port of a slot and hand it to the service. It is
+open for an instance whose strategy says so, and else not even loaded.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,16 @@ class Systemd:
     name = "systemd"
 
     def resources(self, spec: UnitSpec) -> list[Resource]:
-        """`/etc/systemd/system/<app>@.service`. People's own drop-ins beside it are left alone."""
+        """`<app>@.service` and `<app>@.socket` in `/etc/systemd/system`. People's own drop-ins are left alone."""
         site = spec.site
         sections = merged(own_options(spec), spec.options)
         text = templating.render("systemd/app@.service.j2", search=spec.search, site=site, service=sections)
-        path = site.system(f"/etc/systemd/system/{site.app}@.service")
-        return [File(path=path, content=text, notify=(RELOAD,))]
+        port = templating.render("systemd/app@.socket.j2", search=spec.search, site=site)
+        folder = site.system("/etc/systemd/system")
+        return [
+            File(path=f"{folder}/{site.app}@.service", content=text, notify=(RELOAD,)),
+            File(path=f"{folder}/{site.app}@.socket", content=port, notify=(RELOAD,)),
+        ]
 
     def handlers(self, site: Site) -> dict[str, tuple[Argv, ...]]:
         """`daemon-reload`, which restarts nothing."""
@@ -31,7 +39,7 @@ class Systemd:
 
     def verbs(self, site: Site, port: int) -> Verbs:
         """The words for `<app>@<port>.service`."""
-        unit = f"{site.app}@{port}.service"
+        unit, socket = f"{site.app}@{port}.service", f"{site.app}@{port}.socket"
         return Verbs(
             unit=unit,
             start=("systemctl", "start", unit),
@@ -43,8 +51,18 @@ class Systemd:
             # or, with --no-reload, call every unit of the host outdated from then on (systemd 257).
             enable=("systemctl", "enable", "--root=/", "--quiet", unit),
             disable=("systemctl", "disable", "--root=/", "--quiet", unit),
+            restart=("systemctl", "restart", unit),
+            socket=socket,
+            socket_state=_words('systemctl is-active "$1"; systemctl is-enabled "$1" 2>/dev/null', socket),
+            socket_open=_words('systemctl enable --root=/ --quiet "$1" && exec systemctl start "$1"', socket),
+            socket_close=_words('systemctl disable --root=/ --quiet "$1"; exec systemctl stop "$1"', socket),
         )
 
     def packages(self) -> tuple[str, ...]:
         """None: it is the host's own."""
         return ()
+
+
+def _words(script: str, unit: str) -> Argv:
+    """A line for sh, in which `$1` is the unit."""
+    return ("sh", "-c", script, "systemd", unit)

@@ -25,6 +25,8 @@ def host(
     unproven: Mapping[int, str] | None = None,
     first_port: int = 8000,
     beside: Mapping[int, tuple[int, str]] | None = None,
+    held: Sequence[int] = (),
+    **raw: Any,
 ) -> HostFacts:
     """One host.
 
@@ -33,6 +35,8 @@ def host(
         serving: what each instance serves, None for one that is down; one instance on `current` by default.
         unproven: index → why the instance does not prove what it serves.
         beside: index → port and release of the other slot, where that is in use too.
+        held: ports that the supervisor has open for the instances.
+        raw: other facts of the survey.
     """
     folders = [release(each) if isinstance(each, str) else each for each in releases]
     served = ([current] if current else []) if serving is None else serving
@@ -46,9 +50,10 @@ def host(
         )
         for index, found in enumerate(served)
     }
-    raw = {"exists": True, "writable": True, "current": current, "releases": folders}
+    ports = {str(port): {"pid": 1, "ours": True, "socket": True} for port in held}
+    found = {"exists": True, "writable": True, "current": current, "releases": folders, "ports": ports, **raw}
     others = {index: Serving(port, found, True) for index, (port, found) in (beside or {}).items()}
-    return HostFacts(name, raw, states, others)
+    return HostFacts(name, found, states, others)
 
 
 def facts(*hosts: HostFacts) -> Facts:

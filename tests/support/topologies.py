@@ -12,11 +12,18 @@ from deployer.plan.topology import BalancerHost, Topology, WebHost
 from deployer.settings.models import Settings
 
 
-def topology(web: int = 3, balancers: int = 1, own: Mapping[str, Any] | None = None, **settings: Any) -> Topology:
+def topology(
+    web: int = 3,
+    balancers: int = 1,
+    own: Mapping[str, Any] | None = None,
+    served_by: str = "uvicorn",
+    **settings: Any,
+) -> Topology:
     """`web1` … `webN` behind `lb1` … `lbM`.
 
     Args:
         own: host name → what its variable `deploy: {shop: …}` says.
+        served_by: the server's name, as it would have been inferred.
         settings: top-level keys of deploy.yaml beside `app` and `domains`.
     """
     made = Settings.model_validate({"app": "shop", "domains": ["shop.example.com"], **settings})
@@ -30,6 +37,7 @@ def topology(web: int = 3, balancers: int = 1, own: Mapping[str, Any] | None = N
         kind="haproxy" if balancer_hosts else "none",
         health_path="/healthz",
         health_status=200,
+        served_by=served_by,
     )
 
 

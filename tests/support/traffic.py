@@ -31,10 +31,17 @@ class Traffic:
 
 @contextmanager
 def traffic(
-    address: str, log: Path, *, mix: str = "full", rate: float = 30.0, host_header: str | None = None
+    address: str,
+    log: Path,
+    *,
+    mix: str = "full",
+    rate: float = 30.0,
+    host_header: str | None = None,
+    limit: float = 10.0,
 ) -> Iterator[Traffic]:
-    """Mixed traffic against HOST:PORT while the block runs."""
-    with probe.start(f"http://{address}/", rate=rate, mix=mix, host_header=host_header, log_path=log) as prober:
+    """Mixed traffic against HOST:PORT while the block runs; a request counts as late after `limit` seconds."""
+    url = f"http://{address}/"
+    with probe.start(url, rate=rate, mix=mix, host_header=host_header, limit=limit, log_path=log) as prober:
         running = Traffic(prober)
         yield running
         running.receipt = prober.stop()

@@ -46,7 +46,9 @@ def test_its_port_takes_connections(host, deploy):
 
 def test_its_health_path_answers(host, deploy):
     for instance in deploy.instances:
-        health = instance["health"]
+        health = dict(instance["health"])
+        if instance["socket"]:  # what waited while it restarted comes first
+            health["timeout"] = max(health["timeout"], health["within"])
         words = (reached_at(instance), str(instance["port"]), json.dumps(health))
         asked = host.run("%s -Ic %s %s %s %s", python(deploy), ASK, *words)
         assert asked.succeeded, last_line(asked.stderr)

@@ -128,6 +128,27 @@ def no_balancer() -> Plan:
     return pushed(topology(2, 0, domains=[]), settled(2), content="another")
 
 
+def no_balancer_and_the_ports_are_held() -> Plan:
+    return pushed(topology(2, 0, domains=[]), settled(2, held=[8000]), content="another")
+
+
+def second_push_of_the_same_on_held_ports() -> Plan:
+    return pushed(topology(2, 0, domains=[]), settled(2, held=[8000]))
+
+
+def the_strategy_alone_is_new() -> Plan:
+    """The balancer has gone: what serves is right, and its port has to be held from now on."""
+    return pushed(topology(2, 0, domains=[]), settled(2))
+
+
+def no_balancer_gunicorn() -> Plan:
+    return pushed(topology(2, 0, domains=[], served_by="gunicorn"), settled(2, held=[8000]), content="another")
+
+
+def no_balancer_supervisord() -> Plan:
+    return pushed(topology(2, 0, domains=[], supervisor="supervisord"), settled(2), content="another")
+
+
 def no_balancer_for_a_domain() -> Plan:
     return pushed(topology(2, 0), settled(2), content="another", warnings=["the app says nothing of its health"])
 
@@ -182,6 +203,11 @@ CASES: dict[str, Callable[[], Plan]] = {
         ten_hosts,
         two_instances_a_host,
         no_balancer,
+        no_balancer_and_the_ports_are_held,
+        second_push_of_the_same_on_held_ports,
+        the_strategy_alone_is_new,
+        no_balancer_gunicorn,
+        no_balancer_supervisord,
         no_balancer_for_a_domain,
         one_instance,
         bluegreen_from_first_to_other_slots,
@@ -223,7 +249,8 @@ def test_every_instance_is_changed_once_or_kept(name: str) -> None:
 
 
 def test_only_the_second_push_of_the_same_is_empty() -> None:
-    assert [name for name, case in CASES.items() if case().empty] == ["second_push_of_the_same"]
+    empty = [name for name, case in CASES.items() if case().empty]
+    assert empty == ["second_push_of_the_same", "second_push_of_the_same_on_held_ports"]
 
 
 def test_a_digest_tells_plans_apart_and_is_the_same_for_the_same() -> None:

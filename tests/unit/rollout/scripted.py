@@ -40,6 +40,7 @@ class World:
     `bad` are (release, host) that do not start; `sick` are those that start, and fail the proof afterwards.
     `silent` are hosts not heard of for so many seconds. `shown` are all (server, release) that requests were ever sent
     to. `before` are hooks by (operation, host), each called once. `bounds` are what each balancer's watchdog was told.
+    `held` are servers whose port the supervisor has.
     """
 
     topology: Topology
@@ -52,6 +53,7 @@ class World:
     harm: list[str] = field(default_factory=list)
     shown: set[tuple[str, str | None]] = field(default_factory=set)
     bounds: dict[str, float] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -135,9 +137,14 @@ class World:
     def instance_switch(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         release, previous = args["release"], args["previous"]
         server = self._server(host, args["instance"])
-        if self.serving[server] == release and args["via"] != "reload" and (release, host) not in self.sick:
+        as_wanted = args["via"] == "restore" or (server in self.held) == args["instance"]["socket"]
+        there = self.serving[server] == release and (release, host) not in self.sick
+        if there and as_wanted and args["via"] != "reload":
             return {"pids": [self.pids[server]], "seconds": 0.0, "changed": False}
+        if not args["instance"]["socket"]:
+            self.held.discard(server)
         self._stopped(server)
+        before, self.held = self.held, self.held | ({server} if args["instance"]["socket"] else set())
         for hook in self.before.pop(("stopped", host), ()):
             hook()
         if host in self.lost:
@@ -145,6 +152,7 @@ class World:
         if (release, host) not in self.bad:
             self.serving[server] = release
             return {"pids": [self.pids[server]], "seconds": 0.0, "changed": True}
+        self.held = before
         if previous is not None and (previous, host) not in self.bad:
             self.serving[server] = previous
         restored = previous is None or self.serving[server] is not None
@@ -156,7 +164,9 @@ class World:
         raise AgentError("unhealthy", f"{release} did not answer", log=["Traceback: boom"], detail=detail)
 
     def instance_stop(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        self._stopped(self._server(host, args["instance"]))
+        server = self._server(host, args["instance"])
+        self.held.discard(server)
+        self._stopped(server)
         return {"stopped": True}
 
     def instance_prove(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,6 +209,8 @@ class World:
             self.harm += [
                 f"{server} stopped under {lb}" for lb, pool in self.pools.items() if pool[server].admin == "ready"
             ]
+            if not self.pools and server not in self.held:
+                self.harm.append(f"{server} refused requests")
         self.harm += [
             f"{server} stopped while the watchdog of {lb} waits {bound:g} s"
             for lb, bound in self.bounds.items()

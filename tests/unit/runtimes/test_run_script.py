@@ -48,7 +48,8 @@ def free_port() -> int:
 def script(made: Serving, server: str, base_port: int, **more: Any) -> str:
     values: dict[str, Any] = {
         "base_port": base_port, "spare_port": base_port + 100, "env": made.env, "app": "shop", "env_name": "prod",
-        "release": "20240101T000000-abc", "secrets_file": "/nonexistent/secrets.env", **more,
+        "release": "20240101T000000-abc", "secrets_file": "/nonexistent/secrets.env",
+        "slots": "/nonexistent/slots", **more,
     }  # fmt: skip
     return render_run(made, runtimes.get(server), **values)
 
@@ -191,7 +192,10 @@ def test_gunicorn_config_lets_the_apps_own_file_tune_but_not_break_a_rollout(tmp
     made = serving(interface="wsgi", workers=3)
     for name, text in runtimes.get("gunicorn").files(made).items():
         (release / name).write_text(text)
-    words = [word.replace("$PORT", "8000") for word in runtimes.get("gunicorn").command(made)]
+    places = {"$PORT": "8000", "$DEPLOY_VENV": ".venv", "$DEPLOY_SLOT": "."}
+    words = list(runtimes.get("gunicorn").command(made))
+    for name, place in places.items():
+        words = [word.replace(name, place) for word in words]
     command = [*words[:-1], "--print-config", words[-1]]
     shown = subprocess.run(command, cwd=release, capture_output=True, text=True, check=True).stdout
     found = dict(line.split(" = ", 1) for line in (line.strip() for line in shown.splitlines()) if " = " in line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,10 +19,14 @@ GOLDEN = Path(__file__).parent / "golden"
 SITE = Site(app="shop", env="prod", root="/srv/shop", user="shop")
 
 
+def units(site: Site = SITE, graceful: float = 30.0, **options: str | int | bool) -> tuple[File, File]:
+    service, socket = supervisors.get("systemd").resources(UnitSpec(site, (8000, 8100), graceful, options))
+    assert isinstance(service, File) and isinstance(socket, File)
+    return service, socket
+
+
 def unit(site: Site = SITE, graceful: float = 30.0, **options: str | int | bool) -> File:
-    (file,) = supervisors.get("systemd").resources(UnitSpec(site, (8000, 8100), graceful, options))
-    assert isinstance(file, File)
-    return file
+    return units(site, graceful, **options)[0]
 
 
 def test_the_unit_is_as_it_was() -> None:
@@ -30,23 +35,42 @@ def test_the_unit_is_as_it_was() -> None:
     assert file.content == (GOLDEN / "shop@.service").read_text()
 
 
-def test_the_unit_says_nothing_of_a_release_or_a_port() -> None:
-    assert "8000" not in unit().content and "releases" not in unit().content
+def test_so_is_the_socket_beside_it() -> None:
+    _, socket = units()
+    assert socket.path == "/etc/systemd/system/shop@.socket"
+    assert socket.content == (GOLDEN / "shop@.socket").read_text()
+
+
+def test_the_units_say_nothing_of_a_release_or_a_port() -> None:
+    for file in units():
+        assert "8000" not in file.content and "releases" not in file.content
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here")
 @pytest.mark.parametrize("root", ["/srv/shop", "/srv/my apps/100% $HOME"])
-def test_systemd_accepts_the_unit_word_for_word(tmp_path: Path, root: str) -> None:
-    site = Site(app="shop", env="prod", root=root, user="root")
-    path = tmp_path / "shop@8000.service"
-    path.write_text(unit(site, MemoryMax="1G", CPUQuota="150%").content)
-    done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True)
-    about = [line for line in done.stderr.splitlines() if "shop@" in line]
+def test_systemd_accepts_the_units_word_for_word(tmp_path: Path, root: str) -> None:
+    service, socket = units(Site(app="shop", env="prod", root=root, user="root"), MemoryMax="1G", CPUQuota="150%")
+    about = said_of_units(tmp_path, service.content, socket.content)
     assert not about, about
-    broken = tmp_path / "bad@8000.service"
-    broken.write_text(path.read_text().replace("KillMode=mixed", "KillMode=gently"))
-    done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(broken)], capture_output=True, text=True)
-    assert "gently" in done.stderr, "the verification sees nothing, so this test proves nothing"
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here")
+@pytest.mark.parametrize(("what", "by"), [("KillMode=mixed", "KillMode=gently"), ("Backlog=4096", "Backlog=gently")])
+def test_and_would_say_so_if_it_did_not(tmp_path: Path, what: str, by: str) -> None:
+    service, socket = units()
+    about = said_of_units(tmp_path, service.content.replace(what, by), socket.content.replace(what, by))
+    assert "gently" in "".join(about)
+
+
+def said_of_units(folder: Path, service: str, socket: str) -> list[str]:
+    """What systemd's own check says of the two units at port 8000."""
+    for kind, text in (("service", service), ("socket", socket)):
+        (folder / f"shop@8000.{kind}").write_text(text)
+    command = ["systemd-analyze", "verify", "--man=no", str(folder / "shop@8000.socket")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:"}
+    )
+    return [line for line in done.stderr.splitlines() if "shop@" in line]
 
 
 def test_the_users_options_replace_ours_or_add_to_lists() -> None:
@@ -81,6 +105,7 @@ def test_no_verb_reloads_systemd_or_leaves_it_outdated() -> None:
     assert verbs.start == ("systemctl", "start", "shop@8100.service")
     assert "--root=/" in verbs.enable and "--root=/" in verbs.disable
     assert verbs.log.count("{lines}") == 1
+    assert "--root=/" in " ".join(verbs.socket_open) and "--root=/" in " ".join(verbs.socket_close)
 
 
 def test_an_unknown_supervisor_lists_those_there_are() -> None:
@@ -92,5 +117,5 @@ def test_an_unknown_supervisor_lists_those_there_are() -> None:
 def test_the_users_own_template_takes_the_place_of_ours(tmp_path: Path) -> None:
     (tmp_path / "systemd").mkdir()
     (tmp_path / "systemd" / "app@.service.j2").write_text("[Service]\nExecStart=/bin/true\n")
-    (file,) = supervisors.get("systemd").resources(UnitSpec(SITE, (8000,), 30.0, search=(tmp_path,)))
+    file, _ = supervisors.get("systemd").resources(UnitSpec(SITE, (8000,), 30.0, search=(tmp_path,)))
     assert isinstance(file, File) and file.content.endswith("ExecStart=/bin/true\n")
