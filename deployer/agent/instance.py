@@ -7,6 +7,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from deployer.agent import ledger, links, procfs, proof
+from deployer.agent.hup import Reload
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.supervision import Instance, instances_from_wire
@@ -21,13 +22,14 @@ def switch(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
     Args:
         args: `site, run, instance, release, previous` (None: the slot was not in use), `via` (`push`, `rollback`,
-            `restore`, or `reload`: the same release is restarted).
+            `restore`, or `reload`: the same release is restarted), `reload` (`{check}`: in place by SIGHUP, or null).
 
     Returns:
         `pids` that hold the port, `seconds`, `changed` (False: it was proven already and nothing was touched).
     """
-    change = Switch(ctx, Site.from_args(args), args["run"], Instance.from_wire(args["instance"]))
-    return change.to(args["release"], args.get("previous"), args.get("via", "push"))
+    site, one = Site.from_args(args), Instance.from_wire(args["instance"])
+    hup = Reload.from_args(ctx, site, one, args["reload"]) if args.get("reload") else None
+    return Switch(ctx, site, args["run"], one, hup).to(args["release"], args.get("previous"), args.get("via", "push"))
 
 
 @operation("instance.prove")

@@ -87,6 +87,16 @@ def ancestors(pid: int) -> Iterator[int]:
         pid = found.ppid if found else 0
 
 
+def catches(pid: int, signum: int) -> bool:
+    """Whether the process has a handler of its own for that signal; False too when it is gone."""
+    try:
+        with open("/proc/%d/status" % pid, encoding="ascii", errors="replace") as file:
+            mask = next(int(line.split()[1], 16) for line in file if line.startswith("SigCgt:"))
+    except (OSError, StopIteration):
+        return False
+    return bool(mask >> (signum - 1) & 1)
+
+
 def in_unit(pid: int, unit: str) -> bool:
     """Whether the process lies in the cgroup of that systemd unit (`shop@8000.service`)."""
     if not unit.endswith(".service"):

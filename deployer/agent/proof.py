@@ -44,6 +44,7 @@ def examine(
     main: int,
     started_after: Optional[float] = None,
     *,
+    of_workers: bool = False,
     patience: float = 0.0,
     still: Callable[[], bool] = lambda: True,
 ) -> Proof:
@@ -52,7 +53,8 @@ def examine(
     Args:
         main: the supervisor's main process of the instance, 0 when it runs none.
         started_after: seconds of the boot-time clock; whoever holds the socket must be younger. None: any age.
-        patience: seconds for the health path's answer where the port is held: users' requests that waited come first.
+        of_workers: the main process may be of any age, and has to have workers that listen.
+        patience: seconds for the health path's answer where users' requests that waited come first.
         still: whether that wait makes sense, asked meanwhile.
     """
     place = "%s:%d" % (instance.address, instance.port)
@@ -73,15 +75,16 @@ def examine(
         why = "%s is held by %s, which is no part of %s"
         why = why % (place, described(strangers[0]), instance.verbs.unit)
         return Proof(False, "holder", why, holding.pids, shared)
+    if of_workers and holding.pids == (main,):
+        return Proof(False, "process", "no worker of process %d listens on %s" % (main, place), holding.pids, shared)
     for pid in holding.pids:
-        problem = _wrong_process(site, release, pid, started_after)
+        problem = _wrong_process(site, release, pid, None if of_workers and pid == main else started_after)
         if problem:
             return Proof(
                 False, "process", "process %d, which listens on %s, %s" % (pid, place, problem), holding.pids, shared
             )
     asked = health.of_release(site, release, instance.health)
-    if instance.socket:
-        asked = replace(asked, timeout=max(asked.timeout, patience))
+    asked = replace(asked, timeout=max(asked.timeout, patience))
     answer = health.ask(instance.address, instance.port, asked, still=still)
     if not answer.ok:
         return Proof(False, "health", answer.why, holding.pids, shared)

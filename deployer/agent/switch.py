@@ -6,6 +6,7 @@
 
 Where systemd keeps the port open it is link → restart → prove: a request that came between a stop and a start would
 make systemd start whatever the link leads to. An instance whose port is to be kept from now on is stopped once more.
+A reload (`hup.Reload`) is link → check → SIGHUP → prove; going back from one that failed is a restart.
 
 Every state is written to the ledger, on the disk, before its act; each act converges from whatever a crash left. Only
 the stop needs the controller's lease: once begun, the switch goes on to its end or back, controller or not.
@@ -19,6 +20,7 @@ import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from deployer.agent import holding, ledger, links, procfs, proof
+from deployer.agent.hup import Reload
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError
 from deployer.agent.proof import Proof
@@ -33,11 +35,14 @@ _LAST_CHECKS = 3  # answers to health checks that are shown: an access log would
 class Switch:
     """One change of one instance. `previous` is the release to go back to; None: the slot was not in use."""
 
-    def __init__(self, ctx: Context, site: Site, run: str, instance: Instance) -> None:
+    def __init__(self, ctx: Context, site: Site, run: str, instance: Instance, reload: Optional[Reload] = None) -> None:
         self._ctx = ctx
         self._site = site
         self._run = run
         self._instance = instance
+        self._reload = reload
+        self._workers: List[procfs.Process] = []
+        self._or_restart = False
         self._unit = Unit(instance)
         self._release = ""
         self._previous: Optional[str] = None
@@ -53,17 +58,20 @@ class Switch:
         """
         began = time.monotonic()
         self._release, self._previous = release, previous
+        self._or_restart = via == "restore"
         if via == "restore":
             self._within = self._instance.health.within_again
         links.require_complete(self._site, release)
         main = self._unit.main()
         self._held_port = self._unit.holds_port()
-        if via == "restore" or (via != "reload" and self._held_port == self._instance.socket):
+        as_wanted = self._held_port == self._instance.socket or self._reload is not None
+        if via == "restore" or (via != "reload" and as_wanted):
             found = self._already(main)
             if found is not None:
                 return {"pids": list(found.pids), "seconds": _since(began), "changed": False}
         self._refuse_a_taken_port(main)
-        self._intend("stop")
+        self._require_reloadable(main)
+        self._intend("stop" if self._reload is None else "reload")
         try:
             self._require_leave()
         except OpError as refusal:
@@ -105,7 +113,27 @@ class Switch:
         if stranger:
             raise _taken(self._instance, stranger, {"restored": True, "serving": None})
 
+    def _require_reloadable(self, main: int) -> None:
+        """Nothing is touched where a reload is not possible; on the way back it is a restart then."""
+        if self._reload is None:
+            return
+        serving = links.release_at(self._site.slot(self._instance.port)) or ""
+        try:
+            self._workers = self._reload.workers(main, serving, self._release)
+        except OpError as refusal:
+            if not self._or_restart:
+                refusal.detail.update(restored=True, serving=self._still_serving(main))
+                raise
+            self._reload = None
+
     def _forward(self, main: int) -> Tuple[int, ...]:
+        if self._reload is not None:
+            try:
+                return self._reloaded(self._reload, main)
+            except OpError as failure:
+                if not self._or_restart:
+                    raise
+                self._ctx.progress("%s; it is restarted" % failure.message)
         stays = self._instance.socket and self._held_port
         if not stays:
             self._stop(main)
@@ -117,11 +145,18 @@ class Switch:
             self._open_port()
         return self._start(self._release, self._within, self._ctx.cancelled, restart=stays)
 
+    def _reloaded(self, reload: Reload, main: int) -> Tuple[int, ...]:
+        self._link(self._release)
+        self._log_before = self._unit.log(LOG_LINES)
+        reload.try_out(self._release)
+        self._touched = True
+        return reload.carry_out(self._release, main, self._workers, self._within).pids
+
     def _open_port(self) -> None:
         opened = self._unit.open_port()
         if not opened.ok:
             why = "%s cannot open port %d: %s" % (self._instance.verbs.socket, self._instance.port, opened.why)
-            raise OpError("did_not_start", why, log=opened.log())
+            raise OpError("did_not_start", why, "deploy push installs its unit, as does deploy setup", log=opened.log())
 
     def _stop(self, main: int) -> None:
         self._ctx.progress("stopping %s" % self._unit.name)

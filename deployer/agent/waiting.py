@@ -95,7 +95,7 @@ def until_proven(
             release,
             main.pid if main else 0,
             began,
-            patience=since + within - procfs.now(),
+            patience=since + within - procfs.now() if instance.socket else 0.0,
             still=_waits_for(main, cancelled),
         )
         if found.proven and main is not None and procfs.alive(main):

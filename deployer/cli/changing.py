@@ -18,7 +18,7 @@ Waves = Annotated[
 ]
 Strategy = Annotated[
     str | None,
-    typer.Option("--strategy", metavar="NAME", help="auto, restart, bluegreen or socket, in place of the settings'."),
+    typer.Option("--strategy", metavar="NAME", help="auto, restart, bluegreen, reload or socket: for this time."),
 ]
 OnFailure = Annotated[
     str | None, typer.Option("--on-failure", metavar="POLICY", help="rollback, stop or continue, likewise.")

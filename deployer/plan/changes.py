@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deployer.plan.draft import Draft, new_id
 from deployer.plan.facts import Facts, Serving
 from deployer.plan.model import Action, FileChange, Inferred, InstanceStep, Plan
+from deployer.plan.reloading import require_reloadable
 from deployer.plan.slots import leaving, surplus, unused
 from deployer.plan.strategy import Strategy, choose, risks
 from deployer.plan.topology import Topology
@@ -16,7 +17,10 @@ from deployer.plan.waves import ordered, size_of, split
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the run is to bring about. `restart`: also instances that serve it already (reload, new secrets)."""
+    """What the run is to bring about. `restart`: also instances that serve it already (reload, new secrets).
+
+    `starts` tells by host how a release starts (`Start.sha`) that is still to be built.
+    """
 
     command: str
     release: str
@@ -24,6 +28,7 @@ class Wanted:
     restart: bool = False
     why: str = ""
     all_at_once: bool = False
+    starts: Mapping[str, str] = field(default_factory=dict)
 
 
 def wanted_by_push(draft: Draft, topology: Topology, facts: Facts) -> tuple[str, tuple[str, ...]]:
@@ -55,7 +60,8 @@ def steps_for(
             quarantined = held.get(topology.server(web.name, used), {}).get("by") == "quarantine"
             before = serving.release if serving else None
             leaves = beside.port if beside else None
-            held_as_wanted = topology.holds_ports == facts[web.name].holds_port(used)
+            as_held = topology.holds_ports == facts[web.name].holds_port(used)
+            held_as_wanted = as_held or strategy.action == "reload"
             fine = _serves(serving, wanted) and not quarantined and not beside and held_as_wanted
             if fine and topology.server(web.name, used) in unexplained:
                 # Its name or place is new to a balancer, which waits to be told that it serves.
@@ -66,6 +72,8 @@ def steps_for(
                 changing.append(InstanceStep(web.name, index, beside.port, "settle", before, used))
             elif beside and _serves(serving, wanted):
                 changing.append(InstanceStep(web.name, index, used, "settle", before, leaves))
+            elif strategy.action == "reload" and serving and serving.proven and not quarantined and not beside:
+                changing.append(InstanceStep(web.name, index, used, "reload", before))
             elif before and strategy.action == "replace":
                 changing.append(InstanceStep(web.name, index, web.other(used), "replace", before, used))
             else:
@@ -96,6 +104,15 @@ def plan_of(
     out = sum(record["by"] == "person" for record in facts.held().values())
     strategy = choose(topology, nothing_serves=nothing_serves, all_at_once=wanted.all_at_once, out=out)
     changing, kept = steps_for(wanted, topology, facts, strategy)
+    if any(step.action == "reload" for step in changing):
+        require_reloadable(
+            topology,
+            facts,
+            wanted.release,
+            command=wanted.command,
+            starts=wanted.starts,
+            secrets_changed=secrets_changed,
+        )
     rolling = settings.rolling
     in_order = ordered(changing, rolling.order, key=[step.host for step in changing], seed=wanted.release)
     # Those that no user reaches come first: it costs nobody, and capacity is back for the others.

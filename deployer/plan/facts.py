@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ReleaseFacts:
-    """A release folder on a host. `content` and `start_sha` tell whether it is the one that would be built."""
+    """A release folder on a host. `content` and `start_sha` tell whether it is the one that would be built.
+
+    `venv` names the virtualenv of its dependencies.
+    """
 
     id: str
     complete: bool
@@ -17,6 +20,7 @@ class ReleaseFacts:
     withdrawn: bool
     content: str
     start_sha: str
+    venv: str
     commit: str | None
     created: float
 
@@ -30,6 +34,7 @@ class ReleaseFacts:
             withdrawn=bool(data.get("withdrawn")),
             content=str(data.get("content") or ""),
             start_sha=str(data.get("start_sha") or ""),
+            venv=str(data.get("venv") or ""),
             commit=data.get("commit"),
             created=float(data.get("created") or 0),
         )

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Action = Literal["start", "restart", "replace", "settle", "keep"]
+Action = Literal["start", "restart", "reload", "replace", "settle", "keep"]
 """What happens to an instance. `start`: nothing serves in it. `restart`: it stops, and starts in the same slot.
+`reload`: its workers are replaced under their master (SIGHUP), and it never stops.
 `replace`: its successor starts in the other slot while it serves. `settle`: the successor is there and proven already.
 """
 

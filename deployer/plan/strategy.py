@@ -12,7 +12,7 @@ from deployer.plan.model import Action, InstanceStep
 from deployer.plan.topology import Topology
 from deployer.plan.waves import size_of
 
-Name = Literal["restart", "bluegreen", "socket"]
+Name = Literal["restart", "bluegreen", "socket", "reload"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Strategy:
 
     @property
     def action(self) -> Action:
-        return "replace" if self.name == "bluegreen" else "restart"
+        return {"bluegreen": "replace", "reload": "reload"}.get(self.name, "restart")  # type: ignore[return-value]
 
 
 def choose(topology: Topology, *, nothing_serves: bool = False, all_at_once: bool = False, out: int = 0) -> Strategy:
@@ -47,6 +47,9 @@ def choose(topology: Topology, *, nothing_serves: bool = False, all_at_once: boo
     in_place: Name = "socket" if held else "restart"
     if nothing_serves:
         return Strategy(in_place, "nothing serves yet, so all instances start together")
+    if asked == "reload":
+        before = f", drained at {topology.kind} before" if topology.balancers and topology.drains("reload") else ""
+        return Strategy("reload", f"as was asked: workers are replaced under their master, its port stays open{before}")
     if all_at_once:
         return Strategy(in_place, "all instances restart together, as was asked")
     if asked == "bluegreen":
@@ -87,6 +90,8 @@ def risks(topology: Topology, facts: Facts, waves: Sequence[Sequence[InstanceSte
         found.append(
             f"nothing serves {names} at port 80: there is no balancer host, and instances listen at their own ports"
         )
+    if strategy.name == "reload" and topology.runtime.race and not (topology.balancers and topology.drains("reload")):
+        found.append(_race(topology))
     restarting = [sum(step.action == "restart" for step in wave) for wave in waves]
     if not any(restarting):
         return found
@@ -113,8 +118,13 @@ def _without_a_balancer(
             f"systemd takes the port of {', '.join(plain)} over: requests are refused this once, while it stops"
         )
     if topology.runtime.race:
-        found.append(
-            f"{topology.served_by} closes connections that it has not read from yet when it stops, so a request of "
-            "that very moment may fail; a balancer on the same host (group `balancers`) makes that none"
-        )
+        found.append(_race(topology))
     return found
+
+
+def _race(topology: Topology) -> str:
+    better = "rolling.strategy: bluegreen" if topology.balancers else "a balancer on the same host (group `balancers`)"
+    return (
+        f"{topology.served_by} closes connections that it has not read from yet when it stops, so a request of that "
+        f"very moment may fail; {better} makes that none"
+    )

@@ -13,6 +13,7 @@ from deployer.agent.supervision import Health, Instance
 from deployer.balancers.base import Balancer, Pool, Server, server_name
 from deployer.inventory.effective import HostSettings
 from deployer.inventory.model import Host
+from deployer.plan.model import Action
 from deployer.runtimes.base import Runtime
 from deployer.settings.models import Settings
 from deployer.supervisors.base import Supervisor, UnitSpec
@@ -175,6 +176,13 @@ class Topology:
     def runtime(self) -> Runtime:
         """The adapter of the app's server."""
         return runtimes.get(self.served_by)
+
+    def drains(self, action: Action) -> bool:
+        """Whether an instance to which that happens is taken out of the pools first.
+
+        One that is reloaded goes on serving, so it stays where nobody else could take its requests.
+        """
+        return action != "reload" or self.instances > 1
 
     @property
     def holds_ports(self) -> bool:

@@ -50,8 +50,8 @@ class Back:
             return {}
         back = [step for step in wave if step.before]
         try:
-            self._guard.require_somebody(here(back))
-            self._pools.drain(here(wave))
+            self._guard.require_somebody(self._pools.leaving(back))
+            self._pools.drain([*self._pools.leaving(back), *here([step for step in wave if not step.before])])
             self._pools.require_fresh()
         except DeployError as error:
             # They serve the new release, and go on with it rather than stay out.

@@ -31,12 +31,12 @@ class Instances:
 
     def switch(self, steps: Sequence[InstanceStep], release: str, *, via: str) -> Failures:
         """Each instance to `release`: stop, link, start, prove. Returns those that failed; the agent undid them."""
-        out = [(step.host, step.port) for step in steps if step.before and not step.beside]
+        out = self._pools.leaving([step for step in steps if not step.beside])
         return self._on_hosts(steps, out, lambda step: self._switch(step, release, via))
 
     def switch_back(self, steps: Sequence[InstanceStep]) -> Failures:
         """Each instance to the release that it served before the run, in its slot of then."""
-        out = [(step.host, step.port) for step in steps if not step.beside]
+        out = self._pools.leaving([step for step in steps if not step.beside])
         return self._on_hosts(steps, out, lambda step: self._switch(step, str(step.before), "restore"))
 
     def stop(self, steps: Sequence[InstanceStep], *, left: bool = False) -> Failures:
@@ -109,14 +109,16 @@ class Instances:
 
     def prove(self, steps: Sequence[InstanceStep], release: str) -> dict[str, dict[str, Any]]:
         """Host → port → {proven, why, pids, release}."""
-        hosts = _grouped(steps)
+        hosts, topology = _grouped(steps), self._run.topology
+        # Where requests waited meanwhile, a health check waits behind them.
+        waited = topology.holds_ports or any(step.action == "reload" for step in steps)
         answers = self._run.each(
             list(hosts),
             "instance.prove",
             lambda host: {
                 "instances": [self._wire(step) for step in hosts[host]],
                 "release": release,
-                "patience": self._run.topology.settings.health.within,
+                "patience": topology.settings.health.within if waited else 0.0,
             },
             step="prove",
         )
@@ -140,12 +142,16 @@ class Instances:
                     "release": release,
                     "previous": previous,
                     "via": via,
+                    "reload": self._reload(step),
                 },
                 step="switch",
             )
             note.detail = f"{release} proven by {len(answer.get('pids', ()))} processes"
         state = "restored" if via == "restore" else "proven"
         self._run.record.instance(step.host, step.index, step.port, release, state)
+
+    def _reload(self, step: InstanceStep) -> dict[str, Any] | None:
+        return {"check": list(self._run.topology.runtime.reload_check)} if step.action == "reload" else None
 
     def _stop(self, step: InstanceStep, left: bool) -> None:
         port = step.leaves if left else step.port

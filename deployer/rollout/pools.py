@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from deployer.errors import DeployError, RolloutError
+from deployer.plan.model import InstanceStep
 from deployer.remote.errors import AgentError
 from deployer.rollout.run import Run
 
@@ -59,6 +60,11 @@ class Pools:
         self._unanswered |= any(not isinstance(error, AgentError) for error in failures)
         if self._watched and not self._unanswered:
             self._run.try_each(self._run.balancers, "balancer.watch", self._args({"bound": QUIET_S}), step="switch")
+
+    def leaving(self, steps: Sequence[InstanceStep]) -> list[Slot]:
+        """The slots that get no requests while their instances change in place."""
+        drains = self._run.topology.drains
+        return [(step.host, step.port) for step in steps if step.before and drains(step.action)]
 
     def drain(self, slots: Sequence[Slot], *, by: str = "run", reason: str = "") -> None:
         """Takes slots out everywhere and waits until their requests are done or time is up."""

@@ -18,6 +18,7 @@ from deployer.plan.changes import Wanted, plan_of, wanted_by_push
 from deployer.plan.draft import Draft, content_of
 from deployer.plan.facts import Facts
 from deployer.plan.model import Inferred, Plan
+from deployer.plan.reloading import require_same_dependencies
 from deployer.plan.slots import leaving
 from deployer.plan.start import Way
 from deployer.plan.text import text_of
@@ -171,7 +172,14 @@ def prepared(
     release, builds = wanted_by_push(draft, topology, facts)
     changes = resources.differences(run, resources.for_push(topology))
     secrets_changed = secrets.differing(run, values)
-    wanted = Wanted("push", release, builds, restart=bool(secrets_changed), why=_why(builds, secrets_changed))
+    wanted = Wanted(
+        "push",
+        release,
+        builds,
+        restart=bool(secrets_changed),
+        why=_why(builds, secrets_changed),
+        starts={host: each.sha for host, each in starts.items()},
+    )
     hooks = topology.settings.hooks
     shown = {
         name: hook.command
@@ -199,6 +207,8 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
             shipment = ship.prepare(
                 run, project, plan.release, ready.tree, ready.files, ready.ways, ready.draft, ready.facts, plan.builds
             )
+            keys = {host: each.key for host, each in shipment.locked.items()}
+            require_same_dependencies(plan, ready.facts, keys)
             secrets.write(run, values)
             ship.build(run, project, shipment, plan.builds)
         elif plan.secrets_changed:

@@ -32,7 +32,7 @@ def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: f
                 f"nothing was ever pushed to {project.env}", step="survey", hint=f"deploy push {project.env}"
             )
         wanted = Wanted("reload", release, restart=True, why="a reload was asked for", all_at_once=not rolling)
-        plan = plan_of(wanted, run.topology, facts)
+        plan = plan_of(wanted, run.topology, facts, secrets_changed=secrets.differing(run, values))
         record.release = record.previous = release
         bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
         secrets.write(run, values)

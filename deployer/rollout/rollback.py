@@ -48,8 +48,8 @@ def bring(
 
     With `resume` it is the release of the last run that did not come to its end.
 
-    `values` are today's secrets, written first. Raises what `Waves.carry_out` raises; UsageError when there is no such
-    release, with those that there are.
+    `values` are today's secrets, written before anything changes. Raises what `Waves.carry_out` raises; UsageError when
+    there is no such release, with those that there are.
     """
     with opened(project, bus, record, command, stop) as run:
         look_first(run)
@@ -61,7 +61,7 @@ def bring(
                 target = resumed(run, facts)
             else:
                 target = chosen(run.topology, facts, _commit_of(project, release), current)
-            secrets_changed = secrets.write(run, values)
+            secrets_changed = secrets.differing(run, values)
             wanted = Wanted(command, target, restart=bool(secrets_changed), why=_why(current, target, secrets_changed))
             plan = plan_of(wanted, run.topology, facts, secrets_changed=secrets_changed)
             record.release, record.previous = target, current
@@ -70,6 +70,8 @@ def bring(
             if plan.empty and all(facts[web.name].current == target for web in run.topology.web):
                 record.outcome = "unchanged"
                 return
+            if secrets_changed:
+                secrets.write(run, values)
             roll(run, project, plan, via=command, finish=lambda: promote(run, target, plan.ports, via=command))
 
 

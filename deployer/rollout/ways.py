@@ -1,6 +1,6 @@
 """How instances come from one release to another, in one wave: what happens before and after they are switched.
 
-    in place    drain → switch ───────────────→ checks → admit ──────────────→ soak
+    in place    drain → switch ───────────────→ checks → admit ──────────────→ soak   (a reload may need no drain)
     beside              switch (other slot) ──→ checks → admit → drain before → soak → stop before
 
 A way is told of a wave's instances at these moments; the switch itself is the agents' (`Instances.switch`).
@@ -37,7 +37,7 @@ class Way(Protocol):
 
 
 class InPlace:
-    """The instance is drained, stops, and starts in the same slot."""
+    """The instance is drained, stops, and starts in the same slot; or its workers are replaced there."""
 
     def __init__(self, pools: Pools, instances: Instances, guard: Guard) -> None:
         self._pools = pools
@@ -46,11 +46,11 @@ class InPlace:
 
     def require(self, steps: Sequence[InstanceStep]) -> None:
         """Enough others serve."""
-        self._guard.require_others(here([step for step in steps if step.before]))
+        self._guard.require_others(self._pools.leaving(steps))
 
     def prepare(self, steps: Sequence[InstanceStep]) -> None:
         """Drains what serves."""
-        self._pools.drain(here([step for step in steps if step.before]))
+        self._pools.drain(self._pools.leaving(steps))
         self._pools.require_fresh()
 
     def take_over(self, steps: Sequence[InstanceStep]) -> None:

@@ -19,11 +19,6 @@ class Later(NamedTuple):
 
 
 LATER = (
-    Later(
-        ("rolling", "strategy"),
-        lambda s: s.rolling.strategy == "reload",
-        "write auto, restart, bluegreen or socket",
-    ),
     Later(("processes",), lambda s: bool(s.processes), "run them beside the app as you do today"),
     Later(("schedules",), lambda s: bool(s.schedules), "run them beside the app as you do today"),
     Later(("static",), lambda s: s.static is not None, "let the app or a CDN serve the files"),

@@ -184,6 +184,21 @@ def reload_all_at_once() -> Plan:
     return plan_of(wish, topology(), settled())
 
 
+def reload_in_place() -> Plan:
+    wish = Wanted("reload", NOW, restart=True, why="a reload was asked for")
+    return plan_of(wish, topology(served_by="gunicorn+uvicorn", rolling={"strategy": "reload"}), settled())
+
+
+def reload_in_place_without_a_balancer() -> Plan:
+    wish = Wanted("reload", NOW, restart=True, why="a reload was asked for")
+    shape = topology(1, 0, domains=[], rolling={"strategy": "reload"}, runtime={"workers": 2})
+    return plan_of(wish, shape, settled(1, held=[8000]))
+
+
+def rollback_in_place() -> Plan:
+    return plan_of(Wanted("rollback", OLD), topology(served_by="gunicorn", rolling={"strategy": "reload"}), settled())
+
+
 def rollback() -> Plan:
     return plan_of(Wanted("rollback", OLD, why=f"{NOW} is left"), topology(), settled())
 
@@ -214,6 +229,9 @@ CASES: dict[str, Callable[[], Plan]] = {
         a_half_done_bluegreen_fleet,
         a_person_holds_what_may_be_missing,
         reload_all_at_once,
+        reload_in_place,
+        reload_in_place_without_a_balancer,
+        rollback_in_place,
         rollback,
     )
 }

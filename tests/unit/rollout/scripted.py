@@ -13,7 +13,7 @@ from typing import Any
 
 from deployer.errors import DeployError
 from deployer.events import Bus, Event
-from deployer.plan.model import InstanceStep, Plan
+from deployer.plan.model import Action, InstanceStep, Plan
 from deployer.plan.topology import Topology
 from deployer.remote.errors import AgentError, SessionLost
 from deployer.rollout.finish import promote
@@ -40,7 +40,7 @@ class World:
     `bad` are (release, host) that do not start; `sick` are those that start, and fail the proof afterwards.
     `silent` are hosts not heard of for so many seconds. `shown` are all (server, release) that requests were ever sent
     to. `before` are hooks by (operation, host), each called once. `bounds` are what each balancer's watchdog was told.
-    `held` are servers whose port the supervisor has.
+    `held` are servers whose port the supervisor has; `reloaded` those whose workers were replaced, in order.
     """
 
     topology: Topology
@@ -54,6 +54,7 @@ class World:
     shown: set[tuple[str, str | None]] = field(default_factory=set)
     bounds: dict[str, float] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
+    reloaded: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -137,6 +138,8 @@ class World:
     def instance_switch(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         release, previous = args["release"], args["previous"]
         server = self._server(host, args["instance"])
+        if args["reload"] is not None:
+            return self._reloaded(host, server, release)
         as_wanted = args["via"] == "restore" or (server in self.held) == args["instance"]["socket"]
         there = self.serving[server] == release and (release, host) not in self.sick
         if there and as_wanted and args["via"] != "reload":
@@ -162,6 +165,21 @@ class World:
             "undo": "" if restored else "it does not start",
         }
         raise AgentError("unhealthy", f"{release} did not answer", log=["Traceback: boom"], detail=detail)
+
+    def _reloaded(self, host: str, server: str, release: str) -> dict[str, Any]:
+        """Its workers are replaced; a release that cannot be loaded is found before that."""
+        self.reloaded.append(server)
+        if (release, host) in self.bad:
+            detail = {"restored": True, "serving": self.serving[server], "undo": ""}
+            raise AgentError("check_failed", f"{release} cannot be loaded", detail=detail)
+        others = self.topology.instances > 1
+        self.harm += [f"{server} reloaded under {lb}" for lb in self.pools if others and self._is_ready(lb, server)]
+        self.serving[server] = release
+        self.pids[server] += 1
+        return {"pids": [self.pids[server]], "seconds": 0.0, "changed": True}
+
+    def _is_ready(self, lb: str, server: str) -> bool:
+        return self.pools[lb][server].admin == "ready"
 
     def instance_stop(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         server = self._server(host, args["instance"])
@@ -336,7 +354,8 @@ class Rollout:
 def _plan(world: World, release: str, sizes: Sequence[int], via: str) -> Plan:
     """In the first slots, or with `strategy: bluegreen` from each slot that serves to the other one."""
     shape = world.topology
-    beside = shape.settings.rolling.strategy == "bluegreen"
+    strategy = shape.settings.rolling.strategy
+    beside = strategy == "bluegreen"
     steps = []
     for web in shape.web:
         for index in range(len(web.ports)):
@@ -346,7 +365,8 @@ def _plan(world: World, release: str, sizes: Sequence[int], via: str) -> Plan:
             if before and beside:
                 steps.append(InstanceStep(web.name, index, web.other(used), "replace", before, used))
             else:
-                steps.append(InstanceStep(web.name, index, used, "restart" if before else "start", before))
+                action: Action = "reload" if strategy == "reload" else "restart"
+                steps.append(InstanceStep(web.name, index, used, action if before else "start", before))
     steps.sort(key=lambda step: shape.server(step.host, step.port) not in world.out)
     waves = tuple(_cut(steps, sizes or [1] * len(steps)))
     used_now = {(step.host, step.leaves or step.port) for step in steps}

@@ -1,0 +1,89 @@
+"""Where a reload in place would cost something, or not do what it should, the plan refuses it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.facts import facts, host, release
+from support.topologies import topology
+
+from deployer.errors import SettingsError
+from deployer.plan.changes import Wanted, plan_of
+from deployer.plan.facts import Facts
+from deployer.plan.model import Plan
+from deployer.plan.reloading import require_same_dependencies
+from deployer.plan.topology import Topology
+
+OLD, NOW = "20240101T000000Z-0ld00000", "20240301T000000Z-now00000"
+
+
+def shape(served_by: str = "gunicorn", **settings: Any) -> Topology:
+    return topology(2, 0, served_by=served_by, rolling={"strategy": "reload"}, **settings)
+
+
+def found(**old: Any) -> Facts:
+    """Two hosts that serve NOW and have OLD, which differs as said."""
+    releases = [release(OLD, **{"venv": "k", **old}), release(NOW, venv="k")]
+    return facts(*(host(f"web{n}", releases, current=NOW) for n in (1, 2)))
+
+
+def refusal(wish: Wanted, where: Topology, there: Facts, **more: Any) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        plan_of(wish, where, there, **more)
+    assert "rolling.strategy: reload" in caught.value.message and "--strategy restart" in (caught.value.hint or "")
+    return caught.value
+
+
+RELOAD = Wanted("reload", NOW, restart=True)
+ROLLBACK = Wanted("rollback", OLD)
+
+
+@pytest.mark.parametrize(
+    ("server", "workers", "wish", "said"),
+    [
+        ("uvicorn", 1, RELOAD, "in one process dies"),
+        ("uvicorn", 2, ROLLBACK, "only the release"),
+        ("command", 2, RELOAD, "may do anything"),
+    ],
+)
+def test_a_server_that_cannot(server: str, workers: int, wish: Wanted, said: str) -> None:
+    assert said in refusal(wish, shape(server, runtime={"workers": workers}), found()).message
+
+
+def test_other_dependencies() -> None:
+    assert "dependencies" in refusal(ROLLBACK, shape(), found(venv="other")).message
+
+
+def test_another_way_to_start() -> None:
+    assert "starts with are new" in refusal(ROLLBACK, shape(), found(start_sha="other")).message
+    wish = Wanted("push", "20240901T000000Z-new00000", ("web1", "web2"), starts={"web1": "start", "web2": "other"})
+    assert refusal(wish, shape(), found()).host == "web2"
+
+
+def test_changed_secrets() -> None:
+    assert "secrets changed" in refusal(RELOAD, shape(), found(), secrets_changed=["web1"]).message
+
+
+@pytest.mark.parametrize("server", ["gunicorn", "gunicorn+uvicorn", "gunicorn-asgi"])
+def test_gunicorn_goes_to_another_release_and_back(server: str) -> None:
+    assert [step.action for step in plan_of(ROLLBACK, shape(server), found()).steps] == ["reload", "reload"]
+    wish = Wanted("push", "20240901T000000Z-new00000", ("web1", "web2"), starts={"web1": "start", "web2": "start"})
+    plan = plan_of(wish, shape(server), found())
+    require_same_dependencies(plan, found(), {"web1": "k", "web2": "k"})
+    with pytest.raises(SettingsError) as caught:
+        require_same_dependencies(plan, found(), {"web1": "k", "web2": "another"})
+    assert caught.value.host == "web2"
+
+
+def test_one_that_does_not_serve_as_it_should_is_restarted() -> None:
+    there = found()
+    sick = host("web2", [release(OLD, venv="k"), release(NOW, venv="k")], current=NOW, unproven={0: "answers 500"})
+    plan: Plan = plan_of(RELOAD, shape(), Facts({**there.hosts, "web2": sick}))
+    assert [step.action for step in plan.steps] == ["reload", "restart"]
+
+
+def test_where_nothing_serves_it_starts() -> None:
+    there = facts(host("web1"), host("web2"))
+    plan = plan_of(Wanted("push", NOW, ("web1", "web2")), shape(), there)
+    assert plan.strategy == "socket" and {step.action for step in plan.steps} == {"start"}
