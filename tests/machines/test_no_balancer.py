@@ -35,7 +35,7 @@ def alone() -> Iterator[Lab]:
 def made(server: str, lab: Lab, folder: Path, **settings: Any) -> Project:
     """An app of that server's, set up and with nothing pushed."""
     example, workers = SERVERS[server]
-    app = server.replace("+", "-")
+    app = settings.pop("app", server.replace("+", "-"))
     runtime = {"server": server, "workers": workers, "graceful_timeout": "5s"}
     packages = {"with": ["gunicorn", "uvicorn-worker"]}
     own = {"app": app, "port": PORTS[server], "runtime": runtime, "python": packages, **QUICK, **settings}
@@ -62,6 +62,11 @@ def demand(found: Traffic, server: str, *, changes: int, proven: set[str]) -> Re
         f"{server}: {receipt.failed} of {receipt.requests} failed, {receipt.stale} stale, {receipt.max_ms} ms at most"
     )
     return receipt
+
+
+def main_process(lab: Lab, project: Project, server: str) -> str:
+    unit = f"{project.folder.name}@{PORTS[server]}.service"
+    return says(lab, "systemctl", "show", "--property", "MainPID", "--value", unit)
 
 
 def until(met: Callable[[], bool], what: str, bound: float = 120.0) -> None:
@@ -123,6 +128,46 @@ def test_a_host_that_runs_the_app_already_changes_with_one_push(alone: Lab, tmp_
     assert project.deploy("reload").release == first.release
     assert says(alone, "systemctl", "is-active", "changes@8030.socket") == "inactive"
     assert says(alone, "systemctl", "is-enabled", "changes@8030.socket") == "disabled"
+
+
+@pytest.mark.parametrize("server", ["gunicorn", "gunicorn+uvicorn"])
+def test_gunicorn_is_reloaded_in_place_to_another_release_and_back(server: str, alone: Lab, tmp_path: Path) -> None:
+    in_place = {"rolling": {**QUICK["rolling"], "strategy": "reload"}}
+    project = made(server, alone, tmp_path, **in_place)
+    first = project.deploy("push")
+    master = main_process(alone, project, server)
+    with users(alone, project, server, tmp_path / "log") as found:
+        project.version(2)
+        second = project.deploy("push")
+        project.breaks("import")
+        broken = project.deploy("push", expect=5)
+        reloaded = project.deploy("reload")
+        back = project.deploy("rollback")
+    assert second.of("plan.made")[0]["plan"]["strategy"] == "reload"
+    assert broken.last["outcome"] in ("rolled_back", "refused", "failed")
+    assert (reloaded.release, back.release) == (second.release, first.release)
+    assert main_process(alone, project, server) == master, "it was restarted"
+    demand(found, server, changes=3, proven={first.release, second.release})
+    project.mends()
+    project.settings({"env": {"GREETING": "hello"}})
+    refused = project.deploy("push", expect=2)
+    assert "rolling.strategy: reload" in refused.error["message"] and "new" in refused.error["message"]
+
+
+def test_uvicorns_workers_are_reloaded_in_place_with_their_release(alone: Lab, tmp_path: Path) -> None:
+    server = "uvicorn"
+    runtime = {"server": server, "workers": 2, "graceful_timeout": "5s"}
+    project = made(server, alone, tmp_path, runtime=runtime)
+    pushed = project.deploy("push")
+    master = main_process(alone, project, server)
+    with users(alone, project, server, tmp_path / "log") as found:
+        for _ in range(2):
+            reloaded = project.deploy("reload", "--strategy", "reload")
+    assert reloaded.release == pushed.release
+    assert main_process(alone, project, server) == master, "it was restarted"
+    demand(found, server, changes=4, proven={pushed.release})
+    project.version(2)
+    assert "only the release" in project.deploy("push", "--strategy", "reload", expect=2).error["message"]
 
 
 def test_a_first_push_that_fails_leaves_no_port_open(alone: Lab, tmp_path: Path) -> None:
