@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +14,13 @@ from deployer.plan.waves import size_of
 
 Name = Literal["restart", "bluegreen", "socket", "reload"]
 
+_ACTIONS: Mapping[Name, Action] = {
+    "restart": "restart",
+    "socket": "restart",
+    "bluegreen": "replace",
+    "reload": "reload",
+}
+
 
 @dataclass(frozen=True)
 class Strategy:
@@ -24,7 +31,7 @@ class Strategy:
 
     @property
     def action(self) -> Action:
-        return {"bluegreen": "replace", "reload": "reload"}.get(self.name, "restart")  # type: ignore[return-value]
+        return _ACTIONS[self.name]
 
 
 def choose(topology: Topology, *, nothing_serves: bool = False, all_at_once: bool = False, out: int = 0) -> Strategy:

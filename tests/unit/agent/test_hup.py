@@ -69,7 +69,7 @@ def release(host: World, name: str, server: str = "gunicorn", *, code: str = WSG
         runtime,
         base_port=host.instance.port,
         spare_port=host.instance.port + 1,
-        env={},
+        env={"UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60"},
         app="shop",
         env_name="test",
         release=name,
