@@ -1,0 +1,44 @@
+"""What `auto` picks, and what is refused, by who stands before the instances and who supervises them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.topologies import topology
+
+from deployer.errors import SettingsError
+from deployer.plan.strategy import choose
+from deployer.plan.topology import Topology
+
+
+@pytest.mark.parametrize(
+    ("shape", "picked", "because"),
+    [
+        (topology(3, 1), "restart", "drained at haproxy"),
+        (topology(1, 1), "bluegreen", "one instance only"),
+        (topology(3, 0), "socket", "systemd holds the port"),
+        (topology(1, 0, served_by="gunicorn"), "socket", "systemd holds the port"),
+        (topology(1, 0, supervisor="supervisord"), "restart", "supervisord on web1 cannot hold a port"),
+        (topology(1, 0, served_by="command"), "restart", "opens its port itself"),
+    ],
+)
+def test_auto_picks(shape: Topology, picked: str, because: str) -> None:
+    chosen = choose(shape)
+    assert chosen.name == picked and because in chosen.why
+
+
+@pytest.mark.parametrize("settings", [{"supervisor": "supervisord"}, {"served_by": "command"}])
+@pytest.mark.parametrize("balancers", [0, 1])
+def test_socket_is_refused_where_nobody_can_hold_the_port(settings: dict[str, Any], balancers: int) -> None:
+    with pytest.raises(SettingsError) as caught:
+        choose(topology(1, balancers, rolling={"strategy": "socket"}, **settings))
+    assert "rolling.strategy: socket" in caught.value.message
+    assert "balancers" in (caught.value.hint or ""), "a local balancer is the way out"
+
+
+def test_ports_are_held_by_choice_or_for_want_of_a_balancer_only() -> None:
+    assert topology(1, 0).holds_ports and not topology(1, 1).holds_ports
+    assert topology(1, 1, rolling={"strategy": "socket"}).holds_ports
+    assert not topology(1, 0, rolling={"strategy": "restart"}).holds_ports
+    assert topology(1, 0).instance(topology(1, 0).web[0], 0, 8000).socket
