@@ -16,6 +16,8 @@ def test_its_port_is_held_as_the_strategy_says(host, deploy):
         pytest.skip("this host's instances are not systemd's")
     for instance in deploy.instances:
         unit = instance["verbs"]["socket"]
+        if not unit:
+            pytest.skip("nothing can hold the port here")
         wanted = ["active", "enabled"] if instance["socket"] else ["inactive", "disabled"]
         shown = [host.run(f"systemctl {asked} %s", unit).stdout.strip() for asked in ("is-active", "is-enabled")]
         assert shown == wanted, unit

@@ -204,6 +204,29 @@ def test_what_systemd_says_of_a_unit_counts(
     assert set(failed("systemd", variables, lambda host, command: local(host, script + command))) == names
 
 
+@pytest.mark.parametrize(
+    ("held", "active", "enabled", "fine"),
+    [
+        (True, "active", "enabled", True),
+        (True, "active", "disabled", False),
+        (True, "inactive", "disabled", False),
+        (False, "inactive", "disabled", True),
+        (False, "active", "enabled", False),
+    ],
+)
+def test_a_port_is_held_as_the_strategy_says_or_it_is_told(
+    variables: dict[str, Any], local: Runner, held: bool, active: str, enabled: str, fine: bool
+) -> None:
+    [instance] = variables["instances"]
+    instance["socket"], instance["verbs"]["socket"] = held, "shop@8000.socket"
+    script = (
+        "systemctl() { case $2 in *.socket) ;; *) echo enabled; return;; esac; "
+        f"case $1 in is-active) echo {active};; is-enabled) echo {enabled};; esac; }}; "
+    )
+    found = outcomes("systemd", variables, lambda host, command: local(host, script + command))
+    assert (found["test_its_port_is_held_as_the_strategy_says"][0] == "passed") is fine
+
+
 @pytest.fixture
 def supervised(tmp_path: Path) -> Iterator[list[str]]:
     """A real supervisord with a program that runs and one that does not; yields the words of its supervisorctl."""
