@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # haproxy and sshd are there, which a user's PATH leaves out.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: demo test lint unit lab machines faults suites setup clean
+.PHONY: demo test lint unit lab machines faults more setup clean
 
 demo: setup
 	$(BIN)/deploy demo
@@ -35,9 +35,10 @@ machines: setup
 faults: setup
 	$(if $(SEEDS),SEEDS=$(SEEDS)) $(PYTEST) -s -m faults tests/machines/test_dead_controller.py
 
-# The main job on the oldest and the newest Debian; it builds their root file systems first, a minute each, once.
-suites: setup
-	$(PYTEST) -m machines --timeout 900 tests/machines/test_suites.py
+# What every `make test` has no time for: nginx and Caddy on real hosts, the oldest and the newest Debian (whose root file
+# systems it builds first, a minute each, once).
+more: setup
+	$(PYTEST) -m more -n 2 --dist loadfile --timeout 1500 tests/lab tests/machines
 
 setup: $(VENV)/.ready
 

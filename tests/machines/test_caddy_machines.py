@@ -14,7 +14,7 @@ from support.traffic import traffic
 
 from deployer.lab import Lab, LabSpec, down, up
 
-pytestmark = [pytest.mark.machines, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.machines, pytest.mark.more, pytest.mark.timeout(1500)]
 
 QUICK = {
     "health": {"within": "60s"},

@@ -37,6 +37,7 @@ def on_lb(lab: Lab, command: str) -> str:
     return str(done.stdout)
 
 
+@pytest.mark.more
 def test_two_pushes_under_traffic_and_gates_that_outlive_everything(nginx_lab: Lab, tmp_path: Path) -> None:
     shop = Project(tmp_path / "shop", nginx_lab.name, "shop", QUICK)
     shop.deploy("setup")

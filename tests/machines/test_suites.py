@@ -11,7 +11,7 @@ from support.traffic import traffic
 
 from deployer.lab import Lab, LabSpec, up
 
-pytestmark = pytest.mark.machines
+pytestmark = [pytest.mark.machines, pytest.mark.more]
 SETTINGS = {
     "app": "shop",
     "runtime": {"workers": 2, "graceful_timeout": "5s"},
@@ -42,7 +42,6 @@ def test_trixie(lab_name: str, tmp_path: Path) -> None:
     assert outdated.stdout.strip() == "no", "enabling an instance leaves the host's other units as they were"
 
 
-@pytest.mark.faults
 def test_bullseye(lab_name: str, tmp_path: Path) -> None:
     """systemd 247, Python 3.9, OpenSSH 8.4, and an HAProxy that is too old: the balancer is a bookworm."""
     lab = up(LabSpec(name=lab_name, hosts=3, suite="bullseye"), print)
