@@ -58,7 +58,8 @@ def test_a_web_host_gets_packages_user_folders_and_its_unit() -> None:
         "/srv/shop/shared/media/": ("shop", "0755"),
         "/srv/shop/.deploy": ("", "0711"),
     }
-    assert name_of(resources[-1]) == "/etc/systemd/system/shop@.service"
+    units = ["/etc/systemd/system/shop@.service", "/etc/systemd/system/shop@.socket"]
+    assert [name_of(item) for item in resources[-2:]] == units
     assert handlers == {"systemd-reload": (("systemctl", "daemon-reload"),)}
 
 
