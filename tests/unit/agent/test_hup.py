@@ -138,7 +138,8 @@ def test_a_release_that_cannot_be_loaded_is_found_before_the_signal(host: World)
     error = refused(host, release(host, "r2", code=supervised.BROKEN), "r1")
     assert error.code == "check_failed" and "a_module_that_nobody_wrote" in error.message
     assert error.detail == {"restored": True, "serving": "r1"}
-    assert host.slot == "../releases/r1" and host.proof("r1")["pids"] == pids, "its workers were replaced"
+    # A worker may still have been missing when the first ones proved it.
+    assert host.slot == "../releases/r1" and set(pids) <= set(host.proof("r1")["pids"]), "its workers were replaced"
     assert ledger.half_done(host.site) == []
 
 
