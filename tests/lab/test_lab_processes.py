@@ -11,10 +11,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from support.labs import fresh_name, processes_with, ssh, ssh_argv
+from support.labs import processes_with, ssh, ssh_argv
 
 from deployer.cache import cache
-from deployer.errors import DeployError, NotReadyError, UsageError
+from deployer.errors import DeployError, UsageError
 from deployer.inventory.load import load
 from deployer.lab import Lab, LabSpec, down, names, status, up
 from deployer.lab.commands import run, wait_until
@@ -210,8 +210,6 @@ def test_what_makes_no_sense_is_refused_with_a_way_on(tmp_path: Path, monkeypatc
         LabSpec(kind="processes", supervisor="systemd")
     with pytest.raises(UsageError, match="this machine's own system"):
         LabSpec(kind="processes", suite="trixie")
-    with pytest.raises(NotReadyError, match="no Caddy"):
-        up(LabSpec(name=fresh_name(), kind="processes", balancer="caddy"), _told)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ("long" * 20)))
     with pytest.raises(UsageError, match="cannot be used: at most 66 characters"):
         up(LabSpec(name="lab", kind="processes"), _told)

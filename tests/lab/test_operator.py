@@ -52,6 +52,7 @@ def test_what_a_person_drained_stays_out_through_a_push_until_it_is_admitted(
     assert {each["instances"]["0"]["release"] for name, each in pushed.last["hosts"].items()} == {pushed.release}
 
 
+@pytest.mark.more
 def test_the_last_that_serves_is_only_drained_when_a_person_insists(shop: Project) -> None:
     shop.deploy("drain", "web1")
     shop.deploy("drain", "web2")
@@ -61,6 +62,7 @@ def test_the_last_that_serves_is_only_drained_when_a_person_insists(shop: Projec
         shop.deploy("admit", host)
 
 
+@pytest.mark.more
 def test_a_freeze_stops_pushes_and_no_rollback(shop: Project) -> None:
     shop.version("before the freeze")
     shop.deploy("push")

@@ -29,7 +29,7 @@ from deployer.agent.supervision import Health
 from deployer.balancers import Pool
 from deployer.lab import Lab, LabSpec, down, up
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.more, pytest.mark.timeout(900)]
 
 QUICK = {
     "health": {"within": "60s"},
@@ -138,7 +138,6 @@ def test_pushes_a_broken_one_a_rollback_and_a_reload_cost_nothing(shop: Project,
     shop.deploy("verify")
 
 
-@pytest.mark.more
 def test_another_app_on_the_same_caddy_costs_nothing(shop: Project, host: Host, lab: Lab, tmp_path: Path) -> None:
     """A reload keeps idle connections, websockets and what is under way.
 
@@ -175,7 +174,6 @@ def test_another_app_on_the_same_caddy_costs_nothing(shop: Project, host: Host, 
     assert not Path(f"{host.prefix}/etc/deploy/caddy/apps/greedy-{lab.name}.json").exists()
 
 
-@pytest.mark.more
 def test_what_a_person_drained_stays_out_when_caddy_dies(shop: Project, host: Host, lab: Lab) -> None:
     everyone = {answered_by(lab)[1] for _ in range(60)}
     assert len(everyone) == 3

@@ -16,7 +16,7 @@ from deployer.agent import drained
 from deployer.agent.operation import Context, OpError
 from deployer.balancers import Server
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.more]
 
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
 

@@ -12,7 +12,7 @@ from support.traffic import traffic
 
 from deployer.lab import Lab, LabSpec, down, up
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.more, pytest.mark.timeout(900)]
 
 QUICK = {
     "health": {"within": "20s"},
@@ -70,7 +70,6 @@ def test_a_push_a_broken_one_a_rollback_and_a_reload(shop: Project, nginx_lab: L
     shop.deploy("verify")
 
 
-@pytest.mark.more
 def test_blue_green_into_the_other_slots_and_back(shop: Project, nginx_lab: Lab, tmp_path: Path) -> None:
     first, before = current(shop), workers(nginx_lab)
     with traffic(nginx_lab.address, tmp_path / "log") as users:
@@ -82,7 +81,6 @@ def test_blue_green_into_the_other_slots_and_back(shop: Project, nginx_lab: Lab,
     assert workers(nginx_lab) == before, "something reloaded nginx"
 
 
-@pytest.mark.more
 def test_another_app_costs_one_reload_and_no_request(shop: Project, nginx_lab: Lab, tmp_path: Path) -> None:
     first, before = current(shop), workers(nginx_lab)
     notes = Project(tmp_path / "notes", nginx_lab.name, "notes", {"port": 8200, "domains": ["notes.test"], **QUICK})
