@@ -130,6 +130,7 @@ def test_a_host_that_runs_the_app_already_changes_with_one_push(alone: Lab, tmp_
     assert says(alone, "systemctl", "is-enabled", "changes@8030.socket") == "disabled"
 
 
+@pytest.mark.more
 def test_gunicorn_is_reloaded_in_place_to_another_release_and_back(alone: Lab, tmp_path: Path) -> None:
     server = "gunicorn"
     in_place = {"rolling": {**QUICK["rolling"], "strategy": "reload"}}
