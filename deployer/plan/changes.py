@@ -101,7 +101,8 @@ def plan_of(
     """The whole plan of a run that brings every instance to `wanted.release`."""
     settings = topology.settings
     nothing_serves = not any(each.release for web in topology.web for each in facts[web.name].serving.values())
-    out = sum(record["by"] == "person" for record in facts.held().values())
+    held = facts.held()
+    out = sum(record["by"] == "person" for record in held.values())
     strategy = choose(topology, nothing_serves=nothing_serves, all_at_once=wanted.all_at_once, out=out)
     changing, kept = steps_for(wanted, topology, facts, strategy)
     if any(step.action == "reload" for step in changing):
@@ -116,7 +117,6 @@ def plan_of(
     rolling = settings.rolling
     in_order = ordered(changing, rolling.order, key=[step.host for step in changing], seed=wanted.release)
     # Those that no user reaches come first: it costs nobody, and capacity is back for the others.
-    held = facts.held()
     in_order = tuple(
         sorted(in_order, key=lambda s: s.before is not None and topology.server(s.host, s.port) not in held)
     )

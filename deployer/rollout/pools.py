@@ -95,37 +95,32 @@ class Pools:
         named = {self._name(slot): self._name(other) for slot, other in (instead or {}).items()}
         with self._run.step("admit", instance=self._told(slots)) as note:
             held = self._admitted(self._names(slots), named, force=False)
-            quarantined = [name for name, by in held.items() if by == "quarantine"]
+            quarantined = [name for name, record in held.items() if record["by"] == "quarantine"]
             if quarantined:
-                self._admitted(quarantined, {}, force=True)
+                self._admitted(quarantined, force=True)
             others = sorted(set(held) - set(quarantined))
             if others:
                 note.detail = f"left out, as a person asked: {', '.join(others)}"
 
     def admit_by_hand(self, slots: Sequence[Slot], *, force: bool) -> dict[str, str]:
         """Puts back what a person took out. Returns what stays out, and why; with `force`, nothing does."""
-        wait = self._run.topology.settings.health.within
-        args = {"servers": self._names(slots), "wait": wait, "by": "person", "force": force}
-        answers = self._each("balancer.admit", args, "admit")
-        return {
-            name: str(state["held"]["reason"])
-            for answer in answers.values()
-            for name, state in answer["servers"].items()
-            if state.get("held")
-        }
+        held = self._admitted(self._names(slots), by="person", force=force)
+        return {name: str(record["reason"]) for name, record in held.items()}
 
     def retire(self, slots: Sequence[Slot]) -> None:
         """Slots that no instance serves in: kept out of every pool until one does."""
         if slots and self._run.balancers:
             self._each("balancer.retire", {"servers": self._names(slots)}, "retire")
 
-    def _admitted(self, servers: list[str], instead: Mapping[str, str], *, force: bool) -> dict[str, str]:
-        """Admits at every balancer; returns the servers that are still held out, and by whom."""
+    def _admitted(
+        self, servers: list[str], instead: Mapping[str, str] | None = None, *, by: str = "run", force: bool
+    ) -> dict[str, dict[str, Any]]:
+        """Admits at every balancer; returns the servers that are still held out, with the record that says why."""
         wait = self._run.topology.settings.health.within
-        args = {"servers": servers, "wait": wait, "by": "run", "force": force, "instead": dict(instead)}
+        args = {"servers": servers, "wait": wait, "by": by, "force": force, "instead": dict(instead or {})}
         answers = self._each("balancer.admit", args, "admit")
         return {
-            name: str(state["held"]["by"])
+            name: dict(state["held"])
             for answer in answers.values()
             for name, state in answer["servers"].items()
             if state.get("held")
