@@ -141,9 +141,8 @@ class Switch:
         self._link(self._release)
         self._log_before = self._unit.log(LOG_LINES)
         self._intend("start")
-        if self._instance.socket and not stays:
-            self._open_port()
-        return self._start(self._release, self._within, self._ctx.cancelled, restart=stays)
+        opens = self._instance.socket and not stays
+        return self._start(self._release, self._within, self._ctx.cancelled, restart=stays, opens=opens)
 
     def _reloaded(self, reload: Reload, main: int) -> Tuple[int, ...]:
         self._link(self._release)
@@ -177,14 +176,17 @@ class Switch:
         links.point_slot(self._site, self._instance.port, release)
 
     def _start(
-        self, release: str, within: float, cancelled: Optional[threading.Event], *, restart: bool
+        self, release: str, within: float, cancelled: Optional[threading.Event], *, restart: bool, opens: bool
     ) -> Tuple[int, ...]:
+        """From here on whoever starts it starts the release: once its port is open, the first request does."""
         self._touched = True
         self._ctx.progress(
             "%s %s with release %s" % ("restarting" if restart else "starting", self._unit.name, release)
         )
         self._unit.reset()
         began = procfs.now()
+        if opens:
+            self._open_port()
         found = until_proven(self._site, self._instance, self._unit, release, began, within, cancelled, restart=restart)
         return found.pids
 
@@ -232,9 +234,8 @@ class Switch:
             return
         links.require_complete(self._site, self._previous)
         self._link(self._previous)
-        if self._held_port and not stays:
-            self._open_port()
-        self._start(self._previous, self._instance.health.within_again, None, restart=stays)
+        opens = self._held_port and not stays
+        self._start(self._previous, self._instance.health.within_again, None, restart=stays, opens=opens)
 
     def _intend(self, state: str) -> None:
         ledger.append(self._site, self._entry("intent", state=state))

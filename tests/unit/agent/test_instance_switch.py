@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -245,3 +247,14 @@ def test_the_log_is_read(host: World) -> None:
     args = {key: host.args("r1")[key] for key in ("site", "instance")}
     asked = {"site": args["site"], "instances": [args["instance"]], "lines": 5}
     assert instance.logs(Context(), asked) == {"logs": {str(host.instance.port): ["serving r1"]}}
+
+
+def test_a_request_that_comes_as_the_port_is_opened_starts_the_release_itself(host: World) -> None:
+    """A balancer's check or a user, who does not wait until deploy starts it: as old as the port is old enough."""
+    start = " ".join(map(shlex.quote, host.instance.verbs.start))
+    opens = ("sh", "-c", f"{start} && sleep 0.1 && touch {host.home}/port")
+    state = ("sh", "-c", f"test ! -e {host.home}/port || echo active enabled")
+    verbs = replace(host.instance.verbs, socket="shop.socket", socket_state=state, socket_open=opens)
+    host.tune(socket=True, verbs=verbs)
+    assert host.switch(host.release("r1"))["changed"] is True
+    assert served(host) == "r1"
