@@ -158,7 +158,7 @@ def test_two_labs_stand_side_by_side_and_one_leaves_nothing(lab: Lab, lab_name: 
     down(lab_name, _told)
 
 
-@pytest.mark.parametrize("host", ["web1", "web9"])
+@pytest.mark.parametrize("host", [pytest.param("web1", marks=pytest.mark.more), "web9"])
 def test_an_up_that_was_killed_half_way_can_be_taken_down(lab_name: str, host: str) -> None:
     script = f"from deployer.lab import *; up(LabSpec(name={lab_name!r}, kind='processes', hosts=30), print)"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL) as coming_up:

@@ -74,7 +74,7 @@ def goes_unnoticed(project: Project, lab: Lab, folder: Path) -> None:
     project.deploy("verify")
 
 
-@pytest.mark.parametrize("supervisor", SUPERVISORS)
+@pytest.mark.parametrize("supervisor", ["systemd", pytest.param("supervisord", marks=pytest.mark.more)])
 def test_two_pushes_a_reload_and_a_rollback_go_unnoticed(
     supervisor: str, bystander: Project, lab: Lab, tmp_path: Path
 ) -> None:

@@ -161,6 +161,7 @@ class TestWhileUsersAreThere:
         finally:
             fleet.shell("lb2", "systemctl start haproxy")
 
+    @pytest.mark.more
     def test_a_balancers_host_that_is_down(self, fleet: Fleet) -> None:
         inventory = fleet.inventory(lb2={"ansible_ssh_common_args": "-o ConnectTimeout=2"})
         fleet.lab.power_off("lb2")
@@ -188,6 +189,7 @@ class TestWhileUsersAreThere:
         finally:
             fleet.shell(FRESH, "mv /usr/bin/python3.away /usr/bin/python3")
 
+    @pytest.mark.more
     def test_a_python_that_is_not_where_the_inventory_says(self, fleet: Fleet) -> None:
         fleet.refused(
             3,
@@ -265,6 +267,7 @@ class TestWhileUsersAreThere:
             lines = (fleet.project.folder / "deploy.yaml").read_text().splitlines()
         assert "main:nothing" in lines[error["line"] - 1]
 
+    @pytest.mark.more
     def test_an_app_path_in_a_module_that_is_not_there(self, fleet: Fleet) -> None:
         with fleet.version(2, {"runtime": {**SETTINGS["runtime"], "app": "shopp:app"}}):
             error = fleet.refused(

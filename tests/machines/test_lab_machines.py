@@ -181,7 +181,7 @@ def test_two_labs_stand_side_by_side_and_one_leaves_nothing(lab: Lab, lab_name: 
     down(lab_name, _told)
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.15, 0.6])
+@pytest.mark.parametrize("seconds", [0.15, *(pytest.param(seconds, marks=pytest.mark.more) for seconds in (0.0, 0.6))])
 def test_an_up_that_was_killed_half_way_can_be_taken_down(lab_name: str, seconds: float) -> None:
     script = f"from deployer.lab import *; up(LabSpec(name={lab_name!r}, hosts=6), print)"
     folder = Place.of(lab_name).folder

@@ -80,7 +80,7 @@ def says(lab: Lab, *argv: str) -> str:
     return lab.exec("web1", argv).stdout.strip()
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "gunicorn"])
+@pytest.mark.parametrize("server", ["uvicorn", pytest.param("gunicorn", marks=pytest.mark.more)])
 def test_a_push_a_broken_one_and_a_rollback_refuse_nobody(server: str, alone: Lab, tmp_path: Path) -> None:
     project = made(server, alone, tmp_path)
     first = project.deploy("push")

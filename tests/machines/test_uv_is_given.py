@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.labs import fresh_name
 from support.project import Project
 
-from deployer.lab import Lab, LabSpec, up
+from deployer.lab import Lab, LabSpec, down, up
 
 QUICK = {"rolling": {"drain_timeout": "2s", "soak": "500ms", "waves": [2], "max_unavailable": 1}}
 
 
-@pytest.fixture
-def fleet(lab_name: str) -> Lab:
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Lab]:
     """Two hosts as Debian leaves them: no uv, and a pip.conf that uv does not read."""
-    made = up(LabSpec(name=lab_name, kind="machines", hosts=2), print)
-    for host in ("web1", "web2"):
-        assert made.exec(host, ["sh", "-c", "! command -v uv && rm /etc/uv/uv.toml"]).returncode == 0
-    return made
+    if os.geteuid() != 0:
+        pytest.skip("machines need root")
+    name = fresh_name()
+    try:
+        made = up(LabSpec(name=name, kind="machines", hosts=2), print)
+        for host in ("web1", "web2"):
+            assert made.exec(host, ["sh", "-c", "! command -v uv && rm /etc/uv/uv.toml"]).returncode == 0
+        yield made
+    finally:
+        down(name, print)
 
 
 def test_the_first_push_brings_uv_and_the_next_ones_share_what_it_built(fleet: Lab, tmp_path: Path) -> None:
@@ -48,12 +57,13 @@ def test_the_first_push_brings_uv_and_the_next_ones_share_what_it_built(fleet: L
 def test_where_it_cannot_run_pip_installs_and_that_is_said_once(fleet: Lab, tmp_path: Path) -> None:
     for host in ("web1", "web2"):
         _run(fleet, host, "mkdir -p /var/lib/deploy/uv && mount -t tmpfs -o noexec,mode=0755 none /var/lib/deploy/uv")
-    project = Project(tmp_path / "shop", fleet.name, "shop", {"app": "shop", "domains": ["shop.test"], **QUICK})
+    settings = {"app": "plain", "domains": ["plain.test"], "port": 8200, **QUICK}
+    project = Project(tmp_path / "plain", fleet.name, "shop", settings)
     project.deploy("setup")
     done = project.deploy("push")
     [warned] = [event["message"] for event in done.of("warning") if "uv could not be given" in event["message"]]
     assert "web1, web2" in warned and "does not run" in warned
-    assert _run(fleet, "web1", "ls /srv/shop/venvs").strip().endswith("-pip")
+    assert _run(fleet, "web1", "ls /srv/plain/venvs").strip().endswith("-pip")
     assert _run(fleet, "web1", "ls -A /var/lib/deploy/uv") == ""
 
     # who insists on uv is told, and nothing changes
