@@ -184,6 +184,11 @@ class Session:
         return protocol.clock() - self._fresh_at
 
     @property
+    def lost(self) -> SessionLost | None:
+        """What every request raises from now on; None while the link lives."""
+        return self._lost
+
+    @property
     def alive(self) -> bool:
         """Whether requests can be made."""
         return self._lost is None and not self._closing

@@ -123,6 +123,7 @@ class Waves:
             self._run.bus.emit(WaveFinished(number, of, ok, took, restoring=restoring))
 
     def _wave(self, wave: Sequence[InstanceStep]) -> None:
+        wave = self._without_lost(wave)
         self._each_way(wave, lambda way, steps: way.require(steps))
         try:
             self._each_way(wave, lambda way, steps: way.prepare(steps))
@@ -139,6 +140,21 @@ class Waves:
             self._budget.leave(failed)
         if good:
             self._complete(good)
+
+    def _without_lost(self, wave: Sequence[InstanceStep]) -> list[InstanceStep]:
+        """The wave but for hosts that were lost before their turn: nothing was done there, so what serves may go on.
+
+        Where the run goes on without them, they are quarantined, for they serve an earlier release.
+        """
+        links = {step: self._run.fleet[step.host].lost for step in wave}
+        lost = {step: error for step, error in links.items() if error}
+        self._run.lost.update(step.host for step in lost)
+        if lost and not self._budget.allows(len(lost)):
+            raise next(iter(lost.values()))
+        if lost:
+            self._back.quarantine(list(lost))
+            self._budget.leave(dict(lost))
+        return [step for step in wave if step not in lost]
 
     def _complete(self, good: Sequence[InstanceStep]) -> None:
         """Proven instances are checked, admitted and watched. What fails here stays out until it is back."""

@@ -301,6 +301,11 @@ class Agent:
     def call(self, operation: str, args: Mapping[str, Any], **_: Any) -> dict[str, Any]:
         return self.world.call(self.host, operation, args)
 
+    @property
+    def lost(self) -> SessionLost | None:
+        gone = self.host in self.world.lost
+        return SessionLost(f"the session with {self.host} was lost", host=self.host) if gone else None
+
     def fresh_for(self) -> float:
         return self.world.silent.get(self.host, 0.0)
 

@@ -56,6 +56,24 @@ def test_a_lost_host_counts_and_is_quarantined() -> None:
     assert len(serving(fleet, NEW)) == 9
 
 
+@pytest.mark.parametrize("strategy", ["restart", "bluegreen"])
+def test_a_host_that_is_lost_before_its_turn_serves_on_where_all_go_back(strategy: str) -> None:
+    fleet = world(4, strategy=strategy)
+    fleet.on("instance.switch", "web2", lambda: fleet.loses("web4"))
+    rollout = Rollout(fleet).carry_out()
+    assert rollout.exit == 5 and serving(fleet, OLD) == {f"web{n}" for n in range(1, 5)}
+    assert fleet.out == {} and fleet.harm == []
+
+
+def test_a_host_that_is_lost_before_its_turn_is_quarantined_where_the_others_go_on() -> None:
+    fleet = world(4, max_failures=1)
+    fleet.on("instance.switch", "web2", lambda: fleet.loses("web4"))
+    rollout = Rollout(fleet, sizes=[1, 1, 2]).carry_out()
+    assert rollout.exit == 8 and "web4:0 stayed behind" in str(rollout.error)
+    assert serving(fleet, NEW) == {"web1", "web2", "web3"} and fleet.out["web4-8000"] == "quarantine"
+    assert fleet.harm == []
+
+
 def test_checks_that_fail_count_and_their_instances_go_back() -> None:
     fleet = world(4, max_failures=1)
     rollout = Rollout(fleet)
