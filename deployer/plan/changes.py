@@ -102,7 +102,8 @@ def plan_of(
     settings = topology.settings
     nothing_serves = not any(each.release for web in topology.web for each in facts[web.name].serving.values())
     held = facts.held()
-    out = sum(record["by"] == "person" for record in held.values())
+    there = {topology.server(web.name, port) for web in topology.absent for port in (*web.ports, *web.spare_ports)}
+    out = topology.missing + sum(r["by"] == "person" for name, r in held.items() if name not in there)
     strategy = choose(topology, nothing_serves=nothing_serves, all_at_once=wanted.all_at_once, out=out)
     changing, kept = steps_for(wanted, topology, facts, strategy)
     if any(step.action == "reload" for step in changing):
@@ -125,7 +126,9 @@ def plan_of(
     else:
         total = len(changing) + len(kept)
         # What changes beside what serves costs no capacity; else those that are out already count.
-        at_most = total if strategy.name == "bluegreen" else size_of(rolling.max_unavailable, total) - out
+        at_most = (
+            total if strategy.name == "bluegreen" else size_of(rolling.max_unavailable, total + topology.missing) - out
+        )
         waves = split(in_order, rolling.waves, at_most, of=total)
     previous = majority(facts, topology)
     return Plan(

@@ -85,7 +85,7 @@ def _too_many_to_lose(topology: Topology, out: int) -> str:
     if most == 0:
         return "max_unavailable is 0"
     if out >= max(1, most):
-        return f"{out} of {topology.instances} instances are out, as a person asked, and no more may be missing"
+        return f"{out} of {topology.instances} instances are held out or out of reach, and no more may be missing"
     return ""
 
 

@@ -85,6 +85,7 @@ class Topology:
 
     `web` are the hosts that a run changes; `spared` those that `--limit` leaves out: the balancers know them all the
     same. `helper` is one of the spared ones, which builds the release and runs the release hook and is else left alone.
+    `absent` are those that the run cannot reach and goes on without.
     `health_path` is what settings or inference say, `/` otherwise; `health_status` None accepts all below 500.
     `templates` are the user's own template folders. `python_version` is the one asked for by settings or code, if any;
     `python_range` is the code's `requires-python` as written. `served_by` names the runtime.
@@ -100,6 +101,7 @@ class Topology:
     templates: tuple[Path, ...] = ()
     spared: tuple[WebHost, ...] = ()
     helper: WebHost | None = None
+    absent: tuple[WebHost, ...] = ()
     python_version: str | None = None
     python_range: str | None = None
     served_by: str = "uvicorn"
@@ -107,7 +109,12 @@ class Topology:
     @property
     def everywhere(self) -> tuple[WebHost, ...]:
         """All web hosts of the environment, in the inventory's order, whatever the limit."""
-        return tuple(sorted((*self.web, *self.spared), key=lambda each: each.place))
+        return tuple(sorted((*self.web, *self.spared, *self.absent), key=lambda each: each.place))
+
+    @property
+    def missing(self) -> int:
+        """How many instances are on absent hosts."""
+        return sum(web.own.instances for web in self.absent)
 
     @property
     def builders(self) -> tuple[WebHost, ...]:
@@ -136,7 +143,7 @@ class Topology:
 
     def web_host(self, name: str) -> WebHost:
         """The web host of that name; KeyError if there is none."""
-        for member in self.builders:
+        for member in (*self.builders, *self.absent):
             if member.name == name:
                 return member
         raise KeyError(name)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from deployer.errors import DeployError, NotReadyError
 from deployer.events import Bus, RunStarted
 from deployer.remote.fleet import Fleet, together
+from deployer.rollout import absent
 from deployer.rollout.endings import refused_as
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
@@ -18,12 +19,21 @@ from deployer.rollout.run import Run
 
 @contextmanager
 def opened(
-    project: Project, bus: Bus, record: Record, command: str, stop: threading.Event, *, partial: bool = False
+    project: Project,
+    bus: Bus,
+    record: Record,
+    command: str,
+    stop: threading.Event,
+    *,
+    partial: bool = False,
+    rolls: bool = False,
 ) -> Iterator[Run]:
     """A run with an agent on every host; closed at the end, whatever happens.
 
     With `partial` (for commands that only look) the block runs with the hosts that answer; those that do not are
-    warned about before it, are `lost` in it, and are the error after it.
+    warned about before it, are `lost` in it, and are the error after it. With `rolls` (for commands that change
+    instances) it runs without web hosts that are out of reach, as far as `rolling.max_failures` goes: they are
+    `absent`, and LeftBehindError after it.
 
     Raises UnreachableError that names every host that could not be reached; nothing was changed then. What a host
     refuses in the block is a NotReadyError, unless the block says that something was changed by then.
@@ -34,10 +44,17 @@ def opened(
         with (
             refused_as(NotReadyError, f"deploy doctor {project.env} looks for everything that is wrong"),
             Fleet.open(
-                topology.hosts, sudo_password=project.sudo_password, identity=project.who, partial=partial
+                topology.hosts, sudo_password=project.sudo_password, identity=project.who, partial=partial or rolls
             ) as fleet,
         ):
-            run = Run(topology, fleet, bus, record, project.who, stop, lost=set(fleet.failures))
+            run = Run(topology, fleet, bus, record, project.who, stop)
+            if rolls:
+                run.topology, run.absent = absent.without(topology, fleet.failures), fleet.failures
+                absent.tell(run)
+                yield run
+                absent.require_nobody(run)
+                return
+            run.lost = set(fleet.failures)
             for name, error in fleet.failures.items():
                 run.warn(error.message, host=name)
                 record.host(name, "unreachable")

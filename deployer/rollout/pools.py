@@ -164,7 +164,7 @@ class Pools:
     def _told(self, slots: Sequence[Slot]) -> str:
         """The instances' names, `web1:0`, as every event has them."""
         shape = self._run.topology
-        return ", ".join(f"{host}:{shape.web_host(host).index_of(port)}" for host, port in slots)
+        return ", ".join(dict.fromkeys(f"{host}:{shape.web_host(host).index_of(port)}" for host, port in slots))
 
     def _each(self, operation: str, args: dict[str, Any], step: str) -> dict[str, dict[str, Any]]:
         return self._run.each(self._run.balancers, operation, self._args(args), step=step)

@@ -47,6 +47,10 @@ class Project:
         """The folder of deploy.yaml."""
         return self.loaded.base
 
+    def reached_by(self, topology: Topology) -> Project:
+        """The same project as a run that does without some hosts has it."""
+        return replace(self, topology=topology)
+
     def secrets(self) -> dict[str, str]:
         """The values of the app's secrets; SettingsError names one that has none."""
         return resolve_secrets(self.topology.settings.secrets, self.base)

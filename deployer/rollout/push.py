@@ -89,7 +89,11 @@ def push(
     if release is not None or resume:
         bring(project, bus, record, command="push", release=release, resume=resume, values=values, wait=wait, stop=stop)
         return
-    with _tree(project, bus, ref, skip_hooks) as (project, tree), opened(project, bus, record, "push", stop) as run:
+    with (
+        _tree(project, bus, ref, skip_hooks) as (project, tree),
+        opened(project, bus, record, "push", stop, rolls=True) as run,
+    ):
+        project = project.reached_by(run.topology)
         look_first(run)
         with locked(run, wait=wait):
             recovered = Pools(run).recover()
@@ -113,8 +117,9 @@ def show_plan(
     values = project.secrets()
     with (
         _tree(project, bus, ref, ("build",)) as (project, tree),
-        opened(project, bus, record, "plan", threading.Event()) as run,
+        opened(project, bus, record, "plan", threading.Event(), rolls=True) as run,
     ):
+        project = project.reached_by(run.topology)
         ready = prepared(run, project, tree, values, ())
         record.release, record.previous = ready.plan.release, ready.plan.previous
         record.outcome = "unchanged" if ready.plan.empty else "succeeded"

@@ -22,7 +22,8 @@ from deployer.rollout.survey import require_set_up, survey, with_pools
 def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: float, stop: threading.Event) -> None:
     """Restarts every instance on the release it has. `wait` seconds for the lock."""
     values = project.secrets()
-    with opened(project, bus, record, "reload", stop) as run, locked(run, wait=wait):
+    with opened(project, bus, record, "reload", stop, rolls=True) as run, locked(run, wait=wait):
+        project = project.reached_by(run.topology)
         Pools(run).recover()
         facts = with_pools(run, survey(run))
         require_set_up(run, facts)

@@ -51,7 +51,8 @@ def bring(
     `values` are today's secrets, written before anything changes. Raises what `Waves.carry_out` raises; UsageError when
     there is no such release, with those that there are.
     """
-    with opened(project, bus, record, command, stop) as run:
+    with opened(project, bus, record, command, stop, rolls=True) as run:
+        project = project.reached_by(run.topology)
         look_first(run)
         with locked(run, wait=wait):
             Pools(run).recover()

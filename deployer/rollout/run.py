@@ -23,7 +23,8 @@ Args = Mapping[str, Any] | Callable[[str], Mapping[str, Any]]
 class Run:
     """What every step of a run needs. `stop` is set when a person asked to wind up.
 
-    `lost` are hosts whose session died in the middle; nothing more is asked of them. `behind` are hosts on which an
+    `absent` are the hosts that it goes on without, and why. `lost` are hosts whose session died in the middle; nothing
+    more is asked of them. `behind` are hosts on which an
     instance stayed on an earlier release, within the budget. `stopped_by` is who asked this run to stop.
     """
 
@@ -36,6 +37,7 @@ class Run:
     lost: set[str] = field(default_factory=set)
     behind: set[str] = field(default_factory=set)
     stopped_by: str = "a person"
+    absent: Mapping[str, DeployError] = field(default_factory=dict)
 
     @property
     def id(self) -> str:

@@ -19,7 +19,7 @@ from deployer.errors import DeployError, InterruptedRun
 from deployer.events import WaveFinished, WaveStarted
 from deployer.plan.model import InstanceStep, Plan
 from deployer.remote.errors import SessionLost
-from deployer.rollout import endings
+from deployer.rollout import absent, endings
 from deployer.rollout.back import Back
 from deployer.rollout.budget import Budget
 from deployer.rollout.guard import Guard
@@ -77,6 +77,7 @@ class Waves:
         )
         self._back = Back(run, self._pools, self._instances, self._guard)
         self._budget = Budget(self._rolling, run.topology.instances)
+        self._budget.leave(absent.steps(run))
         self._progress = Progress()
 
     def carry_out(self) -> None:
@@ -87,6 +88,7 @@ class Waves:
         some instances did not.
         """
         try:
+            absent.quarantine(self._run, self._pools)
             self._pools.retire(self._plan.unused)
             for number, wave in enumerate(self._plan.waves, 1):
                 with self._told(number, len(self._plan.waves), wave, self._plan.release):

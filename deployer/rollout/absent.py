@@ -1,0 +1,73 @@
+"""Web hosts that are out of reach when a run begins: within `rolling.max_failures` it goes on without them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from deployer.errors import DeployError, LeftBehindError, UntrustedHostError
+from deployer.plan.model import InstanceStep
+from deployer.plan.topology import Topology
+from deployer.plan.waves import size_of
+from deployer.remote.fleet import together
+from deployer.rollout.pools import Pools, Slot
+from deployer.rollout.run import Run
+
+SILENT = ("timeout", "refused", "closed", "unreachable")
+"""Codes of connections that fail because a host is away. Whatever else is wrong is a person's to mend first."""
+
+
+def without(topology: Topology, failures: Mapping[str, DeployError]) -> Topology:
+    """The topology in which the web hosts of `failures` are `absent`.
+
+    Raises their error (exit 3) where the run cannot do without them: more instances than `max_failures`, a balancer,
+    the host of the release hook, all there are, or a host that answers and is wrong in some other way.
+    """
+    if not failures:
+        return topology
+    absent = tuple(web for web in topology.web if web.name in failures)
+    rest = tuple(web for web in topology.web if web.name not in failures)
+    most = size_of(topology.settings.rolling.max_failures, topology.instances)
+    away = all(error.code in SILENT and not isinstance(error, UntrustedHostError) for error in failures.values())
+    if not away or not rest or len(absent) < len(failures) or sum(web.own.instances for web in absent) > most:
+        raise together(failures)
+    if topology.settings.hooks.release is not None and topology.everywhere[0] in absent:
+        error = together(failures)
+        error.cause = "; ".join(filter(None, (error.cause, "the release hook runs there, and keeps its outcome there")))
+        raise error
+    return replace(topology, web=rest, absent=absent)
+
+
+def steps(run: Run) -> dict[InstanceStep, DeployError]:
+    """The absent instances, each with what kept its host away: they count against the budget from the start."""
+    return {
+        InstanceStep(web.name, index, port, "keep", None): run.absent[web.name]
+        for web in run.topology.absent
+        for index, port in enumerate(web.ports)
+    }
+
+
+def quarantine(run: Run, pools: Pools) -> None:
+    """Takes the slots of absent hosts out of the pools: one that comes back serves nobody an earlier release."""
+    away: list[Slot] = [(w.name, port) for w in run.topology.absent for port in (*w.ports, *w.spare_ports)]
+    reason = f"its host was out of reach in run {run.id}; it has to prove a release to come back"
+    pools.drain(away, by="quarantine", reason=reason)
+
+
+def tell(run: Run) -> None:
+    """Says who is left out, and why."""
+    for name, error in run.absent.items():
+        run.record.host(name, "unreachable")
+        run.warn(f"left out, within rolling.max_failures: {error.message}", host=name, hint=error.hint or "")
+
+
+def require_nobody(run: Run) -> None:
+    """LeftBehindError (exit 8) that names the hosts which a run that had nothing else to do could not reach."""
+    for name, error in run.absent.items():
+        raise LeftBehindError(
+            f"the others serve what they should, but {', '.join(run.absent)} is out of reach",
+            host=name,
+            step=error.step,
+            cause=str(error),
+            hint=f"deploy push {run.topology.env} brings it up to date once it is back",
+        )
