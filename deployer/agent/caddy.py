@@ -12,8 +12,9 @@ import http.client
 import json
 import os
 import time
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Iterable, List, Tuple
 
+from deployer.agent import caddy_requests
 from deployer.agent.caddy_reload import (
     Places,
     Refused,
@@ -26,6 +27,7 @@ from deployer.agent.caddy_reload import (
     write,
 )
 from deployer.agent.driver import Server
+from deployer.agent.figures import Request
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 
@@ -36,10 +38,10 @@ _PASSED = "L7OK"
 
 
 class Caddy:
-    """The driver `{"kind": "caddy", "socket", "ask", "app", "slots"}`.
+    """The driver `{"kind": "caddy", "socket", "ask", "app", "slots", "requests"}`.
 
     `socket` and `ask` are Caddy's admin socket and ours beside it; `app` is the file that setup wrote for this pool,
-    `slots` the folder of its slots' files.
+    `slots` the folder of its slots' files, `requests` Caddy's log of what came of requests.
     """
 
     def __init__(self, driver: Dict[str, Any]) -> None:
@@ -47,6 +49,7 @@ class Caddy:
         self._ask = str(driver["ask"])
         self._app = str(driver["app"])
         self._slots = str(driver["slots"])
+        self._requests = str(driver["requests"])
         self._passed: Dict[str, float] = {}
 
     def servers(self) -> Dict[str, Server]:
@@ -88,6 +91,15 @@ class Caddy:
 
     def keep(self) -> None:
         """Nothing: the files are on the disk."""
+
+    def requests(self, last: float, ahead: float) -> Iterable[Request]:
+        """The requests that ended within the `last` seconds and are still in the log; it is always being written."""
+        slots = json.loads(read(self._app) or "{}").get("slots", {})
+        try:
+            return caddy_requests.requests(self._requests, {place: name for name, place in slots.items()}, last)
+        except OSError as error:
+            why = "Caddy keeps no record of requests: %s: %s" % (error.filename, error.strerror)
+            raise OpError("no_figures", why, "deploy setup ENV writes what it takes") from error
 
     def _path(self, name: str) -> str:
         return self._slots + "/" + name

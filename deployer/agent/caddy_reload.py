@@ -7,6 +7,7 @@
     /etc/deploy/caddy/apps/<app>-<env>.json    one app, written by setup and push
     /var/lib/deploy/caddy-slots/<pool>/<slot>  where the requests of one slot go: its address, or nowhere
     /run/deploy-caddy/caddy.json               what Caddy was told last; made of the apps' files
+    /run/deploy-caddy/requests.log             the last requests: what came of them at which address, and how fast
 
 **Draining costs no reload.** An upstream's address in Caddy's configuration is `{file.…/<slot>}`, which Caddy reads for
 every request and every health check. To drain is to replace that file by one that leads nowhere: the next request that
@@ -47,6 +48,7 @@ _STARTING = 5.0  # seconds from listening to answering
 LOADS_WITHIN = IDLE + 45.0  # seconds: Caddy answers when the old servers have ended
 GENERATION = "g-%s-%d.sock"
 ANY_HOST = "*"
+ACCESS = "http.log.access.deploy"  # what Caddy calls the log of a server whose logger is `deploy`
 
 
 class Refused(Exception):
@@ -68,6 +70,7 @@ class Places:
         self.sockets = self.run + "/sockets.json"
         self.admin = self.run + "/admin.sock"
         self.ask = self.run + "/ask.sock"
+        self.requests = self.run + "/requests.log"
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -183,10 +186,24 @@ def merged(apps: List[Dict[str, Any]], places: Places, sockets: Dict[str, int]) 
     }
     whole = {
         "admin": {"listen": "unix/%s|0600" % places.admin, "config": {"persist": False}},
-        "logging": {"logs": {"default": {"level": "WARN"}}},
+        "logging": {"logs": {"default": {"level": "WARN", "exclude": [ACCESS]}, "requests": _log(places.requests)}},
         "apps": {"http": {"shutdown_delay": "%ds" % (IDLE + 1), "grace_period": "30s", "servers": made}},
     }
     return json.dumps(whole, indent=1) + "\n"
+
+
+def _log(path: str) -> Dict[str, Any]:
+    """The log of requests, at most twice its size: when it ended, its status, and what the app's handler appended."""
+    unused = ("request", "resp_headers", "user_id", "bytes_read", "size", "duration")
+    return {
+        "include": [ACCESS],
+        "writer": {"output": "file", "filename": path, "roll_size_mb": 2, "roll_keep": 1, "roll_gzip": False},
+        "encoder": {
+            "format": "filter",
+            "wrap": {"format": "json", "message_key": "", "level_key": "", "name_key": ""},
+            "fields": {name: {"filter": "delete"} for name in unused},
+        },
+    }
 
 
 def _quietly(handle: List[Dict[str, Any]]) -> Dict[str, Any]:
@@ -221,6 +238,7 @@ def _server(listen: str, names: Dict[str, Dict[str, Any]]) -> Dict[str, Any]:
         "read_header_timeout": "15s",
         "protocols": ["h1"],
         "automatic_https": {"disable": True},
+        "logs": {"default_logger_name": "deploy"},
         "routes": routes,
     }
 
@@ -390,7 +408,8 @@ def bound(listen: str) -> socket.socket:
 
 
 def _check(places: Places, text: str) -> None:
-    write(places.config + ".new", text)
+    # The check opens its logs, and makes those that are not there its own: they are Caddy's user's.
+    write(places.config + ".new", text.replace(json.dumps(places.requests), json.dumps(os.devnull)))
     done = subprocess.run(
         [program(places), "validate", "--config", places.config + ".new"],
         stdin=subprocess.DEVNULL,

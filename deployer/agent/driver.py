@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Protocol
 
 from deployer.agent.operation import OpError
+
+if TYPE_CHECKING:
+    from deployer.agent.figures import Request
 
 _SETTLE = 0.3  # seconds in which a reload that was under way would undo what we set
 
@@ -58,6 +61,14 @@ class Driver(Protocol):
 
     def keep(self) -> None:
         """Makes what was set outlive the balancer's own reloads and restarts, whoever asks for them."""
+        ...
+
+    def requests(self, last: float, ahead: float) -> "Iterable[Request]":
+        """The requests that ended within the `last` seconds, as far back as the balancer remembers.
+
+        Those of the next `ahead` seconds can be asked for later; 0: nobody is going to ask. OpError `no_figures` where
+        it keeps no log of them.
+        """
         ...
 
 

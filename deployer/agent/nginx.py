@@ -18,10 +18,11 @@ import socket
 import struct
 import time
 from dataclasses import replace
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterable, List
 
-from deployer.agent import connections
+from deployer.agent import connections, nginx_requests
 from deployer.agent.driver import Server
+from deployer.agent.figures import Request
 from deployer.agent.ledger import fsync_folder
 from deployer.agent.nginx_checks import Checks
 from deployer.agent.operation import OpError
@@ -32,11 +33,12 @@ _SLOT = "X-Deploy-Slot"
 
 
 class Nginx:
-    """The driver `{"kind": "nginx", "route", "gates", "health"}`; `route` is the file that setup wrote."""
+    """The driver `{"kind": "nginx", "route", "gates", "requests", "health"}`; `route` is the file that setup wrote."""
 
     def __init__(self, driver: Dict[str, Any]) -> None:
         self._route = str(driver["route"])
         self._gates = str(driver["gates"])
+        self._requests = str(driver["requests"])
         self._health = Health(**driver["health"])
         self._checks = Checks()
         self._known: Dict[str, List[str]] = {}
@@ -83,6 +85,19 @@ class Nginx:
     def keep(self) -> None:
         """Makes sure that the gates are on the disk."""
         fsync_folder(self._gates)
+
+    def requests(self, last: float, ahead: float) -> Iterable[Request]:
+        """The requests that ended within the `last` seconds, since somebody first asked for them."""
+        names = {}
+        for name, slot in self._slots().items():
+            for each in self._addresses(str(slot["address"])):
+                names["%s:%d" % ("[%s]" % each if ":" in each else each, slot["port"])] = name
+        try:
+            nginx_requests.ask(self._requests, os.path.basename(self._gates), ahead)
+            return list(nginx_requests.requests(self._requests, names, last))
+        except OSError as error:
+            why = "nginx keeps no record of requests: %s: %s" % (error.filename, error.strerror)
+            raise OpError("no_figures", why, "deploy setup ENV writes what it takes") from error
 
     def _slots(self) -> Dict[str, Dict[str, Any]]:
         try:

@@ -99,7 +99,7 @@ class Caddy:
         return ()
 
     def driver(self, pool: Pool) -> dict[str, Any]:
-        """`{"kind", "socket", "ask", "app", "slots"}`: paths on the balancer host."""
+        """`{"kind", "socket", "ask", "app", "slots", "requests"}`: paths on the balancer host."""
         places = _places(pool.site)
         return {
             "kind": self.name,
@@ -107,6 +107,7 @@ class Caddy:
             "ask": places.ask,
             "app": f"{places.apps}/{pool.site.app}-{pool.site.env}.json",
             "slots": f"{places.slots}/{word(pool.name, 'balancer.backend')}",
+            "requests": places.requests,
         }
 
 
@@ -126,7 +127,7 @@ def _app(pool: Pool) -> dict[str, Any]:
         "settled": SETTLED_S,
         "most_fails": MOST_FAILS,
         "slots": {each.name: f"{each.address}:{each.port}" for each in servers},
-        "handle": [_proxy(pool, list(dials.values()))],
+        "handle": [*_NOTED, _proxy(pool, list(dials.values()))],
         "ask": {slot: [_twin(pool, dial)] for slot, dial in dials.items()},
     }
 
@@ -169,6 +170,12 @@ def _twin(pool: Pool, upstream: dict[str, str]) -> dict[str, Any]:
         ],
     }
 
+
+_NOTED = [
+    {"handler": "log_append", "key": key, "value": f"{{http.reverse_proxy.upstream.{name}}}"}
+    for key, name in (("at", "hostport"), ("took", "latency_ms"))
+]
+"""Each request's line in the log says where it was answered, and after how many milliseconds; without: nowhere."""
 
 _ANSWERED = {
     "handler": "static_response",

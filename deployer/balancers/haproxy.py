@@ -99,7 +99,7 @@ class HAProxy:
         return (*_tool(site, "check"), *_service(site, systemd))
 
     def driver(self, pool: Pool) -> dict[str, Any]:
-        """`{"kind", "socket", "backend", "state_file"}`; for a pool that somebody else configures, `addresses` too.
+        """`{"kind", "socket", "backend", "state_file", "ring"}`; of a pool that somebody else configures `addresses`.
 
         `pool.options["manage"]` false says that somebody else does. Ours has a stats socket of its own, unless the
         settings name another than HAProxy's usual one.
@@ -110,7 +110,7 @@ class HAProxy:
             return {**found, "state_file": "", "addresses": places}
         if pool.socket in (USUAL_SOCKET, pool.site.system(USUAL_SOCKET)):
             found["socket"] = pool.site.system(SOCKET)
-        return {**found, "state_file": _state_file(pool)}
+        return {**found, "state_file": _state_file(pool), "ring": Listen.parse(pool.listen).name}
 
 
 def _backend(pool: Pool) -> str:

@@ -6,6 +6,7 @@
     /etc/nginx/deploy/routes/<app>-<env>.json     the same as data, for `nginx_reload.py apply` and the agent; of its
                                                   servers `apply` makes upstreams with addresses for names
     /var/lib/deploy-nginx/gates/<pool>/<server>   there: that server gets no requests
+    /var/lib/deploy-nginx/requests/               the requests of the last minutes, while a push asks for them
 
 A reload of nginx closes every idle connection of a user, so servers are never drained by one. Requests go through a
 listener that nginx has for each instance, on a unix socket; it looks at each request whether the gate's file is there.
@@ -33,6 +34,7 @@ HANDLER = "nginx-apply"
 FOLDER = "/etc/nginx/deploy"
 INCLUDED_BY = "/etc/nginx/conf.d/deploy.conf"
 GATES = "/var/lib/deploy-nginx/gates"
+REQUESTS = "/var/lib/deploy-nginx/requests"
 SOCKETS = "/run/deploy-nginx"
 LOG = "/var/log/nginx/error.log"
 TOOL = "/usr/local/lib/deploy/nginx_reload.py"
@@ -65,13 +67,18 @@ class Nginx:
             Directory(folder + "/routes"),
             Directory(_path(site, GATES).rpartition("/")[0]),
             Directory(_path(site, GATES)),
+            Directory(_path(site, REQUESTS)),
             Directory(site.system("/usr/local/lib/deploy")),
             File(site.system(TOOL), source, mode="0755"),
             File(f"{folder}/00-deploy.conf", templating.render("nginx/base.conf.j2"), notify=(HANDLER,)),
             File(
                 f"{folder}/front.inc", templating.render("nginx/front.inc.j2", log=_path(site, LOG)), notify=(HANDLER,)
             ),
-            File(f"{folder}/slot.inc", templating.render("nginx/slot.inc.j2"), notify=(HANDLER,)),
+            File(
+                f"{folder}/slot.inc",
+                templating.render("nginx/slot.inc.j2", requests=_path(site, REQUESTS)),
+                notify=(HANDLER,),
+            ),
             File(site.system(INCLUDED_BY), f"include {folder}/*.conf;\n", notify=(HANDLER,)),
         ]
         if not systemd:
@@ -129,7 +136,7 @@ class Nginx:
         return ("nginx", "-t", "-q")
 
     def driver(self, pool: Pool) -> dict[str, Any]:
-        """`{"kind", "route", "gates", "health"}`: where the pool is described, its gates, what to ask its servers."""
+        """`{"kind", "route", "gates", "requests", "health"}`: where things lie, and what to ask the pool's servers."""
         if not pool.options.get("manage", True):
             raise SettingsError(
                 "balancer.manage: false is not there for nginx: it has no way to take a server out without a reload",
@@ -139,6 +146,7 @@ class Nginx:
             "kind": self.name,
             "route": _route_file(pool),
             "gates": _gates(pool),
+            "requests": _path(pool.site, REQUESTS),
             "health": {**asdict(pool.health), "host": pool.health.host or next(iter(pool.domains), "localhost")},
         }
 

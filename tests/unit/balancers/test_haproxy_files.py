@@ -39,8 +39,15 @@ backend shop-prod from deploy
 """  # noqa: E501
 
 FRONTEND = """\
+# The last requests at :80, in HAProxy's memory: a push compares new instances with old ones by them.
+ring deploy-80
+    format iso
+    maxlen 512
+    size 2097152
+
 # Everything that arrives at :80. Which app serves which name is in the map, made of routes/*.json.
 frontend deploy-80 from deploy
+    log ring@deploy-80 format iso local0
     bind ':80'
     http-request set-var(txn.deploy_host) req.hdr(host),field(1,:),lower
     http-request set-var(txn.deploy_backend) var(txn.deploy_host),map_str(/etc/haproxy/deploy/hosts-deploy-80.map)
@@ -148,6 +155,7 @@ def test_the_driver_names_our_socket_unless_the_user_named_one() -> None:
         "socket": "/run/haproxy/deploy.sock",
         "backend": "shop-prod",
         "state_file": "/run/haproxy/deploy-shop-prod.state",
+        "ring": "deploy-80",
     }
     assert adapter.driver(pool(socket="/run/other.sock"))["socket"] == "/run/other.sock"
     theirs = adapter.driver(pool(options={"manage": False}))

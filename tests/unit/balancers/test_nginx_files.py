@@ -52,6 +52,7 @@ server {
 # web1-8000, web1-8500
 server {
     listen unix:/run/deploy-nginx/213b417abd.sock backlog=4096;
+    set $deploy_counts "";
     set $deploy_to "";
     set $deploy_or "";
     if (!-f /var/lib/deploy-nginx/gates/shop-prod/web1-8500) {
@@ -73,6 +74,7 @@ server {
 # web2-8000
 server {
     listen unix:/run/deploy-nginx/700621bb02.sock backlog=4096;
+    set $deploy_counts "";
     set $deploy_to "";
     if (!-f /var/lib/deploy-nginx/gates/shop-prod/web2-8000) {
         set $deploy_to shop-prod.web2-8000;
