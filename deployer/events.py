@@ -96,6 +96,25 @@ class WaveFinished(Event):
 
 
 @dataclass(frozen=True)
+class WaveJudged(Event):
+    """The balancers' figures of a wave beside those of the old instances.
+
+    `new` is by instance; `compared` says of when the old ones' are: `meanwhile`, or `before`. All are `{requests,
+    failed, lost, p50_ms, p90_ms}`. `enough`: there were requests enough to tell failures. `why` is empty when `ok`.
+    """
+
+    name = "wave.judged"
+    instances: tuple[str, ...]
+    ok: bool
+    enough: bool
+    compared: str
+    why: str
+    new: dict[str, Any]
+    old: dict[str, Any]
+    margins: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Output(Event):
     """A line that a command printed (hook, installer, exec, logs)."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from deployer.plan import judging
 from deployer.plan.draft import Draft, new_id
 from deployer.plan.facts import Facts, Serving
 from deployer.plan.model import Action, FileChange, Inferred, InstanceStep, Plan
@@ -152,6 +153,7 @@ def plan_of(
         unused=tuple(unused(topology, facts)),
         surplus=tuple(surplus(topology, facts)),
         promotes=tuple(web.name for web in topology.web if facts[web.name].current != wanted.release),
+        judged=judging.told(topology) if waves and not nothing_serves else "",
     )
 
 

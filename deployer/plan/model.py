@@ -69,6 +69,7 @@ class Plan:
     `waves` are instances changed together, in order; an instance with action `keep` is in none. `builds` are the
     hosts that do not have the release yet. `why` says in one line what makes the run necessary. `unused` are the slots
     (host, port) that nothing serves in; `surplus` what still runs in slots (`leaves`) that the settings no longer have.
+    `judged` says how waves are judged by the balancers' figures, or why not.
     """
 
     command: str
@@ -91,6 +92,7 @@ class Plan:
     promotes: tuple[str, ...] = ()
     unused: tuple[tuple[str, int], ...] = ()
     surplus: tuple[InstanceStep, ...] = ()
+    judged: str = ""
 
     @property
     def ports(self) -> dict[str, list[int]]:

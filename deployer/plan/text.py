@@ -29,6 +29,8 @@ def text_of(plan: Plan, *, diffs: bool = False) -> str:
     for number, wave in enumerate(plan.waves, 1):
         steps = ", ".join(f"{step.name} ({step.action})" for step in wave)
         lines.append(f"wave {number} of {len(plan.waves)}: {steps}")
+    if plan.judged:
+        lines.append(f"judge: {plan.judged}")
     for step in plan.surplus:
         lines.append(f"stop {step.host} port {step.leaves}, which the settings no longer have ({step.before})")
     if plan.promotes and not plan.waves:

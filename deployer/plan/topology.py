@@ -127,6 +127,13 @@ class Topology:
         return balancers.get(self.kind)
 
     @property
+    def why_no_figures(self) -> str:
+        """What keeps the balancers from telling what came of requests, in words; empty when nothing does."""
+        if not self.settings.balancer.manage:
+            return f"a pool of {self.kind} that somebody else configures keeps no figures for deploy"
+        return ""
+
+    @property
     def hosts(self) -> tuple[Host, ...]:
         """Every host once, in lock order: balancers first, each part by name."""
         named: dict[str, Host] = {}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from deployer.errors import DeployError
-from deployer.plan.model import Plan
+from deployer.plan.model import InstanceStep, Plan
 from deployer.rollout.checks import instance_checks
+from deployer.rollout.judging import Canary
 from deployer.rollout.project import Project
 from deployer.rollout.receipt import watched
 from deployer.rollout.record import outcome_of
@@ -16,12 +17,23 @@ from deployer.rollout.waves import Waves
 
 def roll(run: Run, project: Project, plan: Plan, *, via: str, finish: Callable[[], None]) -> None:
     """Carries the plan out; `finish` makes its release the current one. Raises what `Waves.carry_out` raises."""
-    checks = instance_checks(run, project)
+    instance, canary = instance_checks(run, project), Canary(run, plan)
+
+    def checks(steps: Sequence[InstanceStep], release: str) -> None:
+        instance(steps, release)
+        canary.look_before(steps)
+
     run.each(run.hosts, "site.note_plan", {"run": run.id, "plan": plan.as_dict()}, step="plan")
     try:
         with watched(run) as watch:
+
+            def judge(steps: Sequence[InstanceStep], release: str) -> None:
+                watch.require_few(steps, release)
+                canary.judge(steps, release)
+
             watch.begin()
-            Waves(run, plan, via=via, checks=checks, finish=finish, judge=watch.require_few).carry_out()
+            with canary.counting():
+                Waves(run, plan, via=via, checks=checks, finish=finish, judge=judge).carry_out()
     except DeployError as error:
         _note_end(run, plan, error)
         raise

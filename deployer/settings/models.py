@@ -214,6 +214,34 @@ class Probe(Model):
         return value
 
 
+class Judge(Model):
+    """The new instances beside the old, by the balancer's own figures: by how much they may be worse.
+
+    `errors` are percentage points of requests that fail; `slower` a factor such as `3x`, or off.
+    """
+
+    errors: Annotated[str, matching(re.compile(r"\d{1,2}(\.\d+)?%"), "margin: write percentage points, such as 1%")] = (
+        "1%"
+    )
+    slower: Annotated[str, matching(re.compile(r"off|[1-9]\d{0,2}(\.\d+)?x"), "factor: write 3x, or off")] = "off"
+    min_requests: AtLeastOne = 50
+
+    @field_validator("slower", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        return "off" if value is False else value
+
+    @property
+    def error_margin(self) -> float:
+        """`errors` as a share: 0.01 for 1%."""
+        return float(self.errors.rstrip("%")) / 100
+
+    @property
+    def slow_factor(self) -> float | None:
+        """`slower` as a number; None for off."""
+        return None if self.slower == "off" else float(self.slower.rstrip("x"))
+
+
 class Rolling(Model):
     """How a change goes through the fleet."""
 
@@ -226,6 +254,12 @@ class Rolling(Model):
     max_failures: Number | str = 0
     on_failure: Literal["rollback", "stop", "continue"] = "rollback"
     probe: Probe | None = None
+    judge: Judge | Literal["off"] = Judge()
+
+    @field_validator("judge", mode="before")
+    @classmethod
+    def _judge_off(cls, value: Any) -> Any:
+        return "off" if value is False else value
 
     @field_validator("waves", mode="before")
     @classmethod

@@ -25,6 +25,14 @@ if "PORT" in os.environ:
     breakage.at_boot()
 
 
+@app.before_request
+def as_broken_on_purpose() -> tuple[str, int] | None:
+    if request.path == "/healthz":
+        return None
+    time.sleep(breakage.answers.delay())
+    return ("broken on purpose", 500) if breakage.answers.fails() else None
+
+
 @app.after_request
 def name_the_release(response: Response) -> Response:
     response.headers["X-Release"] = RELEASE

@@ -32,6 +32,10 @@ app = FastAPI(lifespan=lifespan)
 
 @app.middleware("http")
 async def name_the_release(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    if request.url.path != "/healthz":
+        await asyncio.sleep(breakage.answers.delay())
+        if breakage.answers.fails():
+            return Response("broken on purpose", 500, {"X-Release": RELEASE})
     response = await call_next(request)
     response.headers["X-Release"] = RELEASE
     return response

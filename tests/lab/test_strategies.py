@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.judged import goes_back, pushed
 from support.project import Done, Project
 from support.traffic import traffic
 
@@ -92,6 +93,16 @@ def test_one_host_that_cannot_is_left_behind_within_the_budget(shop: Project, la
         "web2": pushed.release,
         "web3": before,
     }
+
+
+def test_a_canary_that_is_healthy_and_fails_requests_goes_back(shop: Project, lab: Lab, tmp_path: Path) -> None:
+    before = shop.deploy("status").release
+    shop.settings({"rolling": {**QUICK["rolling"], "soak": "3s"}, "hooks": {}})
+    shop.breaks("errors 25")
+    done, seen = pushed(shop, lab, tmp_path / "log", "strategies.test", expect=5)
+    goes_back(done, seen, before, "of its requests fail")
+    assert 0 < seen.failed < seen.requests / 10, "users lost more than what the canary got"
+    shop.mends()
 
 
 def test_more_and_fewer_instances_under_traffic(shop: Project, lab: Lab, tmp_path: Path) -> None:

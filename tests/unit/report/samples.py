@@ -15,6 +15,7 @@ EVENTS: tuple[events.Event, ...] = (
     events.WaveStarted(1, 3, ("web1:0", "web2:0"), "R2", ts=TS),
     events.WaveStarted(1, 1, ("web1:0",), "R1", restoring=True, ts=TS),
     events.WaveFinished(1, 3, True, 4.5, ts=TS),
+    events.WaveJudged(("web1:0",), True, False, "meanwhile", "", {}, {}, {}, ts=TS),
     events.Output("Running upgrade -> 3f2a [ok] :smile:", host="web1", step="release hook", ts=TS),
     events.Output("Collecting fastapi", host="web1", step="build", ts=TS),
     events.Output("", step="build hook", ts=TS),

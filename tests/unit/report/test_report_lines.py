@@ -19,6 +19,7 @@ LINES = [
     "wave 1 of 3: web1:0, web2:0 → R2",
     "restoring 1 of 1: web1:0 → R1",
     None,
+    None,
     "  web1             │ Running upgrade -> 3f2a [ok] :smile:",
     None,
     "  here             │ ",

@@ -40,7 +40,8 @@ class World:
     `bad` are (release, host) that do not start; `sick` are those that start, and fail the proof afterwards.
     `silent` are hosts not heard of for so many seconds. `shown` are all (server, release) that requests were ever sent
     to. `before` are hooks by (operation, host), each called once. `bounds` are what each balancer's watchdog was told.
-    `held` are servers whose port the supervisor has; `reloaded` those whose workers were replaced, in order.
+    `held` are servers whose port the supervisor has; `reloaded` those whose workers were replaced, in order. `figures`
+    tells what requests came to, by server and what it serves then.
     """
 
     topology: Topology
@@ -55,6 +56,7 @@ class World:
     bounds: dict[str, float] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
     reloaded: list[str] = field(default_factory=list)
+    figures: Callable[[str, str | None], dict[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -237,6 +239,12 @@ class World:
         self.serving[server] = None
         self.pids[server] += 1
         self._look()
+
+    def figures_read(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        if self.figures is None:
+            raise AgentError("no_figures", "nothing is kept here", hint="set it up")
+        ready = [name for name, slot in self.pools[host].items() if slot.admin == "ready" and self.serving[name]]
+        return {"servers": {name: self.figures(name, self.serving[name]) for name in ready}}
 
     # -- operations of balancers ------------------------------------------------------------------------------------
 
