@@ -35,6 +35,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -61,6 +62,7 @@ class Places:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.apps = prefix + "/etc/deploy/caddy/apps"
+        self.certificates = prefix + "/etc/deploy/caddy/certificates"
         self.state = prefix + "/var/lib/deploy"
         self.slots = self.state + "/caddy-slots"
         self.booted = self.slots + "/.boot"
@@ -128,7 +130,7 @@ def read(path: str) -> str:
 
 
 def apps_in(folder: str) -> List[Dict[str, Any]]:
-    """Every app's `{app, pool, listen, server, domains, slots, drained, handle, ask}`, in the order of their names."""
+    """Every app's `{app, pool, listen, port, server, domains, slots, drained, secure, handle, ask}`, by name."""
     return [json.loads(read(path)) for path in sorted(glob.glob(glob.escape(folder) + "/*.json"))]
 
 
@@ -158,18 +160,21 @@ def merged(apps: List[Dict[str, Any]], places: Places, sockets: Dict[str, int]) 
 
     Raises Refused when two apps want the same name, or the whole of one address.
     """
-    servers: Dict[str, Dict[str, Any]] = {"unused-%d" % fd: {"listen": at, "names": {}} for at, fd in sockets.items()}
-    for app in apps:
-        if app["listen"] in sockets:
-            servers.pop("unused-%d" % sockets[app["listen"]], None)
-    for app in apps:
-        server = servers.setdefault(app["server"], {"listen": app["listen"], "names": {}})
+    used = [place["listen"] for _, place in served(apps)]
+    servers: Dict[str, Dict[str, Any]] = {
+        "unused-%d" % fd: {"listen": at, "names": {}} for at, fd in sockets.items() if at not in used
+    }
+    for app, place in served(apps):
+        server = servers.setdefault(place["server"], {"listen": place["listen"], "names": {}, "tls": place is not app})
+        if server["tls"] != (place is not app):
+            raise Refused("%s is to speak TLS for one app and plain HTTP for another" % place["listen"])
         for name in app["domains"] or [ANY_HOST]:
             if name in server["names"]:
-                raise Refused(_clash(name, server["names"][name], app))
+                raise Refused(_clash(name, server["names"][name], app, place))
             server["names"][name] = app
     made = {
-        name: _server(_where(server["listen"], sockets), server["names"]) for name, server in sorted(servers.items())
+        name: _server(_where(server["listen"], sockets), server["names"], server.get("tls", False))
+        for name, server in sorted(servers.items())
     }
     generation = hashlib.sha256(json.dumps(made, sort_keys=True).encode("utf-8")).hexdigest()[:8]
     for number, server in enumerate(made.values()):
@@ -187,7 +192,7 @@ def merged(apps: List[Dict[str, Any]], places: Places, sockets: Dict[str, int]) 
     whole = {
         "admin": {"listen": "unix/%s|0600" % places.admin, "config": {"persist": False}},
         "logging": {"logs": {"default": {"level": "WARN", "exclude": [ACCESS]}, "requests": _log(places.requests)}},
-        "apps": {"http": {"shutdown_delay": "%ds" % (IDLE + 1), "grace_period": "30s", "servers": made}},
+        "apps": {"http": {"shutdown_delay": "%ds" % (IDLE + 1), "grace_period": "30s", "servers": made}, **_tls(apps)},
     }
     return json.dumps(whole, indent=1) + "\n"
 
@@ -206,6 +211,42 @@ def _log(path: str) -> Dict[str, Any]:
     }
 
 
+def served(apps: List[Dict[str, Any]]) -> List[Tuple[Dict[str, Any], Dict[str, Any]]]:
+    """Every app with where it is served, `{listen, server}`: plain, and with TLS where it has that."""
+    return [(app, place) for app in apps for place in (app, app.get("secure")) if place]
+
+
+def listens(apps: List[Dict[str, Any]]) -> List[str]:
+    """Every address of theirs, once."""
+    return sorted({place["listen"] for _, place in served(apps)})
+
+
+def _tls(apps: List[Dict[str, Any]]) -> Dict[str, Any]:
+    """Certificates: those that were given, and those that Caddy is to get. Its own authority is nobody else's."""
+    secure = [(app, app["secure"]) for app in apps if app.get("secure")]
+    files = [
+        {"certificate": each["certificate"], "key": each["certificate"], "tags": [each["tag"]]}
+        for _, each in secure
+        if "certificate" in each
+    ]
+    asked = [(app, each) for app, each in secure if "certificate" not in each]
+    policies = []
+    for app, each in asked:
+        # Where a challenge is answered is where Caddy is served; elsewhere than usual it has to be told.
+        ports = {"http": {"alternate_port": app["port"]}, "tls-alpn": {"alternate_port": each["port"]}}
+        usual = (app["port"], each["port"]) == (80, 443)
+        issuers = [i if usual or i["module"] != "acme" else {**i, "challenges": ports} for i in each["issuer"]]
+        policies.append({"subjects": app["domains"], **({"issuers": issuers} if issuers else {})})
+    certificates: Dict[str, Any] = {"load_files": files} if files else {}
+    if asked:
+        certificates["automate"] = sorted({name for app, _ in asked for name in app["domains"]})
+    found: Dict[str, Any] = {"tls": {"certificates": certificates}} if secure else {}
+    if policies:
+        found["tls"]["automation"] = {"policies": policies}
+        found["pki"] = {"certificate_authorities": {"local": {"install_trust": False}}}
+    return found
+
+
 def _quietly(handle: List[Dict[str, Any]]) -> Dict[str, Any]:
     """The same answers, without a line in the log for each slot that does not serve."""
     status = {"handler": "static_response", "status_code": "{http.error.status_code}"}
@@ -216,7 +257,7 @@ def _where(listen: str, sockets: Dict[str, int]) -> str:
     return "fd/%d" % sockets[listen] if listen in sockets else listen
 
 
-def _server(listen: str, names: Dict[str, Dict[str, Any]]) -> Dict[str, Any]:
+def _server(listen: str, names: Dict[str, Dict[str, Any]], tls: bool) -> Dict[str, Any]:
     ending = {"match": [{"expression": "{http.shutting_down} == true"}]}
     routes: List[Dict[str, Any]] = [
         {**ending, "handle": [{"handler": "headers", "response": {"set": {"Connection": ["close"]}}}]}
@@ -228,29 +269,48 @@ def _server(listen: str, names: Dict[str, Dict[str, Any]]) -> Dict[str, Any]:
         of[app["pool"]] = app
     for pool in sorted(named, key=lambda pool: (ANY_HOST in named[pool], pool)):
         match = {} if named[pool] == [ANY_HOST] else {"match": [{"host": named[pool]}]}
+        if of[pool].get("secure") and not tls:
+            elsewhere = {"host": named[pool], "not": [{"path": ["/.well-known/acme-challenge/*"]}]}
+            routes.append({"match": [elsewhere], "handle": [_redirect(of[pool]["secure"]["port"])], "terminal": True})
         routes.append({**match, "handle": of[pool]["handle"], "terminal": True})
     if ANY_HOST not in names:
         nobody = {"handler": "static_response", "status_code": 404, "body": "no app serves this name here"}
         routes.append({"handle": [nobody]})
+    secure = {"protocols": ["h1", "h2"], "strict_sni_host": True, "tls_connection_policies": _policies(named, of)}
     return {
         "listen": [listen],
         "idle_timeout": "%ds" % IDLE,
         "read_header_timeout": "15s",
-        "protocols": ["h1"],
+        **(secure if tls else {"protocols": ["h1"]}),
         "automatic_https": {"disable": True},
         "logs": {"default_logger_name": "deploy"},
         "routes": routes,
     }
 
 
-def _clash(name: str, first: Dict[str, Any], second: Dict[str, Any]) -> str:
+def _policies(named: Dict[str, List[str]], of: Dict[str, Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """Which certificate is for which name; a name that is none of these gets no handshake."""
+    found = []
+    for pool, names in sorted(named.items()):
+        tag = (of[pool].get("secure") or {}).get("tag")
+        selected = {"certificate_selection": {"any_tag": [tag]}} if tag else {}
+        found.append({"match": {"sni": names}, "protocol_min": "tls1.2", **selected})
+    return found
+
+
+def _redirect(port: int) -> Dict[str, Any]:
+    there = "https://{http.request.host}" + ("" if port == 443 else ":%d" % port) + "{http.request.uri}"
+    return {"handler": "static_response", "status_code": 308, "headers": {"Location": [there]}}
+
+
+def _clash(name: str, first: Dict[str, Any], second: Dict[str, Any], place: Dict[str, Any]) -> str:
     both = "%s and %s" % (first["app"], second["app"])
     if name == ANY_HOST:
         return "%s both want every request at %s: give one of them `domains`, or its own `balancer.listen`" % (
             both,
-            second["listen"],
+            place["listen"],
         )
-    return "%s both serve %s at %s: take it out of the `domains` of one" % (both, name, second["listen"])
+    return "%s both serve %s at %s: take it out of the `domains` of one" % (both, name, place["listen"])
 
 
 # --- the files of the slots
@@ -383,7 +443,7 @@ def _load(places: Places, text: str) -> None:
 
 def _refuse_taken(apps: List[Dict[str, Any]]) -> None:
     """Refused if someone else listens where an app is to be served, while Caddy does not run."""
-    for listen in sorted({app["listen"] for app in apps}):
+    for listen in listens(apps):
         with contextlib.suppress(PermissionError):
             bound(listen).close()
 
@@ -410,14 +470,15 @@ def bound(listen: str) -> socket.socket:
 def _check(places: Places, text: str) -> None:
     # The check opens its logs, and makes those that are not there its own: they are Caddy's user's.
     write(places.config + ".new", text.replace(json.dumps(places.requests), json.dumps(os.devnull)))
-    done = subprocess.run(
-        [program(places), "validate", "--config", places.config + ".new"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environment(places),
-    )
+    with tempfile.TemporaryDirectory() as home:  # a check may make an authority's keys, which would then be root's
+        done = subprocess.run(
+            [program(places), "validate", "--config", places.config + ".new"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**environment(places), "HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home},
+        )
     os.unlink(places.config + ".new")
     if done.returncode != 0:
         raise Refused("Caddy refuses the configuration:\n" + "\n".join(done.stderr.splitlines()[-5:]))
@@ -454,7 +515,7 @@ def version(path: str) -> Tuple[int, ...]:
 
 
 def environment(places: Places) -> Dict[str, str]:
-    """Caddy's own: it keeps what it must remember (certificates, once there are any) below its home."""
+    """Caddy's own: it keeps what it must remember (the certificates that it got) below its home."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
     return {**kept, "HOME": places.home, "XDG_DATA_HOME": places.home, "XDG_CONFIG_HOME": places.home}
 
@@ -472,7 +533,7 @@ def run(places: Places) -> None:
             apps.append(app)
         except Refused as error:
             print(error, file=sys.stderr)
-    sockets = {listen: _listening(listen) for listen in sorted({app["listen"] for app in apps})}
+    sockets = {listen: _listening(listen) for listen in listens(apps)}
     write(places.sockets, json.dumps(sockets))
     write(places.config, merged(apps, places, sockets))
     os.execve(caddy, [caddy, "run", "--config", places.config], environment(places))  # noqa: S606

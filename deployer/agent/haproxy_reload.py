@@ -116,7 +116,7 @@ def with_new_servers(text: str, configuration: str) -> str:
 
 
 def routes(folder: str) -> List[Dict[str, Any]]:
-    """Every app's `{app, listen, frontend, backend, domains, state_file, drained}`, in the order of their names."""
+    """Every app's `{app, listen, frontend, backend, domains, state_file, drained, secure, certificate}`, by name."""
     found = []
     where = os.path.join(folder, "routes")
     for name in sorted(os.listdir(where) if os.path.isdir(where) else []):
@@ -127,23 +127,35 @@ def routes(folder: str) -> List[Dict[str, Any]]:
 
 
 def maps(folder: str, apps: List[Dict[str, Any]]) -> Dict[str, Optional[str]]:
-    """What every map file should hold, by path; None for files that no app needs any more.
+    """What every map, and every list of certificates, should hold, by path; None for what no app needs any more.
 
     Raises Refused when two apps want the same name, or the whole of one address.
     """
     owners: Dict[str, Dict[str, Dict[str, Any]]] = {}
+    certificates: Dict[str, List[str]] = {}
     for app in apps:
-        names = owners.setdefault(app["frontend"], {})
-        for name in app["domains"] or [ANY_HOST]:
-            if name in names:
-                raise Refused(_clash(name, names[name], app))
-            names[name] = app
+        for place in places(app):
+            names = owners.setdefault(place["frontend"], {})
+            for name in app["domains"] or [ANY_HOST]:
+                if name in names:
+                    raise Refused(_clash(name, names[name], app, place))
+                names[name] = app
+        if app.get("secure"):
+            line = " ".join([app["certificate"], *app["domains"]])
+            certificates.setdefault(app["secure"]["frontend"], []).append(line + "\n")
     wanted: Dict[str, Optional[str]] = dict.fromkeys(_generated(folder))
+    for frontend, lines in certificates.items():
+        wanted[os.path.join(folder, "certificates-%s.list" % frontend)] = "".join(lines)
     for frontend, names in owners.items():
         lines = ["%s %s\n" % (name, names[name]["backend"]) for name in sorted(names)]
         wanted[map_path(folder, frontend)] = "".join(lines)
         wanted.pop(os.path.join(folder, "40-%s.cfg" % frontend), None)
     return wanted
+
+
+def places(app: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """Where an app is served, `{listen, address, port, frontend}`: plain, and with TLS where it has that."""
+    return [app, app["secure"]] if app.get("secure") else [app]
 
 
 def map_path(folder: str, frontend: str) -> str:
@@ -153,18 +165,18 @@ def map_path(folder: str, frontend: str) -> str:
 
 def _generated(folder: str) -> List[str]:
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    ours = [n for n in names if (n.startswith("hosts-") and n.endswith(".map")) or n.startswith("40-deploy-")]
+    ours = [name for name in names if name.startswith(("hosts-deploy-", "certificates-deploy-", "40-deploy-"))]
     return [os.path.join(folder, name) for name in ours]
 
 
-def _clash(name: str, first: Dict[str, Any], second: Dict[str, Any]) -> str:
+def _clash(name: str, first: Dict[str, Any], second: Dict[str, Any], place: Dict[str, Any]) -> str:
     both = "%s and %s" % (first["app"], second["app"])
     if name == ANY_HOST:
         return "%s both want every request at %s: give one of them `domains`, or its own `balancer.listen`" % (
             both,
-            second["listen"],
+            place["listen"],
         )
-    return "%s both serve %s at %s: take it out of the `domains` of one" % (both, name, second["listen"])
+    return "%s both serve %s at %s: take it out of the `domains` of one" % (both, name, place["listen"])
 
 
 class Swap:
@@ -374,11 +386,13 @@ def _refuse_taken(path: str, apps: List[Dict[str, Any]]) -> None:
     except OSError:
         ours = set()
     for app in apps:
-        if app["frontend"] not in ours and _taken(app["address"], app["port"]):
-            raise Refused(
-                "%s is taken on this host, by another program or by HAProxy's own configuration: "
-                "free it, or choose another `balancer.listen` for %s" % (app["listen"], app["app"])
-            )
+        for place in places(app):
+            if place["frontend"] not in ours and _taken(place["address"], place["port"]):
+                key = "listen" if place is app else "listen_tls"
+                raise Refused(
+                    "%s is taken on this host, by another program or by HAProxy's own configuration: "
+                    "free it, or choose another `balancer.%s` for %s" % (place["listen"], key, app["app"])
+                )
 
 
 def _taken(address: str, port: int) -> bool:

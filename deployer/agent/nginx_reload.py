@@ -9,7 +9,9 @@ The folder holds `*.conf` files and `routes/<app>-<env>.json`, which setup write
 
     10-host.conf       what the host's own configuration does not say already
     20-servers.conf    every app's servers, with addresses in place of names: nginx does not start without their DNS
-    90-<listen>.conf   404 for names that no app serves, at an address where nobody but us listens
+    90-<listen>.conf   404 for names that no app serves, at an address where nobody but us listens; with TLS no
+                       handshake for them
+    listen-<…>.inc     how that version of nginx is told to speak TLS and HTTP/2 at an address
 
 With `--main /etc/nginx/modules-enabled` (Debian's nginx.conf includes that folder outside of `http`) it writes
 `99-deploy.conf` there too, which bounds how long old workers keep websockets after a reload.
@@ -42,6 +44,17 @@ server {{
     return 404 "no app serves this name here\\n";
 }}
 """
+_NO_HANDSHAKE = """\
+# Made by nginx_reload.py: names that no app serves with TLS at {listen}.
+server {{
+    listen {at} default_server ssl;
+    ssl_reject_handshake on;
+    default_type text/plain;
+    return 404 "no app serves this name here\\n";
+}}
+"""
+_SSL_REJECT_HANDSHAKE = (1, 19, 4)  # the first that has it
+_HTTP2_DIRECTIVE = (1, 25, 1)  # since then HTTP/2 is no word of `listen`
 App = Dict[str, Any]
 Texts = Dict[str, Optional[str]]
 
@@ -143,6 +156,7 @@ def apply(folder: str, sockets: str, main: str, service: Service) -> str:
         os.makedirs(sockets, exist_ok=True)  # nginx may have been started before its unit knew of the folder
         swap.do(dict.fromkeys(_made(folder, main)))
         swap.do(servers(folder, apps, swap.before(os.path.join(folder, "20-servers.conf"))))
+        swap.do(secure_listens(folder, apps, service.version()))
         text, remarks = _with_host_settings(folder, main, service, swap)
         if folder + "/" not in text:
             raise Refused("nginx does not read %s: its nginx.conf has no `include /etc/nginx/conf.d/*.conf;`" % folder)
@@ -175,14 +189,15 @@ def _with_host_settings(folder: str, main: str, service: Service, swap: Swap) ->
 def _go_live(apps: List[App], service: Service) -> str:
     before = service.workers()
     ours = _listening(service)
-    for app in apps:
-        wide = "::" if ":" in app["address"] else "0.0.0.0"
-        if ours & {(app["address"], app["port"]), (wide, app["port"])}:
+    for app, place in places(apps):
+        wide = "::" if ":" in place["address"] else "0.0.0.0"
+        if ours & {(place["address"], place["port"]), (wide, place["port"])}:
             continue
-        if _taken(app["address"], app["port"]):
+        if _taken(place["address"], place["port"]):
+            key = "listen" if place is app else "listen_tls"
             raise Refused(
                 "%s is taken on this host, by another program or by a `listen` of nginx's own configuration for one "
-                "address: free it, or choose another `balancer.listen` for %s" % (app["listen"], app["app"])
+                "address: free it, or choose another `balancer.%s` for %s" % (place["listen"], key, app["app"])
             )
     if not before:
         service.start()
@@ -208,7 +223,7 @@ def _forget_gates(apps: List[App]) -> None:
 def routes(folder: str) -> List[App]:
     """What every app wants, in the order of their names.
 
-    `{app, pool, listen, address, port, frontend, domains, gates, servers: {name: {address, port, socket}}}`.
+    `{app, pool, listen, address, port, frontend, domains, gates, secure, servers: {name: {address, port, socket}}}`.
     """
     found = []
     where = os.path.join(folder, "routes")
@@ -219,21 +234,26 @@ def routes(folder: str) -> List[App]:
     return found
 
 
+def places(apps: List[App]) -> List[Tuple[App, App]]:
+    """Every app with where it is served, `{listen, address, port, frontend}`: plain, and with TLS where it has that."""
+    return [(app, place) for app in apps for place in (app, app.get("secure")) if place]
+
+
 def refuse_clashes(apps: List[App]) -> None:
     """Refused when two apps want the same name, or the whole of one address."""
     owners: Dict[Tuple[str, str], App] = {}
-    for app in apps:
+    for app, place in places(apps):
         for name in app["domains"] or [ANY_HOST]:
-            other = owners.setdefault((app["frontend"], name), app)
+            other = owners.setdefault((place["frontend"], name), app)
             if other is app:
                 continue
             both = "%s and %s" % (other["app"], app["app"])
             if name == ANY_HOST:
                 raise Refused(
                     "%s both want every request at %s: give one of them `domains`, or its own `balancer.listen`"
-                    % (both, app["listen"])
+                    % (both, place["listen"])
                 )
-            raise Refused("%s both serve %s at %s: take it out of the `domains` of one" % (both, name, app["listen"]))
+            raise Refused("%s both serve %s at %s: take it out of the `domains` of one" % (both, name, place["listen"]))
 
 
 class Theirs:
@@ -252,9 +272,9 @@ class Theirs:
             self.address = "0.0.0.0"
         self.default = "default_server" in words or "default" in words
 
-    def meets(self, app: App) -> bool:
+    def meets(self, place: App) -> bool:
         """Whether it is the very address of that app."""
-        return (self.address, self.port) == (app["address"], app["port"])
+        return (self.address, self.port) == (place["address"], place["port"])
 
 
 def listens(text: str, folder: str) -> List[Theirs]:
@@ -296,10 +316,26 @@ def refuse_theirs(apps: List[App], theirs: List[Theirs], remarks: str) -> None:
 def not_found(folder: str, apps: List[App], theirs: List[Theirs]) -> Texts:
     """The servers of what no app serves. None where the host's own configuration listens: it may want just that."""
     texts: Texts = {}
+    for app, place in places(apps):
+        if not any(each.meets(place) for each in theirs):
+            text = _NOT_FOUND if place is app else _NO_HANDSHAKE
+            path = os.path.join(folder, "90-%s.conf" % place["frontend"])
+            texts[path] = text.format(listen=place["listen"], at=place["listen"].lstrip(":"))
+    return texts
+
+
+def secure_listens(folder: str, apps: List[App], version: Tuple[int, ...]) -> Texts:
+    """A file an address of TLS, for that version; Refused for one that could not keep certificates apart."""
+    texts: Texts = {}
     for app in apps:
-        if not any(each.meets(app) for each in theirs):
-            text = _NOT_FOUND.format(listen=app["listen"], at=app["listen"].lstrip(":"))
-            texts[os.path.join(folder, "90-%s.conf" % app["frontend"])] = text
+        if not app.get("secure"):
+            continue
+        if version < _SSL_REJECT_HANDSHAKE:
+            oldest = ".".join(map(str, _SSL_REJECT_HANDSHAKE))
+            raise Refused("tls for %s needs nginx %s or later" % (app["app"], oldest))
+        at = app["secure"]["listen"].lstrip(":")
+        line = "listen %s ssl;\nhttp2 on;\n" if version >= _HTTP2_DIRECTIVE else "listen %s ssl http2;\n"
+        texts[os.path.join(folder, "listen-%s.inc" % app["secure"]["frontend"])] = line % at
     return texts
 
 
@@ -362,7 +398,7 @@ def _placeholder(path: str) -> bool:
 
 
 def _made(folder: str, main: str) -> List[str]:
-    names = [name for name in sorted(os.listdir(folder)) if name.startswith("90-deploy-")]
+    names = [name for name in sorted(os.listdir(folder)) if name.startswith(("90-deploy-", "listen-deploy-"))]
     made = [os.path.join(folder, name) for name in ("10-host.conf", "20-servers.conf", *names)]
     return [*made, os.path.join(main, "99-deploy.conf")] if main else made
 

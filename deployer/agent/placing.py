@@ -15,7 +15,6 @@ from deployer.agent.resources import Absent, Directory, File, Link
 
 Placed = Union[File, Directory, Link, Absent]
 KINDS = {File: "file", Directory: "directory", Link: "link", Absent: "absent"}
-HIDDEN = "(content hidden)"
 
 
 @dataclass
@@ -115,7 +114,7 @@ class Placing:
             action, difference = "permissions", ""
         else:
             action = "create" if found.what == "missing" else "change"
-            difference = HIDDEN if file.sensitive else text_diff(file.path, found, data)
+            difference = file.told if file.sensitive else text_diff(file.path, found, data)
             why = self._why_not(file.path, found)
             if why:
                 return Refusal("file", file.path, why, difference)

@@ -40,7 +40,7 @@ class File:
     """A file has exactly this content.
 
     `notify` names handlers that run once after all resources if any notifier changed. `sensitive` content is never
-    shown in a diff. `initial` files are written when missing and never changed afterwards.
+    shown: a diff has `told` in its place. `initial` files are written when missing and never changed afterwards.
     """
 
     path: str
@@ -51,6 +51,7 @@ class File:
     notify: Tuple[str, ...] = ()
     sensitive: bool = False
     initial: bool = False
+    told: str = "(content hidden)"
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
-from deployer.balancers.base import Balancer, Pool, Server, server_name
+from deployer.balancers.base import Balancer, Https, Pool, Server, server_name
 from deployer.balancers.caddy import Caddy
 from deployer.balancers.haproxy import HAProxy
 from deployer.balancers.nginx import Nginx
 from deployer.errors import SettingsError
 
-__all__ = ["ENTRY_POINTS", "Balancer", "Pool", "Server", "get", "server_name"]
+__all__ = ["ENTRY_POINTS", "Balancer", "Https", "Pool", "Server", "get", "server_name"]
 
 ENTRY_POINTS = "deployer.balancers"
 """A third party's package adds a balancer by an entry point of this group: its name → a class without arguments."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from deployer.agent.layout import Site
 from deployer.agent.resources import Resource
 from deployer.agent.supervision import Argv, Health
+from deployer.settings.tls import Certificate
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,20 @@ class Server:
     address: str
     port: int
     instance: str = ""
+
+
+@dataclass(frozen=True)
+class Https:
+    """A pool is served with TLS at `listen` (`:443` or `ADDRESS:PORT`), and plain HTTP is sent there.
+
+    `certificate` is the user's own, with its key; its `pem` is empty where only paths count. None: the balancer gets
+    one from `issuer`: `internal` (its own), the URL of an ACME directory, or "" for its usual ones; `email` is told.
+    """
+
+    listen: str
+    certificate: Certificate | None = None
+    issuer: str = ""
+    email: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,6 +54,7 @@ class Pool:
     listen: str = ":80"
     socket: str = "/run/haproxy/admin.sock"
     keepalive: float = 5.0
+    https: Https | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 

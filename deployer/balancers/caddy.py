@@ -1,6 +1,7 @@
 """Caddy: a service of our own with a configuration of our own; the host's own Caddy, if it has one, is never touched.
 
     /etc/deploy/caddy/apps/<app>-<env>.json    one app: its names, its slots, the handler that spreads its requests
+    /etc/deploy/caddy/certificates/…           its certificate and key, where Caddy is not to get one itself
     /usr/local/lib/deploy/caddy_reload.py      joins the apps, starts and reloads Caddy; see there how draining works
 
 An app is written as Caddy's own JSON, so that no value can break out of its place.
@@ -19,6 +20,7 @@ from deployer.agent.layout import Site
 from deployer.agent.resources import Directory, File, Resource, Service, User
 from deployer.agent.supervision import Argv
 from deployer.balancers.base import Pool
+from deployer.balancers.https import certificate, certificate_path
 from deployer.balancers.values import Listen, domain, server, word
 from deployer.errors import SettingsError
 
@@ -83,7 +85,11 @@ class Caddy:
             )
         key = f"{pool.site.app}-{pool.site.env}"
         text = json.dumps(_app(pool), indent=1) + "\n"
-        return [File(f"{_places(pool.site).apps}/{key}.json", text, notify=(HANDLER,))]
+        return [
+            # Caddy's own user reads it; in a lab of processes that is whoever runs it.
+            *certificate(pool, _places(pool.site).certificates, HANDLER, owner="" if pool.site.prefix else USER),
+            File(f"{_places(pool.site).apps}/{key}.json", text, notify=(HANDLER,)),
+        ]
 
     def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
         """One command: join the apps, check, load or start; else put back and say why."""
@@ -121,15 +127,38 @@ def _app(pool: Pool) -> dict[str, Any]:
         "app": f"{pool.site.app} in {pool.site.env}",
         "pool": name,
         "listen": listen.text,
+        "port": listen.port,
         "server": listen.name,
         "domains": sorted({domain(each) for each in pool.domains}),
         "drained": pool.site.drained,
+        "secure": _secure(pool),
         "settled": SETTLED_S,
         "most_fails": MOST_FAILS,
         "slots": {each.name: f"{each.address}:{each.port}" for each in servers},
         "handle": [*_NOTED, _proxy(pool, list(dials.values()))],
         "ask": {slot: [_twin(pool, dial)] for slot, dial in dials.items()},
     }
+
+
+def _secure(pool: Pool) -> dict[str, Any] | None:
+    """How the app is served with TLS: `{listen, …, certificate, tag}` for a given certificate, else `{…, issuer}`.
+
+    Caddy reloads only what differs, so a renewed certificate has another tag.
+    """
+    https = pool.https
+    if https is None:
+        return None
+    listen = Listen.parse(https.listen)
+    found = {"listen": listen.text, "port": listen.port, "server": listen.name}
+    if https.certificate is not None:
+        tag = f"{pool.site.app}-{pool.site.env}-{https.certificate.sha256[:12]}"
+        return {**found, "certificate": certificate_path(pool, _places(pool.site).certificates), "tag": tag}
+    if https.issuer == "internal":
+        return {**found, "issuer": [{"module": "internal"}]}
+    # Caddy's usual issuers are two, of which the second needs no address of mail.
+    own = {"ca": https.issuer, "email": https.email}
+    acme = {"module": "acme", **{key: value for key, value in own.items() if value}}
+    return {**found, "issuer": [acme] if len(acme) > 1 else []}
 
 
 def _proxy(pool: Pool, upstreams: list[dict[str, str]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@
     /etc/haproxy/deploy/40-deploy-<listen>.cfg   one frontend a listen address: the same text whichever app writes it
     /etc/haproxy/deploy/50-<app>-<env>.cfg       one backend an app and environment
     /etc/haproxy/deploy/routes/<app>-<env>.json  which names go to it; `haproxy_reload.py apply` joins them into maps
+    /etc/haproxy/deploy/certificates/…           an app's certificate and key, which TLS names alone can choose
 
 So adding or removing one app touches no line of another, and every app's servers keep their state through it.
 """
@@ -20,11 +21,13 @@ from deployer.agent.layout import Site
 from deployer.agent.resources import Directory, File, Package, Resource, Service
 from deployer.agent.supervision import Argv, Health
 from deployer.balancers.base import Pool
+from deployer.balancers.https import CIPHERS, certificate, certificate_path, secure
 from deployer.balancers.values import Listen, domain, server, word
 from deployer.errors import SettingsError
 
 HANDLER = "haproxy-apply"
 FOLDER = "/etc/haproxy/deploy"
+CERTIFICATES = "certificates"
 SOCKET = "/run/haproxy/deploy.sock"
 USUAL_SOCKET = "/run/haproxy/admin.sock"
 TOOL = "/usr/local/lib/deploy/haproxy_reload.py"
@@ -78,17 +81,13 @@ class HAProxy:
         """
         listen = Listen.parse(pool.listen)
         folder, key = _folder(pool.site), f"{pool.site.app}-{pool.site.env}"
-        frontend = templating.render(
-            "haproxy/frontend.cfg.j2",
-            listen=listen.text,
-            frontend=listen.name,
-            map=f"{folder}/hosts-{listen.name}.map",
-        )
-        return [
+        own: list[Resource] = [
+            *certificate(pool, f"{folder}/{CERTIFICATES}", HANDLER),
             File(f"{folder}/50-{key}.cfg", _backend(pool), notify=(HANDLER,)),
             File(f"{folder}/routes/{key}.json", _route(pool, listen), notify=(HANDLER,)),
-            File(f"{folder}/40-{listen.name}.cfg", frontend, notify=(HANDLER,)),
+            _frontend(folder, listen),
         ]
+        return own if pool.https is None else [*own, _frontend(folder, Listen.parse(pool.https.listen), secure=True)]
 
     def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
         """One command: join the routes, check, reload, see that the new worker answers; else put back and say why."""
@@ -113,6 +112,19 @@ class HAProxy:
         return {**found, "state_file": _state_file(pool), "ring": Listen.parse(pool.listen).name}
 
 
+def _frontend(folder: str, listen: Listen, *, secure: bool = False) -> File:
+    """The frontend of an address: the same text whichever app writes it."""
+    text = templating.render(
+        "haproxy/frontend.cfg.j2",
+        listen=listen.text,
+        frontend=listen.name,
+        map=f"{folder}/hosts-{listen.name}.map",
+        certificates=f"{folder}/certificates-{listen.name}.list" if secure else "",
+        ciphers=CIPHERS,
+    )
+    return File(f"{folder}/40-{listen.name}.cfg", text, notify=(HANDLER,))
+
+
 def _backend(pool: Pool) -> str:
     health = pool.health
     if not _URI.match(health.path):
@@ -129,6 +141,7 @@ def _backend(pool: Pool) -> str:
         host=health.host or next(iter(pool.domains), "localhost"),
         headers=sorted((name, value) for name, value in health.headers.items() if name.lower() != "host"),
         expect=_expect(health),
+        https=pool.https and Listen.parse(pool.https.listen),
         check_timeout=max(100, round(health.timeout * 1000)),
         # Each round closes half of the idle connections: they are gone well before the app closes them itself.
         purge=max(100, round(pool.keepalive * 1000 / 4)),
@@ -147,6 +160,8 @@ def _route(pool: Pool, listen: Listen) -> str:
         "domains": sorted({domain(name) for name in pool.domains}),
         "state_file": _state_file(pool),
         "drained": pool.site.drained,
+        "secure": secure(pool),
+        "certificate": certificate_path(pool, f"{_folder(pool.site)}/{CERTIFICATES}"),
     }
     return json.dumps(route, indent=1) + "\n"
 

@@ -3,6 +3,7 @@
     /etc/nginx/conf.d/deploy.conf                 the one line that includes our folder
     /etc/nginx/deploy/00-deploy.conf              what all apps share; front.inc and slot.inc: their servers' settings
     /etc/nginx/deploy/50-<app>-<env>.conf         one app: its server, its pool, a listener an instance
+    /etc/nginx/deploy/certificates/…              its certificate and key
     /etc/nginx/deploy/routes/<app>-<env>.json     the same as data, for `nginx_reload.py apply` and the agent; of its
                                                   servers `apply` makes upstreams with addresses for names
     /var/lib/deploy-nginx/gates/<pool>/<server>   there: that server gets no requests
@@ -27,6 +28,7 @@ from deployer.agent.layout import Site
 from deployer.agent.resources import Directory, File, Package, Resource, Service
 from deployer.agent.supervision import Argv
 from deployer.balancers.base import Pool, Server
+from deployer.balancers.https import CIPHERS, certificate, certificate_path, secure
 from deployer.balancers.values import Listen, domain, server, word
 from deployer.errors import SettingsError
 
@@ -109,9 +111,13 @@ class Nginx:
             listen=listen.text.removeprefix(":"),
             names=[domain(name) for name in pool.domains] or _ANY_NAME,
             instances=instances,
+            https=pool.https and Listen.parse(pool.https.listen),
+            certificate=certificate_path(pool, folder + "/certificates"),
+            ciphers=CIPHERS,
         )
         return [
             Directory(_gates(pool)),
+            *certificate(pool, folder + "/certificates", HANDLER),
             File(f"{folder}/50-{key}.conf", text, notify=(HANDLER,)),
             File(_route_file(pool), _route(pool, listen, instances), notify=(HANDLER,)),
         ]
@@ -174,6 +180,7 @@ def _route(pool: Pool, listen: Listen, instances: list[Instance]) -> str:
         "frontend": listen.name,
         "domains": sorted({domain(name) for name in pool.domains}),
         "gates": _gates(pool),
+        "secure": secure(pool),
         "servers": {
             slot.name: {"address": slot.address.strip("[]"), "port": slot.port, "socket": instance.socket}
             for instance in instances

@@ -42,6 +42,11 @@ class Listen:
         return f"deploy-{self.address.replace(':', '-')}-{self.port}"
 
     @property
+    def reached_at(self) -> str:
+        """An address at which its own host reaches it."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.address, self.address)
+
+    @property
     def text(self) -> str:
         """As `bind` takes it."""
         if self.address == "0.0.0.0":

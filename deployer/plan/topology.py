@@ -10,12 +10,13 @@ from pathlib import Path
 from deployer import balancers, runtimes, supervisors
 from deployer.agent.layout import Site
 from deployer.agent.supervision import Health, Instance
-from deployer.balancers.base import Balancer, Pool, Server, server_name
+from deployer.balancers.base import Balancer, Https, Pool, Server, server_name
 from deployer.inventory.effective import HostSettings
 from deployer.inventory.model import Host
 from deployer.plan.model import Action
 from deployer.runtimes.base import Runtime
-from deployer.settings.models import Settings
+from deployer.settings.models import Settings, Tls
+from deployer.settings.tls import Certificate
 from deployer.supervisors.base import Supervisor, UnitSpec
 
 
@@ -88,7 +89,8 @@ class Topology:
     `absent` are those that the run cannot reach and goes on without.
     `health_path` is what settings or inference say, `/` otherwise; `health_status` None accepts all below 500.
     `templates` are the user's own template folders. `python_version` is the one asked for by settings or code, if any;
-    `python_range` is the code's `requires-python` as written. `served_by` names the runtime.
+    `python_range` is the code's `requires-python` as written. `served_by` names the runtime. `certificate` is the
+    user's own with its key, there only where balancers' files are written.
     """
 
     env: str
@@ -105,6 +107,7 @@ class Topology:
     python_version: str | None = None
     python_range: str | None = None
     served_by: str = "uvicorn"
+    certificate: Certificate | None = None
 
     @property
     def everywhere(self) -> tuple[WebHost, ...]:
@@ -258,8 +261,22 @@ class Topology:
             listen=str(balancer.host.variables.get("deploy_listen", settings.balancer.listen)),
             socket=balancer.site.system(settings.balancer.socket),
             keepalive=settings.runtime.keepalive,
+            https=self._https(balancer),
             options={"manage": settings.balancer.manage},
         )
+
+    def _https(self, balancer: BalancerHost) -> Https | None:
+        tls, own = self.settings.tls, balancer.host.variables
+        if tls in (None, "off"):
+            return None
+        listen = str(own.get("deploy_listen", self.settings.balancer.listen))
+        usual = self.settings.balancer.listen_tls or listen.rpartition(":")[0] + ":443"
+        listen_tls = str(own.get("deploy_listen_tls", usual))
+        if not isinstance(tls, Tls):
+            return Https(listen_tls)
+        if tls.certificate is not None:
+            return Https(listen_tls, self.certificate or Certificate((), 0.0, 0.0, ""))
+        return Https(listen_tls, issuer=tls.issuer or "", email=tls.email or "")
 
     @property
     def longest_switch(self) -> float:

@@ -15,7 +15,7 @@ from deployer.roles.model import Role, RoleText
 from deployer.templating import content
 
 FILE = "role.yaml"
-_ORDER = ("common", "app", "systemd", "supervisord", "haproxy", "nginx", "caddy")
+_ORDER = ("common", "app", "systemd", "supervisord", "haproxy", "nginx", "caddy", "https")
 
 
 def load(name: str, search: Sequence[Path] = ()) -> Role:

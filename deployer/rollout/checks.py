@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from deployer import verify
+from deployer.balancers import Pool
+from deployer.balancers.values import Listen
 from deployer.errors import ChecksError
 from deployer.events import CheckFinished
 from deployer.plan.model import InstanceStep, Plan
@@ -91,6 +93,7 @@ def all_sets(project: Project, scope: Scope | None, release: str, ports: Mapping
             "listen": pool.listen,
             "backend": pool.name,
             "domains": list(pool.domains),
+            "https": _https(pool),
             "balancer": topology.balancer_adapter.driver(pool),
             "python": balancer.host.python,
         }
@@ -116,6 +119,19 @@ def web_sets(project: Project, web: WebHost, scope: Scope | None, release: str, 
     return [CheckSet(files, [web.name], variables)] if files else []
 
 
+def _https(pool: Pool) -> dict[str, Any] | None:
+    """Where its own host reaches the pool with TLS, and plain; SHA-256 of the certificate, where the user gave one."""
+    if pool.https is None:
+        return None
+    place, plain, given = Listen.parse(pool.https.listen), Listen.parse(pool.listen), pool.https.certificate
+    return {
+        "address": place.reached_at,
+        "port": place.port,
+        "plain": [plain.reached_at, plain.port],
+        "sha256": given.sha256 if given else "",
+    }
+
+
 def _variables(project: Project, host: str, part: str, release: str) -> dict[str, Any]:
     site = project.topology.site(host)
     return {
@@ -131,6 +147,7 @@ def _variables(project: Project, host: str, part: str, release: str) -> dict[str
         "instances": [],
         "supervisor": "",
         "balancer": None,
+        "https": None,
     }
 
 

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from deployer.errors import DeployError, LockedError, NotReadyError, UnreachableError
 from deployer.events import Bus, Output
 from deployer.plan.facts import Facts
+from deployer.rollout import certificates
 from deployer.rollout.interpreter import require_python
 from deployer.rollout.locks import require_not_frozen
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
-from deployer.rollout.project import Project
+from deployer.rollout.project import Project, with_certificate
 from deployer.rollout.record import Record
 from deployer.rollout.resources import differences, for_setup
 from deployer.rollout.run import Run
@@ -23,6 +24,7 @@ from deployer.rollout.survey import (
     survey,
     with_pools_that_answer,
 )
+from deployer.settings.models import Tls
 
 LEAST_FREE_BYTES = 500_000_000
 
@@ -32,10 +34,13 @@ def doctor(project: Project, bus: Bus, record: Record) -> None:
     problems: list[DeployError] = []
     _look(problems, bus, "the server has what it needs", project.inferred.require_server)
     _look(problems, bus, "every secret has a value", project.secrets)
+    project = _with_certificate(problems, bus, project)
     try:
         with opened(project, bus, record, "doctor", threading.Event()) as run:
             bus.emit(Output(f"✓ {len(run.topology.hosts)} hosts answer, with their known keys"))
             facts = with_pools_that_answer(run, survey(run))
+            for host, line in certificates.tell(run):
+                bus.emit(Output(f"✓ {line}", host=host))
             for what, look in _questions(project, run, facts):
                 _look(problems, bus, what, look)
     except UnreachableError as error:
@@ -44,6 +49,13 @@ def doctor(project: Project, bus: Bus, record: Record) -> None:
     if problems:
         raise problems[0]
     bus.emit(Output("nothing here would stop a push"))
+
+
+def _with_certificate(problems: list[DeployError], bus: Bus, project: Project) -> Project:
+    tls, found = project.topology.settings.tls, [project]
+    if isinstance(tls, Tls) and tls.certificate is not None:
+        _look(problems, bus, "the certificate can serve", lambda: found.append(with_certificate(project)))
+    return found[-1]
 
 
 def _questions(project: Project, run: Run, facts: Facts) -> list[tuple[str, Callable[[], object]]]:

@@ -24,6 +24,7 @@ from deployer.settings.load import Loaded
 from deployer.settings.load import load as load_settings
 from deployer.settings.models import Rolling
 from deployer.settings.secrets import resolve_secrets
+from deployer.settings.tls import read_certificate, require_possible
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Project:
 
     def secrets(self) -> dict[str, str]:
         """The values of the app's secrets; SettingsError names one that has none."""
-        return resolve_secrets(self.topology.settings.secrets, self.base)
+        return resolve_secrets(self.topology.settings.app_secrets, self.base)
 
 
 def load(
@@ -90,6 +91,7 @@ def load(
     folder = loaded.base / settings.source.path / settings.source.subdir
     guessed = _inferred(loaded, folder)
     kind = _kind(loaded, members.balancers)
+    require_possible(loaded, kind)
     topology = Topology(
         env=loaded.env,
         settings=settings,
@@ -141,6 +143,14 @@ def with_hook_host(project: Project) -> Project:
     if project.topology.settings.hooks.release is None or first in project.topology.web:
         return project
     return replace(project, topology=replace(project.topology, helper=first))
+
+
+def with_certificate(project: Project) -> Project:
+    """The same project with the user's own certificate and its key, checked, where there is one: what balancers get.
+
+    SettingsError, with file and line, for one that could not serve.
+    """
+    return replace(project, topology=replace(project.topology, certificate=read_certificate(project.loaded)))
 
 
 def _inferred(loaded: Loaded, folder: Path) -> Inferred:

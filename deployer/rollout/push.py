@@ -22,7 +22,7 @@ from deployer.plan.reloading import require_same_dependencies
 from deployer.plan.slots import leaving
 from deployer.plan.start import Way
 from deployer.plan.text import text_of
-from deployer.rollout import resources, secrets, ship
+from deployer.rollout import certificates, resources, secrets, ship
 from deployer.rollout.checks import fleet_checks
 from deployer.rollout.endings import refused_as
 from deployer.rollout.finish import note_kept, promote, prune
@@ -31,7 +31,7 @@ from deployer.rollout.interpreter import require_python
 from deployer.rollout.locks import locked, require_not_frozen
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
-from deployer.rollout.project import Project, reading, with_hook_host
+from deployer.rollout.project import Project, reading, with_certificate, with_hook_host
 from deployer.rollout.record import Record
 from deployer.rollout.rollback import bring
 from deployer.rollout.rolling import roll
@@ -84,6 +84,7 @@ def push(
     restored; NeedsPersonError when something could not be restored.
     """
     values = project.secrets()
+    project = with_certificate(project)
     if sum((ref is not None, release is not None, resume)) > 1:
         raise UsageError("--ref, --release and --resume exclude each other")
     if release is not None or resume:
@@ -115,6 +116,7 @@ def show_plan(
 ) -> None:
     """Emits what `push` would do. Changes nothing; exit status 10 for changes if asked for."""
     values = project.secrets()
+    project = with_certificate(project)
     with (
         _tree(project, bus, ref, ("build",)) as (project, tree),
         opened(project, bus, record, "plan", threading.Event(), rolls=True) as run,
@@ -198,7 +200,7 @@ def prepared(
         changes=changes,
         secrets_changed=secrets_changed,
         inferred=_inferred(project, ways),
-        warnings=project.inferred.warnings,
+        warnings=(*project.inferred.warnings, *certificates.remarks(topology)),
         hooks=shown,
         source=_source(tree),
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 
 from deployer.events import Bus, Output
+from deployer.rollout import certificates
 from deployer.rollout.giving_caddy import give_caddy
 from deployer.rollout.locks import locked
 from deployer.rollout.open import opened
-from deployer.rollout.project import Project
+from deployer.rollout.project import Project, with_certificate
 from deployer.rollout.record import Record
 from deployer.rollout.resources import apply, differences, for_setup
 from deployer.rollout.survey import survey, with_pools_that_answer
@@ -19,7 +20,10 @@ def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: th
 
     Raises NotReadyError for what is there and is not ours, with the diff; nothing was changed then.
     """
+    project = with_certificate(project)
     with opened(project, bus, record, "setup", stop) as run:
+        for remark in certificates.remarks(run.topology):
+            run.warn(remark)
         facts = with_pools_that_answer(run, survey(run))
         give_caddy(run, facts)
         wishes = for_setup(project, facts)

@@ -13,6 +13,7 @@ from deployer.plan import slots
 from deployer.plan.changes import majority
 from deployer.plan.facts import Facts
 from deployer.plan.topology import WebHost
+from deployer.rollout import certificates
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project
@@ -35,7 +36,7 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
         for web in run.topology.web:
             for line in _instances(run, web, facts, pools):
                 bus.emit(Output(line, host=web.name))
-        for host, line in _notes(run, facts, pools):
+        for host, line in (*_notes(run, facts, pools), *certificates.tell(run)):
             bus.emit(Output(line, host=host))
         for line in _unfinished(run, facts):
             bus.emit(Output(line))

@@ -22,7 +22,6 @@ LATER = (
     Later(("processes",), lambda s: bool(s.processes), "run them beside the app as you do today"),
     Later(("schedules",), lambda s: bool(s.schedules), "run them beside the app as you do today"),
     Later(("static",), lambda s: s.static is not None, "let the app or a CDN serve the files"),
-    Later(("tls",), lambda s: s.tls not in (None, "off"), "end TLS in front of the balancer, or leave tls out"),
 )
 
 

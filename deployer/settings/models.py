@@ -12,9 +12,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from deployer.settings.document import WrittenFloat
 from deployer.settings.values import APP_NAME as APP_NAME
-from deployer.settings.values import ENV_NAME as ENV_NAME
 from deployer.settings.values import (
+    EMAIL,
     HEADER,
+    ISSUER,
     LISTEN,
     PACKAGE,
     PYTHON_VERSION,
@@ -36,6 +37,7 @@ from deployer.settings.values import (
     matching,
     relative_path,
 )
+from deployer.settings.values import ENV_NAME as ENV_NAME
 from deployer.settings.values import USER_NAME as USER_NAME
 from deployer.settings.values import Duration as Duration
 from deployer.settings.values import seconds as seconds
@@ -178,14 +180,17 @@ class Balancer(Model):
     manage: bool = True
     backend: Annotated[str, matching(SERVER_NAME, "backend name")] | None = None
     listen: str = ":80"
+    listen_tls: str | None = None
     socket: AbsolutePath = "/run/haproxy/admin.sock"
     drain: Line | None = None
     admit: Line | None = None
     state: Line | None = None
 
-    @field_validator("listen")
+    @field_validator("listen", "listen_tls")
     @classmethod
-    def _listen(cls, value: str) -> str:
+    def _listen(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         match = LISTEN.match(value)
         if not match or not 1 <= int(match[2]) <= 65535:
             raise ValueError(f'{value!r} is no address to listen at: write ":80" or "10.0.0.5:8080"')
@@ -342,10 +347,26 @@ class Schedule(Model):
 
 
 class Tls(Model):
-    """A certificate of the user's own."""
+    """A certificate of the user's own and the secret that is its key, or the issuer that Caddy asks for one.
 
-    certificate: Line
-    key: Line
+    `issuer` is `internal` (Caddy's own, for names inside a network) or the URL of an ACME directory; None: Caddy's
+    usual ones. `email` is told to the issuer.
+    """
+
+    certificate: Line | None = None
+    key: EnvName | None = None
+    issuer: (
+        Annotated[str, matching(ISSUER, "issuer: write internal, or the https:// URL of an ACME directory")] | None
+    ) = None
+    email: Annotated[str, matching(EMAIL, "address of mail")] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Tls:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together: {certificate: PATH, key: NAME OF A SECRET}")
+        if (self.certificate is None) == (self.issuer is None and self.email is None):
+            raise ValueError("a certificate of yours ({certificate: …, key: …}), or one that Caddy gets ({issuer: …})")
+        return self
 
 
 class Static(Model):
@@ -393,6 +414,14 @@ class Settings(Model):
     hooks: Hooks = Hooks()
     checks: tuple[Line, ...] = ()
     keep: AtLeastOne = 5
+
+    @property
+    def app_secrets(self) -> dict[str, SecretRef] | tuple[EnvName, ...]:
+        """The secrets that the app gets: all but the key of its certificate, which is the balancers'."""
+        key = self.tls.key if isinstance(self.tls, Tls) else None
+        if isinstance(self.secrets, dict):
+            return {name: ref for name, ref in self.secrets.items() if name != key}
+        return tuple(name for name in self.secrets if name != key)
 
     @field_validator("app")
     @classmethod

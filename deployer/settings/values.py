@@ -24,6 +24,8 @@ DOMAIN = re.compile(
 )
 HEADER = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 PACKAGE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.+_-]*\Z")
+EMAIL = re.compile(r"[^\s@\x00-\x1f{}\"]+@[^\s@\x00-\x1f{}\"]+")
+ISSUER = re.compile(r"internal|https://[!-z|~]+|http://(localhost|127\.0\.0\.1)(:\d+)?/[!-z|~]*")
 LISTEN = re.compile(r"^([A-Za-z0-9.*-]*|\[[0-9A-Fa-f:.]+\]):(\d{1,5})\Z")
 PYTHON_VERSION = re.compile(r"^3\.\d{1,2}(\.\d{1,2})?\Z")
 SERVER_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")

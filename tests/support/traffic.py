@@ -38,9 +38,13 @@ def traffic(
     rate: float = 30.0,
     host_header: str | None = None,
     limit: float = 10.0,
+    scheme: str = "http",
 ) -> Iterator[Traffic]:
-    """Mixed traffic against HOST:PORT while the block runs; a request counts as late after `limit` seconds."""
-    url = f"http://{address}/"
+    """Mixed traffic against HOST:PORT while the block runs; a request counts as late after `limit` seconds.
+
+    With `https` the variable SSL_CERT_FILE names whom to trust.
+    """
+    url = f"{scheme}://{address}/"
     with probe.start(url, rate=rate, mix=mix, host_header=host_header, limit=limit, log_path=log) as prober:
         running = Traffic(prober)
         yield running

@@ -9,6 +9,7 @@ from deployer.lab.place import Place
 
 SSH_PORT = 2222
 BALANCER_PORT = 8080
+BALANCER_TLS_PORT = 8443
 
 
 def free_range(place: Place, count: int) -> list[str]:
@@ -17,7 +18,7 @@ def free_range(place: Place, count: int) -> list[str]:
     for attempt in range(256):
         number = (first + attempt) % (200 * 256)
         addresses = [f"127.{number // 256 + 50}.{number % 256}.{host}" for host in range(1, count + 1)]
-        if all(_free(address, port) for address in addresses for port in (SSH_PORT, BALANCER_PORT)):
+        if all(_free(address, port) for address in addresses for port in (SSH_PORT, BALANCER_PORT, BALANCER_TLS_PORT)):
             return addresses
     raise NotReadyError("no range of loopback addresses is free", hint="deploy lab status; deploy lab down")
 

@@ -16,7 +16,7 @@ from deployer.lab.kind import Fleet
 from deployer.lab.model import HostEntry, LabSpec, Progress
 from deployer.lab.pip_sources import pip_sources
 from deployer.lab.place import Place
-from deployer.lab.processes.addresses import BALANCER_PORT, SSH_PORT, free_range
+from deployer.lab.processes.addresses import BALANCER_PORT, BALANCER_TLS_PORT, SSH_PORT, free_range
 from deployer.lab.processes.belongings import Belongings
 from deployer.lab.processes.host import ProcessHost
 from deployer.lab.processes.requirements import require
@@ -108,4 +108,5 @@ def _variables(host: ProcessHost, spec: LabSpec) -> dict[str, Any]:
     variables: dict[str, Any] = {"deploy_prefix": str(host.prefix)}
     if host.name in spec.balancer_names:
         variables["deploy_listen"] = f"{host.address}:{BALANCER_PORT}"
+        variables["deploy_listen_tls"] = f"{host.address}:{BALANCER_TLS_PORT}"
     return variables

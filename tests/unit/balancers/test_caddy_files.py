@@ -39,7 +39,7 @@ def pool(**changes: Any) -> Pool:
 
 def app(**changes: Any) -> dict[str, Any]:
     """The app's file, as the host reads it."""
-    (file,) = balancers.get("caddy").resources(pool(**changes))
+    file = balancers.get("caddy").resources(pool(**changes))[-1]
     assert isinstance(file, File)
     found: dict[str, Any] = json.loads(file.content)
     return found

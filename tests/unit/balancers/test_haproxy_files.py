@@ -124,6 +124,8 @@ def test_a_pool_is_a_backend_a_route_and_the_frontend_of_its_address() -> None:
         "domains": ["shop.example.com", "www.example.com"],
         "state_file": "/run/haproxy/deploy-shop-prod.state",
         "drained": "/srv/shop/.deploy/drained.json",
+        "secure": None,
+        "certificate": "/etc/haproxy/deploy/certificates/shop-prod.pem",
     }
 
 

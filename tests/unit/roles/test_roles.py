@@ -79,7 +79,7 @@ def test_below_a_prefix_nothing_of_the_machine_itself_is_asked_for() -> None:
 
 def test_a_balancer_host_gets_no_app() -> None:
     found = [role.name for role in roles.roles_for("balancers", ["all"], supervisor="systemd", balancer="haproxy")]
-    assert found == ["common", "haproxy"]
+    assert found == ["common", "haproxy", "https"]
 
 
 def test_a_users_role_for_a_group_is_rendered_with_the_hosts_variables(tmp_path: Path) -> None:
