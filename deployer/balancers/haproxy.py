@@ -109,7 +109,9 @@ class HAProxy:
             return {**found, "state_file": "", "addresses": places}
         if pool.socket in (USUAL_SOCKET, pool.site.system(USUAL_SOCKET)):
             found["socket"] = pool.site.system(SOCKET)
-        return {**found, "state_file": _state_file(pool), "ring": Listen.parse(pool.listen).name}
+        # Where there is TLS, the plain address only sends people there.
+        served = pool.https.listen if pool.https else pool.listen
+        return {**found, "state_file": _state_file(pool), "ring": Listen.parse(served).name}
 
 
 def _frontend(folder: str, listen: Listen, *, secure: bool = False) -> File:
