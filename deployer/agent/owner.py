@@ -1,4 +1,7 @@
-"""Whose a site is: one app in one environment, noted in it when it is first locked, and never another's."""
+"""Whose a site is: one app in one environment, noted in it when it is first locked, and never another's.
+
+.deploy/site.json: {"app", "env"}, and {"removed": {who, run, since}} once the app was taken off this host
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,18 @@ from deployer.agent.operation import OpError
 
 
 def owner(site: Site) -> Optional[Dict[str, Any]]:
-    """`{app, env}` of the site that lies at this root; None when nobody said so yet."""
+    """`{app, env}` of the site that lies at this root; None when nobody said so yet.
+
+    Where the app was taken off, `removed` is there too: `{who, run, since}` (seconds since the epoch).
+    """
     try:
         with open(_file(site), encoding="utf-8") as file:
             found = json.load(file)
     except (OSError, ValueError):
         return None
-    return {key: found.get(key) for key in ("app", "env")} if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    return {key: found.get(key) for key in ("app", "env", *(["removed"] if "removed" in found else []))}
 
 
 def require_ours(site: Site) -> None:
@@ -37,13 +45,18 @@ def claim(site: Site) -> None:
     """Notes the owner of a site that has none; `require_ours` otherwise."""
     require_ours(site)
     if owner(site) is None and os.path.isdir(site.state):
-        fresh = _file(site) + ".new"
-        with open(fresh, "w", encoding="utf-8") as file:
-            json.dump({"app": site.app, "env": site.env}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(fresh, _file(site))
-        fsync_folder(site.state)
+        note(site, None)
+
+
+def note(site: Site, removed: Optional[Dict[str, Any]]) -> None:
+    """Writes down whose the site is, and who took the app off this host; None: it is there."""
+    fresh = _file(site) + ".new"
+    with open(fresh, "w", encoding="utf-8") as file:
+        json.dump({"app": site.app, "env": site.env, **({"removed": removed} if removed else {})}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(fresh, _file(site))
+    fsync_folder(site.state)
 
 
 def _file(site: Site) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import Callable, Dict, List, Optional, Set
@@ -24,14 +25,19 @@ class Retiring:
         self.site = site
         self._complete = complete
 
-    def used(self) -> Dict[str, str]:
-        """Release → what uses it right now, in words."""
+    def running(self) -> Dict[str, str]:
+        """Release → the process that runs in it right now, in words."""
         found: Dict[str, str] = {}
         for pid in procfs.pids():
             for name in ("cwd", "exe"):
                 release = self._release_of(procfs.link(pid, name))
                 if release:
                     found[release] = "process %d" % pid
+        return found
+
+    def used(self) -> Dict[str, str]:
+        """Release → what uses it right now, in words."""
+        found = self.running()
         for port, release in links.slots(self.site).items():
             found[release] = "slots/" + port
         current = links.release_at(self.site.current)
@@ -44,6 +50,18 @@ class Retiring:
         good, gone = ledger.standing(ledger.read(self.site))
         proven = [name for name in (*gone, *good) if self._complete(self.site, name)]
         stays = set(proven[-max(1, keep) :]) | protect | set(self.used())
+        return self._removed(stays)
+
+    def everything(self) -> None:
+        """Removes all releases and virtualenvs, and their folders where nothing of a stranger's lies in them."""
+        self._removed(set())
+        self.venvs()
+        for folder in (self.site.releases, self.site.venvs, self.site.slots):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+
+    def _removed(self, stays: Set[str]) -> List[str]:
+        """Removes the releases that are ours, but for `stays`; their ids, oldest first."""
         removed = []
         for name in sorted(_listed(self.site.releases)):
             ours = _OURS.match(name) or self._complete(self.site, name)

@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any, Dict, List, Optional
 
-from deployer.agent import ledger, links
+from deployer.agent import ledger, links, owner
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 
@@ -82,6 +82,17 @@ def note_end(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 def entries(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """The last `limit` entries of the ledger (all when None), oldest first, as `entries`."""
     return {"entries": ledger.read(Site.from_args(args), args.get("limit"))}
+
+
+@operation("site.join")
+def join(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """The app is on this host again, after it was taken off: `site`. `joined` False: it never was."""
+    site = Site.from_args(args)
+    found = owner.owner(site)
+    if not found or not found.get("removed"):
+        return {"joined": False}
+    owner.note(site, None)
+    return {"joined": True}
 
 
 def _require_unmixed(site: Site, release: Optional[str], ports: List[int]) -> None:

@@ -75,6 +75,9 @@ class Balancer(Protocol):
     def resources(self, pool: Pool) -> list[Resource]:
         """The files of this app's pool, each its own, and what frontends need; with the handlers they notify."""
 
+    def absent(self, pool: Pool) -> list[Resource]:
+        """The same files gone, but for those that other apps share; with the handlers they notify."""
+
     def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
         """Commands by handler name, run in order, stopping at the first that fails: check, then reload."""
 

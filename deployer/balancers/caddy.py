@@ -17,10 +17,10 @@ from typing import Any
 from deployer import templating
 from deployer.agent.caddy_reload import Places
 from deployer.agent.layout import Site
-from deployer.agent.resources import Directory, File, Resource, Service, User
+from deployer.agent.resources import Absent, Directory, File, Resource, Service, User
 from deployer.agent.supervision import Argv
 from deployer.balancers.base import Pool
-from deployer.balancers.https import certificate, certificate_path
+from deployer.balancers.https import certificate, certificate_path, no_certificate
 from deployer.balancers.values import Listen, domain, server, word
 from deployer.errors import SettingsError
 
@@ -83,13 +83,17 @@ class Caddy:
                 "balancer.manage: false is not possible with Caddy, which has no way to drain a server of its own",
                 hint="let deploy write this pool (manage: true), or use haproxy",
             )
-        key = f"{pool.site.app}-{pool.site.env}"
         text = json.dumps(_app(pool), indent=1) + "\n"
         return [
             # Caddy's own user reads it; in a lab of processes that is whoever runs it.
             *certificate(pool, _places(pool.site).certificates, HANDLER, owner="" if pool.site.prefix else USER),
-            File(f"{_places(pool.site).apps}/{key}.json", text, notify=(HANDLER,)),
+            File(_app_file(pool.site), text, notify=(HANDLER,)),
         ]
+
+    def absent(self, pool: Pool) -> list[Resource]:
+        """The app's file and certificate."""
+        file = Absent(_app_file(pool.site), notify=(HANDLER,))
+        return [file, *no_certificate(pool, _places(pool.site).certificates, HANDLER)]
 
     def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
         """One command: join the apps, check, load or start; else put back and say why."""
@@ -111,7 +115,7 @@ class Caddy:
             "kind": self.name,
             "socket": places.admin,
             "ask": places.ask,
-            "app": f"{places.apps}/{pool.site.app}-{pool.site.env}.json",
+            "app": _app_file(pool.site),
             "slots": f"{places.slots}/{word(pool.name, 'balancer.backend')}",
             "requests": places.requests,
         }
@@ -260,6 +264,10 @@ def _literal(text: str) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{max(100, round(seconds * 1000))}ms"
+
+
+def _app_file(site: Site) -> str:
+    return f"{_places(site).apps}/{site.app}-{site.env}.json"
 
 
 def _places(site: Site) -> Places:

@@ -18,10 +18,10 @@ from typing import Any
 
 from deployer import templating
 from deployer.agent.layout import Site
-from deployer.agent.resources import Directory, File, Package, Resource, Service
+from deployer.agent.resources import Absent, Directory, File, Package, Resource, Service
 from deployer.agent.supervision import Argv, Health
 from deployer.balancers.base import Pool
-from deployer.balancers.https import CIPHERS, certificate, certificate_path, secure
+from deployer.balancers.https import CIPHERS, certificate, certificate_path, no_certificate, secure
 from deployer.balancers.values import Listen, domain, server, word
 from deployer.errors import SettingsError
 
@@ -80,14 +80,20 @@ class HAProxy:
         Raises SettingsError for a value that HAProxy cannot be told.
         """
         listen = Listen.parse(pool.listen)
-        folder, key = _folder(pool.site), f"{pool.site.app}-{pool.site.env}"
+        folder = _folder(pool.site)
+        backend, route = _own_files(pool.site)
         own: list[Resource] = [
             *certificate(pool, f"{folder}/{CERTIFICATES}", HANDLER),
-            File(f"{folder}/50-{key}.cfg", _backend(pool), notify=(HANDLER,)),
-            File(f"{folder}/routes/{key}.json", _route(pool, listen), notify=(HANDLER,)),
+            File(backend, _backend(pool), notify=(HANDLER,)),
+            File(route, _route(pool, listen), notify=(HANDLER,)),
             _frontend(folder, listen),
         ]
         return own if pool.https is None else [*own, _frontend(folder, Listen.parse(pool.https.listen), secure=True)]
+
+    def absent(self, pool: Pool) -> list[Resource]:
+        """Backend, route and certificate. A frontend that nobody needs any more goes when the routes are joined."""
+        files = [Absent(path, notify=(HANDLER,)) for path in _own_files(pool.site)]
+        return [*files, *no_certificate(pool, f"{_folder(pool.site)}/{CERTIFICATES}", HANDLER)]
 
     def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
         """One command: join the routes, check, reload, see that the new worker answers; else put back and say why."""
@@ -170,6 +176,12 @@ def _route(pool: Pool, listen: Listen) -> str:
 
 def _expect(health: Health) -> str:
     return "100-499" if health.status is None else str(health.status)
+
+
+def _own_files(site: Site) -> tuple[str, str]:
+    """The app's backend and its route."""
+    folder, key = _folder(site), f"{site.app}-{site.env}"
+    return f"{folder}/50-{key}.cfg", f"{folder}/routes/{key}.json"
 
 
 def _folder(site: Site) -> str:

@@ -29,15 +29,28 @@ def secure(pool: Pool) -> dict[str, Any] | None:
     return {"listen": listen.text, "address": listen.address, "port": listen.port, "frontend": listen.name}
 
 
+def no_certificate(pool: Pool, folder: str, handler: str) -> list[Resource]:
+    """The end of the file that `certificate` writes."""
+    return [Absent(certificate_path(pool, folder), notify=(handler,))]
+
+
 def certificate(pool: Pool, folder: str, handler: str, owner: str = "") -> list[Resource]:
     """The file of the user's own certificate and key, for `owner` alone; where the app has none any more, its end."""
-    path = certificate_path(pool, folder)
     given = pool.https.certificate if pool.https else None
     if given is None:
-        return [Absent(path, notify=(handler,))]
+        return no_certificate(pool, folder, handler)
     if not given.pem:
         return []
     return [
         Directory(folder, owner=owner, group=owner, mode="0700"),
-        File(path, given.pem, owner, owner, "0600", notify=(handler,), sensitive=True, told=given.told),
+        File(
+            certificate_path(pool, folder),
+            given.pem,
+            owner,
+            owner,
+            "0600",
+            notify=(handler,),
+            sensitive=True,
+            told=given.told,
+        ),
     ]

@@ -25,10 +25,10 @@ from typing import Any
 
 from deployer import templating
 from deployer.agent.layout import Site
-from deployer.agent.resources import Directory, File, Package, Resource, Service
+from deployer.agent.resources import Absent, Directory, File, Package, Resource, Service
 from deployer.agent.supervision import Argv
 from deployer.balancers.base import Pool, Server
-from deployer.balancers.https import CIPHERS, certificate, certificate_path, secure
+from deployer.balancers.https import CIPHERS, certificate, certificate_path, no_certificate, secure
 from deployer.balancers.values import Listen, domain, server, word
 from deployer.errors import SettingsError
 
@@ -99,7 +99,7 @@ class Nginx:
 
         Raises SettingsError for a value that nginx cannot be told.
         """
-        folder, key = _path(pool.site, FOLDER), f"{pool.site.app}-{pool.site.env}"
+        folder = _path(pool.site, FOLDER)
         instances = _instances(pool)
         listen = Listen.parse(pool.listen)
         text = templating.render(
@@ -118,9 +118,14 @@ class Nginx:
         return [
             Directory(_gates(pool)),
             *certificate(pool, folder + "/certificates", HANDLER),
-            File(f"{folder}/50-{key}.conf", text, notify=(HANDLER,)),
+            File(_pool_file(pool), text, notify=(HANDLER,)),
             File(_route_file(pool), _route(pool, listen, instances), notify=(HANDLER,)),
         ]
+
+    def absent(self, pool: Pool) -> list[Resource]:
+        """The app's configuration, route and certificate. Its gates stay, where nobody looks at them any more."""
+        files = [Absent(path, notify=(HANDLER,)) for path in (_pool_file(pool), _route_file(pool))]
+        return [*files, *no_certificate(pool, _path(pool.site, FOLDER) + "/certificates", HANDLER)]
 
     def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
         """One command: refuse clashes, check, reload, see that new workers answer; else put back and say why."""
@@ -188,6 +193,10 @@ def _route(pool: Pool, listen: Listen, instances: list[Instance]) -> str:
         },
     }
     return json.dumps(route, indent=1) + "\n"
+
+
+def _pool_file(pool: Pool) -> str:
+    return f"{_path(pool.site, FOLDER)}/50-{pool.site.app}-{pool.site.env}.conf"
 
 
 def _route_file(pool: Pool) -> str:

@@ -2,57 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from deployer.cli.options import Common, with_common
 from deployer.cli.project import Env, load
 from deployer.cli.run import carry_out
-
-Wait = Annotated[str, typer.Option("--wait", metavar="DURATION", help="Wait this long for the lock, e.g. 10m.")]
-
-
-Waves = Annotated[
-    str | None, typer.Option("--waves", metavar="SIZES", help="Sizes of the waves, e.g. 1,25%; the last repeats.")
-]
-Strategy = Annotated[
-    str | None,
-    typer.Option("--strategy", metavar="NAME", help="auto, restart, bluegreen, reload or socket: for this time."),
-]
-OnFailure = Annotated[
-    str | None, typer.Option("--on-failure", metavar="POLICY", help="rollback, stop or continue, likewise.")
-]
-
-ProbeUrl = Annotated[
-    str | None, typer.Option("--probe", metavar="URL", help="Send traffic there meanwhile; a failed request ends it.")
-]
-Rate = Annotated[float | None, typer.Option("--rate", metavar="N", help="The probe's requests a second; 20.")]
-
-
-def _rolling(
-    waves: str | None,
-    strategy: str | None,
-    on_failure: str | None = None,
-    probe: str | None = None,
-    rate: float | None = None,
-) -> dict[str, Any]:
-    """The keys of `rolling` that were given."""
-    if rate is not None and probe is None:
-        raise typer.BadParameter("is for --probe URL", param_hint="--rate")
-    sizes = [int(size) if size.isdigit() else size for size in (waves or "").split(",") if size]
-    asked = {"url": probe, **({} if rate is None else {"rate": rate})} if probe else None
-    given = {"waves": sizes or None, "strategy": strategy, "on_failure": on_failure, "probe": asked}
-    return {key: value for key, value in given.items() if value is not None}
-
-
-def _seconds(text: str) -> float:
-    from deployer.settings.values import seconds
-
-    try:
-        return float(seconds(text))
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--wait") from None
+from deployer.cli.values import OnFailure, ProbeUrl, Rate, Strategy, Wait, Waves, rolling_keys, seconds
 
 
 def setup(
@@ -97,7 +54,7 @@ def push(
     """
     from deployer.rollout.push import push as run
 
-    waiting, rolling = _seconds(wait), _rolling(waves, strategy, on_failure, probe, rate)
+    waiting, rolling = seconds(wait), rolling_keys(waves, strategy, on_failure, probe, rate)
     carry_out(
         "push",
         common,
@@ -133,7 +90,7 @@ def plan(
     """
     from deployer.rollout.push import show_plan
 
-    rolling = _rolling(waves, strategy)
+    rolling = rolling_keys(waves, strategy)
     carry_out(
         "plan",
         common,
@@ -161,7 +118,7 @@ def reload(
     """
     from deployer.rollout.reload import reload as run
 
-    waiting, options = _seconds(wait), _rolling(waves, strategy, on_failure, probe, rate)
+    waiting, options = seconds(wait), rolling_keys(waves, strategy, on_failure, probe, rate)
     carry_out(
         "reload",
         common,
@@ -191,7 +148,7 @@ def rollback(
     """
     from deployer.rollout.rollback import rollback as run
 
-    waiting, rolling = _seconds(wait), _rolling(waves, strategy, on_failure, probe, rate)
+    waiting, rolling = seconds(wait), rolling_keys(waves, strategy, on_failure, probe, rate)
     carry_out(
         "rollback",
         common,

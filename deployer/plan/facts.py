@@ -83,9 +83,15 @@ class HostFacts:
         return bool(((self.raw.get("ports") or {}).get(str(port)) or {}).get("socket"))
 
     @property
+    def removed(self) -> Mapping[str, Any] | None:
+        """Who took the app off this host, and when (`who, run, since`); None: it is there, or never was."""
+        found: Mapping[str, Any] | None = (self.raw.get("owner") or {}).get("removed")
+        return found
+
+    @property
     def set_up(self) -> bool:
-        """The site's folder is there and the agent may write it."""
-        return bool(self.raw.get("exists")) and bool(self.raw.get("writable"))
+        """The site's folder is there, the agent may write it, and nobody took the app off."""
+        return bool(self.raw.get("exists")) and bool(self.raw.get("writable")) and not self.removed
 
 
 @dataclass(frozen=True)

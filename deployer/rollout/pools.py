@@ -92,7 +92,7 @@ class Pools:
         """
         if not slots or not self._run.balancers:
             return
-        named = {self._name(slot): self._name(other) for slot, other in (instead or {}).items()}
+        named = {self.name(slot): self.name(other) for slot, other in (instead or {}).items()}
         with self._run.step("admit", instance=self._told(slots)) as note:
             held = self._admitted(self._names(slots), named, force=False)
             quarantined = [name for name, record in held.items() if record["by"] == "quarantine"]
@@ -156,9 +156,10 @@ class Pools:
                 )
 
     def _names(self, slots: Sequence[Slot]) -> list[str]:
-        return [self._name(slot) for slot in slots]
+        return [self.name(slot) for slot in slots]
 
-    def _name(self, slot: Slot) -> str:
+    def name(self, slot: Slot) -> str:
+        """What the balancers call a slot."""
         return self._run.topology.server(*slot)
 
     def _told(self, slots: Sequence[Slot]) -> str:

@@ -35,13 +35,13 @@ def roll(run: Run, project: Project, plan: Plan, *, via: str, finish: Callable[[
             with canary.counting():
                 Waves(run, plan, via=via, checks=checks, finish=finish, judge=judge).carry_out()
     except DeployError as error:
-        _note_end(run, plan, error)
+        note_end(run, plan.command, plan.release, error)
         raise
-    _note_end(run, plan, None)
+    note_end(run, plan.command, plan.release, None)
 
 
-def _note_end(run: Run, plan: Plan, why: DeployError | None) -> None:
+def note_end(run: Run, command: str, release: str | None, why: DeployError | None) -> None:
     """Who did what and how it ended, in the ledger of every host that is still there."""
     outcome = outcome_of(why) if why else run.record.outcome
-    end = {"run": run.id, "who": run.who, "command": plan.command, "release": plan.release, "outcome": outcome}
+    end = {"run": run.id, "who": run.who, "command": command, "release": release, "outcome": outcome}
     run.try_each(run.hosts, "site.note_end", {**end, "why": str(why) if why else ""}, step="history")

@@ -37,5 +37,5 @@ def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: th
             bus.emit(Output(f"{change.action} {change.kind} {change.name}", host=change.host, step="setup"))
         for host in run.topology.hosts:
             record.host(host.name, "changed" if any(each.host == host.name for each in changes) else "unchanged")
-        with locked(run):
-            pass  # The site is there now, and takes a lock: a push will find it usable.
+        with locked(run):  # The site is there now, and takes a lock: a push will find it usable.
+            run.each(run.hosts, "site.join", {}, step="setup")

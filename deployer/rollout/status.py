@@ -92,7 +92,8 @@ def ended_runs(entries: Sequence[Mapping[str, Any]]) -> list[str]:
         end = next((entry for entry in mine if entry.get("event") == "ended"), None)
         if end is not None:
             how = f"{end.get('outcome')}: {end['why']}" if end.get("why") else str(end.get("outcome"))
-            line = f"{when} {end.get('command')} {end.get('release')} by {end.get('who')}: {how}  ({run})"
+            what = " ".join(filter(None, (end.get("command"), end.get("release"))))
+            line = f"{when} {what} by {end.get('who')}: {how}  ({run})"
         elif mine[0].get("event") in ("frozen", "thawed"):
             why = f": {mine[0]['why']}" if mine[0].get("why") else ""
             line = f"{when} {mine[0]['event']} by {mine[0].get('who')}{why}"
@@ -146,7 +147,9 @@ def _unfinished(run: Run, facts: Facts) -> Iterator[str]:
 
 def _notes(run: Run, facts: Facts, pools: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str]]:
     for host in run.topology.hosts:
-        raw = facts[host.name].raw
+        raw, removed = facts[host.name].raw, facts[host.name].removed
+        if removed:
+            yield host.name, f"taken off by {removed.get('who')}, and still in the inventory"
         if raw.get("lock"):
             lock = raw["lock"]
             yield host.name, f"locked by {lock.get('who')} (run {lock.get('run')})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -127,7 +128,17 @@ def require_free_ports(run: Run, facts: Facts) -> None:
 
 def _not_set_up(run: Run, host: str, facts: Facts) -> NotReadyError:
     """There is no site; or there is one, and this user may not write it."""
-    root, raw = run.topology.site(host).root, facts[host].raw
+    root, raw, removed = run.topology.site(host).root, facts[host].raw, facts[host].removed
+    if removed:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(float(removed.get("since") or 0)))
+        return NotReadyError(
+            f"{removed.get('who')} took {run.topology.settings.app} off {host} at {when} UTC",
+            host=host,
+            step="survey",
+            cause="and it is still in the inventory",
+            hint=f"take {host} out of the inventory, or type deploy setup {run.topology.env} to bring it back",
+            code="removed",
+        )
     if raw.get("exists"):
         return NotReadyError(
             f"{raw.get('user') or 'this user'} may not write {root}",

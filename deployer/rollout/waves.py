@@ -26,7 +26,7 @@ from deployer.rollout.guard import Guard
 from deployer.rollout.instances import Failures, Instances
 from deployer.rollout.pools import Pools
 from deployer.rollout.run import Run
-from deployer.rollout.ways import Beside, InPlace, Way, clear
+from deployer.rollout.ways import Beside, InPlace, Way, clear_known
 
 Checks = Callable[[Sequence[InstanceStep], str], None]
 
@@ -189,13 +189,7 @@ class Waves:
 
     def _stop_surplus(self) -> None:
         """What the settings no longer have is drained and stopped, now that all they have serves."""
-        if not self._plan.surplus:
-            return
-        known = self._pools.known()
-        names = {step: self._run.topology.server(step.host, step.port) for step in self._plan.surplus}
-        failed = clear(self._pools, self._instances, [step for step, name in names.items() if name in known])
-        failed |= self._instances.stop([step for step, name in names.items() if name not in known], left=True)
-        for step, error in failed.items():
+        for step, error in clear_known(self._pools, self._instances, self._plan.surplus).items():
             self._run.warn(
                 f"port {step.leaves}, which is no longer used, did not stop: {error.message}", host=step.host
             )

@@ -112,3 +112,13 @@ def clear(pools: Pools, instances: Instances, steps: Sequence[InstanceStep]) -> 
     failed = instances.stop(leaving, left=True)
     pools.retire(left([step for step in leaving if step not in failed]))
     return failed
+
+
+def clear_known(pools: Pools, instances: Instances, steps: Sequence[InstanceStep]) -> Failures:
+    """`clear`, also of slots that a balancer does not know: those are only stopped."""
+    if not steps:
+        return {}
+    known = pools.known()
+    there = [step for step in steps if step.leaves is not None and pools.name((step.host, step.leaves)) in known]
+    failed = clear(pools, instances, there)
+    return failed | instances.stop([step for step in steps if step not in there], left=True)

@@ -42,6 +42,7 @@ class World:
     to. `before` are hooks by (operation, host), each called once. `bounds` are what each balancer's watchdog was told.
     `held` are servers whose port the supervisor has; `reloaded` those whose workers were replaced, in order. `figures`
     tells what requests came to, by server and what it serves then.
+    `applied` are the paths that were made so, host by host; `emptied` the hosts that the app was taken off.
     """
 
     topology: Topology
@@ -57,6 +58,8 @@ class World:
     held: set[str] = field(default_factory=set)
     reloaded: list[str] = field(default_factory=list)
     figures: Callable[[str, str | None], dict[str, Any]] | None = None
+    applied: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    emptied: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -286,6 +289,25 @@ class World:
     def balancer_retire(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         self.pools[host].update({server: Slot("maint", "spare") for server in args["servers"]})
         return {"servers": {}}
+
+    # -- files, and the end of an app ---------------------------------------------------------------------------------
+
+    def resource_apply(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Pools are as their file says; units, once gone, stay so."""
+        paths = {each["path"]: each for each in args["resources"] if "path" in each}
+        if not args["dry_run"]:
+            self.applied.append((host, tuple(paths)))
+            for each in paths.values():
+                if each["kind"] == "file" and "/50-" in each["path"]:
+                    self.pools[host] = {s: slot for s, slot in self.pools[host].items() if f" {s} " in each["content"]}
+        return {"changed": [], "refused": [], "handlers": []}
+
+    def belongings_remove(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        mine = [s for s, found in self.serving.items() if found and s.rpartition("-")[0] == host]
+        if mine:
+            raise AgentError("in_use", f"still used by {mine}")
+        self.emptied.append(host)
+        return {"kept": ["/srv/shop/shared"]}
 
     def balancer_state(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         return {

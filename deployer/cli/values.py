@@ -1,0 +1,52 @@
+"""Options that several commands have, and what is made of their words."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+Wait = Annotated[str, typer.Option("--wait", metavar="DURATION", help="Wait this long for the lock, e.g. 10m.")]
+
+
+Waves = Annotated[
+    str | None, typer.Option("--waves", metavar="SIZES", help="Sizes of the waves, e.g. 1,25%; the last repeats.")
+]
+Strategy = Annotated[
+    str | None,
+    typer.Option("--strategy", metavar="NAME", help="auto, restart, bluegreen, reload or socket: for this time."),
+]
+OnFailure = Annotated[
+    str | None, typer.Option("--on-failure", metavar="POLICY", help="rollback, stop or continue, likewise.")
+]
+
+ProbeUrl = Annotated[
+    str | None, typer.Option("--probe", metavar="URL", help="Send traffic there meanwhile; a failed request ends it.")
+]
+Rate = Annotated[float | None, typer.Option("--rate", metavar="N", help="The probe's requests a second; 20.")]
+
+
+def rolling_keys(
+    waves: str | None,
+    strategy: str | None,
+    on_failure: str | None = None,
+    probe: str | None = None,
+    rate: float | None = None,
+) -> dict[str, Any]:
+    """The keys of `rolling` that were given."""
+    if rate is not None and probe is None:
+        raise typer.BadParameter("is for --probe URL", param_hint="--rate")
+    sizes = [int(size) if size.isdigit() else size for size in (waves or "").split(",") if size]
+    asked = {"url": probe, **({} if rate is None else {"rate": rate})} if probe else None
+    given = {"waves": sizes or None, "strategy": strategy, "on_failure": on_failure, "probe": asked}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def seconds(text: str) -> float:
+    """The seconds of `--wait`."""
+    from deployer.settings import values
+
+    try:
+        return float(values.seconds(text))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--wait") from None
