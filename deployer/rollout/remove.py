@@ -105,7 +105,9 @@ class Off:
         for number, batch in enumerate(batches):
             self._run.check_interrupt()
             there = going[number:] if self._stays else going
-            self._stop(replace(self._run, topology=replace(self._shape, web=there)), batch)
+            # A run before may have taken the app off the balancers already, and they know nothing of it.
+            balancers = self._shape.balancers if self._facts.pools else ()
+            self._stop(replace(self._run, topology=replace(self._shape, web=there, balancers=balancers)), batch)
             with self._run.step("resources") as note:
                 pools = self._smaller_pools(there[1:]) if self._stays else self._without_pools()
                 changed = resources.apply(self._run, [*pools, *self._units(batch)])

@@ -36,7 +36,7 @@ def facts(fleet: World, shape: Topology) -> Facts:
     for web in shape.web:
         used = {str(port): OLD for port in web.ports if fleet.serving[shape.server(web.name, port)]}
         found[web.name] = HostFacts(web.name, {"slots": used})
-    return Facts(found)
+    return Facts(found, {name: fleet.balancer_state(name, {})["servers"] for name in fleet.pools})
 
 
 def test_one_of_three_is_drained_stopped_and_forgotten_by_the_pools() -> None:
@@ -46,6 +46,14 @@ def test_one_of_three_is_drained_stopped_and_forgotten_by_the_pools() -> None:
     assert set(fleet.busy) == {"web1-8000", "web2-8000"} and fleet.emptied == ["web3"]
     for pool in fleet.pools.values():
         assert {server.rpartition("-")[0] for server in pool} == {"web1", "web2"}
+
+
+def test_again_once_the_balancers_have_forgotten_the_app() -> None:
+    fleet = World(topology(2, 1))
+    leaves(fleet, "web1", "web2")
+    fleet.pools.clear()
+    leaves(fleet, "web1", "web2")
+    assert fleet.emptied.count("web1") == 2
 
 
 def test_one_after_the_other_as_long_as_enough_are_left() -> None:
