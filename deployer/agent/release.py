@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import time
@@ -139,6 +140,17 @@ def discard(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     if used:
         raise OpError("in_use", "release %s is used by %s, so it was not removed" % (release, used))
     return {"removed": tree.remove(site.release(release))}
+
+
+@operation("release.marker")
+def marker(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """What a complete release says of itself: `marker`, all that `release.build` was given as `meta`; else None."""
+    site, release = _which(args)
+    try:
+        with open(site.marker(release), encoding="utf-8") as file:
+            return {"marker": json.load(file)}
+    except (FileNotFoundError, ValueError):
+        return {"marker": None}
 
 
 def complete(site: Site, release: str) -> bool:

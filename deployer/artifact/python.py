@@ -143,13 +143,18 @@ def read(tree: Path, settings: Python) -> Dependencies:
 
 
 def lock(
-    dependencies: Dependencies, host: HostPython, cache: Path, secrets: Mapping[str, str] | None = None
+    dependencies: Dependencies,
+    host: HostPython,
+    cache: Path,
+    secrets: Mapping[str, str] | None = None,
+    proven: tuple[str, ...] = (),
 ) -> Locked | Unsettled:
     """Exact versions for a host. Hosts with equal facts get equal texts, and so the same key.
 
     Args:
         cache: a folder where resolved texts are kept by the content of what was asked for.
         secrets: the values of `python.secrets`, for private indexes.
+        proven: what the same tree was installed with elsewhere (`Locked.requirements`): nothing is resolved anew.
 
     Raises:
         SettingsError: a lock file cannot be used.
@@ -158,6 +163,8 @@ def lock(
     loose = (*dependencies.loose, *dependencies.settings.with_)
     if not loose or dependencies.settings.installer == "none":
         return _locked(dependencies, host, pinned, "", dependencies.kind)
+    if proven:
+        return _locked(dependencies, host, pinned, proven[-1], "as it was proven")
     resolution = Resolution(loose, dependencies.options, (*dependencies.constraints, *_names(pinned.text)), host)
     text = remembered(resolution, cache)
     origin = "resolved before"

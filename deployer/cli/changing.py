@@ -7,9 +7,13 @@ from typing import Annotated
 import typer
 
 from deployer.cli.options import Common, with_common
-from deployer.cli.project import Env, load
+from deployer.cli.project import Env, load, other
 from deployer.cli.run import carry_out
 from deployer.cli.values import OnFailure, ProbeUrl, Rate, Strategy, Wait, Waves, rolling_keys, seconds
+
+From = Annotated[
+    str | None, typer.Option("--from", metavar="ENV", help="The release that this environment has proven.")
+]
 
 
 def setup(
@@ -38,6 +42,7 @@ def push(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the last run that did not come to its end.")
     ] = False,
+    origin: From = None,
     skip_hook: Annotated[list[str] | None, typer.Option("--skip-hook", help="Leave out this hook.")] = None,
     wait: Wait = "0",
     waves: Waves = None,
@@ -50,7 +55,7 @@ def push(
 ) -> None:
     """Build, ship and roll out, wave by wave; put everything back if it fails.
 
-    Example: deploy push prod --ref v1.4.2
+    Example: deploy push prod --from staging
     """
     from deployer.rollout.push import push as run
 
@@ -65,6 +70,7 @@ def push(
             ref=ref,
             release=release,
             resume=resume,
+            origin=load(origin, other(common)) if origin else None,
             skip_hooks=tuple(skip_hook or ()),
             wait=waiting,
             stop=stop,
@@ -76,6 +82,7 @@ def plan(
     env: Env = None,
     ref: Annotated[str | None, typer.Option("--ref", help="Git ref to plan for; HEAD by default.")] = None,
     diff: Annotated[bool, typer.Option("--diff/--no-diff", help="Show the diff of every file.")] = True,
+    origin: From = None,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 10 when a push would change something.")
     ] = False,
@@ -95,7 +102,13 @@ def plan(
         "plan",
         common,
         lambda bus, record, stop: show_plan(
-            load(env, common, rolling), bus, record, ref=ref, diffs=diff, detailed_exitcode=detailed_exitcode
+            load(env, common, rolling),
+            bus,
+            record,
+            ref=ref,
+            origin=load(origin, other(common)) if origin else None,
+            diffs=diff,
+            detailed_exitcode=detailed_exitcode,
         ),
     )
 

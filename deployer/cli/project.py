@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +34,11 @@ def load(env: str | None, common: Common, rolling: Mapping[str, Any] | None = No
         who=performer(),
         rolling=rolling,
     )
+
+
+def other(common: Common) -> Common:
+    """The common options for an environment beside the one on the command line: without its inventory and limit."""
+    return replace(common, inventory=None, limit=None)
 
 
 def _lab(env: str | None) -> Path | None:

@@ -1,6 +1,8 @@
-"""Commands that change how much of an app there is: remove."""
+"""Commands that change how much of an app there is: scale, remove."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
@@ -8,6 +10,39 @@ from deployer.cli.options import Common, with_common
 from deployer.cli.project import EnvNeeded, load
 from deployer.cli.run import carry_out
 from deployer.cli.values import Wait, seconds
+
+
+def scale(
+    env: EnvNeeded,
+    instances: Annotated[int | None, typer.Option("--instances", min=1, help="Instances on each host.")] = None,
+    workers: Annotated[
+        str | None, typer.Option("--workers", metavar="N", help="Workers of each instance; also auto, io, cpu.")
+    ] = None,
+    wait: Wait = "0",
+    *,
+    common: Common,
+) -> None:
+    """Change how many instances and workers there are, in the settings and on the hosts, wave by wave.
+
+    Example: deploy scale prod --instances 2 --workers 4
+    """
+    from deployer.rollout.scale import scale as run
+
+    waiting = seconds(wait)
+    given = {"instances": instances, "workers": int(workers) if workers and workers.isdigit() else workers}
+    carry_out(
+        "scale",
+        common,
+        lambda bus, record, stop: run(
+            lambda: load(env, common),
+            bus,
+            record,
+            sizes={name: value for name, value in given.items() if value is not None},
+            confirm=common.confirm,
+            wait=waiting,
+            stop=stop,
+        ),
+    )
 
 
 def remove(env: EnvNeeded, wait: Wait = "0", *, common: Common) -> None:
@@ -27,5 +62,5 @@ def remove(env: EnvNeeded, wait: Wait = "0", *, common: Common) -> None:
 
 def register(app: typer.Typer) -> None:
     """Adds these commands to the application."""
-    for function in (remove,):
+    for function in (scale, remove):
         app.command()(with_common(function))

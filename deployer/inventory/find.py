@@ -17,7 +17,7 @@ def find(env: str, base: Path) -> Path:
 
     Raises: InventoryError that names the environments that exist, or says that two files claim the name.
     """
-    known: dict[str, Path] = {}
+    known: set[str] = set()
     for above in (base.absolute(), *base.absolute().parents):
         folder = above / FOLDER
         if not folder.is_dir():
@@ -28,8 +28,13 @@ def find(env: str, base: Path) -> Path:
             raise InventoryError(f"{names} both are the inventory of {env}", file=str(folder), hint="keep one of them")
         if found:
             return found[0]
-        known |= {name: path for path in sorted(folder.iterdir()) if (name := _environment(path))}
+        known |= environments(folder)
     raise _none(env, known)
+
+
+def environments(folder: Path) -> set[str]:
+    """The environments that have an inventory in this folder."""
+    return {name for path in folder.iterdir() if (name := _environment(path))} if folder.is_dir() else set()
 
 
 def _environment(path: Path) -> str | None:
@@ -43,7 +48,7 @@ def _environment(path: Path) -> str | None:
     return path.stem if os.access(path, os.X_OK) else None
 
 
-def _none(env: str, known: dict[str, Path]) -> InventoryError:
+def _none(env: str, known: set[str]) -> InventoryError:
     if not known:
         return InventoryError(
             f"there is no {FOLDER}/{env}.yaml beside deploy.yaml nor in a folder above it",

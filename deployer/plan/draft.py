@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployer.plan.facts import Facts
+from deployer.plan.facts import Facts, ReleaseFacts
 from deployer.settings.models import Settings
 
 PLACEHOLDER = "@release@"
@@ -40,25 +40,36 @@ class Start:
 
 @dataclass(frozen=True)
 class Draft:
-    """A release before it has an id. `content` is a digest of all that every host has in common."""
+    """A release before it has an id. `content` is a digest of all that every host has in common.
+
+    `files` is the digest of what is shipped alone; `origin` is the environment that proved it, and its release there.
+    """
 
     content: str
     starts: Mapping[str, Start]
     commit: str | None = None
     ref: str | None = None
+    files: str = ""
+    origin: Mapping[str, str] | None = None
 
     def found(self, facts: Facts) -> str | None:
-        """The newest id of this same release that hosts have: same content, and nowhere another way to start."""
+        """The newest id of this same release that hosts have: same content, and nowhere another way to start.
+
+        One that was proven elsewhere counts only where it came from there, with the exact versions it had.
+        """
         candidates: set[str] = set()
         conflicting: set[str] = set()
         for host, start in self.starts.items():
             for release in facts[host].releases:
-                if release.content != self.content or not release.complete:
+                if release.content != self.content or not release.complete or not self._came_so(release):
                     continue
                 candidates.add(release.id)
                 if release.start_sha != start.sha:
                     conflicting.add(release.id)
         return max(candidates - conflicting, default=None)
+
+    def _came_so(self, release: ReleaseFacts) -> bool:
+        return self.origin is None or release.origin == self.origin
 
 
 def content_of(manifest_digest: str, settings: Settings, health: tuple[str, int | None]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 class ReleaseFacts:
     """A release folder on a host. `content` and `start_sha` tell whether it is the one that would be built.
 
-    `venv` names the virtualenv of its dependencies.
+    `venv` names the virtualenv of its dependencies. `origin` (`env, release`) is where it was proven before.
     """
 
     id: str
@@ -23,6 +23,7 @@ class ReleaseFacts:
     venv: str
     commit: str | None
     created: float
+    origin: Mapping[str, str] | None = None
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> ReleaseFacts:
@@ -37,6 +38,7 @@ class ReleaseFacts:
             venv=str(data.get("venv") or ""),
             commit=data.get("commit"),
             created=float(data.get("created") or 0),
+            origin=data.get("origin"),
         )
 
 

@@ -32,6 +32,7 @@ from deployer.rollout.locks import locked, require_not_frozen
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project, reading, with_certificate, with_hook_host
+from deployer.rollout.promotion import Proven, proven_in
 from deployer.rollout.record import Record
 from deployer.rollout.rollback import bring
 from deployer.rollout.rolling import roll
@@ -57,6 +58,7 @@ class Prepared:
     ways: Mapping[str, Way]
     facts: Facts
     plan: Plan
+    proven: Proven | None = None
 
 
 def push(
@@ -67,6 +69,8 @@ def push(
     ref: str | None = None,
     release: str | None = None,
     resume: bool = False,
+    origin: Project | None = None,
+    proven: Proven | None = None,
     skip_hooks: Sequence[str] = (),
     wait: float = 0.0,
     stop: threading.Event,
@@ -77,6 +81,9 @@ def push(
         ref: git ref; HEAD by default.
         release: one that is built already, or `current`, in place of a ref: no build, no release hook.
         resume: the release of the last run that did not come to its end, as its plan on the hosts says.
+        origin: another environment, whose proven release is pushed: its files and exact versions, with the settings and
+            secrets of this one.
+        proven: a release that is known to be proven, in place of `origin`.
         skip_hooks: names of hooks to leave out.
         wait: seconds to wait for the lock.
 
@@ -85,11 +92,13 @@ def push(
     """
     values = project.secrets()
     project = with_certificate(project)
-    if sum((ref is not None, release is not None, resume)) > 1:
-        raise UsageError("--ref, --release and --resume exclude each other")
+    if sum((ref is not None, release is not None, resume, origin is not None)) > 1:
+        raise UsageError("--ref, --release, --from and --resume exclude each other")
     if release is not None or resume:
         bring(project, bus, record, command="push", release=release, resume=resume, values=values, wait=wait, stop=stop)
         return
+    proven = proven or _proven(project, origin, bus)
+    ref = proven.commit if proven else ref
     with (
         _tree(project, bus, ref, skip_hooks) as (project, tree),
         opened(project, bus, record, "push", stop, rolls=True) as run,
@@ -100,7 +109,7 @@ def push(
             recovered = Pools(run).recover()
             if recovered:
                 run.warn(f"an earlier run had left drained, and is back: {', '.join(recovered)}")
-            ready = prepared(run, project, tree, values, skip_hooks)
+            ready = prepared(run, project, tree, values, skip_hooks, proven)
             require_not_frozen(run, ready.facts)
             _announce(run, ready.plan)
             if ready.plan.empty:
@@ -112,17 +121,30 @@ def push(
 
 
 def show_plan(
-    project: Project, bus: Bus, record: Record, *, ref: str | None, diffs: bool, detailed_exitcode: bool
+    project: Project,
+    bus: Bus,
+    record: Record,
+    *,
+    ref: str | None,
+    origin: Project | None = None,
+    diffs: bool,
+    detailed_exitcode: bool,
 ) -> None:
-    """Emits what `push` would do. Changes nothing; exit status 10 for changes if asked for."""
+    """Emits what `push` would do. Changes nothing; exit status 10 for changes if asked for.
+
+    The build hook is left out, unless the release of another environment (`origin`) is to be compared.
+    """
     values = project.secrets()
     project = with_certificate(project)
+    if ref is not None and origin is not None:
+        raise UsageError("--ref and --from exclude each other")
+    proven = _proven(project, origin, bus)
     with (
-        _tree(project, bus, ref, ("build",)) as (project, tree),
+        _tree(project, bus, proven.commit if proven else ref, () if proven else ("build",)) as (project, tree),
         opened(project, bus, record, "plan", threading.Event(), rolls=True) as run,
     ):
         project = project.reached_by(run.topology)
-        ready = prepared(run, project, tree, values, ())
+        ready = prepared(run, project, tree, values, (), proven)
         record.release, record.previous = ready.plan.release, ready.plan.previous
         record.outcome = "unchanged" if ready.plan.empty else "succeeded"
         bus.emit(PlanMade(ready.plan.as_dict(), text_of(ready.plan, diffs=diffs)))
@@ -159,10 +181,28 @@ def _say_other_settings(project: Project, bus: Bus, tree: SourceTree) -> None:
         bus.emit(Output(f"the settings are those of {name} here; {tree.ref or 'HEAD'} has others", step="source"))
 
 
+def _proven(project: Project, origin: Project | None, bus: Bus) -> Proven | None:
+    """What the other environment has proven; UsageError for another app, or this environment itself."""
+    if origin is None:
+        return None
+    app = project.topology.settings.app
+    if origin.env == project.env or origin.topology.settings.app != app:
+        raise UsageError(f"--from names another environment of {app}, not {origin.env}")
+    return proven_in(origin, bus)
+
+
 def prepared(
-    run: Run, project: Project, tree: SourceTree, values: Mapping[str, str], skip_hooks: Sequence[str]
+    run: Run,
+    project: Project,
+    tree: SourceTree,
+    values: Mapping[str, str],
+    skip_hooks: Sequence[str],
+    proven: Proven | None = None,
 ) -> Prepared:
-    """Everything that the push is going to do, from the source and the facts. Changes nothing."""
+    """Everything that the push is going to do, from the source and the facts. Changes nothing.
+
+    UsageError when the tree is not what was `proven`.
+    """
     topology = run.topology
     facts = survey(run)
     require_set_up(run, facts)
@@ -171,11 +211,15 @@ def prepared(
     require_valid_balancers(run)
     facts = with_pools(run, facts)
     files = tree.manifest()
+    if proven:
+        proven.require_same(manifest.digest(files))
     ways = {web.name: start.way(topology, web, project.inferred, *_size(facts, web.name)) for web in topology.builders}
     starts = {web.name: start.start(topology, web, ways[web.name]) for web in topology.builders}
     health = (topology.health_path, topology.health_status)
     content = content_of(manifest.digest(files), topology.settings, health)
-    draft = Draft(content, starts, tree.commit, tree.ref)
+    shipped = manifest.digest(files)
+    elsewhere = proven is not None and proven.env != project.env
+    draft = Draft(content, starts, tree.commit, tree.ref, shipped, proven.origin if proven and elsewhere else None)
     release, builds = wanted_by_push(draft, topology, facts)
     changes = resources.differences(run, resources.for_push(topology))
     secrets_changed = secrets.differing(run, values)
@@ -202,9 +246,9 @@ def prepared(
         inferred=_inferred(project, ways),
         warnings=(*project.inferred.warnings, *certificates.remarks(topology)),
         hooks=shown,
-        source=_source(tree),
+        source=_source(tree) + (f", as {proven.env} has proven it ({proven.release})" if elsewhere and proven else ""),
     )
-    return Prepared(project, tree, files, draft, ways, facts, plan)
+    return Prepared(project, tree, files, draft, ways, facts, plan, proven)
 
 
 def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks: Sequence[str]) -> None:
@@ -212,7 +256,16 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
     with refused_as(RolloutError, "mend it and push again; no instance was touched"):
         if plan.builds:
             shipment = ship.prepare(
-                run, project, plan.release, ready.tree, ready.files, ready.ways, ready.draft, ready.facts, plan.builds
+                run,
+                project,
+                plan.release,
+                ready.tree,
+                ready.files,
+                ready.ways,
+                ready.draft,
+                ready.facts,
+                plan.builds,
+                ready.proven.requirements if ready.proven else (),
             )
             keys = {host: each.key for host, each in shipment.locked.items()}
             require_same_dependencies(plan, ready.facts, keys)

@@ -53,13 +53,17 @@ def prepare(
     draft: Draft,
     facts: Facts,
     hosts: tuple[str, ...],
+    proven: tuple[str, ...] = (),
 ) -> Shipment:
-    """Settles the exact versions for the Python of every host, and collects wheels where hosts have no way out."""
+    """Settles the exact versions for the Python of every host, and collects wheels where hosts have no way out.
+
+    `proven` are the exact requirements that the same code has elsewhere.
+    """
     settings = project.topology.settings
     hidden = resolve_secrets(settings.python.secrets, project.base)
     with run.step("resolve") as note:
         wanted = python.read(tree.path, settings.python)
-        locked = Versions(run, project, facts, hidden).settled(wanted, hosts)
+        locked = Versions(run, project, facts, hidden, proven).settled(wanted, hosts)
         note.detail = ", ".join(sorted({each.origin for each in locked.values() if each.origin}))
         house = None
         if settings.python.build == "here":
@@ -117,6 +121,9 @@ def _recipe(project: Project, shipment: Shipment, host: str) -> dict[str, Any]:
         "files": files,
         "meta": {
             "content": shipment.draft.content,
+            "files": shipment.draft.files,
+            "requirements": list(locked.requirements),
+            "origin": shipment.draft.origin,
             "start_sha": shipment.draft.starts[host].sha,
             "commit": shipment.draft.commit,
             "ref": shipment.draft.ref,

@@ -57,6 +57,7 @@ def releases(project: Project, bus: Bus, record: Record, *, stop: threading.Even
                 "withdrawn" if release.withdrawn else "",
                 "" if release.proven else "never proven",
                 f"commit {release.commit[:12]}" if release.commit else "",
+                f"from {release.origin['env']} ({release.origin['release']})" if release.origin else "",
             ]
             bus.emit(Output(f"{release.id}  {', '.join(word for word in words if word)}"))
 

@@ -19,12 +19,16 @@ class Versions:
 
     Args:
         hidden: the values of `python.secrets`.
+        proven: exact requirements of the same code elsewhere, to be taken as they are.
     """
 
-    def __init__(self, run: Run, project: Project, facts: Facts, hidden: Mapping[str, str]) -> None:
+    def __init__(
+        self, run: Run, project: Project, facts: Facts, hidden: Mapping[str, str], proven: tuple[str, ...] = ()
+    ) -> None:
         self._run = run
         self._facts = facts
         self._hidden = hidden
+        self._proven = proven
         self._wish = project.topology.settings.python
         self._giving = Giving(run, insisted=self._wish.installer == "uv")
 
@@ -47,7 +51,7 @@ class Versions:
         return HostPython.of(inspected, choose_installer(self._wish.installer, uv, host, givable), uv)
 
     def _lock(self, wanted: python.Dependencies, own: HostPython, host: str) -> python.Locked:
-        locked = python.lock(wanted, own, cache(), self._hidden)
+        locked = python.lock(wanted, own, cache(), self._hidden, self._proven)
         if isinstance(locked, python.Locked):
             return locked
         self._run.warn(f"versions are settled on {host}, since {locked.why}", host=host)
