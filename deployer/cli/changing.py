@@ -146,6 +146,9 @@ def rollback(
     release: Annotated[
         str | None, typer.Argument(metavar="RELEASE", help="Release id or commit; left out: the last proven one.")
     ] = None,
+    freeze: Annotated[
+        str | None, typer.Option("--freeze", metavar="REASON", help="Stop all pushes too, until deploy unfreeze.")
+    ] = None,
     wait: Wait = "0",
     waves: Waves = None,
     strategy: Strategy = None,
@@ -157,7 +160,7 @@ def rollback(
 ) -> None:
     """Go back to the last proven release, or to RELEASE, wave by wave. No release hook runs.
 
-    Example: deploy rollback prod
+    Example: deploy rollback prod --freeze "orders are lost"
     """
     from deployer.rollout.rollback import rollback as run
 
@@ -166,7 +169,7 @@ def rollback(
         "rollback",
         common,
         lambda bus, record, stop: run(
-            load(env, common, rolling), bus, record, release=release, wait=waiting, stop=stop
+            load(env, common, rolling), bus, record, release=release, freeze=freeze, wait=waiting, stop=stop
         ),
     )
 

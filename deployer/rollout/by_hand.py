@@ -57,9 +57,15 @@ def admit(project: Project, bus: Bus, record: Record, *, host: str, force: bool)
 def freeze(project: Project, bus: Bus, record: Record, *, reason: str) -> None:
     """Stops all pushes to the environment, on every host, until somebody thaws it. Rollbacks still work."""
     with opened(project, bus, record, "freeze", threading.Event()) as run:
-        hosts = [host.name for host in run.topology.hosts]
-        run.each(hosts, "freeze.set", {"reason": reason, "who": project.who}, step="freeze")
-        bus.emit(Output(f"{project.env} is frozen: {reason}"))
+        freeze_hosts(run, reason)
+
+
+def freeze_hosts(run: Run, reason: str) -> None:
+    """The stop sign on every host of a run."""
+    run.each(run.hosts, "freeze.set", {"reason": reason, "who": run.who}, step="freeze")
+    run.bus.emit(
+        Output(f"{run.topology.env} is frozen: {reason}; deploy unfreeze {run.topology.env} lets pushes go again")
+    )
 
 
 def unfreeze(project: Project, bus: Bus, record: Record) -> None:

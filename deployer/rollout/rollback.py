@@ -13,6 +13,7 @@ from deployer.plan.facts import Facts, ReleaseFacts
 from deployer.plan.text import text_of
 from deployer.plan.topology import Topology
 from deployer.rollout import secrets
+from deployer.rollout.by_hand import freeze_hosts
 from deployer.rollout.finish import note_kept, promote
 from deployer.rollout.locks import locked
 from deployer.rollout.open import opened
@@ -25,11 +26,22 @@ from deployer.rollout.unfinished import resumed
 
 
 def rollback(
-    project: Project, bus: Bus, record: Record, *, release: str | None, wait: float, stop: threading.Event
+    project: Project,
+    bus: Bus,
+    record: Record,
+    *,
+    release: str | None,
+    freeze: str | None = None,
+    wait: float,
+    stop: threading.Event,
 ) -> None:
-    """Brings every instance to `release` (id or commit), or to the newest proven one before the current."""
+    """Brings every instance to `release` (id or commit), or to the newest proven one before the current.
+
+    `freeze`, a reason, stops all pushes before anything changes, also when the rollback itself fails: what was wrong
+    must not come back by the next pipeline.
+    """
     values = project.secrets()
-    bring(project, bus, record, command="rollback", release=release, values=values, wait=wait, stop=stop)
+    bring(project, bus, record, command="rollback", release=release, freeze=freeze, values=values, wait=wait, stop=stop)
 
 
 def bring(
@@ -43,6 +55,7 @@ def bring(
     wait: float,
     stop: threading.Event,
     resume: bool = False,
+    freeze: str | None = None,
 ) -> None:
     """Every instance to a release that is there: `current`, an id, a commit, or (None) the one before.
 
@@ -65,6 +78,8 @@ def bring(
             secrets_changed = secrets.differing(run, values)
             wanted = Wanted(command, target, restart=bool(secrets_changed), why=_why(current, target, secrets_changed))
             plan = plan_of(wanted, run.topology, facts, secrets_changed=secrets_changed)
+            if freeze is not None:
+                freeze_hosts(run, freeze)
             record.release, record.previous = target, current
             bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
             note_kept(run, plan)

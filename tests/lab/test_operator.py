@@ -66,7 +66,8 @@ def test_the_last_that_serves_is_only_drained_when_a_person_insists(shop: Projec
 def test_a_freeze_stops_pushes_and_no_rollback(shop: Project) -> None:
     shop.version("before the freeze")
     shop.deploy("push")
-    shop.deploy("freeze", "--reason", "the sale is on")
+    back = shop.deploy("rollback", "--freeze", "the sale is on")
+    assert any("frozen: the sale is on" in each["line"] for each in back.of("output"))
     shop.version("while frozen")
     refused = shop.deploy("push", expect=4)
     assert "the sale is on" in refused.error["message"]
