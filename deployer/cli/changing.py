@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +13,10 @@ from deployer.cli.options import Common, with_common
 from deployer.cli.project import Env, load, other
 from deployer.cli.run import carry_out
 from deployer.cli.values import OnFailure, ProbeUrl, Rate, Strategy, Wait, Waves, rolling_keys, seconds
+
+if TYPE_CHECKING:
+    from deployer.events import Bus
+    from deployer.rollout.record import Record
 
 From = Annotated[
     str | None, typer.Option("--from", metavar="ENV", help="The release that this environment has proven.")
@@ -43,6 +50,9 @@ def push(
         bool, typer.Option("--resume", help="Go on with the last run that did not come to its end.")
     ] = False,
     origin: From = None,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", metavar="FILE", help="Exactly what `deploy plan --out FILE` planned.")
+    ] = None,
     skip_hook: Annotated[list[str] | None, typer.Option("--skip-hook", help="Leave out this hook.")] = None,
     wait: Wait = "0",
     waves: Waves = None,
@@ -57,25 +67,31 @@ def push(
 
     Example: deploy push prod --from staging
     """
+    from deployer.rollout.planfile import Options, PlanFile, read
     from deployer.rollout.push import push as run
 
     waiting, rolling = seconds(wait), rolling_keys(waves, strategy, on_failure, probe, rate)
-    carry_out(
-        "push",
-        common,
-        lambda bus, record, stop: run(
-            load(env, common, rolling),
+    if plan and (ref or release or resume or origin or skip_hook or waves or strategy or on_failure or common.limit):
+        raise typer.BadParameter("says all of that: give it alone, or make another plan", param_hint="--plan")
+
+    def work(bus: Bus, record: Record, stop: threading.Event) -> None:
+        planned: PlanFile | None = read(plan) if plan else None
+        options = planned.options if planned else Options(origin, common.limit)
+        run(
+            load(env, replace(common, limit=options.limit), {**options.rolling, **rolling}),
             bus,
             record,
-            ref=ref,
+            ref=planned.commit if planned and not options.origin else ref,
             release=release,
             resume=resume,
-            origin=load(origin, other(common)) if origin else None,
+            origin=load(options.origin, other(common)) if options.origin else None,
+            planned=planned,
             skip_hooks=tuple(skip_hook or ()),
             wait=waiting,
             stop=stop,
-        ),
-    )
+        )
+
+    carry_out("push", common, work)
 
 
 def plan(
@@ -86,6 +102,9 @@ def plan(
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 10 when a push would change something.")
     ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the plan here, for push --plan.")
+    ] = None,
     waves: Waves = None,
     strategy: Strategy = None,
     *,
@@ -93,9 +112,10 @@ def plan(
 ) -> None:
     """Show what push would do: waves, steps, file diffs, what was inferred. Changes nothing.
 
-    Example: deploy plan prod
+    Example: deploy plan prod --out plan.json
     """
-    from deployer.rollout.push import show_plan
+    from deployer.rollout.planfile import Options
+    from deployer.rollout.planning import show_plan
 
     rolling = rolling_keys(waves, strategy)
     carry_out(
@@ -109,6 +129,8 @@ def plan(
             origin=load(origin, other(common)) if origin else None,
             diffs=diff,
             detailed_exitcode=detailed_exitcode,
+            out=out,
+            options=Options(origin, common.limit, rolling),
         ),
     )
 

@@ -32,12 +32,14 @@ class Wanted:
     starts: Mapping[str, str] = field(default_factory=dict)
 
 
-def wanted_by_push(draft: Draft, topology: Topology, facts: Facts) -> tuple[str, tuple[str, ...]]:
-    """The release id that a push uses, and the hosts that have to build it."""
+def wanted_by_push(
+    draft: Draft, topology: Topology, facts: Facts, planned: str | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """The release id that a push uses, and the hosts that have to build it. `planned`: the id for a new one."""
     found = draft.found(facts)
     if found is None:
         taken = [release.id for web in topology.builders for release in facts[web.name].releases]
-        return new_id(draft.content, taken), tuple(web.name for web in topology.builders)
+        return planned or new_id(draft.content, taken), tuple(web.name for web in topology.builders)
     lacking = [
         web.name
         for web in topology.builders

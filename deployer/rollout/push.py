@@ -1,4 +1,4 @@
-"""`deploy push` and `deploy plan`: build, ship, roll out, restore on failure."""
+"""`deploy push`: build, ship, roll out, restore on failure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from deployer.plan.reloading import require_same_dependencies
 from deployer.plan.slots import leaving
 from deployer.plan.start import Way
 from deployer.plan.text import text_of
-from deployer.rollout import certificates, resources, secrets, ship
+from deployer.rollout import certificates, planfile, resources, secrets, ship
 from deployer.rollout.checks import fleet_checks
 from deployer.rollout.endings import refused_as
 from deployer.rollout.finish import note_kept, promote, prune
@@ -30,6 +30,7 @@ from deployer.rollout.hooks import controller_env, here, release_hook
 from deployer.rollout.interpreter import require_python
 from deployer.rollout.locks import locked, require_not_frozen
 from deployer.rollout.open import opened
+from deployer.rollout.planfile import PlanFile
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project, reading, with_certificate, with_hook_host
 from deployer.rollout.promotion import Proven, proven_in
@@ -60,6 +61,11 @@ class Prepared:
     plan: Plan
     proven: Proven | None = None
 
+    @property
+    def holds(self) -> dict[str, str]:
+        """Digests of all that the plan was made from."""
+        return planfile.holding(self.project.topology, self.facts, self.draft)
+
 
 def push(
     project: Project,
@@ -71,6 +77,7 @@ def push(
     resume: bool = False,
     origin: Project | None = None,
     proven: Proven | None = None,
+    planned: PlanFile | None = None,
     skip_hooks: Sequence[str] = (),
     wait: float = 0.0,
     stop: threading.Event,
@@ -84,6 +91,7 @@ def push(
         origin: another environment, whose proven release is pushed: its files and exact versions, with the settings and
             secrets of this one.
         proven: a release that is known to be proven, in place of `origin`.
+        planned: a plan that was written to a file: exactly that is carried out. Its commit is the `ref`.
         skip_hooks: names of hooks to leave out.
         wait: seconds to wait for the lock.
 
@@ -97,10 +105,12 @@ def push(
     if release is not None or resume:
         bring(project, bus, record, command="push", release=release, resume=resume, values=values, wait=wait, stop=stop)
         return
-    proven = proven or _proven(project, origin, bus)
+    if planned and (planned.app, planned.env) != (project.topology.settings.app, project.env):
+        raise UsageError(f"that is a plan for {planned.app} in {planned.env}", file=planned.path)
+    proven = proven or proven_by(project, origin, bus)
     ref = proven.commit if proven else ref
     with (
-        _tree(project, bus, ref, skip_hooks) as (project, tree),
+        shipped_tree(project, bus, ref, skip_hooks) as (project, tree),
         opened(project, bus, record, "push", stop, rolls=True) as run,
     ):
         project = project.reached_by(run.topology)
@@ -109,8 +119,10 @@ def push(
             recovered = Pools(run).recover()
             if recovered:
                 run.warn(f"an earlier run had left drained, and is back: {', '.join(recovered)}")
-            ready = prepared(run, project, tree, values, skip_hooks, proven)
+            ready = prepared(run, project, tree, values, skip_hooks, proven, planned.release if planned else None)
             require_not_frozen(run, ready.facts)
+            if planned:
+                planned.require_still(ready.holds, ready.plan)
             _announce(run, ready.plan)
             if ready.plan.empty:
                 record.outcome = "unchanged"
@@ -120,41 +132,8 @@ def push(
     here(project, "succeeded", bus, record, skip_hooks)
 
 
-def show_plan(
-    project: Project,
-    bus: Bus,
-    record: Record,
-    *,
-    ref: str | None,
-    origin: Project | None = None,
-    diffs: bool,
-    detailed_exitcode: bool,
-) -> None:
-    """Emits what `push` would do. Changes nothing; exit status 10 for changes if asked for.
-
-    The build hook is left out, unless the release of another environment (`origin`) is to be compared.
-    """
-    values = project.secrets()
-    project = with_certificate(project)
-    if ref is not None and origin is not None:
-        raise UsageError("--ref and --from exclude each other")
-    proven = _proven(project, origin, bus)
-    with (
-        _tree(project, bus, proven.commit if proven else ref, () if proven else ("build",)) as (project, tree),
-        opened(project, bus, record, "plan", threading.Event(), rolls=True) as run,
-    ):
-        project = project.reached_by(run.topology)
-        ready = prepared(run, project, tree, values, (), proven)
-        record.release, record.previous = ready.plan.release, ready.plan.previous
-        record.outcome = "unchanged" if ready.plan.empty else "succeeded"
-        bus.emit(PlanMade(ready.plan.as_dict(), text_of(ready.plan, diffs=diffs)))
-        note_kept(run, ready.plan)
-        if detailed_exitcode and not ready.plan.empty:
-            record.exit_status = 10
-
-
 @contextmanager
-def _tree(
+def shipped_tree(
     project: Project, bus: Bus, ref: str | None, skip_hooks: Sequence[str]
 ) -> Iterator[tuple[Project, SourceTree]]:
     """The source as it is shipped, after the build hook, and the project as its code tells."""
@@ -181,7 +160,7 @@ def _say_other_settings(project: Project, bus: Bus, tree: SourceTree) -> None:
         bus.emit(Output(f"the settings are those of {name} here; {tree.ref or 'HEAD'} has others", step="source"))
 
 
-def _proven(project: Project, origin: Project | None, bus: Bus) -> Proven | None:
+def proven_by(project: Project, origin: Project | None, bus: Bus) -> Proven | None:
     """What the other environment has proven; UsageError for another app, or this environment itself."""
     if origin is None:
         return None
@@ -198,10 +177,11 @@ def prepared(
     values: Mapping[str, str],
     skip_hooks: Sequence[str],
     proven: Proven | None = None,
+    planned: str | None = None,
 ) -> Prepared:
     """Everything that the push is going to do, from the source and the facts. Changes nothing.
 
-    UsageError when the tree is not what was `proven`.
+    UsageError when the tree is not what was `proven`. `planned` is the id for a release that is to be built.
     """
     topology = run.topology
     facts = survey(run)
@@ -220,7 +200,7 @@ def prepared(
     shipped = manifest.digest(files)
     elsewhere = proven is not None and proven.env != project.env
     draft = Draft(content, starts, tree.commit, tree.ref, shipped, proven.origin if proven and elsewhere else None)
-    release, builds = wanted_by_push(draft, topology, facts)
+    release, builds = wanted_by_push(draft, topology, facts, planned)
     changes = resources.differences(run, resources.for_push(topology))
     secrets_changed = secrets.differing(run, values)
     wanted = Wanted(

@@ -72,3 +72,24 @@ def test_what_staging_has_proven_goes_live_and_grows_there(lab: Lab, tmp_path: P
     assert refused.error["hint"] == "add --yes" and "3" not in (live.folder / "deploy.live.yaml").read_text()
     live.deploy("remove", "--yes")
     staging.deploy("remove", "--yes")
+
+
+@pytest.mark.more
+@pytest.mark.timeout(900)
+def test_a_plan_in_a_file_is_carried_out_or_refused(lab: Lab, tmp_path: Path) -> None:
+    settings = {**QUICK, "app": "planner", "domains": ["planner.test"], "port": 8080}
+    shop = Project(tmp_path / "shop", lab.name, "shop", {**settings, "secrets": {"KEY": {"env": "PLANNER_KEY"}}})
+    env = {"PLANNER_KEY": "hidden-in-no-file"}
+    file = tmp_path / "plan.json"
+    shop.deploy("setup", env=env)
+    shop.deploy("plan", "--out", str(file), env=env)
+    assert "hidden-in-no-file" not in file.read_text()
+    shop.version("2, committed after the plan")
+    pushed = shop.deploy("push", "--plan", str(file), env=env)
+    assert pushed.release in file.read_text()
+    site = Path(lab.folder) / "hosts/web2/root/srv/planner"
+    assert not (site / "current/VERSION").exists(), "only what was planned"
+    again = shop.deploy("push", "--plan", str(file), env=env, expect=2)
+    assert again.error["code"] == "plan_outdated" and "the releases on the hosts" in again.error["message"]
+    shop.deploy("push", "--plan", str(file), "--ref", "HEAD", env=env, expect=2)
+    shop.deploy("remove", "--yes", env=env)

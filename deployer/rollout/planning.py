@@ -1,0 +1,66 @@
+"""`deploy plan`: what a push would do, shown, and written to a file for a push that does exactly that."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from deployer.errors import UsageError
+from deployer.events import Bus, Output, PlanMade
+from deployer.plan.text import text_of
+from deployer.rollout.finish import note_kept
+from deployer.rollout.open import opened
+from deployer.rollout.planfile import Options, PlanFile
+from deployer.rollout.project import Project, with_certificate
+from deployer.rollout.push import prepared, proven_by, shipped_tree
+from deployer.rollout.record import Record
+
+
+def show_plan(
+    project: Project,
+    bus: Bus,
+    record: Record,
+    *,
+    ref: str | None,
+    origin: Project | None = None,
+    diffs: bool,
+    detailed_exitcode: bool,
+    out: Path | None = None,
+    options: Options,
+) -> None:
+    """Emits what `push` would do. Changes nothing; exit status 10 for changes if asked for.
+
+    With `out` the plan is written there, for `push(planned=…)`; `options` are what was asked for. The build hook runs
+    only then, and where the release of another environment (`origin`) is to be compared.
+    """
+    values = project.secrets()
+    project = with_certificate(project)
+    if ref is not None and origin is not None:
+        raise UsageError("--ref and --from exclude each other")
+    proven = proven_by(project, origin, bus)
+    skipped = () if proven or out else ("build",)
+    with (
+        shipped_tree(project, bus, proven.commit if proven else ref, skipped) as (project, tree),
+        opened(project, bus, record, "plan", threading.Event(), rolls=True) as run,
+    ):
+        project = project.reached_by(run.topology)
+        ready = prepared(run, project, tree, values, (), proven)
+        record.release, record.previous = ready.plan.release, ready.plan.previous
+        record.outcome = "unchanged" if ready.plan.empty else "succeeded"
+        bus.emit(PlanMade(ready.plan.as_dict(), text_of(ready.plan, diffs=diffs)))
+        note_kept(run, ready.plan)
+        if out is not None:
+            PlanFile(
+                app=ready.plan.app,
+                env=project.env,
+                by=project.who,
+                made=time.time(),
+                commit=tree.commit,
+                options=options,
+                holds=ready.holds,
+                plan=ready.plan.as_dict(),
+            ).write(out)
+            bus.emit(Output(f"written to {out}; deploy push {project.env} --plan {out} carries it out"))
+        if detailed_exitcode and not ready.plan.empty:
+            record.exit_status = 10

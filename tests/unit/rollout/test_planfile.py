@@ -1,0 +1,111 @@
+"""A plan in a file is carried out as it is, or not at all."""
+
+from __future__ import annotations
+
+import json
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.facts import facts, host, release
+from support.topologies import topology
+
+from deployer.errors import UsageError
+from deployer.plan.changes import Wanted, plan_of, wanted_by_push
+from deployer.plan.draft import Draft, Start
+from deployer.plan.facts import Facts
+from deployer.plan.model import Plan
+from deployer.plan.topology import Topology
+from deployer.rollout.planfile import Options, PlanFile, holding, read
+
+OLD, PLANNED = "20240101T000000Z-aaaaaaaa", "20240201T000000Z-bbbbbbbb"
+
+
+def draft(files: str = "f1", run: str = "exec serve") -> Draft:
+    return Draft("content", {name: Start(run) for name in ("web1", "web2")}, "0123456789ab", "HEAD", files)
+
+
+def fleet(current: str = OLD, **other: Any) -> Facts:
+    return facts(*(host(name, [release(OLD, content="before")], current=current, **other) for name in ("web1", "web2")))
+
+
+def planned(shape: Topology, found: Facts, made: Draft, id: str | None = PLANNED) -> Plan:
+    wanted, builds = wanted_by_push(made, shape, found, id)
+    return plan_of(Wanted("push", wanted, builds), shape, found)
+
+
+def written(path: Path, shape: Topology | None = None) -> PlanFile:
+    shape = shape or topology(2)
+    holds = holding(shape, fleet(), draft())
+    plan = planned(shape, fleet(), draft())
+    options = Options("staging", "web*", {"waves": [1]})
+    PlanFile("shop", "prod", "me@here", 1_700_000_000.0, "0123456789ab", options, holds, plan.as_dict()).write(path)
+    return read(path)
+
+
+def test_it_says_all_that_it_was_asked_for_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+    found = written(tmp_path / "plan.json")
+    assert (found.app, found.env, found.release, found.commit) == ("shop", "prod", PLANNED, "0123456789ab")
+    assert found.options == Options("staging", "web*", {"waves": [1]})
+    assert stat.S_IMODE((tmp_path / "plan.json").stat().st_mode) == 0o600
+    assert json.loads((tmp_path / "plan.json").read_text())["v"] == 1
+
+
+def test_what_is_as_it_was_is_carried_out_with_the_id_that_was_planned(tmp_path: Path) -> None:
+    shape, found = topology(2), written(tmp_path / "plan.json")
+    plan = planned(shape, fleet(), draft(), found.release)
+    found.require_still(holding(shape, fleet(), draft()), plan)
+    assert plan.release == PLANNED
+
+
+@pytest.mark.parametrize(
+    ("named", "shape", "seen", "made"),
+    [
+        ("the hosts", topology(3), None, None),
+        ("the settings", topology(2, env={"LOG_LEVEL": "debug"}), None, None),
+        ("the releases on the hosts", None, fleet(frozen=None, slots={"8000": PLANNED}), None),
+        ("the releases on the hosts", None, fleet(unproven={0: "health check: 500"}), None),
+        ("the source", None, None, draft(files="f2")),
+        ("the source", None, None, draft(run="exec serve --workers 3")),
+    ],
+)
+def test_what_changed_is_named_and_nothing_is_done(
+    tmp_path: Path, named: str, shape: Topology | None, seen: Facts | None, made: Draft | None
+) -> None:
+    found = written(tmp_path / "plan.json")
+    holds = holding(shape or topology(2), _all(seen or fleet(), shape), made or draft())
+    with pytest.raises(UsageError, match="changed since the plan of 2023-11-14 22:13:20 UTC by me@here") as refused:
+        found.require_still(holds, planned(topology(2), fleet(), draft()))
+    assert named in refused.value.message and refused.value.exit_status == 2
+
+
+def test_other_work_from_the_same_parts_is_named_too(tmp_path: Path) -> None:
+    found, shape = written(tmp_path / "plan.json"), topology(2)
+    plan = replace(planned(shape, fleet(), draft()), secrets_changed=("web1",))
+    with pytest.raises(UsageError, match="what has to be done changed"):
+        found.require_still(holding(shape, fleet(), draft()), plan)
+
+
+def test_a_probe_beside_the_push_is_no_other_plan() -> None:
+    probed = topology(2, rolling={"probe": {"url": "http://shop.example.com/"}})
+    assert holding(probed, fleet(), draft()) == holding(topology(2), fleet(), draft())
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("", "no plan"), ("[]", "no plan"), ('{"v": 1}', "no plan"), ('{"v": 2}', "version 2")],
+)
+def test_a_file_that_is_no_plan_says_so(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(UsageError, match=why):
+        read(tmp_path / "plan.json")
+    with pytest.raises(UsageError, match="cannot be read"):
+        read(tmp_path / "none.json")
+
+
+def _all(found: Facts, shape: Topology | None) -> Facts:
+    """The same facts for every host of a larger fleet."""
+    more = {web.name: replace(found["web1"], name=web.name) for web in (shape or topology(2)).web}
+    return Facts(more)
