@@ -22,7 +22,7 @@ _LINE = re.compile(r"export ([A-Za-z_][A-Za-z0-9_]*)='((?:[^']|'\\'')*)'\n")
 
 @operation("secrets.write")
 def write(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """Makes the secrets file say what the body says; untouched when it does already.
+    """Makes the secrets file say what the body says; untouched when it does already, or both are nothing.
 
     Raises:
         OpError `not_set_up`: the site's root is missing. `invalid`: the text is not what the renderer writes.
@@ -33,7 +33,7 @@ def write(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     if not os.path.isdir(site.root):
         raise OpError("not_set_up", "%s does not exist" % site.root, "type deploy setup %s" % site.env)
     owner = app_command.owner(site)
-    if _is_so(site.secrets, text, owner):
+    if _is_so(site.secrets, text, owner) or not (text or os.path.lexists(site.secrets)):
         return {"changed": False}
     if not args.get("dry_run"):
         prepare_state(site)

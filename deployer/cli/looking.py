@@ -13,7 +13,9 @@ from deployer.cli.run import carry_out
 
 
 def status(env: Env = None, *, common: Common) -> None:
-    """What runs where, judged from processes and the live balancer; lock, freeze, half-done runs, held servers.
+    """What runs where, judged from processes and the live balancer; exit 7 when an instance does not serve.
+
+    Also the lock, a freeze, half-done runs, and what is held out of the balancers.
 
     Example: deploy status prod
     """
@@ -83,13 +85,14 @@ def render(
 
 def logs(
     env: Env = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many lines of each instance.")] = 50,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many lines of each instance.")] = 50,
     grep: Annotated[str | None, typer.Option("--grep", help="Only lines with this regular expression.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also the health checks that went well.")] = False,
     *,
     common: Common,
 ) -> None:
-    """The last lines of all instances, merged.
+    """The last lines of all instances, merged, without the health checks that went well.
 
     Example: deploy logs prod -n 100 --grep ERROR
     """
@@ -98,7 +101,9 @@ def logs(
     carry_out(
         "logs",
         common,
-        lambda bus, record, stop: run(load(env, common), bus, record, lines=lines, grep=grep, follow=follow, stop=stop),
+        lambda bus, record, stop: run(
+            load(env, common), bus, record, lines=lines, grep=grep, follow=follow, everything=everything, stop=stop
+        ),
     )
 
 

@@ -68,7 +68,9 @@ def _match(inventory: Inventory, part: str, pattern: str) -> list[str]:
     name, first, last = _subscript(part)
     names = _named(inventory, name)
     if not names and not _is_glob(name) and name not in inventory.groups:
-        near = nearest(name, [*inventory.groups, *(host.name for host in inventory.hosts)])
+        # Every inventory has these two, so nobody misspells them for want of knowing better.
+        groups = [group for group in inventory.groups if group not in ("all", "ungrouped")]
+        near = nearest(name, [*groups, *(host.name for host in inventory.hosts)])
         raise InventoryError(
             f"{name!r} in the pattern {pattern!r} is neither a host nor a group of {inventory.env}",
             hint=f"did you mean {near}?" if near else _known(inventory),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from deployer.errors import DeployError, UsageError
+from deployer.errors import ChecksError, DeployError, UsageError
 from deployer.events import Bus, Output
 from deployer.plan import slots
 from deployer.plan.changes import majority
 from deployer.plan.facts import Facts
-from deployer.plan.topology import WebHost
+from deployer.plan.topology import Topology, WebHost
 from deployer.rollout import certificates
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
@@ -27,7 +27,8 @@ from deployer.rollout.unfinished import unfinished
 def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event) -> None:
     """Every instance with the release its processes run, its state at each balancer, and whatever is not in order.
 
-    A host that does not answer is shown as such beside the others; at the end it is the error (exit 3).
+    A host that does not answer is shown as such beside the others; at the end it is the error (exit 3). ChecksError at
+    the end (exit 7) when an instance does not serve that should. One that a person took out of the pools is in order.
     """
     with opened(project, bus, record, "status", stop, partial=True) as run:
         facts, pools = survey(run), _pools(run)
@@ -40,6 +41,35 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
             bus.emit(Output(line, host=host))
         for line in _unfinished(run, facts):
             bus.emit(Output(line))
+        require_serving(run.topology, facts, run.lost)
+
+
+def require_serving(topology: Topology, facts: Facts, lost: Set[str] = frozenset()) -> None:
+    """ChecksError that names the instances which do not serve what they should, once something was ever pushed.
+
+    Left out are `lost` hosts and those that the app was taken off. While a run holds the lock, nothing is a failure.
+    """
+    if any(facts[host.name].raw.get("lock") for host in topology.hosts if host.name not in lost):
+        return
+    expected = [web for web in topology.web if web.name not in lost and not facts[web.name].removed]
+    if not any(facts[web.name].current for web in expected):
+        return
+    down = {}
+    for web in expected:
+        for index in range(len(web.ports)):
+            found = facts[web.name].serving.get(index)
+            if found is None or not found.proven:
+                down[f"{web.name}:{index}"] = found.why if found and found.why else "nothing runs"
+    if down:
+        first, why = next(iter(down.items()))
+        raise ChecksError(
+            f"{len(down)} of {sum(len(web.ports) for web in expected)} instances do not serve: {', '.join(down)}",
+            host=first.rpartition(":")[0],
+            step="status",
+            cause=f"{first}: {why}",
+            hint=f"deploy logs {topology.env} shows their last words, deploy push {topology.env} brings them back",
+            code="not_serving",
+        )
 
 
 def releases(project: Project, bus: Bus, record: Record, *, stop: threading.Event) -> None:

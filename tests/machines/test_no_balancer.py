@@ -196,7 +196,10 @@ def test_after_a_power_cut_the_port_is_open_before_the_app_is(alone: Lab, tmp_pa
     pushed = project.deploy("push")
     alone.power_off("web1")
     alone.power_on("web1")
-    until(lambda: project.deploy("status").last["hosts"]["web1"]["instances"]["0"]["state"] == "proven", "the app")
+    until(
+        lambda: project.deploy("status", expect=None).last["hosts"]["web1"]["instances"]["0"]["state"] == "proven",
+        "the app",
+    )
     state = project.deploy("status")
     assert state.release == pushed.release
     assert says(alone, "systemctl", "is-active", "boots@8060.socket", "boots@8060.service").split() == ["active"] * 2

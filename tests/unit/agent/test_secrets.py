@@ -74,3 +74,12 @@ def test_anything_but_assignments_is_refused(tmp_path: Path, text: bytes) -> Non
     with pytest.raises(OpError) as caught:
         host.call("secrets.write", text)
     assert caught.value.code == "invalid" and not os.path.exists(host.site.secrets)
+
+
+def test_no_secrets_where_there_never_were_any_is_no_change(tmp_path: Path) -> None:
+    host = Host(tmp_path).set_up()
+    assert host.call("secrets.write") == {"changed": False}
+    assert not Path(host.site.secrets).exists()
+    host.call("secrets.write", b"export OLD='x'\n")
+    assert host.call("secrets.write") == {"changed": True}
+    assert Path(host.site.secrets).read_text() == ""

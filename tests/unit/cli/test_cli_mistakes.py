@@ -221,3 +221,8 @@ def test_on_a_terminal_a_question_is_asked(monkeypatch: pytest.MonkeyPatch) -> N
         out, _ = process.communicate(timeout=60)
     os.close(ours)
     assert "Do they match?" in out and "stopped, as you said no" in out
+
+
+def test_a_number_of_lines_is_at_least_one(deploy: Any, project: Path) -> None:
+    result = deploy("logs", "prod", "-n", "-5")
+    assert result.exit_code == 2 and "greater than or equal to 1" in result.output

@@ -79,6 +79,7 @@ def test_a_file_of_patterns(tmp_path: Path) -> None:
         ("wbe", "'wbe' in the pattern 'wbe' is neither a host nor a group", "did you mean web?"),
         ("web,w2", "'w2'", "hosts: web1"),
         ("web:!lb2", "'lb2'", "did you mean lb1?"),
+        ("nope", "'nope'", "groups: balancers, eu, web, workers"),
         ("web:!web", "matches no host of prod", "groups: balancers, eu, web, workers"),
         ("web[9]", "matches no host", ""),
         ("nothing*", "matches no host", ""),
