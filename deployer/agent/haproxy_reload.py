@@ -32,14 +32,18 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 DROP_IN = "/etc/systemd/system/haproxy.service.d/deploy.conf"
 LONGEST_RELOAD = 15.0  # seconds; HAProxy itself tries for about 2 s to bind an address
+LONGEST_END = 30.0  # seconds that HAProxy may take to finish requests before it is started again with our folder
+BRIDGE = "deploy-haproxy-bridge.service"
+MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req"
 ANY_HOST = "*"
 
 
@@ -259,7 +263,46 @@ class Service:
         else:
             _run(["systemctl", "daemon-reload"])
             _run(["systemctl", "reset-failed", "haproxy.service"], check=False)
-            _run(["systemctl", "restart", "haproxy.service"])
+            with self._bridged():
+                _run(["systemctl", "restart", "haproxy.service"])
+                self.wait_active()
+
+    def wait_active(self) -> None:
+        """Waits until systemd says that it runs, a moment at most."""
+        deadline = time.monotonic() + LONGEST_RELOAD
+        while "active" not in _run(["systemctl", "is-active", "haproxy.service"], check=False).split():
+            if time.monotonic() > deadline:
+                raise Refused("HAProxy did not start; its last lines:\n%s" % self.log().rstrip())
+            time.sleep(0.05)
+
+    @contextlib.contextmanager
+    def _bridged(self) -> Iterator[None]:
+        """What HAProxy serves already is served by a second one beside it while it is started again.
+
+        A reload keeps the command line, so our folder can only come with a start. Both listen at the same addresses
+        (SO_REUSEPORT), and Linux hands what waits at the one that ends to the other (`tcp_migrate_req`, 5.14). Each
+        ends as at a reload: requests under way are finished first.
+        """
+        old, files = self.pid(), self._files(self.pid())
+        if not old or self._folder in files:
+            yield
+            return
+        migrate = _setting(MIGRATE, "1")
+        bridge = ["systemd-run", "--quiet", "--collect", "--unit=" + BRIDGE, "--property=Type=notify"]
+        words = [word for name in files for word in ("-f", name)]
+        started = subprocess.run([*bridge, _haproxy(), "-Ws", *words], stdin=subprocess.DEVNULL, timeout=60).returncode
+        try:
+            if started == 0:
+                os.kill(old, signal.SIGUSR1)
+                deadline = time.monotonic() + LONGEST_END
+                while self.pid() == old and time.monotonic() < deadline:
+                    time.sleep(0.05)
+            yield
+        finally:
+            _run(["systemctl", "kill", "--kill-who=main", "--signal=USR1", BRIDGE], check=False)
+            if migrate is not None:
+                time.sleep(0.5)  # until the bridge has closed its sockets
+                _setting(MIGRATE, migrate)
 
     def start_without_us(self) -> None:
         """Brings back what the host served before we came, when it would not start with our folder."""
@@ -288,6 +331,20 @@ class Service:
         except OSError:
             return []
         return [words[at + 1] for at, word in enumerate(words[:-1]) if word == "-f"]
+
+
+def _setting(path: str, value: str) -> Optional[str]:
+    """Sets a setting of the kernel and returns what it was; None where there is none, or it is so already."""
+    try:
+        with open(path, "r+", encoding="ascii") as file:
+            before = file.read().strip()
+            if before == value:
+                return None
+            file.seek(0)
+            file.write(value)
+        return before
+    except OSError:
+        return None
 
 
 def apply(folder: str, path: str, service: Service) -> str:

@@ -91,14 +91,15 @@ def _names(folder: str) -> List[str]:
 def _ports(
     site: Site, ports: Iterable[int], address: str, sockets: Dict[str, List[str]]
 ) -> Dict[str, Optional[Dict[str, Any]]]:
-    """port → `{pid, command, user, ours, socket}` of who listens there (on any address, or `address`), None if free."""
+    """port → `{pid, command, user, unit, ours, socket}` of who listens there (on any or that address), None if free."""
     wanted = [int(port) for port in ports]
     listening = [found for found in procfs.listeners(wanted) if not address or procfs.covers(found, address)]
     held = procfs.holders(found.inode for found in listening)
     answers: Dict[str, Optional[Dict[str, Any]]] = {str(port): None for port in wanted}
     for found in listening:
         pids = sorted(held[found.inode])
-        unseen = {"pid": None, "command": "", "user": procfs.user_name(found.uid), "ours": False, "socket": False}
+        user = procfs.user_name(found.uid)
+        unseen = {"pid": None, "command": "", "user": user, "unit": "", "ours": False, "socket": False}
         asked = sockets.get(str(found.port)) or []
         answers[str(found.port)] = _holder(site, pids, asked) if pids else answers[str(found.port)] or unseen
     return answers
@@ -110,5 +111,5 @@ def _holder(site: Site, pids: List[int], asked: List[str]) -> Dict[str, Any]:
     strangers = [pid for pid in processes if holding.release_of(site, pid) is None]
     ours = not strangers if processes else bool(asked) and "active" in process.run(asked, timeout=_SHORT).stdout.split()
     pid = (strangers or processes or pids)[0]
-    known = {"pid": pid, "command": procfs.command(pid), "user": procfs.user_of(pid)}
+    known = {"pid": pid, "command": procfs.command(pid), "user": procfs.user_of(pid), "unit": procfs.unit_of(pid)}
     return {**known, "ours": ours, "socket": processes != pids}

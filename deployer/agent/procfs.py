@@ -108,6 +108,16 @@ def in_unit(pid: int, unit: str) -> bool:
         return False
 
 
+def unit_of(pid: int) -> str:
+    """The systemd service in whose cgroup a process lies (`shop.service`); empty for one in none."""
+    try:
+        with open("/proc/%d/cgroup" % pid, encoding="utf-8", errors="replace") as file:
+            parts = [part for line in file for part in line.rstrip("\n").split(":", 2)[-1].split("/")]
+    except OSError:
+        return ""
+    return next((part for part in reversed(parts) if part.endswith(".service")), "")
+
+
 def link(pid: int, name: str) -> Optional[str]:
     """Where `/proc/<pid>/cwd` or `exe` points; None when it is gone or may not be read."""
     try:

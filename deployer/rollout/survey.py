@@ -117,13 +117,23 @@ def require_free_ports(run: Run, facts: Facts) -> None:
         for port in (*web.ports, *web.spare_ports) if both else web.ports:
             holder = taken.get(str(port))
             if holder and not holder.get("ours"):
-                raise NotReadyError(
-                    f"port {port} is taken by {holder.get('command') or 'a process'} (pid {holder.get('pid')})",
-                    host=web.name,
-                    step="survey",
-                    hint=f"stop it, or choose another `port:` for {run.topology.settings.app} in deploy.yaml",
-                    code="port_taken",
-                )
+                raise _taken(run, web, port, holder)
+
+
+def _taken(run: Run, web: WebHost, port: int, holder: Mapping[str, Any]) -> NotReadyError:
+    """Somebody else listens where an instance is to: a unit by its name, since that is what a person would stop."""
+    app, unit = run.topology.settings.app, holder.get("unit")
+    process = f"{holder.get('command') or 'a process'} (pid {holder.get('pid')})"
+    beside = f"choose another `port:` for {app} in deploy.yaml"
+    return NotReadyError(
+        f"port {port} is taken by {unit}: {process}" if unit else f"port {port} is taken by {process}",
+        host=web.name,
+        step="survey",
+        hint=f"{beside} and let it run beside {unit} until that is no longer asked: docs/adopting.md"
+        if unit
+        else f"stop it, or {beside}",
+        code="port_taken",
+    )
 
 
 def _not_set_up(run: Run, host: str, facts: Facts) -> NotReadyError:

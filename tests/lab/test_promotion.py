@@ -14,7 +14,7 @@ from deployer.lab import Lab
 from deployer.lab.place import inventory_of
 
 QUICK = {
-    "health": {"within": "40s"},
+    "health": {"within": "120s"},
     "runtime": {"workers": 1, "graceful_timeout": "5s"},
     "rolling": {"drain_timeout": "2s", "soak": "0", "waves": [2]},
 }
@@ -58,10 +58,10 @@ def test_what_staging_has_proven_goes_live_and_grows_there(lab: Lab, tmp_path: P
     assert any(f"from staging ({tested.release})" in line for line in listed), listed
 
     with traffic(lab.address, tmp_path / "log", host_header="mover.test") as users:
-        more = live.deploy("scale", "--instances", "2", "--yes")
-        fewer = live.deploy("scale", "--instances", "1", "--workers", "2", "--yes")
+        more = live.deploy("scale", "--instances", "2", "--yes", within=900)
+        fewer = live.deploy("scale", "--instances", "1", "--workers", "2", "--yes", within=900)
         (live.folder / "deploy.live.yaml").write_text("port: 8070\nruntime: {workers: 2}\n")
-        moved = live.deploy("push", "--from", "staging")
+        moved = live.deploy("push", "--from", "staging", within=900)
     users.demand(proven={promoted.release, more.release, fewer.release, moved.release}, at_least=200)
     assert more.release == promoted.release and len(more.last["hosts"]["web2"]["instances"]) == 2
     assert (site / "current/VERSION").read_text() == "1\n", "a new size brings no new code"

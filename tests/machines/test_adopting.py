@@ -1,0 +1,100 @@
+"""An app that runs by hand-written units behind a hand-written HAProxy comes to deploy, and nobody notices."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.labs import fresh_name
+from support.project import REPOSITORY, Project
+from support.traffic import traffic
+
+from deployer.lab import Lab, LabSpec, down, up
+
+UNIT = """
+[Service]
+WorkingDirectory=/srv/by-hand
+Environment=DEPLOY_RELEASE=by-hand
+ExecStart=/srv/by-hand/venv/bin/gunicorn --worker-class gthread --threads 8 --bind 0.0.0.0:8000 main:app
+Restart=always
+[Install]
+WantedBy=multi-user.target
+"""
+FRONT = """
+global
+    stats socket /run/haproxy/admin.sock mode 660 level admin
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 50s
+    timeout server 50s
+frontend shop
+    bind :80
+    default_backend old
+backend old
+    server web1 {web1}:8000 check
+    server web2 {web2}:8000 check
+"""
+SETTINGS = {
+    "app": "shop",
+    "domains": ["shop.test"],
+    "runtime": {"workers": 8, "graceful_timeout": "5s"},
+    "rolling": {"drain_timeout": "3s", "soak": "500ms"},
+    "health": {"within": "60s"},
+    "balancer": {"listen": ":8090"},
+}
+
+
+@pytest.fixture
+def by_hand() -> Iterator[Lab]:
+    """Two hosts with `shop.service` at :8000, behind an HAProxy that somebody configured."""
+    name = fresh_name()
+    try:
+        lab = up(LabSpec(name=name, kind="machines", hosts=2), print)
+        for host in ("web1", "web2"):
+            place = Path(lab.folder) / "hosts" / host / "srv/by-hand"
+            shutil.copytree(REPOSITORY / "examples/notes", place)
+            (place / "shop.service").write_text(UNIT)
+            does(lab, host, "cp /srv/by-hand/shop.service /etc/systemd/system/")
+            does(lab, host, "python3 -m venv /srv/by-hand/venv && /srv/by-hand/venv/bin/pip -q install flask gunicorn")
+            does(lab, host, "systemctl daemon-reload && systemctl enable --now shop.service")
+        does(lab, "lb1", "which haproxy || { apt-get -q update; apt-get -qy install haproxy; }")
+        front = FRONT.format(**{host: lab.hosts[host]["host"] for host in ("web1", "web2")})
+        does(lab, "lb1", f"cat > /etc/haproxy/haproxy.cfg <<'END'\n{front}END\n")
+        does(lab, "lb1", "systemctl enable haproxy; systemctl restart haproxy")
+        yield lab
+    finally:
+        down(name, print)
+
+
+def does(lab: Lab, host: str, command: str) -> str:
+    done = lab.exec(host, ["sh", "-c", command], timeout=600)
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
+    return str(done.stdout)
+
+
+@pytest.mark.more
+@pytest.mark.timeout(1500)
+def test_from_hand_written_units_to_deploy_without_a_failed_request(by_hand: Lab, tmp_path: Path) -> None:
+    shop = Project(tmp_path / "shop", by_hand.name, "notes", SETTINGS)
+    said = "\n".join(each["line"] for each in shop.deploy("doctor", expect=3).of("output"))
+    assert "port 8000 is taken by shop.service: " in said
+    shop.settings({"port": 8100})
+    with traffic(f"{by_hand.hosts['lb1']['host']}:80", tmp_path / "log", mix="http", rate=15) as users:
+        shop.deploy("setup")
+        first = shop.deploy("push")
+        move = f"sed -i 's/default_backend old/default_backend shop-{by_hand.name}/' /etc/haproxy/haproxy.cfg"
+        does(by_hand, "lb1", f"{move} && systemctl reload haproxy")
+        for host in ("web1", "web2"):
+            does(by_hand, host, "systemctl disable --now shop.service")
+        shop.version(2)
+        second = shop.deploy("push")
+    receipt = users.receipt
+    assert receipt is not None
+    print(f"{receipt.failed} of {receipt.requests} failed, {receipt.stale} stale, at most {receipt.max_ms} ms")
+    assert receipt.failed == 0, (receipt.causes, receipt.failures[:10])
+    assert set(receipt.releases) == {"by-hand", first.release, second.release}
+    assert "inactive" in by_hand.exec("lb1", ["systemctl", "is-active", "deploy-haproxy-bridge"]).stdout
+    assert by_hand.exec("lb1", ["cat", "/proc/sys/net/ipv4/tcp_migrate_req"]).stdout.strip() == "0"
