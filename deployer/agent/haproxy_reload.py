@@ -263,8 +263,9 @@ class Service:
         else:
             _run(["systemctl", "daemon-reload"])
             _run(["systemctl", "reset-failed", "haproxy.service"], check=False)
-            with self._bridged():
-                _run(["systemctl", "restart", "haproxy.service"])
+            with self._bridged() as ended:
+                # Once it has ended, its unit may have started it again by itself, and it serves already.
+                _run(["systemctl", "start" if ended else "restart", "haproxy.service"])
                 self.wait_active()
 
     def wait_active(self) -> None:
@@ -276,28 +277,29 @@ class Service:
             time.sleep(0.05)
 
     @contextlib.contextmanager
-    def _bridged(self) -> Iterator[None]:
+    def _bridged(self) -> Iterator[bool]:
         """What HAProxy serves already is served by a second one beside it while it is started again.
 
         A reload keeps the command line, so our folder can only come with a start. Both listen at the same addresses
         (SO_REUSEPORT), and Linux hands what waits at the one that ends to the other (`tcp_migrate_req`, 5.14). Each
-        ends as at a reload: requests under way are finished first.
+        ends as at a reload: requests under way are finished first. Yields whether the first one has ended.
         """
         old, files = self.pid(), self._files(self.pid())
-        if not old or self._folder in files:
-            yield
+        if not old or self._folder in files or not any(map(_binds, files)):
+            yield False
             return
         migrate = _setting(MIGRATE, "1")
-        bridge = ["systemd-run", "--quiet", "--collect", "--unit=" + BRIDGE, "--property=Type=notify"]
-        words = [word for name in files for word in ("-f", name)]
-        started = subprocess.run([*bridge, _haproxy(), "-Ws", *words], stdin=subprocess.DEVNULL, timeout=60).returncode
+        command = ["systemd-run", "--quiet", "--collect", "--unit=" + BRIDGE, "--property=Type=notify"]
+        command += [_haproxy(), "-Ws", *(word for name in files for word in ("-f", name))]
+        ended = False
         try:
-            if started == 0:
+            if subprocess.run(command, stdin=subprocess.DEVNULL, timeout=60).returncode == 0:
                 os.kill(old, signal.SIGUSR1)
                 deadline = time.monotonic() + LONGEST_END
-                while self.pid() == old and time.monotonic() < deadline:
+                while not ended and time.monotonic() < deadline:
                     time.sleep(0.05)
-            yield
+                    ended = self.pid() != old
+            yield ended
         finally:
             _run(["systemctl", "kill", "--kill-who=main", "--signal=USR1", BRIDGE], check=False)
             if migrate is not None:
@@ -331,6 +333,16 @@ class Service:
         except OSError:
             return []
         return [words[at + 1] for at, word in enumerate(words[:-1]) if word == "-f"]
+
+
+def _binds(name: str) -> bool:
+    """Whether a file of HAProxy's configuration, or one of a folder, has it listen anywhere."""
+    names = [os.path.join(name, each) for each in os.listdir(name)] if os.path.isdir(name) else [name]
+    for each in names:
+        with open(each, encoding="utf-8", errors="replace") as file:
+            if any(line.split()[:1] == ["bind"] for line in file):
+                return True
+    return False
 
 
 def _setting(path: str, value: str) -> Optional[str]:
