@@ -69,6 +69,8 @@ class Canary:
         told = ", ".join(step.name for step in steps)
         with self._run.step("judge", instance=told) as note:
             found = self._read(self._soak)
+            if self._margins is None:
+                return
             each = {step.name: found.get(name, Figures()) for step, name in zip(steps, names, strict=True)}
             new, old, when = sum(each.values(), Figures()), self._others(found), "meanwhile"
             before = (self._before or Figures()) + old
@@ -90,6 +92,7 @@ class Canary:
                 )
             )
             if why:
+                self._changed.difference_update(names)  # they go back, and may count among the old for later waves
                 raise self._worse(where or told, why, _shown(new, old, when, margins), margins, steps)
 
     def _verdict(self, each: Mapping[str, Figures], new: Figures, old: Figures, margins: Judge) -> tuple[str, str]:

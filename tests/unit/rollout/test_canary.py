@@ -96,6 +96,19 @@ def test_the_policy_for_failures_is_kept() -> None:
     assert set(rollout.world.busy.values()) == {OLD}
 
 
+def test_a_wave_that_went_back_within_the_budget_counts_among_the_old() -> None:
+    def told(server: str, release: str | None) -> dict[str, Any]:
+        return figures(400, 40 if server.startswith("web1") and release == NEW else 0)
+
+    rollout = rolled(told, max_failures=1)
+    assert rollout.exit == 8 and rollout.world.serving["web1-8000"] == OLD
+    assert [(each.ok, each.compared, each.old["requests"]) for each in verdicts(rollout)] == [
+        (False, "meanwhile", 800),
+        (True, "meanwhile", 800),
+        (True, "meanwhile", 400),
+    ]
+
+
 def test_without_figures_it_is_said_once_and_the_rollout_goes_on() -> None:
     rollout = rolled(None)
     assert rollout.error is None and not verdicts(rollout)
