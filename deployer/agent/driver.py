@@ -87,6 +87,10 @@ def of(driver: Dict[str, Any]) -> Driver:
         from deployer.agent.caddy import Caddy
 
         return Caddy(driver)
+    if kind == "command":
+        from deployer.agent.command_balancer import Commands
+
+        return Commands(driver)
     raise OpError("unknown_balancer", "this agent cannot drive a balancer of kind %r" % kind)
 
 

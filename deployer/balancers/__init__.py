@@ -6,6 +6,7 @@ from importlib.metadata import entry_points
 
 from deployer.balancers.base import Balancer, Https, Pool, Server, server_name
 from deployer.balancers.caddy import Caddy
+from deployer.balancers.command import Command
 from deployer.balancers.haproxy import HAProxy
 from deployer.balancers.nginx import Nginx
 from deployer.errors import SettingsError
@@ -18,7 +19,7 @@ ENTRY_POINTS = "deployer.balancers"
 
 def get(kind: str) -> Balancer:
     """The balancer of that kind (`haproxy` …); SettingsError if there is none."""
-    own: tuple[Balancer, ...] = (HAProxy(), Nginx(), Caddy())
+    own: tuple[Balancer, ...] = (HAProxy(), Nginx(), Caddy(), Command())
     for balancer in own:
         if balancer.name == kind:
             return balancer

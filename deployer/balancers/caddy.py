@@ -78,11 +78,6 @@ class Caddy:
 
     def resources(self, pool: Pool) -> list[Resource]:
         """The app's file. Everything in it was checked. Raises SettingsError for what Caddy cannot be told."""
-        if not pool.options.get("manage", True):
-            raise SettingsError(
-                "balancer.manage: false is not possible with Caddy, which has no way to drain a server of its own",
-                hint="let deploy write this pool (manage: true), or use haproxy",
-            )
         text = json.dumps(_app(pool), indent=1) + "\n"
         return [
             # Caddy's own user reads it; in a lab of processes that is whoever runs it.
@@ -110,6 +105,11 @@ class Caddy:
 
     def driver(self, pool: Pool) -> dict[str, Any]:
         """`{"kind", "socket", "ask", "app", "slots", "requests"}`: paths on the balancer host."""
+        if not pool.options.get("manage", True):
+            raise SettingsError(
+                "balancer.manage: false is not there for Caddy: it has no way to take a server out without a reload",
+                hint="let deploy write the pool (leave manage out), or use kind: command with commands of your own",
+            )
         places = _places(pool.site)
         return {
             "kind": self.name,

@@ -132,6 +132,8 @@ class Topology:
     @property
     def why_no_figures(self) -> str:
         """What keeps the balancers from telling what came of requests, in words; empty when nothing does."""
+        if self.kind == "command":
+            return "commands of your own tell no figures of requests"
         if not self.settings.balancer.manage:
             return f"a pool of {self.kind} that somebody else configures keeps no figures for deploy"
         return ""
@@ -262,7 +264,7 @@ class Topology:
             socket=balancer.site.system(settings.balancer.socket),
             keepalive=settings.runtime.keepalive,
             https=self._https(balancer),
-            options={"manage": settings.balancer.manage},
+            options=settings.balancer.model_dump(include={"manage", "drain", "admit", "state", "timeout"}),
         )
 
     def _https(self, balancer: BalancerHost) -> Https | None:

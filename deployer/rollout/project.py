@@ -106,6 +106,7 @@ def load(
         python_range=guessed.python_range,
         served_by=guessed.server,
     )
+    _require_movable(loaded, topology)
     check_env(dict.fromkeys(settings.secrets, ""), where="secrets")
     return Project(loaded, found, topology, guessed, who, user, sudo_password)
 
@@ -194,6 +195,16 @@ def _kind(loaded: Loaded, hosts: tuple[Host, ...]) -> str:
         error.file, error.line = str(loaded.path), loaded.mark("balancer", "kind").line
         raise
     return kind
+
+
+def _require_movable(loaded: Loaded, topology: Topology) -> None:
+    """SettingsError, with its line, for a pool that the balancers' adapter cannot move."""
+    for balancer in topology.balancers:
+        try:
+            topology.balancer_adapter.driver(topology.pool(balancer))
+        except SettingsError as error:
+            error.file, error.line = str(loaded.path), loaded.mark("balancer", "manage").line
+            raise
 
 
 def _health_status(loaded: Loaded, guessed: Inferred) -> int | None:

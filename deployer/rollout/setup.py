@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from deployer.events import Bus, Output
-from deployer.rollout import certificates
+from deployer.rollout import certificates, secrets
 from deployer.rollout.giving_caddy import give_caddy
 from deployer.rollout.locks import locked
 from deployer.rollout.open import opened
@@ -21,6 +21,7 @@ def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: th
     Raises NotReadyError for what is there and is not ours, with the diff; nothing was changed then.
     """
     project = with_certificate(project)
+    values = project.secrets() if project.topology.kind == "command" else {}
     with opened(project, bus, record, "setup", stop) as run:
         for remark in certificates.remarks(run.topology):
             run.warn(remark)
@@ -39,3 +40,5 @@ def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: th
             record.host(host.name, "changed" if any(each.host == host.name for each in changes) else "unchanged")
         with locked(run):  # The site is there now, and takes a lock: a push will find it usable.
             run.each(run.hosts, "site.join", {}, step="setup")
+            if run.topology.kind == "command":
+                secrets.write_for_commands(run, values)

@@ -98,12 +98,16 @@ def test_caddy_accepts_what_is_written(tmp_path: Path, changes: dict[str, Any]) 
         {"health": Health(path="/a b")},
         {"health": Health(headers={"X: y": "z"})},
         {"site": Site(app="shop", env="prod", root="/srv", prefix="/tmp/{env.HOME}")},
-        {"options": {"manage": False}},
     ],
 )
 def test_what_caddy_cannot_be_told_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):
         balancers.get("caddy").resources(pool(**changes))
+
+
+def test_a_pool_that_somebody_else_configures_is_refused() -> None:
+    with pytest.raises(SettingsError, match="manage"):
+        balancers.get("caddy").driver(pool(options={"manage": False}))
 
 
 def test_two_apps_that_want_the_same_are_refused_with_both_names() -> None:

@@ -1,0 +1,48 @@
+"""A balancer that the user's own commands move: nothing of it is ours to configure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from deployer.agent.layout import Site
+from deployer.agent.resources import Resource
+from deployer.agent.supervision import Argv
+from deployer.balancers.base import Pool, Server
+
+
+class Command:
+    """`balancer.kind: command`. What the commands are told is in `deployer.agent.command_balancer`."""
+
+    name = "command"
+
+    def base(self, site: Site, *, systemd: bool) -> list[Resource]:
+        """Nothing is installed."""
+        return []
+
+    def resources(self, pool: Pool) -> list[Resource]:
+        """No file: the balancer's servers are the user's to configure."""
+        return []
+
+    def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
+        """None."""
+        return {}
+
+    def check(self, site: Site, *, systemd: bool) -> Argv:
+        """None: every run asks `state` before it changes anything."""
+        return ()
+
+    def driver(self, pool: Pool) -> dict[str, Any]:
+        """The commands and what each server's environment says; secrets are read on the host."""
+        return {
+            "kind": self.name,
+            "site": asdict(pool.site),
+            "backend": pool.name,
+            **{verb: pool.options[verb] for verb in ("drain", "admit", "state", "timeout")},
+            "servers": {each.name: _place(each) for each in pool.servers},
+        }
+
+
+def _place(server: Server) -> dict[str, Any]:
+    host, _, instance = server.instance.rpartition(":")
+    return {"address": server.address, "port": server.port, "host": host, "instance": instance}
