@@ -23,17 +23,16 @@ _STOPPED = 0x01 | 0x02 | 0x20  # forced, inherited, or without an address
 
 
 class HAProxy:
-    """The driver `{"kind": "haproxy", "socket", "backend", "state_file", "ring", "addresses"}`.
+    """The driver `{"kind": "haproxy", "socket", "backend", "state_file", "addresses"}`.
 
     `addresses` (name → `ADDRESS:PORT`) is only there for a backend that somebody else configures: its servers are then
-    known by where they are, not by our names. Such a backend has no `state_file` of ours, and no `ring` of requests.
+    known by where they are, not by our names. Such a backend has no `state_file` of ours, and no record of requests.
     """
 
     def __init__(self, driver: Dict[str, Any]) -> None:
         self._socket = str(driver["socket"])
         self._backend = str(driver["backend"])
         self._state_file = str(driver.get("state_file") or "")
-        self._ring = str(driver.get("ring") or "")
         self._ours = {str(place): str(name) for name, place in (driver.get("addresses") or {}).items()}
 
     def servers(self) -> Dict[str, Server]:
@@ -78,15 +77,16 @@ class HAProxy:
                 raise self._down(str(error)) from error
 
     def requests(self, last: float, ahead: float) -> Iterable[Request]:
-        """The requests that ended within the `last` seconds and are still in the ring; it is always being filled."""
-        text = self._ask("show events " + self._ring) if self._ring else ""
-        if not self._ring or text.startswith("No such"):
+        """The requests that ended within the `last` seconds and are still in a frontend's ring; these always fill."""
+        rings = [] if self._ours else haproxy_requests.rings(self._ask("show events"))
+        if not rings:
             raise OpError(
                 "no_figures",
                 "HAProxy keeps no record of the requests to %s" % self._backend,
                 "deploy setup ENV writes what it takes, where the pool is ours to write",
             )
-        return haproxy_requests.requests(text, self._backend, last)
+        texts = [self._ask("show events " + ring) for ring in rings]
+        return haproxy_requests.requests("\n".join(texts), self._backend, last)
 
     def _theirs(self, name: str) -> str:
         if not self._ours:

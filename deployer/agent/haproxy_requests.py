@@ -1,4 +1,4 @@
-"""The requests of one backend, read from the ring in which HAProxy keeps the last lines of our frontend's log.
+"""The requests of one backend, read from the rings in which HAProxy keeps the last lines of our frontends' logs.
 
 A ring (`show events`, HAProxy's management guide, section 9.3) lies in HAProxy's memory, has one size, and begins anew
 with every worker: there is no file to bound, and no counter that a reload could reset. Its lines are those of
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import datetime
-from typing import Iterator, Optional
+from typing import Iterator, List, Optional
 
 from deployer.agent.figures import Request
 
@@ -21,7 +21,13 @@ _LINE = re.compile(
     r"(?P<logged>\S+) \S+ \[[^\]]*\] \S+ (?P<backend>[^ /]+)/(?P<server>\S+) "
     r"-?\d+/-?\d+/-?\d+/(?P<took>-?\d+)/\+?-?\d+ (?P<status>-?\d+) \S+ \S+ \S+ (?P<ended>[^ ]{2})"
 )
+_RING = re.compile(r"^\s+(deploy-\S+)\s*: type=buffer", re.MULTILINE)
 _SWITCHED = 101  # a websocket: how it ends says nothing about the server
+
+
+def rings(text: str) -> List[str]:
+    """The rings of our frontends, each of its name, in what `show events` lists."""
+    return _RING.findall(text)
 
 
 def requests(text: str, backend: str, last: float) -> Iterator[Request]:

@@ -104,7 +104,7 @@ class HAProxy:
         return (*_tool(site, "check"), *_service(site, systemd))
 
     def driver(self, pool: Pool) -> dict[str, Any]:
-        """`{"kind", "socket", "backend", "state_file", "ring"}`; of a pool that somebody else configures `addresses`.
+        """`{"kind", "socket", "backend", "state_file"}`; for a pool that somebody else configures, `addresses` too.
 
         `pool.options["manage"]` false says that somebody else does. Ours has a stats socket of its own, unless the
         settings name another than HAProxy's usual one.
@@ -115,9 +115,7 @@ class HAProxy:
             return {**found, "state_file": "", "addresses": places}
         if pool.socket in (USUAL_SOCKET, pool.site.system(USUAL_SOCKET)):
             found["socket"] = pool.site.system(SOCKET)
-        # Where there is TLS, the plain address only sends people there.
-        served = pool.https.listen if pool.https else pool.listen
-        return {**found, "state_file": _state_file(pool), "ring": Listen.parse(served).name}
+        return {**found, "state_file": _state_file(pool)}
 
 
 def _frontend(folder: str, listen: Listen, *, secure: bool = False) -> File:

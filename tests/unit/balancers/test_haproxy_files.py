@@ -157,7 +157,6 @@ def test_the_driver_names_our_socket_unless_the_user_named_one() -> None:
         "socket": "/run/haproxy/deploy.sock",
         "backend": "shop-prod",
         "state_file": "/run/haproxy/deploy-shop-prod.state",
-        "ring": "deploy-80",
     }
     assert adapter.driver(pool(socket="/run/other.sock"))["socket"] == "/run/other.sock"
     theirs = adapter.driver(pool(options={"manage": False}))
