@@ -185,7 +185,7 @@ class Balancer(Model):
     drain: Line | None = None
     admit: Line | None = None
     state: Line | None = None
-    timeout: Duration = 30.0
+    timeout: Annotated[Duration, Field(gt=0)] = 30.0
 
     @field_validator("listen", "listen_tls")
     @classmethod
