@@ -35,6 +35,7 @@ _PATIENCE = 2.0  # seconds that Caddy may be away: a restart takes less
 _FRESH = 0.5  # seconds for which a good answer about a slot is believed: a drain looks 20 times a second
 _ASKED = 8.0  # seconds until a question about a slot is given up
 _PASSED = "L7OK"
+CLOSED = ".maintenance"  # beside the slots, whose names begin otherwise
 
 
 class Caddy:
@@ -100,6 +101,14 @@ class Caddy:
         except OSError as error:
             why = "Caddy keeps no record of requests: %s: %s" % (error.filename, error.strerror)
             raise OpError("no_figures", why, "deploy setup ENV writes what it takes") from error
+
+    def close(self, closed: bool) -> None:
+        """A file that Caddy looks for at every request."""
+        path = self._path(CLOSED)
+        if closed:
+            write(path, "closed\n")
+        elif os.path.exists(path):
+            os.unlink(path)
 
     def _path(self, name: str) -> str:
         return self._slots + "/" + name

@@ -72,6 +72,12 @@ class Commands:
         """Commands tell none."""
         raise OpError("no_figures", "commands of your own tell no figures of requests")
 
+    def close(self, closed: bool) -> None:
+        """Commands know no maintenance."""
+        raise OpError(
+            "unmanaged", "commands of your own show no page of maintenance: switch it on at the balancer itself"
+        )
+
     def _server(self, name: str, word: str, in_flight: int) -> Server:
         place, asked = self._servers[name], self._asked.get(name)
         admin = "ready" if word in ("ready", "unhealthy") else "drain"

@@ -71,6 +71,10 @@ class Driver(Protocol):
         """
         ...
 
+    def close(self, closed: bool) -> None:
+        """From the next request on users get the page of maintenance, or the app again; outlives everything."""
+        ...
+
 
 def of(driver: Dict[str, Any]) -> Driver:
     """The driver that the data describes; OpError `unknown_balancer` for a kind that has none here."""

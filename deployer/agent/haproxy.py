@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import time
 from typing import Any, Dict, Iterable, List
 
 from deployer.agent import haproxy_requests, haproxy_workers
 from deployer.agent.driver import Server
 from deployer.agent.figures import Request
-from deployer.agent.haproxy_reload import ask, dump
+from deployer.agent.haproxy_reload import CLOSED, ask, dump, routes, write
+from deployer.agent.haproxy_reload import closed as closed_map
 from deployer.agent.operation import OpError
 
 _PATIENCE = 2.0  # seconds that HAProxy may be away: a restart takes less
@@ -23,15 +25,17 @@ _STOPPED = 0x01 | 0x02 | 0x20  # forced, inherited, or without an address
 
 
 class HAProxy:
-    """The driver `{"kind": "haproxy", "socket", "backend", "state_file", "addresses"}`.
+    """The driver `{"kind": "haproxy", "socket", "backend", "state_file", "folder", "addresses"}`.
 
     `addresses` (name → `ADDRESS:PORT`) is only there for a backend that somebody else configures: its servers are then
-    known by where they are, not by our names. Such a backend has no `state_file` of ours, and no record of requests.
+    known by where they are, not by our names. Such a backend has no `state_file`, no `folder`
+    and no record of requests.
     """
 
     def __init__(self, driver: Dict[str, Any]) -> None:
         self._socket = str(driver["socket"])
         self._backend = str(driver["backend"])
+        self._folder = str(driver.get("folder") or "")
         self._state_file = str(driver.get("state_file") or "")
         self._ours = {str(place): str(name) for name, place in (driver.get("addresses") or {}).items()}
 
@@ -87,6 +91,23 @@ class HAProxy:
             )
         texts = [self._ask("show events " + ring) for ring in rings]
         return haproxy_requests.requests("\n".join(texts), self._backend, last)
+
+    def close(self, closed: bool) -> None:
+        """A line of a map, in the running HAProxy and in the file that its next process reads."""
+        if not self._folder:
+            raise OpError(
+                "unmanaged", "somebody else configures this HAProxy, which has no page of maintenance of ours"
+            )
+        path = os.path.join(self._folder, CLOSED)
+        write(path, closed_map(routes(self._folder)))
+        there = any(line.split(" ")[1:2] == [self._backend] for line in self._ask("show map " + path).split("\n"))
+        if closed and not there:
+            self._ask("add map %s %s closed" % (path, self._backend))
+        elif there and not closed:
+            self._ask("del map %s %s" % (path, self._backend))
+        said = self._ask("show map " + path)
+        if closed != any(line.split(" ")[1:2] == [self._backend] for line in said.split("\n")):
+            raise self._down("it did not take the word for maintenance: %s" % said.strip()[:200])
 
     def _theirs(self, name: str) -> str:
         if not self._ours:

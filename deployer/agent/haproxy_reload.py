@@ -45,6 +45,7 @@ LONGEST_END = 30.0  # seconds that HAProxy may take to finish requests before it
 BRIDGE = "deploy-haproxy-bridge.service"
 MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req"
 ANY_HOST = "*"
+CLOSED = "closed.map"
 
 
 class Refused(Exception):
@@ -120,7 +121,7 @@ def with_new_servers(text: str, configuration: str) -> str:
 
 
 def routes(folder: str) -> List[Dict[str, Any]]:
-    """Every app's `{app, listen, frontend, backend, domains, state_file, drained, secure, certificate}`, by name."""
+    """Every app's `{app, listen, frontend, backend, domains, state_file, drained, maintenance, secure, …}`."""
     found = []
     where = os.path.join(folder, "routes")
     for name in sorted(os.listdir(where) if os.path.isdir(where) else []):
@@ -148,6 +149,7 @@ def maps(folder: str, apps: List[Dict[str, Any]]) -> Dict[str, Optional[str]]:
             line = " ".join([app["certificate"], *app["domains"]])
             certificates.setdefault(app["secure"]["frontend"], []).append(line + "\n")
     wanted: Dict[str, Optional[str]] = dict.fromkeys(_generated(folder))
+    wanted[os.path.join(folder, CLOSED)] = closed(apps)
     for frontend, lines in certificates.items():
         wanted[os.path.join(folder, "certificates-%s.list" % frontend)] = "".join(lines)
     for frontend, names in owners.items():
@@ -155,6 +157,12 @@ def maps(folder: str, apps: List[Dict[str, Any]]) -> Dict[str, Optional[str]]:
         wanted[map_path(folder, frontend)] = "".join(lines)
         wanted.pop(os.path.join(folder, "40-%s.cfg" % frontend), None)
     return wanted
+
+
+def closed(apps: List[Dict[str, Any]]) -> str:
+    """The map of the backends whose users get the page of maintenance, by the apps' own records."""
+    names = [app["backend"] for app in apps if os.path.exists(app.get("maintenance") or "")]
+    return "".join("%s closed\n" % name for name in sorted(names))
 
 
 def places(app: Dict[str, Any]) -> List[Dict[str, Any]]:

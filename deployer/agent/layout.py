@@ -85,6 +85,11 @@ class Site:
         return self.state + "/drained.json"
 
     @property
+    def maintenance(self) -> str:
+        """On a balancer host, while the app is closed to its users: who closed it, since when and why."""
+        return self.state + "/maintenance.json"
+
+    @property
     def host_state(self) -> str:
         """State of the host's own that all apps share: the short lock, what was created, the agent's archive."""
         return self.prefix + "/var/lib/deploy"

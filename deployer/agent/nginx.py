@@ -30,6 +30,7 @@ from deployer.agent.supervision import Health
 
 _PATIENCE = 2.0  # seconds that nginx may be away: a restart takes less
 _SLOT = "X-Deploy-Slot"
+CLOSED = ".maintenance"  # beside the gates of servers, whose names begin otherwise
 
 
 class Nginx:
@@ -98,6 +99,14 @@ class Nginx:
         except OSError as error:
             why = "nginx keeps no record of requests: %s: %s" % (error.filename, error.strerror)
             raise OpError("no_figures", why, "deploy setup ENV writes what it takes") from error
+
+    def close(self, closed: bool) -> None:
+        """A gate before the whole pool."""
+        if closed:
+            _write(self._gate(CLOSED), "closed\n")
+        else:
+            _remove(self._gate(CLOSED))
+        self.keep()
 
     def _slots(self) -> Dict[str, Dict[str, Any]]:
         try:

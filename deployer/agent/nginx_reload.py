@@ -216,7 +216,7 @@ def _forget_gates(apps: List[App]) -> None:
     """Removes the gates of servers that are in no pool any more: one that comes back is not held by what is past."""
     for app in apps:
         for name in os.listdir(app["gates"]) if os.path.isdir(app["gates"]) else []:
-            if name not in app["servers"]:
+            if name not in app["servers"] and not name.startswith("."):
                 os.unlink(os.path.join(app["gates"], name))
 
 

@@ -43,7 +43,7 @@ class Pool:
     """One app's servers behind one balancer host. `site` is the app's site on that balancer host.
 
     `listen` is `:80` or `ADDRESS:PORT`; `keepalive` is the app's own keep-alive in seconds, which the balancer must
-    stay below; `graceful` bounds websockets after a stop. `with_systemd` false: the balancer runs under supervisord.
+    stay below; `maintenance` is the user's own page for that, as HTML.
     """
 
     site: Site
@@ -55,6 +55,7 @@ class Pool:
     socket: str = "/run/haproxy/admin.sock"
     keepalive: float = 5.0
     https: Https | None = None
+    maintenance: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
 

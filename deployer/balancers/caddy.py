@@ -21,6 +21,7 @@ from deployer.agent.resources import Absent, Directory, File, Resource, Service,
 from deployer.agent.supervision import Argv
 from deployer.balancers.base import Pool
 from deployer.balancers.https import certificate, certificate_path, no_certificate
+from deployer.balancers.page import RETRY_AFTER_S, page
 from deployer.balancers.values import Listen, domain, server, word
 from deployer.errors import SettingsError
 
@@ -139,7 +140,7 @@ def _app(pool: Pool) -> dict[str, Any]:
         "settled": SETTLED_S,
         "most_fails": MOST_FAILS,
         "slots": {each.name: f"{each.address}:{each.port}" for each in servers},
-        "handle": [*_NOTED, _proxy(pool, list(dials.values()))],
+        "handle": [_maintenance(pool, folder), *_NOTED, _proxy(pool, list(dials.values()))],
         "ask": {slot: [_twin(pool, dial)] for slot, dial in dials.items()},
     }
 
@@ -163,6 +164,22 @@ def _secure(pool: Pool) -> dict[str, Any] | None:
     own = {"ca": https.issuer, "email": https.email}
     acme = {"module": "acme", **{key: value for key, value in own.items() if value}}
     return {**found, "issuer": [acme] if len(acme) > 1 else []}
+
+
+def _maintenance(pool: Pool, folder: str) -> dict[str, Any]:
+    """The page that users get while a file says so; else what comes behind this."""
+    said = {
+        "handler": "static_response",
+        "status_code": 503,
+        "headers": {
+            "Content-Type": ["text/html; charset=utf-8"],
+            "Retry-After": [str(RETRY_AFTER_S)],
+            "Cache-Control": ["no-store"],
+        },
+        "body": page(pool).replace("{", "\\{"),
+    }
+    closed = {"file": {"root": folder, "try_files": ["/.maintenance"]}}
+    return {"handler": "subroute", "routes": [{"match": [closed], "handle": [said], "terminal": True}]}
 
 
 def _proxy(pool: Pool, upstreams: list[dict[str, str]]) -> dict[str, Any]:

@@ -24,6 +24,10 @@ class Command:
         """No file: the balancer's servers are the user's to configure."""
         return []
 
+    def absent(self, pool: Pool) -> list[Resource]:
+        """Nothing is there that could go."""
+        return []
+
     def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
         """None."""
         return {}

@@ -17,11 +17,13 @@ from importlib import resources as package_data
 from typing import Any
 
 from deployer import templating
+from deployer.agent.haproxy_reload import CLOSED
 from deployer.agent.layout import Site
 from deployer.agent.resources import Absent, Directory, File, Package, Resource, Service
 from deployer.agent.supervision import Argv, Health
 from deployer.balancers.base import Pool
 from deployer.balancers.https import CIPHERS, certificate, certificate_path, no_certificate, secure
+from deployer.balancers.page import RETRY_AFTER_S, page
 from deployer.balancers.values import Listen, domain, server, word
 from deployer.errors import SettingsError
 
@@ -84,6 +86,9 @@ class HAProxy:
         backend, route = _own_files(pool.site)
         own: list[Resource] = [
             *certificate(pool, f"{folder}/{CERTIFICATES}", HANDLER),
+            File(_page_file(pool.site), page(pool), notify=(HANDLER,)),
+            # Who is closed now is written by whoever closes an app.
+            File(f"{folder}/{CLOSED}", "", initial=True),
             File(backend, _backend(pool), notify=(HANDLER,)),
             File(route, _route(pool, listen), notify=(HANDLER,)),
             _frontend(folder, listen),
@@ -91,8 +96,9 @@ class HAProxy:
         return own if pool.https is None else [*own, _frontend(folder, Listen.parse(pool.https.listen), secure=True)]
 
     def absent(self, pool: Pool) -> list[Resource]:
-        """Backend, route and certificate. A frontend that nobody needs any more goes when the routes are joined."""
-        files = [Absent(path, notify=(HANDLER,)) for path in _own_files(pool.site)]
+        """All that is the app's own. A frontend that nobody needs any more goes when the routes are joined."""
+        mine = (*_own_files(pool.site), _page_file(pool.site))
+        files = [Absent(path, notify=(HANDLER,)) for path in mine]
         return [*files, *no_certificate(pool, f"{_folder(pool.site)}/{CERTIFICATES}", HANDLER)]
 
     def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
@@ -115,7 +121,7 @@ class HAProxy:
             return {**found, "state_file": "", "addresses": places}
         if pool.socket in (USUAL_SOCKET, pool.site.system(USUAL_SOCKET)):
             found["socket"] = pool.site.system(SOCKET)
-        return {**found, "state_file": _state_file(pool)}
+        return {**found, "state_file": _state_file(pool), "folder": _folder(pool.site)}
 
 
 def _frontend(folder: str, listen: Listen, *, secure: bool = False) -> File:
@@ -147,6 +153,9 @@ def _backend(pool: Pool) -> str:
         host=health.host or next(iter(pool.domains), "localhost"),
         headers=sorted((name, value) for name, value in health.headers.items() if name.lower() != "host"),
         expect=_expect(health),
+        closed=f"{_folder(pool.site)}/{CLOSED}",
+        page=_page_file(pool.site),
+        retry_after=RETRY_AFTER_S,
         https=pool.https and Listen.parse(pool.https.listen),
         check_timeout=max(100, round(health.timeout * 1000)),
         # Each round closes half of the idle connections: they are gone well before the app closes them itself.
@@ -166,6 +175,7 @@ def _route(pool: Pool, listen: Listen) -> str:
         "domains": sorted({domain(name) for name in pool.domains}),
         "state_file": _state_file(pool),
         "drained": pool.site.drained,
+        "maintenance": pool.site.maintenance,
         "secure": secure(pool),
         "certificate": certificate_path(pool, f"{_folder(pool.site)}/{CERTIFICATES}"),
     }
@@ -180,6 +190,11 @@ def _own_files(site: Site) -> tuple[str, str]:
     """The app's backend and its route."""
     folder, key = _folder(site), f"{site.app}-{site.env}"
     return f"{folder}/50-{key}.cfg", f"{folder}/routes/{key}.json"
+
+
+def _page_file(site: Site) -> str:
+    """What users are shown while the app is in maintenance."""
+    return f"{_folder(site)}/maintenance-{site.app}-{site.env}.html"
 
 
 def _folder(site: Site) -> str:

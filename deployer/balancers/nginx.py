@@ -29,6 +29,7 @@ from deployer.agent.resources import Absent, Directory, File, Package, Resource,
 from deployer.agent.supervision import Argv
 from deployer.balancers.base import Pool, Server
 from deployer.balancers.https import CIPHERS, certificate, certificate_path, no_certificate, secure
+from deployer.balancers.page import RETRY_AFTER_S, page
 from deployer.balancers.values import Listen, domain, server, word
 from deployer.errors import SettingsError
 
@@ -114,17 +115,20 @@ class Nginx:
             https=pool.https and Listen.parse(pool.https.listen),
             certificate=certificate_path(pool, folder + "/certificates"),
             ciphers=CIPHERS,
+            page=_page_file(pool),
+            retry_after=RETRY_AFTER_S,
         )
         return [
             Directory(_gates(pool)),
             *certificate(pool, folder + "/certificates", HANDLER),
+            File(_page_file(pool), page(pool)),
             File(_pool_file(pool), text, notify=(HANDLER,)),
             File(_route_file(pool), _route(pool, listen, instances), notify=(HANDLER,)),
         ]
 
     def absent(self, pool: Pool) -> list[Resource]:
-        """The app's configuration, route and certificate. Its gates stay, where nobody looks at them any more."""
-        files = [Absent(path, notify=(HANDLER,)) for path in (_pool_file(pool), _route_file(pool))]
+        """The app's configuration, route, page and certificate. Its gates stay, where nobody looks at them any more."""
+        files = [Absent(path, notify=(HANDLER,)) for path in (_pool_file(pool), _route_file(pool), _page_file(pool))]
         return [*files, *no_certificate(pool, _path(pool.site, FOLDER) + "/certificates", HANDLER)]
 
     def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
@@ -197,6 +201,10 @@ def _route(pool: Pool, listen: Listen, instances: list[Instance]) -> str:
 
 def _pool_file(pool: Pool) -> str:
     return f"{_path(pool.site, FOLDER)}/50-{pool.site.app}-{pool.site.env}.conf"
+
+
+def _page_file(pool: Pool) -> str:
+    return f"{_path(pool.site, FOLDER)}/maintenance-{pool.site.app}-{pool.site.env}.html"
 
 
 def _route_file(pool: Pool) -> str:

@@ -1,4 +1,4 @@
-"""Commands of a person's own hand: drain, admit, freeze, unfreeze, cancel."""
+"""Commands of a person's own hand: drain, admit, maintenance, freeze, unfreeze, cancel."""
 
 from __future__ import annotations
 
@@ -45,6 +45,28 @@ def admit(env: EnvNeeded, host: HostName, *, common: Common) -> None:
     )
 
 
+def maintenance(
+    env: EnvNeeded,
+    state: Annotated[str, typer.Argument(metavar="on|off", help="Whether users get the page of maintenance.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; `deploy status` shows it.")] = "by hand",
+    *,
+    common: Common,
+) -> None:
+    """Show users a page with status 503, or the app again; pushes go on beneath it.
+
+    Example: deploy maintenance prod on --reason "a new database"
+    """
+    from deployer.rollout.maintenance import maintenance as run
+
+    if state not in ("on", "off"):
+        raise typer.BadParameter(f"{state!r} is neither on nor off", param_hint="on|off")
+    carry_out(
+        "maintenance",
+        common,
+        lambda bus, record, stop: run(load(env, common), bus, record, on=state == "on", reason=reason),
+    )
+
+
 def freeze(
     env: Env = None,
     reason: Annotated[str, typer.Option("--reason", help="Why; whoever pushes is told.")] = ...,  # type: ignore[assignment]
@@ -82,5 +104,5 @@ def cancel(env: Env = None, *, common: Common) -> None:
 
 def register(app: typer.Typer) -> None:
     """Adds these commands to the application."""
-    for function in (drain, admit, freeze, unfreeze, cancel):
+    for function in (drain, admit, maintenance, freeze, unfreeze, cancel):
         app.command()(with_common(function))

@@ -90,7 +90,7 @@ class Topology:
     `health_path` is what settings or inference say, `/` otherwise; `health_status` None accepts all below 500.
     `templates` are the user's own template folders. `python_version` is the one asked for by settings or code, if any;
     `python_range` is the code's `requires-python` as written. `served_by` names the runtime. `certificate` is the
-    user's own with its key, there only where balancers' files are written.
+    user's own with its key, there only where balancers' files are written; `maintenance_page` the user's own HTML.
     """
 
     env: str
@@ -108,6 +108,7 @@ class Topology:
     python_range: str | None = None
     served_by: str = "uvicorn"
     certificate: Certificate | None = None
+    maintenance_page: str = ""
 
     @property
     def everywhere(self) -> tuple[WebHost, ...]:
@@ -264,6 +265,7 @@ class Topology:
             socket=balancer.site.system(settings.balancer.socket),
             keepalive=settings.runtime.keepalive,
             https=self._https(balancer),
+            maintenance=self.maintenance_page,
             options=settings.balancer.model_dump(include={"manage", "drain", "admit", "state", "timeout"}),
         )
 

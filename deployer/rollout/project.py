@@ -26,6 +26,9 @@ from deployer.settings.models import Rolling
 from deployer.settings.secrets import resolve_secrets
 from deployer.settings.tls import read_certificate, require_possible
 
+MOST_OF_A_PAGE = 12_000
+"""Bytes of a page of maintenance: HAProxy's buffer has 16 KiB, headers and all."""
+
 
 @dataclass(frozen=True)
 class Project:
@@ -105,6 +108,7 @@ def load(
         python_version=guessed.python_version,
         python_range=guessed.python_range,
         served_by=guessed.server,
+        maintenance_page=_maintenance_page(loaded),
     )
     _require_movable(loaded, topology)
     check_env(dict.fromkeys(settings.secrets, ""), where="secrets")
@@ -205,6 +209,27 @@ def _require_movable(loaded: Loaded, topology: Topology) -> None:
         except SettingsError as error:
             error.file, error.line = str(loaded.path), loaded.mark("balancer", "manage").line
             raise
+
+
+def _maintenance_page(loaded: Loaded) -> str:
+    """The user's own page; "" where there is none. SettingsError, with its line, for one that is no use."""
+    name = loaded.settings.balancer.maintenance
+    if name is None:
+        return ""
+    mark = loaded.mark("balancer", "maintenance")
+    try:
+        text = (loaded.base / name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise SettingsError(f"{name} cannot be read: {why}", file=mark.file, line=mark.line) from None
+    if len(text.encode()) > MOST_OF_A_PAGE:
+        raise SettingsError(
+            f"{name} has more than {MOST_OF_A_PAGE} bytes, which HAProxy keeps in one buffer",
+            file=mark.file,
+            line=mark.line,
+            hint="leave pictures and scripts to another server",
+        )
+    return text
 
 
 def _health_status(loaded: Loaded, guessed: Inferred) -> int | None:

@@ -14,6 +14,8 @@ from deployer.errors import DeployError, RolloutError
 from deployer.events import Event, StepFinished, StepStarted
 from deployer.plan.model import InstanceStep
 from deployer.probe import Prober, Receipt
+from deployer.rollout.maintenance import closed
+from deployer.rollout.maintenance import told as told_of
 from deployer.rollout.run import Run
 
 
@@ -91,6 +93,9 @@ def watched(run: Run) -> Iterator[Watch]:
     Raises UsageError for a URL that is none; DeployError when the probe itself dies.
     """
     wanted = run.topology.settings.rolling.probe
+    if wanted is not None and (found := closed(run)):
+        run.warn(f"the probe is left out: {told_of(next(iter(found.values())))}")
+        wanted = None
     if wanted is None:
         yield Watch(None, 0)
         return

@@ -13,7 +13,7 @@ from deployer.plan import slots
 from deployer.plan.changes import majority
 from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology, WebHost
-from deployer.rollout import certificates
+from deployer.rollout import certificates, maintenance
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project
@@ -37,6 +37,8 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
         for web in run.topology.web:
             for line in _instances(run, web, facts, pools):
                 bus.emit(Output(line, host=web.name))
+        for host, found in maintenance.closed(run).items():
+            bus.emit(Output(maintenance.told(found), host=host))
         for host, line in (*_notes(run, facts, pools), *certificates.tell(run)):
             bus.emit(Output(line, host=host))
         for line in _unfinished(run, facts):
@@ -125,7 +127,7 @@ def ended_runs(entries: Sequence[Mapping[str, Any]]) -> list[str]:
             how = f"{end.get('outcome')}: {end['why']}" if end.get("why") else str(end.get("outcome"))
             what = " ".join(filter(None, (end.get("command"), end.get("release"))))
             line = f"{when} {what} by {end.get('who')}: {how}  ({run})"
-        elif mine[0].get("event") in ("frozen", "thawed"):
+        elif mine[0].get("event") in ("frozen", "thawed", "closed", "opened"):
             why = f": {mine[0]['why']}" if mine[0].get("why") else ""
             line = f"{when} {mine[0]['event']} by {mine[0].get('who')}{why}"
         else:

@@ -181,6 +181,7 @@ class Balancer(Model):
     backend: Annotated[str, matching(SERVER_NAME, "backend name")] | None = None
     listen: str = ":80"
     listen_tls: str | None = None
+    maintenance: Line | None = None
     socket: AbsolutePath = "/run/haproxy/admin.sock"
     drain: Line | None = None
     admit: Line | None = None

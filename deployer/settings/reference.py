@@ -77,6 +77,7 @@ REFERENCE: dict[str, tuple[str, str]] = {
     "balancer.backend": ("name of the pool", "shop"),
     "balancer.listen": ("address it listens at", '":80"'),
     "balancer.listen_tls": ("address it listens at for https; port 443 of the same by default", '":443"'),
+    "balancer.maintenance": ("HTML file that users get during maintenance", "closed.html"),
     "balancer.socket": ("HAProxy's admin socket", "/run/haproxy/admin.sock"),
     "balancer.drain": ("kind command: takes $DEPLOY_SERVER out", '"lbctl drain $DEPLOY_ADDRESS:$DEPLOY_PORT"'),
     "balancer.admit": ("kind command: puts it back", '"lbctl admit $DEPLOY_ADDRESS:$DEPLOY_PORT"'),

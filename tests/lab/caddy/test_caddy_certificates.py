@@ -50,7 +50,7 @@ def acme(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[s
         pytest.skip("needs Debian's package pebble")
     folder = tmp_path_factory.mktemp("pebble")
     own = Authority(folder)
-    made = own.signs("localhost", days=1)
+    made = own.signs("localhost", days=3)
     (folder / "cert.pem").write_text(made.pem)
     (folder / "key.pem").write_text(made.key)
     listens, manages, dns, hooks = (free_port() for _ in range(4))

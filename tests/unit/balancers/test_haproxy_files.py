@@ -24,6 +24,7 @@ BACKEND = """\
 # shop in prod
 backend shop-prod from deploy
     server-state-file-name '/run/haproxy/deploy-shop-prod.state'
+    http-request return status 503 content-type "text/html; charset=utf-8" file '/etc/haproxy/deploy/maintenance-shop-prod.html' hdr Retry-After 120 hdr Cache-Control no-store if { str(shop-prod),map_str(/etc/haproxy/deploy/closed.map) -m found }
     option forwardfor
     http-request set-header X-Forwarded-Proto https if { ssl_fc }
     http-request set-header X-Forwarded-Proto http unless { ssl_fc }
@@ -124,6 +125,7 @@ def test_a_pool_is_a_backend_a_route_and_the_frontend_of_its_address() -> None:
         "domains": ["shop.example.com", "www.example.com"],
         "state_file": "/run/haproxy/deploy-shop-prod.state",
         "drained": "/srv/shop/.deploy/drained.json",
+        "maintenance": "/srv/shop/.deploy/maintenance.json",
         "secure": None,
         "certificate": "/etc/haproxy/deploy/certificates/shop-prod.pem",
     }
@@ -134,7 +136,8 @@ def test_the_frontend_is_the_same_whichever_app_writes_it() -> None:
     blog = pool(site=Site(app="blog", env="staging", root="/srv/blog"), name="blog", listen="*:80", domains=("b.org",))
     assert texts(adapter.resources(blog))["40-deploy-80.cfg"] == FRONTEND
     ours = {name_of(one) for one in adapter.resources(pool())}
-    assert ours & {name_of(one) for one in adapter.resources(blog)} == {"/etc/haproxy/deploy/40-deploy-80.cfg"}
+    shared = ours & {name_of(one) for one in adapter.resources(blog)}
+    assert shared == {"/etc/haproxy/deploy/40-deploy-80.cfg", "/etc/haproxy/deploy/closed.map"}
 
 
 def test_setup_under_systemd_leaves_the_hosts_own_configuration_alone() -> None:
@@ -157,6 +160,7 @@ def test_the_driver_names_our_socket_unless_the_user_named_one() -> None:
         "socket": "/run/haproxy/deploy.sock",
         "backend": "shop-prod",
         "state_file": "/run/haproxy/deploy-shop-prod.state",
+        "folder": "/etc/haproxy/deploy",
     }
     assert adapter.driver(pool(socket="/run/other.sock"))["socket"] == "/run/other.sock"
     theirs = adapter.driver(pool(options={"manage": False}))

@@ -35,6 +35,11 @@ server {
     server_name shop.example.com www.example.com;
     include /etc/nginx/deploy/front.inc;
     location / {
+        open_file_cache off;
+        error_page 503 /.deploy-maintenance;
+        if (-f /var/lib/deploy-nginx/gates/shop-prod/.maintenance) {
+            return 503;
+        }
         error_page 502 = @deploy_nobody;
         error_page 418 = @deploy_upgrade;
         if ($http_upgrade) {
@@ -46,6 +51,14 @@ server {
         proxy_read_timeout 1h;
         proxy_send_timeout 1h;
         proxy_pass http://shop-prod;
+    }
+    location = /.deploy-maintenance {
+        internal;
+        default_type text/html;
+        charset utf-8;
+        add_header Retry-After 120 always;
+        add_header Cache-Control no-store always;
+        alias /etc/nginx/deploy/maintenance-shop-prod.html;
     }
 }
 

@@ -1,4 +1,4 @@
-"""TLS at each balancer, without root: a given certificate, its renewal under traffic, two apps on one balancer."""
+"""What users meet at each balancer, without root: TLS with a given certificate, its renewal, maintenance."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ from typing import Literal
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import load_der_x509_certificate
+from support.balanced import until
 from support.caddy import real_caddy
 from support.certificates import Authority, Made
 from support.labs import fresh_name
@@ -24,7 +26,7 @@ from support.traffic import traffic
 
 from deployer.lab import Lab, LabSpec, down, up
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
 
 QUICK = {
     "health": {"within": "60s"},
@@ -97,6 +99,20 @@ class Front:
             connection.request("GET", path, headers={"Host": host or name})
             answer = connection.getresponse()
             return answer.status, answer.getheader("Location") or "", answer.read().decode()
+
+    def ask(self, name: str, method: str) -> tuple[int, http.client.HTTPMessage, str]:
+        """Status, headers and text of one plain request."""
+        connection = http.client.HTTPConnection(self.address, 8080, timeout=10)
+        with contextlib.closing(connection):
+            connection.request(method, "/", "x=1" if method == "POST" else None, headers={"Host": name})
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read().decode()
+
+    def serves(self, name: str) -> bool:
+        """Whether the app of that name answers."""
+        with contextlib.suppress(OSError):
+            return self.ask(name, "GET")[0] == 200
+        return False
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +198,69 @@ def test_a_certificate_is_served_renewed_and_kept_apart(
     assert front.get("shop.test", "/", secure=False)[0] == 200
     assert not holding[0].exists()
     assert front.refuses("shop.test")
+
+
+@pytest.mark.more
+def test_maintenance_shows_a_page_while_everything_goes_on(kind: str, lab: Lab, front: Front, tmp_path: Path) -> None:
+    settings = {
+        **QUICK,
+        "app": "closing",
+        "port": 8300,
+        "domains": ["closing.test"],
+        "balancer": {"maintenance": "a.html"},
+    }
+    app = Project(tmp_path / "closing", lab.name, "shop", settings)
+    app.commit("a page", a__html="<h1>{closed} {{for}} the % sale</h1>\n")
+    other = Project(
+        tmp_path / "open", lab.name, "notes", {**QUICK, "app": "open", "port": 8400, "domains": ["open.test"]}
+    )
+    for project in (app, other):
+        project.deploy("setup")
+        project.deploy("push")
+    began = threading.Event()
+    slow = Slow(front.address, "closing.test", began)
+    slow.start()
+    assert began.wait(20)
+    assert app.deploy("maintenance", "on", "--reason", "a new database").last["outcome"] == "succeeded"
+    for method in ("GET", "POST", "HEAD"):
+        status, headers, text = front.ask("closing.test", method)
+        assert (status, headers["Retry-After"]) == (503, "120"), (method, status)
+        assert text == ("" if method == "HEAD" else "<h1>{closed} {{for}} the % sale</h1>\n")
+    assert front.ask("open.test", "GET")[0] == 200, "the other app of this balancer is open"
+    slow.join(30)
+    assert slow.status == 200, "what was under way ended as it should"
+    assert app.deploy("maintenance", "on").last["outcome"] == "unchanged"
+    lines = [event["line"] for event in app.deploy("status").of("output")]
+    assert any(line.startswith("maintenance since") and "a new database" in line for line in lines), lines
+
+    app.version(2)
+    probed = app.deploy("push", "--probe", f"http://{lab.address}/")
+    assert probed.last["outcome"] == "succeeded" and probed.last["probe"] is None
+    app.deploy("reload")
+    other.settings({"domains": ["open.test", "www.open.test"]})
+    other.deploy("push")  # reloads the balancer
+    assert front.ask("closing.test", "GET")[0] == 503
+    lab.power_off("lb1")
+    lab.power_on("lb1")
+    until("it serves again", lambda: front.serves("open.test"))
+    assert front.ask("closing.test", "GET")[0] == 503
+    with traffic(lab.address, tmp_path / "log", host_header="open.test", mix="get") as users:
+        assert app.deploy("maintenance", "off").last["outcome"] == "succeeded"
+        assert front.ask("closing.test", "GET")[0] == 200
+        assert app.deploy("maintenance", "off").last["outcome"] == "unchanged"
+    users.demand(proven=set(users.receipt.releases if users.receipt else ()), at_least=10, rate=1)
+
+
+class Slow(threading.Thread):
+    """A request that takes seconds; `began` is set when it was sent."""
+
+    def __init__(self, address: str, name: str, began: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self._address, self._name, self._began = address, name, began
+        self.status = 0
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection(self._address, 8080, timeout=60)
+        connection.request("GET", "/slow?s=8", headers={"Host": self._name})
+        self._began.set()
+        self.status = connection.getresponse().status

@@ -1,0 +1,14 @@
+"""The page that users get while an app is closed to them: the user's own, or a plain one."""
+
+from __future__ import annotations
+
+from deployer import templating
+from deployer.balancers.base import Pool
+
+RETRY_AFTER_S = 120
+"""Seconds after which clients are told to come again."""
+
+
+def page(pool: Pool) -> str:
+    """The whole page, as HTML."""
+    return pool.maintenance or templating.render("maintenance.html.j2")

@@ -1,0 +1,53 @@
+"""`deploy maintenance`: users get a page that says so, while pushes, checks and the app itself go on beneath it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from deployer.errors import UsageError
+from deployer.events import Bus, Output
+from deployer.rollout.open import opened
+from deployer.rollout.project import Project
+from deployer.rollout.record import Record
+from deployer.rollout.run import Run
+
+
+def maintenance(project: Project, bus: Bus, record: Record, *, on: bool, reason: str) -> None:
+    """Closes the app to its users at every balancer, or opens it. `unchanged` where it was so at all of them.
+
+    UsageError where there is no balancer that deploy configures.
+    """
+    topology = project.topology
+    if not topology.balancers or not topology.settings.balancer.manage:
+        raise UsageError(
+            "there is no balancer of deploy's own that could show a page",
+            hint="add a group `balancers` to the inventory, or close the app where its users come in",
+        )
+    with opened(project, bus, record, "maintenance", threading.Event()) as run:
+        drivers = {each.name: topology.balancer_adapter.driver(topology.pool(each)) for each in topology.balancers}
+        answers = run.each(
+            run.balancers,
+            "maintenance.set",
+            lambda host: {"driver": drivers[host], "on": on, "reason": reason, "who": project.who},
+            step="maintenance",
+        )
+        changed = any(answer["changed"] for answer in answers.values())
+        record.outcome = "succeeded" if changed else "unchanged"
+        for host, answer in answers.items():
+            record.host(host, "closed" if on else "open")
+            bus.emit(Output(told(answer["maintenance"]) if on else "users reach the app", host=host))
+
+
+def closed(run: Run) -> dict[str, dict[str, Any]]:
+    """Balancer → the record of its maintenance, where there is one."""
+    answers = run.each(run.balancers, "maintenance.state", {}, step="maintenance")
+    return {host: answer["maintenance"] for host, answer in answers.items() if answer["maintenance"]}
+
+
+def told(record: Mapping[str, Any]) -> str:
+    """A record as a line."""
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(float(record["since"])))
+    return f"maintenance since {since} UTC by {record['who']}: {record['reason']}: users get 503"
