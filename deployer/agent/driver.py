@@ -49,7 +49,11 @@ class Server:
 
 
 class Driver(Protocol):
-    """One pool of one balancer. Every method raises OpError `balancer_down` when the balancer does not answer."""
+    """One pool of one balancer. Every method raises OpError `balancer_down` when the balancer does not answer.
+
+    A server that a pool gets later is in maintenance there until somebody admits it, unless all of them are new: the
+    kind's reload tool sees to that (`with_new_servers`, `new_gates`, `lay_slots`), since it knows the servers before.
+    """
 
     def servers(self) -> Dict[str, Server]:
         """All servers of the pool by our names."""

@@ -164,6 +164,7 @@ def apply(folder: str, sockets: str, main: str, service: Service) -> str:
         refuse_theirs(apps, theirs, remarks)
         swap.do(not_found(folder, apps, theirs))
         service.dump()
+        swap.do(new_gates(apps, swap.before(os.path.join(folder, "20-servers.conf"))))
         done = _go_live(apps, service)
     except (Refused, OSError) as error:
         swap.undo()
@@ -210,6 +211,23 @@ def _go_live(apps: List[App], service: Service) -> str:
         lambda: bool(service.workers()) and not service.workers() & before,
     )
     return "reloaded"
+
+
+def new_gates(apps: List[App], before: str) -> Texts:
+    """A gate for every server that a pool gets later, given the servers `before`: out of it until somebody admits it.
+
+    Nobody knows what answers there: a host that comes back may have its old release. Where all servers of a pool are
+    new, nobody else could serve meanwhile, so they are left open.
+    """
+    known = set(re.findall(r"^upstream (\S+) \{$", before, re.MULTILINE))
+    texts: Texts = {}
+    for app in apps:
+        new = [name for name in app["servers"] if "%s.%s" % (app["pool"], name) not in known]
+        for name in new if len(new) < len(app["servers"]) else ():
+            path = os.path.join(app["gates"], name)
+            if not os.path.exists(path):
+                texts[path] = "maint\n"
+    return texts
 
 
 def _forget_gates(apps: List[App]) -> None:

@@ -172,14 +172,28 @@ def test_of_two_slots_the_one_in_use_serves_and_both_while_they_change(balancer_
     assert balancer_host.get()[1].startswith("web1")
 
 
+def test_a_server_that_comes_to_a_pool_later_gets_nothing_until_it_is_admitted(balancer_host: House) -> None:
+    one, two = balancer_host.web("web1"), balancer_host.web("web2")
+    pool = balancer_host.pool("shop", one, two)
+    balancer_host.apply(balancer_host.pool("shop", two))
+    balancer_host.apply(pool)
+    found = balancer_host.state(pool)
+    assert (found[one.server]["state"], found[two.server]["state"]) == ("MAINT", "UP")
+    assert {balancer_host.get()[1].split()[0] for _ in range(20)} == {"web2"}
+    balancer_host.call("admit", pool, servers=[one.server])
+    assert {balancer_host.get()[1].split()[0] for _ in range(20)} == {"web1", "web2"}
+
+
 def test_a_server_that_comes_back_to_the_pool_is_not_held_by_what_is_past(balancer_host: House) -> None:
     one, two = balancer_host.web("web1"), balancer_host.web("web2")
     pool = balancer_host.pool("shop", one, two)
     balancer_host.apply(pool)
-    balancer_host.call("drain", pool, servers=[one.server])
+    balancer_host.call("drain", pool, servers=[one.server], by="person")
     balancer_host.apply(balancer_host.pool("shop", two))
+    balancer_host.call("recover", pool)
     balancer_host.apply(pool)
-    assert balancer_host.state(pool)[one.server]["state"] == "UP"
+    found = balancer_host.state(pool)[one.server]
+    assert (found["state"], found["held"]) == ("MAINT", None), "it is as new: a push admits it"
 
 
 def test_without_a_lease_nothing_is_drained(balancer_host: House) -> None:
