@@ -13,6 +13,7 @@
     ├── NeedsPersonError         6   only a person can decide
     ├── ChecksError              7   checks failed, nothing was changed by this run
     ├── LeftBehindError          8   finished within its budget, some instances were left behind
+    ├── CommandError            its  the command of `exec`, `run` or `shell` ended with another status than 0
     └── InterruptedRun         130   interrupted, and cleanly wound up
         └── StoppedAtOnce        6   interrupted twice: the hosts wind up by themselves
 
@@ -41,7 +42,7 @@ class DeployError(Exception):
         code: a stable word for scripts; the class's own by default.
     """
 
-    exit_status: ClassVar[int] = 1
+    exit_status: int = 1
     default_code: ClassVar[str] = "internal"
 
     def __init__(
@@ -195,6 +196,16 @@ class LeftBehindError(DeployError):
 
     exit_status = 8
     default_code = "left_behind"
+
+
+class CommandError(DeployError):
+    """A person's own command ended with another status than 0; this one ends with the same, as `ssh` does."""
+
+    default_code = "command_failed"
+
+    def __init__(self, message: str, *, status: int, step: str) -> None:
+        super().__init__(message, step=step)
+        self.exit_status = status
 
 
 class InterruptedRun(DeployError):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deployer import __version__
-from deployer.cli import by_hand, changing, looking, size, starting, throwaway
+from deployer.cli import by_hand, changing, commands, looking, size, starting, throwaway
 
 app = typer.Typer(
     name="deploy",
@@ -33,5 +33,5 @@ def _root(
     pass
 
 
-for module in (starting, changing, size, by_hand, looking, throwaway):
+for module in (starting, changing, size, by_hand, looking, commands, throwaway):
     module.register(app)

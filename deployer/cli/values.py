@@ -42,11 +42,11 @@ def rolling_keys(
     return {key: value for key, value in given.items() if value is not None}
 
 
-def seconds(text: str) -> float:
-    """The seconds of `--wait`."""
+def seconds(text: str, option: str = "--wait") -> float:
+    """The seconds of `500ms`, `5s`, `2m`; BadParameter that names the option."""
     from deployer.settings import values
 
     try:
         return float(values.seconds(text))
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--wait") from None
+        raise typer.BadParameter(str(error), param_hint=option) from None

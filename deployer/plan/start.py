@@ -13,7 +13,7 @@ from deployer.plan.topology import Topology, WebHost, bind_address, trusted
 from deployer.runtimes import Serving, Target
 from deployer.runtimes.base import Runtime
 from deployer.runtimes.environment import release_environment
-from deployer.runtimes.run import render_run
+from deployer.runtimes.run import WITHIN, render_run, render_within
 from deployer.settings.infer import Inferred
 from deployer.settings.workers import workers_for
 
@@ -67,7 +67,16 @@ def start(topology: Topology, web: WebHost, chosen: Way) -> Start:
         secrets_file=web.site.secrets,
         slots=web.site.slots,
     )
-    return Start(run, chosen.runtime.files(chosen.serving))
+    within = render_within(
+        env=web.own.env,
+        pythonpath=chosen.serving.pythonpath,
+        search=topology.templates,
+        app=topology.settings.app,
+        env_name=topology.env,
+        release=PLACEHOLDER,
+        secrets_file=web.site.secrets,
+    )
+    return Start(run, {**chosen.runtime.files(chosen.serving), WITHIN: within})
 
 
 def environment(topology: Topology, web: WebHost, inferred: Inferred, release: str) -> dict[str, str]:

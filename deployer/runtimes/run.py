@@ -1,9 +1,13 @@
-"""`run`: how an instance of one release starts; rendered into the release, executed by its unit in that folder."""
+"""`run`: how an instance of one release starts; `.deploy-within`: how any other command of it does.
+
+Both are rendered into the release. The first is executed by its unit in that folder, the second by whoever names it.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from deployer import templating
 from deployer.runtimes.arguments import PORT, SLOT, VENV
@@ -13,6 +17,9 @@ from deployer.runtimes.environment import FIXED, check_env
 _EXPANDED = re.compile("(" + "|".join(map(re.escape, (PORT, SLOT, VENV))) + ")")
 RUN = "run"
 """Its path in the release; mode 0755."""
+
+WITHIN = ".deploy-within"
+"""The path of the other one: `sh .deploy-within WORDS…`."""
 
 
 def render_run(
@@ -40,7 +47,6 @@ def render_run(
     Raises:
         SettingsError: a variable's name is reserved, or a value cannot be written.
     """
-    check_env(env)
     low, high = sorted((base_port, spare_port))
     return templating.render(
         "run.sh.j2",
@@ -49,14 +55,50 @@ def render_run(
         env_name=env_name,
         release=release,
         secrets_file=secrets_file,
-        variables={**FIXED, **runtime.variables(serving), **{name: str(value) for name, value in env.items()}},
-        pythonpath=[part for part in serving.pythonpath if part not in ("", ".")],
+        variables=_variables(runtime.variables(serving), env),
+        pythonpath=_folders(serving.pythonpath),
         low_port=low,
         high_port=high,
         slots=slots,
         command=_words(runtime.command(serving)),
         command_with_socket=_words(runtime.command_with_socket(serving)),
     )
+
+
+def render_within(
+    *,
+    env: Mapping[str, str],
+    pythonpath: Sequence[str],
+    search: Sequence[Path],
+    app: str,
+    env_name: str,
+    release: str,
+    secrets_file: str,
+) -> str:
+    """A POSIX sh script that runs its words as `run` would run the server, but for the port and the instance.
+
+    Takes what `render_run` takes; `pythonpath` and `search` as in `Serving`. Raises SettingsError likewise.
+    """
+    return templating.render(
+        "within.sh.j2",
+        search=search,
+        app=app,
+        env_name=env_name,
+        release=release,
+        secrets_file=secrets_file,
+        variables=_variables({}, env),
+        pythonpath=_folders(pythonpath),
+    )
+
+
+def _variables(server: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
+    """What is exported before the secrets: the app's own win over the server's."""
+    check_env(env)
+    return {**FIXED, **server, **{name: str(value) for name, value in env.items()}}
+
+
+def _folders(pythonpath: Sequence[str]) -> list[str]:
+    return [part for part in pythonpath if part not in ("", ".")]
 
 
 def _words(command: tuple[str, ...]) -> str:

@@ -1,0 +1,89 @@
+"""A person's terminal on a host: one program there, every key handed on, until it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+from typing import Any
+
+from deployer.remote.connection import Connection
+
+_CHUNK = 1 << 15  # bytes
+_TICK = 0.5  # seconds; a signal that changes the window's size ends a wait anyway
+
+
+def interact(connection: Connection, command: str) -> int:
+    """Runs `command` (for the login shell there; empty: that shell itself) with this process's terminal.
+
+    The terminal is raw meanwhile, so that Ctrl-C, Ctrl-Z and the like go to the program there.
+    Returns the program's exit status; 255 when the connection ended before it said one, as `ssh` does.
+    Raises SSHException when the host gives no terminal.
+    """
+    channel = connection.transport.open_session()
+    with contextlib.closing(channel):
+        columns, lines = shutil.get_terminal_size()
+        channel.get_pty(os.environ.get("TERM", "vt100"), columns, lines)
+        if command:
+            channel.exec_command(command)
+        else:
+            channel.invoke_shell()
+        with _raw(sys.stdin.fileno()), _resized(channel):
+            _hand_on(channel, sys.stdin.fileno(), sys.stdout.fileno())
+        status = channel.recv_exit_status()
+        return 255 if status < 0 else int(status)
+
+
+def _hand_on(channel: Any, keys: int, screen: int) -> None:
+    """Keys there and output here, until the program's output ends."""
+    listening = [channel, keys]
+    while True:
+        ready, _, _ = select.select(listening, [], [], _TICK)
+        if channel in ready:
+            data = channel.recv(_CHUNK)
+            if not data:
+                return
+            _write(screen, data)
+        if keys in ready:
+            pressed = os.read(keys, _CHUNK)
+            if pressed:
+                channel.sendall(pressed)
+            else:
+                channel.shutdown_write()
+                listening.remove(keys)
+
+
+def _write(screen: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(screen, data) :]
+
+
+@contextlib.contextmanager
+def _raw(keys: int) -> Iterator[None]:
+    before = termios.tcgetattr(keys)
+    tty.setraw(keys, termios.TCSADRAIN)  # what was typed ahead stays
+    try:
+        yield
+    finally:
+        termios.tcsetattr(keys, termios.TCSADRAIN, before)
+
+
+@contextlib.contextmanager
+def _resized(channel: Any) -> Iterator[None]:
+    """The window there has the size of the one here."""
+
+    def resize(signum: int, frame: object) -> None:
+        columns, lines = shutil.get_terminal_size()
+        channel.resize_pty(columns, lines)
+
+    before = signal.signal(signal.SIGWINCH, resize)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)

@@ -1,0 +1,216 @@
+"""`deploy exec`, `run`, `shell`: a command of a person's, on hosts, in the release, or with a terminal.
+
+None of them takes the lock: a shell that is open for an hour must not stop pushes.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from deployer.errors import CommandError, DeployError, InterruptedRun, NotReadyError, UsageError
+from deployer.events import Bus, Output, RunStarted
+from deployer.inventory import patterns
+from deployer.inventory.model import Host
+from deployer.plan.topology import WebHost
+from deployer.remote.dialer import Dialer
+from deployer.remote.fleet import Fleet, together
+from deployer.remote.terminal import interact
+from deployer.rollout.project import Project
+from deployer.rollout.record import Record
+from deployer.runtimes.run import WITHIN
+
+_NOTHING_THERE = 66  # EX_NOINPUT of sysexits.h: no release is there
+
+# Whoever logs in becomes the app's user: root without a question, others by sudo, which may ask for a password.
+_AS_USER = """\
+[ "$(id -un)" = "$0" ] && exec "$@"
+[ "$(id -u)" = 0 ] && exec runuser -u "$0" -- "$@"
+exec sudo -H -u "$0" -- "$@"
+"""
+
+
+def execute(
+    project: Project,
+    bus: Bus,
+    record: Record,
+    *,
+    words: Sequence[str],
+    limit: str | None,
+    stdin: bool,
+    timeout: float | None,
+    stop: threading.Event,
+) -> None:
+    """Runs a command on hosts, all at once: those of `limit`, else all that have instances.
+
+    It runs as the SSH user, or as root where the inventory says `ansible_become: true`. Hosts that cannot be reached
+    are the error at the end.
+
+    Args:
+        words: the command: one word is a line for `sh`, several are the program and its arguments.
+        stdin: this process's standard input goes to every host's command.
+        timeout: seconds until it is killed; an hour by default.
+
+    Raises:
+        CommandError, with the status of the first host on which it was not 0. UnreachableError. AgentError `timeout`.
+    """
+    hosts = patterns.select(project.inventory, limit) if limit else [web.host for web in project.topology.web]
+    become = None if project.sudo_password else False
+    asked = [replace(host, become=become if host.become is None else host.become) for host in hosts]
+    args = {"command": _command(words)}
+    _on_hosts(project, bus, record, "exec", asked, lambda host: args, stdin, timeout, stop)
+
+
+def run(
+    project: Project,
+    bus: Bus,
+    record: Record,
+    *,
+    words: Sequence[str],
+    everywhere: bool,
+    stdin: bool,
+    timeout: float | None,
+    stop: threading.Event,
+) -> None:
+    """Runs a command in the current release: its folder, virtualenv, environment, secrets and user.
+
+    On the first host with instances, or with `everywhere` on all of them. With a terminal here (both ways), and on
+    one host, the command has it. Else as `execute`, which tells the other arguments.
+
+    Raises as `execute`; NotReadyError where nothing was pushed.
+    """
+    chosen = project.topology.web if everywhere else project.topology.web[:1]
+    if len(chosen) == 1 and not stdin and sys.stdin.isatty() and sys.stdout.isatty():
+        _with_terminal(project, record, chosen[0].host, _as_user(chosen[0], _within(chosen[0], words)))
+        return
+    webs = {web.name: web for web in chosen}
+
+    def args(host: Host) -> dict[str, Any]:
+        web = webs[host.name]
+        return {"command": _within(web, words), "user": web.site.user}
+
+    _on_hosts(project, bus, record, "run", [web.host for web in chosen], args, stdin, timeout, stop)
+
+
+def shell(project: Project, record: Record, *, host: str | None) -> None:
+    """A login shell on a host, with this terminal: the first host with instances, or the one that is named.
+
+    Raises UnreachableError, UntrustedHostError; InventoryError or UsageError for what is no host; CommandError with
+    the shell's status.
+    """
+    if host is None:
+        chosen = project.topology.web[0].host
+    else:
+        chosen = patterns.select(project.inventory, host)[0]
+        if chosen.name != host:
+            raise UsageError(f"a shell is on one host, and {host!r} means more", hint=f"such as {chosen.name}")
+    _with_terminal(project, record, chosen, "")
+
+
+def _on_hosts(
+    project: Project,
+    bus: Bus,
+    record: Record,
+    name: str,
+    hosts: Sequence[Host],
+    args: Callable[[Host], Mapping[str, Any]],
+    stdin: bool,
+    timeout: float | None,
+    stop: threading.Event,
+) -> None:
+    """The command on every host, its lines as events; raises what went wrong when all have ended."""
+    bus.emit(RunStarted(name, project.topology.settings.app, project.env, project.who))
+    given = sys.stdin.buffer.read() if stdin else None
+    with Fleet.open(hosts, sudo_password=project.sudo_password, identity=project.who, partial=True) as fleet:
+        _stopped_with(stop, fleet)
+
+        def heard(host: Host, event: dict[str, Any]) -> None:
+            if event.get("event") == "output":
+                bus.emit(Output(str(event.get("line", "")), host=host.name, step=name))
+
+        answers = fleet.each(
+            list(fleet),
+            "command.run",
+            lambda host: {"stream": True, **({"timeout": timeout} if timeout else {}), **args(host)},
+            body=given,
+            on_event=heard,
+        )
+        failures: dict[str, DeployError] = dict(fleet.failures)
+        statuses = {}
+        for host, answer in answers.items():
+            if isinstance(answer.error, DeployError):
+                failures[host] = answer.error
+            else:
+                statuses[host] = int(answer.unwrap()["exit"])
+            record.host(host, "succeeded" if statuses.get(host) == 0 else "failed")
+    for host in fleet.failures:
+        record.host(host, "unreachable")
+    if stop.is_set():
+        raise InterruptedRun("stopped by a person: the commands were killed", step=name)
+    if failures:
+        raise together(failures)
+    _require_success(project, name, statuses)
+
+
+def _require_success(project: Project, name: str, statuses: Mapping[str, int]) -> None:
+    failed = {host: status for host, status in statuses.items() if status != 0}
+    if not failed:
+        return
+    if name == "run" and any(status == _NOTHING_THERE for status in failed.values()):
+        host = next(iter(failed))
+        raise NotReadyError(
+            f"no release that commands can be run in is on {host}",
+            host=host,
+            step=name,
+            hint=f"deploy push {project.env}",
+            code="no_release",
+        )
+    by_status: dict[int, list[str]] = {}
+    for host, status in failed.items():
+        by_status.setdefault(status, []).append(host)
+    said = ", ".join(f"{status} on {', '.join(hosts)}" for status, hosts in by_status.items())
+    raise CommandError(f"the command ended with status {said}", status=next(iter(failed.values())), step=name)
+
+
+def _with_terminal(project: Project, record: Record, host: Host, command: str) -> None:
+    dialer = Dialer(user=project.user)
+    connection = dialer.connect(host)
+    try:
+        status = interact(connection, command)
+    finally:
+        connection.close()
+        dialer.close()
+    record.host(host.name, "succeeded" if status == 0 else "failed")
+    if status:
+        _require_success(project, "run" if command else "shell", {host.name: status})
+
+
+def _command(words: Sequence[str]) -> list[str] | str:
+    return words[0] if len(words) == 1 else list(words)
+
+
+def _within(web: WebHost, words: Sequence[str]) -> list[str]:
+    """The words of a command in the current release; it ends with 66 where there is none."""
+    inner = ["/bin/sh", "-c", words[0]] if len(words) == 1 else list(words)
+    script = f'[ -e "$0" ] || exit {_NOTHING_THERE}; exec /bin/sh "$0" "$@"'
+    return ["/bin/sh", "-c", script, f"{web.site.current}/{WITHIN}", *inner]
+
+
+def _as_user(web: WebHost, words: Sequence[str]) -> str:
+    if not web.site.user or web.site.prefix:
+        return "exec " + shlex.join(words)
+    return "exec " + shlex.join(["/bin/sh", "-c", _AS_USER, web.site.user, *words])
+
+
+def _stopped_with(stop: threading.Event, fleet: Fleet) -> None:
+    """Ctrl-C here ends the commands there: what nobody listens to is killed."""
+
+    def watch() -> None:
+        stop.wait()
+        fleet.kill()
+
+    threading.Thread(target=watch, name="stop", daemon=True).start()
