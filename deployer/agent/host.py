@@ -54,6 +54,7 @@ def _of_site(site: Site) -> Dict[str, Any]:
         "current": links.release_at(site.current),
         "releases": [_release(site, name, good, gone) for name in _names(site.releases)],
         "slots": links.slots(site),
+        "processes": links.processes(site),
         "half_done": ledger.open_intents(entries),
         "frozen": freeze.frozen(site),
         "lock": lock.holder(site),

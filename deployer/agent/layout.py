@@ -5,6 +5,7 @@
     run  manifest.json  .venv -> ../../venvs/<key>  .deploy-release.json (the marker: written last, fsynced)
   venvs/<key>/
   slots/<port> -> ../releases/<id>
+  processes/<name>@<number> -> ../releases/<id>
   current      -> releases/<id>
   shared/
   .deploy/                  lock, ledger.jsonl, plan.json, secrets.env, drained.json …
@@ -16,6 +17,10 @@ from dataclasses import dataclass
 from typing import Any, Dict
 
 MARKER = ".deploy-release.json"
+COMMANDS = ".deploy-processes"
+"""The folder of a release that has a script for each of its processes and schedules."""
+WITHIN = ".deploy-within"
+"""The script of a release that runs its words as the release would: `sh .deploy-within WORDS…`."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,10 @@ class Site:
     @property
     def slots(self) -> str:
         return self.root + "/slots"
+
+    @property
+    def processes(self) -> str:
+        return self.root + "/processes"
 
     @property
     def current(self) -> str:
@@ -109,6 +118,10 @@ class Site:
 
     def slot(self, port: int) -> str:
         return "%s/%d" % (self.slots, port)
+
+    def process(self, name: str) -> str:
+        """The link of one process, such as `worker@1`."""
+        return self.processes + "/" + name
 
     def system(self, path: str) -> str:
         """A path of the host's own (`/etc/haproxy/haproxy.cfg`) as it is found there."""

@@ -1,4 +1,7 @@
-"""The links of a site, `current` and `slots/<port>`: read whole, switched at once, durable when a function returns."""
+"""The links of a site: `current`, `slots/<port>`, `processes/<name>`.
+
+They are read whole, switched at once, and durable when a function returns.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,12 @@ def release_at(path: str) -> Optional[str]:
 
 def slots(site: Site) -> Dict[str, str]:
     """port → release of every slot in use on this host."""
-    try:
-        names = sorted(name for name in os.listdir(site.slots) if name.isdigit())
-    except OSError:
-        return {}
-    found = {name: release_at(site.slots + "/" + name) for name in names}
-    return {name: release for name, release in found.items() if release}
+    return {name: release for name, release in _of(site.slots).items() if name.isdigit()}
+
+
+def processes(site: Site) -> Dict[str, str]:
+    """`worker@1` → release of every process that this host has."""
+    return {name: release for name, release in _of(site.processes).items() if not name.startswith(".")}
 
 
 def require_complete(site: Site, release: str) -> None:
@@ -49,6 +52,17 @@ def point_slot(site: Site, port: int, release: str) -> None:
     _point(site.slot(port), "../releases/" + release)
 
 
+def point_process(site: Site, name: str, release: str) -> None:
+    """Makes `processes/<name>` lead to the release, at once."""
+    os.makedirs(site.processes, exist_ok=True)
+    _point(site.process(name), "../releases/" + release)
+
+
+def drop_process(site: Site, name: str) -> bool:
+    """Removes `processes/<name>`; False when it was not there. Raises OpError `refused` when it is no link of ours."""
+    return _drop(site.process(name))
+
+
 def point_current(site: Site, release: str) -> None:
     """Makes `current` lead to the release, at once."""
     _point(site.current, "releases/" + release)
@@ -64,12 +78,25 @@ def drop_current(site: Site) -> None:
 
 def empty_slot(site: Site, port: int) -> bool:
     """Removes `slots/<port>`; False when it was not there. Raises OpError `refused` when it is no link of ours."""
-    path = site.slot(port)
+    return _drop(site.slot(port))
+
+
+def _of(folder: str) -> Dict[str, str]:
+    """name → release of every link in a folder, in the order of the names."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return {}
+    found = {name: release_at(folder + "/" + name) for name in names}
+    return {name: release for name, release in found.items() if release}
+
+
+def _drop(path: str) -> bool:
     if not os.path.lexists(path):
         return False
     _require_link(path)
     os.unlink(path)
-    fsync_folder(site.slots)
+    fsync_folder(os.path.dirname(path))
     return True
 
 

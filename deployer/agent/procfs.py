@@ -126,6 +126,16 @@ def link(pid: int, name: str) -> Optional[str]:
         return None
 
 
+def environment(pid: int) -> Dict[str, str]:
+    """The environment that it was started with, unless it wrote over it; empty when it is gone or may not be read."""
+    try:
+        with open("/proc/%d/environ" % pid, "rb") as file:
+            words = file.read().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return {}
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
 def command(pid: int) -> str:
     """The command line as it is now (a process may overwrite it), at most 200 characters; empty when it is gone."""
     try:

@@ -40,6 +40,8 @@ class Retiring:
         found = self.running()
         for port, release in links.slots(self.site).items():
             found[release] = "slots/" + port
+        for name, release in links.processes(self.site).items():
+            found[release] = "processes/" + name
         current = links.release_at(self.site.current)
         if current:
             found[current] = "current"
@@ -56,7 +58,7 @@ class Retiring:
         """Removes all releases and virtualenvs, and their folders where nothing of a stranger's lies in them."""
         self._removed(set())
         self.venvs()
-        for folder in (self.site.releases, self.site.venvs, self.site.slots):
+        for folder in (self.site.releases, self.site.venvs, self.site.slots, self.site.processes):
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
 

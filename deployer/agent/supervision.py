@@ -85,16 +85,47 @@ class Instance:
     def from_wire(cls, data: Dict[str, Any]) -> "Instance":
         """The instance that JSON data describes."""
         fields = dict(data)
-        verbs: Dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in fields.pop("verbs").items()
-        }
-        health = Health(**fields.pop("health"))
-        return cls(verbs=Verbs(**verbs), health=health, **fields)
+        verbs, health = _verbs(fields.pop("verbs")), Health(**fields.pop("health"))
+        return cls(verbs=verbs, health=health, **fields)
 
     @property
     def longest_switch(self) -> float:
         """Seconds that a switch to a new release and the way back may take together."""
         return 2 * (self.graceful + 15.0 + 5.0) + self.health.within + self.health.within_again
+
+
+@dataclass(frozen=True)
+class Process:
+    """One supervised command beside the instances: `worker@1` is number 1 of the process `worker`.
+
+    `graceful` seconds are given to it after SIGTERM; then the supervisor kills it. `steady` seconds it has to live for
+    its release to count as proven.
+    """
+
+    name: str
+    number: int
+    verbs: Verbs
+    graceful: float
+    steady: float = 3.0
+
+    @property
+    def label(self) -> str:
+        """`worker@1`, the name of its link."""
+        return "%s@%d" % (self.name, self.number)
+
+    def to_wire(self) -> Dict[str, Any]:
+        """The process as JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, data: Dict[str, Any]) -> "Process":
+        """The process that JSON data describes."""
+        return cls(**{**data, "verbs": _verbs(data["verbs"])})
+
+
+def _verbs(data: Dict[str, Any]) -> Verbs:
+    fields: Dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    return Verbs(**fields)
 
 
 def instances_from_wire(items: List[Dict[str, Any]]) -> List[Instance]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import List, Optional
+from typing import List, Optional, Union
 
 from deployer.agent import process
-from deployer.agent.supervision import Argv, Instance
+from deployer.agent.supervision import Argv, Instance, Process
 
 _SHORT = 15.0  # seconds for verbs that only ask or note something
 _PID = re.compile(r"(?:MainPID=)?(\d+)\Z")
@@ -15,11 +15,11 @@ _NOTHING = process.Finished(0, None, "", "", False, 0.0)
 
 
 class Unit:
-    """The unit of an instance. No method raises when the supervisor refuses; the answer says so."""
+    """The unit of an instance or a process. No method raises when the supervisor refuses; the answer says so."""
 
-    def __init__(self, instance: Instance) -> None:
-        self._instance = instance
-        self._verbs = instance.verbs
+    def __init__(self, supervised: Union[Instance, Process]) -> None:
+        self._graceful = supervised.graceful
+        self._verbs = supervised.verbs
 
     @property
     def name(self) -> str:
@@ -29,7 +29,7 @@ class Unit:
     @property
     def stop_bound(self) -> float:
         """Seconds until a stop must be over: the supervisor kills after `graceful + 10`."""
-        return self._instance.graceful + 15.0
+        return self._graceful + 15.0
 
     def main(self) -> int:
         """The main process id, 0 when it is not running or the supervisor does not answer."""

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from deployer.errors import InventoryError
 from deployer.inventory.model import Host, Inventory
 from deployer.inventory.patterns import select
-from deployer.settings.models import Settings
+from deployer.settings.models import Process, Settings
 
 
 @dataclass(frozen=True)
 class Parts:
     """`web` are the hosts with instances, `balancers` those of the balancer (empty: none, or one beside the app).
 
-    Both are in the order of the inventory; a host may be in both.
+    `others` have no instances, only processes. `processes` has the hosts of each process by name, a singleton's only
+    one. All are in the order of the inventory; a host may be in several.
     """
 
     web: tuple[Host, ...]
     balancers: tuple[Host, ...]
+    others: tuple[Host, ...] = ()
+    processes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def parts(inventory: Inventory, settings: Settings) -> Parts:
@@ -28,7 +32,18 @@ def parts(inventory: Inventory, settings: Settings) -> Parts:
     Raises: InventoryError when nothing is left to serve or a pattern that was written matches nothing.
     """
     balancers = _balancers(inventory, settings)
-    return Parts(_web(inventory, settings, balancers), balancers)
+    web = _web(inventory, settings, balancers)
+    processes = {name: _of_process(inventory, name, process, web) for name, process in settings.processes.items()}
+    with_processes = {host for hosts in processes.values() for host in hosts}
+    serving = {host.name for host in web}
+    others = tuple(host for host in inventory.hosts if host.name in with_processes - serving)
+    return Parts(web, balancers, others, processes)
+
+
+def _of_process(inventory: Inventory, name: str, process: Process, web: tuple[Host, ...]) -> tuple[str, ...]:
+    """The hosts of a process: those of its pattern, else those with instances; of a singleton the first."""
+    hosts = web if process.hosts is None else _selected(inventory, process.hosts, f"processes.{name}.hosts")
+    return tuple(host.name for host in (hosts[:1] if process.singleton else hosts))
 
 
 def _balancers(inventory: Inventory, settings: Settings) -> tuple[Host, ...]:

@@ -9,6 +9,7 @@ from deployer.plan import judging
 from deployer.plan.draft import Draft, new_id
 from deployer.plan.facts import Facts, Serving
 from deployer.plan.model import Action, FileChange, Inferred, InstanceStep, Plan
+from deployer.plan.processes import steps_for_processes
 from deployer.plan.reloading import require_reloadable
 from deployer.plan.slots import leaving, surplus, unused
 from deployer.plan.strategy import Strategy, choose, risks
@@ -154,6 +155,7 @@ def plan_of(
         why=wanted.why,
         unused=tuple(unused(topology, facts)),
         surplus=tuple(surplus(topology, facts)),
+        processes=steps_for_processes(wanted.release, wanted.restart, topology, facts),
         promotes=tuple(web.name for web in topology.web if facts[web.name].current != wanted.release),
         judged=judging.told(topology) if waves and not nothing_serves else "",
     )

@@ -53,6 +53,15 @@ class Serving:
 
 
 @dataclass(frozen=True)
+class Running:
+    """A process beside the instances. `release` is what its link names; `running`: its main process lives in that."""
+
+    release: str | None
+    running: bool
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class HostFacts:
     """One host before the run. `raw` is the whole survey.
 
@@ -79,6 +88,15 @@ class HostFacts:
     def release(self, release: str) -> ReleaseFacts | None:
         """The folder of that id, if there is one."""
         return next((each for each in self.releases if each.id == release), None)
+
+    @property
+    def processes(self) -> dict[str, Running]:
+        """`worker@1` → what is there of it (`processes.state`)."""
+        found = self.raw.get("process_state") or {}
+        return {
+            label: Running(each.get("release"), bool(each.get("running")), str(each.get("why") or ""))
+            for label, each in found.items()
+        }
 
     def holds_port(self, port: int) -> bool:
         """Whether the supervisor has that port open for the instance."""

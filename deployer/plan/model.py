@@ -14,6 +14,8 @@ Action = Literal["start", "restart", "reload", "replace", "settle", "keep"]
 `replace`: its successor starts in the other slot while it serves. `settle`: the successor is there and proven already.
 """
 
+ProcessAction = Literal["start", "restart", "stop"]
+
 
 @dataclass(frozen=True)
 class InstanceStep:
@@ -40,6 +42,31 @@ class InstanceStep:
     def name(self) -> str:
         """`web1:0`, as events and errors name it."""
         return f"{self.host}:{self.index}"
+
+
+@dataclass(frozen=True)
+class ProcessStep:
+    """One process and what happens to it. `before` is the release that it has now, None if it has none.
+
+    `first`: it is stopped before anything is started, since its like starts on another host.
+    """
+
+    host: str
+    process: str
+    number: int
+    action: ProcessAction
+    before: str | None
+    first: bool = False
+
+    @property
+    def label(self) -> str:
+        """`worker@1`, as the host calls it."""
+        return f"{self.process}@{self.number}"
+
+    @property
+    def name(self) -> str:
+        """`web1:worker@1`, as events and errors name it."""
+        return f"{self.host}:{self.label}"
 
 
 @dataclass(frozen=True)
@@ -70,6 +97,7 @@ class Plan:
     hosts that do not have the release yet. `why` says in one line what makes the run necessary. `unused` are the slots
     (host, port) that nothing serves in; `surplus` what still runs in slots (`leaves`) that the settings no longer have.
     `judged` says how waves are judged by the balancers' figures, or why not.
+    `processes` are those beside the instances that change, before the first wave; those that go, go at the end.
     """
 
     command: str
@@ -93,6 +121,7 @@ class Plan:
     unused: tuple[tuple[str, int], ...] = ()
     surplus: tuple[InstanceStep, ...] = ()
     judged: str = ""
+    processes: tuple[ProcessStep, ...] = ()
 
     @property
     def ports(self) -> dict[str, list[int]]:
@@ -114,7 +143,15 @@ class Plan:
     @property
     def empty(self) -> bool:
         """Nothing to build, to change or to restart, and no `current` to move."""
-        todo = (self.waves, self.builds, self.changes, self.secrets_changed, self.promotes, self.surplus)
+        todo = (
+            self.waves,
+            self.builds,
+            self.changes,
+            self.secrets_changed,
+            self.promotes,
+            self.surplus,
+            self.processes,
+        )
         return not any(todo)
 
     @property

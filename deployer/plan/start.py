@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deployer import runtimes
+from deployer.agent.layout import COMMANDS, WITHIN
 from deployer.errors import SettingsError
 from deployer.plan.draft import PLACEHOLDER, Start
 from deployer.plan.model import Inferred as Chosen
@@ -13,7 +14,7 @@ from deployer.plan.topology import Topology, WebHost, bind_address, trusted
 from deployer.runtimes import Serving, Target
 from deployer.runtimes.base import Runtime
 from deployer.runtimes.environment import release_environment
-from deployer.runtimes.run import WITHIN, render_run, render_within
+from deployer.runtimes.run import render_run, render_within
 from deployer.settings.infer import Inferred
 from deployer.settings.workers import workers_for
 
@@ -76,7 +77,11 @@ def start(topology: Topology, web: WebHost, chosen: Way) -> Start:
         release=PLACEHOLDER,
         secrets_file=web.site.secrets,
     )
-    return Start(run, {**chosen.runtime.files(chosen.serving), WITHIN: within})
+    commands = {
+        f"{COMMANDS}/{name}": f"#!/bin/sh\nexec {process.command}\n"
+        for name, process in topology.settings.processes.items()
+    }
+    return Start(run, {**chosen.runtime.files(chosen.serving), WITHIN: within, **commands})
 
 
 def environment(topology: Topology, web: WebHost, inferred: Inferred, release: str) -> dict[str, str]:

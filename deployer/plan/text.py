@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deployer.plan.model import Plan
+from deployer.plan.processes import lines_of
 
 
 def text_of(plan: Plan, *, diffs: bool = False) -> str:
@@ -25,6 +26,7 @@ def text_of(plan: Plan, *, diffs: bool = False) -> str:
     if plan.secrets_changed:
         lines.append(f"write the secrets on {', '.join(plan.secrets_changed)}")
     lines += [f"hook {moment}: {command}" for moment, command in plan.hooks.items()]
+    lines += lines_of(plan.processes)
     lines.append(f"strategy {plan.strategy}: {plan.strategy_why}")
     for number, wave in enumerate(plan.waves, 1):
         steps = ", ".join(f"{step.name} ({step.action})" for step in wave)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployer import balancers, runtimes, supervisors
 from deployer.agent.layout import Site
-from deployer.agent.supervision import Health, Instance
+from deployer.agent.supervision import Health, Instance, Process
 from deployer.balancers.base import Balancer, Https, Pool, Server, server_name
 from deployer.inventory.effective import HostSettings
 from deployer.inventory.model import Host
@@ -17,7 +17,7 @@ from deployer.plan.model import Action
 from deployer.runtimes.base import Runtime
 from deployer.settings.models import Settings, Tls
 from deployer.settings.tls import Certificate
-from deployer.supervisors.base import Supervisor, UnitSpec
+from deployer.supervisors.base import ProcessSpec, Supervisor, UnitSpec
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ class Topology:
     `templates` are the user's own template folders. `python_version` is the one asked for by settings or code, if any;
     `python_range` is the code's `requires-python` as written. `served_by` names the runtime. `certificate` is the
     user's own with its key, there only where balancers' files are written; `maintenance_page` the user's own HTML.
+    `process_hosts` are the hosts of each process, a singleton's only one.
     """
 
     env: str
@@ -109,6 +110,7 @@ class Topology:
     served_by: str = "uvicorn"
     certificate: Certificate | None = None
     maintenance_page: str = ""
+    process_hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def everywhere(self) -> tuple[WebHost, ...]:
@@ -192,6 +194,21 @@ class Topology:
             socket=self.holds_ports,
         )
 
+    def processes_of(self, web: WebHost) -> list[tuple[str, int]]:
+        """The processes (name, number) that a host is to have, in the settings' order."""
+        return [
+            (name, number)
+            for name, process in self.settings.processes.items()
+            if web.name in self.process_hosts.get(name, ())
+            for number in range(1, process.count + 1)
+        ]
+
+    def process(self, web: WebHost, name: str, number: int) -> Process:
+        """One process as the agent is told about it; one that the settings no longer have is stopped as by default."""
+        settings = self.settings.processes.get(name)
+        graceful = settings.stop_timeout if settings else 60.0
+        return Process(name, number, self.supervisor(web).process_verbs(web.site, name, number), graceful)
+
     @property
     def runtime(self) -> Runtime:
         """The adapter of the app's server."""
@@ -229,6 +246,11 @@ class Topology:
             graceful=self.settings.runtime.graceful_timeout,
             options=self.settings.unit,
             search=self.templates,
+            processes=tuple(
+                ProcessSpec(name, process.count, process.stop_timeout)
+                for name, process in self.settings.processes.items()
+                if web.name in self.process_hosts.get(name, ())
+            ),
         )
 
     @property
@@ -288,6 +310,11 @@ class Topology:
         health = self.health()
         graceful = self.settings.runtime.graceful_timeout
         return 2 * (graceful + 15.0 + 5.0) + health.within + health.within_again
+
+
+def label_of(process: str, number: int) -> str:
+    """`worker@1`."""
+    return f"{process}@{number}"
 
 
 def bind_address(web: WebHost) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from deployer.agent.layout import WITHIN
 from deployer.errors import CommandError, DeployError, InterruptedRun, NotReadyError, UsageError
 from deployer.events import Bus, Output, RunStarted
 from deployer.inventory import patterns
@@ -22,7 +23,6 @@ from deployer.remote.fleet import Fleet, together
 from deployer.remote.terminal import interact
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
-from deployer.runtimes.run import WITHIN
 
 _NOTHING_THERE = 66  # EX_NOINPUT of sysexits.h: no release is there
 

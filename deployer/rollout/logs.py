@@ -11,6 +11,7 @@ from deployer.plan.topology import Topology, trusted
 from deployer.rollout.open import opened
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
+from deployer.rollout.run import Run
 
 POLL_S = 1.0
 SEARCHED = 5000
@@ -25,13 +26,19 @@ def logs(
     grep: str | None,
     follow: bool,
     everything: bool = False,
+    process: str | None = None,
     stop: threading.Event,
 ) -> None:
-    """Emits the last `lines` lines of every instance, of those that match `grep`; with `follow`, new ones until Ctrl-C.
+    """Emits the last `lines` lines of every instance and process, of those that match `grep`.
 
-    A pattern is looked for in the last 5,000 lines. Health checks that went well are left out where there is no
+    With `follow` new ones too, until Ctrl-C. `process` names one whose lines alone are wanted; UsageError if there is
+    none. A pattern is looked for in the last 5,000 lines.
+    Health checks that went well are left out where there is no
     pattern, unless `everything` is asked for.
     """
+    known = project.topology.settings.processes
+    if process is not None and process not in known:
+        raise UsageError(f"there is no process {process!r}", hint=f"there are: {', '.join(known) or 'none'}")
     try:
         pattern = re.compile(grep) if grep else None
     except re.error as error:
@@ -40,29 +47,14 @@ def logs(
     with opened(project, bus, record, "logs", stop) as run:
         seen: dict[tuple[str, str], list[str]] = {}
         while True:
-            answers = run.each(
-                run.web,
-                "instance.logs",
-                lambda host: {
-                    "instances": [
-                        run.topology.instance(web, index, port).to_wire()
-                        for web in run.topology.web
-                        if web.name == host
-                        for index in range(len(web.ports))
-                        for port in web.slots(index)
-                    ],
-                    "lines": max(lines, SEARCHED) if pattern or checks else lines,
-                },
-                step="logs",
-            )
-            for host, answer in answers.items():
-                for port, found in answer["logs"].items():
-                    fresh = unseen(seen.get((host, port), []), found)
-                    index = run.topology.web_host(host).index_of(int(port))
-                    wanted = [line for line in fresh if not (checks and checks.search(line))]
-                    for line in [line for line in wanted if pattern is None or pattern.search(line)][-lines:]:
-                        bus.emit(Output(line, host=f"{host}:{index}"))
-                    seen[host, port] = found
+            for (host, name), found in _read(
+                run, process, max(lines, SEARCHED) if pattern or checks else lines
+            ).items():
+                fresh = unseen(seen.get((host, name), []), found)
+                wanted = [line for line in fresh if not (checks and checks.search(line))]
+                for line in [line for line in wanted if pattern is None or pattern.search(line)][-lines:]:
+                    bus.emit(Output(line, host=f"{host}:{_shown(run, host, name)}"))
+                seen[host, name] = found
             if not follow or stop.wait(POLL_S):
                 return
 
@@ -79,6 +71,37 @@ def health_checks(topology: Topology) -> re.Pattern[str] | None:
     addresses = "|".join(re.escape(address) for address in (*trusted(topology.balancers), *own))
     asked = rf'"(?:GET|HEAD) {re.escape(topology.health_path)} HTTP/[0-9.]+" [123][0-9]{{2}}\b'
     return re.compile(rf"(?<![0-9.])(?:{addresses})(?::[0-9]+)? .*{asked}")
+
+
+def _read(run: Run, process: str | None, count: int) -> dict[tuple[str, str], list[str]]:
+    """(host, port or `worker@1`) → the last `count` lines; only those of one process, where it is named."""
+    topology = run.topology
+    webs = {web.name: web for web in topology.web}
+    found: dict[tuple[str, str], list[str]] = {}
+    instances = {
+        name: [topology.instance(web, i, port).to_wire() for i in range(len(web.ports)) for port in web.slots(i)]
+        for name, web in webs.items()
+    }
+    processes = {
+        name: [
+            topology.process(web, *each).to_wire() for each in topology.processes_of(web) if process in (None, each[0])
+        ]
+        for name, web in webs.items()
+    }
+    for operation, key, wires in (
+        ("instance.logs", "instances", instances if process is None else {}),
+        ("processes.logs", "processes", processes),
+    ):
+        hosts = [host for host in run.web if wires.get(host)]
+        args = {host: {key: wires[host], "lines": count} for host in hosts}
+        for host, answer in run.each(hosts, operation, args.__getitem__, step="logs").items():
+            found |= {(host, name): lines for name, lines in answer["logs"].items()}
+    return found
+
+
+def _shown(run: Run, host: str, name: str) -> str:
+    """The index of the instance at a port; a process as it is called."""
+    return str(run.topology.web_host(host).index_of(int(name))) if name.isdigit() else name
 
 
 def unseen(before: list[str], now: list[str]) -> list[str]:

@@ -88,6 +88,7 @@ def load(
     members = parts(found, settings)
     chosen = {host.name for host in patterns.select(found, limit)} if limit else None
     every = [_web_host(loaded, host, place) for place, host in enumerate(members.web)]
+    every += [_without_instances(loaded, host, len(every) + place) for place, host in enumerate(members.others)]
     web = tuple(each for each in every if chosen is None or each.name in chosen)
     if not web:
         raise SettingsError(f"--limit {limit} leaves no host with instances", hint="deploy hosts lists them")
@@ -109,6 +110,7 @@ def load(
         python_range=guessed.python_range,
         served_by=guessed.server,
         maintenance_page=_maintenance_page(loaded),
+        process_hosts=members.processes,
     )
     _require_movable(loaded, topology)
     check_env(dict.fromkeys(settings.secrets, ""), where="secrets")
@@ -171,6 +173,12 @@ def _inferred(loaded: Loaded, folder: Path) -> Inferred:
 def _web_host(loaded: Loaded, host: Host, place: int) -> WebHost:
     own = effective.for_host(loaded.settings, host)
     return WebHost(host, own, Site(loaded.settings.app, loaded.env, own.root, host.prefix, own.user), place)
+
+
+def _without_instances(loaded: Loaded, host: Host, place: int) -> WebHost:
+    """A host that has the app's processes alone."""
+    made = _web_host(loaded, host, place)
+    return replace(made, own=replace(made.own, instances=0))
 
 
 def _site(loaded: Loaded, host: Host, user: str) -> Site:

@@ -42,6 +42,11 @@ class Record:
         states = [each["state"] for each in entry["instances"].values()]
         entry["outcome"] = next((word for state, word in _OUTCOMES if state in states), "unchanged")
 
+    def process(self, host: str, label: str, release: str | None, state: str) -> None:
+        """Notes what one process beside the instances came to."""
+        entry = self.hosts.setdefault(host, {"outcome": "succeeded", "instances": {}})
+        entry.setdefault("processes", {})[label] = {"release": release, "state": state}
+
     def host(self, host: str, outcome: str) -> None:
         """Notes what a whole host came to."""
         self.hosts.setdefault(host, {"outcome": outcome, "instances": {}})["outcome"] = outcome

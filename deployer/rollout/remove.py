@@ -26,6 +26,7 @@ from deployer.rollout.instances import Instances
 from deployer.rollout.locks import locked, require_not_frozen
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
+from deployer.rollout.processes import stop_processes
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 from deployer.rollout.resources import Wish
@@ -128,6 +129,7 @@ class Off:
         known = pools.known() if run.balancers else set()
         pools.retire([slot for slot in left(unused) if pools.name(slot) in known])
         instances = Instances(run, pools)
+        stop_processes(run, batch, self._facts)
         failed = clear_known(pools, instances, used) | instances.stop(unused, left=True)
         for error in failed.values():
             raise error

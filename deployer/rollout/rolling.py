@@ -8,6 +8,7 @@ from deployer.errors import DeployError
 from deployer.plan.model import InstanceStep, Plan
 from deployer.rollout.checks import instance_checks
 from deployer.rollout.judging import Canary
+from deployer.rollout.processes import Processes, with_processes
 from deployer.rollout.project import Project
 from deployer.rollout.receipt import watched
 from deployer.rollout.record import outcome_of
@@ -32,8 +33,18 @@ def roll(run: Run, project: Project, plan: Plan, *, via: str, finish: Callable[[
                 canary.judge(steps, release)
 
             watch.begin()
+            beside = Processes(run, plan, via=via)
+            beside.forward()
             with canary.counting():
-                Waves(run, plan, via=via, checks=checks, finish=finish, judge=judge).carry_out()
+                Waves(
+                    run,
+                    plan,
+                    via=via,
+                    checks=checks,
+                    finish=with_processes(beside, finish),
+                    judge=judge,
+                    restored=beside.back,
+                ).carry_out()
     except DeployError as error:
         note_end(run, plan.command, plan.release, error)
         raise

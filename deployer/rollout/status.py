@@ -35,7 +35,7 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
         facts = slots.with_pools(run.topology, Facts(facts.hosts, pools))
         record.release = majority(facts, run.topology)
         for web in run.topology.web:
-            for line in _instances(run, web, facts, pools):
+            for line in (*_instances(run, web, facts, pools), *_processes(run, web, facts)):
                 bus.emit(Output(line, host=web.name))
         for host, found in maintenance.closed(run).items():
             bus.emit(Output(maintenance.told(found), host=host))
@@ -162,6 +162,13 @@ def _instances(run: Run, web: WebHost, facts: Facts, pools: dict[str, dict[str, 
         beside = facts[web.name].beside.get(index)
         if beside:
             yield f"{web.name}:{index} port {beside.port}  {beside.release}  beside it, from a run that did not end"
+
+
+def _processes(run: Run, web: WebHost, facts: Facts) -> Iterator[str]:
+    for label, found in facts[web.name].processes.items():
+        state = "runs" if found.running else found.why
+        run.record.process(web.name, label, found.release, state)
+        yield f"{web.name}:{label}  {found.release or '-'}  {state}"
 
 
 def _unfinished(run: Run, facts: Facts) -> Iterator[str]:

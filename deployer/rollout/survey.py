@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployer.errors import DeployError, NotReadyError
-from deployer.plan import slots
+from deployer.plan import processes, slots
 from deployer.plan.facts import Facts, HostFacts, Serving
 from deployer.plan.strategy import choose
-from deployer.plan.topology import WebHost
+from deployer.plan.topology import WebHost, label_of
 from deployer.rollout.pools import Pools
 from deployer.rollout.run import Run
 
@@ -46,8 +46,26 @@ def survey(run: Run) -> Facts:
             lambda host: {"instances": _instances(run, web[host], raw[host]["slots"]), "release": None},
             step="survey",
         )
+        states = _processes(run, web, raw)
+        raw = {name: {**found, "process_state": states.get(name, {})} for name, found in raw.items()}
         names = [host.name for host in topology.hosts]
         return Facts({name: _facts(name, raw.get(name, {}), web.get(name), proven.get(name)) for name in names})
+
+
+def _processes(run: Run, web: Mapping[str, WebHost], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Host → `worker@1` → its state, for the processes that it is to have and those that it has."""
+    wanted = {
+        name: {label_of(*each) for each in run.topology.processes_of(member)} | set(raw[name].get("processes") or ())
+        for name, member in web.items()
+        if name in raw
+    }
+    answers = run.each(
+        [name for name, labels in wanted.items() if labels],
+        "processes.state",
+        lambda host: {"processes": [processes.wire(run.topology, web[host], label) for label in sorted(wanted[host])]},
+        step="survey",
+    )
+    return {host: answer["processes"] for host, answer in answers.items()}
 
 
 def look_first(run: Run) -> None:

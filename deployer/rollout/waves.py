@@ -11,9 +11,10 @@ Beside what serves, it is: switched and proven → checked → admitted → the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from deployer.errors import DeployError, InterruptedRun
 from deployer.events import WaveFinished, WaveStarted
@@ -48,7 +49,7 @@ class Waves:
 
     `checks` judges proven instances before they are admitted, `judge` those that were admitted and watched. `finish`
     is what makes the release the current one after the last wave; when it fails, everything goes back as after a failed
-    wave.
+    wave. `restored` is called when the instances have gone back, and returns what of its own could not.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Waves:
         checks: Checks,
         finish: Callable[[], None],
         judge: Checks = lambda steps, release: None,
+        restored: Callable[[], Mapping[Any, DeployError]] = dict,
     ) -> None:
         self._run = run
         self._plan = plan
@@ -67,6 +69,7 @@ class Waves:
         self._checks = checks
         self._finish = finish
         self._judge = judge
+        self._restored = restored
         self._rolling = run.topology.settings.rolling
         self._pools = Pools(run)
         self._guard = Guard(run, self._pools)
@@ -230,6 +233,8 @@ class Waves:
                 self._progress.stuck.update(self._back.bring(wave))
         if self._progress.finishing:
             self._back.current(self._plan)
+        for step, error in self._restored().items():
+            self._run.warn(f"{step.name} could not be brought back: {error.message}", host=step.host)
 
     def _each_way(self, steps: Sequence[InstanceStep], act: Callable[[Way, Sequence[InstanceStep]], None]) -> None:
         for way, mine in self._by_way(steps):

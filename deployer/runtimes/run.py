@@ -18,9 +18,6 @@ _EXPANDED = re.compile("(" + "|".join(map(re.escape, (PORT, SLOT, VENV))) + ")")
 RUN = "run"
 """Its path in the release; mode 0755."""
 
-WITHIN = ".deploy-within"
-"""The path of the other one: `sh .deploy-within WORDS…`."""
-
 
 def render_run(
     serving: Serving,

@@ -19,7 +19,6 @@ class Later(NamedTuple):
 
 
 LATER = (
-    Later(("processes",), lambda s: bool(s.processes), "run them beside the app as you do today"),
     Later(("schedules",), lambda s: bool(s.schedules), "run them beside the app as you do today"),
     Later(("static",), lambda s: s.static is not None, "let the app or a CDN serve the files"),
 )

@@ -30,6 +30,7 @@ from deployer.settings.values import (
     Number,
     PartName,
     Port,
+    Program,
     RelativePath,
     SiteRoot,
     UserName,
@@ -318,7 +319,7 @@ class Hooks(Model):
 class Process(Model):
     """A supervised command beside the instances, without a port."""
 
-    command: Line
+    command: Program
     count: AtLeastOne = 1
     hosts: Line | None = None
     stop_timeout: Duration = 60.0
@@ -334,7 +335,7 @@ class Process(Model):
 class Schedule(Model):
     """A command that runs at times."""
 
-    command: Line
+    command: Program
     cron: str
     timezone: Annotated[str, matching(re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*"), "time zone")] = "UTC"
     singleton: bool = True

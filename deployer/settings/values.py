@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -109,6 +110,21 @@ def user_name(value: str) -> str:
     return value
 
 
+def one_program(value: str) -> str:
+    """A command line that is one program with its words, as `exec` in sh takes it: `$NAMES` are replaced there."""
+    lexer = shlex.shlex(value, posix=True, punctuation_chars=True)
+    lexer.commenters = ""
+    try:
+        operators = [word for word in lexer if word and set(word) <= set("();<>|&")]
+    except ValueError as error:
+        raise ValueError(f"{value!r} cannot be read as words: {error}") from None
+    if operators:
+        raise ValueError(
+            f"a supervisor must see the program itself, and {operators[0]} needs a shell: sh -c '… exec …'"
+        )
+    return value
+
+
 def matching(pattern: re.Pattern[str], words: str) -> AfterValidator:
     def check(value: str) -> str:
         if not pattern.fullmatch(value):
@@ -124,6 +140,7 @@ AtLeastOne = Annotated[int, Field(strict=True, ge=1)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Workers = AtLeastOne | Literal["auto", "balanced", "io", "cpu"]
 Line = Annotated[str, AfterValidator(one_line)]
+Program = Annotated[str, AfterValidator(one_line), AfterValidator(one_program)]
 RelativePath = Annotated[str, AfterValidator(relative_path)]
 AbsolutePath = Annotated[str, AfterValidator(absolute_path)]
 SiteRoot = Annotated[str, AfterValidator(site_root)]

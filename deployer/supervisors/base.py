@@ -13,11 +13,21 @@ from deployer.agent.supervision import Argv, Verbs
 
 
 @dataclass(frozen=True)
+class ProcessSpec:
+    """A process of the app on one host: `count` of it, each killed `stop_timeout` seconds after it was told to stop."""
+
+    name: str
+    count: int
+    stop_timeout: float
+
+
+@dataclass(frozen=True)
 class UnitSpec:
     """What the constant units of an app on one host depend on. A release is never part of it.
 
     `ports` are all slot ports of this host (first and spare); `graceful` is in seconds; `options` is the user's
-    `unit:` map, merged into the unit's own section. `search`: the user's template folders.
+    `unit:` map, merged into the unit's own section. `search`: the user's template folders. `processes` are those that
+    this host has.
     """
 
     site: Site
@@ -25,6 +35,7 @@ class UnitSpec:
     graceful: float
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
     search: tuple[Path, ...] = ()
+    processes: tuple[ProcessSpec, ...] = ()
 
 
 class Supervisor(Protocol):
@@ -33,13 +44,16 @@ class Supervisor(Protocol):
     name: str
 
     def resources(self, spec: UnitSpec) -> list[Resource]:
-        """The unit files of the app's slots, with the names of the handlers that make them known."""
+        """The unit files of the app's slots and processes, with the names of the handlers that make them known."""
 
     def handlers(self, site: Site) -> dict[str, tuple[Argv, ...]]:
         """What makes changed units known (`daemon-reload`; `reread` + `add`), by name. Restarts nothing."""
 
     def verbs(self, site: Site, port: int) -> Verbs:
         """The words for the slot at `port`."""
+
+    def process_verbs(self, site: Site, name: str, number: int) -> Verbs:
+        """The words for number `number` of the process `name`."""
 
     def packages(self) -> tuple[str, ...]:
         """Debian packages that setup installs for it."""

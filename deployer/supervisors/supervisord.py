@@ -16,10 +16,11 @@ from deployer.agent.resources import Directory, File, Resource
 from deployer.agent.supervision import Argv, Verbs
 from deployer.errors import SettingsError
 from deployer.supervisors.base import UnitSpec
-from deployer.supervisors.unit_options import KILL_AFTER
+from deployer.supervisors.unit_options import KILL_AFTER, start_words
 
 ADD = "supervisord-add"
 _LOGS = "/var/log/supervisor"
+_CONFIGURED = "/etc/supervisor/conf.d"
 
 
 class Supervisord:
@@ -44,31 +45,48 @@ class Supervisord:
             user="" if site.prefix else site.user,
             stop_wait=int(-(-(spec.graceful + KILL_AFTER) // 1)),
             logs=site.system(_LOGS),
+            processes=[
+                {
+                    "name": process.name,
+                    "count": process.count,
+                    "start": start_words(process.name),
+                    "stop_wait": int(-(-process.stop_timeout // 1)),
+                }
+                for process in spec.processes
+            ],
         )
         return [
             Directory(path=site.system(_LOGS)),
-            File(path=site.system(f"/etc/supervisor/conf.d/{site.app}.conf"), content=text, notify=(ADD,)),
+            File(path=site.system(f"{_CONFIGURED}/{site.app}.conf"), content=text, notify=(ADD,)),
         ]
 
     def handlers(self, site: Site) -> dict[str, tuple[Argv, ...]]:
         """`reread`, then `add` of this app's programs that are new. Whatever runs is left as it is."""
-        return {ADD: ((*_script("supervisord/add.sh.j2", site), site.app),)}
+        programs = site.system(f"{_CONFIGURED}/{site.app}.conf")
+        return {ADD: ((*_script("supervisord/add.sh.j2", site), site.app, programs),)}
 
     def verbs(self, site: Site, port: int) -> Verbs:
         """The words for the program `<app>-<port>`."""
-        program = f"{site.app}-{port}"
-        control = _control(site)
-        return Verbs(
-            unit=program,
-            start=(*_script("supervisord/start.sh.j2", site), program, site.slot(port)),
-            stop=(*_script("supervisord/stop.sh.j2", site), program),
-            pid=(*control, "pid", program),
-            log=("tail", "-n", "{lines}", site.system(f"{_LOGS}/{program}.log")),
-        )
+        return _program_verbs(site, f"{site.app}-{port}", site.slot(port))
+
+    def process_verbs(self, site: Site, name: str, number: int) -> Verbs:
+        """The words for the program `<app>-<name>-<number>`."""
+        return _program_verbs(site, f"{site.app}-{name}-{number}", site.process(f"{name}@{number}"))
 
     def packages(self) -> tuple[str, ...]:
         """Debian's own."""
         return ("supervisor",)
+
+
+def _program_verbs(site: Site, program: str, link: str) -> Verbs:
+    control = _control(site)
+    return Verbs(
+        unit=program,
+        start=(*_script("supervisord/start.sh.j2", site), program, link),
+        stop=(*_script("supervisord/stop.sh.j2", site), program),
+        pid=(*control, "pid", program),
+        log=("tail", "-n", "{lines}", site.system(f"{_LOGS}/{program}.log")),
+    )
 
 
 def _control(site: Site) -> Argv:

@@ -6,12 +6,14 @@ open for an instance whose strategy says so, and else not even loaded.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from deployer import templating
 from deployer.agent.layout import Site
 from deployer.agent.resources import File, Resource
 from deployer.agent.supervision import Argv, Verbs
-from deployer.supervisors.base import UnitSpec
-from deployer.supervisors.unit_options import merged, own_options
+from deployer.supervisors.base import ProcessSpec, UnitSpec
+from deployer.supervisors.unit_options import merged, own_options, process_options
 
 RELOAD = "systemd-reload"
 
@@ -31,7 +33,18 @@ class Systemd:
         return [
             File(path=f"{folder}/{site.app}@.service", content=text, notify=(RELOAD,)),
             File(path=f"{folder}/{site.app}@.socket", content=port, notify=(RELOAD,)),
+            *(self._process(spec, process) for process in spec.processes),
         ]
+
+    def _process(self, spec: UnitSpec, process: ProcessSpec) -> Resource:
+        """`<app>-<process>@.service`, whose instance name is the number of the process."""
+        site = spec.site
+        sections = merged(process_options(site, process), spec.options)
+        text = templating.render(
+            "systemd/process@.service.j2", search=spec.search, site=site, process=process.name, service=sections
+        )
+        path = site.system(f"/etc/systemd/system/{site.app}-{process.name}@.service")
+        return File(path=path, content=text, notify=(RELOAD,))
 
     def handlers(self, site: Site) -> dict[str, tuple[Argv, ...]]:
         """`daemon-reload`, which restarts nothing."""
@@ -39,28 +52,38 @@ class Systemd:
 
     def verbs(self, site: Site, port: int) -> Verbs:
         """The words for `<app>@<port>.service`."""
-        unit, socket = f"{site.app}@{port}.service", f"{site.app}@{port}.socket"
-        return Verbs(
-            unit=unit,
-            start=("systemctl", "start", unit),
-            stop=("systemctl", "stop", unit),
-            pid=("systemctl", "show", "--property", "MainPID", "--value", unit),
-            log=("journalctl", "--unit", unit, "--lines", "{lines}", "--output", "cat", "--no-pager", "--quiet"),
-            reset=("systemctl", "reset-failed", unit),
-            # Done on the disk, not by the manager: that would reload all of systemd, which costs more than a restart,
-            # or, with --no-reload, call every unit of the host outdated from then on (systemd 257).
-            enable=("systemctl", "enable", "--root=/", "--quiet", unit),
-            disable=("systemctl", "disable", "--root=/", "--quiet", unit),
-            restart=("systemctl", "restart", unit),
+        socket = f"{site.app}@{port}.socket"
+        return replace(
+            _unit_verbs(f"{site.app}@{port}.service"),
             socket=socket,
             socket_state=_words('systemctl is-active "$1"; systemctl is-enabled "$1" 2>/dev/null', socket),
             socket_open=_words('systemctl enable --root=/ --quiet "$1" && exec systemctl start "$1"', socket),
             socket_close=_words('systemctl disable --root=/ --quiet "$1"; exec systemctl stop "$1"', socket),
         )
 
+    def process_verbs(self, site: Site, name: str, number: int) -> Verbs:
+        """The words for `<app>-<name>@<number>.service`."""
+        return _unit_verbs(f"{site.app}-{name}@{number}.service")
+
     def packages(self) -> tuple[str, ...]:
         """None: it is the host's own."""
         return ()
+
+
+def _unit_verbs(unit: str) -> Verbs:
+    return Verbs(
+        unit=unit,
+        start=("systemctl", "start", unit),
+        stop=("systemctl", "stop", unit),
+        pid=("systemctl", "show", "--property", "MainPID", "--value", unit),
+        log=("journalctl", "--unit", unit, "--lines", "{lines}", "--output", "cat", "--no-pager", "--quiet"),
+        reset=("systemctl", "reset-failed", unit),
+        # Done on the disk, not by the manager: that would reload all of systemd, which costs more than a restart,
+        # or, with --no-reload, call every unit of the host outdated from then on (systemd 257).
+        enable=("systemctl", "enable", "--root=/", "--quiet", unit),
+        disable=("systemctl", "disable", "--root=/", "--quiet", unit),
+        restart=("systemctl", "restart", unit),
+    )
 
 
 def _words(script: str, unit: str) -> Argv:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from deployer.agent.layout import COMMANDS, WITHIN, Site
 from deployer.errors import SettingsError
-from deployer.supervisors.base import UnitSpec
+from deployer.supervisors.base import ProcessSpec, UnitSpec
 from deployer.templating import oneline, sdpath, sdvalue
 
 Option = tuple[str, str]
@@ -30,22 +31,47 @@ _OURS = {
 
 
 def own_options(spec: UnitSpec) -> list[Option]:
-    """What the unit says when the user adds nothing."""
-    site = spec.site
+    """What the unit of an instance says when the user adds nothing."""
+    return _options(
+        spec.site,
+        start='cd -P "slots/%i" && exec ./run',
+        variables=["PORT=%i"],
+        stop=spec.graceful + KILL_AFTER,
+        identifier=f"{spec.site.app}@%i",
+    )
+
+
+def process_options(site: Site, process: ProcessSpec) -> list[Option]:
+    """The same of a process. Its command is told by SIGTERM alone; what it started is only killed with it."""
+    return _options(
+        site,
+        start=f'cd -P "processes/{process.name}@%i" && exec {start_words(process.name)}',
+        variables=["DEPLOY_INSTANCE=%i", f"DEPLOY_PROCESS={process.name}"],
+        stop=process.stop_timeout,
+        identifier=f"{site.app}-{process.name}@%i",
+    )
+
+
+def start_words(name: str) -> str:
+    """What starts a process, for sh in the folder of its release."""
+    return f"/bin/sh {WITHIN} /bin/sh {COMMANDS}/{name}"
+
+
+def _options(site: Site, *, start: str, variables: Sequence[str], stop: float, identifier: str) -> list[Option]:
     account = [("User", oneline(site.user)), ("Group", oneline(site.user))] if site.user else []
     return [
         ("Type", "exec"),
         *account,
         ("WorkingDirectory", sdpath(site.root)),
-        ("Environment", "PORT=%i"),
-        ("ExecStart", "/bin/sh -c 'cd -P \"slots/%i\" && exec ./run'"),
+        *(("Environment", variable) for variable in variables),
+        ("ExecStart", f"/bin/sh -c '{start}'"),
         ("KillMode", "mixed"),
         ("KillSignal", "SIGTERM"),
         ("TimeoutStartSec", "30"),
-        ("TimeoutStopSec", f"{spec.graceful + KILL_AFTER:g}"),
+        ("TimeoutStopSec", f"{stop:g}"),
         ("Restart", "always"),
         ("RestartSec", "1"),
-        ("SyslogIdentifier", f"{site.app}@%i"),
+        ("SyslogIdentifier", identifier),
         ("LimitNOFILE", "65536"),
         ("NoNewPrivileges", "true"),
         ("PrivateTmp", "true"),

@@ -127,3 +127,19 @@ def test_parts_that_cannot_be_told(tmp_path: Path, text: str, settings: dict[str
     with pytest.raises(InventoryError) as caught:
         parts(made(tmp_path, text), Settings.model_validate({"app": "shop"} | settings))
     assert says in caught.value.message
+
+
+def test_processes_have_hosts_of_their_own_or_those_that_serve(tmp_path: Path) -> None:
+    text = "web: {hosts: {web1: {}, web2: {}}}\nworkers: {hosts: {jobs1: {}, jobs2: {}}}\n"
+    processes = {
+        "worker": {"command": "celery", "hosts": "workers"},
+        "beat": {"command": "celery beat", "singleton": True},
+        "cron": {"command": "crond", "singleton": True, "hosts": "workers"},
+        "mailer": {"command": "mailer"},
+    }
+    found = parts(made(tmp_path, text), Settings.model_validate({"app": "shop", "processes": processes}))
+    assert [host.name for host in found.web] == ["web1", "web2"]
+    assert [host.name for host in found.others] == ["jobs1", "jobs2"]
+    assert found.processes == {
+        "worker": ("jobs1", "jobs2"), "beat": ("web1",), "cron": ("jobs1",), "mailer": ("web1", "web2"),
+    }  # fmt: skip

@@ -14,7 +14,6 @@ from deployer.settings.load import load
 @pytest.mark.parametrize(
     "text",
     [
-        "processes: {worker: {command: celery}}",
         "schedules: {nightly: {command: x, cron: '0 3 * * *'}}",
         "static: {url: /static/, dir: static/}",
     ],

@@ -20,6 +20,7 @@ from deployer.agent.resources import Directory, File
 from deployer.agent.supervision import Verbs
 from deployer.errors import SettingsError
 from deployer.supervisors import UnitSpec
+from deployer.supervisors.base import ProcessSpec
 
 GOLDEN = Path(__file__).parent / "golden"
 BIN = Path(sys.executable).parent
@@ -257,3 +258,14 @@ def test_a_supervisord_that_is_down_fails_the_verbs_with_its_reason(machine: Mac
     for verb in (machine.verbs(8000).start, machine.verbs(8000).stop):
         done = machine.do(verb)
         assert done.returncode != 0 and "sock" in done.stderr
+
+
+def test_the_programs_of_processes_are_as_they_were() -> None:
+    spec = UnitSpec(
+        Site("shop", "prod", "/srv/shop", user="shop"), (8000,), 30.0, processes=(ProcessSpec("worker", 2, 600.0),)
+    )
+    _, file = supervisors.get("supervisord").resources(spec)
+    assert isinstance(file, File)
+    if os.environ.get("DEPLOY_GOLDEN") == "write":
+        (GOLDEN / "with-processes.conf").write_text(file.content)
+    assert file.content == (GOLDEN / "with-processes.conf").read_text()

@@ -14,6 +14,7 @@ from deployer.agent.layout import Site
 from deployer.agent.resources import File
 from deployer.errors import SettingsError
 from deployer.supervisors import UnitSpec
+from deployer.supervisors.base import ProcessSpec
 
 GOLDEN = Path(__file__).parent / "golden"
 SITE = Site(app="shop", env="prod", root="/srv/shop", user="shop")
@@ -39,6 +40,21 @@ def test_so_is_the_socket_beside_it() -> None:
     _, socket = units()
     assert socket.path == "/etc/systemd/system/shop@.socket"
     assert socket.content == (GOLDEN / "shop@.socket").read_text()
+
+
+def test_and_the_unit_of_a_process() -> None:
+    spec = UnitSpec(SITE, (8000,), 30.0, {"MemoryMax": "1G"}, processes=(ProcessSpec("worker", 2, 600.0),))
+    *_, process = supervisors.get("systemd").resources(spec)
+    assert isinstance(process, File) and process.path == "/etc/systemd/system/shop-worker@.service"
+    golden(process.content, "shop-worker@.service")
+    verbs = supervisors.get("systemd").process_verbs(SITE, "worker", 2)
+    assert verbs.unit == "shop-worker@2.service" and not verbs.socket
+
+
+def golden(text: str, name: str) -> None:
+    if os.environ.get("DEPLOY_GOLDEN") == "write":
+        (GOLDEN / name).write_text(text)
+    assert text == (GOLDEN / name).read_text()
 
 
 def test_the_units_say_nothing_of_a_release_or_a_port() -> None:

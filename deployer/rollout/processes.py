@@ -1,0 +1,184 @@
+"""The processes beside the instances in a rolling change: first to the new release, with it back, gone at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from deployer.errors import DeployError, InterruptedRun, NeedsPersonError, RolloutError
+from deployer.plan import processes
+from deployer.plan.facts import Facts
+from deployer.plan.model import Plan, ProcessStep
+from deployer.plan.topology import WebHost
+from deployer.remote.errors import AgentError
+from deployer.rollout.parallel import map_hosts
+from deployer.rollout.run import Run
+
+Failures = dict[ProcessStep, DeployError]
+
+
+class Processes:
+    """Those of one plan. `forward` comes before the waves, `finish` with their end, `back` where the run goes back."""
+
+    def __init__(self, run: Run, plan: Plan, *, via: str) -> None:
+        self._run = run
+        self._plan = plan
+        self._via = via
+        self._moved: dict[ProcessStep, int] = {}
+        self._gone: list[ProcessStep] = []
+
+    def forward(self) -> None:
+        """Every process to the release: one of each kind alone, then the hosts at once, each host's in turn.
+
+        Raises:
+            RolloutError: one failed and all that had moved are back. NeedsPersonError: one could not be brought back.
+            InterruptedRun: a person stopped it, likewise.
+        """
+        try:
+            for step in [step for step in self._plan.processes if step.first]:
+                self._stop(step)
+                self._gone.append(step)
+            for kind in dict.fromkeys(step.process for step in self._plan.processes if step.action != "stop"):
+                mine = [step for step in self._plan.processes if step.process == kind and step.action != "stop"]
+                self._some(mine[:1])
+                self._some(mine[1:])
+        except DeployError as error:
+            stuck = self.back()
+            raise _ending(error, stuck, self._plan) from error
+
+    def require_alive(self) -> None:
+        """RolloutError unless every process that moved is still the one that was proven."""
+        by_host: dict[str, list[ProcessStep]] = {}
+        for step in self._moved:
+            by_host.setdefault(step.host, []).append(step)
+        answers = self._run.each(
+            list(by_host),
+            "processes.state",
+            lambda host: {"processes": [self._wire(step) for step in by_host[host]]},
+            step="processes",
+        )
+        for step, pid in self._moved.items():
+            found = answers[step.host]["processes"][step.label]
+            if pid and (not found["running"] or found["pid"] != pid):
+                raise RolloutError(
+                    f"{step.name} died after it had started (pid {pid})",
+                    host=step.host,
+                    step="processes",
+                    cause=str(found["why"]) or f"process {found['pid']} has its place",
+                    log=self._log(step),
+                    code="died",
+                )
+
+    def finish(self) -> None:
+        """What the settings no longer have stops, now that everything else is there. What cannot is warned about."""
+        for step in self._plan.processes:
+            if step.action == "stop" and not step.first:
+                try:
+                    self._stop(step)
+                except DeployError as error:
+                    self._run.warn(f"{step.label} is no longer used, and did not stop: {error.message}", host=step.host)
+
+    def back(self) -> Failures:
+        """Those that moved return to what they had, newest first. What could not be is returned."""
+        failed: Failures = {}
+        for step in reversed(list(self._moved)):
+            try:
+                if step.before is None:
+                    self._stop(step)
+                else:
+                    self._switch(step, step.before, "restore")
+            except DeployError as error:
+                failed[step] = error
+        for step in reversed(self._gone):
+            try:
+                self._switch(step, str(step.before), "restore")
+            except DeployError as error:
+                failed[step] = error
+        self._moved.clear()
+        self._gone.clear()
+        return failed
+
+    def _some(self, steps: Sequence[ProcessStep]) -> None:
+        """Hosts at the same time, one host's steps in turn until one fails; raises the first failure."""
+        self._run.check_interrupt()
+        by_host: dict[str, list[ProcessStep]] = {}
+        for step in steps:
+            by_host.setdefault(step.host, []).append(step)
+
+        def one_host(host: str) -> None:
+            for step in by_host[host]:
+                self._moved[step] = self._switch(step, self._plan.release, self._via)
+
+        _, failed = map_hosts(list(by_host), one_host)
+        for error in failed.values():
+            raise error
+
+    def _switch(self, step: ProcessStep, release: str, via: str) -> int:
+        args: dict[str, Any] = {"release": release, "via": via}
+        return self._told(step, "processes.switch", args, release, "restored" if via == "restore" else "proven")
+
+    def _stop(self, step: ProcessStep) -> None:
+        self._told(step, "processes.stop", {}, "", "stopped")
+
+    def _told(self, step: ProcessStep, operation: str, args: dict[str, Any], release: str, state: str) -> int:
+        word = "stop" if state == "stopped" else "process"
+        with self._run.step(word, host=step.host, instance=step.name, detail=release) as note:
+            answer = self._run.call(
+                step.host, operation, {"run": self._run.id, "process": self._wire(step), **args}, step=word
+            )
+            pid = int(answer.get("pid") or 0)
+            if release:
+                note.detail = f"{release} runs as process {pid}" if pid else f"{release} has no such process"
+        self._run.record.process(step.host, step.label, release or None, state)
+        return pid
+
+    def _wire(self, step: ProcessStep) -> dict[str, Any]:
+        return processes.wire(self._run.topology, self._run.topology.web_host(step.host), step.label)
+
+    def _log(self, step: ProcessStep) -> list[str]:
+        try:
+            answer = self._run.call(step.host, "processes.logs", {"processes": [self._wire(step)], "lines": 20})
+        except DeployError:
+            return []
+        return [str(line) for line in answer["logs"][step.label]]
+
+
+def stop_processes(run: Run, hosts: Sequence[WebHost], facts: Facts) -> None:
+    """Every process that these hosts have ends, in its own time, and stays down. Raises what the first refuses."""
+    for web in hosts:
+        for label, found in facts[web.name].processes.items():
+            if found.release is None:
+                continue
+            with run.step("stop", host=web.name, instance=f"{web.name}:{label}"):
+                process = processes.wire(run.topology, web, label)
+                run.call(web.name, "processes.stop", {"run": run.id, "process": process}, step="stop")
+
+
+def with_processes(moved: Processes, finish: Callable[[], None]) -> Callable[[], None]:
+    """The end of a run: what moved must still live, then `finish`, then what is no longer used goes."""
+
+    def both() -> None:
+        moved.require_alive()
+        finish()
+        moved.finish()
+
+    return both
+
+
+def _ending(cause: DeployError, stuck: Failures, plan: Plan) -> DeployError:
+    if isinstance(cause, AgentError) and not cause.detail.get("restored", True):
+        return _needs_person(cause, str(cause.detail.get("undo") or cause.message), plan)
+    for step, error in stuck.items():
+        return _needs_person(cause, f"{step.name}: {error.message}", plan)
+    if isinstance(cause, InterruptedRun):
+        return cause
+    return cause.as_kind(
+        RolloutError, hint="mend it and push again; everything was put back, and no instance was touched"
+    )
+
+
+def _needs_person(cause: DeployError, why: str, plan: Plan) -> DeployError:
+    made = cause.as_kind(NeedsPersonError)
+    made.cause = f"a process could not be brought back: {why}"
+    made.hint = f"deploy status {plan.env} shows what runs; deploy push {plan.env} heals it"
+    return made
