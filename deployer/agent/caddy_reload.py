@@ -276,12 +276,15 @@ def _server(listen: str, names: Dict[str, Dict[str, Any]], tls: bool) -> Dict[st
     if ANY_HOST not in names:
         nobody = {"handler": "static_response", "status_code": 404, "body": "no app serves this name here"}
         routes.append({"handle": [nobody]})
+    trusted = sorted({network for app in of.values() for network in app.get("trusted_proxies") or ()})
+    proxies = {"trusted_proxies": {"source": "static", "ranges": trusted}, "trusted_proxies_strict": 1}
     secure = {"protocols": ["h1", "h2"], "strict_sni_host": True, "tls_connection_policies": _policies(named, of)}
     return {
         "listen": [listen],
         "idle_timeout": "%ds" % IDLE,
         "read_header_timeout": "15s",
         **(secure if tls else {"protocols": ["h1"]}),
+        **(proxies if trusted else {}),
         "automatic_https": {"disable": True},
         "logs": {"default_logger_name": "deploy"},
         "routes": routes,

@@ -43,7 +43,8 @@ class Pool:
     """One app's servers behind one balancer host. `site` is the app's site on that balancer host.
 
     `listen` is `:80` or `ADDRESS:PORT`; `keepalive` is the app's own keep-alive in seconds, which the balancer must
-    stay below; `maintenance` is the user's own page for that, as HTML.
+    stay below; `maintenance` is the user's own page for that, as HTML; `websocket_timeout` the seconds that one may be
+    silent (None: as usual there); `trusted_proxies` are networks whose word for the user's address counts.
     """
 
     site: Site
@@ -56,6 +57,8 @@ class Pool:
     keepalive: float = 5.0
     https: Https | None = None
     maintenance: str = ""
+    websocket_timeout: float | None = None
+    trusted_proxies: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
 
 

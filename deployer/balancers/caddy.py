@@ -79,6 +79,11 @@ class Caddy:
 
     def resources(self, pool: Pool) -> list[Resource]:
         """The app's file. Everything in it was checked. Raises SettingsError for what Caddy cannot be told."""
+        if pool.websocket_timeout is not None:
+            raise SettingsError(
+                "balancer.websocket_timeout: Caddy has no such limit, it keeps a websocket for as long as both ends do",
+                hint="leave it out, or have the app send pings",
+            )
         text = json.dumps(_app(pool), indent=1) + "\n"
         return [
             # Caddy's own user reads it; in a lab of processes that is whoever runs it.
@@ -137,6 +142,7 @@ def _app(pool: Pool) -> dict[str, Any]:
         "domains": sorted({domain(each) for each in pool.domains}),
         "drained": pool.site.drained,
         "secure": _secure(pool),
+        "trusted_proxies": list(pool.trusted_proxies),
         "settled": SETTLED_S,
         "most_fails": MOST_FAILS,
         "slots": {each.name: f"{each.address}:{each.port}" for each in servers},
@@ -195,6 +201,7 @@ def _proxy(pool: Pool, upstreams: list[dict[str, str]]) -> dict[str, Any]:
         },
         "health_checks": {**_checks(pool), "passive": {"fail_duration": "1s", "max_fails": MOST_FAILS}},
         "transport": _transport(pool, "5m"),
+        "headers": {"request": {"set": {"X-Forwarded-For": ["{http.vars.client_ip}"]}}},
         # Websockets outlive a reload; this bounds how long.
         "stream_close_delay": "30m",
     }

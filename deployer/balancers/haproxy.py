@@ -153,6 +153,8 @@ def _backend(pool: Pool) -> str:
         host=health.host or next(iter(pool.domains), "localhost"),
         headers=sorted((name, value) for name, value in health.headers.items() if name.lower() != "host"),
         expect=_expect(health),
+        trusted=pool.trusted_proxies,
+        tunnel=round((pool.websocket_timeout or 0) * 1000),
         closed=f"{_folder(pool.site)}/{CLOSED}",
         page=_page_file(pool.site),
         retry_after=RETRY_AFTER_S,

@@ -117,6 +117,8 @@ class Nginx:
             ciphers=CIPHERS,
             page=_page_file(pool),
             retry_after=RETRY_AFTER_S,
+            websocket_ms=round((pool.websocket_timeout or 3600.0) * 1000),
+            trusted=pool.trusted_proxies,
         )
         return [
             Directory(_gates(pool)),

@@ -288,6 +288,8 @@ class Topology:
             keepalive=settings.runtime.keepalive,
             https=self._https(balancer),
             maintenance=self.maintenance_page,
+            websocket_timeout=settings.balancer.websocket_timeout,
+            trusted_proxies=settings.balancer.trusted_proxies,
             options=settings.balancer.model_dump(include={"manage", "drain", "admit", "state", "timeout"}),
         )
 

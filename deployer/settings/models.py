@@ -27,6 +27,7 @@ from deployer.settings.values import (
     EnvMap,
     EnvName,
     Line,
+    Network,
     Number,
     PartName,
     Port,
@@ -183,6 +184,8 @@ class Balancer(Model):
     listen: str = ":80"
     listen_tls: str | None = None
     maintenance: Line | None = None
+    websocket_timeout: Annotated[Duration, Field(gt=0, le=7 * 86400)] | None = None
+    trusted_proxies: tuple[Network, ...] = ()
     socket: AbsolutePath = "/run/haproxy/admin.sock"
     drain: Line | None = None
     admit: Line | None = None

@@ -78,6 +78,8 @@ REFERENCE: dict[str, tuple[str, str]] = {
     "balancer.listen": ("address it listens at", '":80"'),
     "balancer.listen_tls": ("address it listens at for https; port 443 of the same by default", '":443"'),
     "balancer.maintenance": ("HTML file that users get during maintenance", "closed.html"),
+    "balancer.websocket_timeout": ("how long a websocket may be silent; 1h, and without a limit at Caddy", "2h"),
+    "balancer.trusted_proxies": ("networks of proxies in front, whose X-Forwarded-For counts", "[192.0.2.0/24]"),
     "balancer.socket": ("HAProxy's admin socket", "/run/haproxy/admin.sock"),
     "balancer.drain": ("kind command: takes $DEPLOY_SERVER out", '"lbctl drain $DEPLOY_ADDRESS:$DEPLOY_PORT"'),
     "balancer.admit": ("kind command: puts it back", '"lbctl admit $DEPLOY_ADDRESS:$DEPLOY_PORT"'),

@@ -5,6 +5,7 @@ All checks take what the file says and return it settled, or raise ValueError wi
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 import shlex
@@ -103,6 +104,14 @@ def site_root(value: str) -> str:
     return path
 
 
+def network(value: str) -> str:
+    """`value` as an IP network, an address being one of its own; ValueError otherwise."""
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is no network: write 192.0.2.0/24, or the address of one machine") from None
+
+
 def user_name(value: str) -> str:
     """`value`, if it can be a system user; ValueError otherwise."""
     if not USER_NAME.match(value):
@@ -143,6 +152,7 @@ Line = Annotated[str, AfterValidator(one_line)]
 Program = Annotated[str, AfterValidator(one_line), AfterValidator(one_program)]
 RelativePath = Annotated[str, AfterValidator(relative_path)]
 AbsolutePath = Annotated[str, AfterValidator(absolute_path)]
+Network = Annotated[str, AfterValidator(network)]
 SiteRoot = Annotated[str, AfterValidator(site_root)]
 UserName = Annotated[str, AfterValidator(user_name)]
 EnvName = Annotated[str, AfterValidator(env_name)]

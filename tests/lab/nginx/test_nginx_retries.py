@@ -87,11 +87,14 @@ def test_users_addresses_and_names_arrive_and_no_user_chooses_a_server(
     balancer_host: House, webs: tuple[Web, Web]
 ) -> None:
     _, text, _ = balancer_host.ask(host="Shop.example.com:8080", **{"X-Forwarded-For": "192.0.2.9"})
-    assert text.split(maxsplit=1)[1] == "192.0.2.9, 127.0.0.1 Shop.example.com:8080"
+    assert text.split(maxsplit=1)[1] == "127.0.0.1 Shop.example.com:8080", "what a user claims is not believed"
     pool = balancer_host.pool("shop", *webs)
     balancer_host.call("drain", pool, servers=[webs[0].server])
     answers = {balancer_host.ask(**{"X-Deploy-Slot": webs[0].server})[1].split()[0] for _ in range(5)}
     assert answers == {"web2"}
+    balancer_host.apply(balancer_host.pool("shop", *webs, trusted_proxies=("127.0.0.0/8",)))
+    _, text, _ = balancer_host.ask(**{"X-Forwarded-For": "6.6.6.6, 192.0.2.9"})
+    assert text.split()[1] == "192.0.2.9", "the word of a proxy that is trusted"
 
 
 def test_a_stream_arrives_as_it_is_sent(balancer_host: House, webs: tuple[Web, Web]) -> None:

@@ -25,7 +25,8 @@ BACKEND = """\
 backend shop-prod from deploy
     server-state-file-name '/run/haproxy/deploy-shop-prod.state'
     http-request return status 503 content-type "text/html; charset=utf-8" file '/etc/haproxy/deploy/maintenance-shop-prod.html' hdr Retry-After 120 hdr Cache-Control no-store if { str(shop-prod),map_str(/etc/haproxy/deploy/closed.map) -m found }
-    option forwardfor
+    http-request set-var(txn.deploy_user) src
+    http-request set-header X-Forwarded-For %[var(txn.deploy_user)]
     http-request set-header X-Forwarded-Proto https if { ssl_fc }
     http-request set-header X-Forwarded-Proto http unless { ssl_fc }
     http-request disable-l7-retry unless { method GET HEAD OPTIONS }

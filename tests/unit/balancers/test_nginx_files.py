@@ -48,8 +48,8 @@ server {
         proxy_pass http://shop-prod;
     }
     location @deploy_upgrade {
-        proxy_read_timeout 1h;
-        proxy_send_timeout 1h;
+        proxy_read_timeout 3600000ms;
+        proxy_send_timeout 3600000ms;
         proxy_pass http://shop-prod;
     }
     location = /.deploy-maintenance {

@@ -1,0 +1,44 @@
+"""What HAProxy tells the app of its users, and how long it keeps a silent websocket."""
+
+from __future__ import annotations
+
+import http.client
+import time
+
+import pytest
+from real_haproxy import House
+
+pytestmark = [pytest.mark.lab, pytest.mark.more]
+
+
+def told(house: House, claims: str) -> str:
+    """The user's address as the app gets it, of a user who claims another."""
+    connection = http.client.HTTPConnection("127.0.0.1", house.port, timeout=20)
+    connection.request("GET", "/", headers={"Host": "shop.example.com", "X-Forwarded-For": claims})
+    return connection.getresponse().read().decode().split(maxsplit=1)[1].rsplit(maxsplit=1)[0]
+
+
+def test_a_users_address_is_the_users_or_what_a_trusted_proxy_says(balancer_host: House) -> None:
+    web = balancer_host.web("web1")
+    balancer_host.apply(balancer_host.pool("shop", web))
+    assert told(balancer_host, "6.6.6.6") == "127.0.0.1"
+    balancer_host.apply(balancer_host.pool("shop", web, trusted_proxies=("127.0.0.0/8", "2001:db8::/32")))
+    assert told(balancer_host, "6.6.6.6, 192.0.2.9") == "192.0.2.9"
+
+
+def test_a_silent_websocket_is_kept_for_as_long_as_the_settings_say(balancer_host: House) -> None:
+    web = balancer_host.web("web1")
+    balancer_host.apply(balancer_host.pool("shop", web, websocket_timeout=2.0))
+    connection = http.client.HTTPConnection("127.0.0.1", balancer_host.port, timeout=60)
+    headers = {
+        "Host": "shop.example.com",
+        "Connection": "upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+    }
+    connection.request("GET", "/tunnel", headers={**headers, "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+    assert connection.getresponse().status == 101
+    assert connection.sock is not None
+    began = time.monotonic()
+    assert connection.sock.recv(1) == b""
+    assert time.monotonic() - began >= 1.9
