@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import http.client
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from real_haproxy import House
+from support.balanced import free_port, until
+
+from deployer import runtimes
+from deployer.balancers import Server
+from deployer.runtimes import Serving, Target
+from deployer.settings.models import Runtime
 
 pytestmark = [pytest.mark.lab, pytest.mark.more]
+
+APP = """
+async def app(scope, receive, send):
+    said = "web1 %s %s shop" % (scope["client"][0], scope["scheme"])
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": said.encode()})
+"""
 
 
 def told(house: House, claims: str) -> str:
@@ -24,6 +40,22 @@ def test_a_users_address_is_the_users_or_what_a_trusted_proxy_says(balancer_host
     assert told(balancer_host, "6.6.6.6") == "127.0.0.1"
     balancer_host.apply(balancer_host.pool("shop", web, trusted_proxies=("127.0.0.0/8", "2001:db8::/32")))
     assert told(balancer_host, "6.6.6.6, 192.0.2.9") == "192.0.2.9"
+
+
+def test_a_real_app_behind_uvicorn_sees_its_users(balancer_host: House, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    port = free_port()
+    serving = Serving(app="shop", target=Target("app:app", "asgi"), settings=Runtime(), address="127.0.0.1", workers=1)
+    words = [word.replace("$PORT", str(port)) for word in runtimes.get("uvicorn").command(serving)[1:]]
+    with subprocess.Popen([sys.executable, *words], cwd=tmp_path, stderr=subprocess.DEVNULL) as app:
+        try:
+            server = Server("web1-1", "127.0.0.1", port)
+            for trusted, seen in (((), "127.0.0.1"), (("127.0.0.0/8",), "192.0.2.9")):
+                balancer_host.apply(balancer_host.pool("shop", servers=(server,), trusted_proxies=trusted))
+                until("the app serves", lambda: balancer_host.get()[0] == 200)
+                assert told(balancer_host, "6.6.6.6, 192.0.2.9") == f"{seen} http"
+        finally:
+            app.terminate()
 
 
 def test_a_silent_websocket_is_kept_for_as_long_as_the_settings_say(balancer_host: House) -> None:
