@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.more]
 POOLS = {"theirs": (8090, 8060), "others": (8091, 8070)}
 """Backend → where users come, and the first slot's port."""
 QUICK: dict[str, Any] = {
-    "health": {"within": "20s"},
+    "health": {"within": "60s"},
     "runtime": {"workers": 1, "graceful_timeout": "5s"},
     "rolling": {"drain_timeout": "5s", "soak": "500ms", "waves": [1, 2]},
 }
@@ -142,6 +142,12 @@ def test_a_users_own_commands_drain_and_admit(theirs: Lab, tmp_path: Path) -> No
     commands = {"kind": "command", "backend": "theirs", **{v: f"lbctl {v}" for v in ("drain", "admit", "state")}}
     project = shop(theirs, tmp_path, "theirs", commands)
     there_and_back(project, address(theirs, "theirs"), tmp_path)
+
+
+def test_commands_that_fail_or_lie_cost_nobody_anything(theirs: Lab, tmp_path: Path) -> None:
+    commands = {"kind": "command", "backend": "theirs", **{v: f"lbctl {v}" for v in ("drain", "admit", "state")}}
+    project = shop(theirs, tmp_path, "theirs", commands)
+    project.deploy("push")
     project.deploy("drain", "web2", "--reason", "a broken disk")
     assert up_lines(project.deploy("status")) == 2
     project.deploy("admit", "web2")

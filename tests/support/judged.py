@@ -12,7 +12,7 @@ from support.traffic import traffic
 
 ROLLING = {"drain_timeout": "2s", "soak": "8s", "waves": [1, 2], "judge": {"slower": "3x", "min_requests": 50}}
 SETTINGS = {
-    "health": {"within": "20s"},
+    "health": {"within": "60s"},
     "runtime": {"workers": 1, "graceful_timeout": "5s"},
     "rolling": ROLLING,
 }
