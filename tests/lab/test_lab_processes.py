@@ -91,6 +91,7 @@ def test_haproxy_serves_what_is_put_into_its_folder(lab: Lab) -> None:
         ssh(entry, f"rm {page}; supervisorctl restart haproxy")
 
 
+@pytest.mark.more
 def test_a_host_makes_virtual_environments_that_do_not_depend_on_ours(lab: Lab) -> None:
     made = ssh(
         lab.hosts["web2"], "python3 -m venv ~/v && ~/v/bin/python -c 'import sys; print(sys.prefix, sys.base_prefix)'"
@@ -158,7 +159,7 @@ def test_two_labs_stand_side_by_side_and_one_leaves_nothing(lab: Lab, lab_name: 
     down(lab_name, _told)
 
 
-@pytest.mark.parametrize("host", [pytest.param("web1", marks=pytest.mark.more), "web9"])
+@pytest.mark.parametrize("host", ["web1", pytest.param("web9", marks=pytest.mark.more)])
 def test_an_up_that_was_killed_half_way_can_be_taken_down(lab_name: str, host: str) -> None:
     script = f"from deployer.lab import *; up(LabSpec(name={lab_name!r}, kind='processes', hosts=30), print)"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL) as coming_up:
