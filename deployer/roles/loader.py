@@ -15,6 +15,7 @@ from deployer.roles.model import Role, RoleText
 from deployer.templating import content
 
 FILE = "role.yaml"
+PARTS = frozenset({"web", "balancers"})
 _ORDER = ("common", "app", "systemd", "supervisord", "haproxy", "nginx", "caddy", "https")
 
 
@@ -57,11 +58,12 @@ def roles_for(
 
     Args:
         part: `web` or `balancers`, or another part of the app that the host plays.
-        groups: its inventory groups, which `for` may name by patterns.
+        groups: its inventory groups, which `for` may name by patterns; but not those that are called like a part, since
+            a host that plays two parts is asked for each.
         supervisor, balancer: the kinds in use, for roles that are only for some (`when`).
         search: folders of the user's own roles.
     """
-    names = {part, *groups, "all"}
+    names = {part, *(set(groups) - PARTS), "all"}
     used = {"supervisor": supervisor, "balancer": balancer}
     return [
         role
