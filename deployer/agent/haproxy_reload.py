@@ -134,12 +134,15 @@ def routes(folder: str) -> List[Dict[str, Any]]:
 def maps(folder: str, apps: List[Dict[str, Any]]) -> Dict[str, Optional[str]]:
     """What every map, and every list of certificates, should hold, by path; None for what no app needs any more.
 
-    Raises Refused when two apps want the same name, or the whole of one address.
+    Raises Refused when two apps want the same name, the whole of one address, or one address with TLS and without.
     """
     owners: Dict[str, Dict[str, Dict[str, Any]]] = {}
     certificates: Dict[str, List[str]] = {}
+    secure: Dict[str, bool] = {}
     for app in apps:
         for place in places(app):
+            if secure.setdefault(place["frontend"], place is not app) != (place is not app):
+                raise Refused("%s is to speak TLS for one app and plain HTTP for another" % place["listen"])
             names = owners.setdefault(place["frontend"], {})
             for name in app["domains"] or [ANY_HOST]:
                 if name in names:

@@ -258,9 +258,12 @@ def places(apps: List[App]) -> List[Tuple[App, App]]:
 
 
 def refuse_clashes(apps: List[App]) -> None:
-    """Refused when two apps want the same name, or the whole of one address."""
+    """Refused when two apps want the same name, the whole of one address, or one address with TLS and without."""
     owners: Dict[Tuple[str, str], App] = {}
+    secure: Dict[str, bool] = {}
     for app, place in places(apps):
+        if secure.setdefault(place["frontend"], place is not app) != (place is not app):
+            raise Refused("%s is to speak TLS for one app and plain HTTP for another" % place["listen"])
         for name in app["domains"] or [ANY_HOST]:
             other = owners.setdefault((place["frontend"], name), app)
             if other is app:

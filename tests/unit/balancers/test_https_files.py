@@ -12,7 +12,7 @@ from support.caddy import real_caddy
 from support.certificates import Authority
 
 from deployer import balancers
-from deployer.agent import nginx_reload
+from deployer.agent import haproxy_reload, nginx_reload
 from deployer.agent.caddy_reload import Places, Refused, merged
 from deployer.agent.haproxy_reload import maps
 from deployer.agent.layout import Site
@@ -116,5 +116,16 @@ def test_caddy_takes_a_given_certificate_and_tells_a_renewed_one_from_it(tmp_pat
     assert done.returncode == 0, done.stderr
     renewed = Certificate(GIVEN.names, GIVEN.ends, GIVEN.lifetime, "cd" * 32, GIVEN.pem)
     assert merged([app("caddy", pool(Https(":443", renewed)))], Places(""), {}) != text
-    with pytest.raises(Refused, match="TLS for one app and plain HTTP for another"):
-        merged([given, app("caddy", pool(None, "blog", listen=":443"))], Places(""), {})
+
+
+def test_an_address_speaks_tls_for_all_apps_or_for_none() -> None:
+    def both(kind: str) -> list[dict[str, Any]]:
+        return [app(kind, pool(Https(":443", GIVEN))), app(kind, pool(None, "blog", listen=":443"))]
+
+    said = "TLS for one app and plain HTTP for another"
+    with pytest.raises(Refused, match=said):
+        merged(both("caddy"), Places(""), {})
+    with pytest.raises(nginx_reload.Refused, match=said):
+        nginx_reload.refuse_clashes(both("nginx"))
+    with pytest.raises(haproxy_reload.Refused, match=said):
+        maps("/etc/haproxy/deploy", both("haproxy"))
