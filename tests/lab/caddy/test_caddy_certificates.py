@@ -127,7 +127,12 @@ def test_its_own_authority_and_then_an_acme_server(
     assert shop.deploy("setup").last["outcome"] == "unchanged"
     monkeypatch.setenv("SSL_CERT_FILE", str(root))
     with traffic(
-        f"{lab.address.partition(':')[0]}:8443", tmp_path / "log", scheme="https", host_header="shop.test"
+        f"{lab.address.partition(':')[0]}:8443",
+        tmp_path / "log",
+        scheme="https",
+        host_header="shop.test",
+        rate=10,
+        limit=30,
     ) as users:
         shop.version(2)
         second = shop.deploy("push").release
