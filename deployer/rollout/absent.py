@@ -58,7 +58,11 @@ def tell(run: Run) -> None:
     """Says who is left out, and why."""
     for name, error in run.absent.items():
         run.record.host(name, "unreachable")
-        run.warn(f"left out, within rolling.max_failures: {error.message}", host=name, hint=error.hint or "")
+        run.warn(
+            f"left out, within rolling.max_failures: {error.message}",
+            host=name,
+            hint=(error.hint or "").replace("ENV", run.topology.env),
+        )
 
 
 def require_nobody(run: Run) -> None:

@@ -33,7 +33,7 @@ def opened(
     With `partial` (for commands that only look) the block runs with the hosts that answer; those that do not are
     warned about before it, are `lost` in it, and are the error after it. With `rolls` (for commands that change
     instances) it runs without web hosts that are out of reach, as far as `rolling.max_failures` goes: they are
-    `absent`, and LeftBehindError after it.
+    `absent`, and told of before it.
 
     Raises UnreachableError that names every host that could not be reached; nothing was changed then. What a host
     refuses in the block is a NotReadyError, unless the block says that something was changed by then.
@@ -52,7 +52,6 @@ def opened(
                 run.topology, run.absent = absent.without(topology, fleet.failures), fleet.failures
                 absent.tell(run)
                 yield run
-                absent.require_nobody(run)
                 return
             run.lost = set(fleet.failures)
             for name, error in fleet.failures.items():
