@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # haproxy and sshd are there, which a user's PATH leaves out.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: demo test lint unit labs lab machines faults more setup clean
+.PHONY: demo test lint unit labs lab machines faults kills more setup clean
 
 demo: setup
 	$(BIN)/deploy demo
@@ -38,6 +38,10 @@ machines: setup
 # Accidents at many seeded moments, which take too long for every `make test`. `make faults SEEDS=3,7`: only those.
 faults: setup
 	$(if $(SEEDS),SEEDS=$(SEEDS)) $(PYTEST) -s -m faults tests/machines/test_dead_controller.py
+
+# Everybody dies at every step boundary, some 40 minutes. POINTS, SEED, OUT: tests/machines/test_kills.py says what they mean.
+kills: setup
+	$(PYTEST) -s -m faults tests/machines/test_kills.py
 
 # What every `make test` has no time for: nginx and Caddy on real hosts, the oldest and the newest Debian (whose root file
 # systems it builds first, a minute each, once).

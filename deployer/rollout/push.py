@@ -22,11 +22,7 @@ from deployer.plan.reloading import require_same_dependencies
 from deployer.plan.slots import leaving
 from deployer.plan.start import Way
 from deployer.plan.text import text_of
-<<<<<<< ours
-from deployer.rollout import certificates, planfile, resources, secrets, ship
-=======
-from deployer.rollout import absent, resources, secrets, ship
->>>>>>> theirs
+from deployer.rollout import absent, certificates, planfile, resources, secrets, ship
 from deployer.rollout.checks import fleet_checks
 from deployer.rollout.endings import refused_as
 from deployer.rollout.finish import note_kept, promote, prune

@@ -12,12 +12,8 @@ from deployer.plan.changes import Wanted, majority, plan_of
 from deployer.plan.facts import Facts, ReleaseFacts
 from deployer.plan.text import text_of
 from deployer.plan.topology import Topology
-<<<<<<< ours
-from deployer.rollout import secrets
-from deployer.rollout.by_hand import freeze_hosts
-=======
 from deployer.rollout import absent, secrets
->>>>>>> theirs
+from deployer.rollout.by_hand import freeze_hosts
 from deployer.rollout.finish import note_kept, promote
 from deployer.rollout.locks import locked
 from deployer.rollout.open import opened

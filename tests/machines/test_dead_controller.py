@@ -9,162 +9,28 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from support.controller import Controller
+from support.hit import LOOK, RATE, SWITCHING, App, Fleet
+from support.kills import Ordeal, enumerated, points
 from support.labs import fresh_name
-from support.project import Done, Project
-from support.traffic import Traffic, traffic
-from support.truth import Recovered, Truth
+from support.points import chosen
+from support.rows import Row
 
 from deployer.agent.protocol import LEASE
 from deployer.lab import Lab, LabSpec, down, up
-from deployer.rollout.pools import LATE_S, QUIET_S
+from deployer.rollout.pools import QUIET_S
 
 pytestmark = [pytest.mark.machines, pytest.mark.timeout(1800)]
 
-DRAIN, GRACEFUL, WITHIN = 2.0, 2.0, 20.0
-WITHIN_AGAIN = 30.0  # the way back is given half a minute where `within` is less
-SWITCHING = LATE_S + 2 * (GRACEFUL + 15 + 5) + WITHIN + WITHIN_AGAIN
-LOOK = 5.0  # seconds that these tests may be late in seeing it, on a busy machine
-SETTINGS = {
-    "runtime": {"workers": 1, "graceful_timeout": f"{GRACEFUL:g}s"},
-    "health": {"within": f"{WITHIN:g}s"},
-    "rolling": {"drain_timeout": f"{DRAIN:g}s", "soak": "500ms", "waves": [1, 2], "max_unavailable": 2},
-}
 BUILD = 60.0  # seconds that an installation which had begun may hold the lock, while nothing is out of the pool
-RATE = 12.0
+SAMPLE = ("sample1", "sample2")
 ALL_SEEDS = ",".join(map(str, range(12)))
-
-
-@dataclass
-class App:
-    """An app on a lab, its users, and what became of the push that was hit."""
-
-    project: Project
-    truth: Truth
-    user: tuple[str, ...]
-    first: str
-    users: Traffic | None = None
-    doors: ExitStack = field(default_factory=ExitStack)
-    controller: Controller | None = None
-    waiting: Controller | None = None
-    recovery: Future[Recovered] | None = None
-
-    def deploy(self, *args: str, expect: int | None = 0) -> Done:
-        return self.project.deploy(*args, *self.user, expect=expect)
-
-    def push(self, *args: str) -> Controller:
-        """Begins a push of what is committed."""
-        return Controller(self.project, "push", *args, *self.user)
-
-    @property
-    def hit(self) -> Controller:
-        """The push that was hit."""
-        assert self.controller is not None
-        return self.controller
-
-    def begin(self) -> Controller:
-        """Begins the push that is going to be hit."""
-        self.project.version(2)
-        self.controller = self.push()
-        return self.controller
-
-    def until_starting(self) -> None:
-        """Until the first instance is stopped and its new release is being started."""
-        self.hit.until("step.started", "switch")
-        self.hit.until_true("the switch is under way", lambda: self.truth.reached("web1", self.hit.run, "start"))
-
-    def recovered(self, *bounds: float) -> Recovered:
-        """What the recovery took, once it is over; it happened in a phase with one of these bounds."""
-        assert self.recovery is not None
-        took = self.recovery.result()
-        print(
-            f"{self.truth.app}: served after {took.served} s, unlocked after {took.unlocked} s, bound {took.bound:g} s"
-        )
-        assert took.bound in bounds
-        return took
-
-    def serving(self) -> dict[str, str]:
-        """Host → the release that its instance proves, as `deploy status` says; fails when anything is amiss."""
-        status = self.deploy("status")
-        lines = [event["line"] for event in status.of("output")]
-        assert not [line for line in lines if "locked" in line or "held out" in line or "half done" in line], lines
-        hosts = {name: host["instances"]["0"] for name, host in status.last["hosts"].items() if host["instances"]}
-        assert [instance["state"] for instance in hosts.values()] == ["proven"] * 3, hosts
-        return {name: instance["release"] for name, instance in hosts.items()}
-
-    def left_serving(self) -> dict[str, str]:
-        """What the accident leaves: the first host has the new release if its agent was told to switch by then."""
-        switched = self.truth.reached("web1", self.hit.run, "stop")
-        return {"web1": self.hit.release if switched else self.first, "web2": self.first, "web3": self.first}
-
-    def is_whole(self) -> None:
-        """Nobody has a lock, every link leads to a complete release, nothing is left over."""
-        for host in self.truth.lab.hosts:
-            lock = f"/srv/{self.truth.app}/.deploy/lock"
-            assert self.truth.lab.exec(host, ["flock", "-n", lock, "true"]).returncode == 0, host
-        assert self.truth.incomplete() == []
-        until("nothing is left over", lambda: self.truth.leftovers() == [])
-
-    def heals(self) -> str:
-        """The next push succeeds, every instance proves it, and nobody noticed anything. The release."""
-        self.is_whole()
-        healed = self.deploy("push")
-        assert healed.last["outcome"] == "succeeded", healed.summary
-        self.unnoticed(healed.release)
-        return healed.release
-
-    def unnoticed(self, release: str) -> None:
-        """Every instance serves `release`, and no user saw anything but it and the first one."""
-        assert set(self.serving().values()) == {release}
-        assert self.truth.serving()
-        self.is_whole()
-        self.doors.close()
-        assert self.users is not None
-        self.users.demand(proven={self.first, release}, at_least=200, rate=RATE * 0.7)
-
-
-class Fleet:
-    """A lab with apps on it, each with users."""
-
-    def __init__(self, lab: Lab, folder: Path, *apps: str, user: str = "") -> None:
-        self.lab = lab
-        self.user = ("--user", user) if user else ()
-        with ThreadPoolExecutor(len(apps)) as pool:
-            made = pool.map(lambda each: self._deployed(folder, *each), enumerate(apps))
-            self.apps = dict(zip(apps, made, strict=True))
-        for name, app in self.apps.items():
-            users = traffic(lab.address, folder / f"{name}.log", rate=RATE, host_header=f"{name}.test")
-            app.users = app.doors.enter_context(users)
-
-    def _deployed(self, folder: Path, number: int, name: str) -> App:
-        settings = {"app": name, "domains": [f"{name}.test"], "port": 8200 + 10 * number, **SETTINGS}
-        project = Project(folder / name, self.lab.name, "shop", settings)
-        project.deploy("setup", *self.user)
-        release = project.deploy("push", *self.user).release
-        return App(project, Truth(self.lab, name), self.user, release)
-
-    def close(self) -> None:
-        """Everything that runs here for it ends."""
-        for app in self.apps.values():
-            app.doors.close()
-            for controller in (app.controller, app.waiting):
-                if controller is not None:
-                    controller.close()
-
-
-def drained(app: App) -> float:
-    """The first instance is out of the pool and still serves the old release."""
-    app.hit.until("step.started", "drain")
-    app.hit.until_true("it is drained", app.truth.held)
-    return app.hit.kill()
 
 
 def switching(app: App) -> float:
@@ -190,19 +56,10 @@ def with_the_balancers_agent(app: App) -> float:
     return app.hit.kill()
 
 
-def until(what: str, holds: Callable[[], bool], limit: float = 20.0) -> None:
-    """Waits for a condition; fails with its name."""
-    ends = time.monotonic() + limit
-    while not holds():
-        assert time.monotonic() < ends, f"not within {limit:g} s: {what}"
-        time.sleep(0.1)
-
-
 # Those that have to wait longest come first.
 DEATHS: dict[str, Callable[[App], float]] = {
     "session": switching,
     "switching": switching,
-    "drained": drained,
     "switched": switched,
     "unfinished": all_admitted,
     "orphaned": with_the_balancers_agent,
@@ -212,7 +69,7 @@ DEATHS: dict[str, Callable[[App], float]] = {
 @pytest.fixture(scope="module")
 def roots(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Apps that are deployed as root."""
-    apps = ("drained", "switching", "switched", "unfinished", "orphaned", "queue")
+    apps = ("switching", "switched", "unfinished", "orphaned", "queue", *SAMPLE)
     fleet = Fleet(lab, tmp_path_factory.mktemp("roots"), *apps)
     yield fleet
     fleet.close()
@@ -234,7 +91,23 @@ def logins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 
 @pytest.fixture(scope="module")
-def hit(roots: Fleet, logins: Fleet) -> Iterator[dict[str, App]]:
+def sampled(roots: Fleet) -> Iterator[Future[list[Row]]]:
+    """Apps that suffer a point each, of all the points of a push, while the others have their accidents and wait."""
+    apps = [roots.apps[name] for name in SAMPLE]
+    turns = threading.Semaphore(1)
+
+    def suffer() -> list[Row]:
+        every = points("push", enumerated(apps[0], "push"), sorted(roots.lab.hosts))
+        chosen_ones = chosen(every, str(len(apps)), int(os.environ.get("SEED") or 1))
+        with ThreadPoolExecutor(len(apps)) as pool:
+            return list(pool.map(lambda app, point: Ordeal(app, turns).suffer(point), apps, chosen_ones))
+
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(suffer)
+
+
+@pytest.fixture(scope="module")
+def hit(roots: Fleet, logins: Fleet, sampled: object) -> Iterator[dict[str, App]]:
     """Every accident has happened, one after the other; from its moment on somebody watches what comes of each."""
     apps = {**roots.apps, **logins.apps}
     with ThreadPoolExecutor(len(apps)) as watchers:
@@ -268,13 +141,6 @@ def test_a_push_before_it_is_over_is_told_who_has_the_lock(hit: dict[str, App]) 
     assert f"(run {queue.hit.run})" in lines
     assert "held out by run" in lines
     queue.waiting = queue.push("--wait", "5m")
-
-
-def test_the_laptop_dies_when_the_first_instance_is_drained(hit: dict[str, App]) -> None:
-    app = hit["drained"]
-    app.recovered(QUIET_S, SWITCHING)  # a slow test may come too late for the quiet moment
-    assert app.serving() == app.left_serving()
-    app.heals()
 
 
 def test_the_laptop_dies_between_the_switch_and_the_way_back_into_the_pool(hit: dict[str, App]) -> None:
@@ -346,6 +212,14 @@ def test_a_push_that_waits_for_the_lock_goes_on_when_it_is_over(hit: dict[str, A
     assert waited["outcome"] == "succeeded", queue.waiting.summary
     assert waited["release"] == queue.hit.release
     queue.unnoticed(waited["release"])
+
+
+def test_a_sample_of_the_points_at_which_anybody_may_die(sampled: Future[list[Row]]) -> None:
+    """`make kills` has them all; SEED chooses others."""
+    rows = sampled.result()
+    print(*rows, sep="\n")
+    assert len(rows) == len(SAMPLE)
+    assert [row.problem for row in rows if row.problem] == []
 
 
 @pytest.mark.faults

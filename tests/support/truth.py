@@ -7,34 +7,34 @@ import fcntl
 import io
 import json
 import os
+import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deployer.lab import Lab
+from deployer.lab.machines.machine import Machine
+from deployer.lab.place import Place
 
 MARKER = ".deploy-release.json"
-_ASK = """
-import socket, sys
-with socket.socket(socket.AF_UNIX) as haproxy:
-    haproxy.connect("/run/haproxy/deploy.sock")
-    haproxy.sendall(sys.argv[1].encode() + b"\\n")
-    while data := haproxy.recv(65536):
-        sys.stdout.write(data.decode())
-"""
+HAPROXY = "run/haproxy/deploy.sock"
+RUN_ENDS = 240.0  # seconds in which a run that lost a host comes to its end
 
 
 @dataclass(frozen=True)
 class Recovered:
     """Seconds from an accident until every instance served again, and until nobody held a lock.
 
-    `bound`: what the watchdog had been told when it happened, in seconds; 0 when there was none.
+    `bound`: what the watchdog had been told when it happened, in seconds; 0 when there was none. `ended`: seconds until
+    the run was over, where it went on.
     """
 
     served: float
     unlocked: float
     bound: float
+    ended: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,15 @@ class Truth:
 
     def pool(self) -> dict[str, str]:
         """HAProxy's own word for every server in use: `UP`, `DOWN`, `DRAIN` …"""
-        done = self.lab.exec("lb1", ["python3", "-c", _ASK, f"show stat {self.app}-{self.lab.name} 4 -1"])
-        rows = csv.DictReader(io.StringIO(done.stdout.lstrip("# ")))
-        states = {row["svname"]: row["status"] for row in rows}
-        assert states, (done.stdout, done.stderr)
+        init = Machine(Place(self.lab.name, Path(self.lab.folder)), "lb1").init
+        said = b""
+        with socket.socket(socket.AF_UNIX) as haproxy:
+            haproxy.connect(f"/proc/{init}/root/{HAPROXY}")
+            haproxy.sendall(f"show stat {self.app}-{self.lab.name} 4 -1\n".encode())
+            while data := haproxy.recv(65536):
+                said += data
+        states = {row["svname"]: row["status"] for row in csv.DictReader(io.StringIO(said.decode().lstrip("# ")))}
+        assert states, said
         return {name: state for name, state in states.items() if not state.startswith("MAINT")}
 
     def serving(self) -> bool:
@@ -113,13 +118,16 @@ class Truth:
         except FileNotFoundError:
             return 0.0
 
-    def recovers(self, run: str, since: float, slack: float) -> Recovered:
+    def recovers(
+        self, run: str, since: float, slack: float, *, over: Callable[[], bool] = lambda: True, lost: str = ""
+    ) -> Recovered:
         """Waits until everything serves, nothing is held and nobody has a lock.
 
-        Fails when it takes longer than the watchdog's bound and `slack` seconds after `since`. At every look: who is
-        out of the pool has a record that says why.
+        Fails when it takes longer than the watchdog's bound and `slack` seconds after `since`, or `slack` seconds after
+        the run was `over` where that is later. At every look: who is out of the pool has a record that says why. The
+        instances of the host `lost` may be in quarantine.
         """
-        served = unlocked = bound = 0.0
+        served = unlocked = bound = ended = 0.0
         while not (served and unlocked):
             bound = max(bound, self.bound(run))
             records = self.held()
@@ -127,14 +135,17 @@ class Truth:
             unexplained = [name for name, state in pool.items() if state.startswith("DRAIN") and name not in records]
             assert not unexplained or self._settles(unexplained), f"{unexplained} drained without a record"
             took = round(time.monotonic() - since, 1)
-            if all(state == "UP" for state in pool.values()) and not self._of_runs(records):
+            ended = ended or (took if over() else 0.0)
+            out = [name for name, state in pool.items() if state != "UP" and not _is_out(records, name, lost)]
+            if ended and not out and not self._of_runs(records):
                 served = served or took
             locked = self.locked()
             if served and not locked:
                 unlocked = took
-            assert took < bound + slack, f"after {took} s of {bound} + {slack}: {pool}, held {records}, locked {locked}"
+            limit = max(bound, ended) + slack if ended else RUN_ENDS
+            assert took < limit, f"after {took} s of {limit}, bound {bound}: {pool}, held {records}, locked {locked}"
             time.sleep(0.5)
-        return Recovered(served, unlocked, bound)
+        return Recovered(served, unlocked, bound, ended)
 
     @staticmethod
     def _of_runs(records: dict[str, dict[str, Any]]) -> list[str]:
@@ -160,3 +171,7 @@ class Truth:
     def site(self, host: str) -> Path:
         """The app's folder on a host, as this machine sees it."""
         return Path(self.lab.folder) / "hosts" / host / "srv" / self.app
+
+
+def _is_out(records: dict[str, dict[str, Any]], name: str, host: str) -> bool:
+    return name.startswith(f"{host}-") and records.get(name, {}).get("by") == "quarantine"
