@@ -17,7 +17,7 @@ UNIT = """
 [Service]
 WorkingDirectory=/srv/by-hand
 Environment=DEPLOY_RELEASE=by-hand
-ExecStart=/srv/by-hand/venv/bin/gunicorn --worker-class gthread --threads 8 --bind 0.0.0.0:8000 main:app
+ExecStart=/srv/by-hand/venv/bin/gunicorn --worker-class gthread --threads 8 --bind 0.0.0.0:8000 app:app
 Restart=always
 [Install]
 WantedBy=multi-user.target
@@ -43,7 +43,7 @@ SETTINGS = {
     "runtime": {"workers": 8, "graceful_timeout": "5s"},
     "rolling": {"drain_timeout": "3s", "soak": "500ms"},
     "health": {"within": "60s"},
-    "balancer": {"listen": ":8090"},
+    "balancer": {"listen": "0.0.0.0:8090"},
 }
 
 
@@ -53,17 +53,23 @@ def by_hand() -> Iterator[Lab]:
     name = fresh_name()
     try:
         lab = up(LabSpec(name=name, kind="machines", hosts=2), print)
+        first, second = (Path(lab.folder) / "hosts" / host / "srv/by-hand" for host in ("web1", "web2"))
+        shutil.copytree(REPOSITORY / "examples/notes", first)
+        (first / "shop.service").write_text(UNIT)
+        does(lab, "web1", "python3 -m venv /srv/by-hand/venv && /srv/by-hand/venv/bin/pip -q install flask gunicorn")
+        shutil.copytree(first, second, symlinks=True)
         for host in ("web1", "web2"):
-            place = Path(lab.folder) / "hosts" / host / "srv/by-hand"
-            shutil.copytree(REPOSITORY / "examples/notes", place)
-            (place / "shop.service").write_text(UNIT)
             does(lab, host, "cp /srv/by-hand/shop.service /etc/systemd/system/")
-            does(lab, host, "python3 -m venv /srv/by-hand/venv && /srv/by-hand/venv/bin/pip -q install flask gunicorn")
             does(lab, host, "systemctl daemon-reload && systemctl enable --now shop.service")
         does(lab, "lb1", "which haproxy || { apt-get -q update; apt-get -qy install haproxy; }")
         front = FRONT.format(**{host: lab.hosts[host]["host"] for host in ("web1", "web2")})
         does(lab, "lb1", f"cat > /etc/haproxy/haproxy.cfg <<'END'\n{front}END\n")
         does(lab, "lb1", "systemctl enable haproxy; systemctl restart haproxy")
+        for host in ("web1", "web2"):
+            ask = "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=5)"
+            does(
+                lab, host, f'for _ in $(seq 300); do python3 -c "{ask}" 2>/dev/null && exit 0; sleep 0.5; done; exit 1'
+            )
         yield lab
     finally:
         down(name, print)
@@ -80,7 +86,7 @@ def does(lab: Lab, host: str, command: str) -> str:
 def test_from_hand_written_units_to_deploy_without_a_failed_request(by_hand: Lab, tmp_path: Path) -> None:
     shop = Project(tmp_path / "shop", by_hand.name, "notes", SETTINGS)
     said = "\n".join(each["line"] for each in shop.deploy("doctor", expect=3).of("output"))
-    assert "port 8000 is taken by shop.service: " in said
+    assert "port 8000 is taken by shop.service: " in said, said
     shop.settings({"port": 8100})
     with traffic(f"{by_hand.hosts['lb1']['host']}:80", tmp_path / "log", mix="http", rate=15) as users:
         shop.deploy("setup")
