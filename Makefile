@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # haproxy and sshd are there, which a user's PATH leaves out.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: demo test lint unit labs lab machines faults kills more setup clean
+.PHONY: demo test lint unit labs lab machines faults kills more table setup clean
 
 demo: setup
 	$(BIN)/deploy demo
@@ -47,6 +47,11 @@ kills: setup
 # systems it builds first, a minute each, once).
 more: setup
 	$(PYTEST) -m more -n 2 --dist loadfile --timeout 1500 tests/lab tests/machines
+
+# docs/table.md: what a change costs with every strategy, server, supervisor and balancer. Goes on where it was stopped: all
+# of it takes an hour or two. `make table CELLS='reload/*'` and `make table SEED=7` measure those cells again.
+table: setup
+	PYTHONPATH=tests $(BIN)/python -m table $(if $(CELLS),--cells '$(CELLS)') $(if $(SEED),--seed '$(SEED)')
 
 setup: $(VENV)/.ready
 

@@ -17,6 +17,7 @@ def topology(
     balancers: int = 1,
     own: Mapping[str, Any] | None = None,
     served_by: str = "uvicorn",
+    kind: str = "haproxy",
     **settings: Any,
 ) -> Topology:
     """`web1` … `webN` behind `lb1` … `lbM`.
@@ -24,6 +25,7 @@ def topology(
     Args:
         own: host name → what its variable `deploy: {shop: …}` says.
         served_by: the server's name, as it would have been inferred.
+        kind: the balancers' kind, where there are any.
         settings: top-level keys of deploy.yaml beside `app` and `domains`.
     """
     made = Settings.model_validate({"app": "shop", "domains": ["shop.example.com"], **settings})
@@ -34,7 +36,7 @@ def topology(
         settings=made,
         web=tuple(_web(made, host, place) for place, host in enumerate(web_hosts)),
         balancers=tuple(BalancerHost(host, Site("shop", "prod", "/srv/shop")) for host in balancer_hosts),
-        kind="haproxy" if balancer_hosts else "none",
+        kind=kind if balancer_hosts else "none",
         health_path="/healthz",
         health_status=200,
         served_by=served_by,
