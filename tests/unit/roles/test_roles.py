@@ -88,7 +88,7 @@ def test_a_host_with_the_app_and_its_balancer_gets_the_roles_of_a_part_in_that_p
         part: [role.name for role in roles.roles_for(part, groups, supervisor="systemd", balancer="haproxy")]
         for part in ("web", "balancers")
     }
-    assert found == {"web": ["common", "app", "systemd"], "balancers": ["common", "haproxy"]}
+    assert found == {"web": ["common", "app", "systemd"], "balancers": ["common", "haproxy", "https"]}
 
 
 def test_a_users_role_for_a_group_is_rendered_with_the_hosts_variables(tmp_path: Path) -> None:

@@ -81,9 +81,9 @@ def test_all_leave_together_and_the_balancers_part_goes_too() -> None:
     fleet = World(topology(2, 1))
     leaves(fleet, "web1", "web2")
     assert fleet.harm == [] and fleet.busy == {} and set(fleet.emptied) == {"web1", "web2", "lb1"}
-    assert ("lb1", ("/etc/haproxy/deploy/50-shop-prod.cfg", "/etc/haproxy/deploy/routes/shop-prod.json")) in (
-        fleet.applied
-    )
+    folder = "/etc/haproxy/deploy"
+    mine = ("50-shop-prod.cfg", "routes/shop-prod.json", "maintenance-shop-prod.html", "certificates/shop-prod.pem")
+    assert ("lb1", tuple(f"{folder}/{name}" for name in mine)) in fleet.applied
 
 
 @pytest.mark.parametrize("where", ["instance.stop", "resource.apply", "belongings.remove"])
