@@ -92,5 +92,9 @@ def _suffer(fleet: Fleet, todo: list[Point], book: Book) -> None:
                 return
 
     with ThreadPoolExecutor(len(fleet.apps)) as pool:
-        list(pool.map(one, fleet.apps.values()))
+        try:
+            list(pool.map(one, fleet.apps.values()))
+        except KeyboardInterrupt:  # what is under way comes to its end, and is kept
+            queue.queue.clear()
+            raise
     assert queue.empty(), "no app was left"

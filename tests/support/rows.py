@@ -78,7 +78,7 @@ class Book:
             "points",
             "served after",
             "unlocked after",
-            "longest bound",
+            "past its bound, at most",
             "requests",
             "failed",
         )
@@ -92,8 +92,8 @@ class Book:
             count = f"{len(good)} of {len(mine)}" if len(good) < len(mine) else len(mine)
             served, unlocked = _spread([row.served for row in good]), _spread([row.unlocked for row in good])
             total, failed = sum(row.requests for row in mine), sum(row.failed for row in mine)
-            longest = max(row.bound for row in good)
-            lines.append(_line(work, kind, count, served, unlocked, f"{longest:.0f} s", f"{total:,}", failed))
+            past = max(max(row.served, row.unlocked) - row.bound for row in good)
+            lines.append(_line(work, kind, count, served, unlocked, f"{max(past, 0):.1f} s", f"{total:,}", failed))
         return "\n".join(lines)
 
 
