@@ -305,6 +305,12 @@ def test_what_haproxy_says_of_its_servers_counts(
         assert time.monotonic() < deadline, found
     assert "web1-8000" in found["test_its_servers_pass_their_health_checks"]
 
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(balanced["balancer"]["socket"])
+        connection.sendall(b"set server shop/web1-8000 state drain\n")
+        connection.recv(100)
+    assert set(failed("haproxy", balanced, local)) == {"test_somebody_serves"}, "who is out may be down"
+
     config = tmp_path / "etc/haproxy/deploy/00-deploy.cfg"
     config.write_text(config.read_text() + " no-such-keyword\n")
     assert "no-such-keyword" in failed("haproxy", balanced, local)["test_its_configuration_is_valid"]
