@@ -18,6 +18,9 @@ from deployer.lab import Lab, LabSpec, down, up
 
 pytestmark = [pytest.mark.machines, pytest.mark.more, pytest.mark.timeout(900)]
 
+MIX = "http"
+"""No websockets: one that is open when power is lost is lost with it."""
+
 SERVED = 60
 """Requests that are looked at to tell who serves."""
 
@@ -30,7 +33,10 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     try:
         lab = up(LabSpec(name=name, hosts=3), print)
         fleet = Fleet(lab, tmp_path_factory.mktemp("lost"), "lost")
-        yield fleet.apps["lost"]
+        made = fleet.apps["lost"]
+        made.doors.close()
+        made.let_users_in(RATE, MIX)
+        yield made
         fleet.close()
     finally:
         down(name, print)
@@ -47,8 +53,8 @@ def unnoticed(app: App) -> Iterator[None]:
 
 
 def budget(app: App, most: int) -> None:
-    """`rolling.max_failures`, and a new version to push."""
-    rolling = {"drain_timeout": "2s", "soak": "500ms", "waves": [1], "max_unavailable": 2, "max_failures": most}
+    """`rolling.max_failures`, and a new version to push. No request outlives the drain: power loss would end it."""
+    rolling = {"drain_timeout": "20s", "soak": "500ms", "waves": [1], "max_unavailable": 2, "max_failures": most}
     app.project.settings({"rolling": rolling})
     app.project.version(time.time_ns())
 
@@ -66,7 +72,7 @@ def off(app: App, host: str) -> None:
     app.doors.close()
     app.truth.lab.power_off(host)
     until("the balancer has noticed", lambda: app.truth.pool()[f"{host}-8200"] == "DOWN")
-    app.let_users_in(RATE)
+    app.let_users_in(RATE, MIX)
 
 
 def back(lab: Lab, app: App, host: str, release: str) -> None:

@@ -58,11 +58,11 @@ class App:
         assert self.controller is not None
         return self.controller
 
-    def let_users_in(self, rate: float) -> None:
+    def let_users_in(self, rate: float, mix: str = "full") -> None:
         """From now on there are users, `rate` requests a second, until `doors` close."""
         name = self.truth.app
         log = self.project.folder.with_name(f"{name}.log")
-        users = traffic(self.truth.lab.address, log, rate=rate, host_header=f"{name}.test")
+        users = traffic(self.truth.lab.address, log, rate=rate, mix=mix, host_header=f"{name}.test")
         self.users = self.doors.enter_context(users)
 
     def seen(self) -> Receipt:
