@@ -29,7 +29,9 @@ def without(topology: Topology, failures: Mapping[str, DeployError]) -> Topology
     rest = tuple(web for web in topology.web if web.name not in failures)
     most = size_of(topology.settings.rolling.max_failures, topology.instances)
     away = all(error.code in SILENT and not isinstance(error, UntrustedHostError) for error in failures.values())
-    if not away or not rest or len(absent) < len(failures) or sum(web.own.instances for web in absent) > most:
+    # A host that has the app's processes alone is in no budget of instances.
+    counted = [web.own.instances for web in absent]
+    if not away or not rest or len(absent) < len(failures) or sum(counted) > most or not all(counted):
         raise together(failures)
     if topology.settings.hooks.release is not None and topology.everywhere[0] in absent:
         error = together(failures)

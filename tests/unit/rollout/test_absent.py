@@ -96,3 +96,9 @@ def test_the_host_of_the_release_hook_cannot_be_done_without() -> None:
         absent.without(shape, {"web1": silent("web1")})
     assert "release hook" in str(refused.value.cause)
     assert [web.name for web in absent.without(shape, {"web2": silent("web2")}).absent] == ["web2"]
+
+
+def test_a_host_that_has_processes_alone_cannot_be_done_without() -> None:
+    shape = topology(3, 1, own={"web3": {"instances": 0}}, rolling={"max_failures": 2})
+    with pytest.raises(UnreachableError, match="web3"):
+        absent.without(shape, {"web3": silent("web3")})
