@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 import signal
 import sys
 import termios
@@ -28,7 +27,7 @@ def interact(connection: Connection, command: str) -> int:
     """
     channel = connection.transport.open_session()
     with contextlib.closing(channel):
-        columns, lines = shutil.get_terminal_size()
+        columns, lines = os.get_terminal_size(sys.stdin.fileno())
         channel.get_pty(os.environ.get("TERM", "vt100"), columns, lines)
         if command:
             channel.exec_command(command)
@@ -79,7 +78,7 @@ def _resized(channel: Any) -> Iterator[None]:
     """The window there has the size of the one here."""
 
     def resize(signum: int, frame: object) -> None:
-        columns, lines = shutil.get_terminal_size()
+        columns, lines = os.get_terminal_size(sys.stdin.fileno())
         channel.resize_pty(columns, lines)
 
     before = signal.signal(signal.SIGWINCH, resize)

@@ -73,6 +73,7 @@ def test_a_push_moves_them_before_the_instances_and_lets_them_finish(queue: Proj
     assert int(told) == 6, "all hosts of this lab share one process table: two workers each"
 
 
+@pytest.mark.more
 def test_one_that_does_not_start_or_dies_soon_takes_the_push_back(queue: Project) -> None:
     before = queue.deploy("status").release
     queue.commit("a broken worker", worker__py=BROKEN)

@@ -197,17 +197,21 @@ def test_an_app_that_went_leaves_its_address(balancer_host: House) -> None:
     shop, blog = balancer_host.pool("shop", web), balancer_host.pool("blog", other, domains=("b.example.com",))
     balancer_host.apply(shop, blog)
     folder = Path(balancer_host.prefix) / "etc/haproxy/deploy"
-    for path in (folder / "50-shop-prod.cfg", folder / "routes/shop-prod.json"):
+    for path in _files_of("shop", folder):
         path.unlink()
     balancer_host.apply()
     assert balancer_host.get("/", "b.example.com")[0] == 200
     assert balancer_host.get("/", "shop.example.com")[0] == 404
-    for path in (folder / "50-blog-prod.cfg", folder / "routes/blog-prod.json"):
+    for path in _files_of("blog", folder):
         path.unlink()
     balancer_host.apply()
-    assert sorted(path.name for path in folder.iterdir()) == ["00-deploy.cfg", "routes"]
+    assert sorted(path.name for path in folder.iterdir()) == ["00-deploy.cfg", "closed.map", "routes"]
     with socket.socket() as probe:
         until("nobody listens", lambda: probe.connect_ex(("127.0.0.1", balancer_host.port)) != 0)
+
+
+def _files_of(app: str, folder: Path) -> list[Path]:
+    return [folder / name.format(app) for name in ("50-{}-prod.cfg", "routes/{}-prod.json", "maintenance-{}-prod.html")]
 
 
 def test_an_address_that_somebody_has_is_refused_and_the_old_configuration_serves_on(balancer_host: House) -> None:
