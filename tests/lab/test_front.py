@@ -37,7 +37,7 @@ QUICK = {
 
 @pytest.fixture(
     scope="module",
-    params=["haproxy", pytest.param("nginx", marks=pytest.mark.more), pytest.param("caddy", marks=pytest.mark.more)],
+    params=[pytest.param(kind, marks=pytest.mark.more) for kind in ("haproxy", "nginx", "caddy")],
 )
 def kind(request: pytest.FixtureRequest) -> str:
     """The balancer's kind."""
