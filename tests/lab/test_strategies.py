@@ -105,6 +105,7 @@ def test_a_canary_that_is_healthy_and_fails_requests_goes_back(shop: Project, la
     shop.mends()
 
 
+@pytest.mark.more
 def test_more_and_fewer_instances_under_traffic(shop: Project, lab: Lab, tmp_path: Path) -> None:
     """New servers get no request before they serve; what the settings no longer have is drained and stopped."""
     shop.settings({"rolling": QUICK["rolling"], "hooks": {}, "health": QUICK["health"]})

@@ -81,6 +81,7 @@ def test_haproxy_and_supervisor_wait_for_setup_and_can_be_switched_on(lab: Lab) 
         ssh(entry, "systemctl stop haproxy supervisor")
 
 
+@pytest.mark.more
 def test_a_host_installs_python_and_debian_packages(lab: Lab) -> None:
     entry = lab.hosts["web2"]
     made = ssh(
@@ -91,6 +92,7 @@ def test_a_host_installs_python_and_debian_packages(lab: Lab) -> None:
     assert installed.stdout.startswith("tree v"), installed.stderr
 
 
+@pytest.mark.more
 def test_files_are_made_as_fast_in_srv_as_here(lab: Lab) -> None:
     """/srv must be no overlay: it is this machine's own file system, so links between its folders work too."""
     made = lab.exec("web1", ["sh", "-c", "stat -f -c %T /srv; echo seen > /srv/seen; ln /srv/seen /srv/linked"])
@@ -158,6 +160,7 @@ def test_up_again_only_switches_on_what_is_off(lab: Lab) -> None:
         up(LabSpec(name=lab.name, kind="machines", hosts=4), _told)
 
 
+@pytest.mark.more
 def test_two_labs_stand_side_by_side_and_one_leaves_nothing(lab: Lab, lab_name: str) -> None:
     spec = LabSpec(name=lab_name, hosts=1, supervisor="supervisord", kill_user_processes=True)
     other = up(spec, _told)
