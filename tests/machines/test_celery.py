@@ -68,7 +68,7 @@ def test_no_job_is_lost_or_run_twice_while_three_pushes_run(lab_name: str, tmp_p
             },
         },
     )
-    requirements = (project.folder / "requirements.txt").read_text() + "celery\nredis\n"
+    requirements = (project.folder / "requirements.txt").read_text() + "celery[redis]\n"
     project.commit("with jobs", jobs__py=JOBS, enqueue__py=ENQUEUE, requirements__txt=requirements)
     project.deploy("setup")
     first = project.deploy("push").release
