@@ -36,11 +36,7 @@ def remove(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     if not os.path.isdir(site.state):
         return {"kept": []}
     retiring = Retiring(site, release.complete)
-    linked = [
-        *("slots/" + port for port in links.slots(site)),
-        *("processes/" + name for name in links.processes(site)),
-    ]
-    running = [*linked, *retiring.running().values()]
+    running = [*links.used(site), *retiring.running().values()]
     if running:
         raise OpError("in_use", "%s is still used by %s, so nothing was removed" % (site.root, ", ".join(running)))
     ctx.require_lease("remove " + site.root)

@@ -100,14 +100,18 @@ class HAProxy:
             )
         path = os.path.join(self._folder, CLOSED)
         write(path, closed_map(routes(self._folder)))
-        there = any(line.split(" ")[1:2] == [self._backend] for line in self._ask("show map " + path).split("\n"))
+        there = self._lists(self._ask("show map " + path))
         if closed and not there:
             self._ask("add map %s %s closed" % (path, self._backend))
         elif there and not closed:
             self._ask("del map %s %s" % (path, self._backend))
         said = self._ask("show map " + path)
-        if closed != any(line.split(" ")[1:2] == [self._backend] for line in said.split("\n")):
+        if closed != self._lists(said):
             raise self._down("it did not take the word for maintenance: %s" % said.strip()[:200])
+
+    def _lists(self, shown: str) -> bool:
+        """Whether a map, as `show map` has it, has a line of our backend."""
+        return any(line.split(" ")[1:2] == [self._backend] for line in shown.split("\n"))
 
     def _theirs(self, name: str) -> str:
         if not self._ours:

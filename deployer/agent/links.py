@@ -34,6 +34,12 @@ def processes(site: Site) -> Dict[str, str]:
     return {name: release for name, release in _of(site.processes).items() if not name.startswith(".")}
 
 
+def used(site: Site) -> Dict[str, str]:
+    """`slots/8000`, `processes/worker@1` → release, of everything that starts from a link of its own."""
+    found = {"slots/" + port: release for port, release in slots(site).items()}
+    return {**found, **{"processes/" + name: release for name, release in processes(site).items()}}
+
+
 def require_complete(site: Site, release: str) -> None:
     """Raises OpError `incomplete` unless that release was built and sealed on this host."""
     if not _RELEASE.match(str(release)):

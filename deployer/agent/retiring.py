@@ -38,10 +38,8 @@ class Retiring:
     def used(self) -> Dict[str, str]:
         """Release → what uses it right now, in words."""
         found = self.running()
-        for port, release in links.slots(self.site).items():
-            found[release] = "slots/" + port
-        for name, release in links.processes(self.site).items():
-            found[release] = "processes/" + name
+        for name, release in links.used(self.site).items():
+            found[release] = name
         current = links.release_at(self.site.current)
         if current:
             found[current] = "current"

@@ -111,7 +111,7 @@ class Process:
     @property
     def label(self) -> str:
         """`worker@1`, the name of its link."""
-        return "%s@%d" % (self.name, self.number)
+        return label_of(self.name, self.number)
 
     def to_wire(self) -> Dict[str, Any]:
         """The process as JSON data."""
@@ -121,6 +121,17 @@ class Process:
     def from_wire(cls, data: Dict[str, Any]) -> "Process":
         """The process that JSON data describes."""
         return cls(**{**data, "verbs": _verbs(data["verbs"])})
+
+
+def label_of(name: str, number: int) -> str:
+    """`worker@1`: number 1 of the process `worker`."""
+    return "%s@%d" % (name, number)
+
+
+def parts_of(label: str) -> Tuple[str, int]:
+    """The name and the number that `label_of` joined."""
+    name, _, number = label.partition("@")
+    return name, int(number)
 
 
 def _verbs(data: Dict[str, Any]) -> Verbs:

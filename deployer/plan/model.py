@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from deployer.agent.supervision import label_of
+
 Action = Literal["start", "restart", "reload", "replace", "settle", "keep"]
 """What happens to an instance. `start`: nothing serves in it. `restart`: it stops, and starts in the same slot.
 `reload`: its workers are replaced under their master (SIGHUP), and it never stops.
@@ -61,7 +63,7 @@ class ProcessStep:
     @property
     def label(self) -> str:
         """`worker@1`, as the host calls it."""
-        return f"{self.process}@{self.number}"
+        return label_of(self.process, self.number)
 
     @property
     def name(self) -> str:

@@ -314,11 +314,6 @@ class Topology:
         return 2 * (graceful + 15.0 + 5.0) + health.within + health.within_again
 
 
-def label_of(process: str, number: int) -> str:
-    """`worker@1`."""
-    return f"{process}@{number}"
-
-
 def bind_address(web: WebHost) -> str:
     """Where instances of a host listen: all addresses on a real host, its own loopback address in a lab."""
     return web.own.address if web.host.prefix else "0.0.0.0"

@@ -9,7 +9,7 @@ from typing import Any
 from deployer.errors import DeployError, RolloutError
 from deployer.plan.model import InstanceStep
 from deployer.remote.errors import AgentError
-from deployer.rollout.parallel import map_hosts
+from deployer.rollout.parallel import by_host, map_hosts
 from deployer.rollout.pools import Pools, Slot
 from deployer.rollout.run import Run
 
@@ -109,7 +109,7 @@ class Instances:
 
     def prove(self, steps: Sequence[InstanceStep], release: str) -> dict[str, dict[str, Any]]:
         """Host → port → {proven, why, pids, release}."""
-        hosts, topology = _grouped(steps), self._run.topology
+        hosts, topology = by_host(steps), self._run.topology
         # Where requests waited meanwhile, a health check waits behind them.
         waited = topology.holds_ports or any(step.action == "reload" for step in steps)
         answers = self._run.each(
@@ -187,7 +187,7 @@ class Instances:
 
     def _in_turn(self, steps: Sequence[InstanceStep], work: Work) -> Failures:
         """Hosts at the same time, one host's steps in turn until one fails."""
-        hosts = _grouped(steps)
+        hosts = by_host(steps)
 
         def one_host(host: str) -> Failures:
             for position, step in enumerate(hosts[host]):
@@ -216,10 +216,3 @@ def _untouched(step: InstanceStep, error: DeployError) -> DeployError:
     """For instances behind a failed one on the same host: nothing was done to them, so nothing is to be undone."""
     detail = {"restored": True, "serving": step.before}
     return AgentError("not_begun", f"not begun, since {error.message}", detail=detail, host=error.host)
-
-
-def _grouped(steps: Sequence[InstanceStep]) -> dict[str, list[InstanceStep]]:
-    hosts: dict[str, list[InstanceStep]] = {}
-    for step in steps:
-        hosts.setdefault(step.host, []).append(step)
-    return hosts

@@ -32,8 +32,7 @@ def logs(
     """Emits the last `lines` lines of every instance and process, of those that match `grep`.
 
     With `follow` new ones too, until Ctrl-C. `process` names one whose lines alone are wanted; UsageError if there is
-    none. A pattern is looked for in the last 5,000 lines.
-    Health checks that went well are left out where there is no
+    none. A pattern is looked for in the last 5,000 lines. Health checks that went well are left out where there is no
     pattern, unless `everything` is asked for.
     """
     known = project.topology.settings.processes
@@ -46,10 +45,9 @@ def logs(
     checks = None if everything or pattern else health_checks(project.topology)
     with opened(project, bus, record, "logs", stop) as run:
         seen: dict[tuple[str, str], list[str]] = {}
+        searched = max(lines, SEARCHED) if pattern or checks else lines
         while True:
-            for (host, name), found in _read(
-                run, process, max(lines, SEARCHED) if pattern or checks else lines
-            ).items():
+            for (host, name), found in _read(run, process, searched).items():
                 fresh = unseen(seen.get((host, name), []), found)
                 wanted = [line for line in fresh if not (checks and checks.search(line))]
                 for line in [line for line in wanted if pattern is None or pattern.search(line)][-lines:]:

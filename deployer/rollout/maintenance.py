@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from deployer.errors import UsageError
 from deployer.events import Bus, Output
+from deployer.rollout.moments import utc
 from deployer.rollout.open import opened
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
@@ -49,5 +49,4 @@ def closed(run: Run) -> dict[str, dict[str, Any]]:
 
 def told(record: Mapping[str, Any]) -> str:
     """A record as a line."""
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(float(record["since"])))
-    return f"maintenance since {since} UTC by {record['who']}: {record['reason']}: users get 503"
+    return f"maintenance since {utc(record['since'])} UTC by {record['who']}: {record['reason']}: users get 503"

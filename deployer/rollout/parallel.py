@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from deployer.errors import DeployError
 
 T = TypeVar("T")
+S = TypeVar("S", bound="OnHost")
 AT_ONCE = 64
+
+
+class OnHost(Protocol):
+    """Something that is done on one host."""
+
+    @property
+    def host(self) -> str:
+        """The host's name."""
+
+
+def by_host(steps: Iterable[S]) -> dict[str, list[S]]:
+    """The steps of each host, hosts and steps in the order given."""
+    hosts: dict[str, list[S]] = {}
+    for step in steps:
+        hosts.setdefault(step.host, []).append(step)
+    return hosts
 
 
 def map_hosts(hosts: Sequence[str], work: Callable[[str], T]) -> tuple[dict[str, T], dict[str, DeployError]]:

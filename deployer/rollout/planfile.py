@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from deployer.plan.draft import Draft
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan
 from deployer.plan.topology import Topology
+from deployer.rollout.moments import utc
 
 VERSION = 1
 _ACTS = ("release", "strategy", "waves", "kept", "builds", "changes", "secrets_changed", "hooks", "promotes", "surplus")
@@ -61,7 +61,7 @@ class PlanFile:
         if not other and _acts(plan.as_dict()) != _acts(self.plan):
             other = ["what has to be done"]
         if other:
-            when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self.made))
+            when = utc(self.made)
             raise UsageError(
                 f"{', '.join(other)} changed since the plan of {when} UTC by {self.by}",
                 file=self.path,

@@ -11,7 +11,7 @@ from deployer.plan.facts import Facts
 from deployer.plan.model import Plan, ProcessStep
 from deployer.plan.topology import WebHost
 from deployer.remote.errors import AgentError
-from deployer.rollout.parallel import map_hosts
+from deployer.rollout.parallel import by_host, map_hosts
 from deployer.rollout.run import Run
 
 Failures = dict[ProcessStep, DeployError]
@@ -48,13 +48,11 @@ class Processes:
 
     def require_alive(self) -> None:
         """RolloutError unless every process that moved is still the one that was proven."""
-        by_host: dict[str, list[ProcessStep]] = {}
-        for step in self._moved:
-            by_host.setdefault(step.host, []).append(step)
+        hosts = by_host(self._moved)
         answers = self._run.each(
-            list(by_host),
+            list(hosts),
             "processes.state",
-            lambda host: {"processes": [self._wire(step) for step in by_host[host]]},
+            lambda host: {"processes": [self._wire(step) for step in hosts[host]]},
             step="processes",
         )
         for step, pid in self._moved.items():
@@ -81,17 +79,12 @@ class Processes:
     def back(self) -> Failures:
         """Those that moved return to what they had, newest first. What could not be is returned."""
         failed: Failures = {}
-        for step in reversed(list(self._moved)):
+        for step in (*reversed(list(self._moved)), *reversed(self._gone)):
             try:
                 if step.before is None:
                     self._stop(step)
                 else:
                     self._switch(step, step.before, "restore")
-            except DeployError as error:
-                failed[step] = error
-        for step in reversed(self._gone):
-            try:
-                self._switch(step, str(step.before), "restore")
             except DeployError as error:
                 failed[step] = error
         self._moved.clear()
@@ -101,15 +94,13 @@ class Processes:
     def _some(self, steps: Sequence[ProcessStep]) -> None:
         """Hosts at the same time, one host's steps in turn until one fails; raises the first failure."""
         self._run.check_interrupt()
-        by_host: dict[str, list[ProcessStep]] = {}
-        for step in steps:
-            by_host.setdefault(step.host, []).append(step)
+        hosts = by_host(steps)
 
         def one_host(host: str) -> None:
-            for step in by_host[host]:
+            for step in hosts[host]:
                 self._moved[step] = self._switch(step, self._plan.release, self._via)
 
-        _, failed = map_hosts(list(by_host), one_host)
+        _, failed = map_hosts(list(hosts), one_host)
         for error in failed.values():
             raise error
 

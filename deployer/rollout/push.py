@@ -192,13 +192,13 @@ def prepared(
     require_valid_balancers(run)
     facts = with_pools(run, facts)
     files = tree.manifest()
+    shipped = manifest.digest(files)
     if proven:
-        proven.require_same(manifest.digest(files))
+        proven.require_same(shipped)
     ways = {web.name: start.way(topology, web, project.inferred, *_size(facts, web.name)) for web in topology.builders}
     starts = {web.name: start.start(topology, web, ways[web.name]) for web in topology.builders}
     health = (topology.health_path, topology.health_status)
-    content = content_of(manifest.digest(files), topology.settings, health)
-    shipped = manifest.digest(files)
+    content = content_of(shipped, topology.settings, health)
     elsewhere = proven is not None and proven.env != project.env
     draft = Draft(content, starts, tree.commit, tree.ref, shipped, proven.origin if proven and elsewhere else None)
     release, builds = wanted_by_push(draft, topology, facts, planned)

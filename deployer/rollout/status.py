@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
@@ -14,6 +13,7 @@ from deployer.plan.changes import majority
 from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology, WebHost
 from deployer.rollout import certificates, maintenance
+from deployer.rollout.moments import utc
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project
@@ -121,7 +121,7 @@ def ended_runs(entries: Sequence[Mapping[str, Any]]) -> list[str]:
         runs.setdefault(str(entry.get("run") or f"by hand {number}"), []).append(entry)
     told = []
     for run, mine in runs.items():
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(float(mine[0].get("ts", 0))))
+        when = utc(mine[0].get("ts"))
         end = next((entry for entry in mine if entry.get("event") == "ended"), None)
         if end is not None:
             how = f"{end.get('outcome')}: {end['why']}" if end.get("why") else str(end.get("outcome"))
@@ -207,11 +207,11 @@ def _notes(run: Run, facts: Facts, pools: dict[str, dict[str, Any]]) -> Iterator
         for name, state in servers.items():
             held = state.get("held")
             if held and held.get("by") != "spare":
-                since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(float(held.get("since") or 0)))
+                since = utc(held.get("since"))
                 yield balancer, f"{name} is held out by {held.get('by')} since {since} UTC: {held.get('reason')}"
 
 
 def _ledger_line(entry: dict[str, Any]) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(float(entry.get("ts", 0))))
+    when = utc(entry.get("ts"))
     rest = {key: value for key, value in entry.items() if key not in ("ts", "event") and value is not None}
     return f"{when} {entry.get('event')} " + " ".join(f"{key}={value}" for key, value in rest.items())

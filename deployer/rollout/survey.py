@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
+from deployer.agent.supervision import label_of
 from deployer.errors import DeployError, NotReadyError
 from deployer.plan import processes, slots
 from deployer.plan.facts import Facts, HostFacts, Serving
 from deployer.plan.strategy import choose
-from deployer.plan.topology import WebHost, label_of
+from deployer.plan.topology import WebHost
+from deployer.rollout.moments import utc
 from deployer.rollout.pools import Pools
 from deployer.rollout.run import Run
 
@@ -158,7 +159,7 @@ def _not_set_up(run: Run, host: str, facts: Facts) -> NotReadyError:
     """There is no site; or there is one, and this user may not write it."""
     root, raw, removed = run.topology.site(host).root, facts[host].raw, facts[host].removed
     if removed:
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(float(removed.get("since") or 0)))
+        when = utc(removed.get("since"))
         return NotReadyError(
             f"{removed.get('who')} took {run.topology.settings.app} off {host} at {when} UTC",
             host=host,
