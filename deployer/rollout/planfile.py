@@ -24,7 +24,10 @@ from deployer.plan.topology import Topology
 from deployer.rollout.moments import utc
 
 VERSION = 1
-_ACTS = ("release", "strategy", "waves", "kept", "builds", "changes", "secrets_changed", "hooks", "promotes", "surplus")
+_ACTS = (
+    *("release", "strategy", "waves", "kept", "builds", "changes", "secrets_changed", "hooks", "promotes", "surplus"),
+    "processes",
+)
 
 
 @dataclass(frozen=True)
@@ -149,5 +152,5 @@ def _digest(data: Any) -> str:
 
 def _acts(plan: Mapping[str, Any]) -> dict[str, Any]:
     """What a plan does, as it looks when it comes out of a file."""
-    made: dict[str, Any] = json.loads(json.dumps({key: plan[key] for key in _ACTS}, default=str))
+    made: dict[str, Any] = json.loads(json.dumps({key: plan.get(key) for key in _ACTS}, default=str))
     return made

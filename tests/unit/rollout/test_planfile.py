@@ -16,7 +16,7 @@ from deployer.errors import UsageError
 from deployer.plan.changes import Wanted, plan_of, wanted_by_push
 from deployer.plan.draft import Draft, Start
 from deployer.plan.facts import Facts
-from deployer.plan.model import Plan
+from deployer.plan.model import Plan, ProcessStep
 from deployer.plan.topology import Topology
 from deployer.rollout.planfile import Options, PlanFile, holding, read
 
@@ -109,3 +109,10 @@ def _all(found: Facts, shape: Topology | None) -> Facts:
     """The same facts for every host of a larger fleet."""
     more = {web.name: replace(found["web1"], name=web.name) for web in (shape or topology(2)).web}
     return Facts(more)
+
+
+def test_so_are_other_processes(tmp_path: Path) -> None:
+    found, shape = written(tmp_path / "plan.json"), topology(2)
+    plan = replace(planned(shape, fleet(), draft()), processes=(ProcessStep("web1", "worker", 1, "start", None),))
+    with pytest.raises(UsageError, match="what has to be done changed"):
+        found.require_still(holding(shape, fleet(), draft()), plan)
