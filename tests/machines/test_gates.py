@@ -297,6 +297,7 @@ class TestWhileUsersAreThere:
             error = fleet.failed("unhealthy", step="switch", says="/healthz answered 500", next_="health path")
         assert "Application startup complete." in "\n".join(error["log"]), "the app's own words, beside the checks"
 
+    @pytest.mark.more
     def test_an_app_that_takes_longer_to_start_than_it_may(self, fleet: Fleet) -> None:
         with fleet.version(2, IMPATIENT, BREAK="slow\n"):
             error = fleet.failed(

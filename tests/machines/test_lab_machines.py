@@ -197,6 +197,7 @@ def test_an_up_that_was_killed_half_way_can_be_taken_down(lab_name: str, seconds
     assert traces(lab_name) == NOTHING
 
 
+@pytest.mark.more
 def test_the_last_lab_puts_the_kernel_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid() != 0:
         pytest.skip("machines need root")

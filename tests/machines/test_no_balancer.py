@@ -103,6 +103,7 @@ def test_a_push_a_broken_one_and_a_rollback_refuse_nobody(server: str, alone: La
     assert project.deploy("push").last["outcome"] == "unchanged"
 
 
+@pytest.mark.more
 def test_a_host_that_runs_the_app_already_changes_with_one_push(alone: Lab, tmp_path: Path) -> None:
     """From a port of its own to one that systemd holds, back, and through a release of before the change."""
     server = "uvicorn"
@@ -172,6 +173,7 @@ def test_uvicorns_workers_are_reloaded_in_place_with_their_release(alone: Lab, t
     assert "only the release" in project.deploy("push", "--strategy", "reload", expect=2).error["message"]
 
 
+@pytest.mark.more
 def test_a_first_push_that_fails_leaves_no_port_open(alone: Lab, tmp_path: Path) -> None:
     project = made("uvicorn", alone, tmp_path, app="fails", port=8040)
     project.breaks("boot")
@@ -181,6 +183,7 @@ def test_a_first_push_that_fails_leaves_no_port_open(alone: Lab, tmp_path: Path)
     assert "8040" not in says(alone, "ss", "-Hltn")
 
 
+@pytest.mark.more
 def test_a_port_that_a_strangers_socket_unit_holds_is_taken(alone: Lab, tmp_path: Path) -> None:
     alone.exec("web1", ["systemd-run", "--quiet", "--unit=stranger", "--socket-property=ListenStream=8050", "true"])
     try:
