@@ -20,6 +20,7 @@ from deployer.agent.layout import Site
 from deployer.agent.ledger import fsync_folder
 from deployer.agent.manifest import NAME, RUN, VENV, Entry, Manifest, below, escapes, problem
 from deployer.agent.operation import Context, OpError
+from deployer.agent.static_files import StaticFiles
 
 _LOG_LINES = 30
 _LONGEST_CAUSE = 300  # characters of the check's last line that go into the message
@@ -62,14 +63,22 @@ class Building:
         self._write(NAME, Manifest(shipped).as_bytes(), 0o644)
         self.ctx.progress("%d files are in place" % len(shipped), step="assemble", files=len(shipped))
 
-    def finish(self) -> None:
-        """Prepare hook, bytecode, check, seal, marker. OpError `prepare_failed`, `check_failed` with the last lines."""
+    def finish(self, static: Optional[StaticFiles]) -> None:
+        """Prepare hook, static files, bytecode, check, seal, marker.
+
+        OpError `prepare_failed`, `check_failed` with the last lines; `no_static`.
+        """
         if self.args.get("prepare"):
             self._prepare(self.args["prepare"])
+        if static:
+            kept = static.gather()
+            self.ctx.progress("%d static files of earlier releases stay" % kept, step="static", files=kept)
         self._compile()
         if self.args.get("check"):
             self._check(self.args["check"])
         tree.seal(self.path)
+        if static:
+            static.offer()
         tree.flush(self.path)
         self._mark()
 

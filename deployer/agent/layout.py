@@ -19,6 +19,8 @@ from typing import Any, Dict
 MARKER = ".deploy-release.json"
 COMMANDS = ".deploy-processes"
 """The folder of a release that has a script for each of its processes and schedules."""
+STATIC_NAMES, WWW = ".deploy-static.json", ".deploy-www"
+"""The list of a release's own static files, and the folder that a web server on its host may serve them from."""
 WITHIN = ".deploy-within"
 """The script of a release that runs its words as the release would: `sh .deploy-within WORDS…`."""
 

@@ -25,6 +25,7 @@ from deployer.agent.layout import Site
 from deployer.agent.manifest import Manifest
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.retiring import Retiring
+from deployer.agent.static_files import StaticFiles
 
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}\Z")
 _SPARE = 32 << 20  # bytes that stay free on the disk beside what a release needs
@@ -87,22 +88,23 @@ def build(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Makes a complete release of what was gathered.
 
     Takes `run` (text), `files` (path → text), `meta` (goes into the marker), `venv` (see `deployer.agent.venv`),
-    `env`, `shared` (paths), `prepare` ({command, timeout} or null), `check` ({argv, timeout} or null), `pythonpath`
-    is for the caller to put in `env`. Returns `built` (false: it was complete), `venv_built`, `seconds`.
-    Raises OpError `install_failed`, `missing_server`, `prepare_failed`, `check_failed`, `no_space`, `not_begun`.
-    A failed release is gone; a complete virtualenv stays.
+    `env`, `shared` (paths), `prepare` ({command, timeout} or null), `check` ({argv, timeout} or null), `static`
+    ({url, dir} or null), `pythonpath` is for the caller to put in `env`. Returns `built` (false: it was complete),
+    `venv_built`, `seconds`. Raises OpError `install_failed`, `missing_server`, `prepare_failed`, `check_failed`,
+    `no_static`, `no_space`, `not_begun`. A failed release is gone; a complete virtualenv stays.
     """
     began = time.monotonic()
     site, release = _which(args)
     if complete(site, release):
         return {"built": False, "venv_built": False, "seconds": 0.0}
     incoming = Incoming(site, release)
+    static = StaticFiles(site, release, args["static"], _complete(site)) if args.get("static") else None
     building = Building(ctx, site, release, args, incoming)
     with _disk_full(site, incoming):
         try:
             building.assemble()
             venv_built = venv.ensure(ctx, site, args["venv"], incoming.place_wheels(building.manifest))
-            building.finish()
+            building.finish(static)
         except BaseException:
             tree.remove(site.release(release))
             raise

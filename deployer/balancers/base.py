@@ -39,12 +39,24 @@ class Https:
 
 
 @dataclass(frozen=True)
+class Www:
+    """Static files that lie on the balancer's own host: those below `url` (`/static/`) are found by it in `root`.
+
+    What is not there, the app is asked for.
+    """
+
+    url: str
+    root: str
+
+
+@dataclass(frozen=True)
 class Pool:
     """One app's servers behind one balancer host. `site` is the app's site on that balancer host.
 
     `listen` is `:80` or `ADDRESS:PORT`; `keepalive` is the app's own keep-alive in seconds, which the balancer must
     stay below; `maintenance` is the user's own page for that, as HTML; `websocket_timeout` the seconds that one may be
-    silent (None: as usual there); `trusted_proxies` are networks whose word for the user's address counts.
+    silent (None: as usual there); `trusted_proxies` are networks whose word for the user's address counts. `www` are
+    static files that a balancer which can serve files serves itself.
     """
 
     site: Site
@@ -59,6 +71,7 @@ class Pool:
     maintenance: str = ""
     websocket_timeout: float | None = None
     trusted_proxies: tuple[str, ...] = ()
+    www: Www | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 

@@ -22,7 +22,7 @@ from deployer.agent.supervision import Argv
 from deployer.balancers.base import Pool
 from deployer.balancers.https import certificate, certificate_path, no_certificate
 from deployer.balancers.page import RETRY_AFTER_S, page
-from deployer.balancers.values import Listen, domain, server, word
+from deployer.balancers.values import Listen, domain, served, server, word
 from deployer.errors import SettingsError
 
 HANDLER = "caddy-apply"
@@ -146,7 +146,7 @@ def _app(pool: Pool) -> dict[str, Any]:
         "settled": SETTLED_S,
         "most_fails": MOST_FAILS,
         "slots": {each.name: f"{each.address}:{each.port}" for each in servers},
-        "handle": [_maintenance(pool, folder), *_NOTED, _proxy(pool, list(dials.values()))],
+        "handle": [_maintenance(pool, folder), *_files(pool), *_NOTED, _proxy(pool, list(dials.values()))],
         "ask": {slot: [_twin(pool, dial)] for slot, dial in dials.items()},
     }
 
@@ -186,6 +186,20 @@ def _maintenance(pool: Pool, folder: str) -> dict[str, Any]:
     }
     closed = {"file": {"root": folder, "try_files": ["/.maintenance"]}}
     return {"handler": "subroute", "routes": [{"match": [closed], "handle": [said], "terminal": True}]}
+
+
+def _files(pool: Pool) -> list[dict[str, Any]]:
+    """Static files that lie on this host; what is not there comes from behind this."""
+    www = served(pool)
+    if www is None:
+        return []
+    found = {
+        "method": ["GET", "HEAD"],
+        "path": [www.url + "*"],
+        "file": {"root": www.root, "try_files": ["{http.request.uri.path}"]},
+    }
+    send = {"handler": "file_server", "root": www.root}
+    return [{"handler": "subroute", "routes": [{"match": [found], "handle": [send], "terminal": True}]}]
 
 
 def _proxy(pool: Pool, upstreams: list[dict[str, str]]) -> dict[str, Any]:

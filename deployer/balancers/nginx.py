@@ -30,7 +30,7 @@ from deployer.agent.supervision import Argv
 from deployer.balancers.base import Pool, Server
 from deployer.balancers.https import CIPHERS, certificate, certificate_path, no_certificate, secure
 from deployer.balancers.page import RETRY_AFTER_S, page
-from deployer.balancers.values import Listen, domain, server, word
+from deployer.balancers.values import Listen, domain, served, server, word
 from deployer.errors import SettingsError
 
 HANDLER = "nginx-apply"
@@ -119,6 +119,7 @@ class Nginx:
             retry_after=RETRY_AFTER_S,
             websocket_ms=round((pool.websocket_timeout or 3600.0) * 1000),
             trusted=pool.trusted_proxies,
+            www=served(pool),
         )
         return [
             Directory(_gates(pool)),

@@ -6,10 +6,11 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from deployer.balancers.base import Server
+from deployer.balancers.base import Pool, Server, Www
 from deployer.errors import SettingsError
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+_PLAIN = re.compile(r"^/[A-Za-z0-9/._@+-]*$")
 _HOST_NAME = re.compile(r"^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")
 
 
@@ -78,3 +79,11 @@ def word(text: str, what: str) -> str:
     if not _NAME.match(text):
         raise SettingsError(f"{what}: {text!r} has other characters than letters, digits, dots, dashes and underscores")
     return text
+
+
+def served(pool: Pool) -> Www | None:
+    """The pool's files on the balancer's own host, checked: both are written into configurations as they are."""
+    www = pool.www
+    if www is not None and not (_PLAIN.match(www.url) and _PLAIN.match(www.root)):
+        raise SettingsError(f"static files at {www.url!r} in {www.root!r} cannot be written into a configuration")
+    return www

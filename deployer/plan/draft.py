@@ -88,6 +88,8 @@ def content_of(manifest_digest: str, settings: Settings, health: tuple[str, int 
         "server": settings.runtime.server,
         "health": health,
     }
+    if settings.static is not None:
+        built_in["static"] = settings.static.model_dump()
     return hashlib.sha256(json.dumps(built_in, sort_keys=True).encode()).hexdigest()
 
 

@@ -10,7 +10,7 @@ from deployer.agent.layout import COMMANDS, WITHIN
 from deployer.errors import SettingsError
 from deployer.plan.draft import PLACEHOLDER, Start
 from deployer.plan.model import Inferred as Chosen
-from deployer.plan.topology import Topology, WebHost, bind_address, trusted
+from deployer.plan.topology import SERVE_FILES, Topology, WebHost, bind_address, trusted
 from deployer.runtimes import Serving, Target
 from deployer.runtimes.base import Runtime
 from deployer.runtimes.environment import release_environment
@@ -111,7 +111,20 @@ def choices(topology: Topology, inferred: Inferred, ways: Sequence[tuple[WebHost
     if topology.settings.balancer.kind is None:
         why = "the inventory has balancer hosts" if topology.balancers else "the inventory has no balancer hosts"
         found.append(Chosen("balancer.kind", topology.kind, why))
+    static = topology.settings.static
+    if static is not None:
+        why = f"of every kept release, served by {_file_server(topology)}"
+        found.append(Chosen(static.url, f"from {static.dir}", why))
     return found
+
+
+def _file_server(topology: Topology) -> str:
+    """Who answers for static files."""
+    if not topology.files_lie_at_balancers:
+        return "the app itself: they lie on its hosts, and no balancer is there"
+    if topology.kind not in SERVE_FILES:
+        return f"the app itself: {topology.kind} serves no files"
+    return f"{topology.kind}, which is on the app's own host"
 
 
 def _target(inferred: Inferred) -> Target | None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployer import balancers, runtimes, supervisors
-from deployer.agent.layout import Site
+from deployer.agent.layout import WWW, Site
 from deployer.agent.supervision import Health, Instance, Process
-from deployer.balancers.base import Balancer, Https, Pool, Server, server_name
+from deployer.balancers.base import Balancer, Https, Pool, Server, Www, server_name
 from deployer.inventory.effective import HostSettings
 from deployer.inventory.model import Host
 from deployer.plan.model import Action
@@ -18,6 +18,9 @@ from deployer.runtimes.base import Runtime
 from deployer.settings.models import Settings, Tls
 from deployer.settings.tls import Certificate
 from deployer.supervisors.base import ProcessSpec, Supervisor, UnitSpec
+
+SERVE_FILES = ("nginx", "caddy")
+"""Balancers that can answer with files of their own host."""
 
 
 @dataclass(frozen=True)
@@ -290,8 +293,22 @@ class Topology:
             maintenance=self.maintenance_page,
             websocket_timeout=settings.balancer.websocket_timeout,
             trusted_proxies=settings.balancer.trusted_proxies,
+            www=self._www(balancer),
             options=settings.balancer.model_dump(include={"manage", "drain", "admit", "state", "timeout"}),
         )
+
+    def _www(self, balancer: BalancerHost) -> Www | None:
+        """The static files on a balancer's host, where every balancer's host has the app."""
+        static = self.settings.static
+        if static is None or self.kind not in SERVE_FILES or not self.files_lie_at_balancers:
+            return None
+        return Www(static.url, f"{balancer.site.current}/{WWW}")
+
+    @property
+    def files_lie_at_balancers(self) -> bool:
+        """Whether each balancer has the app on its own host, and so its files."""
+        here = {web.name for web in self.everywhere}
+        return bool(self.balancers) and all(balancer.name in here for balancer in self.balancers)
 
     def _https(self, balancer: BalancerHost) -> Https | None:
         tls, own = self.settings.tls, balancer.host.variables

@@ -136,6 +136,7 @@ def _recipe(project: Project, shipment: Shipment, host: str) -> dict[str, Any]:
         "env": start.environment(topology, web, project.inferred, shipment.release),
         "shared": list(settings.shared),
         "prepare": {"command": hook.command, "timeout": hook.timeout} if hook else None,
+        "static": settings.static and settings.static.model_dump(),
         "check": {"argv": list(check), "timeout": CHECK_TIMEOUT_S} if check else None,
     }
 

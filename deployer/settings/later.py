@@ -18,10 +18,7 @@ class Later(NamedTuple):
     hint: str
 
 
-LATER = (
-    Later(("schedules",), lambda s: bool(s.schedules), "run them beside the app as you do today"),
-    Later(("static",), lambda s: s.static is not None, "let the app or a CDN serve the files"),
-)
+LATER = (Later(("schedules",), lambda s: bool(s.schedules), "run them beside the app as you do today"),)
 
 
 def refuse_what_is_not_there_yet(loaded: Loaded) -> None:

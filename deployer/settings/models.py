@@ -384,7 +384,7 @@ class Static(Model):
     @field_validator("url")
     @classmethod
     def _url(cls, value: str) -> str:
-        if not re.fullmatch(r"/([A-Za-z0-9._~-]+/?)+", value) or ".." in value:
+        if not re.fullmatch(r"/([A-Za-z0-9._-]+/?)+", value) or ".." in value:
             raise ValueError(f"{value!r} is no path of a URL: write /static/")
         return value if value.endswith("/") else value + "/"
 

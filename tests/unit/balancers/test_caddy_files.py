@@ -17,6 +17,7 @@ from deployer.agent.layout import Site
 from deployer.agent.resources import Directory, File, Resource, Service, User, name_of
 from deployer.agent.supervision import Health
 from deployer.balancers import Pool, Server
+from deployer.balancers.base import Www
 from deployer.errors import SettingsError
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -79,6 +80,7 @@ def test_an_app_is_one_file_and_all_apps_are_one_configuration(tmp_path: Path) -
         {"listen": "[2001:db8::1]:8080"},
         {"servers": (Server("web_1.x-80", "app.internal", 80),)},
         {"keepalive": 0.1},
+        {"www": Www("/static/", "/srv/shop/current/.deploy-www")},
     ],
 )
 def test_caddy_accepts_what_is_written(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -96,6 +98,7 @@ def test_caddy_accepts_what_is_written(tmp_path: Path, changes: dict[str, Any]) 
         {"servers": (Server("web1/../x", "192.0.2.1", 80),)},
         {"servers": (Server("web1", "unix//run/docker.sock", 80),)},
         {"health": Health(path="/a b")},
+        {"www": Www("/{env.HOME}/", "/srv/shop")},
         {"health": Health(headers={"X: y": "z"})},
         {"site": Site(app="shop", env="prod", root="/srv", prefix="/tmp/{env.HOME}")},
     ],

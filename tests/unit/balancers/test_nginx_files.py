@@ -16,6 +16,7 @@ from deployer.agent.layout import Site
 from deployer.agent.resources import Directory, File, Service, name_of
 from deployer.agent.supervision import Health
 from deployer.balancers import Pool, Server
+from deployer.balancers.base import Www
 from deployer.errors import SettingsError
 from deployer.lab.processes import nginx as plain
 
@@ -223,6 +224,7 @@ def test_the_driver_knows_the_pool_its_gates_and_what_to_ask() -> None:
         {"servers": tuple(Server(f"web{n}-8000", f"192.0.2.{n}", 8000) for n in range(1, 201))},
         {"domains": ("xn--bcher-kva.example", "B.example.com")},
         {"domains": tuple(f"{n}.{'a' * 60}.example.com" for n in range(100))},
+        {"www": Www("/static/", "/srv/shop/current/.deploy-www")},
     ],
 )
 def test_nginx_accepts_what_is_written(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -260,6 +262,8 @@ def test_nginx_accepts_several_apps_at_one_address(tmp_path: Path) -> None:
         {"servers": (Server("web1 8000", "192.0.2.1", 8000),)},
         {"servers": (Server("web1", "192.0.2.1 backup", 8000),)},
         {"servers": (Server("web1", "unix:/run/x", 8000),)},
+        {"www": Www("/static/;", "/srv/shop")},
+        {"www": Www("/static/", "/srv/$shop")},
         {"site": Site(app="shop", env="prod", root="/tmp/a;b/srv", prefix="/tmp/a;b")},
         {"site": Site(app="shop", env="prod", root="/tmp/$a/srv", prefix="/tmp/$a")},
     ],

@@ -93,6 +93,7 @@ def test_the_placeholder_gives_way_to_the_release_in_script_and_files() -> None:
         ({"hooks": {"prepare": "make"}}, False),
         ({"python": {"extras": ["pg"]}}, False),
         ({"runtime": {"server": "gunicorn"}}, False),
+        ({"static": {"url": "/static/", "dir": "static"}}, False),
         ({"keep": 9, "rolling": {"soak": 1}, "domains": ["other.example.com"]}, True),
         ({"hooks": {"release": "migrate"}}, True),
     ],

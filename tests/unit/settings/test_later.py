@@ -15,7 +15,6 @@ from deployer.settings.load import load
     "text",
     [
         "schedules: {nightly: {command: x, cron: '0 3 * * *'}}",
-        "static: {url: /static/, dir: static/}",
     ],
 )
 def test_a_key_of_a_later_version_is_named_with_its_line(text: str, tmp_path: Path) -> None:
