@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from deployer.errors import DeployError, InterruptedRun, LeftBehindError, NeedsPersonError, RolloutError
-from deployer.plan.model import InstanceStep, Plan
+from deployer.plan.model import InstanceStep, Plan, ProcessStep
 from deployer.remote.errors import AgentError, SessionLost
 from deployer.rollout.record import Record
 
 Failures = Mapping[InstanceStep, DeployError]
+Stuck = Sequence[tuple[InstanceStep | ProcessStep, DeployError]]
 
 
 @contextmanager
@@ -27,22 +28,33 @@ def refused_as(kind: type[DeployError], hint: str = "") -> Iterator[None]:
         raise error.as_kind(kind, hint=hint) from error
 
 
-def ending(cause: DeployError, stuck: Failures, plan: Plan, record: Record) -> DeployError:
-    """The error that a run ends with which was restored, as far as that could be."""
-    for step, error in stuck.items():
+def ending(cause: DeployError, stuck: Stuck, plan: Plan, record: Record) -> DeployError:
+    """The error that a run ends with which was restored, as far as that could be.
+
+    `stuck` are instances and processes that could not: one is enough for a person to be needed.
+    """
+    for step, _ in stuck:
         record.host(step.host, "failed")
+    for step, error in stuck:
         why = str(error.detail.get("undo") or error.message) if isinstance(error, AgentError) else error.message
+        others = [other.name for other, _ in stuck[1:]]
         return NeedsPersonError(
-            f"{step.name} could not be brought back: {why}",
+            f"{step.name} could not be brought back: {why}" + (f" (nor {', '.join(others)})" if others else ""),
             host=step.host,
             step=error.step or "restore",
             cause=f"the run had failed with: {cause}",
             log=error.log or cause.log,
-            hint=f"deploy status {plan.env} shows what serves; deploy push {plan.env} --wait 5m heals it",
+            hint=f"{_seen_by(step, plan.env)}; deploy push {plan.env} --wait 5m heals it",
         )
     if isinstance(cause, InterruptedRun):
         return InterruptedRun(cause.message, hint=f"deploy push {plan.env} starts over")
     return cause.as_kind(RolloutError, hint="mend it and push again; everything was put back")
+
+
+def _seen_by(step: InstanceStep | ProcessStep, env: str) -> str:
+    if isinstance(step, ProcessStep):
+        return f"deploy logs {env} --process {step.process} -l {step.host} shows why"
+    return f"deploy status {env} shows what serves"
 
 
 def stopped(cause: DeployError, changed: Sequence[InstanceStep], stuck: Failures, plan: Plan) -> DeployError:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from deployer.errors import DeployError, InterruptedRun, NeedsPersonError, RolloutError
+from deployer.errors import DeployError, InterruptedRun, RolloutError
 from deployer.plan import processes
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan, ProcessStep
 from deployer.plan.topology import WebHost
 from deployer.remote.errors import AgentError
+from deployer.rollout.endings import ending
 from deployer.rollout.parallel import by_host, map_hosts
 from deployer.rollout.run import Run
 
@@ -26,6 +27,7 @@ class Processes:
         self._via = via
         self._moved: dict[ProcessStep, int] = {}
         self._gone: list[ProcessStep] = []
+        self._down: Failures = {}
 
     def forward(self) -> None:
         """Every process to the release: one of each kind alone, then the hosts at once, each host's in turn.
@@ -43,8 +45,7 @@ class Processes:
                 self._some(mine[:1])
                 self._some(mine[1:])
         except DeployError as error:
-            stuck = self.back()
-            raise _ending(error, stuck, self._plan) from error
+            raise self._ending(error) from error
 
     def require_alive(self) -> None:
         """RolloutError unless every process that moved is still the one that was proven."""
@@ -78,7 +79,7 @@ class Processes:
 
     def back(self) -> Failures:
         """Those that moved return to what they had, newest first. What could not be is returned."""
-        failed: Failures = {}
+        failed, self._down = self._down, {}
         for step in (*reversed(list(self._moved)), *reversed(self._gone)):
             try:
                 if step.before is None:
@@ -91,6 +92,16 @@ class Processes:
         self._gone.clear()
         return failed
 
+    def _ending(self, cause: DeployError) -> DeployError:
+        """What moved goes back; the error to end with. No instance was touched, which a person is told."""
+        stuck = self.back()
+        if stuck:
+            return ending(cause, list(stuck.items()), self._plan, self._run.record)
+        if isinstance(cause, InterruptedRun):
+            return cause
+        hint = "mend it and push again; everything was put back, and no instance was touched"
+        return cause.as_kind(RolloutError, hint=hint)
+
     def _some(self, steps: Sequence[ProcessStep]) -> None:
         """Hosts at the same time, one host's steps in turn until one fails; raises the first failure."""
         self._run.check_interrupt()
@@ -98,7 +109,12 @@ class Processes:
 
         def one_host(host: str) -> None:
             for step in hosts[host]:
-                self._moved[step] = self._switch(step, self._plan.release, self._via)
+                try:
+                    self._moved[step] = self._switch(step, self._plan.release, self._via)
+                except AgentError as error:
+                    if not error.detail.get("restored", True):
+                        self._down[step] = error
+                    raise
 
         _, failed = map_hosts(list(hosts), one_host)
         for error in failed.values():
@@ -154,22 +170,3 @@ def with_processes(moved: Processes, finish: Callable[[], None]) -> Callable[[],
         moved.finish()
 
     return both
-
-
-def _ending(cause: DeployError, stuck: Failures, plan: Plan) -> DeployError:
-    if isinstance(cause, AgentError) and not cause.detail.get("restored", True):
-        return _needs_person(cause, str(cause.detail.get("undo") or cause.message), plan)
-    for step, error in stuck.items():
-        return _needs_person(cause, f"{step.name}: {error.message}", plan)
-    if isinstance(cause, InterruptedRun):
-        return cause
-    return cause.as_kind(
-        RolloutError, hint="mend it and push again; everything was put back, and no instance was touched"
-    )
-
-
-def _needs_person(cause: DeployError, why: str, plan: Plan) -> DeployError:
-    made = cause.as_kind(NeedsPersonError)
-    made.cause = f"a process could not be brought back: {why}"
-    made.hint = f"deploy status {plan.env} shows what runs; deploy push {plan.env} heals it"
-    return made

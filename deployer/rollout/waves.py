@@ -14,11 +14,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from deployer.errors import DeployError, InterruptedRun
 from deployer.events import WaveFinished, WaveStarted
-from deployer.plan.model import InstanceStep, Plan
+from deployer.plan.model import InstanceStep, Plan, ProcessStep
 from deployer.remote.errors import SessionLost
 from deployer.rollout import absent, endings
 from deployer.rollout.back import Back
@@ -36,11 +35,12 @@ Checks = Callable[[Sequence[InstanceStep], str], None]
 class Progress:
     """How far a rollout has come: instances that serve the new release, and those nobody could bring back.
 
-    `finishing`: all waves are through, and `current` may have moved.
+    `beside` are the processes that could not be. `finishing`: all waves are through, and `current` may have moved.
     """
 
     changed: list[InstanceStep] = field(default_factory=list)
     stuck: Failures = field(default_factory=dict)
+    beside: dict[ProcessStep, DeployError] = field(default_factory=dict)
     finishing: bool = False
 
 
@@ -49,7 +49,7 @@ class Waves:
 
     `checks` judges proven instances before they are admitted, `judge` those that were admitted and watched. `finish`
     is what makes the release the current one after the last wave; when it fails, everything goes back as after a failed
-    wave. `restored` is called when the instances have gone back, and returns what of its own could not.
+    wave. `restored` is called when the instances have gone back, and returns the processes that could not.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Waves:
         checks: Checks,
         finish: Callable[[], None],
         judge: Checks = lambda steps, release: None,
-        restored: Callable[[], Mapping[Any, DeployError]] = dict,
+        restored: Callable[[], Mapping[ProcessStep, DeployError]] = dict[ProcessStep, DeployError],
     ) -> None:
         self._run = run
         self._plan = plan
@@ -108,7 +108,8 @@ class Waves:
             if self._rolling.on_failure == "stop" and not self._progress.finishing:
                 raise endings.stopped(error, self._progress.changed, self._progress.stuck, self._plan) from error
             self._restore()
-            raise endings.ending(error, self._progress.stuck, self._plan, self._run.record) from error
+            stuck: endings.Stuck = [*self._progress.stuck.items(), *self._progress.beside.items()]
+            raise endings.ending(error, stuck, self._plan, self._run.record) from error
         endings.require_nobody_behind(self._budget.behind, self._plan, self._run.record)
 
     @contextmanager
@@ -233,8 +234,7 @@ class Waves:
                 self._progress.stuck.update(self._back.bring(wave))
         if self._progress.finishing:
             self._back.current(self._plan)
-        for step, error in self._restored().items():
-            self._run.warn(f"{step.name} could not be brought back: {error.message}", host=step.host)
+        self._progress.beside.update(self._restored())
 
     def _each_way(self, steps: Sequence[InstanceStep], act: Callable[[Way, Sequence[InstanceStep]], None]) -> None:
         for way, mine in self._by_way(steps):

@@ -13,7 +13,7 @@ from typing import Any
 
 from deployer.errors import DeployError
 from deployer.events import Bus, Event
-from deployer.plan.model import Action, InstanceStep, Plan
+from deployer.plan.model import Action, InstanceStep, Plan, ProcessStep
 from deployer.plan.topology import Topology
 from deployer.remote.errors import AgentError, SessionLost
 from deployer.rollout.finish import promote
@@ -42,6 +42,7 @@ class World:
     to. `before` are hooks by (operation, host), each called once. `bounds` are what each balancer's watchdog was told.
     `held` are servers whose port the supervisor has; `reloaded` those whose workers were replaced, in order. `figures`
     tells what requests came to, by server and what it serves then.
+    `wedged` are processes (host, label) that do not come back to what they had.
     `applied` are the paths that were made so, host by host; `emptied` the hosts that the app was taken off.
     """
 
@@ -60,6 +61,7 @@ class World:
     figures: Callable[[str, str | None], dict[str, Any]] | None = None
     applied: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     emptied: list[str] = field(default_factory=list)
+    wedged: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -170,6 +172,17 @@ class World:
             "undo": "" if restored else "it does not start",
         }
         raise AgentError("unhealthy", f"{release} did not answer", log=["Traceback: boom"], detail=detail)
+
+    def processes_switch(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        """A process named in `wedged` comes to no release any more once it has left what it had."""
+        label, release = f"{args['process']['name']}@{args['process']['number']}", args["release"]
+        if (release, host) in self.bad:
+            restored = (host, label) not in self.wedged
+            detail = {"restored": restored, **({} if restored else {"undo": "it does not start"})}
+            raise AgentError("did_not_start", f"{label} did not start with {release}", log=["no queue"], detail=detail)
+        if args["via"] == "restore" and (host, label) in self.wedged:
+            raise AgentError("did_not_start", f"{label} did not start with {release}", log=["no queue"])
+        return {"pid": 100, "seconds": 0.0, "changed": True}
 
     def _reloaded(self, host: str, server: str, release: str) -> dict[str, Any]:
         """Its workers are replaced; a release that cannot be loaded is found before that."""
@@ -359,6 +372,7 @@ class Rollout:
         self.checks: Callable[[Sequence[InstanceStep], str], None] = lambda steps, release: None
         self.judge: Checks = lambda steps, release: None
         self.finish: Hook = lambda: None
+        self.restored: Callable[[], Mapping[ProcessStep, DeployError]] = dict[ProcessStep, DeployError]
         self.error: DeployError | None = None
 
     def carry_out(self) -> Rollout:
@@ -371,6 +385,7 @@ class Rollout:
                 checks=lambda steps, name: self.checks(steps, name),
                 judge=lambda steps, name: self.judge(steps, name),
                 finish=self._end,
+                restored=lambda: self.restored(),
             ).carry_out()
         except DeployError as error:
             self.error = error
