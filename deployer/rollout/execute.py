@@ -24,8 +24,6 @@ from deployer.remote.terminal import interact
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 
-_NOTHING_THERE = 66  # EX_NOINPUT of sysexits.h: no release is there
-
 # Whoever logs in becomes the app's user: root without a question, others by sudo, which may ask for a password.
 _AS_USER = """\
 [ "$(id -un)" = "$0" ] && exec "$@"
@@ -81,19 +79,24 @@ def run(
     On the first host with instances, or with `everywhere` on all of them. With a terminal here (both ways), and on
     one host, the command has it. Else as `execute`, which tells the other arguments.
 
-    Raises as `execute`; NotReadyError where nothing was pushed.
+    Raises as `execute`; NotReadyError where nothing was pushed: the command was begun nowhere then.
     """
     chosen = project.topology.web if everywhere else project.topology.web[:1]
+    webs = {web.name: web for web in chosen}
     if len(chosen) == 1 and not stdin and sys.stdin.isatty() and sys.stdout.isatty():
+        with Fleet.open([chosen[0].host], sudo_password=project.sudo_password, identity=project.who) as fleet:
+            _require_release(project, fleet, webs)
         _with_terminal(project, record, chosen[0].host, _as_user(chosen[0], _within(chosen[0], words)))
         return
-    webs = {web.name: web for web in chosen}
 
     def args(host: Host) -> dict[str, Any]:
         web = webs[host.name]
         return {"command": _within(web, words), "user": web.site.user}
 
-    _on_hosts(project, bus, record, "run", [web.host for web in chosen], args, stdin, timeout, stop)
+    def first(fleet: Fleet) -> None:
+        _require_release(project, fleet, webs)
+
+    _on_hosts(project, bus, record, "run", [web.host for web in chosen], args, stdin, timeout, stop, first)
 
 
 def shell(project: Project, record: Record, *, host: str | None) -> None:
@@ -121,12 +124,17 @@ def _on_hosts(
     stdin: bool,
     timeout: float | None,
     stop: threading.Event,
+    before: Callable[[Fleet], None] = lambda fleet: None,
 ) -> None:
-    """The command on every host, its lines as events; raises what went wrong when all have ended."""
+    """The command on every host, its lines as events; raises what went wrong when all have ended.
+
+    `before` raises where it is not to be begun on any.
+    """
     bus.emit(RunStarted(name, project.topology.settings.app, project.env, project.who))
     given = sys.stdin.buffer.read() if stdin else None
     with Fleet.open(hosts, sudo_password=project.sudo_password, identity=project.who, partial=True) as fleet:
         _stopped_with(stop, fleet)
+        before(fleet)
 
         def heard(host: Host, event: dict[str, Any]) -> None:
             if event.get("event") == "output":
@@ -153,22 +161,33 @@ def _on_hosts(
         raise InterruptedRun("stopped by a person: the commands were killed", step=name)
     if failures:
         raise together(failures)
-    _require_success(project, name, statuses)
+    _require_success(name, statuses)
 
 
-def _require_success(project: Project, name: str, statuses: Mapping[str, int]) -> None:
+def _require_release(project: Project, fleet: Fleet, webs: Mapping[str, WebHost]) -> None:
+    """NotReadyError for the first host without a release to run commands in. It is asked apart from the command, whose
+    exit status is its own.
+    """
+
+    def asked(host: Host) -> dict[str, Any]:
+        web = webs[host.name]
+        return {"command": ["test", "-e", f"{web.site.current}/{WITHIN}"], "user": web.site.user}
+
+    for host, answer in fleet.each(list(fleet), "command.run", asked).items():
+        if answer.error is None and answer.unwrap()["exit"] != 0:
+            raise NotReadyError(
+                f"no release that commands can be run in is on {host}",
+                host=host,
+                step="run",
+                hint=f"deploy push {project.env}",
+                code="no_release",
+            )
+
+
+def _require_success(name: str, statuses: Mapping[str, int]) -> None:
     failed = {host: status for host, status in statuses.items() if status != 0}
     if not failed:
         return
-    if name == "run" and any(status == _NOTHING_THERE for status in failed.values()):
-        host = next(iter(failed))
-        raise NotReadyError(
-            f"no release that commands can be run in is on {host}",
-            host=host,
-            step=name,
-            hint=f"deploy push {project.env}",
-            code="no_release",
-        )
     by_status: dict[int, list[str]] = {}
     for host, status in failed.items():
         by_status.setdefault(status, []).append(host)
@@ -186,7 +205,7 @@ def _with_terminal(project: Project, record: Record, host: Host, command: str) -
         dialer.close()
     record.host(host.name, "succeeded" if status == 0 else "failed")
     if status:
-        _require_success(project, "run" if command else "shell", {host.name: status})
+        _require_success("run" if command else "shell", {host.name: status})
 
 
 def _command(words: Sequence[str]) -> list[str] | str:
@@ -194,10 +213,9 @@ def _command(words: Sequence[str]) -> list[str] | str:
 
 
 def _within(web: WebHost, words: Sequence[str]) -> list[str]:
-    """The words of a command in the current release; it ends with 66 where there is none."""
+    """The words of a command in the current release."""
     inner = ["/bin/sh", "-c", words[0]] if len(words) == 1 else list(words)
-    script = f'[ -e "$0" ] || exit {_NOTHING_THERE}; exec /bin/sh "$0" "$@"'
-    return ["/bin/sh", "-c", script, f"{web.site.current}/{WITHIN}", *inner]
+    return ["/bin/sh", f"{web.site.current}/{WITHIN}", *inner]
 
 
 def _as_user(web: WebHost, words: Sequence[str]) -> str:

@@ -57,6 +57,8 @@ def test_run_has_the_environment_of_the_release_on_one_host_or_all(shop: Project
     everywhere = shop.deploy("run", "python -c 'import main; print(main.app)'", "--all").of("output")
     assert {event["host"] for event in everywhere} == {"web1", "web2", "web3"}
     assert shop.deploy("run", "-l", "web3", "hostname >/dev/null; false", expect=1).error["code"] == "command_failed"
+    own = shop.deploy("run", "exit 66", expect=66)
+    assert own.error["code"] == "command_failed" and "66 on web1" in own.error["message"], "that is the command's own"
 
 
 def test_standard_input_goes_there_when_it_is_asked_for(shop: Project) -> None:
