@@ -20,7 +20,8 @@ def survey(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
     Args:
         args: `site`; `ports` to look at, on `address` alone if it is given; `sockets` (port → argv that prints `active`
-            where systemd holds that port for us); names of `tools` to find; `python_versions` (`["3.12"]`) to find.
+            where systemd holds that port for us); names of `tools` to find; `python_versions` (`["3.12"]`) to find;
+            `peers`, addresses or names that this host connects to.
             With `brief` only `user, exists, writable, owner` are looked up.
     """
     site = Site.from_args(args)
@@ -32,6 +33,7 @@ def survey(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         "pythons": machine.pythons(site, args.get("python_versions") or ()),
         "free_bytes": machine.free_bytes(site.root),
         "user_exists": machine.user_exists(site.user),
+        "sources": machine.sources(args.get("peers") or ()),
         "ports": _ports(site, args.get("ports") or (), args.get("address") or "", args.get("sockets") or {}),
         **_of_site(site),
     }

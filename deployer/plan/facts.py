@@ -103,6 +103,12 @@ class HostFacts:
         return bool(((self.raw.get("ports") or {}).get(str(port)) or {}).get("socket"))
 
     @property
+    def sources(self) -> Mapping[str, str]:
+        """Address of an app's host → the address of this host that it sees."""
+        found: Mapping[str, str] = self.raw.get("sources") or {}
+        return found
+
+    @property
     def removed(self) -> Mapping[str, Any] | None:
         """Who took the app off this host, and when (`who, run, since`); None: it is there, or never was."""
         found: Mapping[str, Any] | None = (self.raw.get("owner") or {}).get("removed")

@@ -28,8 +28,10 @@ class Way:
     workers_sum: str
 
 
-def way(topology: Topology, web: WebHost, inferred: Inferred, cores: int, memory: int) -> Way:
+def way(topology: Topology, web: WebHost, inferred: Inferred, cores: int, memory: int, seen: Sequence[str] = ()) -> Way:
     """Settles runtime and workers for a host with so many cores and bytes of memory.
+
+    `seen` are the addresses from which the balancers come to it, as far as they are known.
 
     Raises SettingsError when the server cannot serve the app, with the fix.
     """
@@ -43,7 +45,7 @@ def way(topology: Topology, web: WebHost, inferred: Inferred, cores: int, memory
         address=bind_address(web),
         workers=workers,
         release=PLACEHOLDER,
-        trusted=trusted(topology.balancers),
+        trusted=trusted(topology.balancers, seen),
         env=web.own.env,
         pythonpath=inferred.pythonpath,
         search=topology.templates,

@@ -341,12 +341,14 @@ def probe_address(web: WebHost) -> str:
     return web.own.address if web.host.prefix else "127.0.0.1"
 
 
-def trusted(balancers: Sequence[BalancerHost]) -> tuple[str, ...]:
-    """Addresses whose forwarded headers count: loopback and every balancer whose address is a literal."""
+def trusted(balancers: Sequence[BalancerHost], seen: Sequence[str] = ()) -> tuple[str, ...]:
+    """Addresses whose forwarded headers count: loopback, every balancer whose address is a literal, and those of the
+    balancers' own that the app's host was found to see (`seen`).
+    """
     addresses = ["127.0.0.1"]
     for balancer in balancers:
         try:
             addresses.append(str(ipaddress.ip_address(balancer.host.ssh.hostname)))
         except ValueError:
             continue
-    return tuple(dict.fromkeys(addresses))
+    return tuple(dict.fromkeys((*addresses, *seen)))

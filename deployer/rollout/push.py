@@ -22,6 +22,7 @@ from deployer.plan.reloading import require_same_dependencies
 from deployer.plan.slots import leaving
 from deployer.plan.start import Way
 from deployer.plan.text import text_of
+from deployer.plan.topology import Topology, WebHost
 from deployer.rollout import absent, certificates, planfile, resources, secrets, ship
 from deployer.rollout.checks import fleet_checks
 from deployer.rollout.endings import refused_as
@@ -195,7 +196,10 @@ def prepared(
     shipped = manifest.digest(files)
     if proven:
         proven.require_same(shipped)
-    ways = {web.name: start.way(topology, web, project.inferred, *_size(facts, web.name)) for web in topology.builders}
+    ways = {
+        web.name: start.way(topology, web, project.inferred, *_size(facts, web.name), seen_by(topology, facts, web))
+        for web in topology.builders
+    }
     starts = {web.name: start.start(topology, web, ways[web.name]) for web in topology.builders}
     health = (topology.health_path, topology.health_status)
     content = content_of(shipped, topology.settings, health)
@@ -290,6 +294,12 @@ def _announce(run: Run, plan: Plan) -> None:
 def _size(facts: Facts, host: str) -> tuple[int, int]:
     raw = facts[host].raw
     return int(raw.get("cores") or 1), int(raw.get("memory") or 0)
+
+
+def seen_by(topology: Topology, facts: Facts, web: WebHost) -> list[str]:
+    """The balancers' addresses that an app's host sees, in the balancers' order."""
+    sources = [facts[balancer.name].sources.get(web.own.address) for balancer in topology.balancers]
+    return [source for source in sources if source]
 
 
 def _inferred(project: Project, ways: Mapping[str, Way]) -> list[Inferred]:

@@ -28,6 +28,7 @@ def survey(run: Run) -> Facts:
         sockets = {name: _sockets(run, member) for name, member in web.items()}
         version = topology.python_version
         # Hosts of a lab of processes share one machine, each with an address of its own.
+        peers = [member.own.address for member in topology.everywhere]
         shared = {name: member.own.address for name, member in web.items() if member.host.prefix}
         raw = run.each(
             hosts,
@@ -37,6 +38,7 @@ def survey(run: Run) -> Facts:
                 "address": shared.get(host, ""),
                 "sockets": sockets.get(host, {}),
                 "tools": TOOLS,
+                "peers": peers if host in run.balancers else [],
                 "python_versions": [version] if version else [],
             },
             step="survey",
@@ -92,9 +94,14 @@ def with_pools_that_answer(run: Run, facts: Facts) -> Facts:
 def require_set_up(run: Run, facts: Facts) -> None:
     """NotReadyError for the first host that `deploy setup` has not prepared."""
     for host in run.topology.hosts:
-        require_owned(run, facts, host.name)
-        if not facts[host.name].set_up:
-            raise _not_set_up(run, host.name, facts)
+        require_host_set_up(run, facts, host.name)
+
+
+def require_host_set_up(run: Run, facts: Facts, host: str) -> None:
+    """NotReadyError when `deploy setup` has not prepared that host."""
+    require_owned(run, facts, host)
+    if not facts[host].set_up:
+        raise _not_set_up(run, host, facts)
 
 
 def require_owned(run: Run, facts: Facts, host: str) -> None:

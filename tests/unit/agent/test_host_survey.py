@@ -102,6 +102,13 @@ def test_a_stranger_on_a_port_is_not_ours(used: World) -> None:
     assert "http.server" in held["command"]
 
 
+def test_the_address_that_others_see_is_the_kernels_choice(tmp_path: Path) -> None:
+    shop = Site(app="shop", env="prod", root="/nonexistent", prefix=str(tmp_path))
+    told = survey(shop, peers=["127.0.0.1", "localhost", "no-such-host.invalid"])["sources"]
+    assert told["127.0.0.1"] == "127.0.0.1" and told["localhost"] in ("127.0.0.1", "::1")
+    assert "no-such-host.invalid" not in told
+
+
 def test_a_site_that_is_full_of_rubbish_is_still_looked_over(used: World) -> None:
     shop = replace(used.site, root=used.home + "/odd")
     Path(shop.releases).mkdir(parents=True)
