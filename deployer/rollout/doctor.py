@@ -19,6 +19,7 @@ from deployer.rollout.resources import differences, for_setup
 from deployer.rollout.run import Run
 from deployer.rollout.survey import (
     require_free_ports,
+    require_host_set_up,
     require_set_up,
     require_valid_balancers,
     survey,
@@ -67,9 +68,16 @@ def _questions(project: Project, run: Run, facts: Facts) -> list[tuple[str, Call
         ("there is room on the disks", lambda: _room(run, facts)),
         ("nobody froze it", lambda: require_not_frozen(run, facts)),
         ("nobody holds the lock", lambda: _unlocked(run, facts)),
-        ("the balancers answer", lambda: Pools(run).states()),
-        ("the balancers take their configuration", lambda: require_valid_balancers(run)),
+        ("the balancers answer", lambda: _of_balancers(run, facts, lambda run: Pools(run).states())),
+        ("the balancers take their configuration", lambda: _of_balancers(run, facts, require_valid_balancers)),
     ]
+
+
+def _of_balancers(run: Run, facts: Facts, look: Callable[[Run], object]) -> None:
+    """Asks only where there is something to ask: a balancer that was never set up has no pool and no file of ours."""
+    for balancer in run.topology.balancers:
+        require_host_set_up(run, facts, balancer.name)
+    look(run)
 
 
 def _nothing_missing(project: Project, run: Run, facts: Facts) -> None:

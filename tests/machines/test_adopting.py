@@ -88,6 +88,8 @@ def test_from_hand_written_units_to_deploy_without_a_failed_request(by_hand: Lab
     shop = Project(tmp_path / "shop", by_hand.name, "notes", SETTINGS)
     said = "\n".join(each["line"] for each in shop.deploy("doctor", expect=3).of("output"))
     assert "port 8000 is taken by shop.service: " in said, said
+    (balancers,) = (line for line in said.splitlines() if line.startswith("✗ the balancers take their configuration"))
+    assert "lb1 was never set up" in balancers, said
     shop.settings({"port": 8100})
     # A lab's own inventory says where its balancer listens, and that is taken here.
     inventory = tmp_path / "inventory.yaml"
