@@ -26,17 +26,22 @@ _FIX = "write rolling.strategy: auto, or add --strategy restart"
 
 @dataclass(frozen=True)
 class Reload:
-    """One reload of one instance. `check`: words for the release's `run` that load the app on trial; maybe none."""
+    """One reload of one instance. `check`: words for the release's `run` that load the app on trial; maybe none.
+
+    `or_restart`: nobody insists on a reload, so where it is not possible the instance is restarted.
+    """
 
     ctx: Context
     site: Site
     instance: Instance
     check: Tuple[str, ...] = ()
+    or_restart: bool = False
 
     @classmethod
     def from_args(cls, ctx: Context, site: Site, instance: Instance, args: Dict[str, Any]) -> "Reload":
-        """What `reload: {check}` in the arguments of `instance.switch` asks for."""
-        return cls(ctx, site, instance, tuple(str(word) for word in args.get("check") or ()))
+        """What `reload: {check, or_restart}` in the arguments of `instance.switch` asks for."""
+        check = tuple(str(word) for word in args.get("check") or ())
+        return cls(ctx, site, instance, check, bool(args.get("or_restart")))
 
     def workers(self, main: int, serving: str, release: str) -> List[procfs.Process]:
         """The workers as they are, when a reload to `release` is possible; changes nothing.

@@ -114,16 +114,19 @@ class Switch:
             raise _taken(self._instance, stranger, {"restored": True, "serving": None})
 
     def _require_reloadable(self, main: int) -> None:
-        """Nothing is touched where a reload is not possible; on the way back it is a restart then."""
+        """Nothing is touched where a reload is not possible; on the way back, or where none was insisted on, it is a
+        restart then.
+        """
         if self._reload is None:
             return
         serving = links.release_at(self._site.slot(self._instance.port)) or ""
         try:
             self._workers = self._reload.workers(main, serving, self._release)
         except OpError as refusal:
-            if not self._or_restart:
+            if not (self._or_restart or self._reload.or_restart):
                 refusal.detail.update(restored=True, serving=self._still_serving(main))
                 raise
+            self._ctx.progress("%s; it is restarted" % refusal.message)
             self._reload = None
 
     def _forward(self, main: int) -> Tuple[int, ...]:

@@ -10,7 +10,7 @@ from deployer.plan.draft import Draft, new_id
 from deployer.plan.facts import Facts, Serving
 from deployer.plan.model import Action, FileChange, Inferred, InstanceStep, Plan
 from deployer.plan.processes import steps_for_processes
-from deployer.plan.reloading import require_reloadable
+from deployer.plan.reloading import obstacle
 from deployer.plan.slots import leaving, surplus, unused
 from deployer.plan.strategy import Strategy, choose, risks
 from deployer.plan.topology import Topology
@@ -21,7 +21,8 @@ from deployer.plan.waves import ordered, size_of, split
 class Wanted:
     """What the run is to bring about. `restart`: also instances that serve it already (reload, new secrets).
 
-    `starts` tells by host how a release starts (`Start.sha`) that is still to be built.
+    `starts` tells by host how a release starts (`Start.sha`) that is still to be built, and `venvs` the virtualenv that
+    it gets, as far as that is known.
     """
 
     command: str
@@ -31,6 +32,7 @@ class Wanted:
     why: str = ""
     all_at_once: bool = False
     starts: Mapping[str, str] = field(default_factory=dict)
+    venvs: Mapping[str, str] = field(default_factory=dict)
 
 
 def wanted_by_push(
@@ -108,17 +110,25 @@ def plan_of(
     held = facts.held()
     there = {topology.server(web.name, port) for web in topology.absent for port in (*web.ports, *web.spare_ports)}
     out = topology.missing + sum(r["by"] == "person" for name, r in held.items() if name not in there)
-    strategy = choose(topology, nothing_serves=nothing_serves, all_at_once=wanted.all_at_once, out=out)
+    hindered = obstacle(
+        topology,
+        facts,
+        wanted.release,
+        command=wanted.command,
+        starts=wanted.starts,
+        venvs=wanted.venvs,
+        secrets_changed=secrets_changed,
+    )
+    strategy = choose(
+        topology,
+        nothing_serves=nothing_serves,
+        all_at_once=wanted.all_at_once,
+        out=out,
+        no_reload=hindered.why if hindered else "",
+    )
     changing, kept = steps_for(wanted, topology, facts, strategy)
-    if any(step.action == "reload" for step in changing):
-        require_reloadable(
-            topology,
-            facts,
-            wanted.release,
-            command=wanted.command,
-            starts=wanted.starts,
-            secrets_changed=secrets_changed,
-        )
+    if hindered and any(step.action == "reload" for step in changing):
+        raise hindered.refused(wanted.command)
     rolling = settings.rolling
     in_order = ordered(changing, rolling.order, key=[step.host for step in changing], seed=wanted.release)
     # Those that no user reaches come first: it costs nobody, and capacity is back for the others.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from deployer.errors import SettingsError
 from deployer.plan.facts import Facts
@@ -10,56 +11,69 @@ from deployer.plan.model import Plan
 from deployer.plan.topology import Topology, WebHost
 from deployer.settings.workers import workers_for
 
+_OTHER_DEPENDENCIES = "its dependencies are others, and a master keeps those that it has loaded"
 
-def require_reloadable(
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why a reload cannot be, in words that follow "a reload cannot carry this out:", and on which host, if one."""
+
+    why: str
+    host: str | None = None
+
+    def refused(self, command: str) -> SettingsError:
+        """The error for a person who asked for a reload, with the reason and the fix."""
+        return SettingsError(
+            f"rolling.strategy: reload cannot carry this {command} out: {self.why}",
+            host=self.host,
+            step="plan",
+            hint=f"write rolling.strategy: auto, or deploy {command} ENV --strategy restart",
+        )
+
+
+def obstacle(
     topology: Topology,
     facts: Facts,
     release: str,
     *,
     command: str,
     starts: Mapping[str, str],
+    venvs: Mapping[str, str],
     secrets_changed: Sequence[str],
-) -> None:
-    """SettingsError that names rolling.strategy, with the reason and the fix, where a reload cannot be.
+) -> Obstacle | None:
+    """The first thing that keeps instances from coming to a release by a reload; None: nothing that can be known now.
 
     Args:
         release: the one to go to, and `command` what goes there.
         starts: host → how that release starts there (`Start.sha`), of one that is still to be built.
+        venvs: host → the virtualenv that such a one gets there, as far as that is known.
         secrets_changed: hosts whose secrets are written in this run.
     """
     if secrets_changed:
-        raise _refused(command, "secrets changed, and a master keeps those that it was started with")
+        return Obstacle("secrets changed, and a master keeps those that it was started with")
     for web in topology.web:
         why = topology.runtime.refuse_reload(_workers(web, facts), same=command == "reload")
         if why:
-            raise _refused(command, f"{topology.served_by} {why}", web.name)
+            return Obstacle(f"{topology.served_by} {why}", web.name)
         for before in _others(web, facts, release):
             old, new = facts[web.name].release(before), facts[web.name].release(release)
             start = starts.get(web.name) or (new.start_sha if new else "")
             if old is None or old.start_sha != start:
-                raise _refused(
-                    command,
-                    "the command, settings or environment that it starts with are new, and a master keeps its own",
-                    web.name,
-                )
-            if new is not None and new.complete:
-                _require_same(command, web.name, old.venv, new.venv)
+                what = "the command, settings or environment that it starts with are new, and a master keeps its own"
+                return Obstacle(what, web.name)
+            venv = new.venv if new is not None and new.complete else venvs.get(web.name, old.venv)
+            if old.venv != venv:
+                return Obstacle(_OTHER_DEPENDENCIES, web.name)
+    return None
 
 
-def require_same_dependencies(plan: Plan, facts: Facts, keys: Mapping[str, str]) -> None:
-    """SettingsError when a release that is about to be built has other dependencies than what it is reloaded from.
-
-    `keys` name the virtualenv that it gets on each host.
-    """
+def other_dependencies(plan: Plan, facts: Facts, keys: Mapping[str, str]) -> Obstacle | None:
+    """The first instance whose reload would come to other dependencies: `keys` name the virtualenv of each host."""
     for step in plan.steps:
         old = facts[step.host].release(step.before or "")
-        if step.action == "reload" and old is not None and step.host in keys:
-            _require_same(plan.command, step.host, old.venv, keys[step.host])
-
-
-def _require_same(command: str, host: str, old: str, new: str) -> None:
-    if old != new:
-        raise _refused(command, "its dependencies are others, and a master keeps those that it has loaded", host)
+        if step.action == "reload" and old is not None and keys.get(step.host, old.venv) != old.venv:
+            return Obstacle(_OTHER_DEPENDENCIES, step.host)
+    return None
 
 
 def _others(web: WebHost, facts: Facts, release: str) -> Iterator[str]:
@@ -73,12 +87,3 @@ def _workers(web: WebHost, facts: Facts) -> int:
     raw = facts[web.name].raw
     cores, memory = int(raw.get("cores") or 1), int(raw.get("memory") or 0)
     return workers_for(web.own.workers, cores, memory, max(1, web.own.instances))[0]
-
-
-def _refused(command: str, why: str, host: str | None = None) -> SettingsError:
-    return SettingsError(
-        f"rolling.strategy: reload cannot carry this {command} out: {why}",
-        host=host,
-        step="plan",
-        hint=f"write rolling.strategy: auto, or deploy {command} ENV --strategy restart",
-    )

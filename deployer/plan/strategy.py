@@ -34,10 +34,18 @@ class Strategy:
         return _ACTIONS[self.name]
 
 
-def choose(topology: Topology, *, nothing_serves: bool = False, all_at_once: bool = False, out: int = 0) -> Strategy:
+def choose(
+    topology: Topology,
+    *,
+    nothing_serves: bool = False,
+    all_at_once: bool = False,
+    out: int = 0,
+    no_reload: str = "",
+) -> Strategy:
     """The strategy of a run. SettingsError for one that was asked for and would lose requests, with the reason.
 
     `out` are instances that a person took out of the pools: they are missing for as long as the run goes.
+    `no_reload`: what keeps this run from being a reload in place, in words; empty when nothing does.
     """
     asked = topology.settings.rolling.strategy
     if asked == "bluegreen" and not topology.balancers:
@@ -68,7 +76,13 @@ def choose(topology: Topology, *, nothing_serves: bool = False, all_at_once: boo
         none = "there is no balancer to drain an instance at"
         if held:
             return Strategy("socket", f"{none}; systemd holds the port while it restarts, so requests wait")
-        return Strategy("restart", f"{none}" + (f", and {topology.why_no_socket}" if asked == "auto" else ""))
+        if asked != "auto":
+            return Strategy("restart", none)
+        if topology.runtime.race:
+            return Strategy("restart", f"{none}, and {topology.why_no_socket}")
+        if no_reload:
+            return Strategy("restart", f"{none}, {topology.why_no_socket}, and no reload can be: {no_reload}")
+        return Strategy("reload", f"{none}; {topology.served_by} replaces its workers while its port stays open")
     if asked == "restart":
         return Strategy("restart", f"as was asked: each instance is drained at {topology.kind} before it stops")
     too_many = _too_many_to_lose(topology, out)

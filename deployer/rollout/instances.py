@@ -151,7 +151,11 @@ class Instances:
         self._run.record.instance(step.host, step.index, step.port, release, state)
 
     def _reload(self, step: InstanceStep) -> dict[str, Any] | None:
-        return {"check": list(self._run.topology.runtime.reload_check)} if step.action == "reload" else None
+        if step.action != "reload":
+            return None
+        topology = self._run.topology
+        insisted = topology.settings.rolling.strategy == "reload"
+        return {"check": list(topology.runtime.reload_check), "or_restart": not insisted}
 
     def _stop(self, step: InstanceStep, left: bool) -> None:
         port = step.leaves if left else step.port

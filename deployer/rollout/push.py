@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deployer.agent.manifest import Manifest
 from deployer.artifact import manifest, source
@@ -18,7 +18,7 @@ from deployer.plan.changes import Wanted, plan_of, wanted_by_push
 from deployer.plan.draft import Draft, content_of
 from deployer.plan.facts import Facts
 from deployer.plan.model import Inferred, Plan
-from deployer.plan.reloading import require_same_dependencies
+from deployer.plan.reloading import other_dependencies
 from deployer.plan.slots import leaving
 from deployer.plan.start import Way
 from deployer.plan.text import text_of
@@ -222,17 +222,25 @@ def prepared(
         for name in ("build", "prepare", "release", "succeeded")
         if (hook := getattr(hooks, name)) is not None and name not in skip_hooks
     }
-    plan = plan_of(
-        wanted,
-        topology,
-        facts,
-        changes=changes,
-        secrets_changed=secrets_changed,
-        inferred=_inferred(project, ways),
-        warnings=(*project.inferred.warnings, *certificates.remarks(topology)),
-        hooks=shown,
-        source=_source(tree) + (f", as {proven.env} has proven it ({proven.release})" if elsewhere and proven else ""),
-    )
+
+    def planned_as(wanted: Wanted) -> Plan:
+        as_proven = f", as {proven.env} has proven it ({proven.release})" if elsewhere and proven else ""
+        return plan_of(
+            wanted,
+            topology,
+            facts,
+            changes=changes,
+            secrets_changed=secrets_changed,
+            inferred=_inferred(project, ways),
+            warnings=(*project.inferred.warnings, *certificates.remarks(topology)),
+            hooks=shown,
+            source=_source(tree) + as_proven,
+        )
+
+    plan = planned_as(wanted)
+    if builds and any(step.action == "reload" for step in plan.steps):
+        requirements = proven.requirements if proven else ()
+        plan = planned_as(replace(wanted, venvs=ship.virtualenvs(run, project, tree, facts, builds, requirements)))
     return Prepared(project, tree, files, draft, ways, facts, plan, proven)
 
 
@@ -253,7 +261,7 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
                 ready.proven.requirements if ready.proven else (),
             )
             keys = {host: each.key for host, each in shipment.locked.items()}
-            require_same_dependencies(plan, ready.facts, keys)
+            _require_same_dependencies(run, ready, keys)
             secrets.write(run, values)
             ship.build(run, project, shipment, plan.builds)
         elif plan.secrets_changed:
@@ -273,6 +281,15 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
     roll(run, project, plan, via="push", finish=finish)
     note_kept(run, plan)
     prune(run, [plan.release, *([plan.previous] if plan.previous else [])])
+
+
+def _require_same_dependencies(run: Run, ready: Prepared, keys: Mapping[str, str]) -> None:
+    """SettingsError where a reload that was asked for cannot be after all; one that was only the best way is told."""
+    found = other_dependencies(ready.plan, ready.facts, keys)
+    if found and run.topology.settings.rolling.strategy == "reload":
+        raise found.refused(ready.plan.command)
+    if found:
+        run.warn(f"instances restart: {found.why}", host=found.host or "")
 
 
 def _changes_pools(run: Run, plan: Plan) -> bool:

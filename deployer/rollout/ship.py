@@ -12,7 +12,7 @@ from deployer.agent.manifest import Manifest
 from deployer.artifact import manifest, python, wheels
 from deployer.artifact.source import SourceTree
 from deployer.cache import cache
-from deployer.errors import DeployError, RolloutError
+from deployer.errors import DeployError, RolloutError, SettingsError
 from deployer.plan import start
 from deployer.plan.draft import Draft
 from deployer.plan.facts import Facts
@@ -71,6 +71,26 @@ def prepare(
             house = wheels.wheelhouse(one, cache(), settings.python.env, hidden, lambda line: None)
             files = manifest.with_wheels(files, house)
     return Shipment(release, tree, files, house, locked, ways, draft, hidden, int(time.time()))
+
+
+def virtualenvs(
+    run: Run,
+    project: Project,
+    tree: SourceTree,
+    facts: Facts,
+    hosts: tuple[str, ...],
+    proven: tuple[str, ...] = (),
+) -> dict[str, str]:
+    """Host → the virtualenv (its key) that a release of this tree gets there, where that can be told from here.
+
+    Changes nothing on a host. What cannot be read is left to the push, which says so.
+    """
+    settings = project.topology.settings.python
+    try:
+        hidden = resolve_secrets(settings.secrets, project.base)
+        return Versions(run, project, facts, hidden, proven).told(python.read(tree.path, settings), hosts)
+    except SettingsError:
+        return {}
 
 
 def build(run: Run, project: Project, shipment: Shipment, hosts: tuple[str, ...]) -> None:

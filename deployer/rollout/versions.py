@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from deployer.artifact import python
 from deployer.artifact.host_python import HostPython, choose_installer
@@ -34,8 +35,7 @@ class Versions:
 
     def settled(self, wanted: python.Dependencies, hosts: tuple[str, ...]) -> dict[str, python.Locked]:
         """Exact versions for each host; hosts with the same Python share one answer. A host without uv is given it."""
-        paths = {host: interpreter(self._run.topology, self._facts, host) for host in hosts}
-        asked = self._run.each(hosts, "venv.inspect", lambda host: {"python": paths[host]}, step="resolve")
+        asked = self._inspected(hosts)
         known: dict[HostPython, python.Locked] = {}
         found: dict[str, python.Locked] = {}
         for host in hosts:
@@ -44,6 +44,19 @@ class Versions:
                 known[own] = self._lock(wanted, own, host)
             found[host] = known[own]
         return self._giving.to(found)
+
+    def told(self, wanted: python.Dependencies, hosts: tuple[str, ...]) -> dict[str, str]:
+        """Host → the key of its virtualenv, of those whose versions can be settled from here. Changes nothing there."""
+        asked = self._inspected(hosts)
+        locked = {
+            host: python.lock(wanted, self._described(host, asked[host]), cache(), self._hidden, self._proven)
+            for host in hosts
+        }
+        return {host: each.key for host, each in locked.items() if isinstance(each, python.Locked)}
+
+    def _inspected(self, hosts: tuple[str, ...]) -> dict[str, Any]:
+        paths = {host: interpreter(self._run.topology, self._facts, host) for host in hosts}
+        return self._run.each(hosts, "venv.inspect", lambda host: {"python": paths[host]}, step="resolve")
 
     def _described(self, host: str, inspected: Mapping[str, object]) -> HostPython:
         uv = self._facts[host].raw.get("tools", {}).get("uv")

@@ -188,6 +188,16 @@ def test_secrets_that_are_younger_than_the_master_are_a_reason_not_to(host: Worl
     assert "its secrets changed" in refused(host, "r1", "r1", via="reload").message
 
 
+def test_where_nobody_insists_on_a_reload_it_is_restarted(host: World) -> None:
+    first = host.switch(release(host, "r1"))
+    Path(host.site.secrets).write_text("export KEY='new'\n")
+    again = reload(host, release(host, "r2"), "r1", check={**CHECK, "or_restart": True})
+    assert not set(first["pids"]) & set(again["pids"]) and served(host)["release"] == "r2"
+    error = refused(host, release(host, "r3", code=supervised.BROKEN), "r2", check={**CHECK, "or_restart": True})
+    assert error.code == "check_failed", "one that cannot be loaded is no reason to stop what serves"
+    assert set(again["pids"]) <= set(host.proof("r2")["pids"])
+
+
 def test_other_dependencies_are_a_reason_not_to(host: World) -> None:
     host.switch(release(host, "r1"))
     release(host, "r2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from deployer.errors import SettingsError
 from deployer.plan.changes import Wanted, plan_of
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan
-from deployer.plan.reloading import require_same_dependencies
+from deployer.plan.reloading import other_dependencies
 from deployer.plan.topology import Topology
 
 OLD, NOW = "20240101T000000Z-0ld00000", "20240301T000000Z-now00000"
@@ -70,10 +71,30 @@ def test_gunicorn_goes_to_another_release_and_back(server: str) -> None:
     assert [step.action for step in plan_of(ROLLBACK, shape(server), found()).steps] == ["reload", "reload"]
     wish = Wanted("push", "20240901T000000Z-new00000", ("web1", "web2"), starts={"web1": "start", "web2": "start"})
     plan = plan_of(wish, shape(server), found())
-    require_same_dependencies(plan, found(), {"web1": "k", "web2": "k"})
-    with pytest.raises(SettingsError) as caught:
-        require_same_dependencies(plan, found(), {"web1": "k", "web2": "another"})
-    assert caught.value.host == "web2"
+    assert other_dependencies(plan, found(), {"web1": "k", "web2": "k"}) is None
+    others = other_dependencies(plan, found(), {"web1": "k", "web2": "another"})
+    assert others and others.refused("push").host == "web2"
+    told = replace(wish, venvs={"web1": "k", "web2": "another"})
+    assert refusal(told, shape(server), found()).host == "web2"
+
+
+AUTO: dict[str, Any] = {"served_by": "gunicorn", "supervisor": "supervisord"}
+PUSH = Wanted("push", "20240901T000000Z-new00000", ("web1", "web2"), starts={"web1": "start", "web2": "start"})
+
+
+def test_auto_reloads_under_supervisord_and_says_why_it_does_not() -> None:
+    reloaded = plan_of(PUSH, topology(2, 0, **AUTO), found())
+    assert (reloaded.strategy, {step.action for step in reloaded.steps}) == ("reload", {"reload"})
+    assert not reloaded.warnings or "refused" not in " ".join(reloaded.warnings)
+    for wish, more, because in (
+        (replace(PUSH, venvs={"web1": "k", "web2": "another"}), {}, "dependencies are others"),
+        (replace(PUSH, starts={"web1": "start", "web2": "other"}), {}, "starts with are new"),
+        (PUSH, {"secrets_changed": ["web1"]}, "secrets changed"),
+    ):
+        plan = plan_of(wish, topology(2, 0, **AUTO), found(), **more)
+        assert (plan.strategy, {step.action for step in plan.steps}) == ("restart", {"restart"})
+        assert because in plan.strategy_why
+        assert any("requests are refused" in warning for warning in plan.warnings)
 
 
 def test_one_that_does_not_serve_as_it_should_is_restarted() -> None:

@@ -21,11 +21,24 @@ from deployer.plan.topology import Topology
         (topology(1, 0, served_by="gunicorn"), "socket", "systemd holds the port"),
         (topology(1, 0, supervisor="supervisord"), "restart", "supervisord on web1 cannot hold a port"),
         (topology(1, 0, served_by="command"), "restart", "opens its port itself"),
+        (topology(1, 0, served_by="gunicorn", supervisor="supervisord"), "reload", "gunicorn replaces its workers"),
+        (topology(1, 0, served_by="gunicorn-asgi", supervisor="supervisord"), "reload", "its port stays open"),
+        (topology(1, 0, served_by="gunicorn+uvicorn", supervisor="supervisord"), "restart", "cannot hold a port"),
+        (topology(1, 1, served_by="gunicorn", supervisor="supervisord"), "bluegreen", "one instance only"),
     ],
 )
 def test_auto_picks(shape: Topology, picked: str, because: str) -> None:
     chosen = choose(shape)
     assert chosen.name == picked and because in chosen.why
+
+
+def test_auto_restarts_where_a_reload_cannot_be_or_is_not_meant() -> None:
+    shape = topology(1, 0, served_by="gunicorn", supervisor="supervisord")
+    hindered = choose(shape, no_reload="secrets changed")
+    assert hindered.name == "restart" and "supervisord" in hindered.why and "secrets changed" in hindered.why
+    assert choose(shape, nothing_serves=True).name == choose(shape, all_at_once=True).name == "restart"
+    asked = topology(1, 0, served_by="gunicorn", supervisor="supervisord", rolling={"strategy": "restart"})
+    assert choose(asked).name == "restart"
 
 
 @pytest.mark.parametrize("settings", [{"supervisor": "supervisord"}, {"served_by": "command"}])
