@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any, Dict, Iterable, List, Optional
 
-from deployer.agent import freeze, holding, ledger, links, lock, machine, owner, process, procfs
+from deployer.agent import adopting, freeze, holding, ledger, links, lock, machine, owner, process, procfs
 from deployer.agent.layout import MARKER, Site
 from deployer.agent.operation import Context, operation
 
@@ -22,7 +22,7 @@ def survey(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         args: `site`; `ports` to look at, on `address` alone if it is given; `sockets` (port → argv that prints `active`
             where systemd holds that port for us); names of `tools` to find; `python_versions` (`["3.12"]`) to find;
             `peers`, addresses or names that this host connects to.
-            With `brief` only `user, exists, writable, owner` are looked up.
+            With `brief` only `user, exists, writable, owner, frozen, adoption` are looked up.
     """
     site = Site.from_args(args)
     if args.get("brief"):
@@ -45,6 +45,8 @@ def _standing(site: Site) -> Dict[str, Any]:
         "exists": exists,
         "writable": exists and os.access(site.root, os.W_OK),
         "owner": owner.owner(site) if exists else None,
+        "frozen": freeze.frozen(site),
+        "adoption": adopting.noted(site),
     }
 
 
@@ -58,7 +60,6 @@ def _of_site(site: Site) -> Dict[str, Any]:
         "slots": links.slots(site),
         "processes": links.processes(site),
         "half_done": ledger.open_intents(entries),
-        "frozen": freeze.frozen(site),
         "lock": lock.holder(site),
     }
 

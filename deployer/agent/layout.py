@@ -101,6 +101,16 @@ class Site:
         return self.state + "/maintenance.json"
 
     @property
+    def adoption(self) -> str:
+        """What of another tool's a person has allowed to take over here, and how far that has come."""
+        return self.state + "/adoption.json"
+
+    @property
+    def front_before(self) -> str:
+        """On a balancer host: somebody else's configuration as it was before its frontends were led to our pool."""
+        return self.state + "/front.before"
+
+    @property
     def host_state(self) -> str:
         """State of the host's own that all apps share: the short lock, what was created, the agent's archive."""
         return self.prefix + "/var/lib/deploy"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 _LISTEN = "0A"
+_ESTABLISHED = "01"
 _TICKS = os.sysconf("SC_CLK_TCK")
 TICK = 1.0 / _TICKS  # seconds: how exact a start is known
 Address = Tuple[str, int]
@@ -164,8 +165,19 @@ def user_name(uid: int) -> str:
 
 def listeners(ports: Iterable[int]) -> List[Listener]:
     """All TCP sockets that listen on any of the ports, IPv4 and IPv6."""
-    wanted = {"%04X" % port for port in ports}
-    return [found for table in ("tcp", "tcp6") for found in _table("/proc/net/" + table, wanted)]
+    wanted = set(ports)
+    return [found for found in every_listener() if found.port in wanted]
+
+
+def every_listener() -> List[Listener]:
+    """All TCP sockets that listen here, IPv4 and IPv6."""
+    return _sockets(_LISTEN)
+
+
+def connections_to(ports: Iterable[int]) -> int:
+    """How many connections to these ports of this host are established."""
+    wanted = set(ports)
+    return sum(found.port in wanted for found in _sockets(_ESTABLISHED))
 
 
 def covers(listener: Listener, address: str) -> bool:
@@ -219,7 +231,11 @@ def _descriptors(pid: int) -> Iterator[str]:
             continue
 
 
-def _table(path: str, ports: Set[str]) -> Iterator[Listener]:
+def _sockets(state: str) -> List[Listener]:
+    return [found for table in ("tcp", "tcp6") for found in _table("/proc/net/" + table, state)]
+
+
+def _table(path: str, state: str) -> Iterator[Listener]:
     try:
         with open(path, encoding="ascii") as file:
             lines = file.readlines()[1:]
@@ -228,7 +244,7 @@ def _table(path: str, ports: Set[str]) -> Iterator[Listener]:
     for line in lines:
         fields = line.split()
         address, _, port = fields[1].rpartition(":")
-        if fields[3] == _LISTEN and port in ports:
+        if fields[3] == state:
             yield Listener(_decoded(address), int(port, 16), int(fields[9]), int(fields[7]))
 
 

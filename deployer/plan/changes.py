@@ -11,7 +11,7 @@ from deployer.plan.facts import Facts, Serving
 from deployer.plan.model import Action, FileChange, Inferred, InstanceStep, Plan
 from deployer.plan.processes import steps_for_processes
 from deployer.plan.reloading import obstacle
-from deployer.plan.slots import leaving, surplus, unused
+from deployer.plan.slots import leaving, surplus, unused, used_ports
 from deployer.plan.strategy import Strategy, choose, risks
 from deployer.plan.topology import Topology
 from deployer.plan.waves import ordered, size_of, split
@@ -59,9 +59,8 @@ def steps_for(
     kept: list[InstanceStep] = []
     held, unexplained = facts.held(), facts.unexplained()
     for web in topology.web:
-        for index, port in enumerate(web.ports):
+        for index, used in enumerate(used_ports(web, facts)):
             serving, beside = facts[web.name].serving.get(index), facts[web.name].beside.get(index)
-            used = serving.port if serving else port
             # One that is quarantined has to go through a wave to come back, whatever it serves.
             quarantined = held.get(topology.server(web.name, used), {}).get("by") == "quarantine"
             before = serving.release if serving else None
@@ -160,7 +159,11 @@ def plan_of(
         secrets_changed=tuple(secrets_changed),
         hooks=dict(hooks or {}) if changing else {},
         inferred=tuple(inferred),
-        warnings=(*warnings, *risks(topology, facts, waves, strategy), *_farewells(topology, facts)),
+        warnings=(
+            *warnings,
+            *risks(topology, facts, waves, strategy),
+            *_farewells(topology, facts),
+        ),
         source=source,
         why=wanted.why,
         unused=tuple(unused(topology, facts)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import replace
 
+from deployer.plan.adopting import foreign_ports
 from deployer.plan.facts import Facts, HostFacts, Serving
 from deployer.plan.model import InstanceStep
 from deployer.plan.topology import Topology, WebHost
@@ -48,8 +49,17 @@ def _swapped(topology: Topology, web: WebHost, found: HostFacts, spare: Set[str]
 
 def used_ports(web: WebHost, facts: Facts) -> list[int]:
     """The slot of each instance that counts, by index; the first one where none is in use."""
-    serving = facts[web.name].serving
-    return [serving[index].port if index in serving else port for index, port in enumerate(web.ports)]
+    found = facts[web.name]
+    return [
+        found.serving[index].port if index in found.serving else free_slot(web, index, found)
+        for index in range(len(web.ports))
+    ]
+
+
+def free_slot(web: WebHost, index: int, found: HostFacts) -> int:
+    """Where an instance starts that nothing serves in: its first slot, or beside a foreign unit that still has that."""
+    first, spare = web.slots(index)
+    return spare if first in foreign_ports(found) else first
 
 
 def surplus(topology: Topology, facts: Facts) -> list[InstanceStep]:

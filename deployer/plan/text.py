@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deployer.plan.adopting import FRONT, UNIT
 from deployer.plan.model import Plan
 from deployer.plan.processes import lines_of
 
@@ -19,7 +20,7 @@ def text_of(plan: Plan, *, diffs: bool = False) -> str:
     lines += _inferred(plan)
     if plan.builds:
         lines.append(f"build on {', '.join(plan.builds)}")
-    for change in plan.changes:
+    for change in (each for each in plan.changes if each.kind not in (FRONT, UNIT)):
         lines.append(f"{change.action} {change.kind} {change.name} on {change.host}")
         if diffs and change.diff:
             lines.extend(f"    {line}" for line in change.diff.splitlines())
@@ -37,6 +38,9 @@ def text_of(plan: Plan, *, diffs: bool = False) -> str:
         lines.append(f"stop {step.host} port {step.leaves}, which the settings no longer have ({step.before})")
     if plan.promotes and not plan.waves:
         lines.append(f"make it current on {', '.join(plan.promotes)}, where an earlier run did not come to that")
+    for change in (each for each in plan.changes if each.kind in (FRONT, UNIT)):
+        lines.append(f"then {change.action} {change.kind} {change.name} on {change.host}")
+        lines.extend(f"    {line}" for line in change.diff.splitlines())
     if plan.kept:
         lines.append(f"unchanged: {', '.join(step.name for step in plan.kept)}")
     return "\n".join(lines + _warnings(plan))

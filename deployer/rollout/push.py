@@ -14,6 +14,7 @@ from deployer.artifact.source import SourceTree
 from deployer.errors import RolloutError, UsageError
 from deployer.events import Bus, Output, PlanMade
 from deployer.plan import start
+from deployer.plan.adopting import FRONT, UNIT, held_back, still_to_do
 from deployer.plan.changes import Wanted, plan_of, wanted_by_push
 from deployer.plan.draft import Draft, content_of
 from deployer.plan.facts import Facts
@@ -23,7 +24,7 @@ from deployer.plan.slots import leaving
 from deployer.plan.start import Way
 from deployer.plan.text import text_of
 from deployer.plan.topology import Topology, WebHost
-from deployer.rollout import absent, certificates, planfile, resources, secrets, ship
+from deployer.rollout import absent, adopting, certificates, planfile, resources, secrets, ship
 from deployer.rollout.checks import fleet_checks
 from deployer.rollout.endings import refused_as
 from deployer.rollout.finish import note_kept, promote, prune
@@ -37,7 +38,7 @@ from deployer.rollout.project import Project, reading, with_certificate, with_ho
 from deployer.rollout.promotion import Proven, proven_in
 from deployer.rollout.record import Record
 from deployer.rollout.rollback import bring
-from deployer.rollout.rolling import roll
+from deployer.rollout.rolling import note_end, roll
 from deployer.rollout.run import Run
 from deployer.rollout.survey import (
     look_first,
@@ -115,11 +116,12 @@ def push(
         opened(project, bus, record, "push", stop, rolls=True) as run,
     ):
         project = project.reached_by(run.topology)
-        look_first(run)
+        known = look_first(run)
         with locked(run, wait=wait):
             recovered = Pools(run).recover()
             if recovered:
                 run.warn(f"an earlier run had left drained, and is back: {', '.join(recovered)}")
+            resumed = adopting.resume(run, known)
             ready = prepared(run, project, tree, values, skip_hooks, proven, planned.release if planned else None)
             require_not_frozen(run, ready.facts)
             if planned:
@@ -127,6 +129,8 @@ def push(
             _announce(run, ready.plan)
             if ready.plan.empty:
                 record.outcome = "unchanged"
+                if resumed:
+                    note_end(run, "push", ready.plan.release, None)
                 note_kept(run, ready.plan)
                 absent.require_nobody(run)
                 return
@@ -229,10 +233,14 @@ def prepared(
             wanted,
             topology,
             facts,
-            changes=changes,
+            changes=[*changes, *still_to_do(topology, facts)],
             secrets_changed=secrets_changed,
             inferred=_inferred(project, ways),
-            warnings=(*project.inferred.warnings, *certificates.remarks(topology)),
+            warnings=(
+                *project.inferred.warnings,
+                *certificates.remarks(topology),
+                *held_back(topology, facts),
+            ),
             hooks=shown,
             source=_source(tree) + as_proven,
         )
@@ -246,6 +254,7 @@ def prepared(
 
 def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks: Sequence[str]) -> None:
     project, plan = ready.project, ready.plan
+    taken_over, led = any(change.kind in (FRONT, UNIT) for change in plan.changes), list[bool]()
     with refused_as(RolloutError, "mend it and push again; no instance was touched"):
         if plan.builds:
             shipment = ship.prepare(
@@ -277,8 +286,13 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
             _apply(run, between=False)
         promote(run, plan.release, plan.ports, via="push")
         fleet_checks(run, project, plan)
+        # The last act that can fail: nothing takes ours away again once users are led to them.
+        if taken_over and adopting.lead(run, ready.facts):
+            led.append(True)
 
     roll(run, project, plan, via="push", finish=finish)
+    if led:
+        adopting.retire(run, ready.facts)
     note_kept(run, plan)
     prune(run, [plan.release, *([plan.previous] if plan.previous else [])])
 
@@ -293,7 +307,7 @@ def _require_same_dependencies(run: Run, ready: Prepared, keys: Mapping[str, str
 
 
 def _changes_pools(run: Run, plan: Plan) -> bool:
-    return any(change.host in run.balancers for change in plan.changes)
+    return any(change.host in run.balancers and change.kind != FRONT for change in plan.changes)
 
 
 def _apply(run: Run, *, between: bool, former: Mapping[str, str] | None = None) -> None:

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from deployer.agent.resources import Absent, File
-from deployer.errors import DeployError, NeedsPersonError
+from deployer.errors import DeployError, NeedsPersonError, NotReadyError
 from deployer.events import Bus, Output
+from deployer.plan import adopting
 from deployer.plan.facts import Facts
 from deployer.plan.model import InstanceStep
 from deployer.plan.slots import leaving
@@ -66,6 +67,7 @@ def remove(
             require_not_frozen(run, facts)
             for host in run.topology.hosts:
                 require_owned(run, facts, host.name)
+            _require_nobody_led_here(run, facts)
             off = Off(run, facts, project.topology)
             off.require_ours()
             try:
@@ -187,6 +189,19 @@ class Off:
                 lambda host: {"run": self._run.id, "who": self._run.who, "balances": balance and host in balancers},
                 step="remove",
             )
+
+
+def _require_nobody_led_here(run: Run, facts: Facts) -> None:
+    """NotReadyError where the frontends of somebody else lead to the app: its pool would be missed by their HAProxy."""
+    led = [] if run.topology.spared else adopting.led_here(run.topology, facts)
+    if led:
+        raise NotReadyError(
+            "the frontends that somebody else configured lead users to this app",
+            host=led[0],
+            step="remove",
+            hint=f"lead them elsewhere first: {adopting.way_back(run.topology, facts)}",
+            code="led_here",
+        )
 
 
 def _with_a_root(run: Run) -> Topology:

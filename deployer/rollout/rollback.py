@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from deployer.artifact.git import Repository
 from deployer.errors import UsageError
 from deployer.events import Bus, PlanMade
+from deployer.plan import adopting
 from deployer.plan.changes import Wanted, majority, plan_of
 from deployer.plan.facts import Facts, ReleaseFacts
 from deployer.plan.text import text_of
@@ -108,9 +109,15 @@ def chosen(topology: Topology, facts: Facts, wanted: str | None, current: str | 
     if not older:
         raise UsageError(
             f"there is no proven release before {newest}" if newest else "nothing was ever pushed",
-            hint=f"deploy rollback {topology.env} RELEASE takes any of: {listed}",
+            hint=_way_back(topology, facts) or f"deploy rollback {topology.env} RELEASE takes any of: {listed}",
         )
     return max(older)
+
+
+def _way_back(topology: Topology, facts: Facts) -> str:
+    """What a person types to have back what another tool ran before the first push; empty where there was nothing."""
+    way = adopting.way_back(topology, facts)
+    return f"before it another tool ran the app; back to that, by hand: {way}" if way else ""
 
 
 def _commit_of(project: Project, wanted: str | None) -> str | None:

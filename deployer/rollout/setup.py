@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 from deployer.events import Bus, Output
-from deployer.rollout import certificates, secrets
+from deployer.rollout import adopting, certificates, secrets
+from deployer.rollout.adopting import Adoption
 from deployer.rollout.giving_caddy import give_caddy
 from deployer.rollout.locks import locked
 from deployer.rollout.open import opened
@@ -26,6 +27,9 @@ def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: th
         for remark in certificates.remarks(run.topology):
             run.warn(remark)
         facts = with_pools_that_answer(run, survey(run))
+        adoption = adopting.found(run, facts, anew=replace)
+        if adoption and not replace:
+            raise adoption.refused(run.topology.env)
         give_caddy(run, facts)
         wishes = for_setup(project, facts)
         planned = differences(run, wishes, replace=replace)
@@ -40,5 +44,20 @@ def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: th
             record.host(host.name, "changed" if any(each.host == host.name for each in changes) else "unchanged")
         with locked(run):  # The site is there now, and takes a lock: a push will find it usable.
             run.each(run.hosts, "site.join", {}, step="setup")
+            if adoption:
+                adopting.record(run, adoption)
+                record.outcome = "succeeded"
+                _tell(bus, adoption, run.topology.env)
             if run.topology.kind == "command":
                 secrets.write_for_commands(run, values)
+
+
+def _tell(bus: Bus, adoption: Adoption, env: str) -> None:
+    for host, units in adoption.units.items():
+        for unit in units:
+            bus.emit(Output(f"{unit['unit']} may be retired, and serves until then", host=host, step="setup"))
+    for host, front in adoption.fronts.items():
+        bus.emit(Output(f"{front['path']} may be led to {front['backend']}; it is as it was", host=host, step="setup"))
+        for line in str(front["diff"]).splitlines():
+            bus.emit(Output(f"    {line}", host=host, step="setup"))
+    bus.emit(Output(f"deploy push {env} does both, once its own instances serve", step="setup"))

@@ -8,7 +8,9 @@ from typing import Any
 from deployer.agent.supervision import label_of
 from deployer.errors import DeployError, NotReadyError
 from deployer.plan import processes, slots
+from deployer.plan.adopting import foreign_ports
 from deployer.plan.facts import Facts, HostFacts, Serving
+from deployer.plan.slots import free_slot
 from deployer.plan.strategy import choose
 from deployer.plan.topology import WebHost
 from deployer.rollout.moments import utc
@@ -71,11 +73,16 @@ def _processes(run: Run, web: Mapping[str, WebHost], raw: Mapping[str, Any]) -> 
     return {host: answer["processes"] for host, answer in answers.items()}
 
 
-def look_first(run: Run) -> None:
-    """One cheap question to every host before its lock is taken. NotReadyError for the first that is not set up."""
+def look_first(run: Run) -> Facts:
+    """One cheap question to every host before its lock is taken. NotReadyError for the first that is not set up.
+
+    The facts have only what a brief look finds.
+    """
     hosts = [host.name for host in run.topology.hosts]
     raw = run.each(hosts, "host.survey", {"brief": True}, step="survey")
-    require_set_up(run, Facts({name: HostFacts(name, raw[name]) for name in hosts}))
+    facts = Facts({name: HostFacts(name, raw[name]) for name in hosts})
+    require_set_up(run, facts)
+    return facts
 
 
 def with_pools(run: Run, facts: Facts) -> Facts:
@@ -140,7 +147,11 @@ def require_free_ports(run: Run, facts: Facts) -> None:
     both = choose(run.topology).action == "replace"
     for web in run.topology.web:
         taken = facts[web.name].raw.get("ports") or {}
-        for port in (*web.ports, *web.spare_ports) if both else web.ports:
+        foreign = foreign_ports(facts[web.name])
+        starts = [free_slot(web, index, facts[web.name]) for index in range(len(web.ports))] if foreign else web.ports
+        for port in (*web.ports, *web.spare_ports) if both else starts:
+            if port in foreign and not facts[web.name].serving:
+                continue
             holder = taken.get(str(port))
             if holder and not holder.get("ours"):
                 raise _taken(run, web, port, holder)
@@ -155,7 +166,8 @@ def _taken(run: Run, web: WebHost, port: int, holder: Mapping[str, Any]) -> NotR
         f"port {port} is taken by {unit}: {process}" if unit else f"port {port} is taken by {process}",
         host=web.name,
         step="survey",
-        hint=f"{beside} and let it run beside {unit} until that is no longer asked: docs/adopting.md"
+        hint=f"deploy setup {run.topology.env} shows how it would be taken over; or {beside} and let it run beside "
+        f"{unit} until that is no longer asked: docs/adopting.md"
         if unit
         else f"stop it, or {beside}",
         code="port_taken",

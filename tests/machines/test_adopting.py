@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,3 +113,97 @@ def test_from_hand_written_units_to_deploy_without_a_failed_request(by_hand: Lab
     assert set(receipt.releases) == {"by-hand", first.release, second.release}
     assert "inactive" in by_hand.exec("lb1", ["systemctl", "is-active", "deploy-haproxy-bridge"]).stdout
     assert by_hand.exec("lb1", ["cat", "/proc/sys/net/ipv4/tcp_migrate_req"]).stdout.strip() == "0"
+
+
+@pytest.mark.more
+@pytest.mark.timeout(1800)
+def test_deploy_takes_over_what_a_person_allowed_without_a_failed_request(by_hand: Lab, tmp_path: Path) -> None:
+    """Shown, allowed, and done by the first push that succeeds; one that fails leaves everything as it is."""
+    shop = Project(tmp_path / "shop", by_hand.name, "notes", SETTINGS)
+    inventory = tmp_path / "inventory.yaml"
+    inventory.write_text(Path(str(inventory_of(by_hand.name))).read_text().replace("deploy_listen:", "not_used:"))
+    env, given = f"shop-{by_hand.name}", ("-i", str(inventory))
+    configured = does(by_hand, "lb1", "cat /etc/haproxy/haproxy.cfg")
+
+    def as_before() -> bool:
+        active = set(states(by_hand).values()) == {"active"}
+        return active and does(by_hand, "lb1", "cat /etc/haproxy/haproxy.cfg") == configured
+
+    with traffic(f"{by_hand.hosts['lb1']['host']}:80", tmp_path / "log", mix="http", rate=15) as users:
+        refused = shop.deploy("setup", *given, expect=3)
+        shown = "\n".join(refused.error["log"])
+        assert refused.error["code"] == "foreign" and "setup" in refused.error["hint"]
+        assert "web1: shop.service listens at port 8000: " in shown and "gunicorn" in shown, shown
+        assert "-    default_backend old" in shown and f"+    default_backend {env}" in shown, shown
+        assert as_before() and "there" not in does(by_hand, "web1", "test -e /srv/shop && echo there || true")
+
+        shop.deploy("setup", *given, "--replace")
+        assert as_before()
+        planned = shop.deploy("plan", *given).of("plan.made")[0]
+        assert "then lead front /etc/haproxy/haproxy.cfg on lb1\n" in planned["text"]
+        assert "then retire foreign unit shop.service on web2" in planned["text"]
+        assert {step["port"] for wave in planned["plan"]["waves"] for step in wave} == {8500}, "beside what serves"
+
+        shop.breaks("boot")
+        shop.deploy("push", *given, expect=5)
+        assert as_before()
+        shop.mends()
+        first = shop.deploy("push", *given)
+        for host in ("web1", "web2"):
+            said = does(by_hand, host, "systemctl is-active shop.service; systemctl is-enabled shop.service; true")
+            assert said.split() == ["inactive", "disabled"]
+            does(by_hand, host, "test -f /etc/systemd/system/shop.service")
+        led = does(by_hand, "lb1", "cat /etc/haproxy/haproxy.cfg")
+        assert led == configured.replace("default_backend old", f"default_backend {env}")
+        assert shop.deploy("push", *given).last["outcome"] == "unchanged"
+        shop.version(2)
+        second = shop.deploy("push", *given, "--strategy", "bluegreen")
+    receipt = users.receipt
+    assert receipt is not None
+    print(f"{receipt.failed} of {receipt.requests} failed, {receipt.stale} stale, at most {receipt.max_ms} ms")
+    assert receipt.failed == 0, (receipt.causes, receipt.failures[:10])
+    assert set(receipt.releases) == {"by-hand", first.release, second.release}
+
+    kept = shop.deploy("remove", *given, "--yes", expect=3)
+    assert kept.error["code"] == "led_here"
+    assert "systemctl enable --now shop.service on web1" in kept.error["hint"], kept.error
+    assert does(by_hand, "lb1", "cat /srv/shop/.deploy/front.before") == configured
+
+
+@pytest.mark.more
+@pytest.mark.timeout(1800)
+def test_a_push_that_dies_while_it_takes_over_is_gone_on_with(by_hand: Lab, tmp_path: Path) -> None:
+    """Killed as it begins to lead the frontends; and a unit that somebody is connected to serves on."""
+    shop = Project(tmp_path / "shop", by_hand.name, "notes", SETTINGS)
+    inventory = tmp_path / "inventory.yaml"
+    inventory.write_text(Path(str(inventory_of(by_hand.name))).read_text().replace("deploy_listen:", "not_used:"))
+    given = ("-i", str(inventory))
+    with traffic(f"{by_hand.hosts['lb1']['host']}:80", tmp_path / "log", mix="http", rate=15) as users:
+        shop.deploy("setup", *given, "--replace")
+        with socket.create_connection((by_hand.hosts["web1"]["host"], 8000), timeout=10) as slow:
+            slow.sendall(b"GET / HTTP/1.1\r\nHost: shop.test\r\n")  # and never the end of it
+            dying = shop.start("push", *given)
+            assert dying.stdout is not None
+            for line in dying.stdout:
+                if '"step.started"' in line and '"front"' in line:
+                    break
+            else:
+                raise AssertionError("the push ended before it led anything")
+            os.killpg(dying.pid, signal.SIGKILL)
+            dying.wait()
+            second = shop.deploy("push", *given, "--wait", "3m")
+            told = [event["message"] for event in second.of("warning")]
+            assert any("shop.service still has" in message for message in told), told
+            assert states(by_hand) == {"web1": "active", "web2": "inactive"}
+            assert f"default_backend shop-{by_hand.name}" in does(by_hand, "lb1", "cat /etc/haproxy/haproxy.cfg")
+        third = shop.deploy("push", *given)
+        assert third.last["outcome"] == "unchanged" and states(by_hand) == {"web1": "inactive", "web2": "inactive"}
+    receipt = users.receipt
+    assert receipt is not None
+    print(f"{receipt.failed} of {receipt.requests} failed, {receipt.stale} stale, at most {receipt.max_ms} ms")
+    assert receipt.failed == 0, (receipt.causes, receipt.failures[:10])
+    assert set(receipt.releases) == {"by-hand", second.release}
+
+
+def states(lab: Lab) -> dict[str, str]:
+    return {host: does(lab, host, "systemctl is-active shop.service || true").strip() for host in ("web1", "web2")}

@@ -16,7 +16,7 @@ ALL = (FIRST, SECOND, THIRD)
 
 
 def goes_to(found: Facts, wanted: str | None = None) -> str:
-    shape = topology(len(found.hosts))
+    shape = topology(len(found.hosts), 0)
     return chosen(shape, found, wanted, majority(found, shape))
 
 
@@ -111,3 +111,11 @@ def test_nothing_was_ever_pushed() -> None:
         goes_to(facts(host("web1"), host("web2")))
     with pytest.raises(UsageError, match="no release 'current'"):
         goes_to(facts(host("web1"), host("web2")), "current")
+
+
+def test_before_the_first_release_another_tool_ran_it() -> None:
+    unit = {"unit": "shop.service", "ports": [8000], "enabled": True, "state": "retired"}
+    found = facts(host("web1", [FIRST], current=FIRST, adoption={"units": [unit], "front": None}))
+    with pytest.raises(UsageError) as caught:
+        goes_to(found)
+    assert "systemctl enable --now shop.service on web1" in str(caught.value.hint)

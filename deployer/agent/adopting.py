@@ -1,0 +1,247 @@
+"""Taking over what another tool runs: a foreign unit at a port of the app, and the foreign frontends that lead to it.
+
+    recorded ─→ (ours serve beside it) ─→ moving ─→ moved        on a balancer: its configuration leads to our pool
+    recorded ─→ (nobody is connected)  ─→ retiring ─→ retired    on an app's host: the unit is stopped and disabled
+
+A person allows it once (`adopting.record`, after the diff was shown). Each state is on the disk before its act, and
+each act converges from whatever a crash left. No file of the unit is removed; the configuration of before is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from typing import Any, Dict, List, Optional
+
+from deployer.agent import front, holding, ledger, process, procfs, tree
+from deployer.agent.layout import Site
+from deployer.agent.lock import host_lock
+from deployer.agent.operation import Context, OpError, operation
+
+_SHORT = 15.0  # seconds for a question to systemd
+_STOP = 120.0  # seconds for a stop beyond which systemd itself would have killed it, by its usual settings
+_HANDLER = 120.0  # seconds for the check and the reload
+_LOOK = 0.1  # seconds between looks at connections
+_QUIET = 10  # looks in a row that must find nobody connected
+_SHARED = frozenset(
+    (
+        *("apache2", "caddy", "haproxy", "httpd", "nginx"),
+        *("containerd", "docker", "podman", "supervisor", "supervisord"),
+        *("cron", "crond", "ssh", "sshd"),
+    )
+)
+
+
+@operation("adopting.units")
+def units(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Who else's units listen at `ports`. Returns `units`: `[{unit, ports, pid, command, enabled, why}]`.
+
+    `why` says what keeps a unit from being retired by us; empty when nothing does.
+    """
+    site, ports = Site.from_args(args), [int(port) for port in args["ports"]]
+    found: Dict[str, Dict[str, Any]] = {}
+    for port in ports:
+        pids = [pid for pid in holding.hold("0.0.0.0", port).pids if holding.release_of(site, pid) is None]
+        unit = procfs.unit_of(pids[0]) if pids else ""
+        if unit and unit in found:
+            found[unit]["ports"].append(port)
+        elif unit:
+            known = {"unit": unit, "ports": [port], "pid": pids[0], "command": procfs.command(pids[0])}
+            enabled = _systemctl("is-enabled", unit).stdout.strip() == "enabled"
+            found[unit] = {**known, "enabled": enabled, "why": _why_not(unit, ports)}
+    return {"units": list(found.values())}
+
+
+@operation("adopting.front")
+def look(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """What would be changed in the configuration at `path`: `{diff, backends, why}`. Changes nothing.
+
+    Args:
+        args: `site, path, places` (`ADDRESS:PORT` → host), `backend`.
+    """
+    try:
+        found = front.moved(_read(args["path"]), args["places"], args["backend"], procfs.resolved)
+    except (front.CannotMove, OSError) as error:
+        return {"diff": "", "backends": [], "why": str(error)}
+    if found.missing:
+        return {"diff": "", "backends": [], "why": "no backend there sends to %s" % ", ".join(found.missing)}
+    return {"diff": found.diff, "backends": list(found.backends), "why": ""}
+
+
+@operation("adopting.record")
+def record(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Writes down what a person has allowed: `site, run, who`, and `units` that serve now, or `front`.
+
+    Changes nothing else. What was allowed before stays, unless it is among these.
+    """
+    site = Site.from_args(args)
+    kept = noted(site) or {}
+    said = {"run": args["run"], "who": args["who"], "since": round(time.time(), 3)}
+    fresh = [{**each, **said, "state": "recorded"} for each in args.get("units") or ()]
+    others = [each for each in kept.get("units", ()) if each["unit"] not in {one["unit"] for one in fresh}]
+    entry: Dict[str, Any] = {"units": fresh + others, "front": kept.get("front")}
+    if args.get("front"):
+        entry["front"] = {**args["front"], **said, "state": "recorded"}
+    _save(site, entry)
+    return {"adoption": entry}
+
+
+@operation("adopting.move")
+def move(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Leads the foreign frontends to our pool, as was shown. Returns `changed`.
+
+    Args:
+        args: `site, run, handler` (commands that check the whole configuration and make it live, or say why not).
+
+    Raises:
+        OpError `changed`: the file is not as it was when the diff was shown. `invalid`: the balancer does not take it;
+        the file is as it was. Nothing was changed by either.
+    """
+    site = Site.from_args(args)
+    with host_lock(site):
+        found = noted(site) or {}
+        wanted = found.get("front")
+        if not wanted or wanted["state"] == "moved":
+            return {"changed": False}
+        path, before = str(wanted["path"]), _read(str(wanted["path"]))
+        try:
+            after = front.moved(before, wanted["places"], wanted["backend"], procfs.resolved)
+        except front.CannotMove as error:
+            raise _changed(path, site, str(error)) from error
+        if after.diff and after.diff != wanted["diff"]:
+            raise _changed(path, site, "other lines would have to be changed now")
+        if after.diff:
+            tree.write(site.front_before, before.encode("utf-8"), 0o600)
+            _note(site, found, wanted, "moving")
+            ctx.progress("leading %s to %s" % (path, wanted["backend"]))
+            _write(path, after.text)
+        elif wanted["state"] == "recorded":  # a person has moved it meanwhile
+            _note(site, found, wanted, "moving")
+        for command in args["handler"]:
+            said = process.run(command, timeout=_HANDLER, merge_stderr=True)
+            if not said.ok:
+                _put_back(site, path, wanted)
+                _note(site, found, wanted, "recorded")
+                why = "%s: the balancer does not take it: %s; the file is as it was" % (path, said.why)
+                raise OpError("invalid", why, log=said.log())
+        _note(site, found, wanted, "moved")
+    ledger.append(site, {"run": args["run"], "event": "adopt", "what": "led %s to %s" % (path, wanted["backend"])})
+    return {"changed": True}
+
+
+@operation("adopting.retire")
+def retire(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Stops and disables the foreign units once nobody is connected to them: `site, run, patience` (seconds).
+
+    Returns `retired: [units]` and `busy`: unit → connections that it still had after `patience`; it serves on.
+    Raises OpError `did_not_stop`, `lease_lost`, `cancelled`.
+    """
+    site = Site.from_args(args)
+    found = noted(site) or {}
+    retired: List[str] = []
+    busy: Dict[str, int] = {}
+    for each in found.get("units", ()):
+        if each["state"] == "retired":
+            continue
+        left = _connected(ctx, each["ports"], float(args["patience"]))
+        if left:
+            busy[each["unit"]] = left
+            continue
+        ctx.require_lease("stop %s" % each["unit"])
+        _note(site, found, each, "retiring")
+        ctx.progress("stopping and disabling %s" % each["unit"])
+        said = _systemctl("disable", "--now", each["unit"], within=_STOP)
+        if not said.ok or _systemctl("is-active", each["unit"]).stdout.strip() in ("active", "deactivating"):
+            why = "%s was not stopped: %s" % (each["unit"], said.why or "it is still active")
+            raise OpError(
+                "did_not_stop", why, "systemctl disable --now %s, then push again" % each["unit"], log=said.log()
+            )
+        _note(site, found, each, "retired")
+        ledger.append(site, {"run": args["run"], "event": "adopt", "what": "stopped and disabled %s" % each["unit"]})
+        retired.append(each["unit"])
+    return {"retired": retired, "busy": busy}
+
+
+def noted(site: Site) -> Optional[Dict[str, Any]]:
+    """`{units: [{unit, ports, pid, command, enabled, state, run, who, since}], front: {path, diff, places, backend,
+    backends, state, …} or null}`; None where nothing was ever taken over.
+    """
+    try:
+        with open(site.adoption, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _why_not(unit: str, ports: List[int]) -> str:
+    """What keeps a unit from being stopped for the app's sake: others would lose something by it."""
+    name = unit.rpartition(".")[0].partition("@")[0]
+    if name in _SHARED or name == "user":
+        return "%s runs or serves more than this app" % unit
+    if ".socket" in _systemctl("show", "--property", "TriggeredBy", "--value", unit).stdout:
+        return "%s is started by a socket unit, which would start it again" % unit
+    others = sorted({each.port for each in procfs.every_listener()} - set(ports))
+    mine = {pid for pid in procfs.pids() if procfs.in_unit(pid, unit)}
+    for found in procfs.listeners(others):
+        if mine & procfs.holders([found.inode])[found.inode]:
+            return "%s also listens at port %d" % (unit, found.port)
+    return ""
+
+
+def _connected(ctx: Context, ports: List[int], patience: float) -> int:
+    """Connections to these ports here, once there are none for a moment, or `patience` seconds have passed."""
+    deadline, quiet = time.monotonic() + patience, 0
+    while True:
+        if ctx.cancelled.is_set():
+            raise OpError("cancelled", "the run was cancelled before the server at port %d was stopped" % ports[0])
+        left = procfs.connections_to(ports)
+        quiet = 0 if left else quiet + 1
+        if quiet >= _QUIET:
+            return 0
+        if left and time.monotonic() >= deadline:
+            return left
+        time.sleep(_LOOK)
+
+
+def _systemctl(*words: str, within: float = _SHORT) -> process.Finished:
+    return process.run(["systemctl", *words], timeout=within)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", newline="") as file:
+        return file.read()
+
+
+def _write(path: str, text: str) -> None:
+    """Replaces the file's content whole, through a link, with the rights and owner that it has."""
+    real = os.path.realpath(path)
+    about = os.stat(real)
+    tree.write(real, text.encode("utf-8"), stat.S_IMODE(about.st_mode), (about.st_uid, about.st_gid))
+
+
+def _put_back(site: Site, path: str, wanted: Dict[str, Any]) -> None:
+    """The configuration as it was before it was led elsewhere, unless somebody has changed it since."""
+    try:
+        before = _read(site.front_before)
+        after = front.moved(before, wanted["places"], wanted["backend"], procfs.resolved)
+    except (OSError, front.CannotMove):
+        return
+    if _read(path) == after.text:
+        _write(path, before)
+
+
+def _note(site: Site, whole: Dict[str, Any], part: Dict[str, Any], state: str) -> None:
+    part["state"] = state
+    _save(site, whole)
+
+
+def _save(site: Site, entry: Dict[str, Any]) -> None:
+    tree.write(site.adoption, json.dumps(entry).encode("utf-8"), 0o600)
+
+
+def _changed(path: str, site: Site, why: str) -> OpError:
+    message = "%s is not as it was when its diff was shown: %s" % (path, why)
+    return OpError("changed", message, "deploy setup %s --replace shows it anew" % site.env)

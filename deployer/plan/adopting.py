@@ -1,0 +1,94 @@
+"""What another tool runs and a person has allowed to take over: what is left to be done of that, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from deployer.plan.facts import Facts, HostFacts
+from deployer.plan.model import FileChange
+from deployer.plan.topology import Topology
+
+FRONT, UNIT = "front", "foreign unit"
+"""Kinds of changes in a plan: these come last of all, once the app's own instances serve."""
+
+
+def pending_units(found: HostFacts) -> list[Mapping[str, Any]]:
+    """The foreign units of a host that are to be retired and still serve, as they were recorded."""
+    return [each for each in _units(found) if each["state"] != "retired"]
+
+
+def foreign_ports(found: HostFacts) -> set[int]:
+    """Ports of the app at which a foreign unit, which is to be retired, still listens."""
+    return {int(port) for each in pending_units(found) for port in each["ports"]}
+
+
+def still_to_do(topology: Topology, facts: Facts) -> list[FileChange]:
+    """What comes after the waves: the foreign frontends are led to the app's pool, then the foreign units retire.
+
+    None where a part of the environment is left out: users would be sent to a pool that lacks some.
+    """
+    if _leaves_some_out(topology):
+        return []
+    found = []
+    for balancer in topology.balancers:
+        front = front_of(facts[balancer.name])
+        if front and front["state"] != "moved":
+            found.append(FileChange(balancer.name, FRONT, str(front["path"]), "lead", str(front["diff"])))
+    for web in topology.web:
+        found += [FileChange(web.name, UNIT, str(each["unit"]), "retire") for each in pending_units(facts[web.name])]
+    return found
+
+
+def held_back(topology: Topology, facts: Facts) -> list[str]:
+    """Why nothing is taken over in this run, for a person; none when nothing keeps it, or there is nothing."""
+    if not _leaves_some_out(topology) or not _anything(topology, facts):
+        return []
+    return ["what another tool runs is taken over by a push to all hosts, and this one leaves some out"]
+
+
+def way_back(topology: Topology, facts: Facts) -> str:
+    """What a person types to have the foreign units serve again; empty where none was taken over."""
+    starts = [
+        f"systemctl {'enable --now' if each['enabled'] else 'start'} {each['unit']} on {web.name}"
+        for web in topology.web
+        for each in _units(facts[web.name])
+        if each["state"] != "recorded"
+    ]
+    fronts = [
+        f"on {balancer.name} the lines of {front['path']} as {balancer.site.front_before} has them "
+        f"({' and '.join(front['backends'])} in place of {front['backend']}), then systemctl reload haproxy"
+        for balancer in topology.balancers
+        if (front := front_of(facts[balancer.name])) and front["state"] != "recorded"
+    ]
+    return "; ".join([*starts, *fronts])
+
+
+def led_here(topology: Topology, facts: Facts) -> list[str]:
+    """The balancers whose foreign frontends lead to the app's pool now, or are about to."""
+    return [
+        balancer.name
+        for balancer in topology.balancers
+        if (front := front_of(facts[balancer.name])) and front["state"] != "recorded"
+    ]
+
+
+def front_of(found: HostFacts) -> Mapping[str, Any] | None:
+    """The foreign frontends of a balancer, as they were recorded."""
+    front: Mapping[str, Any] | None = (found.raw.get("adoption") or {}).get("front")
+    return front
+
+
+def _units(found: HostFacts) -> list[Mapping[str, Any]]:
+    return list((found.raw.get("adoption") or {}).get("units") or ())
+
+
+def _leaves_some_out(topology: Topology) -> bool:
+    return bool(topology.spared or topology.absent)
+
+
+def _anything(topology: Topology, facts: Facts) -> bool:
+    fronts = (front_of(facts[balancer.name]) for balancer in topology.balancers)
+    return any(front and front["state"] != "moved" for front in fronts) or any(
+        pending_units(facts[web.name]) for web in topology.web
+    )
