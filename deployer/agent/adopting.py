@@ -56,18 +56,22 @@ def units(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 @operation("adopting.front")
 def look(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """What would be changed in the configuration at `path`: `{diff, backends, why}`. Changes nothing.
+    """What would be changed in the configuration at `path`: `{diff, backends, led, why}`. Changes nothing.
+
+    `led`: some frontend there leads to `backend` now.
 
     Args:
         args: `site, path, places` (`ADDRESS:PORT` → host), `backend`.
     """
+    led = False
     try:
-        found = front.moved(_read(args["path"]), args["places"], args["backend"], procfs.resolved)
+        text = _read(args["path"])
+        led = front.leads(text, args["backend"])
+        found = front.moved(text, args["places"], args["backend"], procfs.resolved)
     except (front.CannotMove, OSError) as error:
-        return {"diff": "", "backends": [], "why": str(error)}
-    if found.missing:
-        return {"diff": "", "backends": [], "why": "no backend there sends to %s" % ", ".join(found.missing)}
-    return {"diff": found.diff, "backends": list(found.backends), "why": ""}
+        return {"diff": "", "backends": [], "led": led, "why": str(error)}
+    why = "no backend there sends to %s" % ", ".join(found.missing) if found.missing else ""
+    return {"diff": found.diff, "backends": list(found.backends), "led": led, "why": why}
 
 
 @operation("adopting.record")

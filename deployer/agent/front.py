@@ -79,6 +79,12 @@ def moved(text: str, places: Dict[str, str], backend: str, resolved: Callable[[s
     return Moved("".join(after), diff, tuple(sorted(ours)), tuple(sorted(set(places.values()) - have)))
 
 
+def leads(text: str, backend: str) -> bool:
+    """Whether any frontend there leads to a backend of that name, under whatever condition."""
+    _, found, _ = _read(text.splitlines(keepends=True))
+    return any(name == backend for _, name in found)
+
+
 def _read(lines: List[str]) -> Tuple[Dict[str, List[str]], List[Tuple[int, str]], Set[str]]:
     """Servers by backend, the lines that lead to one, and the names of `listen` sections."""
     servers: Dict[str, List[str]] = {}

@@ -61,16 +61,20 @@ def way_back(topology: Topology, facts: Facts) -> str:
         for balancer in topology.balancers
         if (front := front_of(facts[balancer.name])) and front["state"] != "recorded"
     ]
-    return "; ".join([*starts, *fronts])
+    taken = sorted(_taken_by_ours(topology, facts)) if starts else []
+    first = f"another `port:` in deploy.yaml and deploy push {topology.env}, for ours has port {', '.join(taken)} now"
+    return "; ".join([*([first] if taken else []), *starts, *fronts])
 
 
-def led_here(topology: Topology, facts: Facts) -> list[str]:
-    """The balancers whose foreign frontends lead to the app's pool now, or are about to."""
-    return [
-        balancer.name
-        for balancer in topology.balancers
-        if (front := front_of(facts[balancer.name])) and front["state"] != "recorded"
-    ]
+def _taken_by_ours(topology: Topology, facts: Facts) -> set[str]:
+    """Ports of the foreign units at which the app's own instances serve now."""
+    return {
+        str(port)
+        for web in topology.web
+        for each in _units(facts[web.name])
+        for port in each["ports"]
+        if any(serving.release and serving.port == port for serving in facts[web.name].serving.values())
+    }
 
 
 def front_of(found: HostFacts) -> Mapping[str, Any] | None:

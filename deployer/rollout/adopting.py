@@ -153,6 +153,13 @@ def retire(run: Run, facts: Facts) -> None:
     if _served(run) != {balancer.name for balancer in run.topology.balancers}:
         run.warn("what another tool runs is not retired, for some balancer has no instance of ours that serves")
         return
+    elsewhere = [name for name, led in led_here(run, facts).items() if not led]
+    if elsewhere:
+        run.warn(
+            f"what another tool runs is not retired, for the frontends on {', '.join(elsewhere)} do not lead to ours",
+            hint=f"deploy setup {run.topology.env} --replace, if they are to",
+        )
+        return
     patience = run.topology.settings.rolling.drain_timeout
     with run.step("retire", detail=", ".join(hosts)) as note:
         done, failed = run.try_each(hosts, "adopting.retire", {"run": run.id, "patience": patience}, step=STEP)
@@ -164,6 +171,21 @@ def retire(run: Run, facts: Facts) -> None:
             run.warn(f"{unit} still has {connections} connections, and serves on", host=host, hint=again)
     for host, error in failed.items():
         run.warn(f"what another tool runs there was not retired: {error.message}", host=host, hint=error.hint or again)
+
+
+def led_here(run: Run, facts: Facts) -> dict[str, bool]:
+    """Balancer → whether its foreign frontends lead to the app's pool, of those that a person has allowed to be led.
+
+    It is read from the configuration as it is now: whoever has led them back has not told us.
+    """
+    fronts = {name: front for name in run.balancers if (front := front_of(facts[name]))}
+    asked = run.each(
+        list(fronts),
+        "adopting.front",
+        lambda host: {key: fronts[host][key] for key in ("path", "places", "backend")},
+        step=STEP,
+    )
+    return {name: bool(answer["led"]) for name, answer in asked.items()}
 
 
 def resume(run: Run, facts: Facts) -> bool:

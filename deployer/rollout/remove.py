@@ -21,6 +21,7 @@ from deployer.plan.model import InstanceStep
 from deployer.plan.slots import leaving
 from deployer.plan.topology import Topology, WebHost
 from deployer.rollout import resources
+from deployer.rollout.adopting import led_here
 from deployer.rollout.endings import refused_as
 from deployer.rollout.guard import Guard
 from deployer.rollout.instances import Instances
@@ -193,7 +194,7 @@ class Off:
 
 def _require_nobody_led_here(run: Run, facts: Facts) -> None:
     """NotReadyError where the frontends of somebody else lead to the app: its pool would be missed by their HAProxy."""
-    led = [] if run.topology.spared else adopting.led_here(run.topology, facts)
+    led = [] if run.topology.spared else [name for name, led in led_here(run, facts).items() if led]
     if led:
         raise NotReadyError(
             "the frontends that somebody else configured lead users to this app",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.agent.front import CannotMove, Moved, moved
+from deployer.agent.front import CannotMove, Moved, leads, moved
 
 PLACES = {"192.0.2.1:8000": "web1", "192.0.2.2:8000": "web2"}
 CONFIGURATION = """\
@@ -50,6 +50,12 @@ def test_both_ways_of_leading_there_are_changed_and_nothing_else() -> None:
     assert found.text == wanted.replace("default_backend\told", "default_backend\tshop-prod")
     assert found.backends == ("old",) and found.missing == ()
     assert "-    default_backend\told" in found.diff and "s3cret" not in found.diff, "changed lines alone are shown"
+
+
+def test_where_it_leads_is_read_from_the_text() -> None:
+    assert not leads(CONFIGURATION, "shop-prod") and leads(CONFIGURATION, "other")
+    assert leads(asked(CONFIGURATION).text, "shop-prod")
+    assert leads("frontend a\n  default_backend shop-prod\n", "shop-prod"), "whoever else is gone"
 
 
 def test_what_is_led_there_already_has_no_diff() -> None:

@@ -78,7 +78,11 @@ def test_a_push_that_leaves_hosts_out_takes_nothing_over() -> None:
 
 
 def test_the_way_back_is_told_once_there_is_one() -> None:
-    assert adopting.way_back(shape(), there()) == "" and adopting.led_here(shape(), there()) == []
+    assert adopting.way_back(shape(), there()) == ""
     way = adopting.way_back(shape(), there("retired", "moved"))
     assert "systemctl enable --now shop.service on web1" in way and "old in place of shop-prod" in way
-    assert adopting.led_here(shape(), there("retired", "moving")) == ["lb1"], "it may be led already"
+    assert "old in place of" in adopting.way_back(shape(), there("retired", "moving")), "it may be led already"
+    assert "port:" not in way
+    ours = host("web1", [NEW], current=NEW, adoption={"units": [unit("retired")], "front": None})
+    taken = Facts({**there("retired", "moved").hosts, "web1": ours})
+    assert "for ours has port 8000 now" in adopting.way_back(shape(), taken)
