@@ -49,6 +49,7 @@ def way(topology: Topology, web: WebHost, inferred: Inferred, cores: int, memory
         env=web.own.env,
         pythonpath=inferred.pythonpath,
         search=topology.templates,
+        worker_class=inferred.workers.name,
     )
     refused = runtime.refuse(serving)
     if refused:

@@ -62,6 +62,10 @@ def refused_argument(words: Iterable[str], *, abbreviates: bool) -> str | None:
 
 def refuse_words(serving: Serving, *, variable: str | None, abbreviates: bool) -> str | None:
     """Why `runtime.args`, or the environment `variable` from which the server also takes options, is refused."""
+    for word in serving.settings.args:
+        option, gap, value = word.partition(" ")
+        if gap and option.startswith("-") and "=" not in option:
+            return f"runtime.args has {word!r} as one word: write it as two, [{option}, {value.strip()!r}]"
     why = refused_argument(serving.settings.args, abbreviates=abbreviates)
     if why:
         return f"runtime.args has {why}"

@@ -26,7 +26,8 @@ class Serving:
     `address` is what to bind; the port comes as `$PORT` when the instance starts. `workers` is the settled number for
     this host. `trusted` are the addresses whose forwarded headers count. `env` is the app's own environment, without
     secrets. `pythonpath` are folders of the release, relative to it, that the app is imported from beside its root.
-    `search` are the user's template folders. `release` is the id of the release, or what stands for it.
+    `search` are the user's template folders. `release` is the id of the release, or what stands for it. `worker_class`
+    is the class of gunicorn's workers as the code and its requirements tell; "": as the settings say.
     """
 
     app: str
@@ -39,6 +40,7 @@ class Serving:
     env: Mapping[str, str] = field(default_factory=dict)
     pythonpath: tuple[str, ...] = ()
     search: tuple[Path, ...] = ()
+    worker_class: str = ""
 
 
 class Runtime(Protocol):

@@ -12,6 +12,7 @@ from deployer.runtimes.check import import_check
 PYTHON = ".venv/bin/python"
 CONFIG = ".deploy-gunicorn.conf.py"
 _DISTRIBUTIONS = {"gevent": "gevent", "eventlet": "eventlet", "tornado": "tornado"}
+_UVICORN_WORKER = "uvicorn_worker.UvicornWorker"
 
 
 class Gunicorn:
@@ -39,7 +40,7 @@ class Gunicorn:
 
     def requires(self, serving: Serving) -> tuple[str, ...]:
         """gunicorn, and what its worker class needs."""
-        extra = _DISTRIBUTIONS.get(self._worker_class(serving))
+        extra = _DISTRIBUTIONS.get(serving.worker_class or serving.settings.worker_class)
         return ("gunicorn", extra) if extra else ("gunicorn",)
 
     def command(self, serving: Serving) -> tuple[str, ...]:
@@ -94,18 +95,21 @@ class Gunicorn:
 
 
 class GunicornUvicorn(Gunicorn):
-    """gunicorn as the master of uvicorn workers, by the class of the `uvicorn-worker` distribution."""
+    """gunicorn as the master of uvicorn workers, by the class of `uvicorn-worker` or one of the user's own."""
 
     name = "gunicorn+uvicorn"
     interface = "asgi"
     race = True
 
     def requires(self, serving: Serving) -> tuple[str, ...]:
-        """The three distributions."""
-        return ("gunicorn", "uvicorn", "uvicorn-worker")
+        """gunicorn, uvicorn, and what has the class where it is `uvicorn-worker`'s."""
+        own = self._worker_class(serving) == _UVICORN_WORKER
+        return ("gunicorn", "uvicorn", "uvicorn-worker") if own else ("gunicorn", "uvicorn")
 
     def _worker_class(self, serving: Serving) -> str:
-        return "uvicorn_worker.UvicornWorker"
+        if "worker_class" in serving.settings.model_fields_set:
+            return serving.settings.worker_class
+        return serving.worker_class or _UVICORN_WORKER
 
 
 class GunicornAsgi(Gunicorn):

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from deployer.errors import SettingsError
 from deployer.settings.inference.apps import Apps, Candidate, Interface
 from deployer.settings.inference.choice import choose
+from deployer.settings.inference.gunicorn_file import GunicornFile, read_gunicorn_file
 from deployer.settings.inference.modules import Code, read_code
 from deployer.settings.inference.requirements import Requirements, read_requirements
 from deployer.settings.inference.routes import Routes
+from deployer.settings.inference.worker_class import WorkerClass, worker_class
 from deployer.settings.mistakes import nearest
 from deployer.settings.models import Settings
 
 Server = Literal["uvicorn", "gunicorn", "gunicorn+uvicorn", "gunicorn-asgi", "command"]
-_NEEDS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "uvicorn": (("uvicorn",),),
-    "gunicorn": (("gunicorn",),),
-    "gunicorn+uvicorn": (("gunicorn",), ("uvicorn-worker", "uvicorn")),
-    "gunicorn-asgi": (("gunicorn",),),
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "uvicorn": ("uvicorn",),
+    "gunicorn": ("gunicorn",),
+    "gunicorn+uvicorn": ("gunicorn",),
+    "gunicorn-asgi": ("gunicorn",),
     "command": (),
 }
 _INTERFACES: dict[str, Interface] = {
@@ -60,7 +62,8 @@ class Inferred:
     its root (`src`). `health_path` None: no health route is known. `python_version` None: any that `python_range`
     (`requires-python` as written, or None) allows. `installer` `auto`: uv where the host has it, else pip;
     `requirements_file` is what is installed from. `missing` are distributions that the server needs and the
-    requirements lack. `warnings` are for the plan.
+    requirements lack; `workers` is the class of gunicorn's workers, and `gunicorn_file` the app's own. `warnings` are
+    for the plan.
     """
 
     target: AppTarget | None
@@ -76,19 +79,32 @@ class Inferred:
     missing: tuple[str, ...]
     reasons: tuple[Reason, ...]
     warnings: tuple[str, ...] = ()
+    workers: WorkerClass = field(default_factory=WorkerClass)
+    gunicorn_file: GunicornFile = field(default_factory=GunicornFile)
 
     def require_server(self) -> None:
-        """SettingsError `missing_server` when the requirements lack the server."""
+        """SettingsError when the server could not serve the app: its class, the app's own file for it, what it lacks.
+
+        `missing_server` when the requirements lack something that it needs.
+        """
+        if self.workers.refused:
+            raise self.workers.refused
+        self.gunicorn_file.require_harmless()
         if self.missing:
             nothing = "and there is no requirements.txt, uv.lock, pylock.toml or pyproject.toml that asks for anything"
             lacking = f"which {self.requirements_file} lacks" if self.requirements_file else nothing
             raise SettingsError(
-                f"the server {self.server} needs {' and '.join(self.missing)}, {lacking}",
+                f"{self._served_by} needs {' and '.join(self.missing)}, {lacking}",
                 file=self.requirements_file,
                 step="plan",
                 hint=f"add to deploy.yaml: python: {{with: [{', '.join(self.missing)}]}}",
                 code="missing_server",
             )
+
+    @property
+    def _served_by(self) -> str:
+        of_class = set(self.missing) & set(self.workers.needs) and self.server == "gunicorn"
+        return f"the server {self.server}" + (f" with worker_class {self.workers.name}" if of_class else "")
 
 
 def infer(folder: Path, settings: Settings) -> Inferred:
@@ -103,6 +119,8 @@ class _Inference:
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.settings = settings
         python = settings.python
+        self.own: GunicornFile = GunicornFile()
+        self.folder = folder
         self.requirements: Requirements = read_requirements(folder, python.extras, python.groups, python.with_)
         self.code: Code = read_code(folder)
         self.apps = Apps(self.code)
@@ -112,6 +130,9 @@ class _Inference:
     def result(self) -> Inferred:
         candidate, target = self._target()
         server = self._server(target)
+        if server.startswith("gunicorn"):
+            self._read_own(server)
+        workers = worker_class(server, self.settings.runtime, self.own, self.requirements)
         routes = Routes(self.apps)
         socket = routes.websockets()
         health = self._health(routes)
@@ -126,10 +147,20 @@ class _Inference:
             websockets=self._websockets(socket, server),
             framework=candidate.kind.framework if candidate else None,
             pythonpath=(candidate.root,) if candidate and candidate.root else (),
-            missing=self._missing(server),
+            missing=self._missing(server, workers),
             reasons=tuple(self.reasons),
             warnings=tuple(self.warnings),
+            workers=workers,
+            gunicorn_file=self.own,
         )
+
+    def _read_own(self, server: str) -> None:
+        """The app's own `gunicorn.conf.py`; what of it does not count is said."""
+        self.own = read_gunicorn_file(self.folder)
+        decided = self.settings.runtime.model_fields_set - {"workers"}
+        if server != "gunicorn":
+            decided = {*decided, "worker_class"}
+        self.warnings += self.own.left_aside(decided)
 
     def _note(self, what: str, value: str, why: str) -> None:
         self.reasons.append(Reason(what, value, why))
@@ -208,10 +239,11 @@ class _Inference:
             return "gunicorn-asgi", f"an ASGI app, with gunicorn alone in {where}"
         return "uvicorn", "an ASGI app"
 
-    def _missing(self, server: Server) -> tuple[str, ...]:
+    def _missing(self, server: Server, workers: WorkerClass) -> tuple[str, ...]:
         if self.settings.python.installer == "none":
             return ()
-        return tuple(some[0] for some in _NEEDS[server] if not self.requirements.names & set(some))
+        needed = (*_NEEDS[server], *workers.needs)
+        return tuple(name for name in dict.fromkeys(needed) if name not in self.requirements.names)
 
     def _health(self, routes: Routes) -> str | None:
         if self.settings.health.path is not None:
@@ -248,6 +280,11 @@ class _Inference:
         if where and uses_uvicorn and not self.requirements.names & {"websockets", "wsproto"}:
             self.warnings.append(
                 f"{where} uses websockets, for which uvicorn needs a package: python: {{with: [websockets]}}"
+            )
+        if where and server == "gunicorn-asgi":
+            self.warnings.append(
+                f"{where} uses websockets: when an instance stops, gunicorn's own ASGI worker holds them for "
+                "runtime.graceful_timeout and then cuts them without a close frame; uvicorn says 1012 at once"
             )
         return where is not None
 

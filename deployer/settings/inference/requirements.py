@@ -1,13 +1,17 @@
-"""Names of the distributions that an app's own files ask for. Versions and markers do not matter here."""
+"""The distributions that an app's own files ask for, with what is said of their versions. Markers do not count."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
 
 from deployer.errors import SettingsError
 
@@ -21,6 +25,9 @@ _EXTRAS = {
     ("fastapi", "all"): ("uvicorn", "websockets"),
     ("litestar", "standard"): ("uvicorn", "websockets"),
     ("uvicorn", "standard"): ("websockets",),
+    ("gunicorn", "gevent"): ("gevent",),
+    ("gunicorn", "eventlet"): ("eventlet",),
+    ("gunicorn", "tornado"): ("tornado",),
 }
 
 
@@ -28,7 +35,8 @@ _EXTRAS = {
 class Requirements:
     """`file` is what is installed from (None: nothing found), `names` normalised names, `python` the version asked for.
 
-    `python_file` is where `python` was read; `python_range` is `requires-python` as written.
+    `python_file` is where `python` was read; `python_range` is `requires-python` as written. `versions` are the names
+    of which a range or an exact version is known.
     """
 
     file: Literal["uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml"] | None
@@ -36,6 +44,27 @@ class Requirements:
     python: str | None = None
     python_file: str | None = None
     python_range: str | None = None
+    versions: Mapping[str, SpecifierSet] = field(default_factory=dict)
+
+    def older(self, name: str, than: str) -> bool:
+        """Whether every version that may be installed is older; False where nothing is said of it."""
+        limit = Version(than)
+        return any(_ends_below(each.operator, each.version, limit) for each in self.versions.get(name, ()))
+
+
+def _ends_below(operator: str, written: str, limit: Version) -> bool:
+    """Whether `==1.2`, `~=1.2` or `<1.2` holds for no version from `limit` on."""
+    wild = written.endswith(".*")
+    try:
+        version = Version(written.removesuffix(".*"))
+    except InvalidVersion:
+        return False
+    if operator == "~=" or (operator == "==" and wild):
+        kept = version.release if wild else version.release[:-1]
+        return Version(".".join(map(str, (*kept[:-1], kept[-1] + 1)))) <= limit
+    return {"==": version < limit, "===": version < limit, "<=": version < limit, "<": version <= limit}.get(
+        operator, False
+    )
 
 
 def normal(name: str) -> str:
@@ -55,23 +84,42 @@ def read_requirements(
     if file == "pyproject.toml" and not ("project" in project or "poetry" in _map(project.get("tool"))):
         file = None
     extras, groups = [normal(one) for one in extras], [normal(one) for one in groups]
+    lines, locked = list(more), []
     if file == "uv.lock":
-        names = _from_uv(_toml(folder / file), extras, groups)
+        lock = _toml(folder / file)
+        names, locked = _from_uv(lock, extras, groups), _maps(lock.get("package"))
     elif file == "pylock.toml":
-        names = {normal(str(one.get("name", ""))) for one in _maps(_toml(folder / file).get("packages"))}
-    elif file == "requirements.txt":
-        names = _expand(_from_text(folder / file, set()))
+        locked = _maps(_toml(folder / file).get("packages"))
+        names = {normal(str(one.get("name", ""))) for one in locked}
     else:
-        names = _expand(_from_project(project, extras, groups))
+        written = (
+            _from_text(folder / file, set()) if file == "requirements.txt" else _from_project(project, extras, groups)
+        )
+        names, lines = _expand(written), [*lines, *written]
     python, python_file = _python(folder)
     wanted = _map(project.get("project")).get("requires-python")
     return Requirements(
         file,  # type: ignore[arg-type]
-        frozenset(names | _expand(more)),
+        frozenset(names | _expand(lines)),
         python,
         python_file,
         wanted if isinstance(wanted, str) else None,
+        _versions([*lines, *(f"{one.get('name')}=={one.get('version')}" for one in locked)]),
     )
+
+
+def _versions(requirements: Iterable[str]) -> dict[str, SpecifierSet]:
+    """Name → what those lines say of its version, all of them together; a line that is no requirement says nothing."""
+    found: dict[str, SpecifierSet] = {}
+    for requirement in requirements:
+        try:
+            read = Requirement(re.split(r"\s--hash|(?:^|\s)#", requirement)[0].strip())
+        except InvalidRequirement:
+            continue
+        if read.specifier:
+            name = normal(read.name)
+            found[name] = found.get(name, SpecifierSet()) & read.specifier
+    return found
 
 
 def _python(folder: Path) -> tuple[str | None, str | None]:

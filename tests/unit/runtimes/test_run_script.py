@@ -92,20 +92,23 @@ def started(release: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.parametrize(
-    ("server", "code", "interface", "workers"),
+    ("server", "code", "interface", "workers", "more"),
     [
-        ("uvicorn", ASGI, "asgi", 1),
-        ("uvicorn", ASGI, "asgi", 2),
-        ("gunicorn", WSGI, "wsgi", 2),
-        ("gunicorn+uvicorn", ASGI, "asgi", 1),
-        ("gunicorn-asgi", ASGI, "asgi", 1),
+        ("uvicorn", ASGI, "asgi", 1, {}),
+        ("uvicorn", ASGI, "asgi", 2, {}),
+        ("gunicorn", WSGI, "wsgi", 2, {}),
+        ("gunicorn", WSGI, "wsgi", 1, {"worker_class": "gthread", "args": ("--threads", "3")}),
+        ("gunicorn", WSGI, "wsgi", 1, {"worker_class": "gevent"}),
+        ("gunicorn", WSGI, "wsgi", 1, {"worker_class": "tornado"}),
+        ("gunicorn+uvicorn", ASGI, "asgi", 1, {}),
+        ("gunicorn-asgi", ASGI, "asgi", 1, {}),
     ],
 )
 def test_every_server_starts_through_its_run_script(
-    tmp_path: Path, server: str, code: str, interface: Any, workers: int
+    tmp_path: Path, server: str, code: str, interface: Any, workers: int, more: dict[str, Any]
 ) -> None:
     release = make_release(tmp_path / "rel ease", code)
-    made = serving(interface=interface, workers=workers, env=NASTY, graceful_timeout=3)
+    made = serving(interface=interface, workers=workers, env=NASTY, graceful_timeout=3, **more)
     port = free_port()
     for name, text in runtimes.get(server).files(made).items():
         (release / name).write_text(text)
@@ -185,13 +188,8 @@ def test_hooks_see_the_same_as_instances_but_no_port() -> None:
     assert made["A"] == "b" and made["DEPLOY_RELEASE"] == "r1" and "PORT" not in made
 
 
-def test_gunicorn_config_lets_the_apps_own_file_tune_but_not_break_a_rollout(tmp_path: Path) -> None:
-    release = make_release(tmp_path, WSGI)
-    own = "threads = 7\ntimeout = 99\npreload_app = True\nworkers = 50\nbind = ':1'\nkeepalive = 60\n"
-    (release / "gunicorn.conf.py").write_text(own)
-    made = serving(interface="wsgi", workers=3)
-    for name, text in runtimes.get("gunicorn").files(made).items():
-        (release / name).write_text(text)
+def gunicorn_settings(release: Path, made: Serving) -> dict[str, str]:
+    """What gunicorn itself says that it was told, by file and command line."""
     places = {"$PORT": "8000", "$DEPLOY_VENV": ".venv", "$DEPLOY_SLOT": "."}
     words = list(runtimes.get("gunicorn").command(made))
     for name, place in places.items():
@@ -199,7 +197,27 @@ def test_gunicorn_config_lets_the_apps_own_file_tune_but_not_break_a_rollout(tmp
     command = [*words[:-1], "--print-config", words[-1]]
     shown = subprocess.run(command, cwd=release, capture_output=True, text=True, check=True).stdout
     found = dict(line.split(" = ", 1) for line in (line.strip() for line in shown.splitlines()) if " = " in line)
-    found = {name.strip(): value.strip() for name, value in found.items()}
+    return {name.strip(): value.strip() for name, value in found.items()}
+
+
+def test_threads_in_runtime_args_win_over_the_apps_own_file(tmp_path: Path) -> None:
+    release = make_release(tmp_path, WSGI)
+    (release / "gunicorn.conf.py").write_text("threads = 7\n")
+    made = serving(interface="wsgi", worker_class="gthread", args=("--threads", "8"))
+    for name, text in runtimes.get("gunicorn").files(made).items():
+        (release / name).write_text(text)
+    found = gunicorn_settings(release, made)
+    assert (found["threads"], found["worker_class"]) == ("8", "gthread")
+
+
+def test_gunicorn_config_lets_the_apps_own_file_tune_but_not_break_a_rollout(tmp_path: Path) -> None:
+    release = make_release(tmp_path, WSGI)
+    own = "threads = 7\ntimeout = 99\npreload_app = True\nworkers = 50\nbind = ':1'\nkeepalive = 60\n"
+    (release / "gunicorn.conf.py").write_text(own)
+    made = serving(interface="wsgi", workers=3)
+    for name, text in runtimes.get("gunicorn").files(made).items():
+        (release / name).write_text(text)
+    found = gunicorn_settings(release, made)
     assert (found["threads"], found["timeout"]) == ("7", "99")
     assert (found["workers"], found["preload_app"], found["keepalive"]) == ("3", "False", "5")
     assert found["bind"] == "['127.0.0.1:8000']"

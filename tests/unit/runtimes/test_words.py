@@ -43,6 +43,7 @@ def test_an_ipv6_address_is_bound_in_brackets() -> None:
         ("uvicorn", "asgi", {"max_requests": 100}, "max_requests"),
         ("uvicorn", "asgi", {"args": ("--port", "1")}, "--port"),
         ("uvicorn", "asgi", {"args": ("--reload",)}, "--reload"),
+        ("gunicorn", "wsgi", {"args": ("--threads 8",)}, "write it as two, [--threads, '8']"),
         ("gunicorn", "wsgi", {"args": ("--preload",)}, "--preload"),
         ("gunicorn", "wsgi", {"args": ("--prelo",)}, "--prelo"),
         ("gunicorn", "wsgi", {"args": ("-b0.0.0.0:1",)}, "-b"),
