@@ -10,14 +10,14 @@ import socket
 import sys
 from typing import Any, Dict, Iterable, List, Optional
 
-from deployer.agent import procfs
+from deployer.agent import cgroups, procfs
 from deployer.agent.layout import Site
 
 _ANY_PORT = 9  # discard: nothing is sent there
 
 
 def facts(site: Site) -> Dict[str, Any]:
-    """What the host is: names, system, sizes (bytes), `uptime` (seconds of the boot-time clock)."""
+    """What the host is: names, system, sizes (bytes) and who limits them, `uptime` (seconds of the boot-time clock)."""
     memory = _memory()
     return {
         "hostname": socket.gethostname(),
@@ -31,6 +31,7 @@ def facts(site: Site) -> Dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "memory": memory.get("MemTotal", 0),
         "mem_available": memory.get("MemAvailable", 0),
+        "limits": cgroups.limits(site),
         "boot_id": _first_line("/proc/sys/kernel/random/boot_id"),
         "uptime": round(procfs.now(), 2),
     }

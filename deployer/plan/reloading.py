@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from deployer.errors import SettingsError
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan
+from deployer.plan.size import size_of
 from deployer.plan.topology import Topology, WebHost
 from deployer.settings.workers import workers_for
 
@@ -52,7 +53,7 @@ def obstacle(
     if secrets_changed:
         return Obstacle("secrets changed, and a master keeps those that it was started with")
     for web in topology.web:
-        why = topology.runtime.refuse_reload(_workers(web, facts), same=command == "reload")
+        why = topology.runtime.refuse_reload(_workers(topology, web, facts), same=command == "reload")
         if why:
             return Obstacle(f"{topology.served_by} {why}", web.name)
         for before in _others(web, facts, release):
@@ -83,7 +84,6 @@ def _others(web: WebHost, facts: Facts, release: str) -> Iterator[str]:
             yield serving.release
 
 
-def _workers(web: WebHost, facts: Facts) -> int:
-    raw = facts[web.name].raw
-    cores, memory = int(raw.get("cores") or 1), int(raw.get("memory") or 0)
-    return workers_for(web.own.workers, cores, memory, max(1, web.own.instances))[0]
+def _workers(topology: Topology, web: WebHost, facts: Facts) -> int:
+    size = size_of(facts[web.name].raw, topology.settings.unit, topology.supervisor(web).name)
+    return workers_for(web.own.workers, size, max(1, web.own.instances))[0]

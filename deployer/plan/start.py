@@ -16,7 +16,7 @@ from deployer.runtimes.base import Runtime
 from deployer.runtimes.environment import release_environment
 from deployer.runtimes.run import render_run, render_within
 from deployer.settings.infer import Inferred
-from deployer.settings.workers import workers_for
+from deployer.settings.workers import Size, workers_for
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Way:
     workers_sum: str
 
 
-def way(topology: Topology, web: WebHost, inferred: Inferred, cores: int, memory: int, seen: Sequence[str] = ()) -> Way:
-    """Settles runtime and workers for a host with so many cores and bytes of memory.
+def way(topology: Topology, web: WebHost, inferred: Inferred, size: Size, seen: Sequence[str] = ()) -> Way:
+    """Settles runtime and workers for a host of that size.
 
     `seen` are the addresses from which the balancers come to it, as far as they are known.
 
@@ -37,7 +37,7 @@ def way(topology: Topology, web: WebHost, inferred: Inferred, cores: int, memory
     """
     settings = topology.settings
     runtime = runtimes.get(inferred.server)
-    workers, why = workers_for(web.own.workers, cores, memory, max(1, web.own.instances))
+    workers, why = workers_for(web.own.workers, size, max(1, web.own.instances))
     serving = Serving(
         app=settings.app,
         target=_target(inferred),

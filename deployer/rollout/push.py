@@ -20,6 +20,7 @@ from deployer.plan.draft import Draft, content_of
 from deployer.plan.facts import Facts
 from deployer.plan.model import Inferred, Plan
 from deployer.plan.reloading import other_dependencies
+from deployer.plan.size import size_of
 from deployer.plan.slots import leaving
 from deployer.plan.start import Way
 from deployer.plan.text import text_of
@@ -48,6 +49,7 @@ from deployer.rollout.survey import (
     survey,
     with_pools,
 )
+from deployer.settings.workers import Size
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ def prepared(
     if proven:
         proven.require_same(shipped)
     ways = {
-        web.name: start.way(topology, web, project.inferred, *_size(facts, web.name), seen_by(topology, facts, web))
+        web.name: start.way(topology, web, project.inferred, _size(topology, web, facts), seen_by(topology, facts, web))
         for web in topology.builders
     }
     starts = {web.name: start.start(topology, web, ways[web.name]) for web in topology.builders}
@@ -322,9 +324,8 @@ def _announce(run: Run, plan: Plan) -> None:
     run.bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
 
 
-def _size(facts: Facts, host: str) -> tuple[int, int]:
-    raw = facts[host].raw
-    return int(raw.get("cores") or 1), int(raw.get("memory") or 0)
+def _size(topology: Topology, web: WebHost, facts: Facts) -> Size:
+    return size_of(facts[web.name].raw, topology.settings.unit, topology.supervisor(web).name)
 
 
 def seen_by(topology: Topology, facts: Facts, web: WebHost) -> list[str]:

@@ -9,6 +9,7 @@ from deployer.agent.resources import File, to_wire
 from deployer.errors import UsageError
 from deployer.events import Bus, Output
 from deployer.plan import start
+from deployer.plan.size import size_of
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 from deployer.rollout.resources import for_setup
@@ -33,7 +34,9 @@ def render(project: Project, bus: Bus, record: Record, *, out: Path) -> None:
         listed = [to_wire(resource) for resource in wish.resources]
         _write(out / wish.host / "resources.json", json.dumps(listed, indent=1) + "\n")
     for web in topology.web:
-        way = start.way(topology, web, project.inferred, ASSUMED_CORES, ASSUMED_MEMORY)
+        assumed = {"cores": ASSUMED_CORES, "memory": ASSUMED_MEMORY}
+        size = size_of(assumed, topology.settings.unit, topology.supervisor(web).name)
+        way = start.way(topology, web, project.inferred, size)
         made = start.start(topology, web, way)
         run, files = made.for_release("RELEASE")
         folder = out / web.name / web.site.release("RELEASE").lstrip("/")
