@@ -74,7 +74,7 @@ class Gunicorn:
             graceful_timeout=int(whole_seconds(settings.graceful_timeout)),
             keepalive=int(whole_seconds(settings.keepalive)),
             max_requests=settings.max_requests,
-            max_requests_jitter=settings.max_requests_jitter,
+            max_requests_jitter=settings.jitter,
             trusted=",".join(serving.trusted),
             release=serving.release,
         )

@@ -53,8 +53,13 @@ class Uvicorn:
         return (PYTHON, "-m", "uvicorn", *self._options(serving, ("--fd", "3")))
 
     def variables(self, serving: Serving) -> dict[str, str]:
-        """None. UVICORN_TIMEOUT_WORKER_HEALTHCHECK stays at its 5 s, which see under Workers in docs/settings.md."""
-        return {}
+        """The jitter of its own accord: uvicorn has known it since 0.41, and an option would end an older one.
+
+        UVICORN_TIMEOUT_WORKER_HEALTHCHECK stays at its 5 s, which see under Workers in docs/settings.md.
+        """
+        settings = serving.settings
+        own = settings.max_requests and "max_requests_jitter" not in settings.model_fields_set
+        return {"UVICORN_LIMIT_MAX_REQUESTS_JITTER": str(settings.jitter)} if own else {}
 
     def files(self, serving: Serving) -> dict[str, str]:
         """None: all of it fits into the command."""

@@ -116,6 +116,15 @@ class Runtime(Model):
     max_requests_jitter: Annotated[int, Field(strict=True, ge=0)] = 0
     args: tuple[Line, ...] = ()
 
+    @property
+    def jitter(self) -> int:
+        """Requests, drawn anew for each worker, that it lives beyond `max_requests`: as set, else half of that.
+
+        Workers that started together, here and in other instances, would else all be replaced together.
+        """
+        said = "max_requests_jitter" in self.model_fields_set
+        return self.max_requests_jitter if said else self.max_requests // 2
+
     @field_validator("app")
     @classmethod
     def _app(cls, value: str | None) -> str | None:

@@ -32,7 +32,7 @@ REFERENCE: dict[str, tuple[str, str]] = {
     "runtime.graceful_timeout": ("time that requests get to end at a stop", "30s"),
     "runtime.keepalive": ("how long an idle connection stays open", "5s"),
     "runtime.max_requests": ("requests after which a worker is replaced; 0: never", "0"),
-    "runtime.max_requests_jitter": ("spread of max_requests", "50"),
+    "runtime.max_requests_jitter": ("spread of max_requests; half of it unless set", "50"),
     "runtime.args": ("more arguments of the server", '["--proxy-headers"]'),
     "instances": ("supervised servers a host", "1"),
     "port": ("first slot port", "8000"),

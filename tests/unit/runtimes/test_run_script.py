@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -208,6 +209,37 @@ def test_threads_in_runtime_args_win_over_the_apps_own_file(tmp_path: Path) -> N
         (release / name).write_text(text)
     found = gunicorn_settings(release, made)
     assert (found["threads"], found["worker_class"]) == ("8", "gthread")
+
+
+@pytest.mark.parametrize(
+    ("said", "jitter"), [({}, 500), ({"max_requests_jitter": 7}, 7), ({"max_requests_jitter": 0}, 0)]
+)
+def test_workers_are_not_all_replaced_at_once(tmp_path: Path, said: dict[str, int], jitter: int) -> None:
+    """Half of max_requests is what each worker may live longer, unless the settings say something else."""
+    release = make_release(tmp_path, WSGI)
+    made = serving(interface="wsgi", max_requests=1000, **said)
+    for name, text in runtimes.get("gunicorn").files(made).items():
+        (release / name).write_text(text)
+    found = gunicorn_settings(release, made)
+    assert (found["max_requests"], found["max_requests_jitter"]) == ("1000", str(jitter))
+    several = serving(workers=2, max_requests=1000, **said)
+    words, variables = runtimes.get("uvicorn").command(several), runtimes.get("uvicorn").variables(several)
+    options = uvicorn_options([*words[3:]], variables)
+    assert (options["limit_max_requests"], options["limit_max_requests_jitter"]) == (1000, jitter)
+
+
+def uvicorn_options(words: list[str], variables: dict[str, str]) -> dict[str, Any]:
+    """What uvicorn's own command line makes of the words, in such an environment."""
+    code = (
+        "import json, sys; from uvicorn.main import main;"
+        "made = main.make_context('uvicorn', sys.argv[1:], auto_envvar_prefix='UVICORN').params;"
+        "print(json.dumps(made, default=str))"
+    )
+    words = [word.replace("$PORT", "8000") for word in words]
+    command = [sys.executable, "-c", code, *words]
+    shown = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(shown.stdout)
+    return found
 
 
 def test_gunicorn_config_lets_the_apps_own_file_tune_but_not_break_a_rollout(tmp_path: Path) -> None:
