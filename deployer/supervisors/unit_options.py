@@ -15,6 +15,24 @@ Option = tuple[str, str]
 KILL_AFTER = 10
 """Seconds between the end of the graceful time and SIGKILL."""
 
+_SANDBOX: Sequence[Option] = (
+    ("PrivateDevices", "true"),
+    ("ProtectClock", "true"),
+    ("ProtectHostname", "true"),
+    ("ProtectKernelLogs", "true"),
+    ("ProtectProc", "invisible"),
+    ("RestrictNamespaces", "true"),
+    # Netlink: by it libc learns the addresses of this host before it looks up a name.
+    ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK"),
+    ("SystemCallArchitectures", "native"),
+    ("SystemCallFilter", "@system-service"),
+    ("SystemCallFilter", "~@privileged"),
+    # A call that is not allowed fails, and does not kill who tried it.
+    ("SystemCallErrorNumber", "EPERM"),
+)
+"""What no web app needs. Left as they are, since some do: memory that is written and then executed (compilers at run
+time), the network, other programs, and files that others may read (a balancer that serves uploads)."""
+
 _NAME = re.compile(r"^[A-Za-z]+$")
 _ADDS = {"Environment", "ReadWritePaths", "ReadOnlyPaths", "SupplementaryGroups", "AmbientCapabilities", "DeviceAllow"}
 _OURS = {
@@ -85,21 +103,30 @@ def _options(site: Site, *, start: str, variables: Sequence[str], stop: float, i
         ("RestrictRealtime", "true"),
         ("RestrictSUIDSGID", "true"),
         ("LockPersonality", "true"),
+        *_SANDBOX,
+        # It starts as an account that has none; what it runs cannot gain any either.
+        *([("CapabilityBoundingSet", "")] if site.user else []),
     ]
 
 
 def merged(ours: Sequence[Option], theirs: Mapping[str, str | int | bool]) -> list[Option]:
     """`ours` with the user's options in it: the same name replaces, a list-like one adds.
 
+    Capabilities that the user gives are in the bounding set too, without which they would be given in vain.
+
     Raises:
         SettingsError: a name is no option's, a value has more than one line, or a rollout depends on that option.
     """
     result = list(ours)
+    if "AmbientCapabilities" in theirs:
+        theirs = {"CapabilityBoundingSet": theirs["AmbientCapabilities"], **theirs}
     for name, value in theirs.items():
         text = _checked(name, value)
         places = [index for index, (ours_name, _) in enumerate(result) if ours_name == name]
         if places and name not in _ADDS:
             result[places[0]] = (name, text)
+            for index in reversed(places[1:]):
+                del result[index]
         else:
             result.append((name, text))
     return result

@@ -72,6 +72,15 @@ def goes_unnoticed(project: Project, lab: Lab, folder: Path) -> None:
     assert [state["state"] for state in states] == ["proven"] * 3
     assert {state["release"] for state in states} == {second.release}
     project.deploy("verify")
+    if app.endswith("-systemd"):
+        assert exposure(lab, "web1", f"{app}@{status.last['hosts']['web1']['instances']['0']['port']}.service") <= 2.0
+
+
+def exposure(lab: Lab, host: str, unit: str) -> float:
+    """What systemd makes of a unit that runs on a host: 0 for one that can do nothing, 10 for one that may do all."""
+    assert lab.exec(host, ["systemctl", "is-active", unit]).returncode == 0
+    said = lab.exec(host, ["systemd-analyze", "security", "--no-pager", unit])
+    return float(said.stdout.partition("exposure level for ")[2].split(": ")[1].split()[0])
 
 
 @pytest.mark.parametrize("supervisor", ["systemd", pytest.param("supervisord", marks=pytest.mark.more)])

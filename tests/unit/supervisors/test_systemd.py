@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -33,13 +32,13 @@ def unit(site: Site = SITE, graceful: float = 30.0, **options: str | int | bool)
 def test_the_unit_is_as_it_was() -> None:
     file = unit(MemoryMax="1G", ReadWritePaths="/var/lib/shop", ProtectHome=True)
     assert file.path == "/etc/systemd/system/shop@.service"
-    assert file.content == (GOLDEN / "shop@.service").read_text()
+    golden(file.content, "shop@.service")
 
 
 def test_so_is_the_socket_beside_it() -> None:
     _, socket = units()
     assert socket.path == "/etc/systemd/system/shop@.socket"
-    assert socket.content == (GOLDEN / "shop@.socket").read_text()
+    golden(socket.content, "shop@.socket")
 
 
 def test_and_the_unit_of_a_process() -> None:
@@ -62,7 +61,6 @@ def test_the_units_say_nothing_of_a_release_or_a_port() -> None:
         assert "8000" not in file.content and "releases" not in file.content
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here")
 @pytest.mark.parametrize("root", ["/srv/shop", "/srv/my apps/100% $HOME"])
 def test_systemd_accepts_the_units_word_for_word(tmp_path: Path, root: str) -> None:
     service, socket = units(Site(app="shop", env="prod", root=root, user="root"), MemoryMax="1G", CPUQuota="150%")
@@ -70,7 +68,6 @@ def test_systemd_accepts_the_units_word_for_word(tmp_path: Path, root: str) -> N
     assert not about, about
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here")
 @pytest.mark.parametrize(("what", "by"), [("KillMode=mixed", "KillMode=gently"), ("Backlog=4096", "Backlog=gently")])
 def test_and_would_say_so_if_it_did_not(tmp_path: Path, what: str, by: str) -> None:
     service, socket = units()
@@ -87,6 +84,43 @@ def said_of_units(folder: Path, service: str, socket: str) -> list[str]:
         command, capture_output=True, text=True, env={**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:"}
     )
     return [line for line in done.stderr.splitlines() if "shop@" in line]
+
+
+EXPOSED_AT_MOST = 20
+"""Tenths, as systemd-analyze counts: 0 is a unit that can do nothing, 100 one that may do everything."""
+
+
+@pytest.mark.parametrize("name", ["shop@.service", "shop-worker@.service"])
+def test_systemd_finds_little_that_a_unit_exposes(tmp_path: Path, name: str) -> None:
+    assert exposure(tmp_path, (GOLDEN / name).read_text()) <= EXPOSED_AT_MOST
+    open_to_all = (GOLDEN / name).read_text().replace("SystemCallFilter=@system-service\n", "")
+    assert exposure(tmp_path, open_to_all.replace("CapabilityBoundingSet=\n", "")) > EXPOSED_AT_MOST
+
+
+def exposure(folder: Path, unit: str) -> int:
+    """What systemd itself makes of a unit, in tenths."""
+    (folder / "some.service").write_text(unit.replace("%i", "8000"))
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(folder / "some.service")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return round(float(said.partition("exposure level for ")[2].split(": ")[1].split()[0]) * 10)
+
+
+def test_the_sandbox_gives_way_to_the_user() -> None:
+    lines = unit(SystemCallFilter="@system-service @mount", PrivateDevices=False).content.splitlines()
+    assert [line for line in lines if line.startswith("SystemCallFilter")] == [
+        "SystemCallFilter=@system-service @mount"
+    ]
+    assert "PrivateDevices=false" in lines and "PrivateDevices=true" not in lines
+
+
+def test_a_capability_of_the_users_is_not_given_in_vain() -> None:
+    lines = unit(AmbientCapabilities="CAP_NET_BIND_SERVICE").content.splitlines()
+    assert "CapabilityBoundingSet=CAP_NET_BIND_SERVICE" in lines and "CapabilityBoundingSet=" not in lines
+    assert "AmbientCapabilities=CAP_NET_BIND_SERVICE" in lines
+
+
+def test_without_an_account_of_its_own_root_keeps_what_it_needs() -> None:
+    assert "CapabilityBoundingSet" not in unit(Site(app="shop", env="prod", root="/srv/shop")).content
 
 
 def test_the_users_options_replace_ours_or_add_to_lists() -> None:
