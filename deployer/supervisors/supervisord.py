@@ -14,8 +14,8 @@ from deployer import templating
 from deployer.agent.layout import Site
 from deployer.agent.resources import Directory, File, Resource
 from deployer.agent.supervision import Argv, Verbs
-from deployer.errors import SettingsError
 from deployer.supervisors.base import UnitSpec
+from deployer.supervisors.program_options import program_options
 from deployer.supervisors.unit_options import KILL_AFTER, start_words
 
 ADD = "supervisord-add"
@@ -30,12 +30,7 @@ class Supervisord:
 
     def resources(self, spec: UnitSpec) -> list[Resource]:
         """`/etc/supervisor/conf.d/<app>.conf`, and the folder of the logs."""
-        if spec.options:
-            name = next(iter(spec.options))
-            raise SettingsError(
-                f"unit: {name} is a systemd option, but the supervisor is supervisord",
-                hint="leave unit out, or write supervisor: systemd",
-            )
+        options = program_options(spec.options)
         site = spec.site
         text = templating.render(
             "supervisord/app.conf.j2",
@@ -45,6 +40,8 @@ class Supervisord:
             user="" if site.prefix else site.user,
             stop_wait=int(-(-(spec.graceful + KILL_AFTER) // 1)),
             logs=site.system(_LOGS),
+            before=options.before,
+            umask=options.umask,
             processes=[
                 {
                     "name": process.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shlex
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +26,7 @@ from deployer.supervisors.base import ProcessSpec
 
 GOLDEN = Path(__file__).parent / "golden"
 BIN = Path(sys.executable).parent
+HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 pytestmark = pytest.mark.lab
 MAIN = """[unix_http_server]
 file={run}/supervisor.sock
@@ -77,12 +80,12 @@ class Machine:
         path.unlink(missing_ok=True)
         path.symlink_to(f"../releases/{release}")
 
-    def write_units(self, *ports: int, graceful: float = 5) -> None:
-        for resource in self.adapter.resources(UnitSpec(self.site, ports, graceful)):
-            if isinstance(resource, Directory):
-                Path(resource.path).mkdir(parents=True, exist_ok=True)
-            elif isinstance(resource, File):
-                Path(resource.path).write_text(resource.content)
+    def write_units(self, *ports: int, graceful: float = 5, options: Any = None) -> None:
+        for wanted in self.adapter.resources(UnitSpec(self.site, ports, graceful, options or {})):
+            if isinstance(wanted, Directory):
+                Path(wanted.path).mkdir(parents=True, exist_ok=True)
+            elif isinstance(wanted, File):
+                Path(wanted.path).write_text(wanted.content)
 
     def handle(self) -> None:
         for commands in self.adapter.handlers(self.site).values():
@@ -141,13 +144,62 @@ def test_the_configuration_is_as_it_was() -> None:
     logs, file = supervisors.get("supervisord").resources(UnitSpec(site, (8000, 8100), 30.0))
     assert isinstance(file, File) and isinstance(logs, Directory)
     assert file.path == "/etc/supervisor/conf.d/shop.conf"
-    assert file.content == (GOLDEN / "shop.conf").read_text()
+    golden(file.content, "shop.conf")
 
 
-def test_systemd_options_are_refused() -> None:
+def golden(text: str, name: str) -> None:
+    if os.environ.get("DEPLOY_GOLDEN") == "write":
+        (GOLDEN / name).write_text(text)
+    assert text == (GOLDEN / name).read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "hint"),
+    [
+        ({"MemoryMax": "1G"}, "MemoryMax", "LimitAS"),
+        ({"CPUQuota": "50%"}, "CPUQuota", "systemctl edit supervisor.service"),
+        ({"PrivateTmp": True}, "PrivateTmp", "supervisor: systemd"),
+        ({"LimitNOFILE": "1024; reboot"}, "LimitNOFILE", "a number"),
+        ({"LimitAS": "much"}, "LimitAS", "2G"),
+        ({"Nice": -5}, "Nice", "a number"),
+        ({"UMask": "999"}, "UMask", "octal"),
+    ],
+)
+def test_what_supervisord_cannot_do_is_refused_with_what_it_can(options: Any, said: str, hint: str) -> None:
     site = Site(app="shop", env="prod", root="/srv/shop", user="shop")
-    with pytest.raises(SettingsError, match="MemoryMax"):
-        supervisors.get("supervisord").resources(UnitSpec(site, (8000,), 30.0, {"MemoryMax": "1G"}))
+    with pytest.raises(SettingsError) as caught:
+        supervisors.get("supervisord").resources(UnitSpec(site, (8000,), 30.0, options))
+    assert said in caught.value.message and hint in str(caught.value.hint)
+
+
+SHOWS = "echo files $(ulimit -n) memory $(ulimit -v) nice $(nice) mask $(umask)\nexec sleep 3600\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (
+            {"LimitNOFILE": 1234, "LimitAS": "3G", "Nice": 7, "UMask": "0027"},
+            "files 1234 memory 3145728 nice 7 mask 0027",
+        ),
+        ({}, f"files {min(65536, HARD)} memory unlimited"),
+    ],
+)
+def test_limits_hold_for_what_runs(machine: Machine, options: Any, shown: str) -> None:
+    machine.release("shows", SHOWS)
+    machine.write_units(8000, options=options)
+    machine.point(8000, "shows")
+    machine.boot()
+    until("it shows its limits", lambda: shown in machine.do(machine.verbs(8000).log).stdout)
+
+
+def test_a_limit_that_cannot_be_set_fails_the_start_and_says_so(machine: Machine) -> None:
+    machine.write_units(8000, options={"LimitNOFILE": 1 << 30})
+    machine.point(8000, "good")
+    machine.boot()
+    until("it says why", lambda: "ulimit" in machine.do(machine.verbs(8000).log).stdout)
+    assert "serving" not in machine.do(machine.verbs(8000).log).stdout
+    assert machine.do(machine.verbs(8000).stop).returncode == 0
 
 
 def test_new_programs_are_made_known_and_stay_down_until_their_slot_is_used(machine: Machine) -> None:
@@ -266,6 +318,4 @@ def test_the_programs_of_processes_are_as_they_were() -> None:
     )
     _, file = supervisors.get("supervisord").resources(spec)
     assert isinstance(file, File)
-    if os.environ.get("DEPLOY_GOLDEN") == "write":
-        (GOLDEN / "with-processes.conf").write_text(file.content)
-    assert file.content == (GOLDEN / "with-processes.conf").read_text()
+    golden(file.content, "with-processes.conf")
