@@ -71,6 +71,9 @@ def verify(
 def render(
     env: EnvNeeded,
     out: Annotated[Path, typer.Option("--out", help="The folder to write to.")],
+    standalone: Annotated[
+        bool, typer.Option("--standalone", help="Also uvicorn_config.py or gunicorn.conf.py, to run without deploy.")
+    ] = False,
     *,
     common: Common,
 ) -> None:
@@ -80,7 +83,9 @@ def render(
     """
     from deployer.rollout.render import render as run
 
-    carry_out("render", common, lambda bus, record, stop: run(load(env, common), bus, record, out=out))
+    carry_out(
+        "render", common, lambda bus, record, stop: run(load(env, common), bus, record, out=out, standalone=standalone)
+    )
 
 
 def logs(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from deployer import runtimes
 from deployer.agent.resources import File, to_wire
-from deployer.errors import UsageError
+from deployer.errors import SettingsError, UsageError
 from deployer.events import Bus, Output
 from deployer.plan import start
 from deployer.plan.size import size_of
@@ -18,11 +19,12 @@ ASSUMED_CORES = 2
 ASSUMED_MEMORY = 4 << 30
 
 
-def render(project: Project, bus: Bus, record: Record, *, out: Path) -> None:
+def render(project: Project, bus: Bus, record: Record, *, out: Path, standalone: bool = False) -> None:
     """Writes `OUT/HOST/<path on the host>`, a `resources.json` a host, and each host's `run` script.
 
     A host's cores and memory are not known here: 2 cores and 4 GiB are taken, and said. UsageError when `out` is a
-    folder with something in it.
+    folder with something in it. `standalone`: beside them `OUT/HOST/standalone/`, the server's settings as a file that
+    runs without `deploy`; SettingsError for a server that has none.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not an empty folder", hint="name one that does not exist yet")
@@ -42,9 +44,21 @@ def render(project: Project, bus: Bus, record: Record, *, out: Path) -> None:
         folder = out / web.name / web.site.release("RELEASE").lstrip("/")
         for path, text in {"run": run, **files}.items():
             _write(folder / path, text)
+        for path, text in _standalone(way, web.own.port).items() if standalone else ():
+            _write(out / web.name / "standalone" / path, text)
     bus.emit(Output(f"written to {out}; workers are for {ASSUMED_CORES} cores and 4 GiB, a host's own count later"))
     for host in topology.hosts:
         record.host(host.name, "rendered")
+
+
+def _standalone(way: start.Way, port: int) -> dict[str, str]:
+    files = runtimes.standalone(way.runtime, way.serving, port)
+    if not files:
+        raise SettingsError(
+            f"--standalone: for the server {way.runtime.name} there is no such file",
+            hint="leave it out; the command line is in `run`",
+        )
+    return files
 
 
 def _write(path: Path, text: str) -> None:

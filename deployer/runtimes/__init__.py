@@ -8,9 +8,10 @@ from deployer.errors import SettingsError
 from deployer.runtimes.base import Runtime, Serving, Target
 from deployer.runtimes.command import Command
 from deployer.runtimes.gunicorn import Gunicorn, GunicornAsgi, GunicornUvicorn
+from deployer.runtimes.standalone import standalone
 from deployer.runtimes.uvicorn import Uvicorn
 
-__all__ = ["ENTRY_POINTS", "Runtime", "Serving", "Target", "get"]
+__all__ = ["ENTRY_POINTS", "Runtime", "Serving", "Target", "get", "standalone"]
 
 ENTRY_POINTS = "deployer.runtimes"
 """A third party's package adds a runtime by an entry point of this group: its name → a class without arguments."""

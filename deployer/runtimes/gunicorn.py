@@ -50,7 +50,7 @@ class Gunicorn:
         slot's link.
         """
         words = ("--config", f"file:{SLOT}/{CONFIG}", "--bind", address_and_port(serving.address))
-        return (VENV + "/bin/python", "-m", "gunicorn", *words, *serving.settings.args, self._app(serving))
+        return (VENV + "/bin/python", "-m", "gunicorn", *words, *serving.settings.args, self.target(serving))
 
     def command_with_socket(self, serving: Serving) -> tuple[str, ...]:
         """It finds the socket by itself, and then leaves `--bind` aside."""
@@ -66,7 +66,7 @@ class Gunicorn:
         text = templating.render(
             "gunicorn.conf.py.j2",
             search=serving.search,
-            worker_class=self._worker_class(serving),
+            worker_class=self.worker_class(serving),
             worker_class_said=self.name != "gunicorn" or "worker_class" in settings.model_fields_set,
             workers=serving.workers,
             timeout=int(whole_seconds(settings.timeout)),
@@ -82,13 +82,15 @@ class Gunicorn:
 
     def check(self, serving: Serving) -> tuple[str, ...]:
         """Imports the app, then `gunicorn --check-config`, which also loads the worker class."""
-        words = ("--config", "file:" + CONFIG, *serving.settings.args, "--check-config", self._app(serving))
+        words = ("--config", "file:" + CONFIG, *serving.settings.args, "--check-config", self.target(serving))
         return import_check(serving, python=PYTHON, module="gunicorn", then=words)
 
-    def _worker_class(self, serving: Serving) -> str:
+    def worker_class(self, serving: Serving) -> str:
+        """The class as gunicorn takes it, where the app's own file names no other."""
         return serving.settings.worker_class
 
-    def _app(self, serving: Serving) -> str:
+    def target(self, serving: Serving) -> str:
+        """The app as gunicorn takes it: `module:attribute`, with parentheses behind a factory."""
         target = serving.target
         assert target is not None  # refuse() came first
         return target.path + "()" if target.factory and not target.path.endswith("()") else target.path
@@ -103,10 +105,11 @@ class GunicornUvicorn(Gunicorn):
 
     def requires(self, serving: Serving) -> tuple[str, ...]:
         """gunicorn, uvicorn, and what has the class where it is `uvicorn-worker`'s."""
-        own = self._worker_class(serving) == _UVICORN_WORKER
+        own = self.worker_class(serving) == _UVICORN_WORKER
         return ("gunicorn", "uvicorn", "uvicorn-worker") if own else ("gunicorn", "uvicorn")
 
-    def _worker_class(self, serving: Serving) -> str:
+    def worker_class(self, serving: Serving) -> str:
+        """The class of the settings, else the one that fits the uvicorn that is asked for."""
         if "worker_class" in serving.settings.model_fields_set:
             return serving.settings.worker_class
         return serving.worker_class or _UVICORN_WORKER
@@ -118,5 +121,6 @@ class GunicornAsgi(Gunicorn):
     name = "gunicorn-asgi"
     interface = "asgi"
 
-    def _worker_class(self, serving: Serving) -> str:
+    def worker_class(self, serving: Serving) -> str:
+        """Its one class."""
         return "asgi"
