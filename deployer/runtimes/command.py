@@ -33,6 +33,8 @@ class Command:
             return "runtime.command is run without a shell: write sh -c '… exec SERVER …' around it"
         if not any(PORT in word for word in words):
             return "runtime.command never uses $PORT, on which the balancer looks for it"
+        if "access_log" in serving.settings.model_fields_set:
+            return "runtime.access_log is for servers that deploy configures; here the command decides what is written"
         return None
 
     def refuse_reload(self, workers: int, *, same: bool) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from deployer import templating
+from deployer.runtimes import access_log
 from deployer.runtimes.arguments import SLOT, VENV, address_and_port, refuse_words, whole_seconds
 from deployer.runtimes.base import Serving
 from deployer.runtimes.check import import_check
@@ -76,6 +77,7 @@ class Gunicorn:
             max_requests=settings.max_requests,
             max_requests_jitter=settings.jitter,
             trusted=",".join(serving.trusted),
+            access_log=access_log.said(serving),
             release=serving.release,
         )
         return {CONFIG: text}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from deployer import templating
+from deployer.runtimes.access_log import said
 from deployer.runtimes.arguments import PORT, whole_seconds
 from deployer.runtimes.base import Runtime, Serving
 from deployer.runtimes.gunicorn import Gunicorn
@@ -18,7 +19,7 @@ def standalone(runtime: Runtime, serving: Serving, port: int) -> dict[str, str]:
     `port` is taken where the environment names none. SettingsError for an option that cannot be written so.
     """
     if isinstance(runtime, Uvicorn):
-        return {"uvicorn_config.py": _uvicorn(runtime, serving, port)}
+        return {**runtime.files(serving), "uvicorn_config.py": _uvicorn(runtime, serving, port)}
     if isinstance(runtime, Gunicorn):
         return {"gunicorn.conf.py": _gunicorn(runtime, serving, port)}
     return {}
@@ -58,4 +59,5 @@ def _gunicorn(runtime: Gunicorn, serving: Serving, port: int) -> str:
         max_requests=settings.max_requests,
         max_requests_jitter=settings.jitter,
         trusted=",".join(serving.trusted),
+        access_log=said(serving),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deployer.runtimes import access_log
 from deployer.runtimes.arguments import PORT, refuse_words, whole_seconds
 from deployer.runtimes.base import Serving
 from deployer.runtimes.check import import_check
@@ -32,7 +33,7 @@ class Uvicorn:
         for variable in _ELSEWHERE:
             if variable in serving.env:
                 return f"env.{variable} would change what the rollout depends on: leave it out"
-        return refuse_words(serving, variable=None, abbreviates=False)
+        return refuse_words(serving, variable=None, abbreviates=False) or access_log.refused(serving)
 
     def refuse_reload(self, workers: int, *, same: bool) -> str | None:
         """One process, and any other release."""
@@ -62,8 +63,8 @@ class Uvicorn:
         return {"UVICORN_LIMIT_MAX_REQUESTS_JITTER": str(settings.jitter)} if own else {}
 
     def files(self, serving: Serving) -> dict[str, str]:
-        """None: all of it fits into the command."""
-        return {}
+        """None but for access lines as JSON: all else fits into the command."""
+        return access_log.files_for_uvicorn(serving)
 
     def check(self, serving: Serving) -> tuple[str, ...]:
         """Imports the app, then lets uvicorn itself read the options."""
@@ -84,4 +85,4 @@ class Uvicorn:
             words += ["--limit-max-requests", str(settings.max_requests)]
             if settings.max_requests_jitter:
                 words += ["--limit-max-requests-jitter", str(settings.max_requests_jitter)]
-        return (*words, *settings.args)
+        return (*words, *access_log.options_of_uvicorn(serving), *settings.args)

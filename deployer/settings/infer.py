@@ -160,6 +160,8 @@ class _Inference:
         decided = self.settings.runtime.model_fields_set - {"workers"}
         if server != "gunicorn":
             decided = {*decided, "worker_class"}
+        if "access_log" in decided:
+            decided = {*decided, "accesslog", "logger_class"}
         self.warnings += self.own.left_aside(decided)
 
     def _note(self, what: str, value: str, why: str) -> None:

@@ -114,7 +114,13 @@ class Runtime(Model):
     keepalive: Duration = 5.0
     max_requests: Annotated[int, Field(strict=True, ge=0)] = 0
     max_requests_jitter: Annotated[int, Field(strict=True, ge=0)] = 0
+    access_log: Literal["off", "plain", "json"] = "plain"
     args: tuple[Line, ...] = ()
+
+    @field_validator("access_log", mode="before")
+    @classmethod
+    def _log_off(cls, value: Any) -> Any:
+        return "off" if value is False else value
 
     @property
     def jitter(self) -> int:

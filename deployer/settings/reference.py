@@ -33,6 +33,7 @@ REFERENCE: dict[str, tuple[str, str]] = {
     "runtime.keepalive": ("how long an idle connection stays open", "5s"),
     "runtime.max_requests": ("requests after which a worker is replaced; 0: never", "0"),
     "runtime.max_requests_jitter": ("spread of max_requests; half of it unless set", "50"),
+    "runtime.access_log": ("what is written of each request: off, plain or json", "json"),
     "runtime.args": ("more arguments of the server", '["--proxy-headers"]'),
     "instances": ("supervised servers a host", "1"),
     "port": ("first slot port", "8000"),

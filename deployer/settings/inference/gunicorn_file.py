@@ -68,7 +68,8 @@ class GunicornFile:
             if name in LEFT_ASIDE and not (name in _AS_OURS and value == _AS_OURS[name]):
                 yield f"{NAME}:{line}: {name} is left aside: {LEFT_ASIDE[name]}"
             elif name in decided:
-                yield f"{NAME}:{line}: {name} is left aside: runtime.{name} decides that"
+                key = "access_log" if name in ("accesslog", "logger_class") else name
+                yield f"{NAME}:{line}: {name} is left aside: runtime.{key} decides that"
 
     def require_harmless(self) -> None:
         """SettingsError with the line of the first thing with which no instance could serve."""

@@ -319,3 +319,25 @@ def test_the_programs_of_processes_are_as_they_were() -> None:
     _, file = supervisors.get("supervisord").resources(spec)
     assert isinstance(file, File)
     golden(file.content, "with-processes.conf")
+
+
+def test_supervisords_own_rotation_loses_no_line_and_restarts_nothing(machine: Machine) -> None:
+    lines = 20_000
+    machine.release("talks", f'i=0\nwhile [ $i -lt {lines} ]; do echo "line $i"; i=$((i+1)); done\nexec sleep 3600\n')
+    machine.write_units(8000)
+    conf = Path(machine.site.system("/etc/supervisor/conf.d/shop.conf"))
+    conf.write_text(conf.read_text().replace("maxbytes=20MB", "maxbytes=40KB").replace("backups=3", "backups=30"))
+    machine.point(8000, "talks")
+    machine.boot()
+    until("it runs", lambda: machine.state(8000) == "RUNNING")
+    pid = machine.pid(8000)
+    log = Path(machine.site.system("/var/log/supervisor/shop-8000.log"))
+
+    def written() -> list[str]:
+        parts = [log.with_name(f"{log.name}.{number}") for number in range(30, 0, -1)] + [log]
+        return "".join(part.read_text() for part in parts if part.exists()).splitlines()
+
+    until("all is written", lambda: f"line {lines - 1}" in written())
+    assert written() == [f"line {number}" for number in range(lines)]
+    assert log.with_name(log.name + ".4").exists(), "it never rotated"
+    assert machine.pid(8000) == pid
