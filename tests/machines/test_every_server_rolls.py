@@ -42,6 +42,7 @@ def made(server: str, supervisor: str, lab: Lab, folder: Path) -> Project:
         "domains": [f"{app}.test"],
         "port": 8000 + 10 * number,
         "supervisor": supervisor,
+        "unit": {"LimitNOFILE": 4096} | ({"MemoryMax": "700M"} if supervisor == "systemd" else {}),
         # A sync worker serves one request at a time, and a tenth of these take two seconds.
         "runtime": {"server": server, "workers": 8 if server == "gunicorn" else 2, "graceful_timeout": "5s"},
         "python": {"with": ["gunicorn", "uvicorn-worker"] if "+" in server else ["gunicorn"]},
@@ -72,8 +73,30 @@ def goes_unnoticed(project: Project, lab: Lab, folder: Path) -> None:
     assert [state["state"] for state in states] == ["proven"] * 3
     assert {state["release"] for state in states} == {second.release}
     project.deploy("verify")
+    port = status.last["hosts"]["web1"]["instances"]["0"]["port"]
     if app.endswith("-systemd"):
-        assert exposure(lab, "web1", f"{app}@{status.last['hosts']['web1']['instances']['0']['port']}.service") <= 2.0
+        assert exposure(lab, "web1", f"{app}@{port}.service") <= 2.0
+    limits_hold(lab, "web1", app, port)
+
+
+def limits_hold(lab: Lab, host: str, app: str, port: int) -> None:
+    """`unit:` bounds what runs: files under both supervisors, memory where the host has that controller."""
+    systemd = app.endswith("-systemd")
+    asked = ["systemctl", "show", "--property", "MainPID", "--value", f"{app}@{port}.service"]
+    pid = lab.exec(host, asked if systemd else ["supervisorctl", "pid", f"{app}-{port}"]).stdout.strip()
+    limits = lab.exec(host, ["cat", f"/proc/{pid}/limits"]).stdout
+    (files,) = [line.split()[3:5] for line in limits.splitlines() if line.startswith("Max open files")]
+    assert files == ["4096", "4096"]
+    if not systemd:
+        return
+    shown = lab.exec(host, ["systemctl", "show", "--property", "MemoryMax", "--value", f"{app}@{port}.service"])
+    assert shown.stdout.strip() == str(700 << 20)
+    group = lab.exec(host, ["sed", "-n", "s/^0:://p", f"/proc/{pid}/cgroup"]).stdout.strip()
+    held = lab.exec(host, ["cat", f"/sys/fs/cgroup{group}/memory.max"])
+    if held.returncode != 0:
+        print("this machine gives its hosts no memory controller: that the kernel holds MemoryMax is not shown")
+        return
+    assert held.stdout.strip() == str(700 << 20)
 
 
 def exposure(lab: Lab, host: str, unit: str) -> float:

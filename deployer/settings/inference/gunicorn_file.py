@@ -25,7 +25,7 @@ LEFT_ASIDE: Mapping[str, str] = {
     "chdir": "the server runs in the folder of its release",
     "daemon": "the supervisor must see the server itself, in the foreground",
     "pidfile": "the supervisor knows the process",
-    "reload": "a release never changes; `deploy dev` reloads",
+    "reload": "a release never changes",
     "reuse_port": "with it a port that systemd holds is left alone",
     "preload_app": "with it a reload silently keeps the old code",
     "control_socket": "one socket would be shared by all instances of a user, so there is none",
