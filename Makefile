@@ -39,7 +39,7 @@ machines: setup
 faults: setup
 	$(if $(SEEDS),SEEDS=$(SEEDS)) $(PYTEST) -s -m faults tests/machines/test_dead_controller.py
 
-# Everybody dies at every step boundary, some 40 minutes. POINTS, SEED, OUT: tests/machines/test_kills.py says what they mean.
+# Everybody dies at every step boundary, an hour or two. POINTS, SEED, OUT: tests/machines/test_kills.py says what they mean.
 kills: setup
 	$(PYTEST) -s -m faults tests/machines/test_kills.py
 

@@ -1,6 +1,6 @@
 """Whatever dies at whichever step boundary, the hosts wind up, the next push heals, and nobody notices.
 
-    make kills                                 all points; some 40 minutes
+    make kills                                 all points; an hour or two
     make kills POINTS='push/*/lb1,reload/*'    those whose names match (tests/support/points.py has the grammar)
     make kills POINTS=20 SEED=7                twenty of them, chosen by that seed
     make kills OUT=build/mine.jsonl            where rows are written; what went well there before is not repeated
