@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,20 +95,23 @@ QUICK: dict[str, Any] = {
 def reader(address: str, host: str, *known: str) -> Iterator[Any]:
     """Reads until the block ends; the call gives what it has counted so far."""
     process = subprocess.Popen([sys.executable, "-c", READER, address, host, *known], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    lines: list[str] = []
     out = process.stdout
+    assert out is not None
+    lines: list[str] = []
+
+    def hear() -> None:
+        for line in out:
+            lines.append(line)
+
+    threading.Thread(target=hear, daemon=True).start()
 
     def counted() -> dict[str, Any]:
         """What it had counted at the end of a turn that began after this call."""
         now = len(lines)
-        while len(lines) < now + 2:
-            line = out.readline()
-            assert line, "the reader ended"
-            lines.append(line)
+        until(lambda: len(lines) >= now + 2, 60.0)
         return dict(json.loads(lines[-1]))
 
-    with process:
+    with process, out:
         try:
             yield counted
         finally:
