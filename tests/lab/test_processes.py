@@ -92,6 +92,7 @@ def test_one_that_does_not_start_or_dies_soon_takes_the_push_back(queue: Project
 
 
 @pytest.mark.more
+@pytest.mark.timeout(900)
 def test_one_that_cannot_be_brought_back_is_for_a_person(queue: Project, tmp_path: Path) -> None:
     """Its old release does not start any more when the instances' failure takes it back."""
     gone = tmp_path / "queue-is-gone"
