@@ -100,8 +100,8 @@ def move(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         args: `site, run, handler` (commands that check the whole configuration and make it live, or say why not).
 
     Raises:
-        OpError `changed`: the file is not as it was when the diff was shown. `invalid`: the balancer does not take it;
-        the file is as it was. Nothing was changed by either.
+        OpError `changed`: the file is not as it was when the diff was shown. `invalid`: the balancer does not take it,
+        and the file and what it runs are as they were. `unsettled`: it is not known which of both it runs.
     """
     site = Site.from_args(args)
     with host_lock(site):
@@ -123,13 +123,15 @@ def move(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
             _write(path, after.text)
         elif wanted["state"] == "recorded":  # a person has moved it meanwhile
             _note(site, found, wanted, "moving")
-        for command in args["handler"]:
-            said = process.run(command, timeout=_HANDLER, merge_stderr=True)
-            if not said.ok:
-                _put_back(site, path, wanted)
-                _note(site, found, wanted, "recorded")
-                why = "%s: the balancer does not take it: %s; the file is as it was" % (path, said.why)
-                raise OpError("invalid", why, log=said.log())
+        said = _made_live(args["handler"])
+        if said is not None:
+            # A reload that came too late for its handler may have taken the file up: the old one is loaded again.
+            if not _put_back(site, path, wanted) or _made_live(args["handler"]) is not None:
+                why = "%s: the balancer does not take it, nor what was there before: %s" % (path, said.why)
+                raise OpError("unsettled", why, "look at its log on that host, then push again", log=said.log())
+            _note(site, found, wanted, "recorded")
+            why = "%s: the balancer does not take it: %s; all is as it was" % (path, said.why)
+            raise OpError("invalid", why, log=said.log())
         _note(site, found, wanted, "moved")
     ledger.append(site, {"run": args["run"], "event": "adopt", "what": "led %s to %s" % (path, wanted["backend"])})
     return {"changed": True}
@@ -226,15 +228,26 @@ def _write(path: str, text: str) -> None:
     tree.write(real, text.encode("utf-8"), stat.S_IMODE(about.st_mode), (about.st_uid, about.st_gid))
 
 
-def _put_back(site: Site, path: str, wanted: Dict[str, Any]) -> None:
-    """The configuration as it was before it was led elsewhere, unless somebody has changed it since."""
+def _made_live(handler: List[List[str]]) -> Optional[process.Finished]:
+    """Runs the handler's commands; the first that failed, None when all went well."""
+    for command in handler:
+        said = process.run(command, timeout=_HANDLER, merge_stderr=True)
+        if not said.ok:
+            return said
+    return None
+
+
+def _put_back(site: Site, path: str, wanted: Dict[str, Any]) -> bool:
+    """The configuration as it was before it was led elsewhere; False where somebody has changed it since."""
     try:
         before = _read(site.front_before)
         after = front.moved(before, wanted["places"], wanted["backend"], procfs.resolved)
     except (OSError, front.CannotMove):
-        return
-    if _read(path) == after.text:
+        return False
+    now = _read(path)
+    if now == after.text:
         _write(path, before)
+    return now in (before, after.text)
 
 
 def _note(site: Site, whole: Dict[str, Any], part: Dict[str, Any], state: str) -> None:

@@ -16,6 +16,7 @@ from deployer.agent.operation import Context, OpError
 
 BEFORE = "frontend www\n    bind :80\n    default_backend old\nbackend old\n    server a 192.0.2.1:8000 check\n"
 AFTER = BEFORE.replace("default_backend old", "default_backend shop-prod")
+REFUSES = "grep -q shop-prod haproxy.cfg && echo no such backend && exit 1; true"
 PLACES = {"192.0.2.1:8000": "web1"}
 
 
@@ -41,7 +42,7 @@ class Host:
         self.call("record", front={**asked, "diff": answer["diff"], "backends": answer["backends"]})
 
     def move(self, then: str = "true") -> dict[str, Any]:
-        return self.call("move", handler=[["sh", "-c", f"cat {self.file} > {self.log}; {then}"]])
+        return self.call("move", handler=[["sh", "-c", f"cd {self.file.parent}; cat {self.file} > {self.log}; {then}"]])
 
     @property
     def state(self) -> str:
@@ -81,10 +82,21 @@ def test_a_file_that_was_changed_since_its_diff_was_shown_is_left_alone(host: Ho
 def test_what_the_balancer_does_not_take_is_put_back(host: Host) -> None:
     host.allow()
     with pytest.raises(OpError) as caught:
-        host.move("echo no such backend; exit 1")
+        host.move(REFUSES)
     assert caught.value.code == "invalid" and "no such backend" in " ".join(caught.value.log)
     assert host.file.read_text() == BEFORE and host.state == "recorded"
+    assert host.log.read_text() == BEFORE, (
+        "what was there before is loaded again, should the reload only have been slow"
+    )
     assert host.move() == {"changed": True}, "mended, it goes on"
+
+
+def test_a_balancer_that_takes_neither_is_said_to_be_unsettled(host: Host) -> None:
+    host.allow()
+    with pytest.raises(OpError) as caught:
+        host.move("exit 1")
+    assert caught.value.code == "unsettled" and host.state == "moving" and host.file.read_text() == BEFORE
+    assert host.move() == {"changed": True}, "the next push goes on"
 
 
 @pytest.mark.parametrize("written", [False, True], ids=["before the file", "before the reload"])
@@ -102,5 +114,5 @@ def test_a_crash_in_the_middle_heals(host: Host, written: bool, good: bool) -> N
         assert host.log.read_text() == host.file.read_text() == AFTER and host.state == "moved"
     else:
         with pytest.raises(OpError):
-            host.move("exit 1")
+            host.move(REFUSES)
         assert host.file.read_text() == BEFORE and host.state == "recorded"
