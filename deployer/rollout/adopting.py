@@ -150,15 +150,9 @@ def retire(run: Run, facts: Facts) -> None:
     hosts = [host for host in hosts if host not in run.lost and host not in run.behind]
     if not hosts:
         return
-    if _served(run) != {balancer.name for balancer in run.topology.balancers}:
-        run.warn("what another tool runs is not retired, for some balancer has no instance of ours that serves")
-        return
-    elsewhere = [name for name, led in led_here(run, facts).items() if not led]
-    if elsewhere:
-        run.warn(
-            f"what another tool runs is not retired, for the frontends on {', '.join(elsewhere)} do not lead to ours",
-            hint=f"deploy setup {run.topology.env} --replace, if they are to",
-        )
+    why = _why_not_yet(run, facts)
+    if why:
+        run.warn(f"what another tool runs is not retired: {why}", hint=f"deploy push {run.topology.env} looks again")
         return
     patience = run.topology.settings.rolling.drain_timeout
     with run.step("retire", detail=", ".join(hosts)) as note:
@@ -171,6 +165,19 @@ def retire(run: Run, facts: Facts) -> None:
             run.warn(f"{unit} still has {connections} connections, and serves on", host=host, hint=again)
     for host, error in failed.items():
         run.warn(f"what another tool runs there was not retired: {error.message}", host=host, hint=error.hint or again)
+
+
+def _why_not_yet(run: Run, facts: Facts) -> str:
+    """What users would miss if the foreign units stopped now; empty when nothing."""
+    try:
+        serving, led = _served(run), led_here(run, facts)
+    except DeployError as error:
+        return f"it is not known what the balancers do: {error.message}"
+    for balancer in run.topology.balancers:
+        if balancer.name not in serving:
+            return f"{balancer.name} has no instance of ours that serves"
+    elsewhere = [name for name, here in led.items() if not here]
+    return f"the frontends on {', '.join(elsewhere)} do not lead to ours" if elsewhere else ""
 
 
 def led_here(run: Run, facts: Facts) -> dict[str, bool]:

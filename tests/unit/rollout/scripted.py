@@ -43,6 +43,7 @@ class World:
     `held` are servers whose port the supervisor has; `reloaded` those whose workers were replaced, in order. `figures`
     tells what requests came to, by server and what it serves then.
     `wedged` are processes (host, label) that do not come back to what they had.
+    `led` are balancers whose foreign frontends lead to ours, `retired` the hosts whose foreign units were stopped.
     `applied` are the paths that were made so, host by host; `emptied` the hosts that the app was taken off.
     """
 
@@ -62,6 +63,8 @@ class World:
     applied: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     emptied: list[str] = field(default_factory=list)
     wedged: set[tuple[str, str]] = field(default_factory=set)
+    led: set[str] = field(default_factory=set)
+    retired: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -183,6 +186,18 @@ class World:
         if args["via"] == "restore" and (host, label) in self.wedged:
             raise AgentError("did_not_start", f"{label} did not start with {release}", log=["no queue"])
         return {"pid": 100, "seconds": 0.0, "changed": True}
+
+    def adopting_move(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        changed = host not in self.led
+        self.led.add(host)
+        return {"changed": changed}
+
+    def adopting_front(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"led": host in self.led, "diff": "", "backends": [], "why": ""}
+
+    def adopting_retire(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        self.retired.add(host)
+        return {"retired": ["shop.service"], "busy": {}}
 
     def _reloaded(self, host: str, server: str, release: str) -> dict[str, Any]:
         """Its workers are replaced; a release that cannot be loaded is found before that."""
