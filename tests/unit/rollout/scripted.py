@@ -43,7 +43,8 @@ class World:
     `held` are servers whose port the supervisor has; `reloaded` those whose workers were replaced, in order. `figures`
     tells what requests came to, by server and what it serves then.
     `wedged` are processes (host, label) that do not come back to what they had.
-    `led` are balancers whose foreign frontends lead to ours, `retired` the hosts whose foreign units were stopped.
+    `led` are balancers whose foreign frontends lead to ours, `retired` the hosts whose foreign units were stopped,
+    `foreign` what their agents tell of these.
     `applied` are the paths that were made so, host by host; `emptied` the hosts that the app was taken off.
     """
 
@@ -65,6 +66,7 @@ class World:
     wedged: set[tuple[str, str]] = field(default_factory=set)
     led: set[str] = field(default_factory=set)
     retired: set[str] = field(default_factory=set)
+    foreign: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -187,13 +189,16 @@ class World:
             raise AgentError("did_not_start", f"{label} did not start with {release}", log=["no queue"])
         return {"pid": 100, "seconds": 0.0, "changed": True}
 
+    def adopting_units(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"units": [self.foreign[host]] if host in self.foreign else []}
+
     def adopting_move(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         changed = host not in self.led
         self.led.add(host)
         return {"changed": changed}
 
     def adopting_front(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        return {"led": host in self.led, "diff": "", "backends": [], "why": ""}
+        return {"led": host in self.led, "diff": "-old\n+new\n", "backends": ["old"], "why": ""}
 
     def adopting_retire(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         self.retired.add(host)

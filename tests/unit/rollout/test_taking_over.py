@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ from scripted import Rollout, World
 from support.facts import facts, host
 from support.topologies import topology
 
-from deployer.errors import DeployError, FrozenError
+from deployer.errors import DeployError, FrozenError, NotReadyError
 from deployer.events import Warned
 from deployer.plan.facts import Facts
+from deployer.plan.topology import Topology
 from deployer.rollout import adopting
 
 
@@ -94,3 +96,60 @@ def test_the_next_push_goes_on_where_one_had_begun_and_nowhere_else() -> None:
         adopting.resume(rollout.run, there("recorded", ("moving", "recorded"), frozen={"who": "me", "reason": "no"}))
     assert adopting.resume(rollout.run, there("recorded", ("moving", "recorded")))
     assert fleet.led == {"lb1", "lb2"} and fleet.retired == {"web1", "web2"}
+
+
+UNIT = {"unit": "shop.service", "ports": [8000], "pid": 812, "command": "gunicorn app", "enabled": True, "why": ""}
+
+
+def met(shape: Topology, *, anew: bool = False, **unit: Any) -> adopting.Adoption | None:
+    """What setup finds where web1 has a foreign unit at the app's port."""
+    taken = {"8000": {"pid": 812, "unit": "shop.service", "command": "gunicorn app", "ours": False, "socket": False}}
+    hosts = [host(web.name, **({"ports": taken} if web.name == "web1" else {})) for web in shape.web]
+    found = facts(*hosts, *(host(balancer.name) for balancer in shape.balancers))
+    fleet = World(shape, foreign={"web1": {**UNIT, **unit}})
+    return adopting.found(Rollout(fleet).run, found, anew=anew)
+
+
+def test_setup_shows_all_that_it_would_take_over() -> None:
+    adoption = met(topology(2, 1))
+    assert adoption is not None
+    error = adoption.refused("prod")
+    assert error.code == "foreign" and error.exit_status == 3 and error.host == "web1"
+    assert error.log[0] == "web1: shop.service listens at port 8000: gunicorn app (pid 812)"
+    assert error.log[1:] == ("lb1: /etc/haproxy/haproxy.cfg", "-old", "+new")
+    assert "deploy setup prod --replace" in str(error.hint)
+    assert adoption.fronts["lb1"]["places"]["192.0.2.1:8000"] == "web1"
+    assert adoption.fronts["lb1"]["backend"] == "shop-prod"
+
+
+@pytest.mark.parametrize(
+    ("shape", "unit", "because", "way_out"),
+    [
+        (topology(2, 0), {}, "users come to its port directly", "put a balancer before it first"),
+        (topology(2, 1, kind="nginx"), {}, "only the frontends of an HAProxy", "another `port:`"),
+        (topology(2, 1, balancer={"manage": False}), {}, "only the frontends of an HAProxy", "another `port:`"),
+        (topology(2, 1), {"why": "docker.service runs more"}, "docker.service runs more", "another `port:`"),
+        (topology(2, 1), {"unit": "shop@8000.service"}, "its very name", "another `port:`"),
+    ],
+)
+def test_what_cannot_be_taken_over_says_why_and_the_way_out(
+    shape: Topology, unit: dict[str, Any], because: str, way_out: str
+) -> None:
+    for anew in (False, True):
+        with pytest.raises(NotReadyError) as caught:
+            met(shape, anew=anew, **unit)
+        assert because in caught.value.message and way_out in str(caught.value.hint)
+        assert "docs/adopting.md" in str(caught.value.hint)
+
+
+def test_all_hosts_at_once() -> None:
+    shape = topology(2, 1)
+    with pytest.raises(NotReadyError) as caught:
+        met(replace(shape, web=shape.web[:1], spared=shape.web[1:]))
+    assert "leaves some out" in caught.value.message
+
+
+def test_a_host_on_which_nobody_is_is_nobodys_business() -> None:
+    shape = topology(2, 1)
+    free = facts(*(host(name) for name in ("web1", "web2", "lb1")))
+    assert adopting.found(Rollout(World(shape)).run, free, anew=True) is None
