@@ -92,25 +92,6 @@ def test_one_that_does_not_start_or_dies_soon_takes_the_push_back(queue: Project
 
 
 @pytest.mark.more
-@pytest.mark.timeout(900)
-def test_one_that_cannot_be_brought_back_is_for_a_person(queue: Project, tmp_path: Path) -> None:
-    """Its old release does not start any more when the instances' failure takes it back."""
-    gone = tmp_path / "queue-is-gone"
-    queue.commit("one that needs a queue", worker__py=f"import os\nassert not os.path.exists({str(gone)!r})\n{WORKER}")
-    good = queue.deploy("push").release
-    queue.commit("one that needs none", worker__py=WORKER)
-    queue.breaks("health")
-    gone.touch()
-    done = queue.deploy("push", expect=6)
-    assert "worker@1 could not be brought back" in done.error["message"] and done.error["host"] in done.error["message"]
-    assert "deploy logs" in done.error["hint"] and "deploy push" in done.error["hint"]
-    gone.unlink()
-    queue.mends()
-    healed = queue.deploy("push").release
-    assert healed != good and set(running(queue).values()) == {healed}
-
-
-@pytest.mark.more
 def test_reload_rollback_and_what_the_settings_no_longer_have(queue: Project) -> None:
     queue.settings({"processes": {"worker": {**PROCESSES["worker"], "count": 1}, "beat": PROCESSES["beat"]}})
     pushed = queue.deploy("push")
@@ -144,6 +125,26 @@ def test_mistakes_are_found_before_anything_is_changed(queue: Project, tmp_path:
     assert "needs a shell" in refused.error["message"] and refused.error["line"]
     queue.settings({"processes": {"worker": {"command": "python worker.py", "hosts": "nowhere"}}})
     assert "processes.worker.hosts" in queue.deploy("push", expect=2).error["message"]
+
+
+@pytest.mark.more
+@pytest.mark.timeout(900)
+def test_one_that_cannot_be_brought_back_is_for_a_person(queue: Project, tmp_path: Path) -> None:
+    """Its old release does not start any more when the instances' failure takes it back."""
+    queue.settings({"processes": {"worker": {"command": "python worker.py", "singleton": True}}})
+    gone = tmp_path / "queue-is-gone"
+    queue.commit("one that needs a queue", worker__py=f"import os\nassert not os.path.exists({str(gone)!r})\n{WORKER}")
+    good = queue.deploy("push").release
+    queue.commit("one that needs none", worker__py=WORKER)
+    queue.breaks("health")
+    gone.touch()
+    done = queue.deploy("push", expect=6)
+    assert "web1:worker@1 could not be brought back" in done.error["message"] and done.error["host"] == "web1"
+    assert "deploy logs" in done.error["hint"] and "deploy push" in done.error["hint"]
+    gone.unlink()
+    queue.mends()
+    healed = queue.deploy("push").release
+    assert healed != good and running(queue) == {"web1:worker@1": healed}
 
 
 def running(project: Project) -> dict[str, str]:
