@@ -59,6 +59,7 @@ def _of_site(site: Site) -> Dict[str, Any]:
         "releases": [_release(site, name, good, gone) for name in _names(site.releases)],
         "slots": links.slots(site),
         "processes": links.processes(site),
+        "schedules": links.schedules(site),
         "half_done": ledger.open_intents(entries),
         "lock": lock.holder(site),
     }

@@ -6,6 +6,7 @@
   venvs/<key>/
   slots/<port> -> ../releases/<id>
   processes/<name>@<number> -> ../releases/<id>
+  schedules/<name> -> ../releases/<id>
   current      -> releases/<id>
   shared/
   .deploy/                  lock, ledger.jsonl, plan.json, secrets.env, drained.json …
@@ -60,6 +61,10 @@ class Site:
     @property
     def processes(self) -> str:
         return self.root + "/processes"
+
+    @property
+    def schedules(self) -> str:
+        return self.root + "/schedules"
 
     @property
     def current(self) -> str:
@@ -134,6 +139,10 @@ class Site:
     def process(self, name: str) -> str:
         """The link of one process, such as `worker@1`."""
         return self.processes + "/" + name
+
+    def schedule(self, name: str) -> str:
+        """The link of one schedule, such as `nightly`."""
+        return self.schedules + "/" + name
 
     def system(self, path: str) -> str:
         """A path of the host's own (`/etc/haproxy/haproxy.cfg`) as it is found there."""

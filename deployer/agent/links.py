@@ -1,4 +1,4 @@
-"""The links of a site: `current`, `slots/<port>`, `processes/<name>`.
+"""The links of a site: `current`, `slots/<port>`, `processes/<name>`, `schedules/<name>`.
 
 They are read whole, switched at once, and durable when a function returns.
 """
@@ -34,10 +34,15 @@ def processes(site: Site) -> Dict[str, str]:
     return {name: release for name, release in _of(site.processes).items() if not name.startswith(".")}
 
 
+def schedules(site: Site) -> Dict[str, str]:
+    """`nightly` → release of every schedule that this host has."""
+    return {name: release for name, release in _of(site.schedules).items() if not name.startswith(".")}
+
+
 def used(site: Site) -> Dict[str, str]:
-    """`slots/8000`, `processes/worker@1` → release, of everything that starts from a link of its own."""
-    found = {"slots/" + port: release for port, release in slots(site).items()}
-    return {**found, **{"processes/" + name: release for name, release in processes(site).items()}}
+    """`slots/8000`, `processes/worker@1`, `schedules/nightly` → release, of all that starts from a link of its own."""
+    kinds = {"slots": slots(site), "processes": processes(site), "schedules": schedules(site)}
+    return {"%s/%s" % (kind, name): release for kind, found in kinds.items() for name, release in found.items()}
 
 
 def require_complete(site: Site, release: str) -> None:
@@ -67,6 +72,17 @@ def point_process(site: Site, name: str, release: str) -> None:
 def drop_process(site: Site, name: str) -> bool:
     """Removes `processes/<name>`; False when it was not there. Raises OpError `refused` when it is no link of ours."""
     return _drop(site.process(name))
+
+
+def point_schedule(site: Site, name: str, release: str) -> None:
+    """Makes `schedules/<name>` lead to the release, at once."""
+    os.makedirs(site.schedules, exist_ok=True)
+    _point(site.schedule(name), "../releases/" + release)
+
+
+def drop_schedule(site: Site, name: str) -> bool:
+    """Removes `schedules/<name>`; False when it was not there. Raises OpError `refused` when it is no link of ours."""
+    return _drop(site.schedule(name))
 
 
 def point_current(site: Site, release: str) -> None:

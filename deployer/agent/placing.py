@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import stat
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Optional, Tuple, Union
@@ -14,6 +15,9 @@ from deployer.agent.layout import Site
 from deployer.agent.resources import Absent, Directory, File, Link
 
 Placed = Union[File, Directory, Link, Absent]
+# The first line of every unit. Two apps may come to one name: `shop` with a process `a-b`, and `shop-a` with one `b`.
+_WRITTEN_FOR = re.compile(rb"[#;] Written by deploy for the app ([a-z][a-z0-9-]*);")
+_RENAME = "rename the process or the schedule in deploy.yaml, so that its unit has another name"
 KINDS = {File: "file", Directory: "directory", Link: "link", Absent: "absent"}
 
 
@@ -43,10 +47,11 @@ class Refusal:
     name: str
     why: str
     diff: str = ""
+    hint: str = ""
 
     def as_dict(self) -> Dict[str, Any]:
         """The refusal as it is reported."""
-        return {"kind": self.kind, "name": self.name, "why": self.why, "diff": self.diff}
+        return {"kind": self.kind, "name": self.name, "why": self.why, "diff": self.diff, "hint": self.hint}
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,10 @@ class Placing:
         else:
             action = "create" if found.what == "missing" else "change"
             difference = file.told if file.sensitive else text_diff(file.path, found, data)
+            other = _other_app(self._site, found)
+            if other:
+                why = "deploy wrote it for the app %s, which is on this host too" % other
+                return Refusal("file", file.path, why, difference, _RENAME)
             why = self._why_not(file.path, found)
             if why:
                 return Refusal("file", file.path, why, difference)
@@ -175,6 +184,8 @@ class Placing:
         if found.what in ("missing", "directory", "other") or not self._created.known(absent.path):
             return None
         difference = text_diff(absent.path, found, None)
+        if _other_app(self._site, found):
+            return None
         why = self._why_not(absent.path, found)
         if why:
             return Refusal("absent", absent.path, why, difference)
@@ -192,6 +203,13 @@ class Placing:
         if found.what == "missing" or self._replace or self._created.ours(path, found.digest):
             return ""
         return "somebody changed it since" if self._created.known(path) else "it is there, and not made by deploy"
+
+
+def _other_app(site: Site, found: Found) -> str:
+    """The app whose unit is there, if it is not this one's; empty else."""
+    told = _WRITTEN_FOR.match(found.data)
+    app = told.group(1).decode() if told else site.app
+    return app if app != site.app else ""
 
 
 def _has(found: Found, owner: str, group: str, mode: int) -> bool:

@@ -77,7 +77,7 @@ class _Work:
         raise OpError(
             "refused",
             "%s: %s%s" % (first["name"], first["why"], more),
-            "look at the diff; --replace takes it over",
+            first["hint"] or "look at the diff; --replace takes it over",
             detail={"refused": refused},
         )
 

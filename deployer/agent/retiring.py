@@ -26,11 +26,13 @@ class Retiring:
         self._complete = complete
 
     def running(self) -> Dict[str, str]:
-        """Release → the process that runs in it right now, in words."""
+        """Release → the process that runs in it right now, in words.
+
+        One that went to another folder, as the run of a schedule may, is known by what it was started with.
+        """
         found: Dict[str, str] = {}
         for pid in procfs.pids():
-            for name in ("cwd", "exe"):
-                release = self._release_of(procfs.link(pid, name))
+            for release in (*self._places(pid), self._started_with(pid)):
                 if release:
                     found[release] = "process %d" % pid
         return found
@@ -56,7 +58,7 @@ class Retiring:
         """Removes all releases and virtualenvs, and their folders where nothing of a stranger's lies in them."""
         self._removed(set())
         self.venvs()
-        for folder in (self.site.releases, self.site.venvs, self.site.slots, self.site.processes):
+        for folder in (self.site.releases, self.site.venvs, self.site.slots, self.site.processes, self.site.schedules):
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
 
@@ -84,6 +86,14 @@ class Retiring:
 
     def _venv_of(self, release: str) -> Optional[str]:
         return links.release_at(self.site.release(release) + "/.venv")
+
+    def _places(self, pid: int) -> List[Optional[str]]:
+        return [self._release_of(procfs.link(pid, name)) for name in ("cwd", "exe")]
+
+    def _started_with(self, pid: int) -> Optional[str]:
+        told = procfs.environment(pid)
+        mine = (told.get("DEPLOY_APP"), told.get("DEPLOY_ENV")) == (self.site.app, self.site.env)
+        return told.get("DEPLOY_RELEASE") if mine and "DEPLOY_SCHEDULE" in told else None
 
     def _release_of(self, path: Optional[str]) -> Optional[str]:
         # /proc shows paths without links; a root that is reached through one has another name there

@@ -22,6 +22,8 @@ class Verbs:
     has no such thing. `socket_state` prints words, among them `active` when it is open and `enabled` when it opens at
     boot; `socket_open` and `socket_close` do so now and at boot. `restart` is one job, in which an open socket never
     starts the program by itself.
+
+    `state` is of schedules: it prints lines `KEY=VALUE`, as `agent.schedules` tells them.
     """
 
     unit: str
@@ -37,6 +39,7 @@ class Verbs:
     socket_state: Argv = ()
     socket_open: Argv = ()
     socket_close: Argv = ()
+    state: Argv = ()
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,24 @@ class Process:
     @classmethod
     def from_wire(cls, data: Dict[str, Any]) -> "Process":
         """The process that JSON data describes."""
+        return cls(**{**data, "verbs": _verbs(data["verbs"])})
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One command that runs at times. `graceful` seconds are given to a run, from its start."""
+
+    name: str
+    verbs: Verbs
+    graceful: float
+
+    def to_wire(self) -> Dict[str, Any]:
+        """The schedule as JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, data: Dict[str, Any]) -> "Schedule":
+        """The schedule that JSON data describes."""
         return cls(**{**data, "verbs": _verbs(data["verbs"])})
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import List, Optional, Union
+from typing import Dict, List, Optional, Union
 
 from deployer.agent import process
-from deployer.agent.supervision import Argv, Instance, Process
+from deployer.agent.supervision import Argv, Instance, Process, Schedule
 
 _SHORT = 15.0  # seconds for verbs that only ask or note something
 _PID = re.compile(r"(?:MainPID=)?(\d+)\Z")
@@ -15,9 +15,9 @@ _NOTHING = process.Finished(0, None, "", "", False, 0.0)
 
 
 class Unit:
-    """The unit of an instance or a process. No method raises when the supervisor refuses; the answer says so."""
+    """The unit of an instance, process or schedule. No method raises when a supervisor refuses; the answer says so."""
 
-    def __init__(self, supervised: Union[Instance, Process]) -> None:
+    def __init__(self, supervised: Union[Instance, Process, Schedule]) -> None:
         self._graceful = supervised.graceful
         self._verbs = supervised.verbs
 
@@ -76,6 +76,11 @@ class Unit:
     def disable(self) -> process.Finished:
         """No longer starts at boot."""
         return self._run(self._verbs.disable, _SHORT)
+
+    def state(self) -> Dict[str, str]:
+        """What the supervisor tells of a schedule; empty when it does not answer."""
+        pairs = (line.partition("=") for line in self._run(self._verbs.state, _SHORT).stdout.splitlines())
+        return {key: value for key, found, value in pairs if found}
 
     def log(self, lines: int) -> List[str]:
         """The last lines of its log, oldest first; empty when there is none."""

@@ -94,11 +94,11 @@ def logs(
     grep: Annotated[str | None, typer.Option("--grep", help="Only lines with this regular expression.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Also the health checks that went well.")] = False,
-    process: Annotated[str | None, typer.Option("--process", help="Only this one of the processes.")] = None,
+    process: Annotated[str | None, typer.Option("--process", help="Only this process or schedule.")] = None,
     *,
     common: Common,
 ) -> None:
-    """The last lines of all instances and processes, merged, without the health checks that went well.
+    """The last lines of all instances, processes and schedules, merged, without the health checks that went well.
 
     Example: deploy logs prod -n 100 --grep ERROR
     """

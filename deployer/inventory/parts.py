@@ -8,21 +8,22 @@ from dataclasses import dataclass, field
 from deployer.errors import InventoryError
 from deployer.inventory.model import Host, Inventory
 from deployer.inventory.patterns import select
-from deployer.settings.models import Process, Settings
+from deployer.settings.models import Process, Schedule, Settings
 
 
 @dataclass(frozen=True)
 class Parts:
     """`web` are the hosts with instances, `balancers` those of the balancer (empty: none, or one beside the app).
 
-    `others` have no instances, only processes. `processes` has the hosts of each process by name, a singleton's only
-    one. All are in the order of the inventory; a host may be in several.
+    `others` have no instances, only processes or schedules. `processes` and `schedules` have the hosts of each of those
+    by name, a singleton's only one. All are in the order of the inventory; a host may be in several.
     """
 
     web: tuple[Host, ...]
     balancers: tuple[Host, ...]
     others: tuple[Host, ...] = ()
     processes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    schedules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def parts(inventory: Inventory, settings: Settings) -> Parts:
@@ -33,17 +34,23 @@ def parts(inventory: Inventory, settings: Settings) -> Parts:
     """
     balancers = _balancers(inventory, settings)
     web = _web(inventory, settings, balancers)
-    processes = {name: _of_process(inventory, name, process, web) for name, process in settings.processes.items()}
-    with_processes = {host for hosts in processes.values() for host in hosts}
+    processes = _of_jobs(inventory, "processes", settings.processes, web)
+    schedules = _of_jobs(inventory, "schedules", settings.schedules, web)
+    with_jobs = {host for jobs in (processes, schedules) for hosts in jobs.values() for host in hosts}
     serving = {host.name for host in web}
-    others = tuple(host for host in inventory.hosts if host.name in with_processes - serving)
-    return Parts(web, balancers, others, processes)
+    others = tuple(host for host in inventory.hosts if host.name in with_jobs - serving)
+    return Parts(web, balancers, others, processes, schedules)
 
 
-def _of_process(inventory: Inventory, name: str, process: Process, web: tuple[Host, ...]) -> tuple[str, ...]:
-    """The hosts of a process: those of its pattern, else those with instances; of a singleton the first."""
-    hosts = web if process.hosts is None else _selected(inventory, process.hosts, f"processes.{name}.hosts")
-    return tuple(host.name for host in (hosts[:1] if process.singleton else hosts))
+def _of_jobs(
+    inventory: Inventory, section: str, jobs: Mapping[str, Process] | Mapping[str, Schedule], web: tuple[Host, ...]
+) -> dict[str, tuple[str, ...]]:
+    """The hosts of each job: those of its pattern, else those with instances; of a singleton the first."""
+    found = {}
+    for name, job in jobs.items():
+        hosts = web if job.hosts is None else _selected(inventory, job.hosts, f"{section}.{name}.hosts")
+        found[name] = tuple(host.name for host in (hosts[:1] if job.singleton else hosts))
+    return found
 
 
 def _balancers(inventory: Inventory, settings: Settings) -> tuple[Host, ...]:

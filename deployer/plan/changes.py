@@ -11,6 +11,7 @@ from deployer.plan.facts import Facts, Serving
 from deployer.plan.model import Action, FileChange, Inferred, InstanceStep, Plan
 from deployer.plan.processes import steps_for_processes
 from deployer.plan.reloading import obstacle
+from deployer.plan.schedules import left_alone, steps_for_schedules
 from deployer.plan.slots import leaving, surplus, unused, used_ports
 from deployer.plan.strategy import Strategy, choose, risks
 from deployer.plan.topology import Topology
@@ -163,12 +164,14 @@ def plan_of(
             *warnings,
             *risks(topology, facts, waves, strategy),
             *_farewells(topology, facts),
+            *left_alone(topology, facts),
         ),
         source=source,
         why=wanted.why,
         unused=tuple(unused(topology, facts)),
         surplus=tuple(surplus(topology, facts)),
         processes=steps_for_processes(wanted.release, wanted.restart, topology, facts),
+        schedules=steps_for_schedules(wanted.release, topology, facts),
         promotes=tuple(web.name for web in topology.web if facts[web.name].current != wanted.release),
         judged=judging.told(topology) if waves and not nothing_serves else "",
     )

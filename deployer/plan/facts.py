@@ -62,6 +62,28 @@ class Running:
 
 
 @dataclass(frozen=True)
+class Scheduled:
+    """A schedule on a host. `release` is what its link names; `why` what keeps it from running at its times.
+
+    `pid` is of a run under way; `next`, `began` and `ended` are seconds since the epoch, of the next and the last run,
+    and `result` says what came of that. None or 0 where the host cannot tell.
+    """
+
+    release: str | None
+    why: str = ""
+    pid: int = 0
+    next: int | None = None
+    began: int | None = None
+    ended: int | None = None
+    result: str = ""
+
+    @property
+    def last(self) -> dict[str, Any] | None:
+        """The last run as JSON data; None where none is known."""
+        return {"began": self.began, "ended": self.ended, "result": self.result} if self.began else None
+
+
+@dataclass(frozen=True)
 class HostFacts:
     """One host before the run. `raw` is the whole survey.
 
@@ -96,6 +118,23 @@ class HostFacts:
         return {
             label: Running(each.get("release"), bool(each.get("running")), str(each.get("why") or ""))
             for label, each in found.items()
+        }
+
+    @property
+    def schedules(self) -> dict[str, Scheduled]:
+        """`nightly` → what is there of it (`schedules.state`)."""
+        found = self.raw.get("schedule_state") or {}
+        return {
+            name: Scheduled(
+                each.get("release"),
+                str(each.get("why") or ""),
+                int(each.get("pid") or 0),
+                each.get("next"),
+                each.get("began"),
+                each.get("ended"),
+                str(each.get("result") or ""),
+            )
+            for name, each in found.items()
         }
 
     def holds_port(self, port: int) -> bool:

@@ -17,6 +17,7 @@ Action = Literal["start", "restart", "reload", "replace", "settle", "keep"]
 """
 
 ProcessAction = Literal["start", "restart", "stop"]
+ScheduleAction = Literal["start", "move", "stop"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,21 @@ class ProcessStep:
 
 
 @dataclass(frozen=True)
+class ScheduleStep:
+    """One schedule and what happens to it on a host. `before` is the release that it runs in now, None for none."""
+
+    host: str
+    schedule: str
+    action: ScheduleAction
+    before: str | None
+
+    @property
+    def name(self) -> str:
+        """`web1:nightly`, as events and errors name it."""
+        return f"{self.host}:{self.schedule}"
+
+
+@dataclass(frozen=True)
 class FileChange:
     """A file, link, unit or package that the run would change on a host. `diff` is a unified diff or empty."""
 
@@ -100,6 +116,7 @@ class Plan:
     (host, port) that nothing serves in; `surplus` what still runs in slots (`leaves`) that the settings no longer have.
     `judged` says how waves are judged by the balancers' figures, or why not.
     `processes` are those beside the instances that change, before the first wave; those that go, go at the end.
+    `schedules` are those that change after everything else.
     """
 
     command: str
@@ -124,6 +141,7 @@ class Plan:
     surplus: tuple[InstanceStep, ...] = ()
     judged: str = ""
     processes: tuple[ProcessStep, ...] = ()
+    schedules: tuple[ScheduleStep, ...] = ()
 
     @property
     def ports(self) -> dict[str, list[int]]:
@@ -153,6 +171,7 @@ class Plan:
             self.promotes,
             self.surplus,
             self.processes,
+            self.schedules,
         )
         return not any(todo)
 

@@ -80,10 +80,12 @@ def start(topology: Topology, web: WebHost, chosen: Way) -> Start:
         release=PLACEHOLDER,
         secrets_file=web.site.secrets,
     )
-    commands = {
-        f"{COMMANDS}/{name}": f"#!/bin/sh\nexec {process.command}\n"
-        for name, process in topology.settings.processes.items()
+    settings = topology.settings
+    jobs = {
+        **{name: process.command for name, process in settings.processes.items()},
+        **{name: schedule.command for name, schedule in settings.schedules.items()},
     }
+    commands = {f"{COMMANDS}/{name}": f"#!/bin/sh\nexec {command}\n" for name, command in jobs.items()}
     return Start(run, {**chosen.runtime.files(chosen.serving), WITHIN: within, **commands})
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from deployer.plan import processes, schedules
 from deployer.plan.adopting import FRONT, UNIT
 from deployer.plan.model import Plan
-from deployer.plan.processes import lines_of
 
 
 def text_of(plan: Plan, *, diffs: bool = False) -> str:
@@ -27,7 +27,7 @@ def text_of(plan: Plan, *, diffs: bool = False) -> str:
     if plan.secrets_changed:
         lines.append(f"write the secrets on {', '.join(plan.secrets_changed)}")
     lines += [f"hook {moment}: {command}" for moment, command in plan.hooks.items()]
-    lines += lines_of(plan.processes)
+    lines += processes.lines_of(plan.processes)
     lines.append(f"strategy {plan.strategy}: {plan.strategy_why}")
     for number, wave in enumerate(plan.waves, 1):
         steps = ", ".join(f"{step.name} ({step.action})" for step in wave)
@@ -41,6 +41,7 @@ def text_of(plan: Plan, *, diffs: bool = False) -> str:
     for change in (each for each in plan.changes if each.kind in (FRONT, UNIT)):
         lines.append(f"then {change.action} {change.kind} {change.name} on {change.host}")
         lines.extend(f"    {line}" for line in change.diff.splitlines())
+    lines += schedules.lines_of(plan.schedules)
     if plan.kept:
         lines.append(f"unchanged: {', '.join(step.name for step in plan.kept)}")
     return "\n".join(lines + _warnings(plan))

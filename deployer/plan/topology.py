@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deployer import balancers, runtimes, supervisors
 from deployer.agent.layout import WWW, Site
-from deployer.agent.supervision import Health, Instance, Process
+from deployer.agent.supervision import Health, Instance, Process, Schedule
 from deployer.balancers.base import Balancer, Https, Pool, Server, Www, server_name
 from deployer.inventory.effective import HostSettings
 from deployer.inventory.model import Host
@@ -17,7 +17,7 @@ from deployer.plan.model import Action
 from deployer.runtimes.base import Runtime
 from deployer.settings.models import Settings, Tls
 from deployer.settings.tls import Certificate
-from deployer.supervisors.base import ProcessSpec, Supervisor, UnitSpec
+from deployer.supervisors.base import ProcessSpec, ScheduleSpec, Supervisor, UnitSpec
 
 SERVE_FILES = ("nginx", "caddy")
 """Balancers that can answer with files of their own host."""
@@ -94,7 +94,7 @@ class Topology:
     `templates` are the user's own template folders. `python_version` is the one asked for by settings or code, if any;
     `python_range` is the code's `requires-python` as written. `served_by` names the runtime. `certificate` is the
     user's own with its key, there only where balancers' files are written; `maintenance_page` the user's own HTML.
-    `process_hosts` are the hosts of each process, a singleton's only one.
+    `process_hosts` and `schedule_hosts` are the hosts of each process and schedule, a singleton's only one.
     """
 
     env: str
@@ -114,6 +114,7 @@ class Topology:
     certificate: Certificate | None = None
     maintenance_page: str = ""
     process_hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    schedule_hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def everywhere(self) -> tuple[WebHost, ...]:
@@ -212,6 +213,16 @@ class Topology:
         graceful = settings.stop_timeout if settings else 60.0
         return Process(name, number, self.supervisor(web).process_verbs(web.site, name, number), graceful)
 
+    def schedules_of(self, web: WebHost) -> list[str]:
+        """The schedules that a host is to have, in the settings' order."""
+        return [name for name in self.settings.schedules if web.name in self.schedule_hosts.get(name, ())]
+
+    def schedule(self, web: WebHost, name: str) -> Schedule:
+        """One schedule as the agent is told about it; a run of one that is not known any more has an hour."""
+        settings = self.settings.schedules.get(name)
+        longest = settings.timeout if settings else 3600.0
+        return Schedule(name, self.supervisor(web).schedule_verbs(web.site, name), longest)
+
     @property
     def runtime(self) -> Runtime:
         """The adapter of the app's server."""
@@ -253,6 +264,11 @@ class Topology:
                 ProcessSpec(name, process.count, process.stop_timeout)
                 for name, process in self.settings.processes.items()
                 if web.name in self.process_hosts.get(name, ())
+            ),
+            schedules=tuple(
+                ScheduleSpec(name, each.times, each.timezone, each.timeout)
+                for name in self.schedules_of(web)
+                if (each := self.settings.schedules[name])
             ),
         )
 

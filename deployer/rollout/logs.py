@@ -29,15 +29,18 @@ def logs(
     process: str | None = None,
     stop: threading.Event,
 ) -> None:
-    """Emits the last `lines` lines of every instance and process, of those that match `grep`.
+    """Emits the last `lines` lines of every instance, process and schedule, of those that match `grep`.
 
-    With `follow` new ones too, until Ctrl-C. `process` names one whose lines alone are wanted; UsageError if there is
-    none. A pattern is looked for in the last 5,000 lines. Health checks that went well are left out where there is no
-    pattern, unless `everything` is asked for.
+    With `follow` new ones too, until Ctrl-C. `process` names a process or schedule whose lines alone are wanted;
+    UsageError if there is none. A pattern is looked for in the last 5,000 lines. Health checks that went well are left
+    out where there is no pattern, unless `everything` is asked for.
     """
-    known = project.topology.settings.processes
+    settings = project.topology.settings
+    known = {**settings.processes, **settings.schedules}
     if process is not None and process not in known:
-        raise UsageError(f"there is no process {process!r}", hint=f"there are: {', '.join(known) or 'none'}")
+        raise UsageError(
+            f"there is no process or schedule {process!r}", hint=f"there are: {', '.join(known) or 'none'}"
+        )
     try:
         pattern = re.compile(grep) if grep else None
     except re.error as error:
@@ -72,7 +75,7 @@ def health_checks(topology: Topology) -> re.Pattern[str] | None:
 
 
 def _read(run: Run, process: str | None, count: int) -> dict[tuple[str, str], list[str]]:
-    """(host, port or `worker@1`) → the last `count` lines; only those of one process, where it is named."""
+    """(host, port, `worker@1` or `nightly`) → the last `count` lines; only those of one process, where it is named."""
     topology = run.topology
     webs = {web.name: web for web in topology.web}
     found: dict[tuple[str, str], list[str]] = {}
@@ -86,9 +89,14 @@ def _read(run: Run, process: str | None, count: int) -> dict[tuple[str, str], li
         ]
         for name, web in webs.items()
     }
+    schedules = {
+        name: [topology.schedule(web, each).to_wire() for each in topology.schedules_of(web) if process in (None, each)]
+        for name, web in webs.items()
+    }
     for operation, key, wires in (
         ("instance.logs", "instances", instances if process is None else {}),
         ("processes.logs", "processes", processes),
+        ("schedules.logs", "schedules", schedules),
     ):
         hosts = [host for host in run.web if wires.get(host)]
         args = {host: {key: wires[host], "lines": count} for host in hosts}
@@ -98,7 +106,7 @@ def _read(run: Run, process: str | None, count: int) -> dict[tuple[str, str], li
 
 
 def _shown(run: Run, host: str, name: str) -> str:
-    """The index of the instance at a port; a process as it is called."""
+    """The index of the instance at a port; a process or schedule as it is called."""
     return str(run.topology.web_host(host).index_of(int(name))) if name.isdigit() else name
 
 

@@ -26,7 +26,7 @@ from deployer.rollout.moments import utc
 VERSION = 1
 _ACTS = (
     *("release", "strategy", "waves", "kept", "builds", "changes", "secrets_changed", "hooks", "promotes", "surplus"),
-    "processes",
+    *("processes", "schedules"),
 )
 
 

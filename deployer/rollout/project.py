@@ -19,7 +19,6 @@ from deployer.inventory.parts import parts
 from deployer.plan.topology import BalancerHost, Topology, WebHost
 from deployer.runtimes.environment import check_env
 from deployer.settings.infer import Inferred, infer
-from deployer.settings.later import refuse_what_is_not_there_yet
 from deployer.settings.load import Loaded
 from deployer.settings.load import load as load_settings
 from deployer.settings.models import Rolling
@@ -79,7 +78,6 @@ def load(
     Raises SettingsError, InventoryError or UsageError, with file and line where there is one.
     """
     loaded = _laid_over(load_settings(config, env, start), rolling or {})
-    refuse_what_is_not_there_yet(loaded)
     settings = loaded.settings
     found = load_inventory(loaded.env, loaded.base, inventory)
     if user is not None:
@@ -111,6 +109,7 @@ def load(
         served_by=guessed.server,
         maintenance_page=_maintenance_page(loaded),
         process_hosts=members.processes,
+        schedule_hosts=members.schedules,
     )
     _require_movable(loaded, topology)
     check_env(dict.fromkeys(settings.secrets, ""), where="secrets")

@@ -47,6 +47,11 @@ class Record:
         entry = self.hosts.setdefault(host, {"outcome": "succeeded", "instances": {}})
         entry.setdefault("processes", {})[label] = {"release": release, "state": state}
 
+    def schedule(self, host: str, name: str, release: str | None, state: str, **times: Any) -> None:
+        """Notes what one schedule came to; `times` are its `next` and `last` run, where they were asked."""
+        entry = self.hosts.setdefault(host, {"outcome": "succeeded", "instances": {}})
+        entry.setdefault("schedules", {})[name] = {"release": release, "state": state, **times}
+
     def host(self, host: str, outcome: str) -> None:
         """Notes what a whole host came to."""
         self.hosts.setdefault(host, {"outcome": outcome, "instances": {}})["outcome"] = outcome

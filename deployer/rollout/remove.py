@@ -34,6 +34,7 @@ from deployer.rollout.record import Record
 from deployer.rollout.resources import Wish
 from deployer.rollout.rolling import note_end
 from deployer.rollout.run import Run
+from deployer.rollout.schedules import stop_schedules
 from deployer.rollout.survey import require_owned, survey, with_pools
 from deployer.rollout.ways import clear_known, left
 
@@ -132,6 +133,7 @@ class Off:
         known = pools.known() if run.balancers else set()
         pools.retire([slot for slot in left(unused) if pools.name(slot) in known])
         instances = Instances(run, pools)
+        stop_schedules(run, batch, self._facts)
         stop_processes(run, batch, self._facts)
         failed = clear_known(pools, instances, used) | instances.stop(unused, left=True)
         for error in failed.values():

@@ -94,7 +94,8 @@ def differences(run: Run, wishes: Sequence[Wish], *, replace: bool = False) -> l
                 host=wish.host,
                 step="resources",
                 log=str(first.get("diff", "")).splitlines(),
-                hint=f"look at the diff; deploy setup {run.topology.env} --replace takes it over",
+                hint=str(first.get("hint") or "")
+                or f"look at the diff; deploy setup {run.topology.env} --replace takes it over",
             )
         changes += _changes(wish, answer)
     return changes

@@ -13,6 +13,7 @@ from deployer.rollout.project import Project
 from deployer.rollout.receipt import watched
 from deployer.rollout.record import outcome_of
 from deployer.rollout.run import Run
+from deployer.rollout.schedules import Schedules
 from deployer.rollout.waves import Waves
 
 
@@ -33,7 +34,7 @@ def roll(run: Run, project: Project, plan: Plan, *, via: str, finish: Callable[[
                 canary.judge(steps, release)
 
             watch.begin()
-            beside = Processes(run, plan, via=via)
+            beside, times = Processes(run, plan, via=via), Schedules(run, plan)
             beside.forward()
             with canary.counting():
                 Waves(
@@ -41,10 +42,11 @@ def roll(run: Run, project: Project, plan: Plan, *, via: str, finish: Callable[[
                     plan,
                     via=via,
                     checks=checks,
-                    finish=with_processes(beside, finish),
+                    finish=times.after(with_processes(beside, finish)),
                     judge=judge,
                     restored=beside.back,
                 ).carry_out()
+            times.require_moved()
     except DeployError as error:
         note_end(run, plan.command, plan.release, error)
         raise

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence, Set
+from datetime import UTC, datetime
 from typing import Any
 
 from deployer.errors import ChecksError, DeployError, UsageError
 from deployer.events import Bus, Output
 from deployer.plan import slots
 from deployer.plan.changes import majority
-from deployer.plan.facts import Facts
+from deployer.plan.facts import Facts, Scheduled
 from deployer.plan.topology import Topology, WebHost
 from deployer.rollout import certificates, maintenance
 from deployer.rollout.moments import utc
@@ -22,6 +23,7 @@ from deployer.rollout.rollback import candidates
 from deployer.rollout.run import Run
 from deployer.rollout.survey import survey
 from deployer.rollout.unfinished import unfinished
+from deployer.settings.cron import zone
 
 
 def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event) -> None:
@@ -35,7 +37,8 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
         facts = slots.with_pools(run.topology, Facts(facts.hosts, pools))
         record.release = majority(facts, run.topology)
         for web in run.topology.web:
-            for line in (*_instances(run, web, facts, pools), *_processes(run, web, facts)):
+            beside = (*_processes(run, web, facts), *_schedules(run, web, facts))
+            for line in (*_instances(run, web, facts, pools), *beside):
                 bus.emit(Output(line, host=web.name))
         for host, found in maintenance.closed(run).items():
             bus.emit(Output(maintenance.told(found), host=host))
@@ -169,6 +172,35 @@ def _processes(run: Run, web: WebHost, facts: Facts) -> Iterator[str]:
         state = "runs" if found.running else found.why
         run.record.process(web.name, label, found.release, state)
         yield f"{web.name}:{label}  {found.release or '-'}  {state}"
+
+
+def _schedules(run: Run, web: WebHost, facts: Facts) -> Iterator[str]:
+    """Each schedule with its release, what keeps it from being run, its next run, and what came of the last one."""
+    wanted, current = run.topology.schedules_of(web), facts[web.name].current
+    for name, found in facts[web.name].schedules.items():
+        if found.release is None and name not in wanted:
+            continue
+        why = found.why
+        if not why and found.release != current:
+            why = f"runs in {found.release}, and {current} is current"
+        if not why and name not in wanted:
+            why = "this host is not to have it"
+        told = run.topology.settings.schedules.get(name)
+        upcoming = found.next
+        if upcoming is None and told and not found.why:
+            upcoming = int(told.times.after(datetime.now(UTC), zone(told.timezone)).timestamp())
+        run.record.schedule(web.name, name, found.release, why or "scheduled", next=upcoming, last=found.last)
+        words = [why or "scheduled", *([f"next {utc(upcoming)} UTC"] if upcoming and not found.why else [])]
+        yield f"{web.name}:{name}  {found.release or '-'}  {', '.join((*words, _last(found)))}"
+
+
+def _last(found: Scheduled) -> str:
+    """The run that is under way, or the one before."""
+    if found.pid:
+        return f"runs now (process {found.pid}), since {utc(found.began)} UTC" if found.began else "runs now"
+    if found.began is None:
+        return "no run known yet"
+    return f"last {utc(found.began)} UTC: {found.result or 'unknown'}"
 
 
 def _unfinished(run: Run, facts: Facts) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from deployer.agent.supervision import label_of
 from deployer.errors import DeployError, NotReadyError
-from deployer.plan import processes, slots
+from deployer.plan import processes, schedules, slots
 from deployer.plan.adopting import foreign_ports
 from deployer.plan.facts import Facts, HostFacts, Serving
 from deployer.plan.slots import free_slot
@@ -51,8 +51,11 @@ def survey(run: Run) -> Facts:
             lambda host: {"instances": _instances(run, web[host], raw[host]["slots"]), "release": None},
             step="survey",
         )
-        states = _processes(run, web, raw)
-        raw = {name: {**found, "process_state": states.get(name, {})} for name, found in raw.items()}
+        states, times = _processes(run, web, raw), _schedules(run, web, raw)
+        raw = {
+            name: {**found, "process_state": states.get(name, {}), "schedule_state": times.get(name, {})}
+            for name, found in raw.items()
+        }
         names = [host.name for host in topology.hosts]
         return Facts({name: _facts(name, raw.get(name, {}), web.get(name), proven.get(name)) for name in names})
 
@@ -71,6 +74,22 @@ def _processes(run: Run, web: Mapping[str, WebHost], raw: Mapping[str, Any]) -> 
         step="survey",
     )
     return {host: answer["processes"] for host, answer in answers.items()}
+
+
+def _schedules(run: Run, web: Mapping[str, WebHost], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Host → `nightly` → its state, for the schedules that it is to have and those that it has."""
+    wanted = {
+        name: {*run.topology.schedules_of(member), *(raw[name].get("schedules") or ())}
+        for name, member in web.items()
+        if name in raw
+    }
+    answers = run.each(
+        [name for name, names in wanted.items() if names],
+        "schedules.state",
+        lambda host: {"schedules": [schedules.wire(run.topology, web[host], name) for name in sorted(wanted[host])]},
+        step="survey",
+    )
+    return {host: answer["schedules"] for host, answer in answers.items()}
 
 
 def look_first(run: Run) -> Facts:

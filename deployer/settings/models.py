@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from deployer.settings import cron
+from deployer.settings.cron import Cron
 from deployer.settings.document import WrittenFloat
 from deployer.settings.values import APP_NAME as APP_NAME
 from deployer.settings.values import (
@@ -351,20 +353,31 @@ class Process(Model):
 
 
 class Schedule(Model):
-    """A command that runs at times."""
+    """A command that runs at times. `timeout` ends a run that takes longer."""
 
     command: Program
     cron: str
     timezone: Annotated[str, matching(re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*"), "time zone")] = "UTC"
     singleton: bool = True
     hosts: Line | None = None
+    timeout: Annotated[Duration, Field(ge=1, le=7 * 86400)] = 3600.0
 
     @field_validator("cron")
     @classmethod
     def _cron(cls, value: str) -> str:
-        if not re.fullmatch(r"[0-9A-Za-z*/,-]+( +[0-9A-Za-z*/,-]+){4}", value.strip()):
-            raise ValueError(f'{value!r} is no cron line: five fields, such as "0 3 * * *"')
+        cron.read(value)
         return value.strip()
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        cron.zone(value)
+        return value
+
+    @property
+    def times(self) -> Cron:
+        """When it runs, by the clock of its time zone."""
+        return cron.read(self.cron)
 
 
 class Tls(Model):
@@ -468,7 +481,9 @@ class Settings(Model):
     def _names_once(self) -> Settings:
         twice = sorted(set(self.processes) & set(self.schedules))
         if twice:
-            raise ValueError(f"{twice[0]} names a process and a schedule: their units would clash")
+            raise ValueError(
+                f"{twice[0]} names a process and a schedule: their units would clash, so rename one of them"
+            )
         both = sorted(set(self.env) & set(self.secrets))
         if both:
             raise ValueError(f"{both[0]} is in env and in secrets: keep one of them")

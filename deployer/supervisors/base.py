@@ -10,6 +10,7 @@ from typing import Protocol
 from deployer.agent.layout import Site
 from deployer.agent.resources import Resource
 from deployer.agent.supervision import Argv, Verbs
+from deployer.settings.cron import Cron
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,22 @@ class ProcessSpec:
 
 
 @dataclass(frozen=True)
+class ScheduleSpec:
+    """A schedule of the app on one host: it runs at these times by the clock of `zone`, at most `timeout` seconds."""
+
+    name: str
+    times: Cron
+    zone: str
+    timeout: float
+
+
+@dataclass(frozen=True)
 class UnitSpec:
     """What the constant units of an app on one host depend on. A release is never part of it.
 
     `ports` are all slot ports of this host (first and spare); `graceful` is in seconds; `options` is the user's
-    `unit:` map, merged into the unit's own section. `search`: the user's template folders. `processes` are those that
-    this host has.
+    `unit:` map, merged into the unit's own section. `search`: the user's template folders. `processes` and `schedules`
+    are those that this host has.
     """
 
     site: Site
@@ -36,6 +47,7 @@ class UnitSpec:
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
     search: tuple[Path, ...] = ()
     processes: tuple[ProcessSpec, ...] = ()
+    schedules: tuple[ScheduleSpec, ...] = ()
 
 
 class Supervisor(Protocol):
@@ -44,7 +56,10 @@ class Supervisor(Protocol):
     name: str
 
     def resources(self, spec: UnitSpec) -> list[Resource]:
-        """The unit files of the app's slots and processes, with the names of the handlers that make them known."""
+        """The unit files of the app's slots, processes and schedules, with the handlers that make them known."""
+
+    def schedule_files(self, site: Site, name: str) -> tuple[str, ...]:
+        """The paths of all that `resources` gives for one schedule, of the files that go with it."""
 
     def handlers(self, site: Site) -> dict[str, tuple[Argv, ...]]:
         """What makes changed units known (`daemon-reload`; `reread` + `add`), by name. Restarts nothing."""
@@ -54,6 +69,9 @@ class Supervisor(Protocol):
 
     def process_verbs(self, site: Site, name: str, number: int) -> Verbs:
         """The words for number `number` of the process `name`."""
+
+    def schedule_verbs(self, site: Site, name: str) -> Verbs:
+        """The words for the schedule `name`: `start` and `stop` are of what starts its runs, `pid` is a run's."""
 
     def packages(self) -> tuple[str, ...]:
         """Debian packages that setup installs for it."""

@@ -6,6 +6,9 @@ supervisord counts an end within `startsecs` as a failed start, hence the two se
 
 A changed definition is never made known while its program runs, since `update` would restart all changed programs at
 once: the verb `start` takes a new definition in, when the program is down anyway.
+
+It starts nothing at times, so schedules are cron's: `/etc/cron.d/<app>-<schedule>` asks a script whether it is time by
+the clock of the schedule's zone. The runs' output, lock and state lie in `/var/log/<app>-schedules`.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ from deployer import templating
 from deployer.agent.layout import Site
 from deployer.agent.resources import Directory, File, Resource
 from deployer.agent.supervision import Argv, Verbs
-from deployer.supervisors.base import UnitSpec
+from deployer.errors import SettingsError
+from deployer.supervisors.base import ScheduleSpec, UnitSpec
 from deployer.supervisors.program_options import program_options
-from deployer.supervisors.unit_options import KILL_AFTER, start_words
+from deployer.supervisors.unit_options import KILL_AFTER, STOP_RUN, start_words
 
 ADD = "supervisord-add"
 _LOGS = "/var/log/supervisor"
@@ -55,6 +59,43 @@ class Supervisord:
         return [
             Directory(path=site.system(_LOGS)),
             File(path=site.system(f"{_CONFIGURED}/{site.app}.conf"), content=text, notify=(ADD,)),
+            *(item for schedule in spec.schedules for item in self._schedule(spec, schedule)),
+        ]
+
+    def schedule_files(self, site: Site, name: str) -> tuple[str, ...]:
+        """The script, and the file by which cron calls it."""
+        return f"{site.state}/schedule-{name}.sh", site.system(f"/etc/cron.d/{site.app}-{name}")
+
+    def _schedule(self, spec: UnitSpec, schedule: ScheduleSpec) -> list[Resource]:
+        site = spec.site
+        if site.prefix:
+            raise SettingsError(
+                f"schedules.{schedule.name}: there is no cron in a lab of processes",
+                hint="deploy lab up --kind machines, or write schedules: null in the overlay of the lab",
+            )
+        script, asked = self.schedule_files(site, schedule.name)
+        known = {"site": site, "schedule": schedule}
+        logs = _schedule_logs(site)
+        once = templating.render(
+            "supervisord/schedule.sh.j2",
+            search=spec.search,
+            logs=logs,
+            start=start_words(schedule.name),
+            stop_run=STOP_RUN,
+            **known,
+        )
+        when = templating.render(
+            "supervisord/schedule.cron.j2",
+            search=spec.search,
+            minutes=_minutes_anywhere(schedule),
+            user=site.user or "root",
+            script=script,
+            **known,
+        )
+        return [
+            Directory(path=logs, owner=site.user),
+            File(path=script, content=once, mode="0755"),
+            File(path=asked, content=when),
         ]
 
     def handlers(self, site: Site) -> dict[str, tuple[Argv, ...]]:
@@ -70,6 +111,19 @@ class Supervisord:
         """The words for the program `<app>-<name>-<number>`."""
         return _program_verbs(site, f"{site.app}-{name}-{number}", site.process(f"{name}@{number}"))
 
+    def schedule_verbs(self, site: Site, name: str) -> Verbs:
+        """The words for what `/etc/cron.d/<app>-<schedule>` runs. Whether it does is for the schedule's link to say."""
+        script, asked = self.schedule_files(site, name)
+        files = f"{_schedule_logs(site)}/{name}"
+        return Verbs(
+            unit=f"{site.app}-{name}",
+            start=(),
+            stop=(),
+            pid=(),
+            log=("tail", "-n", "{lines}", files + ".log"),
+            state=("sh", "-c", templating.render("supervisord/schedule-state.sh.j2"), "cron", asked, script, files),
+        )
+
     def packages(self) -> tuple[str, ...]:
         """Debian's own."""
         return ("supervisor",)
@@ -84,6 +138,16 @@ def _program_verbs(site: Site, program: str, link: str) -> Verbs:
         pid=(*control, "pid", program),
         log=("tail", "-n", "{lines}", site.system(f"{_LOGS}/{program}.log")),
     )
+
+
+def _schedule_logs(site: Site) -> str:
+    return site.system(f"/var/log/{site.app}-schedules")
+
+
+def _minutes_anywhere(schedule: ScheduleSpec) -> str:
+    """The minutes at which it may be time, whatever the zone of the host: quarters of an hour apart from each other."""
+    minutes = sorted({(minute + quarter) % 60 for minute in schedule.times.minutes for quarter in (0, 15, 30, 45)})
+    return "*" if len(minutes) == 60 else ",".join(map(str, minutes))
 
 
 def _control(site: Site) -> Argv:

@@ -12,8 +12,8 @@ from deployer import templating
 from deployer.agent.layout import Site
 from deployer.agent.resources import File, Resource
 from deployer.agent.supervision import Argv, Verbs
-from deployer.supervisors.base import ProcessSpec, UnitSpec
-from deployer.supervisors.unit_options import merged, own_options, process_options
+from deployer.supervisors.base import ProcessSpec, ScheduleSpec, UnitSpec
+from deployer.supervisors.unit_options import merged, own_options, process_options, schedule_options
 
 RELOAD = "systemd-reload"
 
@@ -34,7 +34,13 @@ class Systemd:
             File(path=f"{folder}/{site.app}@.service", content=text, notify=(RELOAD,)),
             File(path=f"{folder}/{site.app}@.socket", content=port, notify=(RELOAD,)),
             *(self._process(spec, process) for process in spec.processes),
+            *(file for schedule in spec.schedules for file in self._schedule(spec, schedule)),
         ]
+
+    def schedule_files(self, site: Site, name: str) -> tuple[str, ...]:
+        """The service, which is one run, and the timer."""
+        folder = site.system("/etc/systemd/system")
+        return tuple(f"{folder}/{site.app}-{name}.{kind}" for kind in ("service", "timer"))
 
     def _process(self, spec: UnitSpec, process: ProcessSpec) -> Resource:
         """`<app>-<process>@.service`, whose instance name is the number of the process."""
@@ -45,6 +51,16 @@ class Systemd:
         )
         path = site.system(f"/etc/systemd/system/{site.app}-{process.name}@.service")
         return File(path=path, content=text, notify=(RELOAD,))
+
+    def _schedule(self, spec: UnitSpec, schedule: ScheduleSpec) -> list[Resource]:
+        """`<app>-<schedule>.service`, which is one run, and the timer that starts it."""
+        service, timer = self.schedule_files(spec.site, schedule.name)
+        sections = merged(schedule_options(spec.site, schedule), spec.options)
+        known = {"site": spec.site, "schedule": schedule}
+        times = schedule.times.on_calendar(schedule.zone)
+        run = templating.render("systemd/schedule.service.j2", search=spec.search, service=sections, **known)
+        when = templating.render("systemd/schedule.timer.j2", search=spec.search, times=times, **known)
+        return [File(path=service, content=run, notify=(RELOAD,)), File(path=timer, content=when, notify=(RELOAD,))]
 
     def handlers(self, site: Site) -> dict[str, tuple[Argv, ...]]:
         """`daemon-reload`, which restarts nothing."""
@@ -64,6 +80,18 @@ class Systemd:
     def process_verbs(self, site: Site, name: str, number: int) -> Verbs:
         """The words for `<app>-<name>@<number>.service`."""
         return _unit_verbs(f"{site.app}-{name}@{number}.service")
+
+    def schedule_verbs(self, site: Site, name: str) -> Verbs:
+        """The words for `<app>-<schedule>.timer` and the service it starts."""
+        timer, service = f"{site.app}-{name}.timer", f"{site.app}-{name}.service"
+        of_service = _unit_verbs(service)
+        return replace(
+            _unit_verbs(timer),
+            pid=of_service.pid,
+            log=of_service.log,
+            reset=of_service.reset,
+            state=("sh", "-c", templating.render("systemd/schedule-state.sh.j2"), "systemd", timer, service),
+        )
 
     def packages(self) -> tuple[str, ...]:
         """None: it is the host's own."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from deployer.agent.layout import COMMANDS, WITHIN, Site
 from deployer.errors import SettingsError
-from deployer.supervisors.base import ProcessSpec, UnitSpec
+from deployer.supervisors.base import ProcessSpec, ScheduleSpec, UnitSpec
 from deployer.templating import oneline, sdpath, sdvalue
 
 Option = tuple[str, str]
@@ -15,6 +15,8 @@ Option = tuple[str, str]
 KILL_AFTER = 10
 """Seconds between the end of the graceful time and SIGKILL."""
 
+STOP_RUN = 10
+"""Seconds that a run of a schedule has between SIGTERM and SIGKILL, when its time is over."""
 _SANDBOX: Sequence[Option] = (
     ("PrivateDevices", "true"),
     ("ProtectClock", "true"),
@@ -70,8 +72,22 @@ def process_options(site: Site, process: ProcessSpec) -> list[Option]:
     )
 
 
+def schedule_options(site: Site, schedule: ScheduleSpec) -> list[Option]:
+    """The same of a schedule: its runs come to an end, or are ended, and are not started again for that."""
+    options = _options(
+        site,
+        start=f'cd -P "schedules/{schedule.name}" && exec {start_words(schedule.name)}',
+        variables=[f"DEPLOY_SCHEDULE={schedule.name}"],
+        stop=STOP_RUN,
+        identifier=f"{site.app}-{schedule.name}",
+    )
+    # Until it has ended, a oneshot is starting: so that time bounds the run.
+    other = {"Type": "oneshot", "TimeoutStartSec": f"{schedule.timeout:g}"}
+    return [(name, other.get(name, value)) for name, value in options if name not in ("Restart", "RestartSec")]
+
+
 def start_words(name: str) -> str:
-    """What starts a process, for sh in the folder of its release."""
+    """What starts a process or a schedule, for sh in the folder of its release."""
     return f"/bin/sh {WITHIN} /bin/sh {COMMANDS}/{name}"
 
 

@@ -269,3 +269,14 @@ def test_a_torn_record_stops_everything_with_the_way_out(host: Host) -> None:
     Path(host.site.host_state, "created.json").write_text("{")
     error = host.refused(host.file("b\n"))
     assert error.code == "failed" and "created.json" in error.message and error.hint
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_the_unit_of_another_app_is_neither_written_over_nor_removed(host: Host, replace: bool) -> None:
+    host.apply(host.file("# Written by deploy for the app shop-a; the same for every release.\n"))
+    before = host.conf.read_text()
+    mine = host.file("# Written by deploy for the app shop; the same for every release.\n")
+    refused = host.refused(mine, replace=replace)
+    assert "shop-a" in refused.message and "rename the process" in (refused.hint or "")
+    assert host.apply(Absent(str(host.conf)), replace=replace)["changed"] == []
+    assert host.conf.read_text() == before

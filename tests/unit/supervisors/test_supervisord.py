@@ -305,6 +305,16 @@ def test_an_app_whose_name_begins_like_ours_is_left_alone(machine: Machine) -> N
     assert "shop-8000" in known and "shop-2-8000" not in known
 
 
+def test_two_apps_that_come_to_one_program_are_refused(machine: Machine) -> None:
+    machine.boot()
+    machine.write_units(8000)
+    conf = Path(machine.site.system("/etc/supervisor/conf.d/shop.conf"))
+    (conf.parent / "other.conf").write_text("[program:shop-8000]\ncommand=/bin/true\n")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        machine.handle()
+    assert "other.conf too" in refused.value.stderr.decode()
+
+
 def test_a_supervisord_that_is_down_fails_the_verbs_with_its_reason(machine: Machine) -> None:
     machine.write_units(8000)
     for verb in (machine.verbs(8000).start, machine.verbs(8000).stop):

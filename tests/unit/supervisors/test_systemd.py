@@ -12,8 +12,9 @@ from deployer import supervisors
 from deployer.agent.layout import Site
 from deployer.agent.resources import File
 from deployer.errors import SettingsError
+from deployer.settings.cron import read
 from deployer.supervisors import UnitSpec
-from deployer.supervisors.base import ProcessSpec
+from deployer.supervisors.base import ProcessSpec, ScheduleSpec
 
 GOLDEN = Path(__file__).parent / "golden"
 SITE = Site(app="shop", env="prod", root="/srv/shop", user="shop")
@@ -169,3 +170,49 @@ def test_the_users_own_template_takes_the_place_of_ours(tmp_path: Path) -> None:
     (tmp_path / "systemd" / "app@.service.j2").write_text("[Service]\nExecStart=/bin/true\n")
     file, _ = supervisors.get("systemd").resources(UnitSpec(SITE, (8000,), 30.0, search=(tmp_path,)))
     assert isinstance(file, File) and file.content.endswith("ExecStart=/bin/true\n")
+
+
+def schedule(site: Site = SITE, line: str = "30 4 1,15 * 5", zone: str = "Europe/Berlin", **options: str) -> list[File]:
+    """The service and the timer of a schedule."""
+    spec = UnitSpec(site, (8000,), 30.0, options, schedules=(ScheduleSpec("nightly", read(line), zone, 1200.0),))
+    return [file for file in supervisors.get("systemd").resources(spec)[2:] if isinstance(file, File)]
+
+
+def test_the_timer_of_a_schedule_and_its_run() -> None:
+    service, timer = schedule(MemoryMax="1G")
+    for file in (service, timer):
+        golden(file.content, Path(file.path).name)
+    adapter = supervisors.get("systemd")
+    assert (service.path, timer.path) == adapter.schedule_files(SITE, "nightly")
+    verbs = adapter.schedule_verbs(SITE, "nightly")
+    assert verbs.unit == verbs.start[-1] == verbs.enable[-1] == "shop-nightly.timer"
+    assert verbs.reset[-1] == "shop-nightly.service" and "shop-nightly.service" in verbs.log
+
+
+def test_a_run_has_the_sandbox_of_the_instances() -> None:
+    service, _ = schedule()
+    own = {line for line in unit().content.splitlines() if "=" in line and line[0].isupper()}
+    told = {line for line in service.content.splitlines() if "=" in line and line[0].isupper()}
+    differs = {line.partition("=")[0] for line in own - told}
+    of_unit, of_run = {"Description", "ConditionPathExists", "StartLimitIntervalSec", "WantedBy"}, {"Type", "ExecStart"}
+    of_run |= {"Environment", "SyslogIdentifier", "TimeoutStartSec", "TimeoutStopSec", "Restart", "RestartSec"}
+    assert differs <= of_unit | of_run, differs
+
+
+@pytest.mark.parametrize("root", ["/srv/shop", "/srv/my apps/100% $HOME"])
+@pytest.mark.parametrize("broken", [False, True])
+def test_systemd_accepts_them_word_for_word(tmp_path: Path, root: str, broken: bool) -> None:
+    site = Site(app="shop", env="prod", root=root, user="root")
+    for file in schedule(site, MemoryMax="1G"):
+        text = (
+            file.content.replace("Type=oneshot", "Type=gently").replace("04:30", "gently") if broken else file.content
+        )
+        (tmp_path / Path(file.path).name).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(tmp_path / "shop-nightly.timer")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+    )
+    about = [line for line in done.stderr.splitlines() if "shop-nightly" in line]
+    assert bool(about) == broken, about

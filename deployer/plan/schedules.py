@@ -1,0 +1,60 @@
+"""What happens to schedules, once the release is the current one: which go to it, and which leave their host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from deployer.plan.facts import Facts
+from deployer.plan.model import ScheduleStep
+from deployer.plan.topology import Topology, WebHost
+
+
+def steps_for_schedules(release: str, topology: Topology, facts: Facts) -> tuple[ScheduleStep, ...]:
+    """The schedules that change: first those that leave their host, so that a singleton never runs on two."""
+    going: list[ScheduleStep] = []
+    moving: list[ScheduleStep] = []
+    for web in topology.web:
+        wanted, there = topology.schedules_of(web), facts[web.name].schedules
+        for name, found in there.items():
+            if found.release and name not in wanted:
+                going.append(ScheduleStep(web.name, name, "stop", found.release))
+        for name in wanted:
+            before = there[name].release if name in there else None
+            if before is None and _elsewhere(topology, name):
+                continue
+            if before != release or there[name].why:
+                moving.append(ScheduleStep(web.name, name, "move" if before else "start", before))
+    order = list(topology.settings.schedules)
+    moving.sort(key=lambda step: order.index(step.schedule))
+    return (*going, *moving)
+
+
+def left_alone(topology: Topology, facts: Facts) -> list[str]:
+    """Singletons that this run does not start, since hosts that it leaves out may have them, in words."""
+    return [
+        f"{name} is not started on {web.name}: it runs on one host only, and hosts that this run leaves out may have it"
+        for web in topology.web
+        for name in topology.schedules_of(web)
+        if _elsewhere(topology, name) and not (name in (there := facts[web.name].schedules) and there[name].release)
+    ]
+
+
+def wire(topology: Topology, web: WebHost, name: str) -> dict[str, Any]:
+    """The schedule of that name, as the agent of a host is told about it."""
+    return topology.schedule(web, name).to_wire()
+
+
+def lines_of(steps: Sequence[ScheduleStep]) -> list[str]:
+    """The steps as a person reads them."""
+    lines = []
+    for action in ("stop", "start", "move"):
+        names = [step.name for step in steps if step.action == action]
+        if names:
+            lines.append(f"{action} schedules, when the release is current: {', '.join(names)}")
+    return lines
+
+
+def _elsewhere(topology: Topology, name: str) -> bool:
+    """Whether a singleton may be on a host that nobody looks at."""
+    return topology.settings.schedules[name].singleton and bool(topology.spared or topology.absent)
