@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from deployer.errors import SettingsError
+from deployer.settings import procfile
 from deployer.settings.infer import infer
 from deployer.settings.inference.choice import AmbiguousAppError
 from deployer.settings.load import FILE, shown
@@ -60,20 +63,47 @@ def write(folder: Path, env: str = "prod") -> tuple[Path, ...]:
 def _settings(folder: Path) -> str:
     app = app_name(folder)
     lines = [f"app: {app}", f"domains: [{app}.example.com]    # replace: the names that your users type"]
-    runtime: dict[str, str] = {}
+    told = procfile.read(folder)
+    runtime: dict[str, Any] = dict(told.runtime)
+    remarks = list(told.remarks)
+    note = "as web in the Procfile"
     try:
-        inferred = infer(folder, Settings(app=app))
+        inferred = infer(folder, Settings.model_validate({"app": app, "runtime": runtime}))
     except AmbiguousAppError as several:
         first, *others = several.candidates
-        lines.append(f"runtime: {{app: {first}}}    # also found: {', '.join(others)}")
-        runtime["app"] = first
+        runtime["app"], note = first, f"also found: {', '.join(others)}"
         inferred = infer(folder, Settings.model_validate({"app": app, "runtime": runtime}))
+    except SettingsError as refused:
+        if not runtime:
+            raise
+        remarks.append(f"web is left out: {refused.message}")
+        runtime = {}
+        inferred = infer(folder, Settings(app=app))
+    if runtime:
+        lines.append(f"runtime: {_flow(runtime)}    # {note}")
     if inferred.missing:
         lines.append(f"python: {{with: [{', '.join(inferred.missing)}]}}    # the server, which your requirements lack")
-    migrate = _migration(folder)
+    migrate = told.release or _migration(folder)
     if migrate:
-        lines.append(f"hooks: {{release: {migrate}}}    # once, before the first wave")
+        lines.append(f"hooks: {{release: {_flow(migrate)}}}    # once, before the first wave")
+    if told.processes:
+        lines.append("processes:    # as in the Procfile")
+    for name, process in told.processes.items():
+        why = told.whys.get(name)
+        lines.append(f"  {name}: {_flow(process)}" + (f"    # {why}" if why else ""))
+    lines += [f"# Procfile: {remark}" for remark in remarks]
     return "\n".join(lines) + "\n"
+
+
+def _flow(value: Any) -> str:
+    """A value of YAML on one line; text in quotes where it is more than plain words."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_./][A-Za-z0-9_./+ -]*(:[A-Za-z0-9_.]+)?", value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def app_name(folder: Path) -> str:
