@@ -24,7 +24,6 @@ from deployer.agent.supervision import Schedule
 from deployer.agent.unit import Unit
 
 _START = 20.0  # seconds that a supervisor may take to take a timer in
-_KILL = 30.0  # seconds between the end of a run's time and its last process
 _TICK = 0.2
 
 
@@ -47,12 +46,13 @@ def switch(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 @operation("schedules.stop")
 def stop(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """Starts no more runs of a schedule, and waits for the one under way: `site, run, schedule`.
+    """Starts no more runs of a schedule, and waits `wait` seconds for the one under way: `site, run, schedule, wait`.
 
-    `stopped` False: there was nothing to stop. OpError `still_runs`: a run has not ended in the time it has, and no
-    further ones are started. `lease_lost`, `cancelled`.
+    Returns `stopped` (False: there was nothing to stop), and `pid` of the run that has not ended yet, 0 when none has.
+    OpError `lease_lost`, `cancelled`.
     """
-    return _Move(ctx, Site.from_args(args), str(args["run"]), Schedule.from_wire(args["schedule"])).away()
+    move = _Move(ctx, Site.from_args(args), str(args["run"]), Schedule.from_wire(args["schedule"]))
+    return move.away(float(args.get("wait") or 0))
 
 
 @operation("schedules.state")
@@ -88,7 +88,7 @@ class _Move:
     def to(self, release: str) -> Dict[str, Any]:
         links.require_complete(self._site, release)
         if not os.path.isfile("%s/%s/%s" % (self._site.release(release), COMMANDS, self._schedule.name)):
-            return {"changed": self.away()["stopped"], "armed": False}
+            return {"changed": self.away(0.0)["stopped"], "armed": False}
         if self._previous == release and not _state(self._site, self._schedule)["why"]:
             return {"changed": False, "armed": True}
         self._begin(release)
@@ -105,20 +105,16 @@ class _Move:
         self._note(release, "outcome", ok=True, why="")
         return {"changed": True, "armed": True}
 
-    def away(self) -> Dict[str, Any]:
-        known = self._previous is not None or bool(self._pid())
-        if known:
+    def away(self, wait: float) -> Dict[str, Any]:
+        if self._previous is not None:
             self._begin(None)
+        stopped = self._previous is not None or bool(self._pid())
         self._disarm()
-        if not known:
-            return {"stopped": False}
-        try:
-            self._wait()
-        except OpError as failure:
-            self._note(None, "outcome", ok=False, why=failure.message)
-            raise
-        self._note(None, "outcome", ok=True, why="")
-        return {"stopped": True}
+        pid = self._ended(wait)
+        if not pid and any(self._is_mine(each) for each in ledger.open_intents(ledger.read(self._site))):
+            self._unit.reset()
+            self._note(None, "outcome", ok=True, why="")
+        return {"stopped": stopped, "pid": pid}
 
     def _begin(self, release: Optional[str]) -> None:
         """The last moment to turn back with nothing touched."""
@@ -141,21 +137,17 @@ class _Move:
         self._unit.disable()
         self._unit.stop()
 
-    def _wait(self) -> None:
-        deadline = time.monotonic() + self._schedule.graceful + _KILL
-        pid = self._pid()
-        if pid:
-            self._ctx.progress("%s runs (process %d), and is let finish" % (self._schedule.name, pid))
-        while pid:
-            if time.monotonic() >= deadline or self._ctx.cancelled.is_set():
-                raise OpError(
-                    "still_runs",
-                    "a run of %s has not ended: process %d is still there" % (self._schedule.name, pid),
-                    "wait for its end, or kill %d on that host, then run the same command again" % pid,
-                )
-            time.sleep(_TICK)
+    def _ended(self, wait: float) -> int:
+        """0 once no run is under way; its process when it still is after `wait` seconds."""
+        deadline = time.monotonic() + wait
+        while True:
             pid = self._pid()
-        self._unit.reset()
+            if not pid or time.monotonic() >= deadline or self._ctx.cancelled.is_set():
+                return pid
+            time.sleep(_TICK)
+
+    def _is_mine(self, entry: Dict[str, Any]) -> bool:
+        return (entry.get("op"), entry.get("instance")) == ("schedule", self._schedule.name)
 
     def _pid(self) -> int:
         return _number(self._unit.state().get("pid")) or 0

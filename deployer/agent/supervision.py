@@ -128,7 +128,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Schedule:
-    """One command that runs at times. `graceful` seconds are given to a run, from its start."""
+    """One command that runs at times. `graceful` seconds are given to a run, from its start to its last process."""
 
     name: str
     verbs: Verbs

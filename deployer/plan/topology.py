@@ -21,6 +21,8 @@ from deployer.supervisors.base import ProcessSpec, ScheduleSpec, Supervisor, Uni
 
 SERVE_FILES = ("nginx", "caddy")
 """Balancers that can answer with files of their own host."""
+END_OF_RUN = 30.0
+"""Seconds that the last process of a schedule's run may outlive the run's time."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,7 @@ class Topology:
     def schedule(self, web: WebHost, name: str) -> Schedule:
         """One schedule as the agent is told about it; a run of one that is not known any more has an hour."""
         settings = self.settings.schedules.get(name)
-        longest = settings.timeout if settings else 3600.0
+        longest = (settings.timeout if settings else 3600.0) + END_OF_RUN
         return Schedule(name, self.supervisor(web).schedule_verbs(web.site, name), longest)
 
     @property

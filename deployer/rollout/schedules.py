@@ -6,11 +6,12 @@ fleet come first; what fails here takes nothing back, and the next push takes it
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from deployer.agent.resources import Absent
-from deployer.errors import DeployError, NeedsPersonError
+from deployer.errors import DeployError, NeedsPersonError, RolloutError
 from deployer.plan import schedules
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan, ScheduleStep
@@ -19,6 +20,9 @@ from deployer.rollout import resources
 from deployer.rollout.parallel import by_host, map_hosts
 from deployer.rollout.resources import Wish
 from deployer.rollout.run import Run
+
+WAIT_S = 5.0
+"""How long a host waits for the end of a run at a time; in between a person may interrupt."""
 
 
 class Schedules:
@@ -97,9 +101,27 @@ def stop_schedules(run: Run, hosts: Sequence[WebHost], facts: Facts) -> None:
 
 
 def stop_schedule(run: Run, web: WebHost, name: str) -> None:
-    """One schedule of a host starts no more, and its run that is under way has ended."""
+    """One schedule of a host starts no more, and its run that is under way has ended.
+
+    RolloutError when that takes longer than it may, InterruptedRun when a person does not want to wait.
+    """
+    deadline = time.monotonic() + run.topology.schedule(web, name).graceful
     with run.step("stop", host=web.name, instance=f"{web.name}:{name}"):
-        _told(run, web.name, "schedules.stop", name, {})
+        pid, told = -1, False
+        while pid:
+            run.check_interrupt()
+            if pid > 0 and not told:
+                run.warn(f"a run of {name} is under way (process {pid}), and is let finish", host=web.name)
+                told = True
+            if time.monotonic() >= deadline:
+                raise RolloutError(
+                    f"a run of {name} has not ended in the time that it has: process {pid} is still there",
+                    host=web.name,
+                    step="stop",
+                    hint=f"wait for its end, or kill {pid} on that host; then run the same command again",
+                    code="still_runs",
+                )
+            pid = int(_told(run, web.name, "schedules.stop", name, {"wait": WAIT_S})["pid"])
 
 
 def _told(run: Run, host: str, operation: str, name: str, args: dict[str, Any]) -> dict[str, Any]:

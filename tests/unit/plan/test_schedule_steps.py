@@ -77,7 +77,7 @@ def test_a_host_is_told_of_its_own_schedules_alone_and_has_the_command_in_its_re
     assert made.units(web2).schedules == ()
     (told,) = made.units(web1).schedules
     assert (told.name, told.zone, told.timeout, told.times.hours) == ("nightly", "Europe/Berlin", 1200.0, (3,))
-    assert made.schedule(web1, "nightly").graceful == 1200.0
+    assert made.schedule(web1, "nightly").graceful == 1230.0
     (tmp_path / "main.py").write_text("from fastapi import FastAPI\napp = FastAPI()\n")
     (tmp_path / "requirements.txt").write_text("fastapi\nuvicorn\n")
     files = start(made, web1, way(made, web1, infer(tmp_path, made.settings), Size(2, 2**31))).files

@@ -105,25 +105,26 @@ def test_a_run_under_way_is_let_finish_and_nothing_new_begins_meanwhile(host: Ho
     host.switch(ONE)
     host.run_pid.write_text("4711")
     answers: list[dict[str, Any]] = []
-    stopping = threading.Thread(target=lambda: answers.append(schedules.stop(Context(), host.args())))
+    stopping = threading.Thread(target=lambda: answers.append(schedules.stop(Context(), host.args(wait=60))))
     stopping.start()
     until(lambda: host.link is None and not host.timer.exists())
     assert stopping.is_alive() and not answers
     host.run_pid.unlink()
     stopping.join(30)
-    assert answers == [{"stopped": True}]
-    assert schedules.stop(Context(), host.args()) == {"stopped": False}
+    assert answers == [{"stopped": True, "pid": 0}]
+    assert schedules.stop(Context(), host.args()) == {"stopped": False, "pid": 0}
 
 
-def test_one_that_does_not_end_in_its_time_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_has_not_ended_is_told_and_is_half_done_until_it_has(host: Host) -> None:
     host.switch(ONE)
     host.run_pid.write_text("4711")
-    host.schedule = Schedule("nightly", host.schedule.verbs, 0.1)
-    monkeypatch.setattr(schedules, "_KILL", 0.1)
-    with pytest.raises(OpError) as refused:
-        schedules.stop(Context(), host.args())
-    assert refused.value.code == "still_runs" and "4711" in (refused.value.hint or "")
-    assert host.link is None and not host.timer.exists()
+    for _ in range(2):
+        assert schedules.stop(Context(), host.args(wait=0.1)) == {"stopped": True, "pid": 4711}
+        assert host.link is None and not host.timer.exists()
+        assert len(ledger.open_intents(ledger.read(host.site))) == 1
+    host.run_pid.unlink()
+    assert schedules.stop(Context(), host.args()) == {"stopped": False, "pid": 0}
+    assert not ledger.open_intents(ledger.read(host.site))
 
 
 def test_the_release_of_a_run_stays_wherever_the_run_went(host: Host) -> None:
