@@ -45,6 +45,7 @@ from deployer.rollout.survey import (
     look_first,
     require_free_ports,
     require_set_up,
+    require_starters,
     require_valid_balancers,
     survey,
     with_pools,
@@ -196,6 +197,7 @@ def prepared(
     require_set_up(run, facts)
     require_python(topology, facts)
     require_free_ports(run, facts)
+    require_starters(run, facts)
     require_valid_balancers(run)
     facts = with_pools(run, facts)
     files = tree.manifest()

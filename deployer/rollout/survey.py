@@ -17,7 +17,7 @@ from deployer.rollout.moments import utc
 from deployer.rollout.pools import Pools
 from deployer.rollout.run import Run
 
-TOOLS = ["uv", "systemctl", "supervisorctl", "haproxy", "git", "tar", "journalctl", "apt-get"]
+TOOLS = ["uv", "systemctl", "supervisorctl", "haproxy", "git", "tar", "journalctl", "apt-get", "cron"]
 
 
 def survey(run: Run) -> Facts:
@@ -158,6 +158,21 @@ def require_valid_balancers(run: Run) -> None:
                 log=str(done.get("stderr") or done.get("stdout") or "").splitlines()[-20:],
                 hint="mend it on that host; deploy only ever writes files of its own",
                 code="balancer_configuration",
+            )
+
+
+def require_starters(run: Run, facts: Facts) -> None:
+    """NotReadyError for the first host that is to have schedules, and lacks what its supervisor leaves them to."""
+    for web in run.topology.web:
+        program = run.topology.supervisor(web).starts_schedules
+        wanted = run.topology.schedules_of(web)
+        if program and wanted and not (facts[web.name].raw.get("tools") or {}).get(program):
+            raise NotReadyError(
+                f"{program} is not on {web.name}, and it is what starts {wanted[0]} there",
+                host=web.name,
+                step="survey",
+                hint=f"deploy setup {run.topology.env} installs it",
+                code="no_cron",
             )
 
 

@@ -51,9 +51,13 @@ class UnitSpec:
 
 
 class Supervisor(Protocol):
-    """One supervisor. Pure."""
+    """One supervisor. Pure.
+
+    `starts_schedules` is the program that has to be on a host for that; empty: it does so itself.
+    """
 
     name: str
+    starts_schedules: str
 
     def resources(self, spec: UnitSpec) -> list[Resource]:
         """The unit files of the app's slots, processes and schedules, with the handlers that make them known."""

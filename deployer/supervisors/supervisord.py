@@ -31,6 +31,7 @@ class Supervisord:
     """Works as root on a host, and as a plain user below a prefix (a lab of processes)."""
 
     name = "supervisord"
+    starts_schedules = "cron"
 
     def resources(self, spec: UnitSpec) -> list[Resource]:
         """`/etc/supervisor/conf.d/<app>.conf`, and the folder of the logs."""

@@ -22,6 +22,7 @@ class Systemd:
     """The unit is constant: a release changes neither its text nor anything that systemd has loaded."""
 
     name = "systemd"
+    starts_schedules = ""
 
     def resources(self, spec: UnitSpec) -> list[Resource]:
         """`<app>@.service` and `<app>@.socket` in `/etc/systemd/system`. People's own drop-ins are left alone."""

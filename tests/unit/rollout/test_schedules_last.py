@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,11 +11,15 @@ import pytest
 from scripted import NEW, OLD, Rollout, World
 from support.topologies import topology
 
-from deployer.errors import InterruptedRun, NeedsPersonError
-from deployer.events import Warned
+from deployer.errors import InterruptedRun, NeedsPersonError, NotReadyError
+from deployer.events import Bus, Warned
+from deployer.plan.facts import Facts, HostFacts
 from deployer.plan.model import ScheduleStep
 from deployer.remote.errors import AgentError
+from deployer.rollout.record import Record
+from deployer.rollout.run import Run
 from deployer.rollout.schedules import Schedules, stop_schedule
+from deployer.rollout.survey import require_starters
 
 NIGHTLY = {"command": "python -m shop.nightly", "cron": "0 3 * * *"}
 
@@ -109,3 +114,15 @@ def test_hosts_that_were_left_behind_keep_theirs(fleet: Timed) -> None:
     run.run.behind.add("web2")
     Schedules(run.run, replace(run.plan, schedules=steps)).move()
     assert [host for _, host, _ in fleet.told] == ["web1"]
+
+
+def test_a_host_without_cron_is_refused_before_anything_is_changed_where_cron_starts_them() -> None:
+    shape = topology(2, 1, schedules={"nightly": NIGHTLY}, supervisor="supervisord")
+    shape = replace(shape, schedule_hosts={"nightly": ("web2",)})
+    there = {"web1": HostFacts("web1", {"tools": {"cron": None}}), "web2": HostFacts("web2", {"tools": {"cron": None}})}
+    run = Run(shape, Timed(shape), Bus(lambda event: None), Record("push"), "me@here", threading.Event())  # type: ignore[arg-type]
+    with pytest.raises(NotReadyError, match="cron is not on web2, and it is what starts nightly"):
+        require_starters(run, Facts(there))
+    there["web2"] = HostFacts("web2", {"tools": {"cron": "/usr/sbin/cron"}})
+    require_starters(run, Facts(there))
+    require_starters(replace(run, topology=topology(2, 1, schedules={"nightly": NIGHTLY})), Facts({}))

@@ -147,3 +147,10 @@ def test_so_is_what_is_no_time_zone(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as refused:
         load(tmp_path / "deploy.yaml", "prod")
     assert "write Europe/Berlin" in refused.value.message and refused.value.line == 4
+
+
+def test_a_name_is_a_processs_or_a_schedules(tmp_path: Path) -> None:
+    text = "app: shop\nprocesses: {beat: {command: x}}\nschedules: {beat: {command: x, cron: '@daily'}}\n"
+    (tmp_path / "deploy.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=r"beat names a process and a schedule: .*rename one"):
+        load(tmp_path / "deploy.yaml", "prod")
