@@ -74,7 +74,7 @@ class ProcessStep:
 
 @dataclass(frozen=True)
 class ScheduleStep:
-    """One schedule and what happens to it on a host. `before` is the release that it runs in now, None for none."""
+    """One schedule and what happens to it on a host. `before` is the release that it starts in now, None for none."""
 
     host: str
     schedule: str

@@ -17,7 +17,8 @@ def steps_for_schedules(release: str, topology: Topology, facts: Facts) -> tuple
     for web in topology.web:
         wanted, there = topology.schedules_of(web), facts[web.name].schedules
         for name, found in there.items():
-            if found.release and name not in wanted:
+            # Without its link it is off, and a run of it may still be under way.
+            if (found.release or found.pid) and name not in wanted:
                 going.append(ScheduleStep(web.name, name, "stop", found.release))
         for name in wanted:
             before = there[name].release if name in there else None

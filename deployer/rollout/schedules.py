@@ -45,13 +45,15 @@ class Schedules:
     def move(self) -> None:
         """First every schedule that leaves its host, a run under way to its end; then the others, hosts at once.
 
-        One that did not leave its host is not started on another.
+        A singleton that did not leave its host is not started on another.
         """
         behind = self._run.behind | self._run.lost
-        steps = [step for step in self._plan.schedules if step.host not in behind]
-        self._some([step for step in steps if step.action == "stop"])
-        stuck = {step.schedule for step in self._failed}
-        self._some([step for step in steps if step.action != "stop" and step.schedule not in stuck])
+        going = [step for step in self._plan.schedules if step.action == "stop"]
+        self._some([step for step in going if step.host not in behind])
+        stuck = {step.schedule for step in going if step.host in behind or step in self._failed}
+        known = self._run.topology.settings.schedules
+        moving = [step for step in self._plan.schedules if step.action != "stop" and step.host not in behind]
+        self._some([step for step in moving if not (step.schedule in stuck and known[step.schedule].singleton)])
         for step, error in self._failed.items():
             self._run.warn(f"the schedule {step.name} did not {step.action}: {error.message}", host=step.host)
 
@@ -96,7 +98,7 @@ def stop_schedules(run: Run, hosts: Sequence[WebHost], facts: Facts) -> None:
     """Every schedule that these hosts have ends with the run that is under way. Raises what the first refuses."""
     for web in hosts:
         for name, found in facts[web.name].schedules.items():
-            if found.release is not None:
+            if found.release is not None or found.pid:
                 stop_schedule(run, web, name)
 
 

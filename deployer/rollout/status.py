@@ -178,7 +178,7 @@ def _schedules(run: Run, web: WebHost, facts: Facts) -> Iterator[str]:
     """Each schedule with its release, what keeps it from being run, its next run, and what came of the last one."""
     wanted, current = run.topology.schedules_of(web), facts[web.name].current
     for name, found in facts[web.name].schedules.items():
-        if found.release is None and name not in wanted:
+        if found.release is None and not found.pid and name not in wanted:
             continue
         why = found.why
         if not why and found.release != current:

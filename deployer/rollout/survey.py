@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from deployer.agent.supervision import label_of
@@ -62,34 +62,35 @@ def survey(run: Run) -> Facts:
 
 def _processes(run: Run, web: Mapping[str, WebHost], raw: Mapping[str, Any]) -> dict[str, Any]:
     """Host → `worker@1` → its state, for the processes that it is to have and those that it has."""
-    wanted = {
-        name: {label_of(*each) for each in run.topology.processes_of(member)} | set(raw[name].get("processes") or ())
-        for name, member in web.items()
-        if name in raw
-    }
-    answers = run.each(
-        [name for name, labels in wanted.items() if labels],
-        "processes.state",
-        lambda host: {"processes": [processes.wire(run.topology, web[host], label) for label in sorted(wanted[host])]},
-        step="survey",
-    )
-    return {host: answer["processes"] for host, answer in answers.items()}
+    wanted = {name: [label_of(*each) for each in run.topology.processes_of(member)] for name, member in web.items()}
+    return _states(run, "processes", wanted, raw, lambda host, label: processes.wire(run.topology, web[host], label))
 
 
 def _schedules(run: Run, web: Mapping[str, WebHost], raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Host → `nightly` → its state, for the schedules that it is to have and those that it has."""
-    wanted = {
-        name: {*run.topology.schedules_of(member), *(raw[name].get("schedules") or ())}
-        for name, member in web.items()
-        if name in raw
-    }
+    """Host → `nightly` → its state, for all schedules of the settings and those that it has.
+
+    One that a host is not to have may be off there, with a run still under way.
+    """
+    wanted = dict.fromkeys(web, tuple(run.topology.settings.schedules))
+    return _states(run, "schedules", wanted, raw, lambda host, name: schedules.wire(run.topology, web[host], name))
+
+
+def _states(
+    run: Run,
+    kind: str,
+    wanted: Mapping[str, Sequence[str]],
+    raw: Mapping[str, Any],
+    wire: Callable[[str, str], dict[str, Any]],
+) -> dict[str, Any]:
+    """What `<kind>.state` says of all that a host is to have of a kind, or has (as `raw` tells it)."""
+    names = {host: {*mine, *(raw[host].get(kind) or ())} for host, mine in wanted.items() if host in raw}
     answers = run.each(
-        [name for name, names in wanted.items() if names],
-        "schedules.state",
-        lambda host: {"schedules": [schedules.wire(run.topology, web[host], name) for name in sorted(wanted[host])]},
+        [host for host, mine in names.items() if mine],
+        f"{kind}.state",
+        lambda host: {kind: [wire(host, name) for name in sorted(names[host])]},
         step="survey",
     )
-    return {host: answer["schedules"] for host, answer in answers.items()}
+    return {host: answer[kind] for host, answer in answers.items()}
 
 
 def look_first(run: Run) -> Facts:

@@ -53,6 +53,13 @@ def test_what_leaves_a_host_comes_before_what_starts() -> None:
     ]  # fmt: skip
 
 
+def test_a_run_under_way_where_it_is_off_already_is_waited_for_before_it_starts_elsewhere() -> None:
+    made = shape(nightly={**NIGHTLY, "on": ["web2"]})
+    left = {"nightly": {"release": None, "why": "it was never started here", "pid": 4711}}
+    assert words(planned(made, left, {})) == ["stop web1:nightly", "start web2:nightly"]
+    assert words(planned(made, {"nightly": {**left["nightly"], "pid": None}}, {})) == ["start web2:nightly"]
+
+
 def test_one_that_is_in_order_stays_and_one_that_nothing_starts_is_taken_up() -> None:
     made = shape(nightly=dict(NIGHTLY))
     assert words(planned(made, there(NEW, "nightly"), {}, current=NEW)) == []

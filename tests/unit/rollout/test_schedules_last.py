@@ -85,6 +85,15 @@ def test_one_that_does_not_leave_its_host_is_not_started_on_another_and_takes_no
         times.require_moved()
 
 
+@pytest.mark.parametrize(("singleton", "told"), [(True, []), (False, ["web2"])])
+def test_one_whose_host_was_lost_may_still_run_there(singleton: bool, told: list[str]) -> None:
+    fleet = Timed(topology(2, 1, schedules={"nightly": {**NIGHTLY, "singleton": singleton}}))
+    run = Rollout(fleet)
+    run.run.lost.add("web1")
+    Schedules(run.run, replace(run.plan, schedules=MOVES)).move()
+    assert [host for _, host, _ in fleet.told] == told
+
+
 def test_a_run_under_way_is_waited_for(fleet: Timed) -> None:
     fleet.under_way = [4711, 4711]
     run, times = rolled(fleet, *MOVES)
