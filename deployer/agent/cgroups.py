@@ -1,4 +1,4 @@
-"""What control groups leave of a host: CPU quota and memory, of version 2 and of version 1.
+"""What control groups leave of a host: CPU quota and memory, of version 2 and of version 1, and a unit's drop-ins.
 
 https://docs.kernel.org/admin-guide/cgroup-v2.html (`cpu.max`, `memory.max`, `memory.high`) and
 https://docs.kernel.org/scheduler/sched-bwc.html (`cpu.cfs_quota_us`).
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from typing import Any, Dict, Iterable, List
 
 from deployer.agent.layout import Site
 
+_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _UNLIMITED = 1 << 60  # version 1 says "no limit" by a number near the largest that there is
 
 
@@ -19,19 +21,29 @@ def limits(site: Site) -> Dict[str, Dict[str, Any]]:
     """Who limits → `{cores, memory}` (a float, bytes; None: no limit) for the groups that instances are in.
 
     `host`: the host itself, where it is a container, and its services. `supervisord`: that daemon with all of its
-    programs. `unit`: an instance by itself, as systemd has it now, drop-ins included; the tightest of them.
+    programs. `unit`: an instance by itself, by people's drop-ins, which say the same whether it runs or not.
     """
     root = site.system("/sys/fs/cgroup")
     services = "system.slice"
-    own = "%s/system-%s.slice" % (services, site.app.replace("-", "\\x2d"))
-    units = [
-        path for base in _bases(root) for path in glob.glob("%s/%s@*.service" % (glob.escape(base + own), site.app))
-    ]
     return {
-        "host": _tightest([base + group for base in _bases(root) for group in ("", services, own)]),
+        "host": _tightest([base + group for base in _bases(root) for group in ("", services)]),
         "supervisord": _tightest([base + services + "/supervisor.service" for base in _bases(root)]),
-        "unit": _tightest(units),
+        "unit": _of_drop_ins(site.system("/etc/systemd/system/%s@.service.d" % site.app)),
     }
+
+
+def _of_drop_ins(folder: str) -> Dict[str, Any]:
+    """What the last `CPUQuota=`, `MemoryMax=` and `MemoryHigh=` of drop-ins say; percentages of memory do not count."""
+    said: Dict[str, str] = {}
+    for path in sorted(glob.glob(glob.escape(folder) + "/*.conf")):
+        for name, value in re.findall(
+            r"^[ \t]*(CPUQuota|MemoryMax|MemoryHigh)[ \t]*=[ \t]*(\S*)", _read("", path), re.M
+        ):
+            said[name] = value
+    quota = re.match(r"([\d.]+)%$", said.get("CPUQuota", ""))
+    amounts = [re.match(r"(\d+)([KMGT]?)$", said.get(name, "")) for name in ("MemoryMax", "MemoryHigh")]
+    memory = [int(amount[1]) * _SIZES[amount[2]] for amount in amounts if amount]
+    return {"cores": float(quota[1]) / 100 if quota else None, "memory": min(memory, default=None)}
 
 
 def _bases(root: str) -> List[str]:
@@ -57,7 +69,7 @@ def _tightest(groups: Iterable[str]) -> Dict[str, Any]:
 
 def _read(group: str, name: str) -> str:
     try:
-        with open(os.path.join(group, name), encoding="ascii") as file:
+        with open(os.path.join(group, name), encoding="utf-8", errors="replace") as file:
             return file.read().strip()
     except OSError:
         return ""

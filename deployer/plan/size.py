@@ -23,7 +23,7 @@ def size_of(raw: Mapping[str, Any], options: Mapping[str, str | int | bool], sup
     limits = raw.get("limits") or {}
     groups = {"host": "the cgroup of the host"}
     if supervisor == "systemd":
-        groups["unit"] = "the unit on the host"
+        groups["unit"] = "a drop-in of the unit"
     else:
         groups["supervisord"] = "the unit of supervisord"
     cores, total = int(raw.get("cores") or 1), int(raw.get("memory") or 0)

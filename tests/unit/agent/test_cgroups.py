@@ -33,19 +33,16 @@ def test_a_container_in_version_2_and_a_tighter_slice_in_it(tmp_path: Path) -> N
     assert limits(host(tmp_path, files))["host"] == {"cores": 1.5, "memory": 1 << 30}
 
 
-def test_the_unit_of_an_instance_and_supervisords_are_told_apart(tmp_path: Path) -> None:
-    own = "system.slice/system-my\\x2dshop.slice/"
-    files = {
-        own + "my-shop@8000.service/memory.max": "536870912",
-        own + "my-shop@8500.service/memory.max": "268435456",
-        own + "my-shop@8500.service/cpu.max": "50000 100000",
-        "system.slice/supervisor.service/cpu.max": "300000 100000",
-    }
-    assert limits(host(tmp_path, files, "my-shop")) == {
-        "host": NONE,
-        "supervisord": {"cores": 3.0, "memory": None},
-        "unit": {"cores": 0.5, "memory": 1 << 28},
-    }
+def test_supervisords_unit_and_drop_ins_of_an_instance_are_told_apart(tmp_path: Path) -> None:
+    site = host(tmp_path, {"system.slice/supervisor.service/cpu.max": "300000 100000"}, "my-shop")
+    assert limits(site) == {"host": NONE, "supervisord": {"cores": 3.0, "memory": None}, "unit": NONE}
+    folder = tmp_path / "etc/systemd/system/my-shop@.service.d"
+    folder.mkdir(parents=True)
+    (folder / "10-first.conf").write_text("[Service]\nMemoryMax=4G\nCPUQuota=50%\nMemoryHigh=10%\n")
+    (folder / "override.conf").write_text("[Service]\n# MemoryMax=1K\nMemoryMax = 256M\nMemoryMaximum=7\n")
+    assert limits(site)["unit"] == {"cores": 0.5, "memory": 1 << 28}
+    (folder / "zz.conf").write_text("[Service]\nCPUQuota=\nMemoryMax=infinity\n")
+    assert limits(site)["unit"] == NONE
 
 
 def test_a_container_in_version_1(tmp_path: Path) -> None:

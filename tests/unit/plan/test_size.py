@@ -22,7 +22,7 @@ MACHINE = {"cores": 8, "memory": 16 * GIB}
         ({"host": {"cores": 0.2, "memory": None}}, {}, Size(1, 16 * GIB, f"the CPU quota of {HOST}")),
         ({"host": {"cores": 64.0, "memory": 99 * GIB}}, {}, Size(8, 16 * GIB)),
         ({"supervisord": {"cores": 1.0, "memory": GIB}}, {}, Size(8, 16 * GIB)),
-        ({"unit": {"cores": None, "memory": GIB}}, {}, Size(8, 16 * GIB, "", "", GIB, "the unit on the host")),
+        ({"unit": {"cores": None, "memory": GIB}}, {}, Size(8, 16 * GIB, "", "", GIB, "a drop-in of the unit")),
         ({}, {"MemoryMax": "1G", "CPUQuota": "250%"}, Size(3, 16 * GIB, "unit: CPUQuota", "", GIB, "unit: MemoryMax")),
         ({}, {"MemoryHigh": "25%", "MemoryMax": "infinity"}, Size(8, 16 * GIB, "", "", 4 * GIB, "unit: MemoryHigh")),
         ({}, {"MemoryMax": 536870912}, Size(8, 16 * GIB, "", "", GIB // 2, "unit: MemoryMax")),

@@ -108,8 +108,8 @@ def test_gunicorn_accepts_the_files_and_they_say_what_the_release_says(tmp_path:
     release = make_release(tmp_path, WSGI if how.get("interface") == "wsgi" else ASGI)
     (alone,) = standalone(runtimes.get(server), made, 8000).values()
     ((name, own),) = runtimes.get(server).files(made).items()
-    golden(alone, f"{way}.standalone.conf.py")
-    golden(own, f"{way}.conf.py")
+    golden(alone, f"{way}.standalone.conf")
+    golden(own, f"{way}.conf")
     (release / "gunicorn.alone.py").write_text(alone)
     (release / name).write_text(own)
     args = [*made.settings.args]
