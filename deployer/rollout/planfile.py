@@ -11,12 +11,13 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from deployer.agent import tree
 from deployer.errors import UsageError
+from deployer.inventory.model import Host
 from deployer.plan.draft import Draft
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan
@@ -129,11 +130,16 @@ def holding(topology: Topology, facts: Facts, draft: Draft) -> dict[str, str]:
     inferred = [topology.kind, topology.health_path, topology.health_status, topology.served_by]
     starts = {name: start.sha for name, start in draft.starts.items()}
     return {
-        "the hosts": _digest([repr(each) for each in hosts]),
+        "the hosts": _digest([_written(*each) for each in hosts]),
         "the settings": _digest([settings, inferred]),
         "the releases on the hosts": _digest(_standing(topology, facts)),
         "the source": _digest([draft.files, draft.commit, draft.origin, starts]),
     }
+
+
+def _written(host: Host, own: object) -> list[Any]:
+    """A host as text that every process writes alike: a set has no order of its own."""
+    return [repr(replace(host, groups=frozenset())), sorted(host.groups), repr(own)]
 
 
 def _standing(topology: Topology, facts: Facts) -> list[Any]:

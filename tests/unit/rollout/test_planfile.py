@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,3 +119,28 @@ def test_so_are_other_processes(tmp_path: Path) -> None:
     plan = replace(planned(shape, fleet(), draft()), processes=(ProcessStep("web1", "worker", 1, "start", None),))
     with pytest.raises(UsageError, match="what has to be done changed"):
         found.require_still(holding(shape, fleet(), draft()), plan)
+
+
+def test_every_process_writes_the_hosts_alike() -> None:
+    """A set's order is another in each process, unless it is told."""
+    script = (
+        "from support.topologies import topology\n"
+        "from test_planfile import draft, fleet, holding\n"
+        "from dataclasses import replace\n"
+        "made = topology(2)\n"
+        "web = tuple(replace(w, host=replace(w.host, groups=frozenset({'all', 'web', 'eu'}))) for w in made.web)\n"
+        "print(holding(replace(made, web=web), fleet(), draft())['the hosts'])\n"
+    )
+    folder = Path(__file__).parent
+    path = os.pathsep.join([str(folder), str(folder.parents[1]), str(folder.parents[2])])
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "123456"
+    }
+    assert len(said) == 1, said
