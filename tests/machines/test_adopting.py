@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.labs import fresh_name
 from support.project import REPOSITORY, Project
-from support.traffic import traffic
+from support.traffic import Traffic, traffic
 
 from deployer.lab import Lab, LabSpec, down, up
 from deployer.lab.place import inventory_of
@@ -91,29 +91,22 @@ def does(lab: Lab, host: str, command: str) -> str:
 @pytest.mark.more
 @pytest.mark.timeout(1500)
 def test_from_hand_written_units_to_deploy_without_a_failed_request(by_hand: Lab, tmp_path: Path) -> None:
-    shop = Project(tmp_path / "shop", by_hand.name, "notes", SETTINGS)
+    shop, given = written_down(by_hand, tmp_path)
     said = "\n".join(each["line"] for each in shop.deploy("doctor", expect=3).of("output"))
     assert "port 8000 is taken by shop.service: " in said, said
     (balancers,) = (line for line in said.splitlines() if line.startswith("✗ the balancers take their configuration"))
     assert "lb1 was never set up" in balancers, said
     shop.settings({"port": 8100})
-    # A lab's own inventory says where its balancer listens, and that is taken here.
-    inventory = tmp_path / "inventory.yaml"
-    inventory.write_text(Path(str(inventory_of(by_hand.name))).read_text().replace("deploy_listen:", "not_used:"))
     with traffic(f"{by_hand.hosts['lb1']['host']}:80", tmp_path / "log", mix="http", rate=15) as users:
-        shop.deploy("setup", "-i", str(inventory))
-        first = shop.deploy("push", "-i", str(inventory))
+        shop.deploy("setup", *given)
+        first = shop.deploy("push", *given)
         move = f"sed -i 's/default_backend old/default_backend shop-{by_hand.name}/' /etc/haproxy/haproxy.cfg"
         does(by_hand, "lb1", f"{move} && systemctl reload haproxy")
         for host in ("web1", "web2"):
             does(by_hand, host, "systemctl disable --now shop.service")
         shop.version(2)
-        second = shop.deploy("push", "-i", str(inventory))
-    receipt = users.receipt
-    assert receipt is not None
-    print(f"{receipt.failed} of {receipt.requests} failed, {receipt.stale} stale, at most {receipt.max_ms} ms")
-    assert receipt.failed == 0, (receipt.causes, receipt.failures[:10])
-    assert set(receipt.releases) == {"by-hand", first.release, second.release}
+        second = shop.deploy("push", *given)
+    nobody_noticed(users, {"by-hand", first.release, second.release})
     assert "inactive" in by_hand.exec("lb1", ["systemctl", "is-active", "deploy-haproxy-bridge"]).stdout
     assert by_hand.exec("lb1", ["cat", "/proc/sys/net/ipv4/tcp_migrate_req"]).stdout.strip() == "0"
 
@@ -122,10 +115,8 @@ def test_from_hand_written_units_to_deploy_without_a_failed_request(by_hand: Lab
 @pytest.mark.timeout(1800)
 def test_deploy_takes_over_what_a_person_allowed_without_a_failed_request(by_hand: Lab, tmp_path: Path) -> None:
     """Shown, allowed, and done by the first push that succeeds; one that fails leaves everything as it is."""
-    shop = Project(tmp_path / "shop", by_hand.name, "notes", SETTINGS)
-    inventory = tmp_path / "inventory.yaml"
-    inventory.write_text(Path(str(inventory_of(by_hand.name))).read_text().replace("deploy_listen:", "not_used:"))
-    env, given = f"shop-{by_hand.name}", ("-i", str(inventory))
+    shop, given = written_down(by_hand, tmp_path)
+    env = f"shop-{by_hand.name}"
     configured = does(by_hand, "lb1", "cat /etc/haproxy/haproxy.cfg")
 
     def as_before() -> bool:
@@ -171,21 +162,14 @@ def test_deploy_takes_over_what_a_person_allowed_without_a_failed_request(by_han
         does(by_hand, "lb1", "cat /srv/shop/.deploy/front.before > /etc/haproxy/haproxy.cfg; systemctl reload haproxy")
         shop.deploy("remove", *given, "--yes")
         assert as_before()
-    receipt = users.receipt
-    assert receipt is not None
-    print(f"{receipt.failed} of {receipt.requests} failed, {receipt.stale} stale, at most {receipt.max_ms} ms")
-    assert receipt.failed == 0, (receipt.causes, receipt.failures[:10])
-    assert set(receipt.releases) == {"by-hand", first.release, second.release}
+    nobody_noticed(users, {"by-hand", first.release, second.release})
 
 
 @pytest.mark.more
 @pytest.mark.timeout(1800)
 def test_a_push_that_dies_while_it_takes_over_is_gone_on_with(by_hand: Lab, tmp_path: Path) -> None:
     """Killed as it begins to lead the frontends; and a unit that somebody is connected to serves on."""
-    shop = Project(tmp_path / "shop", by_hand.name, "notes", SETTINGS)
-    inventory = tmp_path / "inventory.yaml"
-    inventory.write_text(Path(str(inventory_of(by_hand.name))).read_text().replace("deploy_listen:", "not_used:"))
-    given = ("-i", str(inventory))
+    shop, given = written_down(by_hand, tmp_path)
     with traffic(f"{by_hand.hosts['lb1']['host']}:80", tmp_path / "log", mix="http", rate=15) as users:
         shop.deploy("setup", *given, "--replace")
         with socket.create_connection((by_hand.hosts["web1"]["host"], 8000), timeout=10) as slow:
@@ -206,11 +190,25 @@ def test_a_push_that_dies_while_it_takes_over_is_gone_on_with(by_hand: Lab, tmp_
             assert f"default_backend shop-{by_hand.name}" in does(by_hand, "lb1", "cat /etc/haproxy/haproxy.cfg")
         third = shop.deploy("push", *given)
         assert third.last["outcome"] == "unchanged" and states(by_hand) == {"web1": "inactive", "web2": "inactive"}
+    nobody_noticed(users, {"by-hand", second.release})
+
+
+def written_down(lab: Lab, folder: Path) -> tuple[Project, tuple[str, str]]:
+    """The app at the port that the hand-written unit has, and the words that name an inventory.
+
+    A lab's own inventory says where its balancer listens, and that is taken here.
+    """
+    inventory = folder / "inventory.yaml"
+    inventory.write_text(Path(str(inventory_of(lab.name))).read_text().replace("deploy_listen:", "not_used:"))
+    return Project(folder / "shop", lab.name, "notes", SETTINGS), ("-i", str(inventory))
+
+
+def nobody_noticed(users: Traffic, releases: set[str]) -> None:
     receipt = users.receipt
     assert receipt is not None
     print(f"{receipt.failed} of {receipt.requests} failed, {receipt.stale} stale, at most {receipt.max_ms} ms")
     assert receipt.failed == 0, (receipt.causes, receipt.failures[:10])
-    assert set(receipt.releases) == {"by-hand", second.release}
+    assert set(receipt.releases) == releases
 
 
 def states(lab: Lab) -> dict[str, str]:
