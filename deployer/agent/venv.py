@@ -32,8 +32,8 @@ _KEPT = (
     "HOME",
 )
 _LOG_LINES = 30
-# Tells which of its arguments are distributions that this interpreter does not have.
-_ABSENT = """
+# A program: tells which of its arguments are distributions that its interpreter does not have.
+ABSENT = """
 import importlib.metadata as metadata, sys
 for name in sys.argv[1:]:
     try: metadata.distribution(name)
@@ -112,7 +112,7 @@ def require(path: str, spec: Mapping[str, Any]) -> None:
     names = list(spec.get("requires", ()))
     if not names:
         return
-    done = process.run([path + "/bin/python", "-c", _ABSENT, *names], timeout=60, env={"LANG": "C.UTF-8"})
+    done = process.run([path + "/bin/python", "-c", ABSENT, *names], timeout=60, env={"LANG": "C.UTF-8"})
     if not done.ok:
         raise OpError("install_failed", "the virtualenv's python does not run: " + done.why, log=done.log())
     absent = done.stdout.split()

@@ -44,11 +44,21 @@ def performer() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def carry_out(command: str, common: Common, work: Callable[[Bus, Record, threading.Event], object]) -> None:
+WINDING_UP = "winding up: the instance in hand is finished first; Ctrl-C again stops at once"
+
+
+def carry_out(
+    command: str,
+    common: Common,
+    work: Callable[[Bus, Record, threading.Event], object],
+    *,
+    winding_up: str = WINDING_UP,
+) -> None:
     """Calls `work(bus, record, interrupted)`, reports how it ended, and exits with the contract's status.
 
     Ctrl-C once sets `interrupted`, and the work winds up; twice raises KeyboardInterrupt at once. A terminal or pipe
     that goes away is as one Ctrl-C. A fault of the program itself is shown with its traceback, and ends the run with 1.
+    `winding_up` is what the first Ctrl-C is answered.
     """
     interrupted = threading.Event()
 
@@ -59,7 +69,7 @@ def carry_out(command: str, common: Common, work: Callable[[Bus, Record, threadi
     bus = Bus(WhileRead(listener(common.output), unread), run=run_id())
     record = Record(command)
     error: DeployError | None = None
-    previous = _handled(_first_then_now(interrupted))
+    previous = _handled(_first_then_now(interrupted, winding_up))
     try:
         work(bus, record, interrupted)
     except DeployError as raised:
@@ -122,13 +132,13 @@ def _handled(handler: Callable[[int, object], None]) -> dict[signal.Signals, Any
     return {signum: signal.signal(signum, handler) for signum in wanted}
 
 
-def _first_then_now(interrupted: threading.Event) -> Callable[[int, object], None]:
+def _first_then_now(interrupted: threading.Event, winding_up: str) -> Callable[[int, object], None]:
     def handle(signum: int, frame: object) -> None:
         # A closing terminal sends SIGHUP twice, by the kernel and by the shell.
         if interrupted.is_set() and signum != signal.SIGHUP:
             raise KeyboardInterrupt
         interrupted.set()
-        _say("winding up: the instance in hand is finished first; Ctrl-C again stops at once")
+        _say(winding_up)
 
     return handle
 

@@ -1,4 +1,4 @@
-"""Commands of the first ten minutes: init, trust, doctor."""
+"""Commands of the first ten minutes: init, dev, trust, doctor."""
 
 from __future__ import annotations
 
@@ -24,6 +24,41 @@ def init(
     from deployer.rollout.init import init as run
 
     carry_out("init", common, lambda bus, record, stop: run(folder, bus, record))
+
+
+def dev(
+    host: Annotated[str, typer.Option("--host", help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="The port; that of deploy.yaml by default.")
+    ] = None,
+    env: Annotated[str, typer.Option("--env", metavar="ENV", help="Lay deploy.ENV.yaml over deploy.yaml.")] = "dev",
+    strict: Annotated[bool, typer.Option("--strict", help="End with an error when a secret cannot be had.")] = False,
+    *,
+    common: Common,
+) -> None:
+    """Run the app here with the settings of deploy.yaml, and reload it when its code changes. Ctrl-C ends it: exit 130.
+
+    Example: deploy dev --port 8080
+    """
+    from deployer.dev.serve import Wished
+    from deployer.dev.serve import dev as run
+
+    # Who reads JSON lines gets nothing else on stdout.
+    output = 2 if common.output == "json" else None
+    carry_out(
+        "dev",
+        common,
+        lambda bus, record, stop: run(
+            bus,
+            record,
+            wished=Wished(host, port, strict),
+            env=env,
+            config=common.config,
+            stop=stop,
+            output=output,
+        ),
+        winding_up="ending",
+    )
 
 
 def trust(
@@ -59,5 +94,5 @@ def doctor(env: Env = None, *, common: Common) -> None:
 
 def register(app: typer.Typer) -> None:
     """Adds these commands to the application."""
-    for function in (init, trust, doctor):
+    for function in (init, dev, trust, doctor):
         app.command()(with_common(function))

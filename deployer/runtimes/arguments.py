@@ -13,6 +13,9 @@ PORT = "$PORT"
 SLOT, VENV = "$DEPLOY_SLOT", "$DEPLOY_VENV"
 """Likewise: the slot's link, and the virtualenv's own folder. Their release may go while what started there serves."""
 
+DEVELOPMENT_GRACE_S = "2"
+"""Seconds that `deploy dev` gives to requests in flight: who saves a file waits for the new code, not for a stream."""
+
 _OURS = "the slot, runtime.workers and the supervisor decide that"
 _IN_FRONT = "the supervisor must see the server itself, in the foreground"
 

@@ -43,6 +43,18 @@ class Serving:
     worker_class: str = ""
 
 
+@dataclass(frozen=True)
+class Development:
+    """What `deploy dev` runs in the folder of the code. `module`: the words follow the project's own interpreter.
+
+    `$PORT` is replaced in the words, and `$DEPLOY_SLOT` by the folder that `files` (name → content) are written to.
+    """
+
+    words: tuple[str, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+    module: bool = True
+
+
 class Runtime(Protocol):
     """One server. Pure: the same input gives the same words.
 
@@ -76,6 +88,9 @@ class Runtime(Protocol):
 
     def command_with_socket(self, serving: Serving) -> tuple[str, ...]:
         """The same where the port's listening socket comes as descriptor 3 (`LISTEN_FDS`); none without the ability."""
+
+    def development(self, serving: Serving) -> Development:
+        """How `deploy dev` runs the same app here: one worker, a debug log, a reload at every change of its code."""
 
     def variables(self, serving: Serving) -> dict[str, str]:
         """Environment variables for the server itself, which older versions of it may ignore. The app's own win."""

@@ -6,7 +6,7 @@ import shlex
 
 from deployer.errors import SettingsError
 from deployer.runtimes.arguments import PORT
-from deployer.runtimes.base import Serving
+from deployer.runtimes.base import Development, Serving
 from deployer.runtimes.check import import_check
 
 PYTHON = ".venv/bin/python"
@@ -56,6 +56,10 @@ class Command:
     def command_with_socket(self, serving: Serving) -> tuple[str, ...]:
         """None: it opens its port itself."""
         return ()
+
+    def development(self, serving: Serving) -> Development:
+        """Its words as they are: it reloads if it does so by itself."""
+        return Development(self.command(serving), module=False)
 
     def variables(self, serving: Serving) -> dict[str, str]:
         """None."""

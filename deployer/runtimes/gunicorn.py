@@ -6,12 +6,13 @@ from typing import Literal
 
 from deployer import templating
 from deployer.runtimes import access_log
-from deployer.runtimes.arguments import SLOT, VENV, address_and_port, refuse_words, whole_seconds
-from deployer.runtimes.base import Serving
+from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, SLOT, VENV, address_and_port, refuse_words, whole_seconds
+from deployer.runtimes.base import Development, Serving
 from deployer.runtimes.check import import_check
 
 PYTHON = ".venv/bin/python"
 CONFIG = ".deploy-gunicorn.conf.py"
+DEVELOPMENT_CONFIG = "gunicorn.conf.py"
 _DISTRIBUTIONS = {"gevent": "gevent", "eventlet": "eventlet", "tornado": "tornado"}
 _UVICORN_WORKER = "uvicorn_worker.UvicornWorker"
 
@@ -56,6 +57,17 @@ class Gunicorn:
     def command_with_socket(self, serving: Serving) -> tuple[str, ...]:
         """It finds the socket by itself, and then leaves `--bind` aside."""
         return self.command(serving)
+
+    def development(self, serving: Serving) -> Development:
+        """Without a timeout, so that a worker that stands in a debugger is left alone. A gunicorn.conf.py is read."""
+        words = ["--config", f"file:{SLOT}/{DEVELOPMENT_CONFIG}", "--bind", address_and_port(serving.address)]
+        words += ["--workers", "1", "--reload", "--log-level", "debug", "--access-logfile", "-", "--timeout", "0"]
+        words += ["--graceful-timeout", DEVELOPMENT_GRACE_S]
+        if self.name != "gunicorn" or "worker_class" in serving.settings.model_fields_set:
+            words += ["--worker-class", self.worker_class(serving)]
+        config = templating.render("gunicorn.dev.conf.py.j2", search=serving.search, ends=self.interface == "asgi")
+        words += [*serving.settings.args, self.target(serving)]
+        return Development(("-m", "gunicorn", *words), {DEVELOPMENT_CONFIG: config})
 
     def variables(self, serving: Serving) -> dict[str, str]:
         """None."""

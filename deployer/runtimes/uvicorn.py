@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from deployer.runtimes import access_log
-from deployer.runtimes.arguments import PORT, refuse_words, whole_seconds
-from deployer.runtimes.base import Serving
+from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, PORT, refuse_words, whole_seconds
+from deployer.runtimes.base import Development, Serving
 from deployer.runtimes.check import import_check
 
 PYTHON = ".venv/bin/python"
@@ -53,6 +53,12 @@ class Uvicorn:
         """It knows nothing of `LISTEN_FDS`, so the descriptor is said."""
         return (PYTHON, "-m", "uvicorn", *self._options(serving, ("--fd", "3")))
 
+    def development(self, serving: Serving) -> Development:
+        """`--reload` is one process by itself."""
+        words = [*self._app(serving), "--host", serving.address, "--port", PORT]
+        words += ["--reload", "--log-level", "debug", "--timeout-graceful-shutdown", DEVELOPMENT_GRACE_S]
+        return Development(("-m", "uvicorn", *words, *serving.settings.args))
+
     def variables(self, serving: Serving) -> dict[str, str]:
         """The jitter of its own accord: uvicorn has known it since 0.41, and an option would end an older one.
 
@@ -71,11 +77,8 @@ class Uvicorn:
         return import_check(serving, python=PYTHON, module="uvicorn", click_options=self._options(serving))
 
     def _options(self, serving: Serving, place: tuple[str, ...] = ()) -> tuple[str, ...]:
-        settings, target = serving.settings, serving.target
-        assert target is not None  # refuse() came first
-        words = [target.path.removesuffix("()")]
-        if target.factory or target.path.endswith("()"):
-            words.append("--factory")
+        settings = serving.settings
+        words = list(self._app(serving))
         words += place or ("--host", serving.address, "--port", PORT)
         words += ["--workers", str(serving.workers)]
         words += ["--timeout-graceful-shutdown", whole_seconds(settings.graceful_timeout)]
@@ -86,3 +89,9 @@ class Uvicorn:
             if settings.max_requests_jitter:
                 words += ["--limit-max-requests-jitter", str(settings.max_requests_jitter)]
         return (*words, *access_log.options_of_uvicorn(serving), *settings.args)
+
+    def _app(self, serving: Serving) -> tuple[str, ...]:
+        target = serving.target
+        assert target is not None  # refuse() came first
+        path = target.path.removesuffix("()")
+        return (path, "--factory") if target.factory or target.path.endswith("()") else (path,)
