@@ -10,20 +10,38 @@ import typer
 from deployer.cli.options import Common, with_common
 from deployer.cli.project import Env, load
 from deployer.cli.run import carry_out
+from deployer.cli.values import one_of
 
 
 def init(
     folder: Annotated[Path, typer.Argument(help="The folder of the app.")] = Path("."),
+    target: Annotated[
+        str | None, typer.Option("--app", metavar="MODULE:NAME", help="The app, where several could be meant.")
+    ] = None,
+    command: Annotated[
+        str | None,
+        typer.Option("--command", metavar="COMMAND", help="What serves at $PORT, for an app that does it itself."),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option("--scale", metavar="small|medium|large", help="Begin with one of three usual sizes.")
+    ] = None,
     *,
     common: Common,
 ) -> None:
-    """Write deploy.yaml and an inventory for the app in this folder, by reading its code.
+    """Write deploy.yaml and an inventory for the app in this folder, by reading its code, and say why.
 
-    Example: deploy init
+    Example: deploy init --scale medium
     """
     from deployer.rollout.init import init as run
+    from deployer.settings.init import Asked
+    from deployer.settings.scale import SIZES
 
-    carry_out("init", common, lambda bus, record, stop: run(folder, bus, record))
+    chosen = one_of(size, SIZES, "--scale")
+    carry_out(
+        "init",
+        common,
+        lambda bus, record, stop: run(folder, bus, record, asked=Asked(target, command, chosen)),
+    )
 
 
 def dev(

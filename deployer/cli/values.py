@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+Word = TypeVar("Word", bound=str)
 Wait = Annotated[str, typer.Option("--wait", metavar="DURATION", help="Wait this long for the lock, e.g. 10m.")]
 
 
@@ -50,3 +52,13 @@ def seconds(text: str, option: str = "--wait") -> float:
         return float(values.seconds(text))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def one_of(value: str | None, words: Sequence[Word], option: str) -> Word | None:
+    """The one of `words` that `value` is; BadParameter that names the option when it is none."""
+    if value is None:
+        return None
+    for word in words:
+        if value == word:
+            return word
+    raise typer.BadParameter(f"{value!r} is not one of {', '.join(words)}", param_hint=option)

@@ -6,13 +6,21 @@ from pathlib import Path
 
 from deployer.events import Bus, Output
 from deployer.rollout.record import Record
-from deployer.settings.init import write
+from deployer.settings.init import Asked, write
 
 
-def init(folder: Path, bus: Bus, record: Record) -> None:
-    """Writes both files and says what to do next; raises what `settings.init.write` raises."""
-    for path in write(folder):
+def init(folder: Path, bus: Bus, record: Record, *, asked: Asked) -> None:
+    """Writes both files, says what was found and why, and what to do next; raises what `settings.init.write` raises."""
+    made = write(folder, asked=asked)
+    for reason in made.reasons:
+        bus.emit(Output(f"{reason.what}: {reason.value} — {reason.why}", step="init"))
+    for remark in made.remarks:
+        bus.emit(Output(remark, step="init"))
+    for path in made.files:
         bus.emit(Output(f"wrote {path}", step="init"))
     bus.emit(
-        Output("next: put your hosts into the inventory, then: deploy trust prod, deploy setup prod, deploy push prod")
+        Output(
+            "next: deploy dev runs it here; for your hosts, put them into the inventory, then: "
+            "deploy trust prod, deploy setup prod, deploy push prod"
+        )
     )

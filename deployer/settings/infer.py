@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from deployer.errors import SettingsError
+from deployer.settings.inference import hints
 from deployer.settings.inference.apps import Apps, Candidate, Interface
 from deployer.settings.inference.choice import choose
 from deployer.settings.inference.gunicorn_file import GunicornFile, read_gunicorn_file
@@ -175,14 +176,28 @@ class _Inference:
             return None, None
         chosen = choose(self.apps.candidates(), self.requirements)
         if chosen is None:
-            raise SettingsError(
-                "no ASGI or WSGI app was found in the code",
-                hint="add to deploy.yaml: runtime: {app: module:attribute}, or {server: command, command: …}",
-                log=[f"could not be read: {one}" for one in self.code.unreadable],
-            )
+            raise self._no_app()
         candidate, why = chosen
         self._note("runtime.app", candidate.path + ("()" if candidate.factory else ""), why)
         return candidate, AppTarget(candidate.path, candidate.kind.interface, candidate.factory)
+
+    def _no_app(self) -> SettingsError:
+        unread = [f"could not be read: {one}" for one in self.code.unreadable]
+        own = hints.serves_itself(self.code)
+        if own is None:
+            return SettingsError(
+                "no ASGI or WSGI app was found in the code",
+                hint="add to deploy.yaml: runtime: {app: module:attribute}, or {server: command, command: …}",
+                log=unread,
+                code="no_app",
+            )
+        commands = self.requirements.scripts or ("COMMAND",)
+        return SettingsError(
+            f"no ASGI or WSGI app was found in the code, which starts a server by itself ({own.name} in {own.where})",
+            hint=f'add to deploy.yaml: runtime: {{command: "{commands[0]} … $PORT"}}, what serves at a port',
+            log=[*(f"a command of the project: {name}" for name in self.requirements.scripts), *unread],
+            code="no_app",
+        )
 
     def _named(self, written: str) -> tuple[Candidate | None, AppTarget]:
         path = written.removesuffix("()")

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployer.errors import SettingsError
+from pydantic import ValidationError
+
+from deployer.errors import SettingsError, UsageError
 from deployer.settings import procfile
-from deployer.settings.infer import infer
+from deployer.settings.infer import Inferred, Reason, infer
 from deployer.settings.inference.choice import AmbiguousAppError
 from deployer.settings.load import FILE, shown
 from deployer.settings.models import Settings
+from deployer.settings.proposal import reasons
+from deployer.settings.scale import Scale, Size, scale
 
 _INVENTORY = """\
 # The hosts of {env}. Replace the name by that of your server; more hosts go below it.
@@ -26,11 +31,29 @@ web:
 """
 
 
-def propose(folder: Path, env: str = "prod") -> dict[Path, str]:
-    """The files to write for the app in `folder`: absolute path → content. Nothing is written.
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says beside the folder: the app or the command to serve, and the size to begin with."""
+
+    app: str | None = None
+    command: str | None = None
+    size: Size | None = None
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What is to be written, absolute path → content, and why: the choices, and words about the size."""
+
+    files: dict[Path, str]
+    reasons: tuple[Reason, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def propose(folder: Path, env: str = "prod", asked: Asked | None = None) -> Proposal:
+    """The files to write for the app in `folder`. Nothing is written.
 
     An inventory of `env` that is already there is kept and not among them. Raises: SettingsError when deploy.yaml is
-    there, or when the folder has no app.
+    there, when the folder has no app, or when several could be meant, with what to type.
     """
     folder = folder.absolute()
     path = folder / FILE
@@ -38,17 +61,21 @@ def propose(folder: Path, env: str = "prod") -> dict[Path, str]:
         raise SettingsError(
             "is already there, and is not overwritten", file=shown(path), hint="edit it, or remove it first"
         )
-    files = {path: _settings(folder)}
+    asked = asked or Asked()
+    text, inferred = _settings(folder, asked)
+    files = {path: text}
     inventories = folder / "inventories"
+    sized = scale(asked.size) if asked.size else None
     if not any(one.stem == env or one.name == env for one in inventories.glob("*")):
-        files[inventories / f"{env}.yaml"] = _INVENTORY.format(env=env)
-    return files
+        files[inventories / f"{env}.yaml"] = (sized.inventory if sized else _INVENTORY).format(env=env)
+    remarks = (sized.why, f"today: {sized.today}") if sized else ()
+    return Proposal(files, reasons(folder, inferred, sized=sized is not None), remarks)
 
 
-def write(folder: Path, env: str = "prod") -> tuple[Path, ...]:
-    """Writes what `propose` gives and returns the paths. A file that appeared in between is not overwritten."""
-    files = propose(folder, env)
-    for path, content in files.items():
+def write(folder: Path, env: str = "prod", asked: Asked | None = None) -> Proposal:
+    """Writes what `propose` gives and returns it. A file that appeared in between is not overwritten."""
+    proposal = propose(folder, env, asked)
+    for path, content in proposal.files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with path.open("x", encoding="utf-8") as file:
@@ -57,30 +84,38 @@ def write(folder: Path, env: str = "prod") -> tuple[Path, ...]:
             raise SettingsError("is already there, and is not overwritten", file=shown(path)) from None
         except OSError as problem:
             raise SettingsError(f"cannot be written: {problem.strerror}", file=shown(path)) from None
-    return tuple(files)
+    return proposal
 
 
-def _settings(folder: Path) -> str:
+def _settings(folder: Path, asked: Asked) -> tuple[str, Inferred]:
+    """The text of deploy.yaml, and what it leaves to be inferred."""
     app = app_name(folder)
     lines = [f"app: {app}", f"domains: [{app}.example.com]    # replace: the names that your users type"]
     told = procfile.read(folder)
-    runtime: dict[str, Any] = dict(told.runtime)
     remarks = list(told.remarks)
-    note = "as web in the Procfile"
-    try:
-        inferred = infer(folder, Settings.model_validate({"app": app, "runtime": runtime}))
-    except AmbiguousAppError as several:
-        first, *others = several.candidates
-        runtime["app"], note = first, f"also found: {', '.join(others)}"
-        inferred = infer(folder, Settings.model_validate({"app": app, "runtime": runtime}))
-    except SettingsError as refused:
-        if not runtime:
+    said = {"app": asked.app, "command": asked.command}
+    runtime: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
+    note = ""
+    if told.runtime and asked.command is None and asked.size is None:
+        try:
+            inferred = _inferred(folder, app, {**told.runtime, **runtime})
+            runtime, note = {**told.runtime, **runtime}, "    # as web in the Procfile"
+        except AmbiguousAppError:
             raise
-        remarks.append(f"web is left out: {refused.message}")
-        runtime = {}
-        inferred = infer(folder, Settings(app=app))
+        except SettingsError as refused:
+            remarks.append(f"web is left out: {refused.message}")
+            inferred = _inferred(folder, app, runtime)
+    else:
+        inferred = _inferred(folder, app, runtime)
+    sized = scale(asked.size) if asked.size else None
+    if sized:
+        runtime |= _of_size(sized, inferred)
+        inferred = _inferred(folder, app, runtime)
+        lines += [f"# {sized.why}", f"# today: {sized.today}"]
     if runtime:
-        lines.append(f"runtime: {_flow(runtime)}    # {note}")
+        lines.append(f"runtime: {_flow(runtime)}{note}")
+    if sized and sized.instances > 1:
+        lines.append(f"instances: {sized.instances}    # on each host")
     if inferred.missing:
         lines.append(f"python: {{with: [{', '.join(inferred.missing)}]}}    # the server, which your requirements lack")
     migrate = told.release or _migration(folder)
@@ -92,7 +127,35 @@ def _settings(folder: Path) -> str:
         why = told.whys.get(name)
         lines.append(f"  {name}: {_flow(process)}" + (f"    # {why}" if why else ""))
     lines += [f"# Procfile: {remark}" for remark in remarks]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n", inferred
+
+
+def _inferred(folder: Path, app: str, runtime: dict[str, Any]) -> Inferred:
+    """What the code tells with these keys of `runtime`. The ways out are words of this command, not of a file."""
+    try:
+        settings = Settings.model_validate({"app": app, "runtime": runtime})
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        option = f"--{first['loc'][-1]}" if first["loc"][-1] in ("app", "command") else "init"
+        raise UsageError(f"{option}: {first['msg'].removeprefix('Value error, ')}") from None
+    try:
+        return infer(folder, settings)
+    except AmbiguousAppError as several:
+        several.hint = f"deploy init --app '{several.candidates[0]}', or another of them"
+        raise
+    except SettingsError as none:
+        if none.code == "no_app":
+            none.hint = (
+                "deploy init --app module:attribute, or --command 'PROGRAM … $PORT' for one that serves by itself"
+            )
+        raise
+
+
+def _of_size(sized: Scale, inferred: Inferred) -> dict[str, Any]:
+    """The keys of `runtime` for a size. UsageError for a command, whose workers are its own."""
+    if inferred.target is None:
+        raise UsageError("--scale is for an app that deploy starts a server for", hint="leave --scale or --command out")
+    return {"server": sized.servers[inferred.target.interface], "workers": sized.workers}
 
 
 def _flow(value: Any) -> str:

@@ -36,7 +36,7 @@ class Requirements:
     """`file` is what is installed from (None: nothing found), `names` normalised names, `python` the version asked for.
 
     `python_file` is where `python` was read; `python_range` is `requires-python` as written. `versions` are the names
-    of which a range or an exact version is known.
+    of which a range or an exact version is known. `scripts` are the commands that the project itself brings.
     """
 
     file: Literal["uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml"] | None
@@ -45,6 +45,7 @@ class Requirements:
     python_file: str | None = None
     python_range: str | None = None
     versions: Mapping[str, SpecifierSet] = field(default_factory=dict)
+    scripts: tuple[str, ...] = ()
 
     def older(self, name: str, than: str) -> bool:
         """Whether every version that may be installed is older; False where nothing is said of it."""
@@ -105,6 +106,7 @@ def read_requirements(
         python_file,
         wanted if isinstance(wanted, str) else None,
         _versions([*lines, *(f"{one.get('name')}=={one.get('version')}" for one in locked)]),
+        tuple(sorted(_map(_map(project.get("project")).get("scripts")))),
     )
 
 

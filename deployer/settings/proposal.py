@@ -1,0 +1,85 @@
+"""What `deploy init` says about the app that it found: one line a choice, with its reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deployer.settings.infer import Inferred, Reason, Server
+from deployer.settings.inference import hints
+from deployer.settings.inference.apps import Apps
+from deployer.settings.inference.modules import read_code
+from deployer.settings.inference.routes import Routes
+
+_SERVERS: dict[Server, str] = {
+    "uvicorn": "{app} is ASGI, and {requirements} names no gunicorn, which it does not need behind a balancer",
+    "gunicorn": "{app} is WSGI, which uvicorn does not serve",
+    "gunicorn+uvicorn": "{app} is ASGI, and {requirements} names both: gunicorn keeps the workers, which are uvicorn's",
+    "gunicorn-asgi": "{app} is ASGI, and {requirements} names gunicorn alone, which has an ASGI worker of its own",
+    "command": "it is started by its own command",
+}
+
+
+def reasons(folder: Path, inferred: Inferred, *, sized: bool = False) -> tuple[Reason, ...]:
+    """What was inferred for the app in `folder`, in the order of a newcomer's questions. The code is only parsed.
+
+    `sized`: server and workers are those of a size that was asked for.
+    """
+    code = read_code(folder)
+    told = {reason.what: reason for reason in inferred.reasons}
+    framework = inferred.framework or "the app"
+    found: list[Reason] = []
+    if inferred.target:
+        path = inferred.target.path + ("()" if inferred.target.factory else "")
+        why = told["runtime.app"].why if "runtime.app" in told else "as you named it"
+        found.append(Reason("app", path, f"{framework}, {inferred.target.interface.upper()}: {why}"))
+    words = "the size has it so"
+    if not sized:
+        words = _SERVERS[inferred.server].format(
+            app=framework, requirements=inferred.requirements_file or "your project"
+        )
+    found.append(Reason("server", inferred.server, words))
+    if inferred.websockets:
+        found.append(_websockets(inferred.server, Routes(Apps(code)).websockets() or "the code"))
+    if inferred.target and not sized:
+        found.append(_workers(inferred, hints.computes(code), hints.waits(code)))
+    if "health.path" in told:
+        found.append(Reason("health", told["health.path"].value, told["health.path"].why))
+    elif inferred.health_path is None:
+        found.append(
+            Reason("health", "/", "no health route was found: any status below 500 counts; better is /healthz")
+        )
+    if inferred.requirements_file:
+        found.append(
+            Reason("dependencies", inferred.requirements_file, "the first of the files that a push installs from")
+        )
+    return tuple(found)
+
+
+def _websockets(server: Server, where: str) -> Reason:
+    if server == "gunicorn-asgi":
+        why = "gunicorn's own worker ends them without a word at a stop; server: gunicorn+uvicorn tells them 1012"
+    elif server == "gunicorn":
+        why = "WSGI has none: they need an ASGI app, or a worker class that brings them"
+    else:
+        why = "at a stop they end with code 1012, on which browsers come back"
+    return Reason("websockets", f"used in {where}", why)
+
+
+def _workers(inferred: Inferred, computes: hints.Seen | None, waits: hints.Seen | None) -> Reason:
+    wsgi = inferred.target is not None and inferred.target.interface == "wsgi"
+    if computes:
+        return Reason(
+            "workers", "auto (2c+1)", f"{computes.name} in {computes.where} computes: workers: cpu (c+1) may do as well"
+        )
+    if waits and wsgi:
+        why = (
+            f"{waits.name} in {waits.where} waits for others: worker_class: gthread or workers: io (3c) lets more wait"
+        )
+        return Reason("workers", "auto (2c+1)", why)
+    if waits:
+        return Reason(
+            "workers",
+            "auto (2c+1)",
+            f"{waits.name} in {waits.where} waits for others, and async code waits for many at once",
+        )
+    return Reason("workers", "auto (2c+1)", "nothing in the imports speaks for more or fewer")
