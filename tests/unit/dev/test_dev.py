@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from support.labs import processes_with
+from support.terminal import Terminal
 
 from deployer.dev import interpreter
 from deployer.errors import SettingsError
@@ -291,3 +292,19 @@ def test_which_interpreter_it_is(tmp_path: Path) -> None:
     assert interpreter.find([tmp_path], {}).path == Path(sys.executable)
     with pytest.raises(SettingsError, match="no bin/python"):
         interpreter.find([tmp_path], {"VIRTUAL_ENV": str(tmp_path)})
+
+
+def test_the_debugger_is_answered_at_the_terminal(folder: Path) -> None:
+    write(folder, FASTAPI.replace('    return {"said"', '    breakpoint()\n    return {"said"'), requirements="uvicorn")
+    port = free_port()
+    words = [sys.executable, "-m", "deployer", "dev", "--port", str(port)]
+    with Terminal(words, folder) as terminal:
+        terminal.until("Application startup complete")
+        with socket.create_connection(("127.0.0.1", port)) as user:
+            user.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            terminal.until("(Pdb)")
+            terminal.types("continue\n")
+            terminal.until("200 OK")
+        os.killpg(terminal.process.pid, signal.SIGINT)
+        assert terminal.end() == 130, terminal.screen
+    assert "Traceback" not in terminal.screen and processes_with(str(folder)) == []
