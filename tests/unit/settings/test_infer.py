@@ -161,6 +161,7 @@ def test_django_is_served_as_its_requirements_tell(tmp_path: Path, requirements:
         (FASTAPI, "fastapi[standard]", "uvicorn", ()),
         (FASTAPI, "gunicorn\nuvicorn\nuvicorn-worker", "gunicorn+uvicorn", ()),
         (FASTAPI, "gunicorn\nuvicorn", "gunicorn+uvicorn", ("uvicorn-worker",)),
+        (FASTAPI, "gunicorn\nuvicorn-worker", "gunicorn+uvicorn", ()),
         (FASTAPI, "gunicorn", "gunicorn-asgi", ()),
         (FASTAPI, "fastapi", "uvicorn", ("uvicorn",)),
         (FLASK, "flask\nuvicorn", "gunicorn", ("gunicorn",)),
