@@ -141,6 +141,22 @@ def haproxy(value: object) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
+def dockerfile(value: object) -> str:
+    """A value of ENV in a Dockerfile, in double quotes, where backslashes, quotes and `$` would mean something."""
+    text = oneline(value)
+    for special in ("\\", '"', "$"):
+        text = text.replace(special, "\\" + special)
+    return f'"{text}"'
+
+
+def dockerpath(value: object) -> str:
+    """A path in the exec form of COPY; ValueError for one that a builder would take for a pattern or a variable."""
+    text = oneline(value)
+    if any(mark in text for mark in '*?[]$\\"'):
+        raise ValueError(f"{text!r} has a character that a Dockerfile takes for a pattern or a variable")
+    return f'"{text}"'
+
+
 _FILTERS: dict[str, Callable[[object], str]] = {
     "oneline": oneline,
     "sh": sh,
@@ -149,4 +165,6 @@ _FILTERS: dict[str, Callable[[object], str]] = {
     "sdpath": sdpath,
     "supervisord": supervisord,
     "haproxy": haproxy,
+    "dockerfile": dockerfile,
+    "dockerpath": dockerpath,
 }

@@ -26,6 +26,19 @@ class Exclude:
         return any(rule.fullmatch(path) for rule, folders_only in self._rules if folder or not folders_only)
 
 
+def as_dockerignore(patterns: Sequence[str]) -> tuple[str, ...]:
+    """The same in a .dockerignore's words, for what always holds and `patterns`.
+
+    There a pattern has no way to mean folders alone, and one without a slash counts at the top only.
+    """
+    lines = []
+    for pattern in (*ALWAYS, *patterns):
+        words = pattern.rstrip("/").removeprefix("./")
+        if words:
+            lines.append(words.lstrip("/") if "/" in words else f"**/{words}")
+    return tuple(dict.fromkeys(line.replace("[!", "[^") for line in lines))
+
+
 def _rule(pattern: str) -> tuple[re.Pattern[str], bool]:
     words = pattern.rstrip("/").removeprefix("./")
     anchored = "/" in words

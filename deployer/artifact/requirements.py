@@ -62,6 +62,16 @@ def read(file: Path) -> Requirements:
     return Requirements(tuple(lines), tuple(dict.fromkeys(options)), tuple(constraints), own)
 
 
+def files(file: Path) -> tuple[Path, ...]:
+    """A requirements file and all that it includes, constraints too, as absolute paths. Raises as `read` does."""
+    seen: set[Path] = set()
+    for path, line in list(_logical(file, seen)):
+        limit = _CONSTRAINT.match(line)
+        if limit:
+            list(_logical(path.parent / limit["path"], seen))
+    return tuple(sorted(seen))
+
+
 def _logical(file: Path, seen: set[Path]) -> Iterator[tuple[Path, str]]:
     """Lines with continuations joined, comments gone and includes followed."""
     if file.resolve() in seen:

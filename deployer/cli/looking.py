@@ -74,18 +74,20 @@ def render(
     standalone: Annotated[
         bool, typer.Option("--standalone", help="Also uvicorn_config.py or gunicorn.conf.py, to run without deploy.")
     ] = False,
+    image: Annotated[
+        bool, typer.Option("--dockerfile", help="Also a Dockerfile of the app, and its ignore file.")
+    ] = False,
     *,
     common: Common,
 ) -> None:
-    """Write every file that would be installed, a folder a host. Connects to nothing.
+    """Write every file that would be installed, a folder a host, and a Dockerfile. Connects to nothing.
 
     Example: deploy render prod --out rendered/
     """
     from deployer.rollout.render import render as run
 
-    carry_out(
-        "render", common, lambda bus, record, stop: run(load(env, common), bus, record, out=out, standalone=standalone)
-    )
+    more = {"standalone": standalone, "image": image}
+    carry_out("render", common, lambda bus, record, stop: run(load(env, common), bus, record, out=out, **more))
 
 
 def logs(
