@@ -294,13 +294,22 @@ def test_which_interpreter_it_is(tmp_path: Path) -> None:
         interpreter.find([tmp_path], {"VIRTUAL_ENV": str(tmp_path)})
 
 
+def connected(port: int) -> socket.socket | None:
+    """A connection to this machine's port, once somebody listens there."""
+    try:
+        return socket.create_connection(("127.0.0.1", port))
+    except ConnectionRefusedError:
+        return None
+
+
 def test_the_debugger_is_answered_at_the_terminal(folder: Path) -> None:
     write(folder, FASTAPI.replace('    return {"said"', '    breakpoint()\n    return {"said"'), requirements="uvicorn")
     port = free_port()
     words = [sys.executable, "-m", "deployer", "dev", "--port", str(port)]
     with Terminal(words, folder) as terminal:
         terminal.until("Application startup complete")
-        with socket.create_connection(("127.0.0.1", port)) as user:
+        # uvicorn says that before it listens.
+        with until(lambda: connected(port), "it listens") as user:
             user.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             terminal.until("(Pdb)")
             terminal.types("continue\n")
