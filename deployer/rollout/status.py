@@ -9,7 +9,7 @@ from typing import Any
 
 from deployer.errors import ChecksError, DeployError, UsageError
 from deployer.events import Bus, Output
-from deployer.plan import slots
+from deployer.plan import adopting, slots
 from deployer.plan.changes import majority
 from deployer.plan.facts import Facts, Scheduled
 from deployer.plan.topology import Topology, WebHost
@@ -44,7 +44,7 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
             bus.emit(Output(maintenance.told(found), host=host))
         for host, line in (*_notes(run, facts, pools), *certificates.tell(run)):
             bus.emit(Output(line, host=host))
-        for line in _unfinished(run, facts):
+        for line in (*_taking_over(run, facts), *_unfinished(run, facts)):
             bus.emit(Output(line))
         require_serving(run.topology, facts, run.lost)
 
@@ -201,6 +201,15 @@ def _last(found: Scheduled) -> str:
     if found.began is None:
         return "no run known yet"
     return f"last {utc(found.began)} UTC: {found.result or 'unknown'}"
+
+
+def _taking_over(run: Run, facts: Facts) -> Iterator[str]:
+    """What a person has allowed to be taken over, and is not yet."""
+    if run.lost:
+        return
+    for change in adopting.still_to_do(run.topology, facts):
+        hint = f"deploy push {run.topology.env} does it"
+        yield f"{change.name} on {change.host} is to be taken over ({change.action}): {hint}"
 
 
 def _unfinished(run: Run, facts: Facts) -> Iterator[str]:

@@ -187,6 +187,8 @@ def test_a_push_that_dies_while_it_takes_over_is_gone_on_with(by_hand: Lab, tmp_
             told = [event["message"] for event in second.of("warning")]
             assert any("shop.service still has" in message for message in told), told
             assert states(by_hand) == {"web1": "active", "web2": "inactive"}
+            seen = "\n".join(event["line"] for event in shop.deploy("status", *given).of("output"))
+            assert "shop.service on web1 is to be taken over (retire)" in seen and "shop.service on web2" not in seen
             assert f"default_backend shop-{by_hand.name}" in does(by_hand, "lb1", "cat /etc/haproxy/haproxy.cfg")
         third = shop.deploy("push", *given)
         assert third.last["outcome"] == "unchanged" and states(by_hand) == {"web1": "inactive", "web2": "inactive"}
