@@ -82,9 +82,10 @@ def server_name(host: str, port: int) -> str:
 
 
 class Balancer(Protocol):
-    """One kind of balancer. Pure."""
+    """One kind of balancer. Pure. `serves_files`: it can answer with files of its own host (`Pool.www`)."""
 
     name: str
+    serves_files: bool
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """What setup installs once a balancer host, for all apps: packages, base configuration, drop-ins."""

@@ -22,7 +22,7 @@ from deployer.agent.supervision import Argv
 from deployer.balancers.base import Pool
 from deployer.balancers.https import certificate, certificate_path, no_certificate
 from deployer.balancers.page import RETRY_AFTER_S, page
-from deployer.balancers.values import Listen, domain, served, server, word
+from deployer.balancers.values import PATH, Listen, domain, served, server, word
 from deployer.errors import SettingsError
 
 HANDLER = "caddy-apply"
@@ -37,7 +37,6 @@ MOST_FAILS = 5
 """Requests a second that could not be passed on until a slot gets none for a second."""
 
 _HEADER = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
-_PATH = re.compile(r"^/[A-Za-z0-9/._@+-]*$")
 _URI = re.compile(r"^/[!-~]*$")
 
 # A lost connection is repeated only where that is safe, and only if no other request to that slot was lost within the
@@ -53,6 +52,7 @@ class Caddy:
     """Caddy 2.11.4 or later, under systemd as `deploy-caddy.service`, or a program of supervisord in a lab."""
 
     name = "caddy"
+    serves_files = True
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """What all apps share: folders and the tool; under systemd a user without rights and the unit."""
@@ -309,7 +309,7 @@ def _app_file(site: Site) -> str:
 
 
 def _places(site: Site) -> Places:
-    if site.prefix and not _PATH.match(site.prefix):
+    if site.prefix and not PATH.match(site.prefix):
         raise SettingsError(f"{site.prefix!r} cannot be written into a configuration of Caddy")
     return Places(site.prefix)
 

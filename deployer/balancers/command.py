@@ -15,6 +15,7 @@ class Command:
     """`balancer.kind: command`. What the commands are told is in `deployer.agent.command_balancer`."""
 
     name = "command"
+    serves_files = False
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """Nothing is installed."""

@@ -24,7 +24,7 @@ from deployer.agent.supervision import Argv, Health
 from deployer.balancers.base import Pool
 from deployer.balancers.https import CIPHERS, certificate, certificate_path, no_certificate, secure
 from deployer.balancers.page import RETRY_AFTER_S, page
-from deployer.balancers.values import Listen, domain, server, word
+from deployer.balancers.values import PATH, Listen, domain, server, word
 from deployer.errors import SettingsError
 
 HANDLER = "haproxy-apply"
@@ -38,7 +38,6 @@ OLDEST = "2.4"
 DROP_IN = "/etc/systemd/system/haproxy.service.d/deploy.conf"
 
 _HEADER = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
-_PATH = re.compile(r"^/[A-Za-z0-9/._@+-]*$")
 _URI = re.compile(r"^/[!-~]*$")
 
 
@@ -46,6 +45,7 @@ class HAProxy:
     """HAProxy 2.4 or later: Debian's package under systemd, or a program of supervisord in a lab of processes."""
 
     name = "haproxy"
+    serves_files = False
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """What all apps share: the folder, the base file, the reload tool; under systemd the package and a drop-in."""
@@ -201,7 +201,7 @@ def _page_file(site: Site) -> str:
 
 def _folder(site: Site) -> str:
     folder = site.system(FOLDER)
-    if not _PATH.match(folder):
+    if not PATH.match(folder):
         raise SettingsError(f"{folder!r} cannot be written into a configuration of HAProxy")
     return folder
 

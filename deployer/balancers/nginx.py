@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import asdict, dataclass
 from importlib import resources as package_data
 from typing import Any
@@ -30,7 +29,7 @@ from deployer.agent.supervision import Argv
 from deployer.balancers.base import Pool, Server
 from deployer.balancers.https import CIPHERS, certificate, certificate_path, no_certificate, secure
 from deployer.balancers.page import RETRY_AFTER_S, page
-from deployer.balancers.values import Listen, domain, served, server, word
+from deployer.balancers.values import PATH, Listen, domain, served, server, word
 from deployer.errors import SettingsError
 
 HANDLER = "nginx-apply"
@@ -43,7 +42,6 @@ LOG = "/var/log/nginx/error.log"
 TOOL = "/usr/local/lib/deploy/nginx_reload.py"
 DROP_IN = "/etc/systemd/system/nginx.service.d/deploy.conf"
 
-_PATH = re.compile(r"^/[A-Za-z0-9/._@+-]*$")
 _ANY_NAME = ('""', "~^")
 """Names of a server that take what no other server claims by name; a `default_server` would clash with the host's."""
 
@@ -60,6 +58,7 @@ class Nginx:
     """nginx 1.18 or later: Debian's package under systemd, or a program of supervisord in a lab of processes."""
 
     name = "nginx"
+    serves_files = True
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """What all apps share: the folder and what includes it, the reload tool; under systemd the package."""
@@ -224,6 +223,6 @@ def _name(pool: Pool) -> str:
 
 def _path(site: Site, path: str) -> str:
     found = site.system(path)
-    if not _PATH.match(found):
+    if not PATH.match(found):
         raise SettingsError(f"{found!r} cannot be written into a configuration of nginx")
     return found

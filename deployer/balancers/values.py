@@ -10,8 +10,10 @@ from deployer.balancers.base import Pool, Server, Www
 from deployer.errors import SettingsError
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-_PLAIN = re.compile(r"^/[A-Za-z0-9/._@+-]*$")
 _HOST_NAME = re.compile(r"^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")
+
+PATH = re.compile(r"^/[A-Za-z0-9/._@+-]*$")
+"""A path that means the same in every configuration, without quotes."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,6 @@ def word(text: str, what: str) -> str:
 def served(pool: Pool) -> Www | None:
     """The pool's files on the balancer's own host, checked: both are written into configurations as they are."""
     www = pool.www
-    if www is not None and not (_PLAIN.match(www.url) and _PLAIN.match(www.root)):
+    if www is not None and not (PATH.match(www.url) and PATH.match(www.root)):
         raise SettingsError(f"static files at {www.url!r} in {www.root!r} cannot be written into a configuration")
     return www

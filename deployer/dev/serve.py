@@ -23,10 +23,11 @@ from deployer import runtimes
 from deployer.dev import family, interpreter
 from deployer.errors import CommandError, InterruptedRun, SettingsError, UsageError
 from deployer.events import Bus, Output, Warned
+from deployer.plan.start import target_of
 from deployer.rollout.record import Record
-from deployer.runtimes import Serving, Target
-from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, PORT, SLOT
-from deployer.runtimes.environment import check_env
+from deployer.runtimes import Serving
+from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, PORT, SLOT, bracketed
+from deployer.runtimes.environment import check_env, instance_variables
 from deployer.settings.infer import Inferred, infer
 from deployer.settings.load import Loaded, load, shown
 from deployer.settings.models import SecretRef
@@ -72,7 +73,7 @@ def dev(
     """
     loaded = load(config, env or ENV)
     settings = loaded.settings
-    folder = (loaded.base / settings.source.path / settings.source.subdir).resolve()
+    folder = loaded.folder.resolve()
     inferred = infer(folder, settings)
     serving = _serving(loaded, inferred, wished.host)
     runtime = runtimes.get(inferred.server)
@@ -87,10 +88,10 @@ def dev(
     if inferred.missing:
         lacking = ", ".join(inferred.missing)
         bus.emit(Warned(f"a push needs {lacking} too", hint=f"add to deploy.yaml: python: {{with: [{lacking}]}}"))
-    at = f"[{wished.host}]" if ":" in wished.host else wished.host
     made = runtime.development(serving)
     reloads = "reloads when code changes" if made.module else "reloads if it does so by itself"
-    bus.emit(Output(f"{settings.app} at http://{at}:{port}/ by {inferred.server} with {shown(python.path)}; {reloads}"))
+    url = f"http://{bracketed(wished.host)}:{port}/"
+    bus.emit(Output(f"{settings.app} at {url} by {inferred.server} with {shown(python.path)}; {reloads}"))
     with tempfile.TemporaryDirectory(prefix="deploy-dev-") as beside:
         for name, text in made.files.items():
             Path(beside, name).write_text(text, "utf-8")
@@ -108,11 +109,10 @@ def dev(
 
 def _serving(loaded: Loaded, inferred: Inferred, host: str) -> Serving:
     """As it would be on a host like this machine, so that what a push refuses is refused here."""
-    target = inferred.target
     workers, _ = workers_for(loaded.settings.runtime.workers, Size(os.cpu_count() or 1, 0))
     return Serving(
         app=loaded.settings.app,
-        target=Target(target.path, target.interface, target.factory) if target else None,
+        target=target_of(inferred),
         settings=loaded.settings.runtime,
         address=host,
         workers=workers,
@@ -145,21 +145,15 @@ def _environment(
     """This process's own, with what the settings say on top, and what every command of a release sees."""
     own = loaded.settings.env
     check_env(own)
-    folder = loaded.base / loaded.settings.source.path / loaded.settings.source.subdir
     made = {**os.environ, "PYTHONUNBUFFERED": "1", **own, **secrets}
     made["PATH"] = os.pathsep.join([str(python.folder), made.get("PATH", os.defpath)])
-    paths = [str((folder / part).resolve()) for part in inferred.pythonpath if part not in ("", ".")]
+    paths = [str((loaded.folder / part).resolve()) for part in inferred.pythonpath if part not in ("", ".")]
     if paths:
         made["PYTHONPATH"] = os.pathsep.join([*paths, *([made["PYTHONPATH"]] if made.get("PYTHONPATH") else [])])
     if (python.folder.parent / "pyvenv.cfg").exists():
         made["VIRTUAL_ENV"] = str(python.folder.parent)
-    return made | {
-        "PORT": str(port),
-        "DEPLOY_APP": loaded.settings.app,
-        "DEPLOY_ENV": loaded.env,
-        "DEPLOY_RELEASE": RELEASE,
-        "DEPLOY_INSTANCE": "0",
-    }
+    told = instance_variables(app=loaded.settings.app, env_name=loaded.env, port=port)
+    return {**made, **told, "DEPLOY_RELEASE": RELEASE}
 
 
 def _require_free(host: str, port: int) -> None:

@@ -28,8 +28,18 @@ def still_to_do(topology: Topology, facts: Facts) -> list[FileChange]:
 
     None where a part of the environment is left out: users would be sent to a pool that lacks some.
     """
-    if _leaves_some_out(topology):
+    return [] if topology.leaves_some_out else _left(topology, facts)
+
+
+def held_back(topology: Topology, facts: Facts) -> list[str]:
+    """Why nothing is taken over in this run, for a person; none when nothing keeps it, or there is nothing."""
+    if not topology.leaves_some_out or not _left(topology, facts):
         return []
+    return ["what another tool runs is taken over by a push to all hosts, and this one leaves some out"]
+
+
+def _left(topology: Topology, facts: Facts) -> list[FileChange]:
+    """What was allowed and has not come to its end, in the order in which it is done."""
     found = []
     for balancer in topology.balancers:
         front = front_of(facts[balancer.name])
@@ -38,13 +48,6 @@ def still_to_do(topology: Topology, facts: Facts) -> list[FileChange]:
     for web in topology.web:
         found += [FileChange(web.name, UNIT, str(each["unit"]), "retire") for each in pending_units(facts[web.name])]
     return found
-
-
-def held_back(topology: Topology, facts: Facts) -> list[str]:
-    """Why nothing is taken over in this run, for a person; none when nothing keeps it, or there is nothing."""
-    if not _leaves_some_out(topology) or not _anything(topology, facts):
-        return []
-    return ["what another tool runs is taken over by a push to all hosts, and this one leaves some out"]
 
 
 def way_back(topology: Topology, facts: Facts) -> str:
@@ -85,14 +88,3 @@ def front_of(found: HostFacts) -> Mapping[str, Any] | None:
 
 def _units(found: HostFacts) -> list[Mapping[str, Any]]:
     return list((found.raw.get("adoption") or {}).get("units") or ())
-
-
-def _leaves_some_out(topology: Topology) -> bool:
-    return bool(topology.spared or topology.absent)
-
-
-def _anything(topology: Topology, facts: Facts) -> bool:
-    fronts = (front_of(facts[balancer.name]) for balancer in topology.balancers)
-    return any(front and front["state"] != "moved" for front in fronts) or any(
-        pending_units(facts[web.name]) for web in topology.web
-    )

@@ -16,7 +16,7 @@ from deployer.errors import SettingsError
 from deployer.plan.start import Way
 from deployer.plan.topology import Topology
 from deployer.runtimes.arguments import PORT, SLOT, VENV
-from deployer.runtimes.environment import FIXED, check_env
+from deployer.runtimes.environment import FIXED, check_env, instance_variables
 from deployer.settings.infer import Inferred
 from deployer.settings.models import Hook
 
@@ -79,7 +79,12 @@ def dockerfile(
         install_secrets=sorted(settings.python.secrets),
         install_from=installing.files,
         install=installing.commands,
-        variables={**FIXED, **way.runtime.variables(serving), **settings.env, **_own(topology)},
+        variables={
+            **FIXED,
+            **way.runtime.variables(serving),
+            **settings.env,
+            **instance_variables(app=settings.app, env_name=topology.env, port=settings.port),
+        },
         pythonpath=_pythonpath(root, inferred.pythonpath, settings.env.get("PYTHONPATH")),
         files=way.runtime.files(serving),
         prepare=_json("/bin/sh", "-c", hooks.prepare.command) if hooks.prepare else "",
@@ -124,15 +129,6 @@ def _python(inferred: Inferred) -> tuple[str, str]:
         step="render",
         hint='add to deploy.yaml: python: {version: "3.12"}',
     )
-
-
-def _own(topology: Topology) -> dict[str, str]:
-    return {
-        "PORT": str(topology.settings.port),
-        "DEPLOY_APP": topology.settings.app,
-        "DEPLOY_ENV": topology.env,
-        "DEPLOY_INSTANCE": "0",
-    }
 
 
 def _pythonpath(root: str, folders: Sequence[str], own: str | None) -> str:

@@ -58,4 +58,4 @@ def lines_of(steps: Sequence[ScheduleStep]) -> list[str]:
 
 def _elsewhere(topology: Topology, name: str) -> bool:
     """Whether a singleton may be on a host that nobody looks at."""
-    return topology.settings.schedules[name].singleton and bool(topology.spared or topology.absent)
+    return topology.settings.schedules[name].singleton and topology.leaves_some_out

@@ -7,9 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from deployer.settings.values import BYTES
 from deployer.settings.workers import Size
-
-_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
 def size_of(raw: Mapping[str, Any], options: Mapping[str, str | int | bool], supervisor: str) -> Size:
@@ -66,7 +65,7 @@ def _bytes(value: str | int | bool | None, total: int) -> int:
     if share:
         return int(total * float(share[1]) / 100)
     amount = re.fullmatch(r"([\d.]+)([KMGT]?)", text)
-    return int(float(amount[1]) * _UNITS[amount[2]]) if amount else 0
+    return int(float(amount[1]) * BYTES[amount[2]]) if amount else 0
 
 
 def _number(limits: Mapping[str, Any], group: str, what: str) -> float:

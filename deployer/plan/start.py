@@ -10,7 +10,7 @@ from deployer.agent.layout import COMMANDS, WITHIN
 from deployer.errors import SettingsError
 from deployer.plan.draft import PLACEHOLDER, Start
 from deployer.plan.model import Inferred as Chosen
-from deployer.plan.topology import SERVE_FILES, Topology, WebHost, bind_address, trusted
+from deployer.plan.topology import Topology, WebHost, bind_address, trusted
 from deployer.runtimes import Serving, Target
 from deployer.runtimes.base import Runtime
 from deployer.runtimes.environment import release_environment
@@ -40,7 +40,7 @@ def way(topology: Topology, web: WebHost, inferred: Inferred, size: Size, seen: 
     workers, why = workers_for(web.own.workers, size, max(1, web.own.instances))
     serving = Serving(
         app=settings.app,
-        target=_target(inferred),
+        target=target_of(inferred),
         settings=settings.runtime,
         address=bind_address(web),
         workers=workers,
@@ -127,12 +127,13 @@ def _file_server(topology: Topology) -> str:
     """Who answers for static files."""
     if not topology.files_lie_at_balancers:
         return "the app itself: they lie on its hosts, and no balancer is there"
-    if topology.kind not in SERVE_FILES:
+    if not topology.balancer_adapter.serves_files:
         return f"the app itself: {topology.kind} serves no files"
     return f"{topology.kind}, which is on the app's own host"
 
 
-def _target(inferred: Inferred) -> Target | None:
+def target_of(inferred: Inferred) -> Target | None:
+    """The app as a runtime takes it; None for a command of its own."""
     if inferred.target is None:
         return None
     return Target(inferred.target.path, inferred.target.interface, inferred.target.factory)

@@ -19,8 +19,6 @@ from deployer.settings.models import Settings, Tls
 from deployer.settings.tls import Certificate
 from deployer.supervisors.base import ProcessSpec, ScheduleSpec, Supervisor, UnitSpec
 
-SERVE_FILES = ("nginx", "caddy")
-"""Balancers that can answer with files of their own host."""
 END_OF_RUN = 30.0
 """Seconds that the last process of a schedule's run may outlive the run's time."""
 
@@ -127,6 +125,11 @@ class Topology:
     def missing(self) -> int:
         """How many instances are on absent hosts."""
         return sum(web.own.instances for web in self.absent)
+
+    @property
+    def leaves_some_out(self) -> bool:
+        """Whether the run does not change all of the environment: by `--limit`, or since hosts are away."""
+        return bool(self.spared or self.absent)
 
     @property
     def builders(self) -> tuple[WebHost, ...]:
@@ -318,7 +321,7 @@ class Topology:
     def _www(self, balancer: BalancerHost) -> Www | None:
         """The static files on a balancer's host, where every balancer's host has the app."""
         static = self.settings.static
-        if static is None or self.kind not in SERVE_FILES or not self.files_lie_at_balancers:
+        if static is None or not (self.files_lie_at_balancers and self.balancer_adapter.serves_files):
             return None
         return Www(static.url, f"{balancer.site.current}/{WWW}")
 

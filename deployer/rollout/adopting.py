@@ -209,7 +209,7 @@ def resume(run: Run, facts: Facts) -> bool:
         return False
     require_not_frozen(run, facts)
     run.warn("an earlier push had begun to take over what another tool runs: this one goes on with it first")
-    if lead(run, facts) and not (topology.spared or topology.absent):
+    if lead(run, facts) and not topology.leaves_some_out:
         retire(run, facts)
     return True
 
@@ -242,7 +242,7 @@ def _everybodys(
 
 
 def _require_a_front(topology: Topology, unit: Mapping[str, Any], host: str) -> None:
-    if topology.spared or topology.absent:
+    if topology.leaves_some_out:
         raise _impossible(unit, host, "it is taken over on all hosts at once, and this run leaves some out")
     if not topology.balancers:
         why = "users come to its port directly, which would have to close before ours can open it"

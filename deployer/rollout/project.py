@@ -90,8 +90,7 @@ def load(
     web = tuple(each for each in every if chosen is None or each.name in chosen)
     if not web:
         raise SettingsError(f"--limit {limit} leaves no host with instances", hint="deploy hosts lists them")
-    folder = loaded.base / settings.source.path / settings.source.subdir
-    guessed = _inferred(loaded, folder)
+    guessed = _inferred(loaded, loaded.folder)
     kind = _kind(loaded, members.balancers)
     require_possible(loaded, kind)
     topology = Topology(

@@ -83,7 +83,7 @@ def _image(project: Project, bus: Bus, out: Path) -> None:
     """The Dockerfile of the app, with workers as the first web host has them."""
     topology, settings = project.topology, project.topology.settings
     project.inferred.require_server()
-    source = project.base / settings.source.path / settings.source.subdir
+    source = project.loaded.folder
     way = start.way(topology, topology.web[0], project.inferred, _assumed(topology, topology.web[0]))
     steps = installing(python.read(source, settings.python), source)
     context, drawn = source.resolve(), out.resolve()

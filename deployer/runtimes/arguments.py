@@ -85,7 +85,12 @@ def refuse_words(serving: Serving, *, variable: str | None, abbreviates: bool) -
 
 def address_and_port(address: str) -> str:
     """`address:$PORT`, with brackets around an IPv6 address."""
-    return f"[{address}]:{PORT}" if ":" in address else f"{address}:{PORT}"
+    return f"{bracketed(address)}:{PORT}"
+
+
+def bracketed(address: str) -> str:
+    """The address as it stands before a port: an IPv6 address in brackets."""
+    return f"[{address}]" if ":" in address else address
 
 
 def whole_seconds(duration: float) -> str:

@@ -30,6 +30,11 @@ def check_env(env: Mapping[str, str], *, where: str = "env") -> None:
             )
 
 
+def instance_variables(*, app: str, env_name: str, port: int) -> dict[str, str]:
+    """What the only instance of an app sees where it runs without a host's slots: here, or in a container."""
+    return {"PORT": str(port), "DEPLOY_APP": app, "DEPLOY_ENV": env_name, "DEPLOY_INSTANCE": "0"}
+
+
 def release_environment(
     *,
     app: str,

@@ -9,12 +9,11 @@ from deployer.runtimes import access_log
 from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, SLOT, VENV, address_and_port, refuse_words, whole_seconds
 from deployer.runtimes.base import Development, Serving
 from deployer.runtimes.check import import_check
+from deployer.settings.inference.worker_class import PACKAGES, UVICORN_WORKER
 
 PYTHON = ".venv/bin/python"
 CONFIG = ".deploy-gunicorn.conf.py"
 DEVELOPMENT_CONFIG = "gunicorn.conf.py"
-_DISTRIBUTIONS = {"gevent": "gevent", "eventlet": "eventlet", "tornado": "tornado"}
-_UVICORN_WORKER = "uvicorn_worker.UvicornWorker"
 
 
 class Gunicorn:
@@ -42,7 +41,7 @@ class Gunicorn:
 
     def requires(self, serving: Serving) -> tuple[str, ...]:
         """gunicorn, and what its worker class needs."""
-        extra = _DISTRIBUTIONS.get(serving.worker_class or serving.settings.worker_class)
+        extra = PACKAGES.get(serving.worker_class or serving.settings.worker_class)
         return ("gunicorn", extra) if extra else ("gunicorn",)
 
     def command(self, serving: Serving) -> tuple[str, ...]:
@@ -119,14 +118,14 @@ class GunicornUvicorn(Gunicorn):
 
     def requires(self, serving: Serving) -> tuple[str, ...]:
         """gunicorn, uvicorn, and what has the class where it is `uvicorn-worker`'s."""
-        own = self.worker_class(serving) == _UVICORN_WORKER
+        own = self.worker_class(serving) == UVICORN_WORKER
         return ("gunicorn", "uvicorn", "uvicorn-worker") if own else ("gunicorn", "uvicorn")
 
     def worker_class(self, serving: Serving) -> str:
         """The class of the settings, else the one that fits the uvicorn that is asked for."""
         if "worker_class" in serving.settings.model_fields_set:
             return serving.settings.worker_class
-        return serving.worker_class or _UVICORN_WORKER
+        return serving.worker_class or UVICORN_WORKER
 
 
 class GunicornAsgi(Gunicorn):

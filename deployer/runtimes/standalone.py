@@ -6,7 +6,7 @@ import shlex
 
 from deployer import templating
 from deployer.runtimes.access_log import said
-from deployer.runtimes.arguments import PORT, whole_seconds
+from deployer.runtimes.arguments import PORT, bracketed, whole_seconds
 from deployer.runtimes.base import Runtime, Serving
 from deployer.runtimes.gunicorn import Gunicorn
 from deployer.runtimes.uvicorn import Uvicorn
@@ -42,14 +42,13 @@ def _uvicorn(runtime: Uvicorn, serving: Serving, port: int) -> str:
 
 def _gunicorn(runtime: Gunicorn, serving: Serving, port: int) -> str:
     settings = serving.settings
-    address = f"[{serving.address}]" if ":" in serving.address else serving.address
     return templating.render(
         "gunicorn.standalone.conf.py.j2",
         search=serving.search,
         app=serving.app,
         command=shlex.join(["python", "-m", "gunicorn", "--config", "gunicorn.conf.py", *settings.args]),
         target=runtime.target(serving),
-        address=address,
+        address=bracketed(serving.address),
         port=port,
         worker_class=serving.worker_class or runtime.worker_class(serving),
         workers=serving.workers,

@@ -35,6 +35,11 @@ class Loaded:
     sources: tuple[Path, ...]
     document: Document
 
+    @property
+    def folder(self) -> Path:
+        """Where the app's code lies: `source.path` with `source.subdir`."""
+        return self.base / self.settings.source.path / self.settings.source.subdir
+
     def mark(self, *path: str | int) -> Mark:
         """The file and line of a key (`mark("health", "path")`), or of the nearest one above it."""
         return self.document.mark(*path)

@@ -16,6 +16,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from deployer.settings.document import WrittenFloat
 
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
+BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+"""A size's last letter, as systemd writes it → bytes."""
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 APP_NAME = re.compile(r"^[a-z][a-z0-9-]{0,30}\Z")
 USER_NAME = re.compile(r"^[a-z_][a-z0-9_-]{0,31}\Z")

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deployer.errors import SettingsError
+from deployer.settings.values import BYTES
 
 USUAL_FILES = 65536
 """Open files an instance may have unless the settings say otherwise, as its unit under systemd has it."""
 
 _USUAL = f'ulimit -n {USUAL_FILES} 2>/dev/null || ulimit -n "$(ulimit -H -n)"'
-_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _INSTEAD = {
     "Memory": "LimitAS: bounds what each process may map; systemctl edit supervisor.service bounds them together",
     "CPU": "Nice: 10 lets others go first; systemctl edit supervisor.service bounds all programs together",
@@ -66,7 +66,7 @@ def _bytes(name: str, value: str | int | bool) -> int:
     amount = re.fullmatch(r"(\d{1,15})([KMGT]?)", str(value))
     if isinstance(value, bool) or not amount:
         raise SettingsError(f"unit: {name}: {value!r} is no size", hint="such as 2G or 512M")
-    return int(amount[1]) * _UNITS[amount[2]]
+    return int(amount[1]) * BYTES[amount[2]]
 
 
 def _octal(value: str | int | bool) -> str:

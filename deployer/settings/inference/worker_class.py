@@ -11,7 +11,7 @@ from deployer.settings.models import Runtime
 
 UVICORN_WORKER = "uvicorn_worker.UvicornWorker"
 OLD_UVICORN_WORKER = "uvicorn.workers.UvicornWorker"
-_PACKAGES = {
+PACKAGES = {
     "gevent": "gevent",
     "gevent_wsgi": "gevent",
     "gevent_pywsgi": "gevent",
@@ -21,7 +21,8 @@ _PACKAGES = {
     "tornado": "tornado",
     "gunicorn.workers.gtornado": "tornado",
 }
-_WSGI_ALONE = {"sync", "gthread", *_PACKAGES}
+"""A worker class, or its module → the distribution that it is made of."""
+_WSGI_ALONE = {"sync", "gthread", *PACKAGES}
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def _of_gunicorn(said: str, own: GunicornFile, requirements: Requirements) -> Wo
         if not said:
             wrong.refused.file, wrong.refused.line = NAME, own.assigned["worker_class"][0]
         return wrong
-    package = _PACKAGES.get(name) or _PACKAGES.get(name.rpartition(".")[0])
+    package = PACKAGES.get(name) or PACKAGES.get(name.rpartition(".")[0])
     if package == "eventlet" and not requirements.older("gunicorn", "26"):
         return _wrong(
             "worker_class eventlet is no more: gunicorn 26 took it out",
