@@ -32,6 +32,8 @@ from deployer.agent.operation import OpError
 
 _FRESH = 1.0  # seconds for which an answer of `state` is believed: a command is no look at a socket
 _AT_ONCE = 8
+_TRIES = 3  # an interface of a cloud that is busy for a moment is no reason to give up a drain
+_AGAIN = 0.5  # seconds between two tries
 _WORDS = ("ready", "unhealthy", "drain", "down")
 
 
@@ -94,15 +96,27 @@ class Commands:
         )
 
     def _state(self, name: str) -> Tuple[str, int]:
-        done = self._run("state", name)
+        done = self._call("state", name)
+        for _ in range(_TRIES - 1):
+            if done.timed_out or (done.ok and _word(done)):
+                break
+            time.sleep(_AGAIN)
+            done = self._call("state", name)
+        self._require(done, "state", name)
+        if not _word(done):
+            printed = done.stdout.strip()[:100]
+            self._fail("state", name, "printed %r, which is none of %s" % (printed, ", ".join(_WORDS)), done)
         words = done.stdout.split()
-        if not words or words[0] not in _WORDS:
-            self._fail(
-                "state", name, "printed %r, which is none of %s" % (done.stdout.strip()[:100], ", ".join(_WORDS)), done
-            )
         return words[0], int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
 
-    def _run(self, verb: str, name: str) -> process.Finished:
+    def _run(self, verb: str, name: str) -> None:
+        self._require(self._call(verb, name), verb, name)
+
+    def _require(self, done: process.Finished, verb: str, name: str) -> None:
+        if not done.ok:
+            self._fail(verb, name, "failed: " + done.why, done)
+
+    def _call(self, verb: str, name: str) -> process.Finished:
         place = self._servers[name]
         ours = {
             "DEPLOY_APP": self._site.app,
@@ -114,16 +128,13 @@ class Commands:
             "DEPLOY_ADDRESS": str(place["address"]),
             "DEPLOY_PORT": str(place["port"]),
         }
-        done = process.run(
+        return process.run(
             app_command.with_secrets(self._site, app_command.shell(self._driver[verb])),
             timeout=float(self._driver["timeout"]),
             cwd="/",
             env={**os.environ, **ours},
             limit=1 << 16,
         )
-        if not done.ok:
-            self._fail(verb, name, "failed: " + done.why, done)
-        return done
 
     def _fail(self, verb: str, name: str, what: str, done: process.Finished) -> NoReturn:
         redact = secrets.redactor(self._site)
@@ -133,3 +144,8 @@ class Commands:
             "run it by hand on that host; its environment is in docs/balancers.md",
             log=[redact(line) for line in done.log()],
         )
+
+
+def _word(done: process.Finished) -> bool:
+    """Whether it printed a word that it may."""
+    return done.stdout.split()[:1] in [[word] for word in _WORDS]

@@ -22,10 +22,13 @@ site="$DEPLOY_APP $DEPLOY_ENV $DEPLOY_BACKEND"
 echo "$1 $site $DEPLOY_HOST $DEPLOY_INSTANCE $DEPLOY_ADDRESS $DEPLOY_PORT" >> {folder}/told
 case $1 in
     state) cat $f ;;
-    drain) echo down > $f ;;
-    admit) echo ready > $f ;;
+    drain) {word} down ;;
+    admit) {word} ready ;;
 esac
 """
+
+# A word as a whole: one that is only being written would be read as no word at all.
+WORD = 'says() {{ echo "$@" > {folder}/$$ && mv {folder}/$$ {folder}/$DEPLOY_SERVER; }}; says'
 
 
 class Place:
@@ -34,14 +37,17 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.site = Site("shop", "prod", f"{folder}/srv", prefix=str(folder))
+        self.word = WORD.format(folder=folder)
         (folder / "srv/.deploy").mkdir(parents=True)
-        (folder / "tool").write_text(TOOL.format(folder=folder))
+        (folder / "tool").write_text(TOOL.format(folder=folder, word=self.word))
         self.says("web1-8000", "ready")
         self.says("web2-8000", "ready")
         self.commands: dict[str, Any] = {v: f"sh {folder}/tool {v}" for v in ("drain", "admit", "state")}
 
     def says(self, server: str, word: str) -> None:
-        (self.folder / server).write_text(word + "\n")
+        fresh = self.folder / "fresh"
+        fresh.write_text(word + "\n")
+        fresh.replace(self.folder / server)
 
     def call(self, verb: str, ctx: Context | None = None, **args: Any) -> dict[str, Any]:
         servers = tuple(Server(f"web{n}-8000", f"192.0.2.{n}", 8000, f"web{n}:0") for n in (1, 2))
@@ -91,7 +97,7 @@ def test_what_the_words_mean(place: Place, word: str, state: str, serves: bool, 
 
 
 def test_state_is_asked_until_nothing_is_in_flight(place: Place) -> None:
-    place.commands["drain"] = f"echo drain 3 > {place.folder}/$DEPLOY_SERVER"
+    place.commands["drain"] = f"{place.word} drain 3"
     ctx = Context(identity="me@here")
     done: list[dict[str, Any]] = []
     draining = threading.Thread(target=lambda: done.append(place.drain(ctx, timeout=30)))
@@ -100,6 +106,12 @@ def test_state_is_asked_until_nothing_is_in_flight(place: Place) -> None:
     place.says("web1-8000", "down")
     draining.join(30)
     assert done[0]["drained"] and done[0]["remaining"] == 0
+
+
+def test_a_state_that_fails_for_a_moment_is_asked_again(place: Place) -> None:
+    tries = f"{place.folder}/tries-$DEPLOY_SERVER"
+    place.commands["state"] = f"echo >> {tries}; [ $(wc -l < {tries}) -ge 3 ] && echo ready"
+    assert place.state()["state"] == "UP"
 
 
 def test_a_drain_that_does_nothing_is_not_believed(place: Place) -> None:
