@@ -21,6 +21,7 @@ from deployer.agent import instance, procfs
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context
 from deployer.agent.supervision import Health, Instance, Verbs
+from deployer.supervisors.supervisord import Supervisord
 
 SERVE = """
 import http.server, os, sys
@@ -79,8 +80,11 @@ class World:
         Path(self.site.releases).mkdir(parents=True)
         Path(self.site.state).mkdir()
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.site.venv("k")], check=True)
-        self._conf = home + "/conf"
-        Path(self._conf).write_text(CONF % {"home": home, "port": port, "root": self.site.root})
+        self._conf = home + "/etc/supervisor/supervisord.conf"
+        write(self._conf, CONF % {"home": home, "port": port, "root": self.site.root})
+        control = home + "/usr/bin/supervisorctl"
+        write(control, f'#!/bin/sh\nexec {sys.executable} -m supervisor.supervisorctl "$@"\n')
+        os.chmod(control, 0o755)
         self.instance = self._instance(port)
         self._started: list[subprocess.Popen[bytes]] = []
 
@@ -92,7 +96,7 @@ class World:
         verbs = Verbs(
             unit=name,
             start=self._control("start", name),
-            stop=self._control("stop", name),
+            stop=Supervisord().verbs(self.site, port).stop,
             pid=self._control("pid", name),
             log=("tail", "-n", "{lines}", self.home + "/app.log"),
             enable=("touch", self.home + "/enabled"),
@@ -193,6 +197,12 @@ def world() -> Iterator[World]:
     finally:
         made.down()
         shutil.rmtree(home)
+
+
+def write(path: str, text: str) -> None:
+    """A file, with the folders that it lies in."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text)
 
 
 def parent_of(pid: int) -> int:

@@ -273,6 +273,43 @@ def test_stop_and_start_may_be_repeated(machine: Machine) -> None:
     assert machine.pid(8000) == 0
 
 
+# supervisorctl in the one moment that counts: supervisord is connected to, learns that the program died, and is asked.
+DIES_MEANWHILE = """
+import http.client, os, signal, socket, sys, time
+path, pid = sys.argv[1], int(sys.argv[2])
+connection = http.client.HTTPConnection("localhost")
+connection.sock = socket.socket(socket.AF_UNIX)
+connection.sock.connect(path)
+time.sleep(0.2)  # it has taken the connection, and waits for what it is asked
+os.kill(pid, signal.SIGKILL)
+while os.path.exists("/proc/%d" % pid):
+    time.sleep(0.01)
+name = "<methodName>supervisor.stopProcess</methodName>"
+params = "<params><param><value><string>shop-8000</string></value></param></params>"
+connection.request("POST", "/RPC2", "<methodCall>%s%s</methodCall>" % (name, params), {"Content-Type": "text/xml"})
+assert b"NOT_RUNNING" in connection.getresponse().read()
+print("shop-8000: ERROR (not running)")
+sys.exit(1)
+"""
+
+
+def test_one_that_died_just_now_is_stopped_although_it_is_started_again(machine: Machine) -> None:
+    machine.write_units(8000)
+    machine.point(8000, "good")
+    machine.boot()
+    until("it runs", lambda: machine.state(8000) == "RUNNING")
+    pid, control = machine.pid(8000), machine.folder / "usr/bin/supervisorctl"
+    as_ever = control.with_name("as-ever")
+    control.rename(as_ever)
+    racing = machine.folder / "racing.py"
+    racing.write_text(DIES_MEANWHILE)
+    first = f'"{sys.executable}" "{racing}" "{machine.folder}/run/supervisor.sock" {pid}'
+    control.write_text(f'#!/bin/sh\nmv "{as_ever}" "$0"\nexec {first}\n')
+    control.chmod(0o755)
+    assert machine.do(machine.verbs(8000).stop).returncode == 0
+    assert (machine.state(8000), machine.pid(8000)) == ("STOPPED", 0)
+
+
 def test_a_changed_definition_restarts_nothing_and_counts_from_the_next_start(machine: Machine) -> None:
     machine.write_units(8000, 8100)
     machine.point(8000, "good")
