@@ -9,6 +9,7 @@ The folder holds `*.conf` files and `routes/<app>-<env>.json`, which setup write
 
     10-host.conf       what the host's own configuration does not say already
     20-servers.conf    every app's servers, with addresses in place of names: nginx does not start without their DNS
+    30-leaving.conf    listeners that no pool has any more: workers of before still ask them, for a minute
     90-<listen>.conf   404 for names that no app serves, at an address where nobody but us listens; with TLS no
                        handshake for them
     listen-<…>.inc     how that version of nginx is told to speak TLS and HTTP/2 at an address
@@ -53,8 +54,40 @@ server {{
     return 404 "no app serves this name here\\n";
 }}
 """
+_LEAVES = 60  # seconds for which workers of before may pass on what comes by connections that users keep open
+_LEAVING = """\
+# left {socket} {pool} {since}
+server {{
+    listen unix:{socket} backlog=4096;
+    client_header_buffer_size 16k;
+    large_client_header_buffers 8 64k;
+    client_max_body_size 0;
+    underscores_in_headers on;
+    ignore_invalid_headers off;
+    keepalive_timeout 0;
+    access_log off;
+    gzip off;
+    proxy_cache off;
+    proxy_buffering off;
+    proxy_buffer_size 16k;
+    proxy_buffers 8 16k;
+    proxy_busy_buffers_size 32k;
+    proxy_http_version 1.1;
+    proxy_set_header Host $http_host;
+    proxy_set_header Connection $deploy_connection;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_request_buffering on;
+    proxy_next_upstream invalid_header non_idempotent;
+    proxy_read_timeout 8d;
+    proxy_send_timeout 8d;
+    location / {{
+        proxy_pass http://{pool};
+    }}
+}}
+"""
 _SSL_REJECT_HANDSHAKE = (1, 19, 4)  # the first that has it
 _HTTP2_DIRECTIVE = (1, 25, 1)  # since then HTTP/2 is no word of `listen`
+_LISTENERS = ("20-servers.conf", "30-leaving.conf")
 App = Dict[str, Any]
 Texts = Dict[str, Optional[str]]
 
@@ -155,7 +188,9 @@ def apply(folder: str, sockets: str, main: str, service: Service) -> str:
     try:
         os.makedirs(sockets, exist_ok=True)  # nginx may have been started before its unit knew of the folder
         swap.do(dict.fromkeys(_made(folder, main)))
-        swap.do(servers(folder, apps, swap.before(os.path.join(folder, "20-servers.conf"))))
+        before = [swap.before(os.path.join(folder, name)) for name in _LISTENERS]
+        swap.do(servers(folder, apps, before[0]))
+        swap.do(leaving(folder, apps, *before))
         swap.do(secure_listens(folder, apps, service.version()))
         text, remarks = _with_host_settings(folder, main, service, swap)
         if folder + "/" not in text:
@@ -164,7 +199,7 @@ def apply(folder: str, sockets: str, main: str, service: Service) -> str:
         refuse_theirs(apps, theirs, remarks)
         swap.do(not_found(folder, apps, theirs))
         service.dump()
-        swap.do(new_gates(apps, swap.before(os.path.join(folder, "20-servers.conf"))))
+        swap.do(new_gates(apps, before[0]))
         done = _go_live(apps, service)
     except (Refused, OSError) as error:
         swap.undo()
@@ -368,6 +403,8 @@ def servers(folder: str, apps: List[App], before: str) -> Texts:
     known = dict(re.findall(r"^upstream (\S+) \{\n((?:    server .*;\n)+)\}$", before, re.MULTILINE))
     lines = ["# Made by nginx_reload.py from routes/*.json.\n"]
     for app in apps:
+        sockets = sorted({slot["socket"] for slot in app["servers"].values()})
+        lines += ["# listener %s %s\n" % (path, app["pool"]) for path in sockets]
         first: Dict[str, str] = {}
         texts = {}
         for name, slot in app["servers"].items():
@@ -380,7 +417,30 @@ def servers(folder: str, apps: List[App], before: str) -> Texts:
     return {os.path.join(folder, "20-servers.conf"): "".join(lines)}
 
 
+def leaving(folder: str, apps: List[App], servers_before: str, leaving_before: str) -> Texts:
+    """Listeners that were there before and that no pool has now, each leading to what its pool has now.
+
+    A reload takes a listener's socket away at once, while workers of before still have it in their pools: a user's
+    connection that is in use brings them one request more.
+    """
+    now = int(time.time())
+    used = {slot["socket"] for app in apps for slot in app["servers"].values()}
+    told = re.findall(r"^# left (\S+) (\S+) (\d+)$", leaving_before, re.MULTILINE)
+    left = {path: (pool, int(since)) for path, pool, since in told}
+    for path, pool in re.findall(r"^# listener (\S+) (\S+)$", servers_before, re.MULTILINE):
+        left[path] = (pool, now)
+    pools = {app["pool"] for app in apps}
+    texts = [
+        _LEAVING.format(socket=path, pool=pool, since=since)
+        for path, (pool, since) in sorted(left.items())
+        if path not in used and pool in pools and now < since + _LEAVES
+    ]
+    return {os.path.join(folder, _LISTENERS[1]): "# Made by nginx_reload.py.\n" + "".join(texts)} if texts else {}
+
+
 def _places(slot: Dict[str, Any]) -> str:
+    if slot["address"].startswith("/"):  # a folder with a UNIX socket a slot: agent.places
+        return "    server unix:%s/%d.sock max_fails=0;\n" % (slot["address"], slot["port"])
     found = ["[%s]" % each if ":" in each else each for each in _addresses(slot["address"])]
     return "".join("    server %s:%d max_fails=0;\n" % (each, slot["port"]) for each in found)
 
@@ -420,7 +480,7 @@ def _placeholder(path: str) -> bool:
 
 def _made(folder: str, main: str) -> List[str]:
     names = [name for name in sorted(os.listdir(folder)) if name.startswith(("90-deploy-", "listen-deploy-"))]
-    made = [os.path.join(folder, name) for name in ("10-host.conf", "20-servers.conf", *names)]
+    made = [os.path.join(folder, name) for name in ("10-host.conf", *_LISTENERS, *names)]
     return [*made, os.path.join(main, "99-deploy.conf")] if main else made
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,25 @@ def test_a_second_app_and_a_second_server_cost_nobody_a_request(balancer_host: H
     finally:
         for program in programs:
             program.kill()
+
+
+def test_who_asks_an_older_worker_gets_what_the_pool_has_now(balancer_host: House) -> None:
+    old, new = balancer_host.web("old"), balancer_host.web("new")
+    balancer_host.apply(balancer_host.pool("shop", old))
+    with ExitStack() as users:
+        asking = []
+        for _ in range(2):
+            asking.append(users.enter_context(socket.create_connection(("127.0.0.1", balancer_host.port), 20)))
+            asking[-1].sendall(b"GET / HTTP/1.1\r\nHost: shop.example.com\r\n")
+        assert balancer_host.get()[1].startswith("old")  # those before it are accepted
+        blog = balancer_host.pool("blog", new, domains=("blog.example.com",))
+        for pool in (balancer_host.pool("shop", new), blog):
+            balancer_host.apply(pool)
+            user = asking.pop()
+            user.sendall(b"Connection: close\r\n\r\n")
+            answer = http.client.HTTPResponse(user)
+            answer.begin()
+            assert (answer.status, answer.read().decode()[:3]) == (200, "new")
 
 
 def test_names_that_no_app_serves_get_404_and_names_may_be_long(balancer_host: House) -> None:
