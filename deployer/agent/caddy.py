@@ -62,7 +62,7 @@ class Caddy:
             known = upstreams.get("{file.%s}" % self._path(name))
             if known is None:  # it was written, and Caddy was not told yet
                 continue
-            address, _, port = place.rpartition(":")
+            address, port = _parts(place)
             asked_for = slot_admin(read(self._path(name)))
             status, check = "", ""
             if asked_for == "ready":
@@ -70,7 +70,7 @@ class Caddy:
             found[name] = Server(
                 name=name,
                 address=address,
-                port=int(port),
+                port=port,
                 admin=asked_for,
                 status=status,
                 check=check,
@@ -165,6 +165,15 @@ class Caddy:
             "Caddy cannot be asked: " + why,
             "on that host: systemctl status deploy-caddy; deploy setup ENV installs its configuration",
         )
+
+
+def _parts(place: str) -> Tuple[str, int]:
+    """Address and port of what Caddy dials, a UNIX socket being one of `agent.places`."""
+    if place.startswith("unix/"):
+        address, _, port = place[len("unix/") : -len(".sock")].rpartition("/")
+    else:
+        address, _, port = place.rpartition(":")
+    return address, int(port)
 
 
 @operation("caddy.program")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Callable, Optional
 
 from deployer.agent.layout import Site
+from deployer.agent.places import socket_of
 from deployer.agent.supervision import Health
 
 _LOOK = 0.2  # seconds between looks at whether an answer is still worth waiting for
@@ -29,9 +30,11 @@ class Answer:
 def ask(address: str, port: int, health: Health, through: str = "", still: Callable[[], bool] = lambda: True) -> Answer:
     """Sends `GET health.path` and judges the status; never raises, takes at most about `health.timeout` seconds.
 
-    A wildcard `address` is asked at loopback. No redirect is followed. `through` is a unix socket to connect to
-    instead: a balancer's own way to the instance. `still`: asked meanwhile; False ends the wait.
+    A wildcard `address` is asked at loopback, a folder at the socket in it. No redirect is followed. `through` is a
+    unix socket to connect to instead: a balancer's own way to the instance. `still`: asked meanwhile; False ends the
+    wait.
     """
+    through = through or socket_of(address, port)
     connection = http.client.HTTPConnection(reachable(address), port, timeout=health.timeout)
     # A server that trickles bytes never meets a socket timeout; closing the socket from outside bounds the whole.
     answered = threading.Event()
@@ -80,7 +83,8 @@ def of_release(site: Site, release: str, health: Health) -> Health:
 def reachable(address: str) -> str:
     """The address to connect to when an instance binds `address`."""
     bare = address.strip("[]")
-    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(bare, bare)
+    known = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+    return "localhost" if bare.startswith("/") else known.get(bare, bare)
 
 
 def _headers(address: str, port: int, health: Health) -> "dict[str, str]":

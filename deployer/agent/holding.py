@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Optional, Set, Tuple
+from typing import List, Optional, Set, Tuple
 
 from deployer.agent import procfs
 from deployer.agent.layout import Site
+from deployer.agent.places import socket_of
 
 SYSTEMD = 1  # the process that holds the sockets of socket units
 FOREIGN = "systemd, for a socket unit that deploy did not make"
@@ -34,17 +35,25 @@ class Hold:
 
 def hold(address: str, port: int) -> Hold:
     """Everybody who has a socket listening on address:port, wildcards and IPv4-mapped ones included."""
-    sockets = [found for found in procfs.listeners([port]) if procfs.covers(found, address)]
+    sockets = listening(address, port)
     held = procfs.holders(found.inode for found in sockets)
     pids: Set[int] = set().union(*held.values()) - {SYSTEMD}
     # A process that ended between the two looks leaves an inode without a holder: only one still listed counts.
     nobody = [found for found in sockets if not held[found.inode]]
-    still = {found.inode for found in procfs.listeners([port])} if nobody else set()
+    still = {found.inode for found in listening(address, port)} if nobody else set()
     return Hold(
         tuple(sorted(pids)),
         tuple(sorted({procfs.user_name(found.uid) for found in nobody if found.inode in still})),
         any(who == {SYSTEMD} for who in held.values()),
     )
+
+
+def listening(address: str, port: int) -> List[procfs.Listener]:
+    """The sockets that take what is sent to that place."""
+    path = socket_of(address, port)
+    if path:
+        return procfs.unix_listeners(path)
+    return [found for found in procfs.listeners([port]) if procfs.covers(found, address)]
 
 
 def belongs(pid: int, main: int, unit: str) -> bool:

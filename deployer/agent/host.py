@@ -11,7 +11,7 @@ from deployer.agent.layout import MARKER, Site
 from deployer.agent.operation import Context, operation
 
 _SHORT = 15.0  # seconds for a question to the supervisor
-_OF_MARKER = ("content", "commit", "created", "venv", "run_sha", "start_sha", "origin")
+_OF_MARKER = ("content", "commit", "created", "venv", "run_sha", "start_sha", "bind", "origin")
 
 
 @operation("host.survey")
@@ -19,9 +19,9 @@ def survey(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """The facts listed in docs/operations.md; what is missing or may not be read is null, false or empty.
 
     Args:
-        args: `site`; `ports` to look at, on `address` alone if it is given; `sockets` (port → argv that prints `active`
-            where systemd holds that port for us); names of `tools` to find; `python_versions` (`["3.12"]`) to find;
-            `peers`, addresses or names that this host connects to.
+        args: `site`; `ports` to look at, on `address` alone (or in the folder that it is) if given; `sockets` (port →
+            argv that prints `active` where systemd holds that port for us); names of `tools` to find;
+            `python_versions` (`["3.12"]`) to find; `peers`, addresses or names that this host connects to.
             With `brief` only `user, exists, writable, owner, frozen, adoption` are looked up.
     """
     site = Site.from_args(args)
@@ -98,15 +98,15 @@ def _ports(
 ) -> Dict[str, Optional[Dict[str, Any]]]:
     """port → `{pid, command, user, unit, ours, socket}` of who listens there (on any or that address), None if free."""
     wanted = [int(port) for port in ports]
-    listening = [found for found in procfs.listeners(wanted) if not address or procfs.covers(found, address)]
-    held = procfs.holders(found.inode for found in listening)
+    listening = [(port, each) for port in wanted for each in holding.listening(address or "0.0.0.0", port)]
+    held = procfs.holders(found.inode for _, found in listening)
     answers: Dict[str, Optional[Dict[str, Any]]] = {str(port): None for port in wanted}
-    for found in listening:
+    for port, found in listening:
         pids = sorted(held[found.inode])
         user = procfs.user_name(found.uid)
         unseen = {"pid": None, "command": "", "user": user, "unit": "", "ours": False, "socket": False}
-        asked = sockets.get(str(found.port)) or []
-        answers[str(found.port)] = _holder(site, pids, asked) if pids else answers[str(found.port)] or unseen
+        asked = sockets.get(str(port)) or []
+        answers[str(port)] = _holder(site, pids, asked) if pids else answers[str(port)] or unseen
     return answers
 
 

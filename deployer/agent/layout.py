@@ -121,6 +121,11 @@ class Site:
         return self.prefix + "/var/lib/deploy"
 
     @property
+    def sockets(self) -> str:
+        """The folder of the instances' UNIX sockets (`agent.places`), where they listen at those."""
+        return "%s/run/deploy/%s-%s" % (self.prefix, self.app, self.env)
+
+    @property
     def host_lock(self) -> str:
         return self.host_state + "/lock"
 

@@ -20,12 +20,13 @@ import time
 from dataclasses import replace
 from typing import Any, Dict, Iterable, List
 
-from deployer.agent import connections, nginx_requests
+from deployer.agent import connections, nginx_requests, procfs
 from deployer.agent.driver import Server
 from deployer.agent.figures import Request
 from deployer.agent.ledger import fsync_folder
 from deployer.agent.nginx_checks import Checks
 from deployer.agent.operation import OpError
+from deployer.agent.places import socket_of
 from deployer.agent.supervision import Health
 
 _PATIENCE = 2.0  # seconds that nginx may be away: a restart takes less
@@ -65,9 +66,7 @@ class Nginx:
                 admin=asked[name],
                 status="" if answer is None else "UP" if answer.ok else "DOWN",
                 check="" if answer is None else "L7OK" if answer.ok else answer.why,
-                sessions=sum(
-                    held.get("%s:%d" % (each, slot["port"]), 0) for each in self._addresses(str(slot["address"]))
-                ),
+                sessions=self._sessions(slot, held),
             )
         return found
 
@@ -91,6 +90,10 @@ class Nginx:
         """The requests that ended within the `last` seconds, since somebody first asked for them."""
         names = {}
         for name, slot in self._slots().items():
+            path = socket_of(slot["address"], slot["port"])
+            if path:
+                names["unix:" + path] = name
+                continue
             for each in self._addresses(str(slot["address"])):
                 names["%s:%d" % ("[%s]" % each if ":" in each else each, slot["port"])] = name
         try:
@@ -130,6 +133,13 @@ class Nginx:
         """Connections by where they lead, of every worker of the nginx that listens at these sockets."""
         masters = {self._master(path) for path in sockets}
         return connections.held_by(pid for master in masters for pid in connections.children(master))
+
+    def _sessions(self, slot: Dict[str, Any], held: Dict[str, int]) -> int:
+        """Of a slot on a UNIX socket nobody tells whose its connections are, so all of them count."""
+        path = socket_of(slot["address"], slot["port"])
+        if path:
+            return procfs.unix_connections_to(path)
+        return sum(held.get("%s:%d" % (each, slot["port"]), 0) for each in self._addresses(str(slot["address"])))
 
     def _addresses(self, host: str) -> List[str]:
         """The addresses of a server, as the kernel writes them; looked up once."""

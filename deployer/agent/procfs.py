@@ -17,6 +17,8 @@ from typing import Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 _LISTEN = "0A"
 _ESTABLISHED = "01"
+_ACCEPTS = 0x10000  # __SO_ACCEPTCON in the flags of /proc/net/unix: it listens
+_CONNECTED = ("02", "03")  # SS_CONNECTING (nobody has accepted it yet), SS_CONNECTED
 _TICKS = os.sysconf("SC_CLK_TCK")
 TICK = 1.0 / _TICKS  # seconds: how exact a start is known
 Address = Tuple[str, int]
@@ -44,7 +46,10 @@ class Process:
 
 @dataclass(frozen=True)
 class Listener:
-    """A listening TCP socket. `address` is as the kernel has it, v4-mapped ones as IPv4; `uid` owns it."""
+    """A listening socket. `address` is as the kernel has it, v4-mapped ones as IPv4; `uid` owns it.
+
+    That of a UNIX socket is its path, its port is 0, and `uid` is of whoever owns the file.
+    """
 
     address: str
     port: int
@@ -180,6 +185,17 @@ def connections_to(ports: Iterable[int]) -> int:
     return sum(found.port in wanted for found in _sockets(_ESTABLISHED))
 
 
+def unix_listeners(path: str) -> List[Listener]:
+    """The UNIX sockets that listen at a path: more than one where an orphan still has one that was replaced."""
+    found = [(inode, flags) for inode, flags, _ in _unix(path) if flags & _ACCEPTS]
+    return [Listener(path, 0, inode, _owner(path)) for inode, _ in found]
+
+
+def unix_connections_to(path: str) -> int:
+    """How many connections to the UNIX sockets at a path there are, those that wait to be accepted included."""
+    return sum(state in _CONNECTED and not flags & _ACCEPTS for _, flags, state in _unix(path))
+
+
 def covers(listener: Listener, address: str) -> bool:
     """Whether a connection to `address` (a name or an IP; a wildcard means every address) may reach the listener."""
     if listener.address in ("0.0.0.0", "::"):
@@ -246,6 +262,26 @@ def _table(path: str, state: str) -> Iterator[Listener]:
         address, _, port = fields[1].rpartition(":")
         if fields[3] == state:
             yield Listener(_decoded(address), int(port, 16), int(fields[9]), int(fields[7]))
+
+
+def _unix(path: str) -> Iterator[Tuple[int, int, str]]:
+    """`(inode, flags, state)` of every socket bound to a path, and of those that were accepted there: proc(5)."""
+    try:
+        with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.readlines()[1:]
+    except OSError:
+        return
+    for line in lines:
+        fields = line.rstrip("\n").split(None, 7)
+        if len(fields) == 8 and fields[7] == path:
+            yield int(fields[6]), int(fields[3], 16), fields[5]
+
+
+def _owner(path: str) -> int:
+    try:
+        return os.stat(path).st_uid
+    except OSError:
+        return 0
 
 
 def _decoded(text: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from deployer.agent import health, procfs
 from deployer.agent.holding import DELETED, Hold, belongs, described, hold, release_of
 from deployer.agent.layout import Site
+from deployer.agent.places import place as place_of
 from deployer.agent.supervision import Instance
 
 
@@ -57,7 +58,7 @@ def examine(
         patience: seconds for the health path's answer where users' requests that waited come first.
         still: whether that wait makes sense, asked meanwhile.
     """
-    place = "%s:%d" % (instance.address, instance.port)
+    place = place_of(instance.address, instance.port)
     holding = hold(instance.address, instance.port)
     shared = _common_release(site, holding)
     if not main and holding.free:

@@ -23,6 +23,7 @@ from deployer.agent import holding, ledger, links, procfs, proof
 from deployer.agent.hup import Reload
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError
+from deployer.agent.places import place
 from deployer.agent.proof import Proof
 from deployer.agent.supervision import Instance
 from deployer.agent.unit import Unit
@@ -282,7 +283,7 @@ def _stranger(site: Site, instance: Instance, main: int, held_port: bool) -> str
 def _taken(instance: Instance, who: str, detail: Optional[Dict[str, Any]] = None) -> OpError:
     return OpError(
         "port_taken",
-        "%s:%d is held by %s, which deploy did not start" % (instance.address, instance.port, who),
+        "%s is held by %s, which deploy did not start" % (place(instance.address, instance.port), who),
         "stop that process, or set another port in deploy.yaml",
         detail=detail,
     )

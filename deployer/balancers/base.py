@@ -15,6 +15,7 @@ from deployer.settings.tls import Certificate
 class Server:
     """One slot as the balancer sees it, in use or not: both slots of an instance are always known to it.
 
+    `address` is an address, or the folder of its UNIX socket (`agent.places`) where the kind can reach one.
     Slots with the same `instance` are those of one, of which one is in use; without a name it is the only one.
     """
 
@@ -82,10 +83,14 @@ def server_name(host: str, port: int) -> str:
 
 
 class Balancer(Protocol):
-    """One kind of balancer. Pure. `serves_files`: it can answer with files of its own host (`Pool.www`)."""
+    """One kind of balancer. Pure. `serves_files`: it can answer with files of its own host (`Pool.www`).
+
+    `why_no_sockets`: what keeps it from passing requests on to a UNIX socket of its own host, in words; empty: nothing.
+    """
 
     name: str
     serves_files: bool
+    why_no_sockets: str
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """What setup installs once a balancer host, for all apps: packages, base configuration, drop-ins."""

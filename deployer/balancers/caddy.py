@@ -17,9 +17,10 @@ from typing import Any
 from deployer import templating
 from deployer.agent.caddy_reload import Places
 from deployer.agent.layout import Site
+from deployer.agent.places import socket_of
 from deployer.agent.resources import Absent, Directory, File, Resource, Service, User
 from deployer.agent.supervision import Argv
-from deployer.balancers.base import Pool
+from deployer.balancers.base import Pool, Server
 from deployer.balancers.https import certificate, certificate_path, no_certificate
 from deployer.balancers.page import RETRY_AFTER_S, page
 from deployer.balancers.values import PATH, Listen, domain, served, server, word
@@ -53,6 +54,7 @@ class Caddy:
 
     name = "caddy"
     serves_files = True
+    why_no_sockets = ""
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """What all apps share: folders and the tool; under systemd a user without rights and the unit."""
@@ -145,10 +147,16 @@ def _app(pool: Pool) -> dict[str, Any]:
         "trusted_proxies": list(pool.trusted_proxies),
         "settled": SETTLED_S,
         "most_fails": MOST_FAILS,
-        "slots": {each.name: f"{each.address}:{each.port}" for each in servers},
+        "slots": {each.name: _dialled(each) for each in servers},
         "handle": [_maintenance(pool, folder), *_files(pool), *_NOTED, _proxy(pool, list(dials.values()))],
         "ask": {slot: [_twin(pool, dial)] for slot, dial in dials.items()},
     }
+
+
+def _dialled(slot: Server) -> str:
+    """Where a slot is, as Caddy's `dial` takes it."""
+    path = socket_of(slot.address, slot.port)
+    return f"unix/{path}" if path else f"{slot.address}:{slot.port}"
 
 
 def _secure(pool: Pool) -> dict[str, Any] | None:

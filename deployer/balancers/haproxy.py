@@ -46,6 +46,7 @@ class HAProxy:
 
     name = "haproxy"
     serves_files = False
+    why_no_sockets = "HAProxy runs in a chroot, where the host's sockets are not"
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """What all apps share: the folder, the base file, the reload tool; under systemd the package and a drop-in."""

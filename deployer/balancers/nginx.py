@@ -59,6 +59,7 @@ class Nginx:
 
     name = "nginx"
     serves_files = True
+    why_no_sockets = ""
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """What all apps share: the folder and what includes it, the reload tool; under systemd the package."""

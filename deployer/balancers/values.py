@@ -65,7 +65,9 @@ def domain(text: str) -> str:
 
 
 def server(given: Server) -> Server:
-    """A server whose name is a word and whose address is one, IPv6 in brackets."""
+    """A server whose name is a word and whose address is one, IPv6 in brackets, or the folder of a UNIX socket."""
+    if PATH.match(given.address):
+        return Server(word(given.name, "server"), given.address, int(given.port), given.instance)
     try:
         address = str(ipaddress.ip_address(given.address.removeprefix("[").removesuffix("]")))
         plain = f"[{address}]" if ":" in address else address

@@ -24,7 +24,8 @@ class HostSettings:
     """The app on one host.
 
     `root` is absolute with the host's prefix. `user` runs the app; "" is the agent's own user. `ports` and
-    `spare_ports` have one port an instance; `address` is where the balancer reaches them. `workers` is still the
+    `spare_ports` have one port an instance; `address` is where the balancer reaches them. `bind`: they listen at those
+    ports, or each at a UNIX socket that has its slot's port for a name. `workers` is still the
     setting (a number, or auto, balanced, io, cpu).
     """
 
@@ -37,6 +38,7 @@ class HostSettings:
     workers: int | Literal["auto", "balanced", "io", "cpu"]
     address: str
     env: Mapping[str, str] = field(default_factory=dict)
+    bind: Literal["port", "unix"] = "port"
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -67,6 +69,7 @@ def for_host(settings: Settings, host: Host, *, local_balancer: bool = False) ->
         workers=own.workers or settings.runtime.workers,
         address=own.address or ("127.0.0.1" if local_balancer else host.ssh.hostname),
         env={**settings.env, **own.env},
+        bind=settings.bind,
     )
     _check_ports(made)
     return made

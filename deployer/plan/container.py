@@ -58,7 +58,7 @@ def dockerfile(
     """
     settings = topology.settings
     root = settings.root or f"/srv/{settings.app}"
-    serving = replace(way.serving, address="0.0.0.0", release="", env=settings.env)
+    serving = replace(way.serving.at_ports, address="0.0.0.0", release="", env=settings.env)
     check_env(settings.env)
     version, why = _python(inferred)
     graceful = int(-(-settings.runtime.graceful_timeout // 1))

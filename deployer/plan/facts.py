@@ -11,7 +11,8 @@ from typing import Any
 class ReleaseFacts:
     """A release folder on a host. `content` and `start_sha` tell whether it is the one that would be built.
 
-    `venv` names the virtualenv of its dependencies. `origin` (`env, release`) is where it was proven before.
+    `venv` names the virtualenv of its dependencies; `bind` says whether it listens at a `port` or a `unix` socket.
+    `origin` (`env, release`) is where it was proven before.
     """
 
     id: str
@@ -21,6 +22,7 @@ class ReleaseFacts:
     content: str
     start_sha: str
     venv: str
+    bind: str
     commit: str | None
     created: float
     origin: Mapping[str, str] | None = None
@@ -36,6 +38,7 @@ class ReleaseFacts:
             content=str(data.get("content") or ""),
             start_sha=str(data.get("start_sha") or ""),
             venv=str(data.get("venv") or ""),
+            bind=str(data.get("bind") or "port"),
             commit=data.get("commit"),
             created=float(data.get("created") or 0),
             origin=data.get("origin"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import replace
 
+from deployer.errors import SettingsError
 from deployer.plan.adopting import foreign_ports
 from deployer.plan.facts import Facts, HostFacts, Serving
 from deployer.plan.model import InstanceStep
@@ -45,6 +46,31 @@ def _swapped(topology: Topology, web: WebHost, found: HostFacts, spare: Set[str]
         if named == [True, False] and other.proven:
             serving[index], beside[index] = other, serving[index]
     return replace(found, serving=serving, beside=beside)
+
+
+def require_same_bind(topology: Topology, facts: Facts, release: str) -> None:
+    """SettingsError where a release that serves, or `release`, listens otherwise than `bind` says now.
+
+    A slot is known to everybody as one place: what listens elsewhere would be looked for in vain.
+    """
+    for web in topology.web:
+        found = facts[web.name]
+        slots = {int(port): str(used) for port, used in (found.raw.get("slots") or {}).items()}
+        known = {*web.ports, *web.spare_ports}
+        ours = [*(used for port, used in sorted(slots.items()) if port in known), release]
+        for each in filter(None, map(found.release, ours)):
+            if each.bind != web.own.bind:
+                other = max(known) + 1
+                raise SettingsError(
+                    f"bind is {web.own.bind}, and {each.id} listens {_BINDS[each.bind]} in the same slots",
+                    host=web.name,
+                    step="plan",
+                    hint=f"to change bind, change port: with it (such as {other}): the new slots start beside the old "
+                    "ones. Back to such a release: bind and port as they were then, and push",
+                )
+
+
+_BINDS = {"port": "at ports", "unix": "at UNIX sockets"}
 
 
 def used_ports(web: WebHost, facts: Facts) -> list[int]:

@@ -45,7 +45,8 @@ def way(topology: Topology, web: WebHost, inferred: Inferred, size: Size, seen: 
         address=bind_address(web),
         workers=workers,
         release=PLACEHOLDER,
-        trusted=trusted(topology.balancers, seen),
+        # Whoever comes by a socket is of the same host and has no address.
+        trusted=("*",) if web.sockets else trusted(topology.balancers, seen),
         env=web.own.env,
         pythonpath=inferred.pythonpath,
         search=topology.templates,

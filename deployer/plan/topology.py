@@ -42,6 +42,16 @@ class WebHost:
         return self.own.ports
 
     @property
+    def sockets(self) -> str:
+        """The folder of its instances' UNIX sockets; empty where they listen at ports."""
+        return self.site.sockets if self.own.bind == "unix" else ""
+
+    @property
+    def reached_at(self) -> str:
+        """Where balancers find its instances: an address, or the folder of their sockets."""
+        return self.sockets or self.own.address
+
+    @property
     def spare_ports(self) -> tuple[int, ...]:
         """The second slot's port of every instance, by index."""
         return self.own.spare_ports
@@ -262,6 +272,7 @@ class Topology:
         return UnitSpec(
             site=web.site,
             ports=(*web.ports, *web.spare_ports),
+            sockets=web.sockets,
             graceful=self.settings.runtime.graceful_timeout,
             options=self.settings.unit,
             search=self.templates,
@@ -297,7 +308,7 @@ class Topology:
             for name, place in sorted((leaving or {}).items())
         ]
         servers = [
-            Server(server_name(web.name, port), web.own.address, port, f"{web.name}:{web.index_of(port)}")
+            Server(server_name(web.name, port), web.reached_at, port, f"{web.name}:{web.index_of(port)}")
             for web in self.everywhere
             for port in (*web.ports, *web.spare_ports)
         ]
@@ -353,13 +364,13 @@ class Topology:
 
 
 def bind_address(web: WebHost) -> str:
-    """Where instances of a host listen: all addresses on a real host, its own loopback address in a lab."""
-    return web.own.address if web.host.prefix else "0.0.0.0"
+    """Where instances of a host listen: all addresses on a real host, its own loopback address in a lab; or sockets."""
+    return web.sockets or (web.own.address if web.host.prefix else "0.0.0.0")
 
 
 def probe_address(web: WebHost) -> str:
     """Where the agent reaches an instance of its own host."""
-    return web.own.address if web.host.prefix else "127.0.0.1"
+    return web.sockets or (web.own.address if web.host.prefix else "127.0.0.1")
 
 
 def trusted(balancers: Sequence[BalancerHost], seen: Sequence[str] = ()) -> tuple[str, ...]:

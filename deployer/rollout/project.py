@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from deployer import balancers
 from deployer.agent.layout import Site
+from deployer.agent.places import LONGEST, socket_of
 from deployer.errors import SettingsError, UsageError
 from deployer.inventory import effective, patterns
 from deployer.inventory.load import load as load_inventory
@@ -111,6 +112,7 @@ def load(
         schedule_hosts=members.schedules,
     )
     _require_movable(loaded, topology)
+    _require_reachable_sockets(loaded, topology)
     check_env(dict.fromkeys(settings.secrets, ""), where="secrets")
     return Project(loaded, found, topology, guessed, who, user, sudo_password)
 
@@ -215,6 +217,31 @@ def _require_movable(loaded: Loaded, topology: Topology) -> None:
         except SettingsError as error:
             error.file, error.line = str(loaded.path), loaded.mark("balancer", "manage").line
             raise
+
+
+def _require_reachable_sockets(loaded: Loaded, topology: Topology) -> None:
+    """SettingsError, with its line, where instances listen at UNIX sockets that the balancer cannot reach."""
+    if loaded.settings.bind != "unix":
+        return
+    for web in topology.everywhere:
+        path = socket_of(web.sockets, max((*web.ports, *web.spare_ports), default=0))
+        if len(path.encode()) > LONGEST:
+            raise _no_sockets(loaded, f"{path} has more than the {LONGEST} bytes that a socket's path may have")
+    if not topology.balancers:
+        return
+    adapter, here = topology.balancer_adapter, {each.name for each in topology.balancers}
+    apart = [web.name for web in topology.everywhere if web.own.instances and here != {web.name}]
+    if adapter.why_no_sockets:
+        raise _no_sockets(loaded, adapter.why_no_sockets, "take nginx or caddy (balancer.kind)")
+    if apart:
+        names = " and ".join(sorted(here))
+        raise _no_sockets(loaded, f"a socket is reached on its own host alone, and {apart[0]} is not all of {names}")
+
+
+def _no_sockets(loaded: Loaded, why: str, way: str = "") -> SettingsError:
+    mark = loaded.mark("bind")
+    way = f", or {way}" if way else ""
+    return SettingsError(f"bind: unix: {why}", file=mark.file, line=mark.line, hint=f"leave bind out{way}")
 
 
 def _maintenance_page(loaded: Loaded) -> str:

@@ -149,6 +149,7 @@ def _recipe(project: Project, shipment: Shipment, host: str) -> dict[str, Any]:
             "ref": shipment.draft.ref,
             "created": shipment.created,
             "health": {"path": topology.health_path, "status": topology.health_status},
+            "bind": web.own.bind,
         },
         "venv": locked.spec(
             requires=way.runtime.requires(way.serving), env=settings.python.env, secrets=shipment.install_secrets

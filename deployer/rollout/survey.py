@@ -12,7 +12,7 @@ from deployer.plan.adopting import foreign_ports
 from deployer.plan.facts import Facts, HostFacts, Serving
 from deployer.plan.slots import free_slot
 from deployer.plan.strategy import choose
-from deployer.plan.topology import WebHost
+from deployer.plan.topology import WebHost, probe_address
 from deployer.rollout.moments import utc
 from deployer.rollout.pools import Pools
 from deployer.rollout.run import Run
@@ -31,7 +31,7 @@ def survey(run: Run) -> Facts:
         version = topology.python_version
         # Hosts of a lab of processes share one machine, each with an address of its own.
         peers = [member.own.address for member in topology.everywhere]
-        shared = {name: member.own.address for name, member in web.items() if member.host.prefix}
+        shared = {name: probe_address(member) for name, member in web.items() if member.host.prefix or member.sockets}
         raw = run.each(
             hosts,
             "host.survey",

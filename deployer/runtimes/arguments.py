@@ -10,6 +10,9 @@ from deployer.runtimes.base import Serving
 PORT = "$PORT"
 """The word, or part of a word, that the run script replaces by the port of its slot."""
 
+SOCKET = "$DEPLOY_SOCKET"
+"""Likewise by the path of its slot's UNIX socket, where instances listen at those."""
+
 SLOT, VENV = "$DEPLOY_SLOT", "$DEPLOY_VENV"
 """Likewise: the slot's link, and the virtualenv's own folder. Their release may go while what started there serves."""
 
@@ -83,9 +86,9 @@ def refuse_words(serving: Serving, *, variable: str | None, abbreviates: bool) -
     return None
 
 
-def address_and_port(address: str) -> str:
-    """`address:$PORT`, with brackets around an IPv6 address."""
-    return f"{bracketed(address)}:{PORT}"
+def bound(serving: Serving) -> str:
+    """Where gunicorn binds: `address:$PORT`, with brackets around an IPv6 address, or `unix:$DEPLOY_SOCKET`."""
+    return f"unix:{SOCKET}" if serving.at_sockets else f"{bracketed(serving.address)}:{PORT}"
 
 
 def bracketed(address: str) -> str:

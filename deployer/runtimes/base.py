@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -23,11 +23,12 @@ class Target:
 class Serving:
     """One way of serving one app on one host: all that a runtime may look at.
 
-    `address` is what to bind; the port comes as `$PORT` when the instance starts. `workers` is the settled number for
-    this host. `trusted` are the addresses whose forwarded headers count. `env` is the app's own environment, without
-    secrets. `pythonpath` are folders of the release, relative to it, that the app is imported from beside its root.
-    `search` are the user's template folders. `release` is the id of the release, or what stands for it. `worker_class`
-    is the class of gunicorn's workers as the code and its requirements tell; "": as the settings say.
+    `address` is what to bind, the port coming as `$PORT` when the instance starts; or the folder of the instances' UNIX
+    sockets, the path of its own coming as `$DEPLOY_SOCKET`. `workers` is the settled number for this host. `trusted`
+    are the addresses whose forwarded headers count. `env` is the app's own environment, without secrets. `pythonpath`
+    are folders of the release, relative to it, that the app is imported from beside its root. `search` are the user's
+    template folders. `release` is the id of the release, or what stands for it. `worker_class` is the class of
+    gunicorn's workers as the code and its requirements tell; "": as the settings say.
     """
 
     app: str
@@ -41,6 +42,16 @@ class Serving:
     pythonpath: tuple[str, ...] = ()
     search: tuple[Path, ...] = ()
     worker_class: str = ""
+
+    @property
+    def at_sockets(self) -> bool:
+        """Whether it listens at UNIX sockets, not at ports."""
+        return self.address.startswith("/")
+
+    @property
+    def at_ports(self) -> Serving:
+        """The same at a port of its own machine, where it would listen at a UNIX socket."""
+        return replace(self, address="127.0.0.1", trusted=("127.0.0.1",)) if self.at_sockets else self
 
 
 @dataclass(frozen=True)

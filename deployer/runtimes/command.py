@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from deployer.errors import SettingsError
-from deployer.runtimes.arguments import PORT
+from deployer.runtimes.arguments import PORT, SOCKET
 from deployer.runtimes.base import Development, Serving
 from deployer.runtimes.check import import_check
 
@@ -31,8 +31,9 @@ class Command:
             return f"runtime.command cannot be read: {error.cause}"
         if any(mark in words for mark in ("&&", "||", "|", ";", "&", ">", "<")):
             return "runtime.command is run without a shell: write sh -c '… exec SERVER …' around it"
-        if not any(PORT in word for word in words):
-            return "runtime.command never uses $PORT, on which the balancer looks for it"
+        place = SOCKET if serving.at_sockets else PORT
+        if not any(place in word for word in words):
+            return f"runtime.command never uses {place}, where it is looked for"
         if "access_log" in serving.settings.model_fields_set:
             return "runtime.access_log is for servers that deploy configures; here the command decides what is written"
         return None
@@ -47,7 +48,7 @@ class Command:
 
     def command(self, serving: Serving) -> tuple[str, ...]:
         """Its words. Programs of the virtualenv are found by PATH."""
-        text = (serving.settings.command or "").replace("${PORT}", PORT)
+        text = (serving.settings.command or "").replace("${PORT}", PORT).replace("${DEPLOY_SOCKET}", SOCKET)
         try:
             return tuple(shlex.split(text)) + serving.settings.args
         except ValueError as error:

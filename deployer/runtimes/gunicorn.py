@@ -6,7 +6,7 @@ from typing import Literal
 
 from deployer import templating
 from deployer.runtimes import access_log
-from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, SLOT, VENV, address_and_port, refuse_words, whole_seconds
+from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, SLOT, VENV, bound, refuse_words, whole_seconds
 from deployer.runtimes.base import Development, Serving
 from deployer.runtimes.check import import_check
 from deployer.settings.inference.worker_class import PACKAGES, UVICORN_WORKER
@@ -50,7 +50,7 @@ class Gunicorn:
         A master outlives its release when it is reloaded, so it starts in the virtualenv, and finds its release by the
         slot's link.
         """
-        words = ("--config", f"file:{SLOT}/{CONFIG}", "--bind", address_and_port(serving.address))
+        words = ("--config", f"file:{SLOT}/{CONFIG}", "--bind", bound(serving))
         return (VENV + "/bin/python", "-m", "gunicorn", *words, *serving.settings.args, self.target(serving))
 
     def command_with_socket(self, serving: Serving) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ class Gunicorn:
 
     def development(self, serving: Serving) -> Development:
         """Without a timeout, so that a worker that stands in a debugger is left alone. A gunicorn.conf.py is read."""
-        words = ["--config", f"file:{SLOT}/{DEVELOPMENT_CONFIG}", "--bind", address_and_port(serving.address)]
+        words = ["--config", f"file:{SLOT}/{DEVELOPMENT_CONFIG}", "--bind", bound(serving)]
         words += ["--workers", "1", "--reload", "--log-level", "debug", "--access-logfile", "-", "--timeout", "0"]
         words += ["--graceful-timeout", DEVELOPMENT_GRACE_S]
         if self.name != "gunicorn" or "worker_class" in serving.settings.model_fields_set:

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deployer import templating
-from deployer.runtimes.arguments import PORT, SLOT, VENV
+from deployer.runtimes.arguments import PORT, SLOT, SOCKET, VENV
 from deployer.runtimes.base import Runtime, Serving
 from deployer.runtimes.environment import FIXED, check_env
 
-_EXPANDED = re.compile("(" + "|".join(map(re.escape, (PORT, SLOT, VENV))) + ")")
+_EXPANDED = re.compile("(" + "|".join(map(re.escape, (PORT, SLOT, SOCKET, VENV))) + ")")
 RUN = "run"
 """Its path in the release; mode 0755."""
 
@@ -57,6 +57,7 @@ def render_run(
         low_port=low,
         high_port=high,
         slots=slots,
+        sockets=serving.address if serving.at_sockets else "",
         command=_words(runtime.command(serving)),
         command_with_socket=_words(runtime.command_with_socket(serving)),
     )

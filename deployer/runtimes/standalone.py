@@ -18,6 +18,7 @@ def standalone(runtime: Runtime, serving: Serving, port: int) -> dict[str, str]:
 
     `port` is taken where the environment names none. SettingsError for an option that cannot be written so.
     """
+    serving = serving.at_ports
     if isinstance(runtime, Uvicorn):
         return {**runtime.files(serving), "uvicorn_config.py": _uvicorn(runtime, serving, port)}
     if isinstance(runtime, Gunicorn):

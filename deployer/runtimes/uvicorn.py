@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deployer.runtimes import access_log
-from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, PORT, refuse_words, whole_seconds
+from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, PORT, SOCKET, refuse_words, whole_seconds
 from deployer.runtimes.base import Development, Serving
 from deployer.runtimes.check import import_check
 
@@ -79,7 +79,7 @@ class Uvicorn:
     def _options(self, serving: Serving, place: tuple[str, ...] = ()) -> tuple[str, ...]:
         settings = serving.settings
         words = list(self._app(serving))
-        words += place or ("--host", serving.address, "--port", PORT)
+        words += place or (("--uds", SOCKET) if serving.at_sockets else ("--host", serving.address, "--port", PORT))
         words += ["--workers", str(serving.workers)]
         words += ["--timeout-graceful-shutdown", whole_seconds(settings.graceful_timeout)]
         words += ["--timeout-keep-alive", whole_seconds(settings.keepalive)]

@@ -432,6 +432,7 @@ class Settings(Model):
     instances: Annotated[int, Field(strict=True, ge=1, le=100)] = 1
     port: Port = 8000
     spare_port: Port | None = None
+    bind: Literal["port", "unix"] = "port"
     supervisor: Literal["systemd", "supervisord"] = "systemd"
     unit: dict[Annotated[str, matching(UNIT_KEY, "key of a unit")], bool | int | Line] = {}
     processes: dict[PartName, Process] = {}

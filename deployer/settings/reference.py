@@ -38,6 +38,7 @@ REFERENCE: dict[str, tuple[str, str]] = {
     "instances": ("supervised servers a host", "1"),
     "port": ("first slot port", "8000"),
     "spare_port": ("first spare slot port, for blue/green", "8500"),
+    "bind": ("where instances listen: port, or unix, a socket for each", "unix"),
     "supervisor": ("systemd or supervisord", "systemd"),
     "unit": ("options merged into the unit", "{MemoryMax: 1G}"),
     "processes": ("supervised commands without a port", '{worker: {command: "celery -A shop worker"}}'),

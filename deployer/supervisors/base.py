@@ -36,7 +36,8 @@ class ScheduleSpec:
 class UnitSpec:
     """What the constant units of an app on one host depend on. A release is never part of it.
 
-    `ports` are all slot ports of this host (first and spare); `graceful` is in seconds; `options` is the user's
+    `ports` are all slot ports of this host (first and spare); `sockets` is the folder of the instances' UNIX sockets,
+    empty where they listen at ports; `graceful` is in seconds; `options` is the user's
     `unit:` map, merged into the unit's own section. `search`: the user's template folders. `processes` and `schedules`
     are those that this host has.
     """
@@ -48,6 +49,7 @@ class UnitSpec:
     search: tuple[Path, ...] = ()
     processes: tuple[ProcessSpec, ...] = ()
     schedules: tuple[ScheduleSpec, ...] = ()
+    sockets: str = ""
 
 
 class Supervisor(Protocol):

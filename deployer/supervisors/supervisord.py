@@ -20,6 +20,7 @@ from deployer.agent.supervision import Argv, Verbs
 from deployer.errors import SettingsError
 from deployer.supervisors.base import ScheduleSpec, UnitSpec
 from deployer.supervisors.program_options import program_options
+from deployer.supervisors.socket_folder import socket_folder
 from deployer.supervisors.unit_options import KILL_AFTER, STOP_RUN, start_words
 
 ADD = "supervisord-add"
@@ -58,6 +59,7 @@ class Supervisord:
             ],
         )
         return [
+            *socket_folder(spec),
             Directory(path=site.system(_LOGS)),
             File(path=site.system(f"{_CONFIGURED}/{site.app}.conf"), content=text, notify=(ADD,)),
             *(item for schedule in spec.schedules for item in self._schedule(spec, schedule)),

@@ -13,6 +13,7 @@ from deployer.agent.layout import Site
 from deployer.agent.resources import File, Resource
 from deployer.agent.supervision import Argv, Verbs
 from deployer.supervisors.base import ProcessSpec, ScheduleSpec, UnitSpec
+from deployer.supervisors.socket_folder import socket_folder
 from deployer.supervisors.unit_options import merged, own_options, process_options, schedule_options
 
 RELOAD = "systemd-reload"
@@ -29,9 +30,10 @@ class Systemd:
         site = spec.site
         sections = merged(own_options(spec), spec.options)
         text = templating.render("systemd/app@.service.j2", search=spec.search, site=site, service=sections)
-        port = templating.render("systemd/app@.socket.j2", search=spec.search, site=site)
+        port = templating.render("systemd/app@.socket.j2", search=spec.search, site=site, sockets=spec.sockets)
         folder = site.system("/etc/systemd/system")
         return [
+            *socket_folder(spec),
             File(path=f"{folder}/{site.app}@.service", content=text, notify=(RELOAD,)),
             File(path=f"{folder}/{site.app}@.socket", content=port, notify=(RELOAD,)),
             *(self._process(spec, process) for process in spec.processes),

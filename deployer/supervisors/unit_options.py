@@ -52,13 +52,16 @@ _OURS = {
 
 def own_options(spec: UnitSpec) -> list[Option]:
     """What the unit of an instance says when the user adds nothing."""
-    return _options(
+    # gunicorn gives its socket to whom it is already, which counts as a call for the privileged.
+    sockets = [("ReadWritePaths", sdvalue("-" + spec.sockets)), ("SystemCallFilter", "@chown")] if spec.sockets else []
+    options = _options(
         spec.site,
         start='cd -P "slots/%i" && exec ./run',
         variables=["PORT=%i"],
         stop=spec.graceful + KILL_AFTER,
         identifier=f"{spec.site.app}@%i",
     )
+    return options + sockets
 
 
 def process_options(site: Site, process: ProcessSpec) -> list[Option]:

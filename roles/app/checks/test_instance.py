@@ -4,10 +4,23 @@ import json
 
 import pytest
 
-ASK = """
-import http.client, json, sys
-address, port, health = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
-connection = http.client.HTTPConnection(address, port, timeout=health["timeout"])
+CONNECT = """
+import http.client, json, socket, sys
+address, port = sys.argv[1], int(sys.argv[2])
+if address.startswith("/"):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(5)
+    sock.connect("%s/%d.sock" % (address, port))
+else:
+    sock = socket.create_connection((address, port), 5)
+"""
+ASK = (
+    CONNECT
+    + """
+health = json.loads(sys.argv[3])
+sock.settimeout(health["timeout"])
+connection = http.client.HTTPConnection("localhost" if address.startswith("/") else address, port)
+connection.sock = sock
 headers = dict(health["headers"])
 if health["host"]:
     headers.setdefault("Host", health["host"])
@@ -15,7 +28,7 @@ connection.request("GET", health["path"], headers=headers)
 response = connection.getresponse()
 print(response.status, response.getheader("X-Release") or "-")
 """
-CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5).close()"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,26 @@ def test_it_asks_for_the_path_with_the_host_and_headers_it_was_given() -> None:
     assert head[0] == "GET /healthz?full=1 HTTP/1.1"
     assert [line for line in head if line.startswith("Host:")] == ["Host: shop.example.com"]
     assert "X-Probe: 1" in head
+
+
+def test_a_folder_is_asked_at_the_socket_of_the_slot(tmp_path: Path) -> None:
+    heard: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "8000.sock"))
+        listening.listen()
+
+        def serve() -> None:
+            taken, _ = listening.accept()
+            with taken:
+                heard.append(taken.recv(65536))
+                taken.sendall(b"HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        assert health.ask(str(tmp_path), 8000, Health(path="/healthz", status=200)).ok
+        thread.join(10)
+    assert heard[0].startswith(b"GET /healthz HTTP/1.1\r\n") and b"\r\nHost: localhost:8000\r\n" in heard[0]
+    assert health.ask(str(tmp_path), 8001, Health()).status is None
 
 
 def test_a_header_of_the_users_own_replaces_ours() -> None:

@@ -74,6 +74,30 @@ def test_a_listener_is_found_under_every_form_of_its_address(bound: str, asked: 
         assert found.uid == os.getuid()
 
 
+def test_a_unix_socket_is_found_by_its_path_and_its_connections_are_counted(tmp_path: Path) -> None:
+    path = str(tmp_path / "a socket")
+    connecting = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+    with socket.socket(socket.AF_UNIX) as server, connecting[0], connecting[1]:
+        server.bind(path)
+        assert procfs.unix_listeners(path) == [], "bound is not yet listening"
+        server.listen()
+        (found,) = procfs.unix_listeners(path)
+        assert procfs.holders([found.inode]) == {found.inode: {os.getpid()}}
+        assert (found.address, found.uid) == (path, os.getuid())
+        assert procfs.unix_connections_to(path) == 0
+        for each in connecting:
+            each.connect(path)
+        assert procfs.unix_connections_to(path) == 2, "who waits to be accepted counts"
+        taken = [server.accept()[0] for _ in connecting]
+        assert procfs.unix_connections_to(path) == 2
+        taken[0].close()
+        connecting[1].close()
+        assert procfs.unix_connections_to(path) == 1, "one whose user has gone is still worked on"
+        taken[1].close()
+        assert procfs.unix_connections_to(path) == 0
+        assert procfs.unix_listeners(path + "2") == []
+
+
 def test_the_cgroup_of_a_unit_is_only_that_units(monkeypatch: pytest.MonkeyPatch) -> None:
     assert procfs.in_unit(os.getpid(), "shop-8000") is False
     assert procfs.in_unit(os.getpid(), "no-such-unit.service") is False

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from support.facts import facts, host
+import pytest
+from support.facts import facts, host, release
 from support.topologies import topology
 
+from deployer.errors import SettingsError
 from deployer.plan import slots
 from deployer.plan.facts import Facts, Serving
 
@@ -52,6 +54,26 @@ def test_unused_slots_are_those_that_nobody_serves_in() -> None:
         host("web2", [OLD, NEW], current=OLD, serving=[OLD], beside={0: (8500, NEW)}),
     )
     assert slots.unused(shape, found) == [("web1", 8500)]
+
+
+@pytest.mark.parametrize(
+    ("bind", "slots_in_use", "wanted", "clash"),
+    [
+        ("unix", {"8000": OLD}, NEW, OLD),  # what serves listens at ports
+        ("unix", {"7000": OLD}, NEW, None),  # in slots that the settings no longer have
+        ("unix", {"7000": OLD}, OLD, OLD),  # a rollback to it
+        ("port", {"8000": OLD}, OLD, None),
+    ],
+)
+def test_one_slot_is_no_two_places(bind: str, slots_in_use: dict[str, str], wanted: str, clash: str | None) -> None:
+    found = facts(host("web1", [OLD, release(NEW, bind=bind)], current=OLD, serving=[OLD], slots=slots_in_use))
+    shape = topology(1, 0, bind=bind)
+    if clash is None:
+        slots.require_same_bind(shape, found, wanted)
+    else:
+        with pytest.raises(SettingsError, match=f"bind is unix, and {clash} listens at ports") as raised:
+            slots.require_same_bind(shape, found, wanted)
+        assert "port:" in str(raised.value.hint)
 
 
 def test_a_limit_leaves_every_server_in_the_pool() -> None:

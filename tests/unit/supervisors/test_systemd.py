@@ -10,7 +10,7 @@ import pytest
 
 from deployer import supervisors
 from deployer.agent.layout import Site
-from deployer.agent.resources import File
+from deployer.agent.resources import Directory, File
 from deployer.errors import SettingsError
 from deployer.settings.cron import read
 from deployer.supervisors import UnitSpec
@@ -49,6 +49,26 @@ def test_and_the_unit_of_a_process() -> None:
     golden(process.content, "shop-worker@.service")
     verbs = supervisors.get("systemd").process_verbs(SITE, "worker", 2)
     assert verbs.unit == "shop-worker@2.service" and not verbs.socket
+
+
+def test_sockets_have_a_folder_that_is_there_again_after_a_boot(tmp_path: Path) -> None:
+    site = Site(app="shop", env="prod", root="/srv/shop", user="root")
+    spec = UnitSpec(site, (8000, 8100), 30.0, sockets=site.sockets)
+    boot, above, folder, service, socket = supervisors.get("systemd").resources(spec)
+    assert isinstance(boot, File) and isinstance(service, File) and isinstance(socket, File)
+    assert boot.path == "/etc/tmpfiles.d/deploy-shop-prod.conf"
+    assert above == Directory("/run/deploy") and folder == Directory("/run/deploy/shop-prod", "root", "root")
+    assert "ListenStream=/run/deploy/shop-prod/%i.sock" in socket.content
+    assert 'ReadWritePaths="-/run/deploy/shop-prod"' in service.content
+    assert exposure(tmp_path, service.content.replace("=root\n", "=shop\n")) <= EXPOSED_AT_MOST
+    assert not said_of_units(tmp_path, service.content, socket.content)
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "tmpfiles.conf").write_text(boot.content)
+    subprocess.run(
+        ["systemd-tmpfiles", "--create", f"--root={made}", str(made / "tmpfiles.conf")], check=True, timeout=30
+    )
+    assert (made / "run/deploy/shop-prod").is_dir()
 
 
 def golden(text: str, name: str) -> None:
