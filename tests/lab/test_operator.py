@@ -64,8 +64,9 @@ def test_the_last_that_serves_is_only_drained_when_a_person_insists(shop: Projec
 
 @pytest.mark.more
 def test_a_freeze_stops_pushes_and_no_rollback(shop: Project) -> None:
-    shop.version("before the freeze")
-    shop.deploy("push")
+    for version in ("to go back to", "before the freeze"):
+        shop.version(version)
+        shop.deploy("push")
     back = shop.deploy("rollback", "--freeze", "the sale is on")
     assert any("frozen: the sale is on" in each["line"] for each in back.of("output"))
     shop.version("while frozen")

@@ -93,7 +93,10 @@ def test_one_that_does_not_start_or_dies_soon_takes_the_push_back(queue: Project
 
 @pytest.mark.more
 def test_reload_rollback_and_what_the_settings_no_longer_have(queue: Project) -> None:
+    queue.version("to go back to")
+    queue.deploy("push")
     queue.settings({"processes": {"worker": {**PROCESSES["worker"], "count": 1}, "beat": PROCESSES["beat"]}})
+    queue.version("with fewer workers")
     pushed = queue.deploy("push")
     assert "web2:worker@2" not in running(queue), "the second worker is no longer there"
     stopped = [event["instance"] for event in pushed.of("step.finished") if event["step"] == "stop"]

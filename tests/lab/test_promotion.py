@@ -22,7 +22,7 @@ QUICK = {
 
 def two_environments(lab: Lab, folder: Path) -> tuple[Project, Project]:
     """`staging` is web1, `live` web2 and web3, each behind the lab's balancer, with settings of its own."""
-    settings = {**QUICK, "app": "mover", "domains": ["mover.test"], "port": 8060}
+    settings = {**QUICK, "app": "mover", "domains": ["mover.test"], "port": 8140}
     staging = Project(folder / "shop", "staging", "shop", settings)
     yaml = YAML(typ="safe")
     whole = yaml.load(Path(str(inventory_of(lab.name))).read_text())
@@ -77,7 +77,7 @@ def test_what_staging_has_proven_goes_live_and_grows_there(lab: Lab, tmp_path: P
 @pytest.mark.more
 @pytest.mark.timeout(900)
 def test_a_plan_in_a_file_is_carried_out_or_refused(lab: Lab, tmp_path: Path) -> None:
-    settings = {**QUICK, "app": "planner", "domains": ["planner.test"], "port": 8080}
+    settings = {**QUICK, "app": "planner", "domains": ["planner.test"], "port": 8150}
     shop = Project(tmp_path / "shop", lab.name, "shop", {**settings, "secrets": {"KEY": {"env": "PLANNER_KEY"}}})
     env = {"PLANNER_KEY": "hidden-in-no-file"}
     file = tmp_path / "plan.json"

@@ -22,7 +22,7 @@ QUICK = {
 @pytest.mark.timeout(900)
 def test_one_of_three_leaves_under_traffic_and_then_all(lab: Lab, tmp_path: Path) -> None:
     """Not a request is lost; the host counts as not set up until setup brings it back; in the end nothing is left."""
-    settings = {**QUICK, "app": "leaver", "domains": ["leaver.test"], "port": 8040}
+    settings = {**QUICK, "app": "leaver", "domains": ["leaver.test"], "port": 8130}
     shop = Project(tmp_path / "shop", lab.name, "shop", settings)
     shop.deploy("setup")
     pushed = shop.deploy("push")

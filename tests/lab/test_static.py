@@ -150,7 +150,7 @@ def read_all(counted: Any, project: Project, *more: str) -> dict[str, Any]:
 
 
 def test_pages_find_their_files_at_every_instance(lab: Lab, tmp_path: Path) -> None:
-    project = app_of(tmp_path, lab, "pages", f"[{SERVES}]", port=8060)
+    project = app_of(tmp_path, lab, "pages", f"[{SERVES}]", port=8110)
     project.deploy("setup")
     project.settings({"static": None})
     project.commit("without static")
@@ -183,7 +183,7 @@ def small(request: pytest.FixtureRequest) -> Iterator[tuple[Lab, str]]:
 def test_a_balancer_on_the_apps_own_host_serves_them_itself(small: tuple[Lab, str], tmp_path: Path) -> None:
     lab, kind = small
     where = str(inventory(lab, tmp_path / "one.yaml", ["lb1"], ["lb1"], kind))
-    project = app_of(tmp_path, lab, "files", '[Route("/static/{path:path}", no_file)]', port=8060)
+    project = app_of(tmp_path, lab, "files", '[Route("/static/{path:path}", no_file)]', port=8110)
     project.deploy("setup", "-i", where)
     project.deploy("push", "-i", where)
     with reader(lab.address, "files.test") as counted:

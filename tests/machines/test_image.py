@@ -286,7 +286,9 @@ def with_uv() -> dict[str, str]:
 
 def test_a_build_without_the_ignore_file_fails_rather_than_bake_secrets_in(buildah: Buildah, tmp_path: Path) -> None:
     project, _ = drawn(tmp_path, "shop", {})
-    (project.folder / ".dockerignore").unlink()
+    for ignored in (*project.folder.glob("*.dockerignore"), *project.folder.glob("out/*dockerignore")):
+        ignored.unlink()
+    (project.folder / ".dockerignore").unlink(missing_ok=True)
     (project.folder / ".env").write_text("KEY=secret\n")
     said = buildah.build("localhost/careless", project, expect=None)
     assert "is in the image: build with the .dockerignore" in said

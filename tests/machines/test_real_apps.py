@@ -188,7 +188,7 @@ def _story(name: str, app: App, lab: Lab, folder: Path) -> None:
     settings = {
         "app": name,
         "domains": [f"{name}.test"],
-        "port": 8000 + 10 * list(APPS).index(name),
+        "port": 8200 + 10 * list(APPS).index(name),
         "rolling": {"drain_timeout": "2s", "soak": "500ms", "waves": [1, 2]},
         **app.settings,
     }
