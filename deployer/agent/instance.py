@@ -38,14 +38,20 @@ def prove(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
     Args:
         args: `site, instances`; `release` (None: the one the instance's slot points at); `started_after` (seconds of
-            the host's boot-time clock, or None); `patience` (seconds for a health check behind a queue, 0).
+            the host's boot-time clock, or None); `patience` (seconds for a health check behind a queue, 0); `measure`.
 
     Returns:
-        `slots`: port → `{proven, why, pids, release, instance}`.
+        `slots`: port → `{proven, why, pids, release, instance}`; with `measure` also `memory`, the bytes of the
+        processes that listen, and `age`, the seconds for which the oldest of them has lived.
     """
     site = Site.from_args(args)
     wanted, after, patience = args.get("release"), args.get("started_after"), float(args.get("patience") or 0)
-    answers = _each(instances_from_wire(args["instances"]), lambda one: _proven(site, one, wanted, after, patience))
+
+    def look(one: Instance) -> Dict[str, Any]:
+        found = _proven(site, one, wanted, after, patience)
+        return {**found, **_measured(found["pids"])} if args.get("measure") else found
+
+    answers = _each(instances_from_wire(args["instances"]), look)
     return {"slots": answers}
 
 
@@ -108,6 +114,11 @@ def _proven(
     else:
         found = proof.examine(site, instance, release, Unit(instance).main(), after, patience=patience)
     return {**found.as_dict(), "instance": instance.index}
+
+
+def _measured(pids: List[int]) -> Dict[str, Any]:
+    began = [each.started for each in map(procfs.process, pids) if each is not None]
+    return {"memory": procfs.memory(pids), "age": round(procfs.now() - min(began), 1) if began else 0.0}
 
 
 def _each(instances: List[Instance], look: Callable[[Instance], Any]) -> Dict[str, Any]:

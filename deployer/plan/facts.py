@@ -47,12 +47,17 @@ class ReleaseFacts:
 
 @dataclass(frozen=True)
 class Serving:
-    """What one instance serves, judged from its processes. `proven` is for `release`; `why` says what is wrong."""
+    """What one instance serves, judged from its processes. `proven` is for `release`; `why` says what is wrong.
+
+    `memory` (bytes) is what its processes take, the oldest of which has lived for `age` (seconds); 0: not known.
+    """
 
     port: int
     release: str | None
     proven: bool
     why: str = ""
+    memory: int = 0
+    age: float = 0.0
 
 
 @dataclass(frozen=True)

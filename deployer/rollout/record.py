@@ -35,10 +35,13 @@ class Record:
     exit_status: int = 0
     started: float = field(default_factory=time.monotonic)
 
-    def instance(self, host: str, index: int, port: int, release: str | None, state: str) -> None:
-        """Notes what one instance came to: `state` is a word such as proven, restored, unchanged, failed."""
+    def instance(self, host: str, index: int, port: int, release: str | None, state: str, **takes: float) -> None:
+        """Notes what one instance came to: `state` is a word such as proven, restored, unchanged, failed.
+
+        `takes` is what `status` measures of it: `memory` (bytes) after `age_s` seconds.
+        """
         entry = self.hosts.setdefault(host, {"outcome": "unchanged", "instances": {}})
-        entry["instances"][str(index)] = {"port": port, "release": release, "state": state}
+        entry["instances"][str(index)] = {"port": port, "release": release, "state": state, **takes}
         states = [each["state"] for each in entry["instances"].values()]
         entry["outcome"] = next((word for state, word in _OUTCOMES if state in states), "unchanged")
 

@@ -11,7 +11,7 @@ from deployer.errors import ChecksError, DeployError, UsageError
 from deployer.events import Bus, Output
 from deployer.plan import adopting, slots
 from deployer.plan.changes import majority
-from deployer.plan.facts import Facts, Scheduled
+from deployer.plan.facts import Facts, Scheduled, Serving
 from deployer.plan.topology import Topology, WebHost
 from deployer.rollout import certificates, maintenance
 from deployer.rollout.moments import utc
@@ -156,15 +156,26 @@ def _instances(run: Run, web: WebHost, facts: Facts, pools: dict[str, dict[str, 
         state = "proven" if serving and serving.proven else (serving.why if serving else "nothing runs")
         if web.name in run.lost:
             state = "its host does not answer"
-        run.record.instance(web.name, index, port, release, state)
+        takes = {"memory": serving.memory, "age_s": round(serving.age)} if serving and serving.memory else {}
+        run.record.instance(web.name, index, port, release, state, **takes)
         server = run.topology.server(web.name, port)
         seen = ", ".join(
             f"{host}: {servers.get(server, {}).get('state', 'unknown')}" for host, servers in pools.items()
         )
-        yield f"{web.name}:{index} port {port}  {release or '-'}  {state}" + (f"  [{seen}]" if seen else "")
+        size = f"  {_takes(serving)}" if serving and takes else ""
+        yield f"{web.name}:{index} port {port}  {release or '-'}  {state}{size}" + (f"  [{seen}]" if seen else "")
         beside = facts[web.name].beside.get(index)
         if beside:
             yield f"{web.name}:{index} port {beside.port}  {beside.release}  beside it, from a run that did not end"
+
+
+def _takes(serving: Serving) -> str:
+    """`212 MB after 3 h`: what an instance has grown to."""
+    age = next((f"{serving.age / of:.0f} {unit}" for of, unit in _UNITS if serving.age >= of), f"{serving.age:.0f} s")
+    return f"{serving.memory / 1e6:.0f} MB after {age}"
+
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
 def _processes(run: Run, web: WebHost, facts: Facts) -> Iterator[str]:

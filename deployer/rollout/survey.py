@@ -48,7 +48,11 @@ def survey(run: Run) -> Facts:
         proven = run.each(
             [name for name in web if raw.get(name, {}).get("slots")],
             "instance.prove",
-            lambda host: {"instances": _instances(run, web[host], raw[host]["slots"]), "release": None},
+            lambda host: {
+                "instances": _instances(run, web[host], raw[host]["slots"]),
+                "release": None,
+                "measure": True,
+            },
             step="survey",
         )
         states, times = _processes(run, web, raw), _schedules(run, web, raw)
@@ -260,7 +264,14 @@ def _facts(name: str, raw: dict[str, Any], web: WebHost | None, answer: dict[str
     if web is None or answer is None:
         return HostFacts(name, raw)
     states = {
-        int(port): Serving(int(port), state.get("release"), bool(state.get("proven")), str(state.get("why") or ""))
+        int(port): Serving(
+            int(port),
+            state.get("release"),
+            bool(state.get("proven")),
+            str(state.get("why") or ""),
+            int(state.get("memory") or 0),
+            float(state.get("age") or 0),
+        )
         for port, state in answer["slots"].items()
     }
     return HostFacts(name, raw, *slots.ranked(web, states, raw.get("current")))

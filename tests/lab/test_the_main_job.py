@@ -61,7 +61,11 @@ def test_pushing_the_same_again_restarts_nothing(shop: Project) -> None:
     assert again.last["outcome"] == "unchanged"
     assert again.release == pushed.release
     assert not again.of("wave.started")
-    assert shop.deploy("status").last["hosts"] == before.last["hosts"]
+    later = shop.deploy("status")
+    for host, was in before.last["hosts"].items():
+        now, was = later.last["hosts"][host]["instances"]["0"], was["instances"]["0"]
+        assert [now[key] for key in ("port", "release", "state")] == [was[key] for key in ("port", "release", "state")]
+        assert now["age_s"] >= was["age_s"] and 10e6 < now["memory"] < 1e9
 
 
 def test_verify_runs_the_checks_of_every_role_and_writes_junit(shop: Project, tmp_path: Path) -> None:

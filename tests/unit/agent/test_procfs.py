@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -96,6 +97,20 @@ def test_a_unix_socket_is_found_by_its_path_and_its_connections_are_counted(tmp_
         taken[1].close()
         assert procfs.unix_connections_to(path) == 0
         assert procfs.unix_listeners(path + "2") == []
+
+
+def test_memory_is_counted_once_however_many_share_it() -> None:
+    hold = "x = bytearray(200 << 20)\nfor at in range(0, len(x), 4096): x[at] = 1\n"
+    fork = "import os, sys, time\nother = os.fork()\nprint(os.getpid(), flush=True) or time.sleep(600)\n"
+    with subprocess.Popen([sys.executable, "-c", hold + fork], stdout=subprocess.PIPE, text=True) as started:
+        try:
+            assert started.stdout is not None
+            pids = [int(started.stdout.readline()) for _ in range(2)]
+            assert 200 << 20 <= procfs.memory(pids) < 300 << 20
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+    assert procfs.memory(pids) == 0
 
 
 def test_the_cgroup_of_a_unit_is_only_that_units(monkeypatch: pytest.MonkeyPatch) -> None:
