@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Any, Dict
@@ -50,4 +51,6 @@ def remove(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     for name in os.listdir(site.state):
         if not name.startswith(_STAYS):
             tree.remove(site.state + "/" + name)
+    with contextlib.suppress(OSError):  # it would be gone with the next boot
+        tree.remove(site.sockets)
     return {"kept": [path for path in (site.shared, site.state) if os.path.isdir(path)]}

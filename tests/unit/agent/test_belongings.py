@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,13 @@ def test_all_goes_but_shared_files_and_history(host: Host) -> None:
     assert sorted(os.listdir(host.site.root)) == [".deploy", "shared"]
     assert "secrets.env" not in os.listdir(host.site.state)
     assert (Path(host.site.shared) / "upload").read_text() == "of a user"
+
+
+def test_so_does_the_folder_of_its_sockets(host: Host, tmp_path: Path) -> None:
+    host.site = replace(host.site, prefix=str(tmp_path))
+    os.makedirs(host.site.sockets)
+    host.call("belongings.remove", **WHO)
+    assert not os.path.exists(host.site.sockets)
 
 
 def test_it_counts_as_removed_until_it_joins_again(host: Host) -> None:
