@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import time
 from typing import Any, Dict, Iterable, List, Tuple
 
@@ -35,6 +36,7 @@ _PATIENCE = 2.0  # seconds that Caddy may be away: a restart takes less
 _FRESH = 0.5  # seconds for which a good answer about a slot is believed: a drain looks 20 times a second
 _ASKED = 8.0  # seconds until a question about a slot is given up
 _PASSED = "L7OK"
+_UNIX = re.compile("^unix/(?=/)")  # before a path in what Caddy dials
 CLOSED = ".maintenance"  # beside the slots, whose names begin otherwise
 
 
@@ -97,7 +99,9 @@ class Caddy:
         """The requests that ended within the `last` seconds and are still in the log; it is always being written."""
         slots = json.loads(read(self._app) or "{}").get("slots", {})
         try:
-            return caddy_requests.requests(self._requests, {place: name for name, place in slots.items()}, last)
+            # In the log a UNIX socket is its path alone.
+            names = {_UNIX.sub("", place): name for name, place in slots.items()}
+            return caddy_requests.requests(self._requests, names, last)
         except OSError as error:
             why = "Caddy keeps no record of requests: %s: %s" % (error.filename, error.strerror)
             raise OpError("no_figures", why, "deploy setup ENV writes what it takes") from error
@@ -169,8 +173,8 @@ class Caddy:
 
 def _parts(place: str) -> Tuple[str, int]:
     """Address and port of what Caddy dials, a UNIX socket being one of `agent.places`."""
-    if place.startswith("unix/"):
-        address, _, port = place[len("unix/") : -len(".sock")].rpartition("/")
+    if _UNIX.match(place):
+        address, _, port = _UNIX.sub("", place)[: -len(".sock")].rpartition("/")
     else:
         address, _, port = place.rpartition(":")
     return address, int(port)

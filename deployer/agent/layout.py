@@ -96,6 +96,11 @@ class Site:
         return self.state + "/secrets.env"
 
     @property
+    def secrets_before(self) -> str:
+        """While a run has written other secrets and has not come to its end: what they were. Empty: there were none."""
+        return self.state + "/secrets.before"
+
+    @property
     def drained(self) -> str:
         """On a balancer host: which servers are out of the pool, since when, by whom and why."""
         return self.state + "/drained.json"

@@ -11,7 +11,7 @@ import os
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from deployer.agent import holding, ledger, links, procfs
+from deployer.agent import holding, ledger, links, procfs, secrets
 from deployer.agent.layout import COMMANDS, Site
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.supervision import Process
@@ -176,6 +176,7 @@ class _Move:
         problem = ""
         try:
             self._stop()
+            secrets.put_back(self._site)
             if self._previous is None:
                 links.drop_process(self._site, self._process.label)
                 self._unit.disable()

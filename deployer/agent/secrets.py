@@ -24,6 +24,9 @@ _LINE = re.compile(r"export ([A-Za-z_][A-Za-z0-9_]*)='((?:[^']|'\\'')*)'\n")
 def write(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Makes the secrets file say what the body says; untouched when it does already, or both are nothing.
 
+    With `keep` what it said before stays beside it, until `secrets.settle` or `secrets.restore`: those that what serves
+    was started with. A run that goes on after a dead one keeps what that one had kept.
+
     Raises:
         OpError `not_set_up`: the site's root is missing. `invalid`: the text is not what the renderer writes.
     """
@@ -37,8 +40,46 @@ def write(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         return {"changed": False}
     if not args.get("dry_run"):
         prepare_state(site)
+        if args.get("keep"):
+            _keep(site, owner)
         tree.write(site.secrets, text, 0o600, owner)
     return {"changed": True}
+
+
+@operation("secrets.restore")
+def restore(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Makes the secrets what they were before a run wrote others; nothing where none did."""
+    return {"changed": put_back(Site.from_args(args))}
+
+
+@operation("secrets.settle")
+def settle(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Forgets what the secrets were before: what serves has proven itself with those of now."""
+    return {"changed": tree.remove(Site.from_args(args).secrets_before)}
+
+
+def put_back(site: Site) -> bool:
+    """What `secrets.restore` does: False where there is nothing to go back to. Whoever goes back calls it first."""
+    try:
+        nothing = os.stat(site.secrets_before).st_size == 0
+    except FileNotFoundError:
+        return False
+    if nothing:
+        tree.remove(site.secrets)
+        tree.remove(site.secrets_before)
+    else:
+        os.replace(site.secrets_before, site.secrets)  # with its time, by which a reload sees that nothing changed
+    return True
+
+
+def _keep(site: Site, owner: "tuple[int, int]") -> None:
+    """A second name for the file of now, which is replaced and not written to."""
+    if os.path.lexists(site.secrets_before):
+        return
+    if os.path.lexists(site.secrets):
+        os.link(site.secrets, site.secrets_before, follow_symlinks=False)
+    else:
+        tree.write(site.secrets_before, b"", 0o600, owner)
 
 
 def prepare_state(site: Site) -> None:

@@ -19,7 +19,7 @@ import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from deployer.agent import holding, ledger, links, procfs, proof
+from deployer.agent import holding, ledger, links, procfs, proof, secrets
 from deployer.agent.hup import Reload
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError
@@ -223,6 +223,7 @@ class Switch:
         return [line for line in lines if line not in boring][-LOG_LINES:]
 
     def _go_back(self) -> None:
+        secrets.put_back(self._site)
         slot = links.release_at(self._site.slot(self._instance.port))
         if (slot == self._previous or not self._touched) and self._still_serving(self._unit.main()):
             # It never left: its link may have, or the supervisor refused to stop it.

@@ -107,7 +107,9 @@ def plan_of(
     """The whole plan of a run that brings every instance to `wanted.release`."""
     require_same_bind(topology, facts, wanted.release)
     settings = topology.settings
-    nothing_serves = not any(each.release for web in topology.web for each in facts[web.name].serving.values())
+    in_known_slots = any(each.release for web in topology.web for each in facts[web.name].serving.values())
+    moves = not in_known_slots and bool(topology.balancers) and bool(surplus(topology, facts))
+    nothing_serves = not in_known_slots and not moves
     held = facts.held()
     there = {topology.server(web.name, port) for web in topology.absent for port in (*web.ports, *web.spare_ports)}
     out = topology.missing + sum(r["by"] == "person" for name, r in held.items() if name not in there)
@@ -123,6 +125,7 @@ def plan_of(
     strategy = choose(
         topology,
         nothing_serves=nothing_serves,
+        moves=moves,
         all_at_once=wanted.all_at_once,
         out=out,
         no_reload=hindered.why if hindered else "",
@@ -133,9 +136,7 @@ def plan_of(
     rolling = settings.rolling
     in_order = ordered(changing, rolling.order, key=[step.host for step in changing], seed=wanted.release)
     # Those that no user reaches come first: it costs nobody, and capacity is back for the others.
-    in_order = tuple(
-        sorted(in_order, key=lambda s: s.before is not None and topology.server(s.host, s.port) not in held)
-    )
+    in_order = tuple(sorted(in_order, key=lambda s: _missed(facts, s) and topology.server(s.host, s.port) not in held))
     if wanted.all_at_once or nothing_serves:
         waves: tuple[tuple[InstanceStep, ...], ...] = (tuple(in_order),) if in_order else ()
     else:
@@ -176,6 +177,12 @@ def plan_of(
         promotes=tuple(web.name for web in topology.web if facts[web.name].current != wanted.release),
         judged=judging.told(topology) if waves and not nothing_serves else "",
     )
+
+
+def _missed(facts: Facts, step: InstanceStep) -> bool:
+    """Whether users would miss it: what is not in order costs nobody when it changes."""
+    found = facts[step.host].serving.get(step.index)
+    return step.before is not None and (found is None or found.proven)
 
 
 def majority(facts: Facts, topology: Topology) -> str | None:

@@ -38,13 +38,15 @@ def choose(
     topology: Topology,
     *,
     nothing_serves: bool = False,
+    moves: bool = False,
     all_at_once: bool = False,
     out: int = 0,
     no_reload: str = "",
 ) -> Strategy:
     """The strategy of a run. SettingsError for one that was asked for and would lose requests, with the reason.
 
-    `out` are instances that a person took out of the pools: they are missing for as long as the run goes.
+    `moves`: what serves does so at ports that the settings no longer have. `out` are instances that a person took out
+    of the pools: they are missing for as long as the run goes.
     `no_reload`: what keeps this run from being a reload in place, in words; empty when nothing does.
     """
     asked = topology.settings.rolling.strategy
@@ -62,6 +64,8 @@ def choose(
     in_place: Name = "socket" if held else "restart"
     if nothing_serves:
         return Strategy(in_place, "nothing serves yet, so all instances start together")
+    if moves:
+        return Strategy(in_place, "each instance starts at its new port, beside what serves at the ports of before")
     if asked == "reload":
         before = f", drained at {topology.kind} before" if topology.balancers and topology.drains("reload") else ""
         return Strategy("reload", f"as was asked: workers are replaced under their master, its port stays open{before}")

@@ -297,6 +297,14 @@ class Topology:
         """The balancers' name for a slot."""
         return server_name(host, port)
 
+    def instance_of(self, server: str) -> str:
+        """`web1:0`: whose slot that is for the balancers, now or with the ports of before; else the name itself."""
+        for web in self.everywhere:
+            port = server.removeprefix(server_name(web.name, 0)[:-1])
+            if port != server and port.isdigit():
+                return f"{web.name}:{web.index_of(int(port))}"
+        return server
+
     def pool(self, balancer: BalancerHost, leaving: Mapping[str, str] | None = None) -> Pool:
         """This app's pool as one balancer host has it.
 

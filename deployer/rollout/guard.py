@@ -39,8 +39,10 @@ class Guard:
         names = {shape.server(*slot) for slot in leaving}
         for balancer, servers in self._pools.states().items():
             up = {name for name, state in servers.items() if state["serves"]}
-            if up & names and shape.instances - len(up - names) > allowed:
-                raise self._too_few(balancer, len(up), len(names & up), allowed)
+            # By instances: one that is up in both its slots is one, and loses nothing with the first of them.
+            before, after = ({shape.instance_of(name) for name in some} for some in (up, up - names))
+            if before != after and shape.instances - len(after) > allowed:
+                raise self._too_few(balancer, len(before), len(before - after), allowed)
 
     def _too_few(self, balancer: str, up: int, leaving: int, allowed: int) -> RolloutError:
         none = "no other instance is up, so none is taken out" if up == leaving else ""

@@ -11,6 +11,7 @@ from deployer.plan.facts import Facts
 from deployer.plan.model import Plan, ProcessStep
 from deployer.plan.topology import WebHost
 from deployer.remote.errors import AgentError
+from deployer.rollout import secrets
 from deployer.rollout.endings import ending
 from deployer.rollout.parallel import by_host, map_hosts
 from deployer.rollout.run import Run
@@ -94,6 +95,7 @@ class Processes:
 
     def _ending(self, cause: DeployError) -> DeployError:
         """What moved goes back; the error to end with. No instance was touched, which a person is told."""
+        secrets.put_back(self._run)
         stuck = self.back()
         if stuck:
             return ending(cause, list(stuck.items()), self._plan, self._run.record)

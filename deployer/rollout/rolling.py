@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from deployer.errors import DeployError
 from deployer.plan.model import InstanceStep, Plan
+from deployer.rollout import secrets
 from deployer.rollout.checks import instance_checks
 from deployer.rollout.judging import Canary
 from deployer.rollout.processes import Processes, with_processes
@@ -25,17 +26,19 @@ def roll(run: Run, project: Project, plan: Plan, *, via: str, finish: Callable[[
         instance(steps, release)
         canary.look_before(steps)
 
-    run.each(run.hosts, "site.note_plan", {"run": run.id, "plan": plan.as_dict()}, step="plan")
     try:
+        with secrets.put_back_on_failure(run):
+            run.each(run.hosts, "site.note_plan", {"run": run.id, "plan": plan.as_dict()}, step="plan")
         with watched(run) as watch:
 
             def judge(steps: Sequence[InstanceStep], release: str) -> None:
                 watch.require_few(steps, release)
                 canary.judge(steps, release)
 
-            watch.begin()
             beside, times = Processes(run, plan, via=via), Schedules(run, plan)
-            beside.forward()
+            with secrets.put_back_on_failure(run):
+                watch.begin()
+                beside.forward()
             with canary.counting():
                 Waves(
                     run,

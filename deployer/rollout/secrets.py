@@ -5,20 +5,48 @@ Balancer hosts have them where the user's own commands run there (`balancer.kind
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 from deployer.artifact.secretfile import render
 from deployer.rollout.run import Run
 
 
 def write(run: Run, values: Mapping[str, str]) -> list[str]:
-    """Writes the secrets on every host that needs them; returns the hosts where they changed."""
-    return _send(run, [*run.web, *_commanding(run)], values, dry_run=False)
+    """Writes the secrets on every host that needs them; returns the hosts where they changed.
+
+    What they were before is kept there until the run's end: `settle`, or `put_back`.
+    """
+    return _send(run, [*run.web, *_commanding(run)], values, keep=True)
+
+
+def put_back(run: Run, but: Collection[str] = ()) -> None:
+    """Makes the secrets what they were before the run, everywhere `but` on some hosts; nothing raises."""
+    hosts = [name for name in (*run.web, *_commanding(run)) if name not in but and name not in run.lost]
+    _, failed = run.try_each(hosts, "secrets.restore", {}, step="secrets")
+    for host, error in failed.items():
+        run.warn(f"its secrets are those of the run that failed: {error.message}", host=host)
+
+
+def settle(run: Run) -> None:
+    """What serves has proven itself with the secrets of the run; nothing raises."""
+    hosts = [name for name in (*run.web, *_commanding(run)) if name not in run.lost]
+    run.try_each(hosts, "secrets.settle", {}, step="secrets")
+
+
+@contextmanager
+def put_back_on_failure(run: Run) -> Iterator[None]:
+    """What fails in the block leaves no secrets behind that nothing has proven itself with."""
+    try:
+        yield
+    except Exception:
+        put_back(run)
+        raise
 
 
 def write_for_commands(run: Run, values: Mapping[str, str]) -> None:
     """Writes the secrets where the balancers' commands run, and nowhere else."""
-    _send(run, _commanding(run), values, dry_run=False)
+    _send(run, _commanding(run), values)
 
 
 def differing(run: Run, values: Mapping[str, str]) -> list[str]:
@@ -31,7 +59,10 @@ def _commanding(run: Run) -> list[str]:
     return [name for name in run.balancers if run.topology.kind == "command" and name not in web]
 
 
-def _send(run: Run, hosts: list[str], values: Mapping[str, str], *, dry_run: bool) -> list[str]:
+def _send(
+    run: Run, hosts: list[str], values: Mapping[str, str], *, dry_run: bool = False, keep: bool = False
+) -> list[str]:
     text = render(values).encode()
-    answers = run.each(hosts, "secrets.write", {"dry_run": dry_run}, body=lambda host: text, step="secrets")
+    args = {"dry_run": dry_run, "keep": keep}
+    answers = run.each(hosts, "secrets.write", args, body=lambda host: text, step="secrets")
     return [host for host, answer in answers.items() if answer["changed"]]

@@ -37,7 +37,7 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
         facts = slots.with_pools(run.topology, Facts(facts.hosts, pools))
         record.release = majority(facts, run.topology)
         for web in run.topology.web:
-            beside = (*_processes(run, web, facts), *_schedules(run, web, facts))
+            beside = (*_surplus(run, web, facts), *_processes(run, web, facts), *_schedules(run, web, facts))
             for line in (*_instances(run, web, facts, pools), *beside):
                 bus.emit(Output(line, host=web.name))
         for host, found in maintenance.closed(run).items():
@@ -59,12 +59,14 @@ def require_serving(topology: Topology, facts: Facts, lost: Set[str] = frozenset
     expected = [web for web in topology.web if web.name not in lost and not facts[web.name].removed]
     if not any(facts[web.name].current for web in expected):
         return
-    down = {}
+    down, held = {}, facts.held()
     for web in expected:
         for index in range(len(web.ports)):
             found = facts[web.name].serving.get(index)
             if found is None or not found.proven:
                 down[f"{web.name}:{index}"] = found.why if found and found.why else "nothing runs"
+            elif held.get(topology.server(web.name, found.port), {}).get("by") == "quarantine":
+                down[f"{web.name}:{index}"] = "it is in quarantine, so it gets no requests"
     if down:
         first, why = next(iter(down.items()))
         raise ChecksError(
@@ -167,6 +169,14 @@ def _instances(run: Run, web: WebHost, facts: Facts, pools: dict[str, dict[str, 
         beside = facts[web.name].beside.get(index)
         if beside:
             yield f"{web.name}:{index} port {beside.port}  {beside.release}  beside it, from a run that did not end"
+
+
+def _surplus(run: Run, web: WebHost, facts: Facts) -> Iterator[str]:
+    """Slots that a run has not come to stop, or that the settings have lost since."""
+    for step in slots.surplus(run.topology, facts):
+        if step.host == web.name:
+            why = f"no longer in the settings: deploy push {run.topology.env} drains and stops it"
+            yield f"{web.name} port {step.port}  {step.before}  {why}"
 
 
 def _takes(serving: Serving) -> str:

@@ -19,7 +19,7 @@ from deployer.errors import DeployError, InterruptedRun
 from deployer.events import WaveFinished, WaveStarted
 from deployer.plan.model import InstanceStep, Plan, ProcessStep
 from deployer.remote.errors import SessionLost
-from deployer.rollout import absent, endings
+from deployer.rollout import absent, endings, secrets
 from deployer.rollout.back import Back
 from deployer.rollout.budget import Budget
 from deployer.rollout.guard import Guard
@@ -106,10 +106,12 @@ class Waves:
             self._finish()
         except DeployError as error:
             if self._rolling.on_failure == "stop" and not self._progress.finishing:
+                secrets.put_back(self._run, but={step.host for step in self._progress.changed})
                 raise endings.stopped(error, self._progress.changed, self._progress.stuck, self._plan) from error
             self._restore()
             stuck: endings.Stuck = [*self._progress.stuck.items(), *self._progress.beside.items()]
             raise endings.ending(error, stuck, self._plan, self._run.record) from error
+        secrets.settle(self._run)
         endings.require_nobody_behind(self._budget.behind, self._plan, self._run.record)
 
     @contextmanager
@@ -227,6 +229,7 @@ class Waves:
 
     def _restore(self) -> None:
         """Everything that this run changed goes back the same gentle way, newest first."""
+        secrets.put_back(self._run)
         changed = [step for step in reversed(self._progress.changed) if step.host not in self._run.lost]
         groups = _by_wave(changed, self._plan)
         for number, wave in enumerate(groups, 1):

@@ -40,6 +40,8 @@ OURS: Mapping[str, str] = {
     "--app-dir": "the server runs in the folder of its release",
     "--config": "the tool writes it; a gunicorn.conf.py of the app's own is read by it",
     "-c": "the tool writes it; a gunicorn.conf.py of the app's own is read by it",
+    "--worker-class": "write runtime.worker_class, which is checked before anything is changed",
+    "-k": "write runtime.worker_class, which is checked before anything is changed",
     "--preload": "with it a reload silently keeps the old code",
     "--graceful-timeout": "write runtime.graceful_timeout, which the supervisor's limits follow",
     "--timeout-graceful-shutdown": "write runtime.graceful_timeout, which the supervisor's limits follow",

@@ -151,6 +151,23 @@ def merged(ours: Sequence[Option], theirs: Mapping[str, str | int | bool]) -> li
     return result
 
 
+_SIZE = r"(\d+(\.\d+)?\s*[KMGTPE]?|infinity)"
+_SHARE = r"\d+(\.\d+)?%"
+_FORMS: Mapping[str, tuple[str, str]] = {
+    **dict.fromkeys(
+        ("MemoryMax", "MemoryHigh", "MemoryLow", "MemoryMin", "MemorySwapMax"), (f"{_SIZE}|{_SHARE}", "1G")
+    ),
+    "CPUQuota": (_SHARE, "150%"),
+    "TasksMax": (rf"\d+|infinity|{_SHARE}", "512"),
+    "CPUWeight": (r"\d+|idle", "100"),
+    **dict.fromkeys(
+        ("LimitNOFILE", "LimitNPROC", "LimitCORE", "LimitAS", "LimitDATA", "LimitSTACK", "LimitMEMLOCK", "LimitFSIZE"),
+        (f"{_SIZE}(:{_SIZE})?", "8192"),
+    ),
+}
+"""Limits that systemd would leave aside with a line in its journal, were they wrong: their form, and one of it."""
+
+
 def _checked(name: str, value: str | int | bool) -> str:
     if not _NAME.match(name):
         raise SettingsError(f"unit: {name!r} is no name of a systemd option", hint="such as MemoryMax or LimitNOFILE")
@@ -162,6 +179,9 @@ def _checked(name: str, value: str | int | bool) -> str:
         text = oneline(value).strip()
     except ValueError as error:
         raise SettingsError(f"unit: {name}", cause=str(error), hint="write it on one line") from error
+    form, such = _FORMS.get(name, ("", ""))
+    if form and not re.fullmatch(form, text):
+        raise SettingsError(f"unit: {name}: {text!r} is no limit that systemd knows", hint=f"such as {name}: {such}")
     if text.endswith("\\"):
         raise SettingsError(f"unit: {name} ends in a backslash, which would swallow the next line")
     return text

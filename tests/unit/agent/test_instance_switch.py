@@ -8,14 +8,14 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 import supervised
 from supervised import World
 
-from deployer.agent import instance, ledger, procfs
+from deployer.agent import instance, ledger, procfs, secrets
 from deployer.agent.operation import Context, OpError
 
 
@@ -54,6 +54,24 @@ def test_the_first_release_is_started_and_the_next_one_takes_its_place(host: Wor
     states = [entry.get("state", entry.get("ok")) for entry in ledger.read(host.site)]
     assert states == ["stop", "link", "start", True] * 2
     assert ledger.half_done(host.site) == []
+
+
+def test_what_goes_back_has_the_secrets_that_it_had(host: World) -> None:
+    with_secrets = ". ../../.deploy/secrets.env; export KEY; exec .venv/bin/python app.py"
+    code = supervised.GOOD.replace("200", '200 if os.environ["KEY"] == "good" else 500')
+    site = {"site": asdict(host.site)}
+
+    def write(value: str, **more: Any) -> None:
+        secrets.write(Context(body=iter([f"export KEY='{value}'\n".encode()])), {**site, **more})
+
+    write("good")
+    host.switch(host.release("r1", code, with_secrets))
+    write("bad", keep=True)
+    host.tune(within=3.0)
+    error = failing(host, host.release("r2", code, with_secrets), "r1")
+    assert (error.code, error.detail) == ("unhealthy", {"restored": True, "serving": "r1"})
+    assert secrets.values(host.site) == {"KEY": "good"}
+    assert served(host) == "r1"
 
 
 def test_a_second_switch_to_the_same_release_touches_nothing(host: World) -> None:

@@ -52,6 +52,31 @@ def test_names_that_a_shell_would_run_and_nul_are_refused(values: dict[str, str]
     assert "x\0y" not in str(caught.value)
 
 
+def test_what_they_were_is_kept_until_the_run_ends_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    host = Host(tmp_path).set_up()
+    good, bad, other = (secretfile.render({"KEY": each}).encode() for each in ("good", "bad", "other"))
+    host.call("secrets.write", good)
+    os.utime(host.site.secrets, (1000, 1000))
+    host.call("secrets.write", bad, keep=True)
+    host.call("secrets.write", other, keep=True)  # of a run that goes on after one that died
+    assert secrets.values(host.site) == {"KEY": "other"}
+    assert Path(host.site.secrets_before).stat().st_mode & 0o777 == 0o600
+    assert host.call("secrets.restore") == {"changed": True}
+    assert secrets.values(host.site) == {"KEY": "good"} and os.stat(host.site.secrets).st_mtime == 1000
+    assert host.call("secrets.restore") == {"changed": False}
+    host.call("secrets.write", bad, keep=True)
+    assert host.call("secrets.settle") == {"changed": True}
+    assert host.call("secrets.restore") == {"changed": False}
+    assert secrets.values(host.site) == {"KEY": "bad"}
+
+
+def test_where_there_were_none_there_are_none_again(tmp_path: Path) -> None:
+    host = Host(tmp_path).set_up()
+    host.call("secrets.write", secretfile.render({"KEY": "first"}).encode(), keep=True)
+    assert host.call("secrets.restore") == {"changed": True}
+    assert not os.path.exists(host.site.secrets) and not os.path.exists(host.site.secrets_before)
+
+
 def test_the_file_is_private_and_touched_only_when_it_changes(tmp_path: Path) -> None:
     host = Host(tmp_path).set_up()
     text = secretfile.render(NASTY).encode()

@@ -101,7 +101,7 @@ def test_one_that_does_not_serve_as_it_should_is_restarted() -> None:
     there = found()
     sick = host("web2", [release(OLD, venv="k"), release(NOW, venv="k")], current=NOW, unproven={0: "answers 500"})
     plan: Plan = plan_of(RELOAD, shape(), Facts({**there.hosts, "web2": sick}))
-    assert [step.action for step in plan.steps] == ["reload", "restart"]
+    assert [(step.host, step.action) for step in plan.steps] == [("web2", "restart"), ("web1", "reload")]
 
 
 def test_where_nothing_serves_it_starts() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.facts import facts, host
 from support.topologies import topology
 
 from deployer.errors import SettingsError
+from deployer.plan.changes import Wanted, plan_of
 from deployer.plan.strategy import choose
 from deployer.plan.topology import Topology
 
@@ -39,6 +41,16 @@ def test_auto_restarts_where_a_reload_cannot_be_or_is_not_meant() -> None:
     assert choose(shape, nothing_serves=True).name == choose(shape, all_at_once=True).name == "restart"
     asked = topology(1, 0, served_by="gunicorn", supervisor="supervisord", rolling={"strategy": "restart"})
     assert choose(asked).name == "restart"
+
+
+def test_what_serves_at_other_ports_is_no_reason_to_start_all_at_once() -> None:
+    old = "20240101T000000Z-aaaaaaaa"
+    there = facts(*(host(f"web{n}", [old], current=old, serving=[], slots={"7000": old}) for n in (1, 2, 3)))
+    wanted = Wanted("push", "20240601T000000Z-bbbbbbbb")
+    plan = plan_of(wanted, topology(3, 1), there)
+    assert [len(wave) for wave in plan.waves] == [1, 1, 1] and "beside what serves" in plan.strategy_why
+    assert [step.leaves for step in plan.surplus] == [7000] * 3
+    assert [len(wave) for wave in plan_of(wanted, topology(3, 0), there).waves] == [3], "nobody can lead users over"
 
 
 @pytest.mark.parametrize("settings", [{"supervisor": "supervisord"}, {"served_by": "command"}])

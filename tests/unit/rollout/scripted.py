@@ -67,6 +67,7 @@ class World:
     led: set[str] = field(default_factory=set)
     retired: set[str] = field(default_factory=set)
     foreign: dict[str, dict[str, Any]] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -241,6 +242,14 @@ class World:
 
     def instance_logs(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         return {"logs": {str(each["port"]): ["its last words"] for each in args["instances"]}}
+
+    def secrets_restore(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        self.secrets[host] = "before"
+        return {"changed": True}
+
+    def secrets_settle(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        self.secrets[host] = "settled"
+        return {"changed": True}
 
     def site_promote(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         mine = {found for port in args["ports"] if (found := self.serving[self.topology.server(host, port)])}

@@ -46,6 +46,14 @@ def test_one_instance_alone() -> None:
     assert in_slots(fleet, 8500, NEW) and fleet.harm == [] and fleet.lowest == 1
 
 
+def test_two_of_three_that_a_person_holds_out_stop_no_successor() -> None:
+    fleet = world(3)
+    fleet.hold("web1-8000", "person")
+    fleet.hold("web2-8000", "person")
+    assert Rollout(fleet).carry_out().exit == 0
+    assert set(fleet.busy.values()) == {NEW} and fleet.harm == [] and fleet.lowest == 1
+
+
 def test_no_successor_gets_a_request_before_its_checks() -> None:
     fleet = world(2)
     rollout = Rollout(fleet)

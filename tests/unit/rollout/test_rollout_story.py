@@ -40,6 +40,25 @@ def put_back_but_for_who_is_out(rollout: Rollout, out: dict[str, str]) -> None:
     assert all_serve(fleet, OLD) and fleet.harm == [] and fleet.out == out and rollout.exit == 5
 
 
+def test_secrets_go_back_before_anything_does_and_stay_when_it_went_well() -> None:
+    fleet = world(3)
+    Rollout(fleet).carry_out()
+    assert fleet.secrets == dict.fromkeys(["web1", "web2", "web3"], "settled")
+    fleet = world(3)
+    seen: list[dict[str, str]] = []
+    fleet.fails("instance.switch", "web3")
+    fleet.on("instance.switch", "web2", lambda: fleet.on("instance.switch", "web2", lambda: seen.append(fleet.secrets)))
+    Rollout(fleet).carry_out()
+    assert seen == [dict.fromkeys(["web1", "web2", "web3"], "before")]
+
+
+def test_where_it_stops_those_that_changed_keep_their_secrets() -> None:
+    fleet = world(3, rolling={"on_failure": "stop"})
+    fleet.fails("instance.switch", "web2")
+    Rollout(fleet).carry_out()
+    assert fleet.secrets == {"web2": "before", "web3": "before"}
+
+
 # -- it goes well ----------------------------------------------------------------------------------------------------
 
 

@@ -134,6 +134,17 @@ def test_the_sandbox_gives_way_to_the_user() -> None:
     assert "PrivateDevices=false" in lines and "PrivateDevices=true" not in lines
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong", "right"),
+    [("MemoryMax", "lots", "1.5G"), ("CPUQuota", 150, "150%"), ("LimitNOFILE", "abc", 8192), ("TasksMax", "-1", "10%")],
+)
+def test_a_limit_that_systemd_would_leave_aside_is_refused(name: str, wrong: str | int, right: str | int) -> None:
+    with pytest.raises(SettingsError, match=f"unit: {name}: '{wrong}' is no limit") as caught:
+        unit(**{name: wrong})
+    assert f"such as {name}: " in str(caught.value.hint)
+    assert f"{name}={right}" in unit(**{name: right}).content
+
+
 def test_a_capability_of_the_users_is_not_given_in_vain() -> None:
     lines = unit(AmbientCapabilities="CAP_NET_BIND_SERVICE").content.splitlines()
     assert "CapabilityBoundingSet=CAP_NET_BIND_SERVICE" in lines and "CapabilityBoundingSet=" not in lines

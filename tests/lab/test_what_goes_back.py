@@ -1,0 +1,80 @@
+"""What a failed run leaves behind: no secrets that nothing has proven itself with, and no release beyond its canary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.project import Project
+from support.traffic import traffic
+
+from deployer.lab import Lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.more, pytest.mark.timeout(900)]
+
+SETTINGS = {
+    "app": "returns",
+    "domains": ["returns.test"],
+    "port": 8170,
+    "health": {"within": "8s"},
+    "runtime": {"workers": 1, "graceful_timeout": "3s"},
+    "rolling": {"drain_timeout": "2s", "soak": "500ms"},
+    "secrets": {"TOKEN": {"env": "TOKEN"}},
+}
+PICKY = 'os.environ["TOKEN"][:4] != "good"'
+
+
+@pytest.fixture(scope="module")
+def shop(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    project = Project(tmp_path_factory.mktemp("returns") / "returns", lab.name, "shop", SETTINGS)
+    code = (project.folder / "main.py").read_text()
+    picky = code.replace('breakage.MODE == "health"', f'breakage.MODE == "health" or {PICKY}')
+    assert picky != code
+    project.commit("healthy with a good token alone", main__py=picky)
+    project.deploy("setup")
+    project.deploy("push", env={"TOKEN": "good"})
+    yield project
+
+
+def secrets_of(lab: Lab, project: Project) -> set[str]:
+    folder = Path(lab.folder, "hosts")
+    name = project.folder.name
+    return {file.read_text() for file in folder.glob(f"web*/root/srv/{name}/.deploy/secrets.env")}
+
+
+def test_secrets_that_nothing_starts_with_are_gone_again(shop: Project, lab: Lab, tmp_path: Path) -> None:
+    proven = {shop.deploy("status").release}
+    good = secrets_of(lab, shop)
+    assert good == {"export TOKEN='good'\n"}
+    with traffic(lab.address, tmp_path / "log", host_header="returns.test") as users:
+        shop.version(2)
+        pushed = shop.deploy("push", env={"TOKEN": "bad"}, expect=5)
+        assert "answered 500" in pushed.error["message"] and secrets_of(lab, shop) == good
+        assert shop.deploy("reload", env={"TOKEN": "worse"}, expect=5).last["outcome"] == "rolled_back"
+        assert secrets_of(lab, shop) == good
+        shop.settings({"hooks": {"release": "exit 1"}})
+        shop.version(3)
+        shop.deploy("push", env={"TOKEN": "bad again"}, expect=5)
+        assert secrets_of(lab, shop) == good
+        shop.settings({"hooks": {}})
+        proven.add(shop.deploy("push", env={"TOKEN": "good too"}).release)
+    assert secrets_of(lab, shop) == {"export TOKEN='good too'\n"}
+    users.demand(proven=proven, at_least=100)
+    assert not list(Path(lab.folder, "hosts").glob("web*/root/srv/returns/.deploy/secrets.before"))
+
+
+def test_other_ports_come_by_waves_like_anything_else(shop: Project, lab: Lab, tmp_path: Path) -> None:
+    before = shop.deploy("status").release
+    with traffic(lab.address, tmp_path / "log", host_header="returns.test") as users:
+        shop.settings({"port": 8180})
+        shop.breaks("health")
+        broken = shop.deploy("push", env={"TOKEN": "good too"}, expect=5)
+        assert next(event["instances"] for event in broken.of("wave.started")) == ["web1:0"]
+        assert {step["instance"] for step in broken.of("step.started") if step["step"] == "switch"} == {"web1:0"}
+        shop.mends()
+        moved = shop.deploy("push", env={"TOKEN": "good too"})
+    assert len(moved.of("wave.started")) >= 2
+    users.demand(proven={before, moved.release}, at_least=100)
+    ports = [each["instances"]["0"]["port"] for each in shop.deploy("status").last["hosts"].values()]
+    assert ports == [8180] * 3
