@@ -41,7 +41,7 @@ def release_hook(run: Run, project: Project, release: str) -> None:
         note.detail = "was done before" if answer.get("skipped") else hook.command
 
 
-def here(project: Project, name: str, bus: Bus, record: Record, skip_hooks: Sequence[str]) -> None:
+def here(project: Project, name: str, outcome: str, bus: Bus, record: Record, skip_hooks: Sequence[str]) -> None:
     """Runs `hooks.succeeded` or `hooks.failed` on this machine. Its failure is only a warning: the run is over."""
     hook = getattr(project.topology.settings.hooks, name)
     if hook is None or name in skip_hooks:
@@ -49,7 +49,7 @@ def here(project: Project, name: str, bus: Bus, record: Record, skip_hooks: Sequ
     env = controller_env(project, None) | {
         "DEPLOY_RELEASE": record.release or "",
         "DEPLOY_PREVIOUS": record.previous or "",
-        "DEPLOY_OUTCOME": record.outcome,
+        "DEPLOY_OUTCOME": outcome,
     }
     done = process.run(
         ["/bin/sh", "-c", hook.command],

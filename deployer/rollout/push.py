@@ -11,7 +11,7 @@ from deployer.agent.manifest import Manifest
 from deployer.artifact import manifest, source
 from deployer.artifact.build_hook import run_build_hook
 from deployer.artifact.source import SourceTree
-from deployer.errors import RolloutError, UsageError
+from deployer.errors import DeployError, RolloutError, UsageError
 from deployer.events import Bus, Output, PlanMade
 from deployer.plan import start
 from deployer.plan.adopting import FRONT, UNIT, held_back, still_to_do
@@ -37,7 +37,7 @@ from deployer.rollout.planfile import PlanFile
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project, reading, with_certificate, with_hook_host
 from deployer.rollout.promotion import Proven, proven_in
-from deployer.rollout.record import Record
+from deployer.rollout.record import Record, outcome_of
 from deployer.rollout.rollback import bring
 from deployer.rollout.rolling import note_end, roll
 from deployer.rollout.run import Run
@@ -115,6 +115,7 @@ def push(
     proven = proven or proven_by(project, origin, bus)
     ref = proven.commit if proven else ref
     with (
+        _failed_hook(project, bus, record, skip_hooks),
         shipped_tree(project, bus, ref, skip_hooks) as (project, tree),
         opened(project, bus, record, "push", stop, rolls=True) as run,
     ):
@@ -138,7 +139,18 @@ def push(
                 absent.require_nobody(run)
                 return
             _carry_out(run, ready, values, skip_hooks)
-    here(project, "succeeded", bus, record, skip_hooks)
+    here(project, "succeeded", record.outcome, bus, record, skip_hooks)
+
+
+@contextmanager
+def _failed_hook(project: Project, bus: Bus, record: Record, skip_hooks: Sequence[str]) -> Iterator[None]:
+    """`hooks.failed`, where a push that had a plan does not come to a good end."""
+    try:
+        yield
+    except DeployError as error:
+        if record.release is not None:
+            here(project, "failed", outcome_of(error), bus, record, skip_hooks)
+        raise
 
 
 @contextmanager

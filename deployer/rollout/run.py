@@ -82,7 +82,8 @@ class Run:
             yield note
         except BaseException as error:
             took = time.monotonic() - began
-            text = error.message if isinstance(error, DeployError) else type(error).__name__
+            other = "interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+            text = error.message if isinstance(error, DeployError) else other
             self.bus.emit(StepFinished(step, host=host, instance=instance, ok=False, detail=text, duration_s=took))
             raise
         took = time.monotonic() - began

@@ -10,6 +10,7 @@ from deployer.errors import SettingsError
 from deployer.settings.inference import hints
 from deployer.settings.inference.apps import Apps, Candidate, Interface
 from deployer.settings.inference.choice import choose
+from deployer.settings.inference.gunicorn_file import NAME as GUNICORN_FILE
 from deployer.settings.inference.gunicorn_file import GunicornFile, read_gunicorn_file
 from deployer.settings.inference.modules import Code, read_code
 from deployer.settings.inference.requirements import Requirements, read_requirements
@@ -64,7 +65,7 @@ class Inferred:
     (`requires-python` as written, or None) allows. `installer` `auto`: uv where the host has it, else pip;
     `requirements_file` is what is installed from. `missing` are distributions that the server needs and the
     requirements lack; `workers` is the class of gunicorn's workers, and `gunicorn_file` the app's own. `warnings` are
-    for the plan.
+    for the plan. `unread` is as in `Requirements`, where nothing says what else installs.
     """
 
     target: AppTarget | None
@@ -82,6 +83,7 @@ class Inferred:
     warnings: tuple[str, ...] = ()
     workers: WorkerClass = field(default_factory=WorkerClass)
     gunicorn_file: GunicornFile = field(default_factory=GunicornFile)
+    unread: tuple[str, str] | None = None
 
     def require_server(self) -> None:
         """SettingsError when the server could not serve the app: its class, the app's own file for it, what it lacks.
@@ -91,8 +93,17 @@ class Inferred:
         if self.workers.refused:
             raise self.workers.refused
         self.gunicorn_file.require_harmless()
+        if self.unread:
+            file, way = self.unread
+            raise SettingsError(
+                f"a push installs nothing from {file}",
+                file=file.partition(" ")[0],
+                step="plan",
+                cause="it reads uv.lock, pylock.toml, requirements.txt and [project] in pyproject.toml",
+                hint=f"type: {way} (or name all that it takes in python.with, and write installer: pip)",
+            )
         if self.missing:
-            nothing = "and there is no requirements.txt, uv.lock, pylock.toml or pyproject.toml that asks for anything"
+            nothing = "and there is no requirements.txt, uv.lock, pylock.toml or [project] that asks for anything"
             lacking = f"which {self.requirements_file} lacks" if self.requirements_file else nothing
             raise SettingsError(
                 f"{self._served_by} needs {' and '.join(self.missing)}, {lacking}",
@@ -136,7 +147,7 @@ class _Inference:
         workers = worker_class(server, self.settings.runtime, self.own, self.requirements)
         routes = Routes(self.apps)
         socket = routes.websockets()
-        health = self._health(routes)
+        health, unread = self._health(routes), self._unread()
         return Inferred(
             target=target,
             server=server,
@@ -148,16 +159,26 @@ class _Inference:
             websockets=self._websockets(socket, server),
             framework=candidate.kind.framework if candidate else None,
             pythonpath=(candidate.root,) if candidate and candidate.root else (),
-            missing=self._missing(server, workers),
+            missing=() if unread else self._missing(server, workers),
             reasons=tuple(self.reasons),
             warnings=tuple(self.warnings),
             workers=workers,
             gunicorn_file=self.own,
+            unread=unread,
         )
+
+    def _unread(self) -> tuple[str, str] | None:
+        """A file of dependencies that nothing is installed from; none where the settings say what installs."""
+        unread = self.requirements.unread if self.settings.python.installer == "auto" else None
+        if unread:
+            self.warnings.append(f"a push installs nothing from {unread[0]}: type {unread[1]}")
+        return unread
 
     def _read_own(self, server: str) -> None:
         """The app's own `gunicorn.conf.py`; what of it does not count is said."""
         self.own = read_gunicorn_file(self.folder)
+        if (self.folder / "gunicorn_conf.py").is_file():
+            self.warnings.append(f"gunicorn_conf.py is not read: {GUNICORN_FILE} is, of that name")
         decided = self.settings.runtime.model_fields_set - {"workers"}
         if server != "gunicorn":
             decided = {*decided, "worker_class"}

@@ -53,9 +53,11 @@ def test_secrets_that_nothing_starts_with_are_gone_again(shop: Project, lab: Lab
         assert "answered 500" in pushed.error["message"] and secrets_of(lab, shop) == good
         assert shop.deploy("reload", env={"TOKEN": "worse"}, expect=5).last["outcome"] == "rolled_back"
         assert secrets_of(lab, shop) == good
-        shop.settings({"hooks": {"release": "exit 1"}})
+        shop.settings({"hooks": {"release": "exit 1", "failed": "echo it was $DEPLOY_OUTCOME of $DEPLOY_APP; exit 3"}})
         shop.version(3)
-        shop.deploy("push", env={"TOKEN": "bad again"}, expect=5)
+        failed = shop.deploy("push", env={"TOKEN": "bad again"}, expect=5)
+        assert "it was rolled_back of returns" in [event["line"] for event in failed.of("output")]
+        assert any("hook failed exited with 3" in event["message"] for event in failed.of("warning"))
         assert secrets_of(lab, shop) == good
         shop.settings({"hooks": {}})
         proven.add(shop.deploy("push", env={"TOKEN": "good too"}).release)

@@ -36,7 +36,8 @@ class Requirements:
     """`file` is what is installed from (None: nothing found), `names` normalised names, `python` the version asked for.
 
     `python_file` is where `python` was read; `python_range` is `requires-python` as written. `versions` are the names
-    of which a range or an exact version is known. `scripts` are the commands that the project itself brings.
+    of which a range or an exact version is known. `scripts` are the commands that the project itself brings. `unread`
+    is a file whose dependencies nothing is installed from, and how to have one that counts: its own tool's form.
     """
 
     file: Literal["uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml"] | None
@@ -46,6 +47,7 @@ class Requirements:
     python_range: str | None = None
     versions: Mapping[str, SpecifierSet] = field(default_factory=dict)
     scripts: tuple[str, ...] = ()
+    unread: tuple[str, str] | None = None
 
     def older(self, name: str, than: str) -> bool:
         """Whether every version that may be installed is older; False where nothing is said of it."""
@@ -82,7 +84,7 @@ def read_requirements(
     """
     project = _toml(folder / "pyproject.toml")
     file = next((name for name in FILES if (folder / name).is_file()), None)
-    if file == "pyproject.toml" and not ("project" in project or "poetry" in _map(project.get("tool"))):
+    if file == "pyproject.toml" and "project" not in project:
         file = None
     extras, groups = [normal(one) for one in extras], [normal(one) for one in groups]
     lines, locked = list(more), []
@@ -107,7 +109,16 @@ def read_requirements(
         wanted if isinstance(wanted, str) else None,
         _versions([*lines, *(f"{one.get('name')}=={one.get('version')}" for one in locked)]),
         tuple(sorted(_map(_map(project.get("project")).get("scripts")))),
+        None if file else _unread(folder, project),
     )
+
+
+def _unread(folder: Path, project: Mapping[str, Any]) -> tuple[str, str] | None:
+    if _map(_map(project.get("tool")).get("poetry")).get("dependencies"):
+        return "pyproject.toml (tool.poetry)", "poetry export -f requirements.txt -o requirements.txt"
+    if (folder / "Pipfile").is_file():
+        return "Pipfile", "pipenv requirements > requirements.txt"
+    return None
 
 
 def _versions(requirements: Iterable[str]) -> dict[str, SpecifierSet]:

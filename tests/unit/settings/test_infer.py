@@ -219,13 +219,39 @@ def test_a_uv_lock_counts_only_what_the_project_reaches(tmp_path: Path) -> None:
     [
         ({"pylock.toml": '[[packages]]\nname = "uvicorn"\n'}, "auto", "pylock.toml"),
         ({"pyproject.toml": '[project]\ndependencies = ["uvicorn"]\n'}, "auto", "pyproject.toml"),
-        ({"pyproject.toml": '[tool.poetry.dependencies]\nuvicorn = "*"\n'}, "auto", "pyproject.toml"),
         ({"pyproject.toml": "[tool.ruff]\n", "requirements.txt": "uvicorn"}, "auto", "requirements.txt"),
     ],
 )
 def test_the_installer(tmp_path: Path, files: dict[str, str], installer: str, file: str) -> None:
     found = inferred(tmp_path, {"main.py": FASTAPI} | files)
     assert (found.installer, found.requirements_file, found.missing) == (installer, file, ())
+
+
+@pytest.mark.parametrize(
+    ("files", "file", "way"),
+    [
+        ({"pyproject.toml": '[tool.poetry.dependencies]\nuvicorn = "*"\n'}, "pyproject.toml", "poetry export"),
+        ({"Pipfile": '[packages]\nfastapi = "*"\n'}, "Pipfile", "pipenv requirements >"),
+    ],
+)
+def test_a_file_that_nothing_is_installed_from_is_said(
+    tmp_path: Path, files: dict[str, str], file: str, way: str
+) -> None:
+    found = inferred(tmp_path, {"main.py": FASTAPI} | files)
+    assert found.missing == () and any(file in warning and way in warning for warning in found.warnings)
+    with pytest.raises(SettingsError, match="a push installs nothing from") as caught:
+        found.require_server()
+    assert caught.value.file == file and way in str(caught.value.hint)
+    inferred(tmp_path, files | {"requirements.txt": "fastapi\nuvicorn\n"}).require_server()
+    (tmp_path / "requirements.txt").unlink()
+    named = inferred(tmp_path, files, python={"installer": "pip", "with": ["fastapi", "uvicorn"]})
+    named.require_server()
+
+
+def test_a_gunicorn_file_of_another_name_is_said(tmp_path: Path) -> None:
+    files = {"main.py": FASTAPI, "requirements.txt": "fastapi\ngunicorn\nuvicorn\nuvicorn-worker\n"}
+    found = inferred(tmp_path, files | {"gunicorn_conf.py": "timeout = 7\n"})
+    assert any("gunicorn_conf.py is not read" in warning for warning in found.warnings)
 
 
 def test_the_python_version_of_the_project_is_read(tmp_path: Path) -> None:
