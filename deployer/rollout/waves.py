@@ -228,9 +228,10 @@ class Waves:
                 self._progress.stuck.update({step: error for step in mine if step not in self._progress.stuck})
 
     def _restore(self) -> None:
-        """Everything that this run changed goes back the same gentle way, newest first."""
+        """Everything that this run changed goes back the same gentle way: what is down first, then the newest."""
         secrets.put_back(self._run)
         changed = [step for step in reversed(self._progress.changed) if step.host not in self._run.lost]
+        changed = self._down_first(changed)
         groups = _by_wave(changed, self._plan)
         for number, wave in enumerate(groups, 1):
             with self._told(number, len(groups), wave, wave[0].before or "nothing", restoring=True):
@@ -238,6 +239,15 @@ class Waves:
         if self._progress.finishing:
             self._back.current(self._plan)
         self._progress.beside.update(self._restored())
+
+    def _down_first(self, steps: Sequence[InstanceStep]) -> list[InstanceStep]:
+        """Those that the balancers send nobody to cost nobody on the way back, and are capacity again."""
+        try:
+            pools = self._pools.states().values()
+        except DeployError:  # whoever goes back is going to hear of it
+            return list(steps)
+        names = {step: self._run.topology.server(step.host, step.port) for step in steps}
+        return sorted(steps, key=lambda step: all(pool.get(names[step], {}).get("serves") for pool in pools))
 
     def _each_way(self, steps: Sequence[InstanceStep], act: Callable[[Way, Sequence[InstanceStep]], None]) -> None:
         for way, mine in self._by_way(steps):

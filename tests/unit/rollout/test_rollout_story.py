@@ -11,6 +11,7 @@ from support.topologies import topology
 from deployer.errors import ChecksError, InterruptedRun, NeedsPersonError, RolloutError
 from deployer.events import Event, WaveFinished, WaveStarted
 from deployer.plan.model import InstanceStep
+from deployer.remote.errors import AgentError
 from deployer.rollout.pools import LATE_S, QUIET_S
 from deployer.rollout.record import outcome_of
 
@@ -50,6 +51,23 @@ def test_secrets_go_back_before_anything_does_and_stay_when_it_went_well() -> No
     fleet.on("instance.switch", "web2", lambda: fleet.on("instance.switch", "web2", lambda: seen.append(fleet.secrets)))
     Rollout(fleet).carry_out()
     assert seen == [dict.fromkeys(["web1", "web2", "web3"], "before")]
+
+
+def test_what_is_down_goes_back_before_what_serves() -> None:
+    fleet = world(4)
+    for host in ("web1", "web2", "web3"):
+        fleet.on("instance.switch", host, lambda: None)
+        fleet.on("instance.switch", host, lambda host=host: went.append(host))  # type: ignore[misc]
+    went: list[str] = []
+
+    def dies() -> None:
+        for pool in fleet.pools.values():
+            pool["web1-8000"] = Slot("drain", "run")
+        raise AgentError("failed", "as the script says")
+
+    fleet.on("instance.switch", "web4", dies)
+    Rollout(fleet).carry_out()
+    assert went == ["web1", "web3", "web2"]
 
 
 def test_where_it_stops_those_that_changed_keep_their_secrets() -> None:
