@@ -102,7 +102,7 @@ class Fleet:
         expected = (self.release, "proven")
         wrong = [str(each) for each in instances if (each[1]["release"], each[1]["state"]) != expected]
         lines = [str(event["line"]) for event in done.of("output")] + [str(each) for each in done.of("warning")]
-        return wrong + [line for line in lines if "proven  [lb1: UP, lb2: UP]" not in line]
+        return wrong + [line for line in lines if not ("  proven  " in line and line.endswith("  [lb1: UP, lb2: UP]"))]
 
     @contextmanager
     def version(self, number: int, settings: Mapping[str, Any] | None = None, **files: str) -> Iterator[None]:

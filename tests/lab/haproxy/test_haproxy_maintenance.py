@@ -43,7 +43,7 @@ def test_users_get_the_page_and_what_is_under_way_ends(balancer_host: House) -> 
         web.release.set()
         assert slow.result()[0] == 200
     assert balancer_host.get(host="blog.example.com")[0] == 200
-    assert balancer_host.state(pool)[web.server]["serves"] is True, "its health is nobody's maintenance"
+    until("its health is nobody's maintenance", lambda: balancer_host.state(pool)[web.server]["serves"] is True)
     assert put(balancer_host, pool, True)["changed"] is False
 
     assert balancer_host.notify().returncode == 0

@@ -38,7 +38,7 @@ def test_the_connection_is_tuned(sshd: Sshd, config: Path) -> None:
 
 
 def test_far_hosts_are_reached_at_the_same_time(sshd: Sshd, config: Path, tmp_path: Path) -> None:
-    far = Proxy(sshd.port, delay=0.025)
+    far = Proxy(sshd.port, delay=0.1)
     try:
         host = knows(sshd, tmp_path, f"[127.0.0.1]:{far.port} {key_line(sshd)}")
         hosts = [replace(host, name=f"web{n}", python=PYTHON, ssh=replace(host.ssh, port=far.port)) for n in range(8)]
@@ -51,7 +51,7 @@ def test_far_hosts_are_reached_at_the_same_time(sshd: Sshd, config: Path, tmp_pa
             began = time.monotonic()
             pending = [fleet["web0"].request("command.run", {"command": ["true"]}) for _ in range(15)]
             assert all(one.result(20)["exit"] == 0 for one in pending)
-            assert time.monotonic() - began < 15 * 0.05
+            assert time.monotonic() - began < 15 * 0.2
     finally:
         far.close()
 
