@@ -16,6 +16,7 @@ from deployer.agent import driver as drivers
 from deployer.agent.driver import Driver, Server, missing, settle
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
+from deployer.agent.places import place
 
 _PAUSE = 0.05  # seconds between two looks at the balancer
 _TELL = 2.0  # seconds between two words about a drain that takes time
@@ -255,7 +256,7 @@ def _told(server: Server, held: Optional[drained.Record]) -> Dict[str, Any]:
         "serves": server.serves,
         "check": server.check or server.status,
         "sessions": server.sessions,
-        "address": "%s:%d" % (server.address, server.port),
+        "address": place(server.address, server.port),
         "held": held,
     }
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import re
 import time
 from typing import Any, Dict, Iterable, List, Tuple
 
@@ -31,12 +30,13 @@ from deployer.agent.driver import Server
 from deployer.agent.figures import Request
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
+from deployer.agent.places import parts
 
 _PATIENCE = 2.0  # seconds that Caddy may be away: a restart takes less
 _FRESH = 0.5  # seconds for which a good answer about a slot is believed: a drain looks 20 times a second
 _ASKED = 8.0  # seconds until a question about a slot is given up
 _PASSED = "L7OK"
-_UNIX = re.compile("^unix/(?=/)")  # before a path in what Caddy dials
+_UNIX = "unix/"  # before a path in what Caddy dials
 CLOSED = ".maintenance"  # beside the slots, whose names begin otherwise
 
 
@@ -64,7 +64,7 @@ class Caddy:
             known = upstreams.get("{file.%s}" % self._path(name))
             if known is None:  # it was written, and Caddy was not told yet
                 continue
-            address, port = _parts(place)
+            address, port = parts(place.removeprefix(_UNIX))
             asked_for = slot_admin(read(self._path(name)))
             status, check = "", ""
             if asked_for == "ready":
@@ -100,7 +100,7 @@ class Caddy:
         slots = json.loads(read(self._app) or "{}").get("slots", {})
         try:
             # In the log a UNIX socket is its path alone.
-            names = {_UNIX.sub("", place): name for name, place in slots.items()}
+            names = {place.removeprefix(_UNIX): name for name, place in slots.items()}
             return caddy_requests.requests(self._requests, names, last)
         except OSError as error:
             why = "Caddy keeps no record of requests: %s: %s" % (error.filename, error.strerror)
@@ -169,15 +169,6 @@ class Caddy:
             "Caddy cannot be asked: " + why,
             "on that host: systemctl status deploy-caddy; deploy setup ENV installs its configuration",
         )
-
-
-def _parts(place: str) -> Tuple[str, int]:
-    """Address and port of what Caddy dials, a UNIX socket being one of `agent.places`."""
-    if _UNIX.match(place):
-        address, _, port = _UNIX.sub("", place)[: -len(".sock")].rpartition("/")
-    else:
-        address, _, port = place.rpartition(":")
-    return address, int(port)
 
 
 @operation("caddy.program")

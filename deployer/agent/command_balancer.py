@@ -98,12 +98,12 @@ class Commands:
     def _state(self, name: str) -> Tuple[str, int]:
         done = self._call("state", name)
         for _ in range(_TRIES - 1):
-            if done.timed_out or (done.ok and _word(done)):
+            if done.timed_out or (done.ok and _says(done)):
                 break
             time.sleep(_AGAIN)
             done = self._call("state", name)
         self._require(done, "state", name)
-        if not _word(done):
+        if not _says(done):
             printed = done.stdout.strip()[:100]
             self._fail("state", name, "printed %r, which is none of %s" % (printed, ", ".join(_WORDS)), done)
         words = done.stdout.split()
@@ -146,6 +146,6 @@ class Commands:
         )
 
 
-def _word(done: process.Finished) -> bool:
+def _says(done: process.Finished) -> bool:
     """Whether it printed a word that it may."""
-    return done.stdout.split()[:1] in [[word] for word in _WORDS]
+    return (done.stdout.split() or [""])[0] in _WORDS

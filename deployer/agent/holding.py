@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import List, Optional, Set, Tuple
+from typing import List, Optional, Sequence, Set, Tuple
 
 from deployer.agent import procfs
 from deployer.agent.layout import Site
@@ -35,12 +35,12 @@ class Hold:
 
 def hold(address: str, port: int) -> Hold:
     """Everybody who has a socket listening on address:port, wildcards and IPv4-mapped ones included."""
-    sockets = listening(address, port)
+    sockets = [found for _, found in listening(address, [port])]
     held = procfs.holders(found.inode for found in sockets)
     pids: Set[int] = set().union(*held.values()) - {SYSTEMD}
     # A process that ended between the two looks leaves an inode without a holder: only one still listed counts.
     nobody = [found for found in sockets if not held[found.inode]]
-    still = {found.inode for found in listening(address, port)} if nobody else set()
+    still = {found.inode for _, found in listening(address, [port])} if nobody else set()
     return Hold(
         tuple(sorted(pids)),
         tuple(sorted({procfs.user_name(found.uid) for found in nobody if found.inode in still})),
@@ -48,12 +48,12 @@ def hold(address: str, port: int) -> Hold:
     )
 
 
-def listening(address: str, port: int) -> List[procfs.Listener]:
-    """The sockets that take what is sent to that place."""
-    path = socket_of(address, port)
-    if path:
-        return procfs.unix_listeners(path)
-    return [found for found in procfs.listeners([port]) if procfs.covers(found, address)]
+def listening(address: str, ports: Sequence[int]) -> List[Tuple[int, procfs.Listener]]:
+    """The sockets that take what is sent to the address at these ports, or to the folder's sockets, by port."""
+    at = {socket_of(address, port): port for port in ports}
+    if "" not in at:
+        return [(at[found.address], found) for found in procfs.unix_listeners(at)]
+    return [(found.port, found) for found in procfs.listeners(ports) if procfs.covers(found, address)]
 
 
 def belongs(pid: int, main: int, unit: str) -> bool:

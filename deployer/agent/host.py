@@ -98,7 +98,7 @@ def _ports(
 ) -> Dict[str, Optional[Dict[str, Any]]]:
     """port → `{pid, command, user, unit, ours, socket}` of who listens there (on any or that address), None if free."""
     wanted = [int(port) for port in ports]
-    listening = [(port, each) for port in wanted for each in holding.listening(address or "0.0.0.0", port)]
+    listening = holding.listening(address or "0.0.0.0", wanted)
     held = procfs.holders(found.inode for _, found in listening)
     answers: Dict[str, Optional[Dict[str, Any]]] = {str(port): None for port in wanted}
     for port, found in listening:

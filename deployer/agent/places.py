@@ -5,6 +5,8 @@ An `address` that is an absolute path is such a folder, and the socket of the sl
 
 from __future__ import annotations
 
+from typing import Tuple
+
 LONGEST = 107
 """Bytes of a UNIX socket's path: `sun_path` of unix(7), without the zero at its end."""
 
@@ -17,3 +19,12 @@ def socket_of(address: str, port: int) -> str:
 def place(address: str, port: int) -> str:
     """Where that is, as people and configurations write it: `ADDRESS:PORT`, or the socket's path."""
     return socket_of(address, port) or "%s:%d" % (address, port)
+
+
+def parts(text: str) -> Tuple[str, int]:
+    """The address and the port that `place` joined."""
+    if text.startswith("/"):
+        folder, _, name = text.rpartition("/")
+        return folder, int(name[: -len(".sock")])
+    address, _, port = text.rpartition(":")
+    return address, int(port)

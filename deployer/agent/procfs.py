@@ -206,15 +206,14 @@ def connections_to(ports: Iterable[int]) -> int:
     return sum(found.port in wanted for found in _sockets(_ESTABLISHED))
 
 
-def unix_listeners(path: str) -> List[Listener]:
-    """The UNIX sockets that listen at a path: more than one where an orphan still has one that was replaced."""
-    found = [(inode, flags) for inode, flags, _ in _unix(path) if flags & _ACCEPTS]
-    return [Listener(path, 0, inode, _owner(path)) for inode, _ in found]
+def unix_listeners(paths: Iterable[str]) -> List[Listener]:
+    """The UNIX sockets that listen at these paths: more at one where an orphan still has one that was replaced."""
+    return [Listener(path, 0, inode, _owner(path)) for path, inode, flags, _ in _unix(paths) if flags & _ACCEPTS]
 
 
 def unix_connections_to(path: str) -> int:
     """How many connections to the UNIX sockets at a path there are, those that wait to be accepted included."""
-    return sum(state in _CONNECTED and not flags & _ACCEPTS for _, flags, state in _unix(path))
+    return sum(state in _CONNECTED and not flags & _ACCEPTS for _, _, flags, state in _unix([path]))
 
 
 def covers(listener: Listener, address: str) -> bool:
@@ -285,8 +284,9 @@ def _table(path: str, state: str) -> Iterator[Listener]:
             yield Listener(_decoded(address), int(port, 16), int(fields[9]), int(fields[7]))
 
 
-def _unix(path: str) -> Iterator[Tuple[int, int, str]]:
-    """`(inode, flags, state)` of every socket bound to a path, and of those that were accepted there: proc(5)."""
+def _unix(paths: Iterable[str]) -> Iterator[Tuple[str, int, int, str]]:
+    """`(path, inode, flags, state)` of every socket bound to one of them, and of those accepted there: proc(5)."""
+    wanted = set(paths)
     try:
         with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as file:
             lines = file.readlines()[1:]
@@ -294,8 +294,8 @@ def _unix(path: str) -> Iterator[Tuple[int, int, str]]:
         return
     for line in lines:
         fields = line.rstrip("\n").split(None, 7)
-        if len(fields) == 8 and fields[7] == path:
-            yield int(fields[6]), int(fields[3], 16), fields[5]
+        if len(fields) == 8 and fields[7] in wanted:
+            yield fields[7], int(fields[6]), int(fields[3], 16), fields[5]
 
 
 def _owner(path: str) -> int:

@@ -82,6 +82,12 @@ def server_name(host: str, port: int) -> str:
     return f"{safe}-{port}"
 
 
+def port_in(server: str, host: str) -> int | None:
+    """The port in a name that `server_name` made for that host; None for any other name."""
+    port = server.rpartition("-")[2]
+    return int(port) if port.isdigit() and server == server_name(host, int(port)) else None
+
+
 class Balancer(Protocol):
     """One kind of balancer. Pure. `serves_files`: it can answer with files of its own host (`Pool.www`).
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from deployer import balancers, runtimes, supervisors
 from deployer.agent.layout import WWW, Site
+from deployer.agent.places import parts
 from deployer.agent.supervision import Health, Instance, Process, Schedule
-from deployer.balancers.base import Balancer, Https, Pool, Server, Www, server_name
+from deployer.balancers.base import Balancer, Https, Pool, Server, Www, port_in, server_name
 from deployer.inventory.effective import HostSettings
 from deployer.inventory.model import Host
 from deployer.plan.model import Action
@@ -300,9 +301,9 @@ class Topology:
     def instance_of(self, server: str) -> str:
         """`web1:0`: whose slot that is for the balancers, now or with the ports of before; else the name itself."""
         for web in self.everywhere:
-            port = server.removeprefix(server_name(web.name, 0)[:-1])
-            if port != server and port.isdigit():
-                return f"{web.name}:{web.index_of(int(port))}"
+            port = port_in(server, web.name)
+            if port is not None:
+                return f"{web.name}:{web.index_of(port)}"
         return server
 
     def pool(self, balancer: BalancerHost, leaving: Mapping[str, str] | None = None) -> Pool:
@@ -311,10 +312,7 @@ class Topology:
         `leaving` (server → `ADDRESS:PORT`) are servers of an earlier inventory that stay until the run has its own up.
         """
         settings = self.settings
-        former = [
-            Server(name, place.rpartition(":")[0], int(place.rpartition(":")[2]))
-            for name, place in sorted((leaving or {}).items())
-        ]
+        former = [Server(name, *parts(place)) for name, place in sorted((leaving or {}).items())]
         servers = [
             Server(server_name(web.name, port), web.reached_at, port, f"{web.name}:{web.index_of(port)}")
             for web in self.everywhere

@@ -17,12 +17,12 @@ def write(run: Run, values: Mapping[str, str]) -> list[str]:
 
     What they were before is kept there until the run's end: `settle`, or `put_back`.
     """
-    return _send(run, [*run.web, *_commanding(run)], values, keep=True)
+    return _send(run, _everywhere(run), values, keep=True)
 
 
 def put_back(run: Run, but: Collection[str] = ()) -> None:
     """Makes the secrets what they were before the run, everywhere `but` on some hosts; nothing raises."""
-    hosts = [name for name in (*run.web, *_commanding(run)) if name not in but and name not in run.lost]
+    hosts = [name for name in _everywhere(run) if name not in but and name not in run.lost]
     _, failed = run.try_each(hosts, "secrets.restore", {}, step="secrets")
     for host, error in failed.items():
         run.warn(f"its secrets are those of the run that failed: {error.message}", host=host)
@@ -30,8 +30,7 @@ def put_back(run: Run, but: Collection[str] = ()) -> None:
 
 def settle(run: Run) -> None:
     """What serves has proven itself with the secrets of the run; nothing raises."""
-    hosts = [name for name in (*run.web, *_commanding(run)) if name not in run.lost]
-    run.try_each(hosts, "secrets.settle", {}, step="secrets")
+    run.try_each([name for name in _everywhere(run) if name not in run.lost], "secrets.settle", {}, step="secrets")
 
 
 @contextmanager
@@ -52,6 +51,10 @@ def write_for_commands(run: Run, values: Mapping[str, str]) -> None:
 def differing(run: Run, values: Mapping[str, str]) -> list[str]:
     """The web hosts whose secrets are not these. Changes nothing."""
     return _send(run, run.web, values, dry_run=True)
+
+
+def _everywhere(run: Run) -> list[str]:
+    return [*run.web, *_commanding(run)]
 
 
 def _commanding(run: Run) -> list[str]:

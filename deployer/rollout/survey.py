@@ -20,8 +20,11 @@ from deployer.rollout.run import Run
 TOOLS = ["uv", "systemctl", "supervisorctl", "haproxy", "git", "tar", "journalctl", "apt-get", "cron"]
 
 
-def survey(run: Run) -> Facts:
-    """Facts of every host and what every instance serves; none of a host that is lost. Raises what a host raises."""
+def survey(run: Run, *, measure: bool = False) -> Facts:
+    """Facts of every host and what every instance serves; none of a host that is lost. Raises what a host raises.
+
+    `measure`: also what instances take in memory, for whoever shows it: it costs the hosts a look at every page.
+    """
     topology = run.topology
     hosts = [host.name for host in topology.hosts if host.name not in run.lost]
     with run.step("survey", detail=f"{len(hosts)} hosts"):
@@ -29,15 +32,15 @@ def survey(run: Run) -> Facts:
         ports = {name: [*member.ports, *member.spare_ports] for name, member in web.items()}
         sockets = {name: _sockets(run, member) for name, member in web.items()}
         version = topology.python_version
-        # Hosts of a lab of processes share one machine, each with an address of its own.
+        # Hosts of a lab of processes share one machine, each with an address of its own; sockets lie in folders.
         peers = [member.own.address for member in topology.everywhere]
-        shared = {name: probe_address(member) for name, member in web.items() if member.host.prefix or member.sockets}
+        own = {name: probe_address(member) for name, member in web.items() if member.host.prefix or member.sockets}
         raw = run.each(
             hosts,
             "host.survey",
             lambda host: {
                 "ports": ports.get(host, []),
-                "address": shared.get(host, ""),
+                "address": own.get(host, ""),
                 "sockets": sockets.get(host, {}),
                 "tools": TOOLS,
                 "peers": peers if host in run.balancers else [],
@@ -51,7 +54,7 @@ def survey(run: Run) -> Facts:
             lambda host: {
                 "instances": _instances(run, web[host], raw[host]["slots"]),
                 "release": None,
-                "measure": True,
+                "measure": measure,
             },
             step="survey",
         )

@@ -26,3 +26,13 @@ def lab_name() -> Iterator[str]:
     name = fresh_name()
     yield name
     down(name, print)
+
+
+@pytest.fixture(params=["nginx", "caddy"])
+def small(request: pytest.FixtureRequest) -> Iterator[tuple[Lab, str]]:
+    """A host for a balancer that reaches its own host's files and sockets, to which an app is given too."""
+    name = fresh_name()
+    try:
+        yield up(LabSpec(name=name, kind="processes", hosts=1, balancer=request.param), print), request.param
+    finally:
+        down(name, print)

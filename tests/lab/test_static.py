@@ -18,10 +18,9 @@ from typing import Any
 import pytest
 from support.agents import until
 from support.inventories import inventory
-from support.labs import fresh_name
 from support.project import Project
 
-from deployer.lab import Lab, LabSpec, down, up
+from deployer.lab import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.more, pytest.mark.timeout(900)]
 
@@ -168,16 +167,6 @@ def test_pages_find_their_files_at_every_instance(lab: Lab, tmp_path: Path) -> N
     assert end["missing"] == []
     assert end["files"] >= 100, end
     assert len(end["seen"]) == 3
-
-
-@pytest.fixture(params=["nginx", "caddy"])
-def small(request: pytest.FixtureRequest) -> Iterator[tuple[Lab, str]]:
-    """A host for a balancer that can serve files, to which the app is given too."""
-    name = fresh_name()
-    try:
-        yield up(LabSpec(name=name, kind="processes", hosts=1, balancer=request.param), print), request.param
-    finally:
-        down(name, print)
 
 
 def test_a_balancer_on_the_apps_own_host_serves_them_itself(small: tuple[Lab, str], tmp_path: Path) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.inventories import inventory
-from support.labs import fresh_name
 from support.project import Project
 from support.traffic import traffic
 
 from deployer.agent import procfs
-from deployer.lab import Lab, LabSpec, down, up
+from deployer.lab import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.more, pytest.mark.timeout(900)]
 
@@ -26,16 +24,6 @@ QUICK: dict[str, Any] = {
 }
 
 
-@pytest.fixture(params=["nginx", "caddy"])
-def small(request: pytest.FixtureRequest) -> Iterator[tuple[Lab, str]]:
-    """One host, which has the balancer."""
-    name = fresh_name()
-    try:
-        yield up(LabSpec(name=name, kind="processes", hosts=1, balancer=request.param), print), request.param
-    finally:
-        down(name, print)
-
-
 def test_everything_goes_by_sockets_and_nobody_notices(small: tuple[Lab, str], tmp_path: Path) -> None:
     lab, kind = small
     where = ("-i", str(inventory(lab, tmp_path / "one.yaml", ["lb1"], ["lb1"], kind)))
@@ -43,7 +31,7 @@ def test_everything_goes_by_sockets_and_nobody_notices(small: tuple[Lab, str], t
     shop.deploy("setup", *where)
     first = shop.deploy("push", *where).release
     folder = f"{lab.folder}/hosts/lb1/root/run/deploy/shop-{lab.name}"
-    assert procfs.unix_listeners(f"{folder}/8000.sock")
+    assert procfs.unix_listeners([f"{folder}/8000.sock"])
     here = lab.address.partition(":")[0]
     assert not [found for found in procfs.listeners([8000, 8500]) if found.address == here]
 

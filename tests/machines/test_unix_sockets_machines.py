@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.agents import until
 from support.inventories import inventory
 from support.labs import fresh_name
 from support.project import Project
@@ -48,13 +48,6 @@ def says(lab: Lab, host: str, command: str) -> str:
     return str(done.stdout).strip()
 
 
-def until(met: Callable[[], bool], what: str, bound: float = 120.0) -> None:
-    deadline = time.monotonic() + bound
-    while not met():
-        assert time.monotonic() < deadline, f"waited {bound:g} s for {what}"
-        time.sleep(0.2)
-
-
 def test_nginx_on_the_apps_own_host_and_a_reboot(lab: Lab, tmp_path: Path) -> None:
     where = ("-i", str(inventory(lab, tmp_path / "one.yaml", ["lb1"], ["lb1"], "nginx")))
     shop = Project(tmp_path / "shop", lab.name, "shop", {**QUICK, "python": {"with": ["gunicorn", "uvicorn-worker"]}})
@@ -76,10 +69,10 @@ def test_nginx_on_the_apps_own_host_and_a_reboot(lab: Lab, tmp_path: Path) -> No
 
     # Whoever is killed leaves its socket's file: the next one takes its place.
     says(lab, "lb1", "kill -9 $(systemctl show --property MainPID --value 'shop@*' | grep -v '^0$')")
-    until(lambda: shop.deploy("verify", *where, expect=None).exit == 0, "another process serves")
+    until(lambda: shop.deploy("verify", *where, expect=None).exit == 0, 120.0)  # another process serves
     lab.power_off("lb1")
     lab.power_on("lb1")
-    until(lambda: shop.deploy("verify", *where, expect=None).exit == 0, "it serves again")
+    until(lambda: shop.deploy("verify", *where, expect=None).exit == 0, 120.0)
     assert says(lab, "lb1", f"stat -c '%U %a' {folder}") == "shop 755"
 
 

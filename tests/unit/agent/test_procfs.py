@@ -80,9 +80,9 @@ def test_a_unix_socket_is_found_by_its_path_and_its_connections_are_counted(tmp_
     connecting = [socket.socket(socket.AF_UNIX) for _ in range(2)]
     with socket.socket(socket.AF_UNIX) as server, connecting[0], connecting[1]:
         server.bind(path)
-        assert procfs.unix_listeners(path) == [], "bound is not yet listening"
+        assert procfs.unix_listeners([path]) == [], "bound is not yet listening"
         server.listen()
-        (found,) = procfs.unix_listeners(path)
+        (found,) = procfs.unix_listeners([path])
         assert procfs.holders([found.inode]) == {found.inode: {os.getpid()}}
         assert (found.address, found.uid) == (path, os.getuid())
         assert procfs.unix_connections_to(path) == 0
@@ -96,7 +96,7 @@ def test_a_unix_socket_is_found_by_its_path_and_its_connections_are_counted(tmp_
         assert procfs.unix_connections_to(path) == 1, "one whose user has gone is still worked on"
         taken[1].close()
         assert procfs.unix_connections_to(path) == 0
-        assert procfs.unix_listeners(path + "2") == []
+        assert procfs.unix_listeners([path + "2"]) == []
 
 
 def test_memory_is_counted_once_however_many_share_it() -> None:
