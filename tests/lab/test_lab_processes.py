@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from support.agents import until
 from support.labs import processes_with, ssh, ssh_argv
 
 from deployer.cache import cache
@@ -104,7 +105,7 @@ def test_a_host_makes_virtual_environments_that_do_not_depend_on_ours(lab: Lab) 
 def test_pulling_the_plug_kills_all_of_one_host_and_nothing_of_another(lab: Lab) -> None:
     entry = lab.hosts["web3"]
     ssh(entry, "echo kept > ~/kept; cd ~; setsid env -i sleep 3600 >/dev/null 2>&1 </dev/null &")
-    assert any("sleep 3600" in line for line in processes_with(f"{lab.folder}/hosts/web3"))
+    until(lambda: any("sleep 3600" in line for line in processes_with(f"{lab.folder}/hosts/web3")))
 
     lab.power_off("web3")
     assert not lab.running("web3") and processes_with(f"{lab.folder}/hosts/web3") == []
