@@ -386,6 +386,6 @@ def test_supervisords_own_rotation_loses_no_line_and_restarts_nothing(machine: M
 
     until("all is written", lambda: f"line {lines - 1}" in written())
     assert written() == [f"line {number}" for number in range(lines)]
-    # It looks at the size after each read, and one read takes whatever a busy machine has let pile up: 64 KiB, a full pipe.
+    # It looks at the size after each read, and a read takes what a busy machine has let pile up: 64 KiB, a full pipe.
     assert log.with_name(log.name + ".2").exists(), "it never rotated"
     assert machine.pid(8000) == pid
