@@ -20,17 +20,24 @@ def write(run: Run, values: Mapping[str, str]) -> list[str]:
     return _send(run, _everywhere(run), values, keep=True)
 
 
-def put_back(run: Run, but: Collection[str] = ()) -> None:
-    """Makes the secrets what they were before the run, everywhere `but` on some hosts; nothing raises."""
-    hosts = [name for name in _everywhere(run) if name not in but and name not in run.lost]
+def put_back(run: Run) -> None:
+    """Makes the secrets what they were before the run, on every host that is there; nothing raises."""
+    _put_back(run, _there(run))
+
+
+def _put_back(run: Run, hosts: list[str]) -> None:
     _, failed = run.try_each(hosts, "secrets.restore", {}, step="secrets")
     for host, error in failed.items():
         run.warn(f"its secrets are those of the run that failed: {error.message}", host=host)
 
 
-def settle(run: Run) -> None:
-    """What serves has proven itself with the secrets of the run; nothing raises."""
-    run.try_each([name for name in _everywhere(run) if name not in run.lost], "secrets.settle", {}, step="secrets")
+def settle(run: Run, *, behind: Collection[str]) -> None:
+    """What serves has proven itself with the secrets of the run; where it stayed `behind` they are those of before.
+
+    Nothing raises.
+    """
+    run.try_each([name for name in _there(run) if name not in behind], "secrets.settle", {}, step="secrets")
+    _put_back(run, [name for name in _there(run) if name in behind])
 
 
 @contextmanager
@@ -55,6 +62,10 @@ def differing(run: Run, values: Mapping[str, str]) -> list[str]:
 
 def _everywhere(run: Run) -> list[str]:
     return [*run.web, *_commanding(run)]
+
+
+def _there(run: Run) -> list[str]:
+    return [name for name in _everywhere(run) if name not in run.lost]
 
 
 def _commanding(run: Run) -> list[str]:

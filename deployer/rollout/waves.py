@@ -106,13 +106,17 @@ class Waves:
             self._finish()
         except DeployError as error:
             if self._rolling.on_failure == "stop" and not self._progress.finishing:
-                secrets.put_back(self._run, but={step.host for step in self._progress.changed})
+                secrets.settle(self._run, behind=set(self._run.hosts) - self._changed_hosts)
                 raise endings.stopped(error, self._progress.changed, self._progress.stuck, self._plan) from error
             self._restore()
             stuck: endings.Stuck = [*self._progress.stuck.items(), *self._progress.beside.items()]
             raise endings.ending(error, stuck, self._plan, self._run.record) from error
-        secrets.settle(self._run)
+        secrets.settle(self._run, behind=self._budget.hosts - self._changed_hosts)
         endings.require_nobody_behind(self._budget.behind, self._plan, self._run.record)
+
+    @property
+    def _changed_hosts(self) -> set[str]:
+        return {step.host for step in self._progress.changed}
 
     @contextmanager
     def _told(

@@ -74,7 +74,14 @@ def test_where_it_stops_those_that_changed_keep_their_secrets() -> None:
     fleet = world(3, rolling={"on_failure": "stop"})
     fleet.fails("instance.switch", "web2")
     Rollout(fleet).carry_out()
-    assert fleet.secrets == {"web2": "before", "web3": "before"}
+    assert fleet.secrets == {"web1": "settled", "web2": "before", "web3": "before"}
+
+
+def test_who_stays_behind_has_the_secrets_of_before() -> None:
+    fleet = world(3, rolling={"max_failures": 1})
+    fleet.bad = {(NEW, "web2")}
+    assert Rollout(fleet).carry_out().exit == 8
+    assert fleet.secrets == {"web1": "settled", "web2": "before", "web3": "settled"}
 
 
 # -- it goes well ----------------------------------------------------------------------------------------------------
