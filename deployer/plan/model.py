@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from deployer.agent.supervision import label_of
@@ -159,6 +159,10 @@ class Plan:
             port = step.leaves if step.beside and step.leaves is not None else step.port
             found.setdefault(step.host, []).append(port)
         return {host: sorted(ports) for host, ports in found.items()}
+
+    def instead(self, steps: Mapping[InstanceStep, InstanceStep]) -> Plan:
+        """The same plan, in which instances change another way: step → what takes its place."""
+        return replace(self, waves=tuple(tuple(steps.get(step, step) for step in wave) for wave in self.waves))
 
     @property
     def empty(self) -> bool:

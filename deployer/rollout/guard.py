@@ -27,6 +27,14 @@ class Guard:
         at_most = max(1, size_of(self._run.topology.settings.rolling.max_unavailable, total))
         self._require(leaving, total if len(leaving) >= total else at_most)
 
+    def lets_go(self, leaving: Sequence[Slot]) -> bool:
+        """Whether enough others serve, as `require_others` has it."""
+        try:
+            self.require_others(leaving)
+        except RolloutError:
+            return False
+        return True
+
     def require_somebody(self, leaving: Sequence[Slot]) -> None:
         """RolloutError unless others serve when `leaving` are taken out: the way back is worth more than capacity."""
         total = self._run.topology.instances

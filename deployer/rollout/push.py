@@ -297,11 +297,11 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
         between = bool(plan.previous) and _changes_pools(run, plan)
         _apply(run, between=between, former=leaving(run.topology, ready.facts))
 
-    def finish() -> None:
+    def finish(done: Plan) -> None:
         if between:
             _apply(run, between=False)
-        promote(run, plan.release, plan.ports, via="push")
-        fleet_checks(run, project, plan)
+        promote(run, done.release, done.ports, via="push")
+        fleet_checks(run, project, done)
         # The last act that can fail: nothing takes ours away again once users are led to them.
         if taken_over and adopting.lead(run, ready.facts):
             led.append(True)

@@ -37,5 +37,5 @@ def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: f
         record.release = record.previous = release
         bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
         secrets.write(run, values)
-        roll(run, project, plan, via="reload", finish=lambda: promote(run, release, plan.ports, via="reload"))
+        roll(run, project, plan, via="reload", finish=lambda done: promote(run, release, done.ports, via="reload"))
         note_kept(run, plan)

@@ -90,7 +90,7 @@ def bring(
                 return
             if secrets_changed:
                 secrets.write(run, values)
-            roll(run, project, plan, via=command, finish=lambda: promote(run, target, plan.ports, via=command))
+            roll(run, project, plan, via=command, finish=lambda done: promote(run, target, done.ports, via=command))
 
 
 def chosen(topology: Topology, facts: Facts, wanted: str | None, current: str | None) -> str:

@@ -18,8 +18,11 @@ from deployer.rollout.schedules import Schedules
 from deployer.rollout.waves import Waves
 
 
-def roll(run: Run, project: Project, plan: Plan, *, via: str, finish: Callable[[], None]) -> None:
-    """Carries the plan out; `finish` makes its release the current one. Raises what `Waves.carry_out` raises."""
+def roll(run: Run, project: Project, plan: Plan, *, via: str, finish: Callable[[Plan], None]) -> None:
+    """Carries the plan out; `finish` makes its release the current one, and is given the plan as it was carried out.
+
+    Raises what `Waves.carry_out` raises.
+    """
     instance, canary = instance_checks(run, project), Canary(run, plan)
 
     def checks(steps: Sequence[InstanceStep], release: str) -> None:
@@ -45,7 +48,7 @@ def roll(run: Run, project: Project, plan: Plan, *, via: str, finish: Callable[[
                     plan,
                     via=via,
                     checks=checks,
-                    finish=times.after(with_processes(beside, finish)),
+                    finish=lambda carried: times.after(with_processes(beside, lambda: finish(carried)))(),
                     judge=judge,
                     restored=beside.back,
                 ).carry_out()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from deployer.errors import DeployError, InterruptedRun
 from deployer.events import WaveFinished, WaveStarted
@@ -48,8 +48,9 @@ class Waves:
     """Carries a plan's instances to its release.
 
     `checks` judges proven instances before they are admitted, `judge` those that were admitted and watched. `finish`
-    is what makes the release the current one after the last wave; when it fails, everything goes back as after a failed
-    wave. `restored` is called when the instances have gone back, and returns the processes that could not.
+    is what makes the release the current one after the last wave, and is given the plan as it was carried out; when it
+    fails, everything goes back as after a failed wave. `restored` is called when the instances have gone back, and
+    returns the processes that could not.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Waves:
         *,
         via: str,
         checks: Checks,
-        finish: Callable[[], None],
+        finish: Callable[[Plan], None],
         judge: Checks = lambda steps, release: None,
         restored: Callable[[], Mapping[ProcessStep, DeployError]] = dict[ProcessStep, DeployError],
     ) -> None:
@@ -93,7 +94,8 @@ class Waves:
         try:
             absent.quarantine(self._run, self._pools)
             self._pools.retire(self._plan.unused)
-            for number, wave in enumerate(self._plan.waves, 1):
+            for number, planned in enumerate(self._plan.waves, 1):
+                wave = self._beside_where_too_few(planned)
                 with self._told(number, len(self._plan.waves), wave, self._plan.release):
                     self._run.check_interrupt()
                     self._instances.require_alive(self._progress.changed, self._plan.release)
@@ -103,7 +105,7 @@ class Waves:
             self._progress.finishing = True
             self._run.behind |= self._budget.hosts
             self._stop_surplus()
-            self._finish()
+            self._finish(self._plan)
         except DeployError as error:
             if self._rolling.on_failure == "stop" and not self._progress.finishing:
                 secrets.settle(self._run, behind=set(self._run.hosts) - self._changed_hosts)
@@ -167,6 +169,26 @@ class Waves:
             self._back.quarantine(list(lost))
             self._budget.leave(dict(lost))
         return [step for step in wave if step not in lost]
+
+    def _beside_where_too_few(self, wave: Sequence[InstanceStep]) -> Sequence[InstanceStep]:
+        """The wave; beside what serves, where hosts were lost and their absence lets no more instances be missing."""
+        away = self._run.lost
+        if self._rolling.strategy != "auto" or not away or not self._run.balancers:
+            return wave
+        in_place = [step for step in wave if step.action == "restart" and step.leaves is None and step.host not in away]
+        if self._guard.lets_go(self._pools.leaving(in_place)):
+            return wave
+        web = {host.name: host for host in self._run.topology.web}
+        turned = {
+            step: replace(step, action="replace", port=web[step.host].other(step.port), leaves=step.port)
+            for step in in_place
+            if step.before
+        }
+        if turned:
+            names = ", ".join(step.name for step in turned)
+            self._run.warn(f"no more may be missing than {', '.join(sorted(away))}: {names} changes beside what serves")
+            self._plan = self._plan.instead(turned)
+        return [turned.get(step, step) for step in wave]
 
     def _complete(self, good: Sequence[InstanceStep]) -> None:
         """Proven instances are checked, admitted and watched. What fails here stays out until it is back."""

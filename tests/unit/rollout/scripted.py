@@ -420,8 +420,8 @@ class Rollout:
             self.error = error
         return self
 
-    def _end(self) -> None:
-        promote(self.run, self.release, self.plan.ports, via=self.via)
+    def _end(self, carried: Plan) -> None:
+        promote(self.run, self.release, carried.ports, via=self.via)
         self.finish()
 
     @property

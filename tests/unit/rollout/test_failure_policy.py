@@ -74,6 +74,33 @@ def test_a_host_that_is_lost_before_its_turn_is_quarantined_where_the_others_go_
     assert fleet.harm == []
 
 
+def test_where_a_lost_host_is_all_that_may_be_missing_the_others_change_beside_what_serves() -> None:
+    """The default lets one of three be missing, and that one is gone: in place, nobody else could change."""
+    fleet = World(topology(3, 2, rolling={"soak": 0, "max_failures": 1}))
+    fleet.on("stopped", "web2", lambda: fleet.loses("web2"))
+    rollout = Rollout(fleet).carry_out()
+    assert rollout.exit == 8 and "web2:0 stayed behind" in str(rollout.error)
+    assert fleet.busy["web1-8000"] == fleet.busy["web3-8500"] == NEW and "web3-8000" not in fleet.busy
+    assert fleet.out == {"web2-8000": "quarantine"} and fleet.lowest == 2 and fleet.harm == []
+    assert fleet.current == {"web1": NEW, "web2": OLD, "web3": NEW}
+
+
+def test_what_changed_beside_for_a_lost_host_goes_back_there() -> None:
+    fleet = World(topology(4, 2, rolling={"soak": 0, "max_failures": 1}))
+    fleet.on("stopped", "web2", lambda: fleet.loses("web2"))
+    fleet.bad = {(NEW, "web4")}
+    rollout = Rollout(fleet).carry_out()
+    assert serving(fleet, OLD) == {"web1", "web3", "web4"} and rollout.exit == 6
+    assert fleet.busy["web3-8000"] == OLD and fleet.out == {"web2-8000": "quarantine"} and fleet.harm == []
+
+
+def test_restart_as_asked_is_never_another_strategy() -> None:
+    fleet = World(topology(3, 2, rolling={"soak": 0, "max_failures": 1, "strategy": "restart"}))
+    fleet.on("stopped", "web2", lambda: fleet.loses("web2"))
+    rollout = Rollout(fleet).carry_out()
+    assert rollout.exit == 6 and serving(fleet, OLD) == {"web1", "web3"} and fleet.harm == []
+
+
 def test_checks_that_fail_count_and_their_instances_go_back() -> None:
     fleet = world(4, max_failures=1)
     rollout = Rollout(fleet)
