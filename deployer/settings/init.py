@@ -62,13 +62,12 @@ def propose(folder: Path, env: str = "prod", asked: Asked | None = None) -> Prop
             "is already there, and is not overwritten", file=shown(path), hint="edit it, or remove it first"
         )
     asked = asked or Asked()
-    text, inferred = _settings(folder, asked)
+    text, inferred, remarks = _settings(folder, asked)
     files = {path: text}
     inventories = folder / "inventories"
     sized = scale(asked.size) if asked.size else None
     if not any(one.stem == env or one.name == env for one in inventories.glob("*")):
         files[inventories / f"{env}.yaml"] = (sized.inventory if sized else _INVENTORY).format(env=env)
-    remarks = (sized.why, f"today: {sized.today}") if sized else ()
     return Proposal(files, reasons(folder, inferred, sized=sized is not None), remarks)
 
 
@@ -87,8 +86,8 @@ def write(folder: Path, env: str = "prod", asked: Asked | None = None) -> Propos
     return proposal
 
 
-def _settings(folder: Path, asked: Asked) -> tuple[str, Inferred]:
-    """The text of deploy.yaml, and what it leaves to be inferred."""
+def _settings(folder: Path, asked: Asked) -> tuple[str, Inferred, tuple[str, ...]]:
+    """The text of deploy.yaml, what it leaves to be inferred, and those of its comments that are to be said as well."""
     app = app_name(folder)
     lines = [f"app: {app}", f"domains: [{app}.example.com]    # replace: the names that your users type"]
     told = procfile.read(folder)
@@ -96,10 +95,16 @@ def _settings(folder: Path, asked: Asked) -> tuple[str, Inferred]:
     said = {"app": asked.app, "command": asked.command}
     runtime: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
     note = ""
-    if told.runtime and asked.command is None and asked.size is None:
+    sized = scale(asked.size) if asked.size else None
+    loud: list[str] = []
+    of_web = dict(told.runtime) if asked.command is None else {}
+    if sized and "command" in of_web:
+        loud.append(f"Procfile: web's command is left out, since the size decides the server: {of_web['command']}")
+        of_web = {}
+    if of_web:
         try:
-            inferred = _inferred(folder, app, {**told.runtime, **runtime})
-            runtime, note = {**told.runtime, **runtime}, "    # as web in the Procfile"
+            inferred = _inferred(folder, app, {**of_web, **runtime})
+            runtime, note = {**of_web, **runtime}, "    # as web in the Procfile"
         except AmbiguousAppError:
             raise
         except SettingsError as refused:
@@ -107,11 +112,12 @@ def _settings(folder: Path, asked: Asked) -> tuple[str, Inferred]:
             inferred = _inferred(folder, app, runtime)
     else:
         inferred = _inferred(folder, app, runtime)
-    sized = scale(asked.size) if asked.size else None
     if sized:
-        runtime |= _of_size(sized, inferred)
+        runtime, overruled = _of_size(sized, inferred, runtime)
         inferred = _inferred(folder, app, runtime)
-        lines += [f"# {sized.why}", f"# today: {sized.today}"]
+        loud = [sized.why, f"today: {sized.today}", *loud, *overruled]
+        note = note and f"{note}, but for the size"
+    lines += [f"# {remark}" for remark in loud]
     if runtime:
         lines.append(f"runtime: {_flow(runtime)}{note}")
     if sized and sized.instances > 1:
@@ -127,7 +133,7 @@ def _settings(folder: Path, asked: Asked) -> tuple[str, Inferred]:
         why = told.whys.get(name)
         lines.append(f"  {name}: {_flow(process)}" + (f"    # {why}" if why else ""))
     lines += [f"# Procfile: {remark}" for remark in remarks]
-    return "\n".join(lines) + "\n", inferred
+    return "\n".join(lines) + "\n", inferred, tuple(loud)
 
 
 def _inferred(folder: Path, app: str, runtime: dict[str, Any]) -> Inferred:
@@ -151,11 +157,29 @@ def _inferred(folder: Path, app: str, runtime: dict[str, Any]) -> Inferred:
         raise
 
 
-def _of_size(sized: Scale, inferred: Inferred) -> dict[str, Any]:
-    """The keys of `runtime` for a size. UsageError for a command, whose workers are its own."""
+def _of_size(sized: Scale, inferred: Inferred, runtime: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """`runtime` with a size's server and workers, and a remark for each key of the Procfile's that gives way.
+
+    UsageError for a command, whose workers are its own.
+    """
     if inferred.target is None:
         raise UsageError("--scale is for an app that deploy starts a server for", hint="leave --scale or --command out")
-    return {"server": sized.servers[inferred.target.interface], "workers": sized.workers}
+    server = sized.servers[inferred.target.interface]
+    decided = {"server": server, "workers": sized.workers}
+    said = [
+        f"Procfile: the size has {key}: {value} in place of web's {runtime[key]}"
+        for key, value in decided.items()
+        if runtime.get(key, value) != value
+    ]
+    unfit = [] if server == "gunicorn" else ["worker_class"]
+    if server == "uvicorn" and runtime.get("server", server) != server:
+        unfit.append("args")
+    said += [
+        f"Procfile: web's {key} {_flow(runtime[key])} is left out: the size's server {server} does not take it"
+        for key in unfit
+        if key in runtime
+    ]
+    return {**{key: value for key, value in runtime.items() if key not in unfit}, **decided}, said
 
 
 def _flow(value: Any) -> str:

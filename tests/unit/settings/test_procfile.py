@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deployer.errors import SettingsError
-from deployer.settings.init import write
+from deployer.settings.init import Asked, write
 from deployer.settings.load import load
 from deployer.settings.models import Settings
 from deployer.settings.procfile import Procfile, understood
@@ -216,3 +216,53 @@ def test_one_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "Procfile").write_bytes(b"web: \xff\xfe\n")
     with pytest.raises(SettingsError, match="UTF-8"):
         write(tmp_path)
+
+
+FLASK = "from flask import Flask\napp = Flask(__name__)\n"
+FASTAPI = "from fastapi import FastAPI\napp = FastAPI()\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "size", "web", "kept", "said"),
+    [
+        (
+            FLASK,
+            "medium",
+            "gunicorn main:app --timeout 90 --workers 3 --worker-class gthread --threads 4",
+            {"server": "gunicorn", "workers": 8, "timeout": 90, "worker_class": "gthread", "args": ("--threads", "4")},
+            ["workers: 8 in place of web's 3"],
+        ),
+        (
+            FASTAPI,
+            "small",
+            "gunicorn main:app -k uvicorn.workers.UvicornWorker --timeout 90 --backlog 9",
+            {"server": "uvicorn", "workers": 2, "timeout": 90, "args": ()},
+            ["server: uvicorn in place of web's gunicorn+uvicorn", 'args ["--backlog", "9"] is left out'],
+        ),
+        (
+            FASTAPI,
+            "large",
+            "gunicorn main:app -k uvicorn.workers.UvicornWorker --workers 4 --backlog 9",
+            {"server": "gunicorn+uvicorn", "workers": 4, "args": ("--backlog", "9")},
+            [],
+        ),
+        (
+            FASTAPI,
+            "small",
+            "daphne main:app --port $PORT",
+            {"server": "uvicorn", "command": None},
+            ["since the size decides the server: daphne main:app --port $PORT"],
+        ),
+    ],
+)
+def test_a_size_overrules_only_what_it_is_about_and_says_so(
+    tmp_path: Path, code: str, size: Any, web: str, kept: dict[str, Any], said: list[str]
+) -> None:
+    (tmp_path / "main.py").write_text(code)
+    (tmp_path / "Procfile").write_text(f"web: {web}\n")
+    remarks = write(tmp_path, asked=Asked(size=size)).remarks
+    runtime = load(tmp_path / "deploy.yaml", "prod", environ={}).settings.runtime
+    assert {key: getattr(runtime, key) for key in kept} == kept
+    told = [remark for remark in remarks if remark.startswith("Procfile: ")]
+    assert len(told) == len(said) and all(words in each for words, each in zip(said, told, strict=True))
+    assert all(f"# {remark}\n" in (tmp_path / "deploy.yaml").read_text() for remark in remarks)
