@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from deployer.cli.options import Common, with_common
 from deployer.cli.project import EnvNeeded, load
 from deployer.cli.run import carry_out
 from deployer.cli.values import seconds
+
+
+class _ThenWords(TyperCommand):
+    """ENV, and then the words of another command, after `--` where options are among them: whose they are is not
+    guessed. A whole line for sh as one word is no such case."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        valued = {name for one in self.params if isinstance(one, TyperOption) and not one.is_flag for name in one.opts}
+        found: list[int] = []
+        place = 0
+        while place < len(args) and args[place] != "--":
+            if not args[place].startswith("-"):
+                found.append(place)
+            place += 2 if args[place] in valued else 1
+        if len(found) > 1:
+            first, more = args[found[1]], args[found[1] + 1 :]
+            option = next((word for word in more if word.startswith("-")), None)
+            if option and len(first.split()) == 1:
+                raise typer.BadParameter(
+                    f"is {option} an option of {first} or of deploy? Write deploy's own before --, and the command "
+                    f"after it: {ctx.command_path} {args[found[0]]} -- {first} …",
+                    param_hint="COMMAND",
+                )
+        return super().parse_args(ctx, args)
+
 
 Words = Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="One word is a line for sh.")]
 Stdin = Annotated[bool, typer.Option("--stdin", help="Hand this command's standard input on.")]
@@ -88,6 +114,6 @@ def shell(
 
 def register(app: typer.Typer) -> None:
     """Adds these commands to the application."""
-    app.command("exec")(with_common(execute))
-    for function in (run, shell):
-        app.command()(with_common(function))
+    app.command("exec", cls=_ThenWords)(with_common(execute))
+    app.command(cls=_ThenWords)(with_common(run))
+    app.command()(with_common(shell))

@@ -79,7 +79,9 @@ def dev(
     runtime = runtimes.get(inferred.server)
     refused = runtime.refuse(serving)
     if refused:
-        raise SettingsError(refused, file=shown(loaded.path), step="dev")
+        error = SettingsError(refused, step="dev")
+        loaded.place(error)
+        raise error
     python = interpreter.find((folder, loaded.base))
     python.require(runtime.requires(serving), inferred.requirements_file)
     port = wished.port or settings.port

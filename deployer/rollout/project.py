@@ -161,13 +161,12 @@ def with_certificate(project: Project) -> Project:
 
 
 def _inferred(loaded: Loaded, folder: Path) -> Inferred:
-    """What the code in `folder` tells. A mistake in `runtime.app` is shown with its line."""
-    try:
-        return infer(folder, loaded.settings)
-    except SettingsError as error:
-        if error.file is None and loaded.settings.runtime.app is not None:
-            error.file, error.line = str(loaded.path), loaded.mark("runtime", "app").line
-        raise
+    """What the code in `folder` tells. A mistake in `runtime` is shown with its line."""
+    with loaded.placing():
+        found = infer(folder, loaded.settings)
+    if found.workers.refused:
+        loaded.place(found.workers.refused)
+    return found
 
 
 def _web_host(loaded: Loaded, host: Host, place: int) -> WebHost:

@@ -216,10 +216,13 @@ def prepared(
     shipped = manifest.digest(files)
     if proven:
         proven.require_same(shipped)
-    ways = {
-        web.name: start.way(topology, web, project.inferred, _size(topology, web, facts), seen_by(topology, facts, web))
-        for web in topology.builders
-    }
+    with project.loaded.placing():
+        ways = {
+            web.name: start.way(
+                topology, web, project.inferred, _size(topology, web, facts), seen_by(topology, facts, web)
+            )
+            for web in topology.builders
+        }
     starts = {web.name: start.start(topology, web, ways[web.name]) for web in topology.builders}
     health = (topology.health_path, topology.health_status)
     content = content_of(shipped, topology.settings, health)

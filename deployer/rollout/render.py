@@ -41,6 +41,9 @@ def render(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not an empty folder", hint="name one that does not exist yet")
     topology = project.topology
+    project.inferred.require_server()
+    with project.loaded.placing():
+        ways = {web.name: start.way(topology, web, project.inferred, _assumed(topology, web)) for web in topology.web}
     for wish in for_setup(project):
         for resource in wish.resources:
             if isinstance(resource, File):
@@ -48,7 +51,7 @@ def render(
         listed = [to_wire(resource) for resource in wish.resources]
         _write(out / wish.host / "resources.json", json.dumps(listed, indent=1) + "\n")
     for web in topology.web:
-        way = start.way(topology, web, project.inferred, _assumed(topology, web))
+        way = ways[web.name]
         made = start.start(topology, web, way)
         run, files = made.for_release("RELEASE")
         folder = out / web.name / web.site.release("RELEASE").lstrip("/")
@@ -57,7 +60,7 @@ def render(
         for path, text in _standalone(way, web.own.port).items() if standalone else ():
             _write(out / web.name / "standalone" / path, text)
     if image:
-        _image(project, bus, out)
+        _image(project, bus, out, ways[topology.web[0].name])
     bus.emit(Output(f"written to {out}; workers are for {ASSUMED_CORES} cores and 4 GiB, a host's own count later"))
     for host in topology.hosts:
         record.host(host.name, "rendered")
@@ -79,12 +82,10 @@ def _standalone(way: start.Way, port: int) -> dict[str, str]:
     return files
 
 
-def _image(project: Project, bus: Bus, out: Path) -> None:
+def _image(project: Project, bus: Bus, out: Path, way: start.Way) -> None:
     """The Dockerfile of the app, with workers as the first web host has them."""
     topology, settings = project.topology, project.topology.settings
-    project.inferred.require_server()
     source = project.loaded.folder
-    way = start.way(topology, topology.web[0], project.inferred, _assumed(topology, topology.web[0]))
     steps = installing(python.read(source, settings.python), source)
     context, drawn = source.resolve(), out.resolve()
     command = f"docker build -t {settings.app} -f {shlex.quote(f'{out}/Dockerfile')} {shlex.quote(shown(context))}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,10 @@ def _inferred(folder: Path, app: str, runtime: dict[str, Any]) -> Inferred:
         option = f"--{first['loc'][-1]}" if first["loc"][-1] in ("app", "command") else "init"
         raise UsageError(f"{option}: {first['msg'].removeprefix('Value error, ')}") from None
     try:
-        return infer(folder, settings)
+        found = infer(folder, settings)
+        if found.workers.refused:
+            raise found.workers.refused
+        return found
     except AmbiguousAppError as several:
         several.hint = f"deploy init --app '{several.candidates[0]}', or another of them"
         raise
@@ -202,7 +206,8 @@ def app_name(folder: Path) -> str:
             name = project["name"]
     except (OSError, ValueError):
         pass
-    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    letters = "".join(one for one in unicodedata.normalize("NFKD", name) if not unicodedata.combining(one))
+    plain = re.sub(r"[^a-z0-9]+", "-", letters.lower()).strip("-")
     plain = re.sub(r"^[^a-z]+", "", plain)[:31].strip("-")
     return plain or "app"
 

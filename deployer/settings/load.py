@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,22 @@ class Loaded:
     def mark(self, *path: str | int) -> Mark:
         """The file and line of a key (`mark("health", "path")`), or of the nearest one above it."""
         return self.document.mark(*path)
+
+    @contextmanager
+    def placing(self) -> Iterator[None]:
+        """A SettingsError from within that begins with a written key (`runtime.args has`) gets its file and line."""
+        try:
+            yield
+        except SettingsError as error:
+            self.place(error)
+            raise
+
+    def place(self, error: SettingsError) -> None:
+        """Gives an error without a file that of the key with which its message begins, where that is written."""
+        keys = tuple(error.message.partition(" ")[0].rstrip(":,").split("."))
+        mark = self.document.marks.get(keys)
+        if error.file is None and mark is not None:
+            error.file, error.line = mark.file, mark.line
 
 
 def load(

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from deployer.errors import SettingsError
 from deployer.settings.document import Document, KeyPath
 from deployer.settings.reference import meaning
+from deployer.settings.values import Misplaced
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -48,7 +49,8 @@ def _written(detail: ErrorDetails, data: Any) -> KeyPath:
         else:
             continue
         path.append(step)
-    return tuple(path)
+    cause = detail.get("ctx", {}).get("error")
+    return (*path, *cause.key) if isinstance(cause, Misplaced) else tuple(path)
 
 
 def _has(data: Any, step: str | int) -> bool:

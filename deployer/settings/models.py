@@ -29,6 +29,7 @@ from deployer.settings.values import (
     EnvMap,
     EnvName,
     Line,
+    Misplaced,
     Network,
     Number,
     PartName,
@@ -482,12 +483,13 @@ class Settings(Model):
     def _names_once(self) -> Settings:
         twice = sorted(set(self.processes) & set(self.schedules))
         if twice:
-            raise ValueError(
-                f"{twice[0]} names a process and a schedule: their units would clash, so rename one of them"
+            raise Misplaced(
+                f"{twice[0]} names a process and a schedule: their units would clash, so rename one of them",
+                ("schedules", twice[0]),
             )
         both = sorted(set(self.env) & set(self.secrets))
         if both:
-            raise ValueError(f"{both[0]} is in env and in secrets: keep one of them")
+            raise Misplaced(f"{both[0]} is in env and in secrets: keep one of them", ("env", both[0]))
         return self
 
 

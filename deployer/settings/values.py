@@ -38,6 +38,14 @@ SERVER_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _SYSTEM_FOLDERS = {"bin", "boot", "dev", "etc", "lib", "lib64", "proc", "run", "sbin", "sys", "usr"}
 
 
+class Misplaced(ValueError):
+    """A mistake that shows above the `key` it is about: the path to it from there."""
+
+    def __init__(self, message: str, key: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.key = key
+
+
 def seconds(value: Any) -> Any:
     """`500ms`, `5s`, `2m`, `1h` or a number → seconds. Raises ValueError for anything else."""
     if isinstance(value, bool):

@@ -152,7 +152,7 @@ class Apps:
             return self._imported(module, statement)
         found = []
         for name, value in assignments(statement):
-            kind = self.kind(module, value) or self._wrapped(module, name, value)
+            kind = self.kind(module, value) or self._wrapped(module, name, value) or self._plain(module, name, value)
             if kind:
                 origin = self._origin(module, name)
                 found.append(self._candidate(module, name, kind, statement.lineno, origin=origin))
@@ -160,11 +160,9 @@ class Apps:
 
     def _function(self, module: Module, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Candidate | None:
         names = [argument.arg for argument in node.args.args]
-        if isinstance(node, ast.AsyncFunctionDef):
-            raw = Kind("plain ASGI", "asgi") if names == ["scope", "receive", "send"] else None
+        raw = _called_as(names, node)
+        if raw or isinstance(node, ast.AsyncFunctionDef):
             return self._candidate(module, node.name, raw, node.lineno) if raw else None
-        if names in (["environ", "start_response"], ["env", "start_response"]):
-            return self._candidate(module, node.name, Kind("plain WSGI", "wsgi"), node.lineno)
         needed = len(node.args.args) - len(node.args.defaults) + sum(one is None for one in node.args.kw_defaults)
         kind = None if needed or node.decorator_list else self.returned(module, node)
         return self._candidate(module, node.name, kind, node.lineno, factory=True) if kind else None
@@ -186,6 +184,16 @@ class Apps:
             return None
         arguments = [*value.args, *(keyword.value for keyword in value.keywords)]
         return next((kind for one in arguments if (kind := self.kind(module, one))), None)
+
+    def _plain(self, module: Module, name: str, value: ast.expr) -> Kind | None:
+        """`app = App()` of a class of the project's own that is called as apps are: under the name of an app alone."""
+        if name not in APP_NAMES or not isinstance(value, ast.Call):
+            return None
+        _, definition = self._classes.get(module.qualified(value.func) or "", (None, None))
+        for each in definition.body if definition else ():
+            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and each.name == "__call__":
+                return _called_as([argument.arg for argument in each.args.args[1:]], each)
+        return None
 
     def _origin(self, module: Module, name: str) -> str:
         here = f"{module.name}.{name}"
@@ -213,6 +221,14 @@ class Apps:
                     values = [*node.args, *(keyword.value for keyword in node.keywords)]
                     found |= {name for value in values if (name := module.qualified(value))}
         return found
+
+
+def _called_as(names: list[str], function: ast.FunctionDef | ast.AsyncFunctionDef) -> Kind | None:
+    """The interface that these names of arguments are of."""
+    if isinstance(function, ast.AsyncFunctionDef):
+        return Kind("plain ASGI", "asgi") if names == ["scope", "receive", "send"] else None
+    wsgi = names in (["environ", "start_response"], ["env", "start_response"])
+    return Kind("plain WSGI", "wsgi") if wsgi else None
 
 
 def _is_mount(call: ast.Call) -> bool:

@@ -62,19 +62,17 @@ def _of_gunicorn(said: str, own: GunicornFile, requirements: Requirements) -> Wo
     """Any class for WSGI apps; one that the app's own file names counts where the settings name none."""
     written = own.get("worker_class")
     name = said or (written if isinstance(written, str) else "sync")
-    if name == "asgi" or "uvicorn" in name.lower():
-        wrong = _wrong(f"worker_class {name} serves ASGI apps, and this one is WSGI", "take it out, or write gthread")
-        assert wrong.refused is not None
-        if not said:
-            wrong.refused.file, wrong.refused.line = NAME, own.assigned["worker_class"][0]
-        return wrong
     package = PACKAGES.get(name) or PACKAGES.get(name.rpartition(".")[0])
-    if package == "eventlet" and not requirements.older("gunicorn", "26"):
-        return _wrong(
-            "worker_class eventlet is no more: gunicorn 26 took it out",
-            "write worker_class: gevent or gthread, or hold gunicorn<26 in the requirements",
-        )
-    return WorkerClass(name, (package,) if package else ())
+    if name == "asgi" or "uvicorn" in name.lower():
+        wrong = ("serves ASGI apps, and this one is WSGI", "take it out, or write gthread")
+    elif package == "eventlet" and not requirements.older("gunicorn", "26"):
+        fix = "write worker_class: gevent or gthread, or hold gunicorn<26 in the requirements"
+        wrong = ("is no more: gunicorn 26 took it out", fix)
+    else:
+        return WorkerClass(name, (package,) if package else ())
+    if said:
+        return _wrong(f"runtime.worker_class {name} {wrong[0]}", wrong[1])
+    return _wrong(f"worker_class {name} {wrong[0]}", wrong[1], file=NAME, line=own.assigned["worker_class"][0])
 
 
 def _of_uvicorn(said: str, requirements: Requirements) -> WorkerClass:
@@ -88,5 +86,8 @@ def _of_uvicorn(said: str, requirements: Requirements) -> WorkerClass:
     return WorkerClass(UVICORN_WORKER, ("uvicorn-worker",))
 
 
-def _wrong(what: str, hint: str = "take worker_class out") -> WorkerClass:
-    return WorkerClass(refused=SettingsError(what, step="plan", hint=hint, code="worker_class"))
+def _wrong(
+    what: str, hint: str = "take worker_class out", *, file: str | None = None, line: int | None = None
+) -> WorkerClass:
+    wrong = SettingsError(what, file=file, line=line, step="plan", hint=hint, code="worker_class")
+    return WorkerClass(refused=wrong)

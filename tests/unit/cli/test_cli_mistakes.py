@@ -231,3 +231,28 @@ def test_on_a_terminal_a_question_is_asked(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_number_of_lines_is_at_least_one(deploy: Any, project: Path) -> None:
     result = deploy("logs", "prod", "-n", "-5")
     assert result.exit_code == 2 and "greater than or equal to 1" in result.output
+
+
+@pytest.mark.parametrize(
+    ("runtime", "words"),
+    [
+        ("{server: gunicorn+uvicorn}", ("gunicorn", "python: {with:")),
+        ("{\n  server: uvicorn,\n  args: [--reload]}", ("deploy.yaml:4", "runtime.args has --reload")),
+        ("{\n  worker_class: gevent}", ("deploy.yaml:3", "no worker classes", "take worker_class out")),
+    ],
+)
+def test_render_refuses_what_a_push_would_and_writes_nothing(
+    deploy: Any, project: Path, runtime: str, words: tuple[str, ...]
+) -> None:
+    (project / "deploy.yaml").write_text(f"app: shop\nruntime: {runtime}\n")
+    one_error(deploy("render", "prod", "--out", "drawn"), *words)
+    assert not (project / "drawn").exists()
+
+
+@pytest.mark.parametrize("words", [("run", "prod", "python", "-c", "1"), ("exec", "prod", "uptime", "-l", "web1")])
+def test_whose_an_option_is_is_not_guessed(deploy: Any, project: Path, words: tuple[str, ...]) -> None:
+    one_error(deploy(*words), f"an option of {words[2]} or of deploy?", f"{words[0]} prod -- {words[2]}")
+
+
+def test_a_line_for_the_shell_may_have_options_behind_it(deploy: Any, project: Path) -> None:
+    one_error(deploy("exec", "prod", "df -h", "-l", "nope"), "nope", "neither a host nor a group")

@@ -47,6 +47,8 @@ TYPED_FACTORY = "from fastapi import FastAPI\ndef build() -> FastAPI:\n    ...\n
         ({"main.py": "from quart import Quart\napp = Quart(__name__)\n"}, ASGI),
         ({"main.py": "from litestar import Litestar\napp = Litestar([])\n"}, ASGI),
         ({"main.py": "async def app(scope, receive, send):\n    pass\n"}, ASGI),
+        ({"main.py": "class Own:\n    async def __call__(self, scope, receive, send): ...\napp = Own()\n"}, ASGI),
+        ({"main.py": "class Own:\n    def __call__(self, environ, start_response): ...\napp = Own()\n"}, WSGI),
         ({"wsgi.py": "def application(environ, start_response): ...\n"}, AppTarget("wsgi:application", "wsgi")),
         ({"main.py": "class My(FastAPI): pass\nfrom fastapi import FastAPI\napp = My()\n"}, ASGI),
         ({"main.py": "try:\n    import flask\n    app = flask.Flask('x')\nfinally:\n    pass\n"}, WSGI),

@@ -62,7 +62,13 @@ def test_a_folder_without_an_app_is_refused_and_stays_empty(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("folder", "project", "name"),
-    [("Shop", None, "shop"), ("x", "My.Web_App", "my-web-app"), ("2024-shop", None, "shop"), ("___", None, "app")],
+    [
+        ("Shop", None, "shop"),
+        ("x", "My.Web_App", "my-web-app"),
+        ("2024-shop", None, "shop"),
+        ("été", None, "ete"),
+        ("___", None, "app"),
+    ],
 )
 def test_the_name(tmp_path: Path, folder: str, project: str | None, name: str) -> None:
     path = tmp_path / folder

@@ -218,6 +218,15 @@ def test_one_that_is_no_text_is_refused(tmp_path: Path) -> None:
         write(tmp_path)
 
 
+def test_a_worker_class_that_is_no_more_is_left_out_and_said(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(FLASK)
+    (tmp_path / "Procfile").write_text("web: gunicorn main:app -k eventlet\n")
+    write(tmp_path)
+    text = (tmp_path / "deploy.yaml").read_text()
+    assert "# Procfile: web is left out: runtime.worker_class eventlet is no more: gunicorn 26 took it out" in text
+    assert load(tmp_path / "deploy.yaml", "prod", environ={}).settings.runtime.worker_class == "sync"
+
+
 FLASK = "from flask import Flask\napp = Flask(__name__)\n"
 FASTAPI = "from fastapi import FastAPI\napp = FastAPI()\n"
 

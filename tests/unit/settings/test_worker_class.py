@@ -98,6 +98,12 @@ def test_an_asgi_class_in_the_apps_own_file_is_refused_with_its_line(tmp_path: P
     assert (caught.value.file, caught.value.line) == ("gunicorn.conf.py", 2)
 
 
+def test_what_the_app_itself_refuses_of_eventlet_names_its_own_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        inferred(tmp_path, FLASK, "gunicorn\neventlet", "worker_class = 'eventlet'\n").require_server()
+    assert (caught.value.file, caught.value.line) == ("gunicorn.conf.py", 1)
+
+
 GUIDE = """\
 import multiprocessing
 
