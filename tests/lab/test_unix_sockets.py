@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support.inventories import inventory
+from support.judged import ROLLING, goes_back, judged, pushed
 from support.project import Project
 from support.traffic import traffic
 
@@ -72,3 +73,18 @@ def test_a_bind_is_changed_with_the_ports_and_not_without(small: tuple[Lab, str]
     users.demand(proven={at_port, at_socket}, at_least=100, stale=9 if kind == "nginx" else 0)
     status = shop.deploy("status", *where).last["hosts"]["lb1"]
     assert [each["port"] for each in status["instances"].values()] == [8100]
+
+
+def test_the_canary_is_judged_by_what_goes_by_sockets(small: tuple[Lab, str], tmp_path: Path) -> None:
+    """A balancer's figures name a socket otherwise than its configuration does."""
+    lab, kind = small
+    where = ("-i", str(inventory(lab, tmp_path / "one.yaml", ["lb1"], ["lb1"], kind)))
+    settings = {**QUICK, "instances": 2, "domains": ["judged.test"], "rolling": {**ROLLING, "waves": [1, 1]}}
+    shop = Project(tmp_path / "shop", lab.name, "shop", settings)
+    shop.deploy("setup", *where)
+    before = shop.deploy("push", *where).release
+    shop.breaks("errors 20")
+    done, seen = pushed(shop, lab, tmp_path / "log", "judged.test", *where, expect=5)
+    goes_back(done, seen, before, "of its requests fail")
+    verdict = judged(done)
+    assert verdict["compared"] == "meanwhile" and verdict["old"]["requests"] >= 50

@@ -124,16 +124,24 @@ def exposure(lab: Lab, host: str, unit: str) -> float:
     return float(said.stdout.partition("exposure level for ")[2].split(": ")[1].split()[0])
 
 
-@pytest.mark.parametrize("supervisor", ["systemd", pytest.param("supervisord", marks=pytest.mark.more)])
+@pytest.mark.parametrize(
+    ("supervisor", "servers"),
+    [
+        ("systemd", SERVERS[-1:]),
+        pytest.param("systemd", SERVERS[:-1], marks=pytest.mark.more),
+        pytest.param("supervisord", SERVERS, marks=pytest.mark.more),
+    ],
+    ids=["systemd", "systemd-others", "supervisord"],
+)
 def test_two_pushes_a_reload_and_a_rollback_go_unnoticed(
-    supervisor: str, bystander: Project, lab: Lab, tmp_path: Path
+    supervisor: str, servers: tuple[str, ...], bystander: Project, lab: Lab, tmp_path: Path
 ) -> None:
-    """The three servers change at the same time, each a run of its own on the same hosts."""
+    """The servers change at the same time, each a run of its own on the same hosts."""
     with (
         traffic(lab.address, tmp_path / "other", mix="http", rate=5, host_header="bystander.test") as others,
-        ThreadPoolExecutor(len(SERVERS)) as pool,
+        ThreadPoolExecutor(len(servers)) as pool,
     ):
-        projects = [made(server, supervisor, lab, tmp_path) for server in SERVERS]
+        projects = [made(server, supervisor, lab, tmp_path) for server in servers]
         stories = [pool.submit(goes_unnoticed, project, lab, tmp_path) for project in projects]
         for story in stories:
             story.result()

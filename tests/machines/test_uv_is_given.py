@@ -12,6 +12,8 @@ from support.project import Project
 
 from deployer.lab import Lab, LabSpec, down, up
 
+pytestmark = [pytest.mark.machines, pytest.mark.more]
+
 QUICK = {"rolling": {"drain_timeout": "2s", "soak": "500ms", "waves": [2], "max_unavailable": 1}}
 
 
@@ -54,7 +56,6 @@ def test_the_first_push_brings_uv_and_the_next_ones_share_what_it_built(fleet: L
     assert _run(fleet, "web1", "ls /srv/other/venvs").strip().endswith("-uv")
 
 
-@pytest.mark.more
 def test_where_it_cannot_run_pip_installs_and_that_is_said_once(fleet: Lab, tmp_path: Path) -> None:
     for host in ("web1", "web2"):
         _run(fleet, host, "mkdir -p /var/lib/deploy/uv && mount -t tmpfs -o noexec,mode=0755 none /var/lib/deploy/uv")

@@ -57,7 +57,7 @@ def rolled(fleet: Timed, *steps: ScheduleStep, fails: bool = False) -> tuple[Rol
 
 @pytest.fixture
 def fleet() -> Timed:
-    return Timed(topology(2, 1, schedules={"nightly": NIGHTLY}))
+    return Timed(topology(2, 1, schedules={"nightly": NIGHTLY}, rolling={"soak": 0}))
 
 
 MOVES = (ScheduleStep("web1", "nightly", "stop", OLD), ScheduleStep("web2", "nightly", "start", None))
