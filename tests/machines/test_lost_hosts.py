@@ -52,9 +52,9 @@ def unnoticed(app: App) -> Iterator[None]:
     assert app.seen().failed == 0, app.seen()
 
 
-def budget(app: App, most: int) -> None:
+def budget(app: App, most: int, missing: int = 2) -> None:
     """`rolling.max_failures`, and a new version to push. No request outlives the drain: power loss would end it."""
-    rolling = {"drain_timeout": "20s", "soak": "500ms", "waves": [1], "max_unavailable": 2, "max_failures": most}
+    rolling = {"drain_timeout": "20s", "soak": "500ms", "waves": [1], "max_unavailable": missing, "max_failures": most}
     app.project.settings({"rolling": rolling})
     app.project.version(time.time_ns())
 
@@ -113,3 +113,21 @@ def test_a_host_that_is_off_when_the_push_begins(app: App) -> None:
     expected = {"web1-8200": "UP", "web2-8200": "UP", "web3-8200": "DRAIN"}
     until("its health check passes, and it stays out", lambda: app.truth.pool() == expected)
     assert answering(app) == {done.release}
+
+
+def test_where_the_lost_host_is_all_that_may_be_missing_the_next_changes_beside_what_serves(app: App) -> None:
+    """Last of all, since web3 is in its other slot then. It is off for the rest of the run: nobody else may leave."""
+    lab = app.truth.lab
+    old = app.truth.current("web1")
+    budget(app, 1, missing=1)
+    run = app.controller = app.push()
+    run.until_true("web2 is being stopped", lambda: run.run and app.truth.reached("web2", run.run, "stop"))
+    lab.power_off("web2")
+    last = run.end(within=180)
+    assert last["exit_status"] == 8 and "web2:0 stayed behind" in last["error"]["message"], run.summary
+    serving = {name for name, state in app.truth.pool().items() if state == "UP"}
+    assert serving == {"web1-8200", "web3-8700"}
+    assert answering(app) == {run.release}
+    back(lab, app, "web2", old)
+    assert app.truth.held()["web2-8200"]["by"] == "quarantine"
+    assert answering(app) == {run.release}
