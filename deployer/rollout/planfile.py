@@ -117,7 +117,9 @@ def read(path: Path) -> PlanFile:
             path=str(path),
         )
     except OSError as error:
-        raise UsageError(f"the plan cannot be read: {error.strerror}", file=str(path)) from None
+        raise UsageError(
+            f"the plan cannot be read: {error.strerror}", file=str(path), hint="deploy plan ENV --out FILE writes one"
+        ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError("it is no plan", file=str(path), cause=str(error), hint="deploy plan ENV --out FILE") from None
 

@@ -37,7 +37,7 @@ def show_plan(
     values = project.secrets()
     project = with_certificate(project)
     if ref is not None and origin is not None:
-        raise UsageError("--ref and --from exclude each other")
+        raise UsageError("--ref and --from exclude each other", hint="each says what is to run: leave one out")
     proven = proven_by(project, origin, bus)
     skipped = () if proven or out else ("build",)
     with (

@@ -23,6 +23,7 @@ from deployer.settings.infer import Inferred, infer
 from deployer.settings.load import Loaded
 from deployer.settings.load import load as load_settings
 from deployer.settings.models import Rolling
+from deployer.settings.reference import meaning
 from deployer.settings.secrets import resolve_secrets
 from deployer.settings.tls import read_certificate, require_possible
 
@@ -125,8 +126,11 @@ def _laid_over(loaded: Loaded, rolling: Mapping[str, Any]) -> Loaded:
         made = Rolling.model_validate({**loaded.settings.rolling.model_dump(exclude_unset=True), **rolling})
     except ValidationError as wrong:
         first = wrong.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise UsageError(f"{option}: {first['msg'].removeprefix('Value error, ')}") from None
+        key = str(first["loc"][0])
+        option = "--" + key.replace("_", "-")
+        described = meaning(("rolling", key))
+        hint = f"{option} takes {described[0]}" if described else None
+        raise UsageError(f"{option}: {first['msg'].removeprefix('Value error, ')}", hint=hint) from None
     return replace(loaded, settings=loaded.settings.model_copy(update={"rolling": made}))
 
 

@@ -106,7 +106,10 @@ def push(
     values = project.secrets()
     project = with_certificate(project)
     if sum((ref is not None, release is not None, resume, origin is not None)) > 1:
-        raise UsageError("--ref, --release, --from and --resume exclude each other")
+        raise UsageError(
+            "--ref, --release, --from and --resume exclude each other",
+            hint="each says what is to run: leave all but one out",
+        )
     if release is not None or resume:
         bring(project, bus, record, command="push", release=release, resume=resume, values=values, wait=wait, stop=stop)
         return
