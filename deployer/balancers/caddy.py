@@ -218,7 +218,8 @@ def _proxy(pool: Pool, upstreams: list[dict[str, str]]) -> dict[str, Any]:
         "load_balancing": {
             "selection_policy": {"policy": "least_conn"},
             "try_duration": "8s",
-            "try_interval": "50ms",
+            # What waits to try again when a configuration is replaced gets a 502, hence so short.
+            "try_interval": "10ms",
             "retry_match": [{"expression": _RETRY}],
         },
         "health_checks": {**_checks(pool), "passive": {"fail_duration": "1s", "max_fails": MOST_FAILS}},
@@ -272,7 +273,8 @@ def _checks(pool: Pool) -> dict[str, Any]:
         return {}
     active = {
         "uri": health.path,
-        "headers": _headers(pool),
+        # Caddy's checks know all UNIX sockets by one name: on a kept connection another one would answer.
+        "headers": {**_headers(pool), "Connection": ["close"]},
         "interval": f"{CHECK_EVERY_MS}ms",
         "timeout": _seconds(health.timeout),
         "fails": 2,

@@ -11,7 +11,8 @@ from typing import Any
 class ReleaseFacts:
     """A release folder on a host. `content` and `start_sha` tell whether it is the one that would be built.
 
-    `venv` names the virtualenv of its dependencies; `bind` says whether it listens at a `port` or a `unix` socket.
+    `venv` names the virtualenv of its dependencies; `bind` says whether it listens at a `port` or a `unix` socket, and
+    `asked` how it was asked for its health (`Topology.asked`).
     `origin` (`env, release`) is where it was proven before.
     """
 
@@ -26,6 +27,7 @@ class ReleaseFacts:
     commit: str | None
     created: float
     origin: Mapping[str, str] | None = None
+    asked: str = ""
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> ReleaseFacts:
@@ -42,6 +44,7 @@ class ReleaseFacts:
             commit=data.get("commit"),
             created=float(data.get("created") or 0),
             origin=data.get("origin"),
+            asked=str(data.get("asked") or ""),
         )
 
 
@@ -176,6 +179,14 @@ class Facts:
 
     def __getitem__(self, host: str) -> HostFacts:
         return self.hosts[host]
+
+    def asked(self) -> set[str]:
+        """How the releases of all slots in use were asked for their health; an empty word for one that is not known."""
+        return {
+            known.asked if (known := host.release(str(release))) else ""
+            for host in self.hosts.values()
+            for release in (host.raw.get("slots") or {}).values()
+        }
 
     def held(self) -> dict[str, dict[str, Any]]:
         """Servers that somebody holds out of a balancer: server name → by, reason, since, run."""

@@ -301,11 +301,12 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
         if plan.steps and "release" not in skip_hooks:
             release_hook(run, project, plan.release)
         between = bool(plan.previous) and _changes_pools(run, plan)
-        _apply(run, between=between, former=leaving(run.topology, ready.facts))
+        lenient = between and ready.facts.asked() != {run.topology.asked}
+        _apply(run, lenient=lenient, former=leaving(run.topology, ready.facts) if between else None)
 
     def finish(done: Plan) -> None:
         if between:
-            _apply(run, between=False)
+            _apply(run)
         promote(run, done.release, done.ports, via="push")
         fleet_checks(run, project, done)
         # The last act that can fail: nothing takes ours away again once users are led to them.
@@ -332,9 +333,9 @@ def _changes_pools(run: Run, plan: Plan) -> bool:
     return any(change.host in run.balancers and change.kind != FRONT for change in plan.changes)
 
 
-def _apply(run: Run, *, between: bool, former: Mapping[str, str] | None = None) -> None:
+def _apply(run: Run, *, lenient: bool = False, former: Mapping[str, str] | None = None) -> None:
     with run.step("resources") as note:
-        wishes = resources.for_push(run.topology, between=between, former=former if between else None)
+        wishes = resources.for_push(run.topology, lenient=lenient, former=former)
         changed = resources.apply(run, wishes)
         note.detail = f"{len(changed)} changes"
 

@@ -156,7 +156,7 @@ class Off:
         wanted = resources.for_push(smaller, former=self._strangers)
         seen = (resources.for_push(now, former=self._strangers), wanted)
         if all(resources.differences(self._run, each) for each in seen):
-            return resources.for_push(smaller, between=True, former=self._strangers)
+            return resources.for_push(smaller, lenient=True, former=self._strangers)
         return wanted
 
     def _without_pools(self) -> list[Wish]:

@@ -59,19 +59,20 @@ def for_setup(project: Project, facts: Facts | None = None) -> list[Wish]:
     return wishes
 
 
-def for_push(topology: Topology, *, between: bool = False, former: Mapping[str, str] | None = None) -> list[Wish]:
+def for_push(topology: Topology, *, lenient: bool = False, former: Mapping[str, str] | None = None) -> list[Wish]:
     """What every push keeps in order: the units of web hosts, the pool of balancer hosts.
 
     `former` are servers of an earlier inventory (name → `ADDRESS:PORT`) that stay in the pools for now.
 
-    `between` two releases, the balancers' health checks accept every status below 500: the path may have changed, and
-    a release that answers 404 there serves its users well. (Each instance is proven by its release's own path.)
+    `lenient`: the balancers' health checks accept every status below 500. Between two releases that are asked for their
+    health in different ways one of them answers 404 to the other's path, and serves its users well. (Each instance is
+    proven by its release's own path.)
     """
     wishes = []
     for balancer in topology.balancers if topology.settings.balancer.manage else ():
         adapter = topology.balancer_adapter
         pool = topology.pool(balancer, former)
-        if between:
+        if lenient:
             pool = replace(pool, health=replace(pool.health, status=None))
         handlers = adapter.handlers(balancer.site, systemd=balancer.systemd)
         wishes.append(Wish(balancer.name, tuple(adapter.resources(pool)), handlers))

@@ -149,6 +149,7 @@ def _recipe(project: Project, shipment: Shipment, host: str) -> dict[str, Any]:
             "ref": shipment.draft.ref,
             "created": shipment.created,
             "health": {"path": topology.health_path, "status": topology.health_status},
+            "asked": topology.asked,
             "bind": web.own.bind,
         },
         "venv": locked.spec(
