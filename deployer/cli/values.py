@@ -39,6 +39,8 @@ def rolling_keys(
     if rate is not None and probe is None:
         raise typer.BadParameter("is for --probe URL", param_hint="--rate")
     sizes = [int(size) if size.isdigit() else size for size in (waves or "").split(",") if size]
+    if waves is not None and not sizes:
+        raise typer.BadParameter("names no size", param_hint="--waves")
     asked = {"url": probe, **({} if rate is None else {"rate": rate})} if probe else None
     given = {"waves": sizes or None, "strategy": strategy, "on_failure": on_failure, "probe": asked}
     return {key: value for key, value in given.items() if value is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -58,8 +59,20 @@ def _balancers(inventory: Inventory, settings: Settings) -> tuple[Host, ...]:
         return ()
     pattern = settings.balancer.hosts
     if "hosts" not in settings.balancer.model_fields_set and not inventory.groups.get(pattern):
+        _require_no_misspelt(inventory, pattern)
         return ()
     return _selected(inventory, pattern, "balancer.hosts")
+
+
+def _require_no_misspelt(inventory: Inventory, group: str) -> None:
+    """InventoryError where a group is called nearly so: the push would go round balancers that serve."""
+    near = difflib.get_close_matches(group, inventory.groups, n=1, cutoff=0.75)
+    if near and near[0] != group:
+        raise InventoryError(
+            f"there is a group {near[0]}, and none that is called {group}",
+            file=inventory.source,
+            hint=f"call it {group}, or write balancer: {{hosts: {near[0]}}} in deploy.yaml, or {{kind: none}}",
+        )
 
 
 def _web(inventory: Inventory, settings: Settings, balancers: tuple[Host, ...]) -> tuple[Host, ...]:

@@ -56,7 +56,9 @@ def execute(
     Raises:
         CommandError, with the status of the first host on which it was not 0. UnreachableError. AgentError `timeout`.
     """
-    hosts = patterns.select(project.inventory, limit) if limit else [web.host for web in project.topology.web]
+    hosts = (
+        patterns.select(project.inventory, limit) if limit is not None else [web.host for web in project.topology.web]
+    )
     become = None if project.sudo_password else False
     asked = [replace(host, become=become if host.become is None else host.become) for host in hosts]
     args = {"command": _command(words)}

@@ -86,7 +86,7 @@ def load(
         hosts = tuple(replace(host, ssh=replace(host.ssh, user=user)) for host in found.hosts)
         found = replace(found, hosts=hosts)
     members = parts(found, settings)
-    chosen = {host.name for host in patterns.select(found, limit)} if limit else None
+    chosen = {host.name for host in patterns.select(found, limit)} if limit is not None else None
     every = [_web_host(loaded, host, place) for place, host in enumerate(members.web)]
     every += [_without_instances(loaded, host, len(every) + place) for place, host in enumerate(members.others)]
     web = tuple(each for each in every if chosen is None or each.name in chosen)

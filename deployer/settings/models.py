@@ -466,6 +466,15 @@ class Settings(Model):
             raise ValueError("an app name is a lower-case letter, then up to 30 lower-case letters, digits or dashes")
         return value
 
+    @field_validator("domains")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        lower = [name.lower() for name in value]
+        twice = [name for place, name in enumerate(lower) if name in lower[:place]]
+        if twice:
+            raise ValueError(f"{twice[0]} is here twice: names are the same in upper and lower case")
+        return value
+
     @field_validator("env", "secrets")
     @classmethod
     def _not_ours(cls, value: Any) -> Any:

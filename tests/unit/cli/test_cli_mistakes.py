@@ -256,3 +256,24 @@ def test_whose_an_option_is_is_not_guessed(deploy: Any, project: Path, words: tu
 
 def test_a_line_for_the_shell_may_have_options_behind_it(deploy: Any, project: Path) -> None:
     one_error(deploy("exec", "prod", "df -h", "-l", "nope"), "nope", "neither a host nor a group")
+
+
+@pytest.mark.parametrize("command", [("push",), ("remove", "--yes"), ("exec",)])
+def test_an_empty_limit_is_not_everybody(deploy: Any, project: Path, command: tuple[str, ...]) -> None:
+    """`-l "$HOST"` with nothing in the variable."""
+    name, *options = command
+    words = ["--", "true"] if name == "exec" else []
+    one_error(deploy(name, "prod", "-l", "", *options, *words), "the pattern '' names nothing")
+
+
+def test_waves_without_a_size_are_none(deploy: Any, project: Path) -> None:
+    one_error(deploy("push", "prod", "--waves", ""), "--waves", "names no size")
+
+
+def test_a_misspelt_group_of_balancers_does_not_make_the_push_go_round_them(deploy: Any, project: Path) -> None:
+    inventory = "web: {hosts: {web1: {}}}\nbalancer: {hosts: {lb1: {}}}\n"
+    (project / "inventories" / "prod.yaml").write_text(inventory)
+    one_error(deploy("push", "prod"), "there is a group balancer, and none that is called balancers", "next:")
+    with (project / "deploy.yaml").open("a") as settings:
+        settings.write("balancer: {hosts: balancer}\n")
+    assert deploy("hosts", "prod").exit_code == 0

@@ -173,6 +173,7 @@ def test_a_mistake_in_the_overlay_names_the_overlay(tmp_path: Path) -> None:
         ("app: shop\nruntime: {server: command}\n", 2, "needs the command", ""),
         ("app: shop\nenv: {A: !vault x}\n", 2, "tag !vault", ""),
         ("app: shop\nenv: &e {A: *e}\n", 2, "contains itself", ""),
+        ("app: shop\ndomains: [a.example.com, A.example.com]\n", 2, "a.example.com is here twice", ""),
         ("app: a: b\n", 1, "not valid YAML", "quoted"),
         ("app: shop\n---\napp: x\n", 2, "not valid YAML", "one document"),
         ("app: shop\nenv: {A: [\n", 3, "not valid YAML", ""),
