@@ -126,6 +126,11 @@ class Site:
         return self.prefix + "/var/lib/deploy"
 
     @property
+    def resources_before(self) -> str:
+        """What files outside of the app's root were before the run that is under way changed them (`agent.kept`)."""
+        return "%s/before/%s-%s.json" % (self.host_state, self.app, self.env)
+
+    @property
     def sockets(self) -> str:
         """The folder of the instances' UNIX sockets (`agent.places`), where they listen at those."""
         return "%s/run/deploy/%s-%s" % (self.prefix, self.app, self.env)

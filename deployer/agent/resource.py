@@ -12,6 +12,7 @@ from typing import Any, ContextManager, Dict, List, Tuple, Union
 
 from deployer.agent import owner, packages, process, services, users
 from deployer.agent.created import Commands, Created
+from deployer.agent.kept import Kept
 from deployer.agent.layout import Site
 from deployer.agent.lock import host_lock
 from deployer.agent.operation import Context, OpError, operation
@@ -23,7 +24,9 @@ _HANDLER_TIMEOUT = 120.0  # seconds for one command of a handler
 
 @operation("resource.apply")
 def apply(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """Args: `site, resources, handlers, dry_run, replace`. Returns `changed, refused, handlers`.
+    """Args: `site, resources, handlers, dry_run, replace, keep`. Returns `changed, refused, handlers`.
+
+    `keep` is the run for which files stay beside as they were, until `resource.restore` or `resource.settle`.
 
     Raises:
         OpError `refused`: something is there that we did not make, or that was changed since; nothing was changed.
@@ -44,6 +47,31 @@ def apply(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         return work.carry_out()
 
 
+@operation("resource.restore")
+def restore(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Args: `site, run`. Makes files what they were before that run changed them; returns the paths, `changed`.
+
+    OpError as in `resource.apply`, with the files as they are.
+    """
+    site = Site.from_args(args)
+    owner.require_ours(site)
+    with host_lock(site):
+        kept = Kept(site)
+        steps = kept.back() if kept.run == args["run"] else []
+        if steps:
+            _Work(ctx, site, {"handlers": kept.handlers}).put_back(steps)
+        kept.forget()
+    return {"changed": [step.name for step in steps]}
+
+
+@operation("resource.settle")
+def settle(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Args: `site`. Forgets what files were before: what serves has proven itself with those of now."""
+    site = Site.from_args(args)
+    with host_lock(site):
+        return {"changed": Kept(site).forget()}
+
+
 class _Work:
     """One application of a list of resources."""
 
@@ -51,6 +79,7 @@ class _Work:
         self._ctx = ctx
         self._site = site
         self._replace = bool(args.get("replace"))
+        self._keep = str(args.get("keep") or "")
         self._resources: List[Resource] = all_from_wire(args.get("resources") or [])
         self._handlers: Dict[str, Commands] = args.get("handlers") or {}
         self._created = Created(site)
@@ -89,10 +118,17 @@ class _Work:
         # Compared again, since a package that was just installed brought files of its own.
         placed, refusals, adopted = self._place()
         self.refuse_if([refusal.as_dict() for refusal in refusals])
+        if self._keep:
+            Kept(self._site).keep(self._keep, placed, self._notified(placed))
         self._remember(placed, adopted)
         started = self._service_steps()
         ran = self._change(placed, started)
         return {"changed": [step.as_dict() for step in done + placed + started], "refused": [], "handlers": ran}
+
+    def put_back(self, steps: List[Step]) -> None:
+        """Makes files what they were, which is ours to do: nobody is asked."""
+        self._remember(steps, {})
+        self._change(steps, [])
 
     def _change(self, steps: List[Step], to_start: List[Step]) -> List[str]:
         """Files, services, handlers (which talk to services); puts files back on failure. Returns the handlers run."""

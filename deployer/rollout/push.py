@@ -141,7 +141,8 @@ def push(
                 note_kept(run, ready.plan)
                 absent.require_nobody(run)
                 return
-            _carry_out(run, ready, values, skip_hooks)
+            with resources.put_back_on_failure(run):
+                _carry_out(run, ready, values, skip_hooks)
     here(project, "succeeded", record.outcome, bus, record, skip_hooks)
 
 
@@ -335,7 +336,7 @@ def _changes_pools(run: Run, plan: Plan) -> bool:
 
 def _apply(run: Run, *, lenient: bool = False, former: Mapping[str, str] | None = None) -> None:
     with run.step("resources") as note:
-        wishes = resources.for_push(run.topology, lenient=lenient, former=former)
+        wishes = resources.for_push(run.topology, lenient=lenient, former=former, keep=run.id)
         changed = resources.apply(run, wishes)
         note.detail = f"{len(changed)} changes"
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from deployer.agent.resources import Resource, to_wire
 from deployer.agent.supervision import Argv
-from deployer.errors import NotReadyError
+from deployer.errors import LeftBehindError, NeedsPersonError, NotReadyError
+from deployer.events import Output
 from deployer.inventory.model import Host
 from deployer.plan.facts import Facts
 from deployer.plan.model import FileChange
@@ -23,11 +25,15 @@ Handlers = Mapping[str, Sequence[Argv]]
 
 @dataclass(frozen=True)
 class Wish:
-    """What one host should have: resources in the order to apply them, and the handlers they may notify."""
+    """What one host should have: resources in the order to apply them, and the handlers they may notify.
+
+    `keep` is the run for which files stay beside as they were, until that run has ended (`put_back_on_failure`).
+    """
 
     host: str
     resources: tuple[Resource, ...]
     handlers: Handlers
+    keep: str = ""
 
     def args(self, *, dry_run: bool, replace: bool) -> dict[str, Any]:
         """The arguments of `resource.apply`."""
@@ -36,6 +42,7 @@ class Wish:
             "handlers": {name: [list(argv) for argv in commands] for name, commands in self.handlers.items()},
             "dry_run": dry_run,
             "replace": replace,
+            "keep": self.keep,
         }
 
 
@@ -59,7 +66,9 @@ def for_setup(project: Project, facts: Facts | None = None) -> list[Wish]:
     return wishes
 
 
-def for_push(topology: Topology, *, lenient: bool = False, former: Mapping[str, str] | None = None) -> list[Wish]:
+def for_push(
+    topology: Topology, *, lenient: bool = False, former: Mapping[str, str] | None = None, keep: str = ""
+) -> list[Wish]:
     """What every push keeps in order: the units of web hosts, the pool of balancer hosts.
 
     `former` are servers of an earlier inventory (name → `ADDRESS:PORT`) that stay in the pools for now.
@@ -67,6 +76,8 @@ def for_push(topology: Topology, *, lenient: bool = False, former: Mapping[str, 
     `lenient`: the balancers' health checks accept every status below 500. Between two releases that are asked for their
     health in different ways one of them answers 404 to the other's path, and serves its users well. (Each instance is
     proven by its release's own path.)
+
+    `keep`: the run that may put the balancers' part back.
     """
     wishes = []
     for balancer in topology.balancers if topology.settings.balancer.manage else ():
@@ -75,7 +86,7 @@ def for_push(topology: Topology, *, lenient: bool = False, former: Mapping[str, 
         if lenient:
             pool = replace(pool, health=replace(pool.health, status=None))
         handlers = adapter.handlers(balancer.site, systemd=balancer.systemd)
-        wishes.append(Wish(balancer.name, tuple(adapter.resources(pool)), handlers))
+        wishes.append(Wish(balancer.name, tuple(adapter.resources(pool)), handlers, keep))
     for web in topology.web:
         supervisor = topology.supervisor(web)
         units = tuple(supervisor.resources(topology.units(web)))
@@ -108,6 +119,40 @@ def apply(run: Run, wishes: Sequence[Wish], *, replace: bool = False) -> list[Fi
     for wish, answer in _apply(run, wishes, dry_run=False, replace=replace):
         changes += _changes(wish, answer)
     return changes
+
+
+@contextmanager
+def put_back_on_failure(run: Run) -> Iterator[None]:
+    """What goes back as a whole in the block has the balancers' part go back too: names, certificates, pools.
+
+    Where instances stay on another release than before, by policy or since they cannot go back, it stays for them.
+    """
+    try:
+        yield
+    except (NeedsPersonError, LeftBehindError):
+        _settle(run)
+        raise
+    except Exception:
+        _put_back(run)
+        raise
+    _settle(run)
+
+
+def _settle(run: Run) -> None:
+    run.try_each(_there(run), "resource.settle", {}, step="resources")
+
+
+def _put_back(run: Run) -> None:
+    done, failed = run.try_each(_there(run), "resource.restore", {"run": run.id}, step="resources")
+    for host, answer in done.items():
+        if answer["changed"]:
+            run.bus.emit(Output("its part of the balancer is as it was before", host=host, step="resources"))
+    for host, error in failed.items():
+        run.warn(f"its part of the balancer is that of the run that failed: {error.message}", host=host)
+
+
+def _there(run: Run) -> list[str]:
+    return [name for name in run.balancers if name not in run.lost]
 
 
 def _apply(run: Run, wishes: Sequence[Wish], *, dry_run: bool, replace: bool) -> list[tuple[Wish, dict[str, Any]]]:

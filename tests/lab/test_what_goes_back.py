@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+from support.inventories import inventory
 from support.project import Project
 from support.traffic import traffic
 
@@ -80,3 +82,42 @@ def test_other_ports_come_by_waves_like_anything_else(shop: Project, lab: Lab, t
     users.demand(proven={before, moved.release}, at_least=100)
     ports = [each["instances"]["0"]["port"] for each in shop.deploy("status").last["hosts"].values()]
     assert ports == [8180] * 3
+
+
+def answers(lab: Lab, name: str) -> int:
+    """The status that the balancer gives for the front page of `name`."""
+    connection = HTTPConnection(lab.address, timeout=20)
+    try:
+        connection.request("GET", "/", headers={"Host": name})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def names_go_back(shop: Project, lab: Lab, log: Path, *where: str, **more: dict[str, str]) -> None:
+    """A name that a push drops and one that it brings are what they were, once it has failed."""
+    shop.settings({"domains": ["returns.test", "also.test"]})
+    before = shop.deploy("push", *where, **more).release
+    with traffic(lab.address, log, host_header="returns.test") as users:
+        shop.settings({"domains": ["returns.test", "new.test"]})
+        shop.breaks("health")
+        failed = shop.deploy("push", *where, expect=5, **more)
+        assert "its part of the balancer is as it was before" in [event["line"] for event in failed.of("output")]
+        assert (answers(lab, "also.test"), answers(lab, "new.test")) == (200, 404)
+        shop.mends()
+        healed = shop.deploy("push", *where, **more)
+        assert (answers(lab, "also.test"), answers(lab, "new.test")) == (404, 200)
+    users.demand(proven={before, healed.release}, at_least=100, stale=9)
+    assert not list(Path(lab.folder, "hosts").glob("*/root/var/lib/deploy/before/*"))
+
+
+def test_names_go_back_with_their_release(shop: Project, lab: Lab, tmp_path: Path) -> None:
+    names_go_back(shop, lab, tmp_path / "log", env={"TOKEN": "good too"})
+
+
+def test_names_go_back_behind_the_others_too(small: tuple[Lab, str], tmp_path: Path) -> None:
+    lab, kind = small
+    where = ("-i", str(inventory(lab, tmp_path / "one.yaml", ["lb1"], ["lb1"], kind)))
+    shop = Project(tmp_path / "shop", lab.name, "shop", {**SETTINGS, "app": "shop", "secrets": {}})
+    shop.deploy("setup", *where)
+    names_go_back(shop, lab, tmp_path / "log", *where)

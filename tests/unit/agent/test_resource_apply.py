@@ -280,3 +280,70 @@ def test_the_unit_of_another_app_is_neither_written_over_nor_removed(host: Host,
     assert "shop-a" in refused.message and "rename the process" in (refused.hint or "")
     assert host.apply(Absent(str(host.conf)), replace=replace)["changed"] == []
     assert host.conf.read_text() == before
+
+
+# -- what a run changed goes back as a whole ---------------------------------------------------------------------------
+
+
+def kept(host: Host, *resources: Resource, run: str = "r1", **more: Any) -> Any:
+    args = {
+        "site": host.site.__dict__,
+        "resources": [to_wire(resource) for resource in resources],
+        "handlers": {"reload": host.says("reload")},
+        "keep": run,
+        **more,
+    }
+    return find("resource.apply")(Context(), json.loads(json.dumps(args)))
+
+
+def ended(host: Host, verb: str, run: str = "r1") -> Any:
+    return find(f"resource.{verb}")(Context(), {"site": host.site.__dict__, "run": run})["changed"]
+
+
+def test_files_go_back_to_what_they_were_before_the_run_whatever_it_did_since(host: Host) -> None:
+    extra = str(host.folder / "etc/extra.pem")
+    kept(host, host.file("a\n", mode="0640", notify=("reload",)), run="r0")
+    kept(host, host.file("b\n", notify=("reload",)), File(extra, "key\n", mode="0600"))
+    kept(host, host.file("c\n", notify=("reload",)), Absent(extra))
+    assert sorted(ended(host, "restore")) == [str(host.conf)]
+    assert host.conf.read_text() == "a\n" and host.conf.stat().st_mode & 0o777 == 0o640
+    assert host.handled == ["reload: a", "reload: b", "reload: c", "reload: a"]
+    assert ended(host, "restore") == [], "once"
+    kept(host, host.file("d\n", notify=("reload",)))  # ours still, so nobody is asked for --replace
+
+
+def test_a_file_that_the_run_made_is_gone_again_and_one_that_it_removed_is_back(host: Host) -> None:
+    extra = str(host.folder / "etc/extra.pem")
+    kept(host, File(extra, "key\n", mode="0600"), run="r0")
+    kept(host, host.file("b\n", notify=("reload",)), Absent(extra))
+    assert ended(host, "restore") == [str(host.conf), extra]
+    assert not host.conf.exists() and Path(extra).read_text() == "key\n"
+    assert Path(extra).stat().st_mode & 0o777 == 0o600
+
+
+def test_what_has_proven_itself_stays_and_what_another_run_left_is_forgotten(host: Host) -> None:
+    kept(host, host.file("a\n"), run="r0")
+    kept(host, host.file("b\n"), run="dead")
+    kept(host, host.file("c\n"))
+    assert ended(host, "restore", "dead") == [], "that run is not the one that ends here"
+    kept(host, host.file("d\n"))
+    assert ended(host, "settle") is True and ended(host, "settle") is False
+    assert ended(host, "restore") == [] and host.conf.read_text() == "d\n"
+
+
+def test_what_is_kept_is_for_root_alone(host: Host) -> None:
+    kept(host, host.file("a\n", sensitive=True, mode="0600"), run="r0")
+    kept(host, host.file("b\n", sensitive=True, mode="0600"))
+    path = Path(host.site.resources_before)
+    assert path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_cannot_go_back_stays_and_is_an_error(host: Host) -> None:
+    kept(host, host.file("a\n"), run="r0")
+    refuses = {"reload": host.says("reload", exit_status=1)}
+    kept(host, host.file("b\n", notify=("reload",)))
+    path = Path(host.site.resources_before)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "handlers": refuses}))
+    with pytest.raises(OpError, match="files were put back"):
+        ended(host, "restore")
+    assert host.conf.read_text() == "b\n"
