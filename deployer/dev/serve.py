@@ -136,6 +136,7 @@ def _secrets(loaded: Loaded, bus: Bus, *, strict: bool) -> dict[str, str]:
             if name in os.environ:
                 continue  # the app inherits it
             if strict:
+                loaded.place(error)
                 raise
             bus.emit(Warned(error.message, hint=error.hint or ""))
     return found

@@ -73,7 +73,7 @@ def finished(event: events.RunFinished) -> str:
     """The closing line of a run."""
     text = event.outcome.replace("_", " ")
     if event.outcome == "rolled_back":
-        before = f"{event.previous} serves as before" if event.previous else "nothing serves, as before"
+        before = f"{event.previous} serves as before" if event.previous else "no release serves, as before"
         return f"{text}: {before} (after {seconds(event.duration_s)})"
     if event.release and event.outcome not in ("refused", "failed"):
         text += f": {event.release}"

@@ -58,7 +58,8 @@ class Project:
 
     def secrets(self) -> dict[str, str]:
         """The values of the app's secrets; SettingsError names one that has none."""
-        return resolve_secrets(self.topology.settings.app_secrets, self.base)
+        with self.loaded.placing():
+            return resolve_secrets(self.topology.settings.app_secrets, self.base)
 
 
 def load(

@@ -17,7 +17,9 @@ from deployer.settings.values import Misplaced
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that `word` was probably meant to be, or None."""
-    found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    words = list(known)
+    swapped = [each for each in words if sorted(each) == sorted(word.lower())]
+    found = swapped or difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.6)
     return found[0] if found else None
 
 

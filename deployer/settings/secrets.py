@@ -50,14 +50,14 @@ def _value(name: str, ref: SecretRef, base: Path, environ: Mapping[str, str], ti
     else:
         value = _from_sops(name, str(ref.sops), base, timeout_s)
     if "\x00" in value:
-        raise SettingsError(f"the value of secret {name} has a NUL byte, which no environment can hold")
+        raise SettingsError(f"secrets.{name}: its value has a NUL byte, which no environment can hold")
     return value
 
 
 def _from_env(name: str, variable: str, environ: Mapping[str, str]) -> str:
     if variable not in environ:
         raise SettingsError(
-            f"secret {name} is to come from the environment variable {variable}, which is not set",
+            f"secrets.{name} is to come from the environment variable {variable}, which is not set",
             hint=f"export {variable}=… before you run this",
         )
     return environ[variable]
@@ -66,7 +66,7 @@ def _from_env(name: str, variable: str, environ: Mapping[str, str]) -> str:
 def _from_sops(name: str, file: str, base: Path, timeout_s: float) -> str:
     if shutil.which("sops") is None:
         raise SettingsError(
-            f"secret {name} is in {file}, and the program sops is not on this machine",
+            f"secrets.{name} is in {file}, and the program sops is not on this machine",
             hint="install sops, or give the secret as {env: …} or {command: …}",
         )
     if not (base / file).is_file():
@@ -82,19 +82,19 @@ def _output(name: str, argv: list[str], base: Path, timeout_s: float) -> str:
     except subprocess.TimeoutExpired:
         _give_up(process)
         raise SettingsError(
-            f"the command of secret {name} did not end within {timeout_s:g} s", hint="run it by hand: it may be asking"
+            f"secrets.{name}: its command did not end within {timeout_s:g} s", hint="run it by hand: it may be asking"
         ) from None
     if process.returncode != 0:
         raise SettingsError(
-            f"the command of secret {name} failed with exit status {process.returncode}",
+            f"secrets.{name}: its command failed with exit status {process.returncode}",
             hint="run it by hand to see why",
         )
     try:
         text = printed.decode()
     except UnicodeDecodeError:
-        raise SettingsError(f"the command of secret {name} printed something that is not UTF-8 text") from None
+        raise SettingsError(f"secrets.{name}: its command printed something that is not UTF-8 text") from None
     if not text.strip():
-        raise SettingsError(f"the command of secret {name} printed nothing", hint="run it by hand to see why")
+        raise SettingsError(f"secrets.{name}: its command printed nothing", hint="run it by hand to see why")
     return text.removesuffix("\n").removesuffix("\r")
 
 

@@ -277,3 +277,17 @@ def test_a_misspelt_group_of_balancers_does_not_make_the_push_go_round_them(depl
     with (project / "deploy.yaml").open("a") as settings:
         settings.write("balancer: {hosts: balancer}\n")
     assert deploy("hosts", "prod").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{env: NO_SUCH}", ("NO_SUCH, which is not set", "export")),
+        ("{command: exit 3}", ("exit status 3",)),
+    ],
+)
+def test_a_secret_that_cannot_be_had_names_its_line(
+    deploy: Any, project: Path, source: str, words: tuple[str, ...]
+) -> None:
+    (project / "deploy.yaml").write_text(f"app: shop\nsecrets:\n  KEY: {source}\n")
+    one_error(deploy("push", "prod"), "deploy.yaml:3", "secrets.KEY", *words)

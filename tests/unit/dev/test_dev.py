@@ -237,9 +237,14 @@ def test_secrets_that_cannot_be_had_are_named_and_end_nothing_but_a_strict_run(f
     done = deployed(folder, "--port", port, env={"MINE": "from the shell"})
     assert done.returncode == 0, done.stderr
     assert "{'KEY': None, 'TOKEN': 'abc', 'MINE': 'from the shell', 'LEVEL': None}" in done.stdout
-    assert done.stdout.count("! secret ") == 1 and "export DEV_KEY=" in done.stdout
+    assert done.stdout.count("! secrets.") == 1 and "export DEV_KEY=" in done.stdout
     strict = deployed(folder, "--port", port, "--strict")
-    assert strict.returncode == 2 and "secret KEY" in strict.stderr and "{" not in strict.stdout
+    assert (
+        strict.returncode == 2
+        and "secrets.KEY" in strict.stderr
+        and "deploy.yaml:" in strict.stderr
+        and "{" not in strict.stdout
+    )
 
 
 def test_the_overlay_of_dev_counts_unless_another_is_named(folder: Path) -> None:

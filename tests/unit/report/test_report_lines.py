@@ -31,7 +31,7 @@ LINES = [
     "succeeded: R2 (before: R1) in 65 s",
     "unchanged: R2 in 1.2 s",
     "rolled back: R1 serves as before (after 3 min 20 s)",
-    "rolled back: nothing serves, as before (after 9.0 s)",
+    "rolled back: no release serves, as before (after 9.0 s)",
     "refused in 0.3 s",
     "interrupted: R2 in 12 s",
 ]

@@ -130,6 +130,7 @@ def test_a_mistake_in_the_overlay_names_the_overlay(tmp_path: Path) -> None:
         ),
         ("app: shop\nsecrets: {A: {evn: X}}\n", 2, "no key secrets.A.evn", "did you mean env?"),
         ("app: shop\ntls: {certificat: x, key: y}\n", 2, "tls.certificat", "certificate"),
+        ("app: shop\nprot: 1\n", 2, "no key prot", "did you mean port?"),
         ("app: shop\nzzz: 1\n", 2, "no key zzz", "known keys here: app"),
         ("domains: [a.example.com]\n", 1, "app is missing", "app: shop"),
         ("", 1, "app is missing", "app: shop"),
