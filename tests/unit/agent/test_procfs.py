@@ -101,15 +101,16 @@ def test_a_unix_socket_is_found_by_its_path_and_its_connections_are_counted(tmp_
 
 def test_memory_is_counted_once_however_many_share_it() -> None:
     hold = "x = bytearray(200 << 20)\nfor at in range(0, len(x), 4096): x[at] = 1\n"
-    fork = "import os, sys, time\nother = os.fork()\nprint(os.getpid(), flush=True) or time.sleep(600)\n"
-    with subprocess.Popen([sys.executable, "-c", hold + fork], stdout=subprocess.PIPE, text=True) as started:
+    # In one write each: two that print may write into each other's lines.
+    fork = "import os, time\nos.fork()\nos.write(1, b'%d\\n' % os.getpid())\ntime.sleep(600)\n"
+    command = [sys.executable, "-c", hold + fork]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as started:
         try:
             assert started.stdout is not None
             pids = [int(started.stdout.readline()) for _ in range(2)]
             assert 200 << 20 <= procfs.memory(pids) < 300 << 20
         finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGKILL)
+            os.killpg(started.pid, signal.SIGKILL)
     assert procfs.memory(pids) == 0
 
 
