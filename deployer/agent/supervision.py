@@ -16,7 +16,8 @@ class Verbs:
     """Commands for one supervised program (`shop@8000.service`, supervisord's `shop-8000`).
 
     `pid` prints the main process id, `0` or nothing when it is not running. `log` prints the last lines; `{lines}`
-    in it is replaced. `reset` clears failure counters and may fail. `enable`/`disable`: at boot.
+    in it is replaced. `log_within` prints those of the last `{seconds}`; it is empty where a line's time is not known.
+    `reset` clears failure counters and may fail. `enable`/`disable`: at boot.
 
     `socket` is the unit that can hold the port in the program's place (`shop@8000.socket`), empty where the supervisor
     has no such thing. `socket_state` prints words, among them `active` when it is open and `enabled` when it opens at
@@ -40,6 +41,7 @@ class Verbs:
     socket_open: Argv = ()
     socket_close: Argv = ()
     state: Argv = ()
+    log_within: Argv = ()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import typer
 from deployer.cli.options import Common, with_common
 from deployer.cli.project import Env, EnvNeeded, load
 from deployer.cli.run import carry_out
+from deployer.cli.values import seconds
 
 
 def status(env: Env = None, *, common: Common) -> None:
@@ -92,7 +93,12 @@ def render(
 
 def logs(
     env: Env = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many lines of each instance.")] = 50,
+    lines: Annotated[
+        int | None, typer.Option("--lines", "-n", min=1, help="How many lines of each instance: 50; 5000 with --since.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DURATION", help="Only what was written within so long, e.g. 10m.")
+    ] = None,
     grep: Annotated[str | None, typer.Option("--grep", help="Only lines with this regular expression.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Also the health checks that went well.")] = False,
@@ -114,6 +120,7 @@ def logs(
             bus,
             record,
             lines=lines,
+            since=None if since is None else seconds(since, "--since"),
             grep=grep,
             follow=follow,
             everything=everything,

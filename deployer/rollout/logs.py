@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 
@@ -15,6 +16,7 @@ from deployer.rollout.run import Run
 
 POLL_S = 1.0
 SEARCHED = 5000
+USUAL = 50
 
 
 def logs(
@@ -22,14 +24,18 @@ def logs(
     bus: Bus,
     record: Record,
     *,
-    lines: int,
+    lines: int | None,
+    since: float | None = None,
     grep: str | None,
     follow: bool,
     everything: bool = False,
     process: str | None = None,
     stop: threading.Event,
 ) -> None:
-    """Emits the last `lines` lines of every instance, process and schedule, of those that match `grep`.
+    """Emits the last `lines` lines of every instance, process and schedule, of those that match `grep`; 50 by default.
+
+    `since` (seconds): only what was written within so long, 5,000 lines by default; AgentError `no_times` where logs do
+    not tell.
 
     With `follow` new ones too, until Ctrl-C. `process` names a process or schedule whose lines alone are wanted;
     UsageError if there is none. A pattern is looked for in the last 5,000 lines. Health checks that went well are left
@@ -45,15 +51,16 @@ def logs(
         pattern = re.compile(grep) if grep else None
     except re.error as error:
         raise UsageError(f"{grep!r} is no regular expression: {error}") from None
+    wished = lines or (SEARCHED if since else USUAL)
     checks = None if everything or pattern else health_checks(project.topology)
     with opened(project, bus, record, "logs", stop) as run:
         seen: dict[tuple[str, str], list[str]] = {}
-        searched = max(lines, SEARCHED) if pattern or checks else lines
+        searched = max(wished, SEARCHED) if pattern or checks else wished
         while True:
-            for (host, name), found in _read(run, process, searched).items():
+            for (host, name), found in _read(run, process, searched, since).items():
                 fresh = unseen(seen.get((host, name), []), found)
                 wanted = [line for line in fresh if not (checks and checks.search(line))]
-                for line in [line for line in wanted if pattern is None or pattern.search(line)][-lines:]:
+                for line in [line for line in wanted if pattern is None or pattern.search(line)][-wished:]:
                     bus.emit(Output(line, host=f"{host}:{_shown(run, host, name)}"))
                 seen[host, name] = found
             if not follow or stop.wait(POLL_S):
@@ -74,7 +81,7 @@ def health_checks(topology: Topology) -> re.Pattern[str] | None:
     return re.compile(rf"(?<![0-9.])(?:{addresses})(?::[0-9]+)? .*{asked}")
 
 
-def _read(run: Run, process: str | None, count: int) -> dict[tuple[str, str], list[str]]:
+def _read(run: Run, process: str | None, count: int, since: float | None) -> dict[tuple[str, str], list[str]]:
     """(host, port, `worker@1` or `nightly`) → the last `count` lines; only those of one process, where it is named."""
     topology = run.topology
     webs = {web.name: web for web in topology.web}
@@ -99,7 +106,8 @@ def _read(run: Run, process: str | None, count: int) -> dict[tuple[str, str], li
         ("schedules.logs", "schedules", schedules),
     ):
         hosts = [host for host in run.web if wires.get(host)]
-        args = {host: {key: wires[host], "lines": count} for host in hosts}
+        asked = {"lines": count, "seconds": math.ceil(since or 0)}
+        args = {host: {key: wires[host], **asked} for host in hosts}
         for host, answer in run.each(hosts, operation, args.__getitem__, step="logs").items():
             found |= {(host, name): lines for name, lines in answer["logs"].items()}
     return found

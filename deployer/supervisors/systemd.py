@@ -92,6 +92,7 @@ class Systemd:
             _unit_verbs(timer),
             pid=of_service.pid,
             log=of_service.log,
+            log_within=of_service.log_within,
             reset=of_service.reset,
             state=("sh", "-c", templating.render("systemd/schedule-state.sh.j2"), "systemd", timer, service),
         )
@@ -102,12 +103,14 @@ class Systemd:
 
 
 def _unit_verbs(unit: str) -> Verbs:
+    log = ("journalctl", "--unit", unit, "--lines", "{lines}", "--output", "cat", "--no-pager", "--quiet")
     return Verbs(
         unit=unit,
         start=("systemctl", "start", unit),
         stop=("systemctl", "stop", unit),
         pid=("systemctl", "show", "--property", "MainPID", "--value", unit),
-        log=("journalctl", "--unit", unit, "--lines", "{lines}", "--output", "cat", "--no-pager", "--quiet"),
+        log=log,
+        log_within=(*log, "--since", "-{seconds}s"),
         reset=("systemctl", "reset-failed", unit),
         # Done on the disk, not by the manager: that would reload all of systemd, which costs more than a restart,
         # or, with --no-reload, call every unit of the host outdated from then on (systemd 257).

@@ -78,5 +78,7 @@ def test_verify_runs_the_checks_of_every_role_and_writes_junit(shop: Project, tm
 
 def test_logs_show_what_the_app_said(shop: Project) -> None:
     shop.deploy("push", expect=None)
+    untimed = shop.deploy("logs", "--since", "10m", expect=None).error
+    assert untimed["code"] == "no_times" and "-n" in untimed["hint"]
     lines = [event["line"] for event in shop.deploy("logs", "-n", "5000", "--grep", "startup complete").of("output")]
     assert lines

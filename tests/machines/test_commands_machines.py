@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.hit import until
 from support.project import Project
 from support.terminal import Terminal
 
@@ -21,6 +22,8 @@ def test_a_command_in_the_release_runs_as_the_apps_user(lab_name: str, tmp_path:
     (told,) = project.deploy("run", "id -un; test -r /srv/shop/.deploy/secrets.env || echo no").of("output")[:1]
     assert told["line"] == "shop"
     assert project.deploy("exec", "id -un").of("output")[0]["line"] == "root"
+    assert any("startup complete" in event["line"] for event in project.deploy("logs", "--since", "1h").of("output"))
+    until("a second without a line", lambda: not project.deploy("logs", "--since", "1s").of("output"))
     with Terminal(
         project.command("run", "id -un; python -c 'import main'; stty size; exit 3")[:-2], project.folder
     ) as seen:
