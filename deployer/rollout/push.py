@@ -92,7 +92,7 @@ def push(
     Args:
         ref: git ref; HEAD by default.
         release: one that is built already, or `current`, in place of a ref: no build, no release hook.
-        resume: the release of the last run that did not come to its end, as its plan on the hosts says.
+        resume: the release of the last run that did not come to its end, or only half way, as the hosts have noted.
         origin: another environment, whose proven release is pushed: its files and exact versions, with the settings and
             secrets of this one.
         proven: a release that is known to be proven, in place of `origin`.

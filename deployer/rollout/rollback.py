@@ -60,7 +60,7 @@ def bring(
 ) -> None:
     """Every instance to a release that is there: `current`, an id, a commit, or (None) the one before.
 
-    With `resume` it is the release of the last run that did not come to its end.
+    With `resume` it is the release of the last run that did not come to its end, or only half way.
 
     `values` are today's secrets, written before anything changes. Raises what `Waves.carry_out` raises; UsageError when
     there is no such release, with those that there are.

@@ -44,7 +44,7 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
             bus.emit(Output(maintenance.told(found), host=host))
         for host, line in (*_notes(run, facts, pools), *certificates.tell(run)):
             bus.emit(Output(line, host=host))
-        for line in (*_taking_over(run, facts), *_unfinished(run, facts)):
+        for line in (*_taking_over(run, facts), *left_unfinished(run, facts)):
             bus.emit(Output(line))
         require_serving(run.topology, facts, run.lost)
 
@@ -76,6 +76,19 @@ def require_serving(topology: Topology, facts: Facts, lost: Set[str] = frozenset
             cause=f"{first}: {why}",
             hint=f"deploy logs {topology.env} shows their last words, deploy push {topology.env} brings them back",
             code="not_serving",
+        )
+
+
+def left_unfinished(run: Run, facts: Facts) -> Iterator[str]:
+    """The last run, if it did not come to its end, or only half way, and nobody is at it."""
+    if any(facts[host].raw.get("lock") for host in run.hosts):
+        return
+    left = unfinished(run, facts)
+    if left is not None:
+        env = run.topology.env
+        yield (
+            f"run {left.run} ({left.command} of {left.release}) {left.how}: deploy push {env} --resume goes on, "
+            f"deploy push {env} pushes what is committed, deploy rollback {env} goes back"
         )
 
 
@@ -231,20 +244,6 @@ def _taking_over(run: Run, facts: Facts) -> Iterator[str]:
     for change in adopting.still_to_do(run.topology, facts):
         hint = f"deploy push {run.topology.env} does it"
         yield f"{change.name} on {change.host} is to be taken over ({change.action}): {hint}"
-
-
-def _unfinished(run: Run, facts: Facts) -> Iterator[str]:
-    """The last run, if it did not come to its end and nobody is at it."""
-    if any(facts[host].raw.get("lock") for host in run.hosts):
-        return
-    left = unfinished(run)
-    if left is not None:
-        name, plan = left
-        env = run.topology.env
-        yield (
-            f"run {name} ({plan['command']} of {plan['release']}) did not come to its end: "
-            f"deploy push {env} --resume goes on, deploy rollback {env} goes back"
-        )
 
 
 def _notes(run: Run, facts: Facts, pools: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,59 @@
+"""Which instances serve another release than the others, and where another one is current: in words."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from deployer.plan.changes import majority
+from deployer.plan.facts import Facts
+from deployer.plan.topology import Topology, WebHost
+
+
+def served(topology: Topology, facts: Facts, away: Set[str] = frozenset()) -> dict[str | None, list[str]]:
+    """Release → the instances that serve it (`web1:0`); None: those that serve nothing.
+
+    Left out are the hosts of `away`, and those that the app was taken off.
+    """
+    found: dict[str | None, list[str]] = {}
+    for web in _there(topology, facts, away):
+        for index in range(len(web.ports)):
+            serving = facts[web.name].serving.get(index)
+            found.setdefault(serving.release if serving else None, []).append(f"{web.name}:{index}")
+    return found
+
+
+def apart(topology: Topology, facts: Facts, away: Set[str] = frozenset(), *, down: bool = True) -> str:
+    """`web1:0 serves B, the others serve A`; empty where all serve one release, which is current on all hosts.
+
+    Where all serve one: `all instances serve B, but A is current on web1`. Hosts of `away` are left out, and without
+    `down` what serves nothing too.
+    """
+    usual = majority(facts, topology)
+    groups = [(release, names) for release, names in served(topology, facts, away).items() if release or down]
+    groups.sort(key=lambda group: (len(group[1]), group[0] == usual))
+    if len(groups) > 1:
+        return ", ".join([*(_told(*group) for group in groups[:-1]), _rest(*groups[-1])])
+    return _other_current(topology, facts, away, groups[0][0], down=down) if groups else ""
+
+
+def _other_current(topology: Topology, facts: Facts, away: Set[str], release: str | None, *, down: bool) -> str:
+    hosts: dict[str | None, list[str]] = {}
+    for web in _there(topology, facts, away):
+        current = facts[web.name].current
+        if current != release and (current or down):
+            hosts.setdefault(current, []).append(web.name)
+    others = ", ".join(f"{current or 'nothing'} is current on {', '.join(names)}" for current, names in hosts.items())
+    return f"all instances serve {release or 'nothing'}, but {others}" if others else ""
+
+
+def _told(release: str | None, names: list[str]) -> str:
+    return f"{', '.join(names)} {'serve' if names[1:] else 'serves'} {release or 'nothing'}"
+
+
+def _rest(release: str | None, names: list[str]) -> str:
+    """The largest group: by its name where that is one instance."""
+    return f"the others serve {release or 'nothing'}" if names[1:] else _told(release, names)
+
+
+def _there(topology: Topology, facts: Facts, away: Set[str]) -> list[WebHost]:
+    return [web for web in topology.web if web.name not in away and not facts[web.name].removed]
