@@ -25,7 +25,7 @@ def served(topology: Topology, facts: Facts, away: Set[str] = frozenset()) -> di
 def apart(topology: Topology, facts: Facts, away: Set[str] = frozenset(), *, down: bool = True) -> str:
     """`web1:0 serves B, the others serve A`; empty where all serve one release, which is current on all hosts.
 
-    Where all serve one: `all instances serve B, but A is current on web1`. Hosts of `away` are left out, and without
+    Where all serve one: `only B serves, but A is current on web1`. Hosts of `away` are left out, and without
     `down` what serves nothing too.
     """
     usual = majority(facts, topology)
@@ -43,7 +43,7 @@ def _other_current(topology: Topology, facts: Facts, away: Set[str], release: st
         if current != release and (current or down):
             hosts.setdefault(current, []).append(web.name)
     others = ", ".join(f"{current or 'nothing'} is current on {', '.join(names)}" for current, names in hosts.items())
-    return f"all instances serve {release or 'nothing'}, but {others}" if others else ""
+    return f"{f'only {release}' if release else 'nothing'} serves, but {others}" if others else ""
 
 
 def _told(release: str | None, names: list[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from deployer.errors import NotReadyError, UsageError
 from deployer.events import Bus
+from deployer.plan.apart import apart
 from deployer.plan.changes import majority
 from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology
@@ -56,7 +57,7 @@ def proven_in(project: Project, bus: Bus, *, all_serve: bool = True) -> Proven:
     """What serves in that environment now, on all its hosts. Looks, and changes nothing.
 
     NotReadyError when no proven release is the current one everywhere; with `all_serve`, also unless every instance
-    serves it.
+    serves it. Where instances or hosts differ, it says who has what.
     """
     topology = project.topology
     with (
@@ -76,6 +77,7 @@ def current(topology: Topology, facts: Facts, *, all_serve: bool = True) -> str:
     release = majority(facts, topology)
     if release is None:
         raise _not_proven(topology.env, "nothing was ever pushed there", "")
+    _require_together(topology, facts, release, all_serve=all_serve)
     for web in topology.web:
         if facts[web.name].current != release:
             raise _not_proven(topology.env, f"its current release is not {release}", web.name)
@@ -99,6 +101,26 @@ def described(env: str, release: str, marker: dict[str, Any]) -> Proven:
             code="not_proven",
         )
     return Proven(env, release, marker.get("commit"), str(marker["files"]), tuple(marker["requirements"]))
+
+
+def _require_together(topology: Topology, facts: Facts, release: str, *, all_serve: bool) -> None:
+    """NotReadyError where a run came only half way: what serves may well be proven, but it is not one release.
+
+    `release` is the one that most hosts have as `current`. Without `all_serve` only these count.
+    """
+    env, found = topology.env, {web.name: facts[web.name] for web in topology.web}
+    odd = [name for name, each in found.items() if each.current not in (None, release)]
+    if all_serve:
+        other = {name: {serving.release for serving in each.serving.values()} for name, each in found.items()}
+        odd = [name for name in found if name in odd or other[name] - {None, release}]
+    if odd:
+        raise NotReadyError(
+            f"{env} is half way between releases",
+            host=odd[0],
+            cause=apart(topology, facts, down=False),
+            hint=f"deploy push {env} or deploy rollback {env} brings all to one; deploy status {env} shows what serves",
+            code="not_proven",
+        )
 
 
 def _not_proven(env: str, why: str, host: str) -> NotReadyError:

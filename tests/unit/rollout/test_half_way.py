@@ -175,7 +175,7 @@ def test_a_release_that_a_host_lacks_cannot_be_gone_on_with() -> None:
         ([(OLD, OLD), (OLD, OLD)], ""),
         ([(OLD, NEW), (OLD, OLD)], f"web1:0 serves {NEW}, web2:0 serves {OLD}"),
         ([(NEW, NEW), (OLD, OLD)], f"web2:0 serves {OLD}, web1:0 serves {NEW}"),
-        ([(OLD, NEW), (OLD, NEW)], f"all instances serve {NEW}, but {OLD} is current on web1, web2"),
+        ([(OLD, NEW), (OLD, NEW)], f"only {NEW} serves, but {OLD} is current on web1, web2"),
         ([(None, NEW), (None, None)], f"web1:0 serves {NEW}, web2:0 serves nothing"),
     ],
 )

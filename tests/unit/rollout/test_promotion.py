@@ -21,11 +21,10 @@ def test_what_all_hosts_have_and_every_instance_serves() -> None:
 @pytest.mark.parametrize(
     ("second", "why"),
     [
-        (host("web2", [OLD, NOW], current=OLD), "its current release is not"),
+        (host("web2", [OLD, NOW]), "its current release is not"),
         (host("web2", [OLD, release(NOW, proven=False)], current=NOW), "was never proven"),
         (host("web2", [OLD, NOW], current=NOW, unproven={0: "health check: 500"}), "health check: 500"),
         (host("web2", [OLD, NOW], current=NOW, serving=[None]), "does not serve"),
-        (host("web2", [OLD, NOW], current=NOW, serving=[OLD]), "does not serve"),
     ],
 )
 def test_what_is_not_proven_everywhere_goes_nowhere(second: object, why: str) -> None:
@@ -33,6 +32,33 @@ def test_what_is_not_proven_everywhere_goes_nowhere(second: object, why: str) ->
     with pytest.raises(NotReadyError) as refused:
         current(topology(3), found)
     assert why in str(refused.value) and refused.value.host == "web2" and refused.value.exit_status == 3
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "where", "why"),
+    [
+        ((OLD, NOW), (OLD, OLD), "web1", f"web1:0 serves {NOW}, web2:0 serves {OLD}"),
+        ((NOW, NOW), (NOW, OLD), "web2", f"web2:0 serves {OLD}, web1:0 serves {NOW}"),
+        ((NOW, NOW), (OLD, OLD), "web2", f"web2:0 serves {OLD}, web1:0 serves {NOW}"),
+        ((OLD, NOW), (OLD, NOW), "web1", f"only {NOW} serves, but {OLD} is current on web1, web2"),
+        ((NOW, NOW), (OLD, NOW), "web2", f"only {NOW} serves, but {OLD} is current on web2"),
+    ],
+)
+def test_where_they_only_differ_it_says_who_has_what(
+    first: tuple[str, str], second: tuple[str, str], where: str, why: str
+) -> None:
+    both = {"web1": first, "web2": second}
+    found = [host(name, [OLD, NOW], current=now, serving=[served]) for name, (now, served) in both.items()]
+    with pytest.raises(NotReadyError, match="prod is half way between releases") as refused:
+        current(topology(2), facts(*found))
+    assert (refused.value.host, refused.value.cause, refused.value.exit_status) == (where, why, 3)
+    assert "deploy push prod or deploy rollback prod brings all to one" in str(refused.value.hint)
+
+
+def test_hosts_that_differ_are_told_to_a_new_size_too() -> None:
+    found = facts(host("web1", [OLD, NOW], current=NOW), host("web2", [OLD, NOW], current=OLD))
+    with pytest.raises(NotReadyError, match="half way between releases"):
+        current(topology(2, instances=2), found, all_serve=False)
 
 
 def test_nothing_was_ever_pushed_there() -> None:
