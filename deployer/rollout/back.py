@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from deployer.errors import DeployError
 from deployer.plan.model import InstanceStep, Plan
-from deployer.remote.errors import SessionLost
 from deployer.rollout.finish import promote
 from deployer.rollout.guard import Guard
 from deployer.rollout.instances import Failures, Instances
@@ -60,7 +59,7 @@ class Back:
         failed |= self._instances.stop([step for step in wave if not step.before])
         self._note_lost(failed)
         failed |= self._admit([step for step in back if step not in failed])
-        self.quarantine([step for step, error in failed.items() if isinstance(error, SessionLost)])
+        self.quarantine([step for step, error in failed.items() if self._instances.is_lost(step, error)])
         return failed
 
     def _beside(self, wave: Sequence[InstanceStep]) -> Failures:
@@ -74,7 +73,7 @@ class Back:
             failed |= clear(self._pools, self._instances, good)
         except DeployError as error:
             failed |= dict.fromkeys([step for step in good if step not in failed], error)
-        self.quarantine([step for step, error in failed.items() if isinstance(error, SessionLost)])
+        self.quarantine([step for step, error in failed.items() if self._instances.is_lost(step, error)])
         return {turned[step]: error for step, error in failed.items()}
 
     def _admit(self, steps: Sequence[InstanceStep]) -> Failures:
@@ -85,4 +84,4 @@ class Back:
         return {}
 
     def _note_lost(self, failed: Failures) -> None:
-        self._run.lost.update(step.host for step, error in failed.items() if isinstance(error, SessionLost))
+        self._run.lost.update(step.host for step, error in failed.items() if self._instances.is_lost(step, error))

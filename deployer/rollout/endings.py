@@ -36,11 +36,10 @@ def ending(cause: DeployError, stuck: Stuck, plan: Plan, record: Record) -> Depl
     for step, _ in stuck:
         record.host(step.host, "failed")
     for step, error in stuck:
-        why = str(error.detail.get("undo") or error.message) if isinstance(error, AgentError) else error.message
         others = [other.name for other, _ in stuck[1:]]
         return NeedsPersonError(
-            f"{step.name} could not be brought back: {why}" + (f" (nor {', '.join(others)})" if others else ""),
-            host=step.host,
+            _not_back(step, error) + (f" (nor {', '.join(others)})" if others else ""),
+            host=error.host or step.host,
             step=error.step or "restore",
             cause=f"the run had failed with: {cause}",
             log=error.log or cause.log,
@@ -49,6 +48,16 @@ def ending(cause: DeployError, stuck: Stuck, plan: Plan, record: Record) -> Depl
     if isinstance(cause, InterruptedRun):
         return InterruptedRun(cause.message, hint=f"deploy push {plan.env} starts over")
     return cause.as_kind(RolloutError, hint="mend it and push again; everything was put back")
+
+
+def _not_back(step: InstanceStep | ProcessStep, error: DeployError) -> str:
+    """What could not be brought back and why, with the host that it is the fault of where that is another one."""
+    why = str(error.detail.get("undo") or error.message) if isinstance(error, AgentError) else error.message
+    if error.host in (None, step.host):
+        return f"{step.name} could not be brought back: {why}"
+    if isinstance(error, SessionLost):
+        return f"{step.name} could not be brought back, since {error.host} was lost: {why}"
+    return f"{step.name} could not be brought back: {error.host}: {why}"
 
 
 def _seen_by(step: InstanceStep | ProcessStep, env: str) -> str:

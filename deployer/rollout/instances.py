@@ -8,7 +8,7 @@ from typing import Any
 
 from deployer.errors import DeployError, RolloutError
 from deployer.plan.model import InstanceStep
-from deployer.remote.errors import AgentError
+from deployer.remote.errors import AgentError, SessionLost
 from deployer.rollout.parallel import by_host, map_hosts
 from deployer.rollout.pools import Pools, Slot
 from deployer.rollout.run import Run
@@ -128,6 +128,11 @@ class Instances:
     def is_restored(error: DeployError) -> bool:
         """Whether the agent brought the instance back to what it served before."""
         return isinstance(error, AgentError) and bool(error.detail.get("restored"))
+
+    @staticmethod
+    def is_lost(step: InstanceStep, error: DeployError) -> bool:
+        """Whether the instance's own host was lost, and not a balancer that was asked about it."""
+        return isinstance(error, SessionLost) and error.host in (None, step.host)
 
     def _switch(self, step: InstanceStep, release: str, via: str) -> None:
         # The agent goes back by itself to what the same slot had: beside what serves, that is nothing.

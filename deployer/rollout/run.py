@@ -6,12 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from deployer.errors import DeployError, InterruptedRun
 from deployer.events import Bus, Output, StepFinished, StepStarted, Warned
 from deployer.plan.topology import Topology
+from deployer.remote.errors import SessionLost
 from deployer.remote.fleet import Fleet
 from deployer.rollout.parallel import map_hosts
 from deployer.rollout.record import Record
@@ -112,9 +114,11 @@ class Run:
                 lane=lane,
             )
         except DeployError as error:
-            error.host = error.host or host
-            error.step = error.step or step or operation
-            raise
+            # A lost session raises the same error to all who ask it, and each asked in a step of its own.
+            mine = copy(error) if isinstance(error, SessionLost) else error
+            mine.host = mine.host or host
+            mine.step = mine.step or step or operation
+            raise mine from error.__cause__
 
     def each(
         self,

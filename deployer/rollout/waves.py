@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from deployer.errors import DeployError, InterruptedRun
 from deployer.events import WaveFinished, WaveStarted
 from deployer.plan.model import InstanceStep, Plan, ProcessStep
-from deployer.remote.errors import SessionLost
 from deployer.rollout import absent, endings, secrets
 from deployer.rollout.back import Back
 from deployer.rollout.budget import Budget
@@ -238,7 +237,7 @@ class Waves:
 
     def _give_up(self, failed: Failures) -> None:
         """What can serve does so again before anything else is touched; a host that was lost is quarantined."""
-        lost = [step for step, error in failed.items() if isinstance(error, SessionLost)]
+        lost = [step for step, error in failed.items() if self._instances.is_lost(step, error)]
         self._run.lost.update(step.host for step in lost)
         restored = [step for step, error in failed.items() if self._instances.is_restored(error)]
         self._progress.stuck.update({step: error for step, error in failed.items() if step not in restored})

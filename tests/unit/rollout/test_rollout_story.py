@@ -11,7 +11,7 @@ from support.topologies import topology
 from deployer.errors import ChecksError, InterruptedRun, NeedsPersonError, RolloutError
 from deployer.events import Event, WaveFinished, WaveStarted
 from deployer.plan.model import InstanceStep
-from deployer.remote.errors import AgentError
+from deployer.remote.errors import AgentError, SessionLost
 from deployer.rollout.pools import LATE_S, QUIET_S
 from deployer.rollout.record import outcome_of
 
@@ -378,6 +378,52 @@ def test_a_balancer_host_is_lost() -> None:
     assert rollout.exit == 6 and fleet.harm == []
     assert fleet.busy == {"web1-8000": NEW, "web2-8000": OLD, "web3-8000": OLD}
     assert {slot.admin for slot in fleet.pools["lb1"].values() if slot.by != "spare"} == {"ready"}
+
+
+def test_the_error_names_the_balancer_that_was_lost() -> None:
+    """web1 and web2 are well, and nobody can take them out or in."""
+    fleet = world(3)
+    fleet.on("balancer.drain", "lb2", lambda: None)
+    fleet.on("balancer.drain", "lb2", lambda: fleet.loses("lb2"))
+    error = Rollout(fleet).carry_out().error
+    assert isinstance(error, NeedsPersonError) and error.host == "lb2"
+    assert "could not be brought back, since lb2 was lost" in error.message and "web1:0" in error.message
+
+
+def test_so_it_does_beside_what_serves() -> None:
+    fleet = world(3, rolling={"strategy": "bluegreen"})
+    rollout = Rollout(fleet)
+    rollout.checks = lambda steps, release: fleet.loses("lb2") if steps[0].host == "web2" else None
+    error = rollout.carry_out().error
+    assert isinstance(error, NeedsPersonError) and error.host == "lb2" and "lb2" in error.message
+
+
+def test_what_went_back_as_a_balancer_was_lost_is_not_quarantined() -> None:
+    """Its own host is there: the other balancer goes on with it."""
+    fleet = world(3)
+    fleet.bad = {(NEW, "web2")}
+    fleet.on("instance.switch", "web1", lambda: None)
+    fleet.on("instance.switch", "web1", lambda: fleet.on("balancer.admit", "lb2", lambda: fleet.loses("lb2")))
+    rollout = Rollout(fleet).carry_out()
+    assert rollout.exit == 6 and rollout.error is not None and rollout.error.host == "lb2"
+    assert set(fleet.busy.values()) == {OLD} and fleet.harm == []
+    assert {slot.by for slot in fleet.pools["lb1"].values()} == {None, "spare"}
+
+
+def test_a_lost_session_says_in_whose_step_it_was_asked() -> None:
+    """The error is one and the same, whoever asks: also who listens for `deploy cancel`."""
+    fleet = world(1)
+    lost = SessionLost("the agent ended", host="lb1")
+
+    def ended() -> None:
+        raise lost
+
+    run = Rollout(fleet).run
+    for operation, step in (("lock.asked", ""), ("balancer.admit", "admit")):
+        fleet.on(operation, "lb1", ended)
+        with pytest.raises(SessionLost) as caught:
+            run.call("lb1", operation, {}, step=step)
+        assert caught.value.where == f"lb1, step {step or operation}"
 
 
 # -- what the watchdogs are told --------------------------------------------------------------------------------------
