@@ -141,6 +141,28 @@ def test_a_push_that_was_killed_is_shown_and_resumed(shop: Project, lab: Lab, tm
     assert f"push {push.release} by " in told[-1] and "succeeded" in told[-1]
 
 
+@pytest.mark.more
+def test_a_push_that_stopped_half_way_is_shown_and_resumed(shop: Project, lab: Lab, tmp_path: Path) -> None:
+    before = shop.deploy("status").release
+    shop.settings({"rolling": {**SETTINGS["rolling"], "soak": "20s"}})  # type: ignore[dict-item]
+    shop.version("half")
+    with traffic(lab.address, tmp_path / "log", host_header="operator.test") as users:
+        push = Controller(shop, "push", "--on-failure", "stop")
+        try:
+            push.until("step.started", "soak")
+            shop.deploy("cancel")
+            assert push.end(within=120)["exit_status"] != 0
+        finally:
+            push.close()
+        told = lines(shop)
+        assert f"run {push.run} (push of {push.release}) came only half way (web1:0 serves {push.release}" in told
+        assert "push" in told and "--resume goes on" in told
+        resumed = shop.deploy("push", "--resume")
+    users.demand(proven={before, push.release}, at_least=100)
+    assert resumed.release == push.release and "half way" not in lines(shop)
+    shop.settings({"rolling": SETTINGS["rolling"]})
+
+
 def test_a_balancer_that_would_refuse_its_configuration_is_found_at_the_gate(shop: Project, lab: Lab) -> None:
     own = next(Path(lab.folder).glob("hosts/lb1/**/etc/haproxy/haproxy.cfg"))
     whole = own.read_text()
