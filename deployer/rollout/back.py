@@ -29,6 +29,19 @@ class Back:
         stuck = self._beside([step for step in wave if step.beside])
         return stuck | self._in_place([step for step in wave if not step.beside])
 
+    def again(self, steps: Sequence[InstanceStep]) -> Failures:
+        """What served in slots (`port`) before the run serves there again; what still does is only admitted."""
+        failed = self._instances.switch_back([step for step in steps if not self._proves(step)])
+        self._note_lost(failed)
+        return failed | self._admit([step for step in steps if step not in failed])
+
+    def _proves(self, step: InstanceStep) -> bool:
+        try:
+            self._instances.require_alive([step], str(step.before))
+        except DeployError:
+            return False
+        return True
+
     def quarantine(self, lost: Sequence[InstanceStep]) -> None:
         """Takes the slots of hosts that were lost out of the pools, until a host has proven a release."""
         reason = f"its host was lost in run {self._run.id}; it has to prove a release to come back"

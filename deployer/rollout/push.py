@@ -303,7 +303,8 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
             release_hook(run, project, plan.release)
         between = bool(plan.previous) and _changes_pools(run, plan)
         lenient = between and ready.facts.asked() != {run.topology.asked}
-        _apply(run, lenient=lenient, former=leaving(run.topology, ready.facts) if between else None)
+        former = leaving(run.topology, ready.facts) if between else None
+        _apply(run, lenient=lenient, former=former)
 
     def finish(done: Plan) -> None:
         if between:
@@ -314,7 +315,11 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
         if taken_over and adopting.lead(run, ready.facts):
             led.append(True)
 
-    roll(run, project, plan, via="push", finish=finish)
+    def reopen() -> None:
+        if between:
+            _apply(run, lenient=lenient, former=former)
+
+    roll(run, project, plan, via="push", finish=finish, reopen=reopen)
     if led:
         adopting.retire(run, ready.facts)
     note_kept(run, plan)

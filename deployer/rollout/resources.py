@@ -77,7 +77,7 @@ def for_push(
     health in different ways one of them answers 404 to the other's path, and serves its users well. (Each instance is
     proven by its release's own path.)
 
-    `keep`: the run that may put the balancers' part back.
+    `keep`: the run that may put all that back.
     """
     wishes = []
     for balancer in topology.balancers if topology.settings.balancer.manage else ():
@@ -90,7 +90,7 @@ def for_push(
     for web in topology.web:
         supervisor = topology.supervisor(web)
         units = tuple(supervisor.resources(topology.units(web)))
-        wishes.append(Wish(web.name, units, supervisor.handlers(web.site)))
+        wishes.append(Wish(web.name, units, supervisor.handlers(web.site), keep))
     return wishes
 
 
@@ -123,7 +123,7 @@ def apply(run: Run, wishes: Sequence[Wish], *, replace: bool = False) -> list[Fi
 
 @contextmanager
 def put_back_on_failure(run: Run) -> Iterator[None]:
-    """What goes back as a whole in the block has the balancers' part go back too: names, certificates, pools.
+    """What goes back as a whole in the block has units and the balancers' part go back too: names, certificates, pools.
 
     Where instances stay on another release than before, by policy or since they cannot go back, it stays for them.
     """
@@ -146,13 +146,17 @@ def _put_back(run: Run) -> None:
     done, failed = run.try_each(_there(run), "resource.restore", {"run": run.id}, step="resources")
     for host, answer in done.items():
         if answer["changed"]:
-            run.bus.emit(Output("its part of the balancer is as it was before", host=host, step="resources"))
+            run.bus.emit(Output(f"{_part(run, host)} as before the run", host=host, step="resources"))
     for host, error in failed.items():
-        run.warn(f"its part of the balancer is that of the run that failed: {error.message}", host=host)
+        run.warn(f"{_part(run, host)} as the run that failed has made it: {error.message}", host=host)
+
+
+def _part(run: Run, host: str) -> str:
+    return "its part of the balancer is" if host in run.balancers else "its part of the supervisor is"
 
 
 def _there(run: Run) -> list[str]:
-    return [name for name in run.balancers if name not in run.lost]
+    return [name for name in run.hosts if name not in run.lost]
 
 
 def _apply(run: Run, wishes: Sequence[Wish], *, dry_run: bool, replace: bool) -> list[tuple[Wish, dict[str, Any]]]:

@@ -18,8 +18,18 @@ from deployer.rollout.schedules import Schedules
 from deployer.rollout.waves import Waves
 
 
-def roll(run: Run, project: Project, plan: Plan, *, via: str, finish: Callable[[Plan], None]) -> None:
+def roll(
+    run: Run,
+    project: Project,
+    plan: Plan,
+    *,
+    via: str,
+    finish: Callable[[Plan], None],
+    reopen: Callable[[], None] = lambda: None,
+) -> None:
     """Carries the plan out; `finish` makes its release the current one, and is given the plan as it was carried out.
+
+    `reopen` gives the balancers back what `finish` took from them and the way back needs.
 
     Raises what `Waves.carry_out` raises.
     """
@@ -49,6 +59,7 @@ def roll(run: Run, project: Project, plan: Plan, *, via: str, finish: Callable[[
                     via=via,
                     checks=checks,
                     finish=lambda carried: times.after(with_processes(beside, lambda: finish(carried)))(),
+                    reopen=reopen,
                     judge=judge,
                     restored=beside.back,
                 ).carry_out()

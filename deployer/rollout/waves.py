@@ -35,12 +35,15 @@ class Progress:
     """How far a rollout has come: instances that serve the new release, and those nobody could bring back.
 
     `beside` are the processes that could not be. `finishing`: all waves are through, and `current` may have moved.
+    `surplus` is what served before the run, and was stopped or was about to be, in slots that the settings no longer
+    have.
     """
 
     changed: list[InstanceStep] = field(default_factory=list)
     stuck: Failures = field(default_factory=dict)
     beside: dict[ProcessStep, DeployError] = field(default_factory=dict)
     finishing: bool = False
+    surplus: list[InstanceStep] = field(default_factory=list)
 
 
 class Waves:
@@ -48,7 +51,8 @@ class Waves:
 
     `checks` judges proven instances before they are admitted, `judge` those that were admitted and watched. `finish`
     is what makes the release the current one after the last wave, and is given the plan as it was carried out; when it
-    fails, everything goes back as after a failed wave. `restored` is called when the instances have gone back, and
+    fails, everything goes back as after a failed wave, once `reopen` has given the balancers back the slots of before.
+    `restored` is called when the instances have gone back, and
     returns the processes that could not.
     """
 
@@ -60,6 +64,7 @@ class Waves:
         via: str,
         checks: Checks,
         finish: Callable[[Plan], None],
+        reopen: Callable[[], None] = lambda: None,
         judge: Checks = lambda steps, release: None,
         restored: Callable[[], Mapping[ProcessStep, DeployError]] = dict[ProcessStep, DeployError],
     ) -> None:
@@ -69,6 +74,7 @@ class Waves:
         self._checks = checks
         self._finish = finish
         self._judge = judge
+        self._reopen = reopen
         self._restored = restored
         self._rolling = run.topology.settings.rolling
         self._pools = Pools(run)
@@ -220,6 +226,7 @@ class Waves:
 
     def _stop_surplus(self) -> None:
         """What the settings no longer have is drained and stopped, now that all they have serves."""
+        self._progress.surplus = [step for step in self._plan.surplus if step.before]
         for step, error in clear_known(self._pools, self._instances, self._plan.surplus).items():
             self._run.warn(
                 f"port {step.leaves}, which is no longer used, did not stop: {error.message}", host=step.host
@@ -256,6 +263,8 @@ class Waves:
         """Everything that this run changed goes back the same gentle way: what is down first, then the newest."""
         secrets.put_back(self._run)
         changed = [step for step in reversed(self._progress.changed) if step.host not in self._run.lost]
+        if self._progress.finishing and not self._serves_where_it_was(changed):
+            return
         changed = self._down_first(changed)
         groups = _by_wave(changed, self._plan)
         for number, wave in enumerate(groups, 1):
@@ -264,6 +273,18 @@ class Waves:
         if self._progress.finishing:
             self._back.current(self._plan)
         self._progress.beside.update(self._restored())
+
+    def _serves_where_it_was(self, changed: Sequence[InstanceStep]) -> bool:
+        """What was stopped as no longer needed serves again, before what took its place goes; False if it cannot."""
+        there = [step for step in self._progress.surplus if step.host not in self._run.lost]
+        try:
+            self._reopen()
+        except DeployError as error:
+            self._progress.stuck.update(dict.fromkeys(changed, error))
+            return False
+        failed = self._back.again(there)
+        self._progress.stuck.update(failed)
+        return not failed
 
     def _down_first(self, steps: Sequence[InstanceStep]) -> list[InstanceStep]:
         """Those that the balancers send nobody to cost nobody on the way back, and are capacity again."""

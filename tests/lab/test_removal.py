@@ -47,7 +47,7 @@ def test_one_of_three_leaves_under_traffic_and_then_all(lab: Lab, tmp_path: Path
     assert not (site / ".deploy/secrets.env").exists()
     assert not (root / "etc/supervisor/conf.d/leaver.conf").exists()
     pool = Path(lab.folder) / f"hosts/lb1/root/etc/haproxy/deploy/50-leaver-{lab.name}.cfg"
-    assert "web3" not in pool.read_text() and "web2-8040" in pool.read_text()
+    assert "web3" not in pool.read_text() and "web2-8130" in pool.read_text()
     assert "remove by" in "".join(each["line"] for each in shop.deploy("history").of("output"))
 
     not_there = shop.deploy("push", expect=3)

@@ -102,7 +102,7 @@ def names_go_back(shop: Project, lab: Lab, log: Path, *where: str, **more: dict[
         shop.settings({"domains": ["returns.test", "new.test"]})
         shop.breaks("health")
         failed = shop.deploy("push", *where, expect=5, **more)
-        assert "its part of the balancer is as it was before" in [event["line"] for event in failed.of("output")]
+        assert "its part of the balancer is as before the run" in [event["line"] for event in failed.of("output")]
         assert (answers(lab, "also.test"), answers(lab, "new.test")) == (200, 404)
         shop.mends()
         healed = shop.deploy("push", *where, **more)
@@ -121,3 +121,22 @@ def test_names_go_back_behind_the_others_too(small: tuple[Lab, str], tmp_path: P
     shop = Project(tmp_path / "shop", lab.name, "shop", {**SETTINGS, "app": "shop", "secrets": {}})
     shop.deploy("setup", *where)
     names_go_back(shop, lab, tmp_path / "log", *where)
+
+
+def test_other_ports_go_back_at_the_very_end_too(shop: Project, lab: Lab, tmp_path: Path) -> None:
+    """The checks of the whole fleet come when the pools know the new ports alone."""
+    good = {"env": {"TOKEN": "good too"}}
+    before = shop.deploy("push", **good).release
+    was = {each["port"] for host in shop.deploy("status").last["hosts"].values() for each in host["instances"].values()}
+    with traffic(lab.address, tmp_path / "log", host_header="returns.test") as users:
+        shop.settings({"port": 8190, "checks": ["checks"]})
+        (shop.folder / "checks").mkdir()
+        (shop.folder / "checks" / "test_fleet.py").write_text("def test_it() -> None:\n    assert False, 'not well'\n")
+        shop.commit("never well")
+        failed = shop.deploy("push", expect=5, **good)
+        assert failed.error["code"] == "checks" and failed.last["outcome"] == "rolled_back", failed.summary
+        shop.settings({"port": min(was), "checks": []})
+        status = shop.deploy("status").last["hosts"]
+        found = {(each["port"], each["release"]) for host in status.values() for each in host["instances"].values()}
+        assert found == {(port, before) for port in was} and all(host["instances"] for host in status.values())
+    users.demand(proven={before, failed.release}, at_least=100)

@@ -401,6 +401,7 @@ class Rollout:
         self.checks: Callable[[Sequence[InstanceStep], str], None] = lambda steps, release: None
         self.judge: Checks = lambda steps, release: None
         self.finish: Hook = lambda: None
+        self.reopen: Hook = lambda: None
         self.restored: Callable[[], Mapping[ProcessStep, DeployError]] = dict[ProcessStep, DeployError]
         self.error: DeployError | None = None
 
@@ -414,6 +415,7 @@ class Rollout:
                 checks=lambda steps, name: self.checks(steps, name),
                 judge=lambda steps, name: self.judge(steps, name),
                 finish=self._end,
+                reopen=lambda: self.reopen(),
                 restored=lambda: self.restored(),
             ).carry_out()
         except DeployError as error:
