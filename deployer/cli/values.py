@@ -23,7 +23,8 @@ OnFailure = Annotated[
 ]
 
 ProbeUrl = Annotated[
-    str | None, typer.Option("--probe", metavar="URL", help="Send traffic there meanwhile; a failed request ends it.")
+    str | None,
+    typer.Option("--probe", metavar="URL", help="Send traffic there meanwhile; a failed request ends it. off: none."),
 ]
 Rate = Annotated[float | None, typer.Option("--rate", metavar="N", help="The probe's requests a second; 20.")]
 
@@ -36,14 +37,15 @@ def rolling_keys(
     rate: float | None = None,
 ) -> dict[str, Any]:
     """The keys of `rolling` that were given."""
-    if rate is not None and probe is None:
+    if rate is not None and probe in (None, "off"):
         raise typer.BadParameter("is for --probe URL", param_hint="--rate")
     sizes = [int(size) if size.isdigit() else size for size in (waves or "").split(",") if size]
     if waves is not None and not sizes:
         raise typer.BadParameter("names no size", param_hint="--waves")
     asked = {"url": probe, **({} if rate is None else {"rate": rate})} if probe else None
     given = {"waves": sizes or None, "strategy": strategy, "on_failure": on_failure, "probe": asked}
-    return {key: value for key, value in given.items() if value is not None}
+    kept = {key: value for key, value in given.items() if value is not None}
+    return {**kept, "probe": None} if probe == "off" else kept
 
 
 def seconds(text: str, option: str = "--wait") -> float:

@@ -5,8 +5,9 @@ with probe.start("http://127.0.0.1:8080", rate=20, mix="full") as prober:
     receipt = prober.stop()
 """
 
+from deployer.probe.asking import Answer, ask, target_of
 from deployer.probe.judging import unproven_answers
 from deployer.probe.prober import Prober, start
 from deployer.probe.receipt import Failure, Receipt
 
-__all__ = ["Failure", "Prober", "Receipt", "start", "unproven_answers"]
+__all__ = ["Answer", "Failure", "Prober", "Receipt", "ask", "start", "target_of", "unproven_answers"]

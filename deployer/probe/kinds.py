@@ -15,6 +15,9 @@ from deployer.probe.response import Response
 
 Judge = Callable[[Response, bytes], None]
 
+BAD = 400
+"""From this status on an answer is no success, where the URL is known to have better ones."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -32,6 +35,11 @@ class Kind:
 
 def _any_page(response: Response, sent: bytes) -> None:
     if response.status >= 500:
+        raise FailedRequest("status", str(response.status), response.release)
+
+
+def _found(response: Response, sent: bytes) -> None:
+    if response.status >= BAD:
         raise FailedRequest("status", str(response.status), response.release)
 
 
@@ -89,9 +97,11 @@ def _page(response: Response, sent: bytes) -> None:
 
 
 URL = Kind("get", None, _any_page)
+FOUND = Kind("get", None, _found)
 GET = Kind("get", "/version", _version)
 KEEPALIVE = Kind("keepalive", "/version", _version)
 KEEPALIVE_URL = Kind("keepalive", None, _any_page)
+KEEPALIVE_FOUND = Kind("keepalive", None, _found)
 POST = Kind("post", "/echo", _echo, method="POST")
 SLOW = Kind("slow", "/slow?s=2", _version, asks_s=2.0)
 STREAM = Kind("stream", "/stream", _stream, asks_s=1.0)

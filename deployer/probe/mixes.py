@@ -47,6 +47,7 @@ MIXES = {
     "full": Mix(_APP, kinds.KEEPALIVE, websocket=True),
     "http": Mix(_APP, kinds.KEEPALIVE),
     "get": Mix((kinds.URL,), kinds.KEEPALIVE_URL),
+    "found": Mix((kinds.FOUND,), kinds.KEEPALIVE_FOUND),
 }
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from deployer.errors import DeployError, UsageError
+from deployer.probe.asking import target_of
 from deployer.probe.mixes import MIXES
 from deployer.probe.receipt import Receipt
-from deployer.probe.target import Target
 
 _START_WITHIN = 30.0
 
@@ -128,7 +128,8 @@ def start(
         url: `http[s]://host[:port][/path]`; nothing else is ever connected to.
         rate: requests a second, all kinds together.
         mix: `full` (every kind; the app must have the endpoints of the examples), `http` (the same without
-            websockets) or `get` (GETs of `url` itself, on new and on reused connections; any app).
+            websockets), `get` (GETs of `url` itself, on new and on reused connections; any app; 500 and more fail)
+            or `found` (the same for a URL that is known to answer: 400 and more fail).
         host_header: the Host to send, and the TLS name; the URL's own by default.
         log_path: a file to which one JSON line a request is appended.
         releases_file: the releases that may answer, one a line; it may grow while the probe runs. Without it, any may.
@@ -158,10 +159,7 @@ def start(
 
 
 def _refuse(url: str, rate: float, mix: str, host_header: str | None) -> None:
-    try:
-        Target.parse(url, host_header)
-    except ValueError as error:
-        raise UsageError(str(error), step="probe", hint="--probe http://HOST[:PORT]/PATH") from None
+    target_of(url, host_header)
     if mix not in MIXES:
         raise UsageError(f"there is no mix {mix!r}", step="probe", hint="one of " + ", ".join(sorted(MIXES)))
     if not 0.1 <= rate <= 1000:

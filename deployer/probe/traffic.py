@@ -71,14 +71,7 @@ class Traffic:
                 task.add_done_callback(lambda _: free.release())
 
     async def _on_new_connection(self, kind: Kind) -> None:
-        await self._judged(kind, self._once(kind))
-
-    async def _once(self, kind: Kind) -> tuple[Response, bytes]:
-        connection = await connect(self._target)
-        try:
-            return await _exchange(connection, Reader(connection), self._target, kind)
-        finally:
-            connection.close()
+        await self._judged(kind, once(self._target, kind))
 
     # --- one connection, reused after idle gaps
 
@@ -206,6 +199,15 @@ class _KeptConnection:
     def _stale(self, why: str) -> None:
         self.drop()
         self._book.stale(self._kind.name, why)
+
+
+async def once(target: Target, kind: Kind) -> tuple[Response, bytes]:
+    """One request on a new connection: the response, and the body that was sent. Raises FailedRequest."""
+    connection = await connect(target)
+    try:
+        return await _exchange(connection, Reader(connection), target, kind)
+    finally:
+        connection.close()
 
 
 async def _exchange(

@@ -127,9 +127,9 @@ def _laid_over(loaded: Loaded, rolling: Mapping[str, Any]) -> Loaded:
         made = Rolling.model_validate({**loaded.settings.rolling.model_dump(exclude_unset=True), **rolling})
     except ValidationError as wrong:
         first = wrong.errors()[0]
-        key = str(first["loc"][0])
-        option = "--" + key.replace("_", "-")
-        described = meaning(("rolling", key))
+        key = ("probe", "rate") if first["loc"][:2] == ("probe", "rate") else first["loc"][:1]
+        option = "--" + str(key[-1]).replace("_", "-")
+        described = meaning(("rolling", *key))
         hint = f"{option} takes {described[0]}" if described else None
         raise UsageError(f"{option}: {first['msg'].removeprefix('Value error, ')}", hint=hint) from None
     return replace(loaded, settings=loaded.settings.model_copy(update={"rolling": made}))

@@ -35,6 +35,7 @@ from deployer.rollout.locks import locked, require_not_frozen
 from deployer.rollout.open import opened
 from deployer.rollout.planfile import PlanFile
 from deployer.rollout.pools import Pools
+from deployer.rollout.probe_url import require_answer
 from deployer.rollout.project import Project, reading, with_certificate, with_hook_host
 from deployer.rollout.promotion import Proven, proven_in
 from deployer.rollout.record import Record, outcome_of
@@ -133,6 +134,7 @@ def push(
             require_not_frozen(run, ready.facts)
             if planned:
                 planned.require_still(ready.holds, ready.plan)
+            require_answer(run, ready.plan)
             _announce(run, ready.plan)
             if ready.plan.empty:
                 record.outcome = "unchanged"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from deployer import probe
 from deployer.errors import DeployError, RolloutError
 from deployer.events import Event, StepFinished, StepStarted
-from deployer.plan.model import InstanceStep
+from deployer.plan.model import InstanceStep, Plan
 from deployer.probe import Prober, Receipt
 from deployer.rollout.maintenance import closed
 from deployer.rollout.maintenance import told as told_of
+from deployer.rollout.probe_url import asked, serves
+from deployer.rollout.probe_url import told as told_of_url
 from deployer.rollout.run import Run
 
 
@@ -60,11 +62,15 @@ class Changes:
 
 
 class Watch:
-    """What a run asks of its probe. Without one, every call is a quick no."""
+    """What a run asks of its probe. Without one, every call is a quick no.
 
-    def __init__(self, prober: Prober | None, most: int) -> None:
-        self._prober = prober
+    `later`, where nobody served before the run, makes the probe once its first wave does.
+    """
+
+    def __init__(self, prober: Prober | None, most: int, later: Callable[[], Prober | None] | None = None) -> None:
+        self.prober = prober
         self._most = most
+        self._later = later
         self._before = self._failed()
 
     def begin(self) -> None:
@@ -73,6 +79,10 @@ class Watch:
 
     def require_few(self, steps: Sequence[InstanceStep] = (), release: str = "") -> None:
         """RolloutError when more requests failed since `begin` than `max_failed` lets."""
+        if self._later is not None:
+            later, self._later = self._later, None
+            self.prober = later()
+            self.begin()
         failed = self._failed() - self._before
         if failed > self._most:
             raise RolloutError(
@@ -83,12 +93,15 @@ class Watch:
             )
 
     def _failed(self) -> int:
-        return self._prober.snapshot().failed if self._prober else 0
+        return self.prober.snapshot().failed if self.prober else 0
 
 
 @contextmanager
-def watched(run: Run) -> Iterator[Watch]:
+def watched(run: Run, plan: Plan) -> Iterator[Watch]:
     """Traffic as `rolling.probe` says, while the block runs; its receipt becomes the record's, however the block ends.
+
+    Its URL has answered (`require_answer`). Where nobody serves yet it is asked here, and if that is too early, again
+    after the first wave; a run whose URL does not answer then goes on without a probe, and says so.
 
     Raises UsageError for a URL that is none; DeployError when the probe itself dies.
     """
@@ -99,14 +112,28 @@ def watched(run: Run) -> Iterator[Watch]:
     if wanted is None:
         yield Watch(None, 0)
         return
-    changes = Changes()
+    url, rate, changes = wanted.url, wanted.rate, Changes()
     run.bus.subscribe(changes)
-    with probe.start(wanted.url, rate=wanted.rate, mix="get") as prober:
+    with ExitStack() as started:
+
+        def start() -> Prober:
+            return started.enter_context(probe.start(url, rate=rate, mix="found"))
+
+        def later() -> Prober | None:
+            answer = asked(run, url)
+            if answer.good:
+                return start()
+            run.warn(f"the probe is left out: {told_of_url(url, answer)}{answer.why and f': {answer.why}'}")
+            return None
+
+        early = serves(plan) or probe.ask(url).good
+        watch = Watch(start(), wanted.max_failed) if early else Watch(None, wanted.max_failed, later)
         try:
-            yield Watch(prober, wanted.max_failed)
+            yield watch
         finally:
-            with suppress(DeployError):
-                run.record.probe = told(prober.stop(), changes)
+            if watch.prober is not None:
+                with suppress(DeployError):
+                    run.record.probe = told(watch.prober.stop(), changes)
 
 
 def told(receipt: Receipt, changes: Changes) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from deployer.rollout.finish import note_kept, promote
 from deployer.rollout.locks import locked
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
+from deployer.rollout.probe_url import require_answer
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 from deployer.rollout.rolling import roll
@@ -34,6 +35,7 @@ def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: f
             )
         wanted = Wanted("reload", release, restart=True, why="a reload was asked for", all_at_once=not rolling)
         plan = plan_of(wanted, run.topology, facts, secrets_changed=secrets.differing(run, values))
+        require_answer(run, plan)
         record.release = record.previous = release
         bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
         secrets.write(run, values)

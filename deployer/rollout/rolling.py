@@ -42,7 +42,7 @@ def roll(
     try:
         with secrets.put_back_on_failure(run):
             run.each(run.hosts, "site.note_plan", {"run": run.id, "plan": plan.as_dict()}, step="plan")
-        with watched(run) as watch:
+        with watched(run, plan) as watch:
 
             def judge(steps: Sequence[InstanceStep], release: str) -> None:
                 watch.require_few(steps, release)

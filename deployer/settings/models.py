@@ -232,7 +232,7 @@ class Probe(Model):
     """A prober beside the run: requests a second, and the gate."""
 
     url: str
-    rate: Annotated[float, Field(gt=0, le=10_000)] = 20.0
+    rate: Annotated[float, Field(ge=0.1, le=1000)] = 20.0
     max_failed: Annotated[int, Field(strict=True, ge=0)] = 0
 
     @field_validator("url")

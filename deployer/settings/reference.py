@@ -99,7 +99,7 @@ REFERENCE: dict[str, tuple[str, str]] = {
     "rolling.on_failure": ("rollback, stop or continue", "rollback"),
     "rolling.probe": ("requests beside the run", '{url: "https://shop.example.com/"}'),
     "rolling.probe.url": ("what is asked", '"https://shop.example.com/"'),
-    "rolling.probe.rate": ("requests a second", "20"),
+    "rolling.probe.rate": ("requests a second, 0.1 to 1000", "20"),
     "rolling.probe.max_failed": ("requests that may fail", "0"),
     "rolling.judge": ("by how much new instances may be worse than the old, or off", "{errors: 1%, slower: 3x}"),
     "rolling.judge.errors": ("percentage points of failed requests more", "1%"),

@@ -100,6 +100,15 @@ def test_a_push_that_is_cancelled_from_elsewhere_goes_back(shop: Project, lab: L
 
 def test_the_probe_beside_a_run_is_its_gate(shop: Project, lab: Lab) -> None:
     url = f"http://{lab.address}/"
+    shop.version("behind a probe that hears the balancer alone")
+    before = shop.deploy("status").release
+    balancer = lab.address.partition(":")[0]
+    closed = f"http://{balancer}:9/"
+    for command, wrong, why in (("push", url, f"its Host is {balancer},"), ("reload", closed, "nobody listens")):
+        refused = shop.deploy(command, "--probe", wrong, expect=3)
+        assert refused.error["code"] == "probe_url" and why in refused.error["message"], refused.error
+        assert not [event for event in refused.of("step.started") if event["instance"] or event["step"] == "build"]
+    assert shop.deploy("status").release == before
     shop.settings({"domains": []})
     shop.deploy("push")
     shop.version("good")

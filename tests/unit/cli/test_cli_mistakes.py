@@ -14,7 +14,9 @@ import pytest
 from typed import lines
 
 from deployer.cli.options import Common
+from deployer.cli.project import load
 from deployer.cli.run import carry_out
+from deployer.cli.values import rolling_keys
 from deployer.errors import RolloutError
 
 
@@ -231,6 +233,31 @@ def test_on_a_terminal_a_question_is_asked(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_number_of_lines_is_at_least_one(deploy: Any, project: Path) -> None:
     result = deploy("logs", "prod", "-n", "-5")
     assert result.exit_code == 2 and "greater than or equal to 1" in result.output
+
+
+@pytest.mark.parametrize("rate", ["-5", "0", "5000"])
+@pytest.mark.parametrize("command", ["push", "reload", "rollback"])
+def test_a_rate_that_is_none_is_told_as_one(deploy: Any, project: Path, command: str, rate: str) -> None:
+    told = one_error(deploy(command, "prod", "--rate", rate, "--probe", "http://shop.example.com/"), "--rate: ")
+    assert "--probe" not in told and "--rate takes requests a second, 0.1 to 1000" in told
+
+
+def test_a_url_of_the_probe_that_is_none_is_told_as_one(deploy: Any, project: Path) -> None:
+    one_error(deploy("push", "prod", "--rate", "5", "--probe", "shop"), "--probe: ", "no URL")
+
+
+@pytest.mark.parametrize("words", [(), ("--probe", "off")])
+def test_a_rate_without_a_probe(deploy: Any, project: Path, words: tuple[str, ...]) -> None:
+    one_error(deploy("push", "prod", "--rate", "5", *words), "--rate", "is for --probe URL")
+
+
+def test_the_probe_of_the_settings_can_be_left_out(project: Path) -> None:
+    (project / "deploy.yaml").write_text(
+        "app: shop\nrolling: {probe: {url: http://shop.example.com/, max_failed: 2}}\n"
+    )
+    assert load("prod", Common(), rolling_keys(None, None)).topology.settings.rolling.probe is not None
+    off = load("prod", Common(), rolling_keys("2", None, probe="off")).topology.settings.rolling
+    assert off.probe is None and off.waves == (2,)
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,8 @@ async def not_http(exchange: Any) -> None:
         ("stream", stream_without_its_end, kinds.STREAM, "truncated"),
         ("version", out_of_order, kinds.GET, "status"),
         ("", out_of_order, kinds.URL, "status"),
+        ("", out_of_order, kinds.FOUND, "status"),
+        ("", not_found, kinds.FOUND, "status"),
         ("version", not_found, kinds.GET, "status"),
         ("version", too_late, kinds.GET, "late"),
         ("version", nobody_knows_who, kinds.GET, "unproven"),

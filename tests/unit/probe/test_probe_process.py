@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -87,6 +89,43 @@ def test_https_is_spoken_and_the_certificate_is_checked(tls_server: Any, monkeyp
     assert receipt.failed == receipt.requests
     assert set(receipt.causes) == {"tls"}
     assert "certificate" in receipt.failures[0].what.lower()
+
+
+def test_one_question_tells_how_the_url_answers(good_server: Any) -> None:
+    async def not_found(exchange: Any) -> None:
+        exchange.say("404 Not Found", b"nothing here")
+
+    async def elsewhere(exchange: Any) -> None:
+        exchange.say("302 Found", b"", extra="Location: https://shop.example.com/\r\n")
+
+    async def too_late(exchange: Any) -> None:
+        await asyncio.sleep(1)
+
+    good_server.faults |= {"/none": not_found, "/moved": elsewhere, "/late": too_late}
+    assert probe.ask(good_server.url) == probe.Answer(200) and probe.Answer(200).good
+    assert probe.ask(good_server.url + "/none") == probe.Answer(404) and not probe.Answer(404).good
+    moved = probe.ask(good_server.url + "/moved")
+    assert moved == probe.Answer(302, leads_to="https://shop.example.com/") and moved.good
+    late = probe.ask(good_server.url + "/late", limit=0.1)
+    assert late == probe.Answer(why="late: not answered within 0.1 s") and not late.good
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        refused = probe.ask(f"http://127.0.0.1:{closed.getsockname()[1]}")
+    assert refused == probe.Answer(why="refused: nobody listens") and not refused.good
+    with pytest.raises(UsageError, match="no http:// or https:// URL"):
+        probe.ask("shop.example.com")
+
+
+def test_where_a_url_is_known_to_answer_a_missing_page_fails(good_server: Any) -> None:
+    async def not_found(exchange: Any) -> None:
+        exchange.say("404 Not Found", b"nothing here")
+
+    good_server.faults["/"] = not_found
+    with probe.start(good_server.url, mix="found", rate=40) as prober:
+        until(lambda: len(prober.snapshot().kinds) == 2)
+        receipt = prober.stop()
+    assert receipt.failed == receipt.requests and set(receipt.causes) == {"status"}
+    assert set(receipt.kinds) == {"get", "keepalive"}
 
 
 def test_it_dies_with_its_parent(good_server: Any) -> None:

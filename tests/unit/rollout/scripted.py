@@ -45,6 +45,7 @@ class World:
     `wedged` are processes (host, label) that do not come back to what they had.
     `led` are balancers whose foreign frontends lead to ours, `retired` the hosts whose foreign units were stopped,
     `foreign` what their agents tell of these.
+    `maintenance` is the record of the page that users get instead of the app.
     `applied` are the paths that were made so, host by host; `emptied` the hosts that the app was taken off.
     """
 
@@ -68,6 +69,7 @@ class World:
     retired: set[str] = field(default_factory=set)
     foreign: dict[str, dict[str, Any]] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
+    maintenance: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -327,6 +329,9 @@ class World:
         if late:
             raise AgentError("not_up", f"{', '.join(late)} did not come up")
         return {"servers": answers}
+
+    def maintenance_state(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"maintenance": self.maintenance}
 
     def balancer_retire(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         self.pools[host].update({server: Slot("maint", "spare") for server in args["servers"]})
