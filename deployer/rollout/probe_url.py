@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import time
 import urllib.parse
+from dataclasses import replace
 
 from deployer import probe
 from deployer.errors import NotReadyError
@@ -42,6 +43,17 @@ def require_answer(run: Run, plan: Plan) -> None:
             f"the probe's URL leads to {answer.leads_to}, where it does not follow: it may hear the balancer alone",
             hint=f"--probe {secure}",
         )
+
+
+def answered_or_left_out(run: Run, plan: Plan) -> None:
+    """`require_answer` for who goes back from what may be broken: where the URL does not answer, without the probe."""
+    try:
+        require_answer(run, plan)
+    except NotReadyError as error:
+        run.warn(f"{error.message}, so the probe is left out")
+        settings = run.topology.settings
+        rolling = settings.rolling.model_copy(update={"probe": None})
+        run.topology = replace(run.topology, settings=settings.model_copy(update={"rolling": rolling}))
 
 
 def serves(plan: Plan) -> bool:

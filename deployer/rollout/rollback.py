@@ -19,7 +19,7 @@ from deployer.rollout.finish import note_kept, promote
 from deployer.rollout.locks import locked
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
-from deployer.rollout.probe_url import require_answer
+from deployer.rollout.probe_url import answered_or_left_out, require_answer
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 from deployer.rollout.rolling import roll
@@ -82,7 +82,7 @@ def bring(
             plan = plan_of(wanted, run.topology, facts, secrets_changed=secrets_changed)
             if freeze is not None:
                 freeze_hosts(run, freeze)
-            require_answer(run, plan)
+            (answered_or_left_out if command == "rollback" else require_answer)(run, plan)
             record.release, record.previous = target, current
             bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
             note_kept(run, plan)

@@ -18,7 +18,7 @@ from deployer.errors import InterruptedRun, NotReadyError, RolloutError, UsageEr
 from deployer.events import Warned
 from deployer.plan.model import Plan
 from deployer.rollout import probe_url
-from deployer.rollout.probe_url import require_answer
+from deployer.rollout.probe_url import answered_or_left_out, require_answer
 from deployer.rollout.receipt import Watch, watched
 
 
@@ -123,6 +123,18 @@ def test_a_url_that_cannot_be_reached_refuses_the_run() -> None:
     assert refused.value.message == f"the probe's URL {url} does not answer; it would measure nothing"
     assert refused.value.cause == "refused: nobody listens"
     assert "that this machine reaches" in str(refused.value.hint)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_who_goes_back_is_not_held_up_by_what_is_broken(site: Site) -> None:
+    site.status = 503
+    back = rollout(site.url, domains=[])
+    answered_or_left_out(back.run, back.plan)
+    assert warnings(back) == [
+        f"the probe's URL {site.url} answers 503; it would measure nothing, so the probe is left out"
+    ]
+    with watched(back.run, back.plan) as watch:
+        assert watch.prober is None
 
 
 def test_it_is_asked_until_it_has_answered(site: Site) -> None:
