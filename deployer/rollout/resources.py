@@ -9,7 +9,7 @@ from typing import Any
 
 from deployer.agent.resources import Resource, to_wire
 from deployer.agent.supervision import Argv
-from deployer.errors import LeftBehindError, NeedsPersonError, NotReadyError
+from deployer.errors import NotReadyError
 from deployer.events import Output
 from deployer.inventory.model import Host
 from deployer.plan.facts import Facts
@@ -129,11 +129,8 @@ def put_back_on_failure(run: Run) -> Iterator[None]:
     """
     try:
         yield
-    except (NeedsPersonError, LeftBehindError):
-        _settle(run)
-        raise
     except Exception:
-        _put_back(run)
+        (_settle if run.stays else _put_back)(run)
         raise
     _settle(run)
 

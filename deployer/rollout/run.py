@@ -26,8 +26,8 @@ class Run:
     """What every step of a run needs. `stop` is set when a person asked to wind up.
 
     `absent` are the hosts that it goes on without, and why. `lost` are hosts whose session died in the middle; nothing
-    more is asked of them. `behind` are hosts on which an
-    instance stayed on an earlier release, within the budget. `stopped_by` is who asked this run to stop.
+    more is asked of them. `behind` are hosts on which an instance stayed on an earlier release, within the budget.
+    `stopped_by` is who asked this run to stop. `stays`: it has ended, and what it brought instances stays there.
     """
 
     topology: Topology
@@ -40,6 +40,7 @@ class Run:
     behind: set[str] = field(default_factory=set)
     stopped_by: str = "a person"
     absent: Mapping[str, DeployError] = field(default_factory=dict)
+    stays: bool = False
 
     @property
     def id(self) -> str:

@@ -113,12 +113,15 @@ class Waves:
             self._finish(self._plan)
         except DeployError as error:
             if self._rolling.on_failure == "stop" and not self._progress.finishing:
+                self._run.stays = bool(self._progress.changed or self._progress.stuck)
                 secrets.settle(self._run, behind=set(self._run.hosts) - self._changed_hosts)
                 raise endings.stopped(error, self._progress.changed, self._progress.stuck, self._plan) from error
             self._restore()
             stuck: endings.Stuck = [*self._progress.stuck.items(), *self._progress.beside.items()]
+            self._run.stays = bool(stuck)
             raise endings.ending(error, stuck, self._plan, self._run.record) from error
         secrets.settle(self._run, behind=self._budget.hosts - self._changed_hosts)
+        self._run.stays = True
         endings.require_nobody_behind(self._budget.behind, self._plan, self._run.record)
 
     @property

@@ -163,3 +163,47 @@ def test_beside_what_serves_the_policy_is_the_same(on_failure: str) -> None:
     left = {"rollback": (5, set()), "continue": (8, {"web1", "web3", "web4"})}[on_failure]
     assert (rollout.exit, serving(fleet, NEW)) == left
     assert fleet.lowest == 4 and fleet.out == {} and fleet.harm == []
+
+
+# -- whether anything stays of it: then units and balancers are not put back -------------------------------------------
+
+
+def test_what_goes_back_as_a_whole_leaves_nothing() -> None:
+    fleet = world(3)
+    fleet.bad = {(NEW, "web2")}
+    rollout = Rollout(fleet).carry_out()
+    assert rollout.exit == 5 and not rollout.run.stays
+
+
+def test_a_run_that_succeeds_or_leaves_some_behind_stays() -> None:
+    assert Rollout(world(3)).carry_out().run.stays
+    fleet = world(3, max_failures=1)
+    fleet.bad = {(NEW, "web2")}
+    rollout = Rollout(fleet).carry_out()
+    assert rollout.exit == 8 and rollout.run.stays
+
+
+def test_where_it_stops_what_has_changed_stays_also_when_a_person_stopped_it() -> None:
+    fleet = world(3, on_failure="stop")
+    fleet.bad = {(NEW, "web2")}
+    rollout = Rollout(fleet).carry_out()
+    assert rollout.exit == 6 and rollout.run.stays
+    fleet = world(3, on_failure="stop")
+    by_hand = Rollout(fleet)
+    fleet.on("stopped", "web2", by_hand.stop.set)
+    assert by_hand.carry_out().exit == 130 and by_hand.run.stays and serving(fleet, NEW)
+
+
+def test_where_the_first_fails_it_stops_with_nothing_to_stay() -> None:
+    fleet = world(3, on_failure="stop")
+    fleet.bad = {(NEW, "web1")}
+    rollout = Rollout(fleet).carry_out()
+    assert rollout.exit == 6 and not rollout.run.stays and serving(fleet, NEW) == set()
+
+
+def test_who_cannot_go_back_stays() -> None:
+    fleet = world(3)
+    fleet.bad = {(NEW, "web3")}
+    fleet.on("stopped", "web3", lambda: fleet.loses("web1"))
+    rollout = Rollout(fleet).carry_out()
+    assert rollout.exit == 6 and rollout.run.stays
