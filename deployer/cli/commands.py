@@ -15,8 +15,8 @@ from deployer.cli.values import seconds
 
 
 class _ThenWords(TyperCommand):
-    """ENV, and then the words of another command, after `--` where options are among them: whose they are is not
-    guessed. A whole line for sh as one word is no such case."""
+    """ENV, and then the words of another command, after `--` where short options are among them: whose a `-c` is is not
+    guessed. A whole line for sh as one word is no such case, nor is a long option, which is deploy's."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         valued = {name for one in self.params if isinstance(one, TyperOption) and not one.is_flag for name in one.opts}
@@ -28,7 +28,7 @@ class _ThenWords(TyperCommand):
             place += 2 if args[place] in valued else 1
         if len(found) > 1:
             first, more = args[found[1]], args[found[1] + 1 :]
-            option = next((word for word in more if word.startswith("-")), None)
+            option = next((word for word in more if word[:1] == "-" != word[1:2]), None)
             if option and len(first.split()) == 1:
                 raise typer.BadParameter(
                     f"is {option} an option of {first} or of deploy? Write deploy's own before --, and the command "

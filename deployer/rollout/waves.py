@@ -52,8 +52,7 @@ class Waves:
     `checks` judges proven instances before they are admitted, `judge` those that were admitted and watched. `finish`
     is what makes the release the current one after the last wave, and is given the plan as it was carried out; when it
     fails, everything goes back as after a failed wave, once `reopen` has given the balancers back the slots of before.
-    `restored` is called when the instances have gone back, and
-    returns the processes that could not.
+    `restored` is called when the instances have gone back, and returns the processes that could not.
     """
 
     def __init__(

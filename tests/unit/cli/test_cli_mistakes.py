@@ -285,6 +285,10 @@ def test_a_line_for_the_shell_may_have_options_behind_it(deploy: Any, project: P
     one_error(deploy("exec", "prod", "df -h", "-l", "nope"), "nope", "neither a host nor a group")
 
 
+def test_a_long_option_behind_a_command_is_deploys(deploy: Any, project: Path) -> None:
+    one_error(deploy("exec", "prod", "uptime", "--limit", "nope"), "nope", "neither a host nor a group")
+
+
 @pytest.mark.parametrize("command", [("push",), ("remove", "--yes"), ("exec",)])
 def test_an_empty_limit_is_not_everybody(deploy: Any, project: Path, command: tuple[str, ...]) -> None:
     """`-l "$HOST"` with nothing in the variable."""
