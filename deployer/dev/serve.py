@@ -79,9 +79,8 @@ def dev(
     runtime = runtimes.get(inferred.server)
     refused = runtime.refuse(serving)
     if refused:
-        error = SettingsError(refused, step="dev")
-        loaded.place(error)
-        raise error
+        with loaded.placing():
+            raise SettingsError(refused, step="dev")
     python = interpreter.find((folder, loaded.base))
     python.require(runtime.requires(serving), inferred.requirements_file)
     port = wished.port or settings.port

@@ -136,11 +136,11 @@ def put_back_on_failure(run: Run) -> Iterator[None]:
 
 
 def _settle(run: Run) -> None:
-    run.try_each(_there(run), "resource.settle", {}, step="resources")
+    run.try_each(run.hosts, "resource.settle", {}, step="resources")
 
 
 def _put_back(run: Run) -> None:
-    done, failed = run.try_each(_there(run), "resource.restore", {"run": run.id}, step="resources")
+    done, failed = run.try_each(run.hosts, "resource.restore", {"run": run.id}, step="resources")
     for host, answer in done.items():
         if answer["changed"]:
             run.bus.emit(Output(f"{_part(run, host)} as before the run", host=host, step="resources"))
@@ -150,10 +150,6 @@ def _put_back(run: Run) -> None:
 
 def _part(run: Run, host: str) -> str:
     return "its part of the balancer is" if host in run.balancers else "its part of the supervisor is"
-
-
-def _there(run: Run) -> list[str]:
-    return [name for name in run.hosts if name not in run.lost]
 
 
 def _apply(run: Run, wishes: Sequence[Wish], *, dry_run: bool, replace: bool) -> list[tuple[Wish, dict[str, Any]]]:

@@ -22,7 +22,7 @@ def write(run: Run, values: Mapping[str, str]) -> list[str]:
 
 def put_back(run: Run) -> None:
     """Makes the secrets what they were before the run, on every host that is there; nothing raises."""
-    _put_back(run, _there(run))
+    _put_back(run, _everywhere(run))
 
 
 def _put_back(run: Run, hosts: list[str]) -> None:
@@ -36,8 +36,8 @@ def settle(run: Run, *, behind: Collection[str]) -> None:
 
     Nothing raises.
     """
-    run.try_each([name for name in _there(run) if name not in behind], "secrets.settle", {}, step="secrets")
-    _put_back(run, [name for name in _there(run) if name in behind])
+    run.try_each([name for name in _everywhere(run) if name not in behind], "secrets.settle", {}, step="secrets")
+    _put_back(run, [name for name in _everywhere(run) if name in behind])
 
 
 @contextmanager
@@ -62,10 +62,6 @@ def differing(run: Run, values: Mapping[str, str]) -> list[str]:
 
 def _everywhere(run: Run) -> list[str]:
     return [*run.web, *_commanding(run)]
-
-
-def _there(run: Run) -> list[str]:
-    return [name for name in _everywhere(run) if name not in run.lost]
 
 
 def _commanding(run: Run) -> list[str]:
