@@ -13,9 +13,10 @@ import json
 import os
 import stat
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
-from deployer.agent import front, holding, ledger, process, procfs, tree
+from deployer.agent import fronts, holding, ledger, process, procfs, tree
+from deployer.agent.front import CannotMove, Moved
 from deployer.agent.layout import Site
 from deployer.agent.lock import host_lock
 from deployer.agent.operation import Context, OpError, operation
@@ -56,22 +57,24 @@ def units(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 @operation("adopting.front")
 def look(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """What would be changed in the configuration at `path`: `{diff, backends, led, why}`. Changes nothing.
+    """What would be changed in which file of the configuration: `{path, diff, backends, led, why}`. Changes nothing.
 
     `led`: some frontend there leads to `backend` now.
 
     Args:
-        args: `site, path, places` (`ADDRESS:PORT` → host), `backend`.
+        args: `site, path` (empty: of all that the balancer reads), `places` (`ADDRESS:PORT` → host), `backend`, and
+            `kind`, the balancer's (`haproxy` where it is left out).
     """
-    led = False
+    path, led, about = str(args["path"]), False, _about(args)
     try:
-        text = _read(args["path"])
-        led = front.leads(text, args["backend"])
-        found = front.moved(text, args["places"], args["backend"], procfs.resolved)
-    except (front.CannotMove, OSError) as error:
-        return {"diff": "", "backends": [], "led": led, "why": str(error)}
-    why = "no backend there sends to %s" % ", ".join(found.missing) if found.missing else ""
-    return {"diff": found.diff, "backends": list(found.backends), "led": led, "why": why}
+        led = fronts.leads(about[0], path, about[2])
+        path, found = fronts.found(about[0], path, about[1], about[2])
+    except (CannotMove, OSError) as error:
+        none = "there is no %s; `balancer.kind` says what leads users to the app" % path
+        why = none if isinstance(error, FileNotFoundError) else str(error)
+        return {"path": path, "diff": "", "backends": [], "led": led, "why": why}
+    why = "%s: nothing there sends to %s" % (path, ", ".join(found.missing)) if found.missing else ""
+    return {"path": path, "diff": found.diff, "backends": list(found.backends), "led": led, "why": why}
 
 
 @operation("adopting.record")
@@ -109,10 +112,10 @@ def move(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         wanted = found.get("front")
         if not wanted or wanted["state"] == "moved":
             return {"changed": False}
-        path, before = str(wanted["path"]), _read(str(wanted["path"]))
+        path, before = str(wanted["path"]), fronts.read(str(wanted["path"]))
         try:
-            after = front.moved(before, wanted["places"], wanted["backend"], procfs.resolved)
-        except front.CannotMove as error:
+            after = _led(wanted, before)
+        except CannotMove as error:
             raise _changed(path, site, str(error)) from error
         if after.diff and after.diff != wanted["diff"]:
             raise _changed(path, site, "other lines would have to be changed now")
@@ -216,9 +219,14 @@ def _systemctl(*words: str, within: float = _SHORT) -> process.Finished:
     return process.run(["systemctl", *words], timeout=within)
 
 
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8", newline="") as file:
-        return file.read()
+def _about(wanted: Dict[str, Any]) -> Tuple[str, Dict[str, str], str]:
+    """Kind, places and backend of a frontend that is to be led."""
+    return str(wanted.get("kind", "haproxy")), wanted["places"], wanted["backend"]
+
+
+def _led(wanted: Dict[str, Any], text: str) -> Moved:
+    kind, places, backend = _about(wanted)
+    return fronts.moved(kind, text, places, backend)
 
 
 def _write(path: str, text: str) -> None:
@@ -240,11 +248,11 @@ def _made_live(handler: List[List[str]]) -> Optional[process.Finished]:
 def _put_back(site: Site, path: str, wanted: Dict[str, Any]) -> bool:
     """The configuration as it was before it was led elsewhere; False where somebody has changed it since."""
     try:
-        before = _read(site.front_before)
-        after = front.moved(before, wanted["places"], wanted["backend"], procfs.resolved)
-    except (OSError, front.CannotMove):
+        before = fronts.read(site.front_before)
+        after = _led(wanted, before)
+    except (OSError, CannotMove):
         return False
-    now = _read(path)
+    now = fronts.read(path)
     if now == after.text:
         _write(path, before)
     return now in (before, after.text)

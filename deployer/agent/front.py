@@ -1,37 +1,29 @@
-"""The frontends of an HAProxy that somebody else configured, led to another backend: text in, text out.
+"""Frontends that somebody else configured, led to another place: what `front_haproxy` and `front_nginx` share.
 
-Only what is plain is touched: `default_backend NAME` and `use_backend NAME …` of a backend all of whose servers are
-the app's. Everything else stays as it is written, to the byte.
+Text in, text out. Only what is plain is touched; everything else stays as it is written, to the byte.
 """
 
 from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Set, Tuple
+from typing import Callable, Dict, Iterable, List, Set, Tuple
 
-_SECTIONS = (
-    "global",
-    "defaults",
-    "frontend",
-    "backend",
-    "listen",
-    "peers",
-    "resolvers",
-    "userlist",
-    "cache",
-    "program",
-)
-_LEADS = ("default_backend", "use_backend")
+Resolved = Callable[[str], List[str]]
+"""The IP addresses of an address or name."""
 
 
 class CannotMove(Exception):
     """Why the text leads nobody to the app, or not in a way that may be changed. The text is for a person."""
 
 
+class NotThere(CannotMove):
+    """The text has nothing of the app's servers."""
+
+
 @dataclass(frozen=True)
 class Moved:
-    """`text` is the whole with its frontends led to `backend`; `diff` has the changed lines alone, so no secrets.
+    """`text` is the whole with its frontends led elsewhere; `diff` has the changed lines alone, so no secrets.
 
     `backends` are those that they led to, `missing` the places that none of them has.
     """
@@ -42,81 +34,37 @@ class Moved:
     missing: Tuple[str, ...] = ()
 
 
-def moved(text: str, places: Dict[str, str], backend: str, resolved: Callable[[str], List[str]]) -> Moved:
-    """The configuration with all frontends of the app's places led to `backend`.
-
-    Args:
-        places: `ADDRESS:PORT` of the app's servers → what a person calls that host.
-        resolved: the IP addresses of an address or name.
-
-    Raises CannotMove. Nothing left to change is `diff` empty: they are led there already.
-    """
-    lines = text.splitlines(keepends=True)
-    servers, leads, listening = _read(lines)
-    wanted = {each: who for place, who in places.items() for each in _spelled(place, resolved)}
-    ours: Dict[str, Set[str]] = {}
-    for name, found in servers.items():
-        known = {server: [wanted[each] for each in _spelled(server, resolved) if each in wanted] for server in found}
-        strangers = [server for server, whose in known.items() if not whose]
-        if len(strangers) == len(known):
-            continue
-        if strangers:
-            raise CannotMove("backend %s also sends to %s, where no host of the app is known" % (name, strangers[0]))
-        if name in listening:
-            raise CannotMove("`listen %s` sends to the app itself: make a frontend and a backend of it" % name)
-        ours[name] = {whose[0] for whose in known.values()}
-    already = [at for at, name in leads if name == backend]
-    if not ours:
-        raise CannotMove("no backend there sends to the app")
-    changed = [at for at, name in leads if name in ours]
-    if not changed and not already:
-        raise CannotMove("no `default_backend` or `use_backend` leads to %s" % ", ".join(sorted(ours)))
-    after = list(lines)
-    for at in changed:
-        after[at] = _led(lines[at], backend)
-    diff = "".join(difflib.unified_diff(lines, after, "as it is", "as it will be", n=0))
-    have = set().union(*ours.values())
-    return Moved("".join(after), diff, tuple(sorted(ours)), tuple(sorted(set(places.values()) - have)))
+def diff(before: str, after: str) -> str:
+    """The changed lines alone."""
+    both = (before.splitlines(keepends=True), after.splitlines(keepends=True))
+    return "".join(difflib.unified_diff(*both, "as it is", "as it will be", n=0))
 
 
-def leads(text: str, backend: str) -> bool:
-    """Whether any frontend there leads to a backend of that name, under whatever condition."""
-    _, found, _ = _read(text.splitlines(keepends=True))
-    return any(name == backend for _, name in found)
+class Places:
+    """The app's servers, found again however a configuration spells them: `ADDRESS:PORT` → what a person calls it."""
 
+    def __init__(self, places: Dict[str, str], resolved: Resolved) -> None:
+        self._resolved = resolved
+        self._known = {each: who for place, who in places.items() for each in self._spelled(place)}
+        self._everybody = set(places.values())
 
-def _read(lines: List[str]) -> Tuple[Dict[str, List[str]], List[Tuple[int, str]], Set[str]]:
-    """Servers by backend, the lines that lead to one, and the names of `listen` sections."""
-    servers: Dict[str, List[str]] = {}
-    leads: List[Tuple[int, str]] = []
-    listening: Set[str] = set()
-    name, kind = "", ""
-    for at, line in enumerate(lines):
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
-        if words[0] in _SECTIONS:
-            kind, name = words[0], words[1] if len(words) > 1 else ""
-            if kind == "listen":
-                listening.add(name)
-        elif words[0] == "server" and kind in ("backend", "listen") and len(words) > 2:
-            servers.setdefault(name, []).append(words[2])
-        elif words[0] in _LEADS and kind in ("frontend", "listen") and len(words) > 1:
-            leads.append((at, words[1]))
-    return servers, leads, listening
+    def whose(self, server: str) -> str:
+        """Who is at `ADDRESS:PORT`; empty for a stranger."""
+        return next((self._known[each] for each in self._spelled(server) if each in self._known), "")
 
+    def of(self, backend: str, servers: Iterable[str]) -> Set[str]:
+        """Everybody a backend sends to; none where all are strangers. CannotMove where only some are."""
+        found = {server: self.whose(server) for server in servers}
+        strangers = [server for server, who in found.items() if not who]
+        if strangers and len(strangers) < len(found):
+            raise CannotMove("%s also sends to %s, where no host of the app is known" % (backend, strangers[0]))
+        return set(filter(None, found.values()))
 
-def _spelled(place: str, resolved: Callable[[str], List[str]]) -> List[str]:
-    """A place as every `IP:PORT` that it may mean, and as it is written."""
-    address, _, port = place.rpartition(":")
-    return [place, *("%s:%s" % (each, port) for each in resolved(address))] if address else [place]
+    def missing(self, seen: Iterable[str]) -> Tuple[str, ...]:
+        """Those that are not among the `seen`."""
+        return tuple(sorted(self._everybody - set(seen)))
 
-
-def _led(line: str, backend: str) -> str:
-    """The line with its second word replaced, its spaces and comment as they were."""
-    first = line.split()[0]
-    start = line.index(first) + len(first)
-    rest = line[start:]
-    second = rest.split()[0]
-    at = start + rest.index(second)
-    return line[:at] + backend + line[at + len(second) :]
+    def _spelled(self, place: str) -> List[str]:
+        """A place as every `IP:PORT` that it may mean, and as it is written."""
+        address, _, port = place.rpartition(":")
+        return [place, *("%s:%s" % (each, port) for each in self._resolved(address))] if address else [place]

@@ -88,6 +88,17 @@ def port_in(server: str, host: str) -> int | None:
     return int(port) if port.isdigit() and server == server_name(host, int(port)) else None
 
 
+@dataclass(frozen=True)
+class Front:
+    """Where somebody else's configuration of the same balancer leads its users to a pool: by the name `backend`.
+
+    `path` is the file of that configuration; empty where the balancer is asked which of its files it is.
+    """
+
+    backend: str
+    path: str = ""
+
+
 class Balancer(Protocol):
     """One kind of balancer. Pure. `serves_files`: it can answer with files of its own host (`Pool.www`).
 
@@ -112,6 +123,9 @@ class Balancer(Protocol):
 
     def check(self, site: Site, *, systemd: bool) -> Argv:
         """A command that fails, and says why, when the balancer would not take its configuration; empty: none."""
+
+    def front(self, pool: Pool) -> Front | None:
+        """How a foreign frontend there is led to this pool; None where none can be."""
 
     def driver(self, pool: Pool) -> dict[str, Any]:
         """What the agent's driver needs to drain and admit this pool's servers: `{"kind": "haproxy", …}`."""

@@ -20,7 +20,7 @@ from deployer.agent.layout import Site
 from deployer.agent.places import socket_of
 from deployer.agent.resources import Absent, Directory, File, Resource, Service, User
 from deployer.agent.supervision import Argv
-from deployer.balancers.base import Pool, Server
+from deployer.balancers.base import Front, Pool, Server
 from deployer.balancers.https import certificate, certificate_path, no_certificate
 from deployer.balancers.page import RETRY_AFTER_S, page
 from deployer.balancers.values import PATH, Listen, domain, served, server, word
@@ -110,6 +110,10 @@ class Caddy:
     def check(self, site: Site, *, systemd: bool) -> Argv:
         """None: what Caddy was told is ours alone, and was checked when it was told."""
         return ()
+
+    def front(self, pool: Pool) -> Front | None:
+        """None: its configuration is made whole of our apps, and has nobody else's."""
+        return None
 
     def driver(self, pool: Pool) -> dict[str, Any]:
         """`{"kind", "socket", "ask", "app", "slots", "requests"}`: paths on the balancer host."""

@@ -8,7 +8,7 @@ from typing import Any
 from deployer.agent.layout import Site
 from deployer.agent.resources import Resource
 from deployer.agent.supervision import Argv
-from deployer.balancers.base import Pool, Server
+from deployer.balancers.base import Front, Pool, Server
 
 
 class Command:
@@ -37,6 +37,10 @@ class Command:
     def check(self, site: Site, *, systemd: bool) -> Argv:
         """None: every run asks `state` before it changes anything."""
         return ()
+
+    def front(self, pool: Pool) -> Front | None:
+        """None: nothing is known of the balancer behind the commands."""
+        return None
 
     def driver(self, pool: Pool) -> dict[str, Any]:
         """The commands and what each server's environment says; secrets are read on the host."""

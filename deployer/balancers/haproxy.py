@@ -21,7 +21,7 @@ from deployer.agent.haproxy_reload import CLOSED
 from deployer.agent.layout import Site
 from deployer.agent.resources import Absent, Directory, File, Package, Resource, Service
 from deployer.agent.supervision import Argv, Health
-from deployer.balancers.base import Pool
+from deployer.balancers.base import Front, Pool
 from deployer.balancers.https import CIPHERS, certificate, certificate_path, no_certificate, secure
 from deployer.balancers.page import RETRY_AFTER_S, page
 from deployer.balancers.values import PATH, Listen, domain, server, word
@@ -31,6 +31,7 @@ HANDLER = "haproxy-apply"
 FOLDER = "/etc/haproxy/deploy"
 CERTIFICATES = "certificates"
 SOCKET = "/run/haproxy/deploy.sock"
+MAIN = "/etc/haproxy/haproxy.cfg"
 USUAL_SOCKET = "/run/haproxy/admin.sock"
 TOOL = "/usr/local/lib/deploy/haproxy_reload.py"
 OLDEST = "2.4"
@@ -109,6 +110,10 @@ class HAProxy:
     def check(self, site: Site, *, systemd: bool) -> Argv:
         """HAProxy's own check of all that its service loads, the host's part and ours."""
         return (*_tool(site, "check"), *_service(site, systemd))
+
+    def front(self, pool: Pool) -> Front | None:
+        """The pool's own backend, beside those of the main configuration."""
+        return Front(pool.name, pool.site.system(MAIN))
 
     def driver(self, pool: Pool) -> dict[str, Any]:
         """`{"kind", "socket", "backend", "state_file"}`; for a pool that somebody else configures, `addresses` too.

@@ -26,7 +26,7 @@ from deployer import templating
 from deployer.agent.layout import Site
 from deployer.agent.resources import Absent, Directory, File, Package, Resource, Service
 from deployer.agent.supervision import Argv
-from deployer.balancers.base import Pool, Server
+from deployer.balancers.base import Front, Pool, Server
 from deployer.balancers.https import CIPHERS, certificate, certificate_path, no_certificate, secure
 from deployer.balancers.page import RETRY_AFTER_S, page
 from deployer.balancers.values import PATH, Listen, domain, served, server, word
@@ -41,6 +41,9 @@ SOCKETS = "/run/deploy-nginx"
 LOG = "/var/log/nginx/error.log"
 TOOL = "/usr/local/lib/deploy/nginx_reload.py"
 DROP_IN = "/etc/systemd/system/nginx.service.d/deploy.conf"
+
+_LONGEST_PATH = 107
+"""Bytes of a UNIX socket's path: unix(7)."""
 
 _ANY_NAME = ('""', "~^")
 """Names of a server that take what no other server claims by name; a `default_server` would clash with the host's."""
@@ -112,6 +115,7 @@ class Nginx:
             listen=listen.text.removeprefix(":"),
             names=[domain(name) for name in pool.domains] or _ANY_NAME,
             instances=instances,
+            front=_front(pool),
             https=pool.https and Listen.parse(pool.https.listen),
             certificate=certificate_path(pool, folder + "/certificates"),
             ciphers=CIPHERS,
@@ -153,6 +157,10 @@ class Nginx:
             return ("nginx", "-t", "-q", "-c", site.system("/etc/nginx/nginx.conf"), "-p", site.prefix + "/")
         return ("nginx", "-t", "-q")
 
+    def front(self, pool: Pool) -> Front:
+        """A socket of the app's own: where its configuration lies is for nginx to say."""
+        return Front(_front(pool))
+
     def driver(self, pool: Pool) -> dict[str, Any]:
         """`{"kind", "route", "gates", "requests", "health"}`: where things lie, and what to ask the pool's servers."""
         if not pool.options.get("manage", True):
@@ -177,9 +185,17 @@ def _instances(pool: Pool) -> list[Instance]:
 
 
 def _socket(pool: Pool, first: Server) -> str:
-    """A short name, since a socket's path has at most 107 characters."""
+    """A short name, since a socket's path has at most `_LONGEST_PATH` characters."""
     digest = hashlib.sha256(f"{pool.name}/{first.name}".encode()).hexdigest()[:10]
     return f"{_path(pool.site, SOCKETS)}/{digest}.sock"
+
+
+def _front(pool: Pool) -> str:
+    """The socket by which nginx itself asks for the app; a digest where its name would make it too long a path."""
+    name = f"{pool.site.app}-{pool.site.env}"
+    path = f"{_path(pool.site, SOCKETS)}/{name}.sock"
+    digest = hashlib.sha256(name.encode()).hexdigest()[:10]
+    return f"unix:{path if len(path) <= _LONGEST_PATH else path.replace(name, 'of-' + digest)}"
 
 
 def _route(pool: Pool, listen: Listen, instances: list[Instance]) -> str:

@@ -60,7 +60,8 @@ def way_back(topology: Topology, facts: Facts) -> str:
     ]
     fronts = [
         f"on {balancer.name} the lines of {front['path']} as {balancer.site.front_before} has them "
-        f"({' and '.join(front['backends'])} in place of {front['backend']}), then systemctl reload haproxy"
+        f"({' and '.join(front['backends'])} in place of {front['backend']}), "
+        f"then systemctl reload {front.get('kind', 'haproxy')}"
         for balancer in topology.balancers
         if (front := front_of(facts[balancer.name])) and front["state"] != "recorded"
     ]

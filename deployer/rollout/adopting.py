@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deployer.balancers.base import Front
 from deployer.errors import DeployError, NotReadyError, RolloutError
 from deployer.plan.adopting import foreign_ports, front_of, pending_units
 from deployer.plan.facts import Facts, HostFacts
@@ -22,7 +23,6 @@ from deployer.rollout.locks import require_not_frozen
 from deployer.rollout.pools import Pools
 from deployer.rollout.run import Run
 
-MAIN = "/etc/haproxy/haproxy.cfg"
 STEP = "adopt"
 _UNTOUCHED = ("changed", "invalid", "host_busy", "nobody_serves")
 """Refusals after which everything is as it was."""
@@ -189,7 +189,7 @@ def led_here(run: Run, facts: Facts) -> dict[str, bool]:
     asked = run.each(
         list(fronts),
         "adopting.front",
-        lambda host: {key: fronts[host][key] for key in ("path", "places", "backend")},
+        lambda host: {key: fronts[host][key] for key in ("kind", "path", "places", "backend") if key in fronts[host]},
         step=STEP,
     )
     return {name: bool(answer["led"]) for name, answer in asked.items()}
@@ -247,11 +247,12 @@ def _require_a_front(topology: Topology, unit: Mapping[str, Any], host: str) -> 
     if not topology.balancers:
         why = "users come to its port directly, which would have to close before ours can open it"
         raise _impossible(unit, host, why, "put a balancer before it first (group `balancers` in the inventory)")
-    if topology.kind != "haproxy" or not topology.settings.balancer.manage:
-        raise _impossible(unit, host, "only the frontends of an HAProxy whose pool deploy manages can be led elsewhere")
     for balancer in topology.balancers:
+        if not topology.settings.balancer.manage or not _led_by(topology, balancer):
+            why = "only frontends of an HAProxy or nginx whose pool deploy manages can be led elsewhere"
+            raise _impossible(unit, host, why)
         if not balancer.systemd:
-            raise _impossible(unit, host, f"the HAProxy on {balancer.name} is no systemd service")
+            raise _impossible(unit, host, f"the balancer on {balancer.name} is no systemd service")
 
 
 def _front(
@@ -266,11 +267,17 @@ def _front(
         for port in each["ports"]
         for address in _addresses(web, balancer)
     }
-    asked = {"path": balancer.site.system(MAIN), "places": places, "backend": topology.pool(balancer).name}
+    ours = _led_by(topology, balancer)
+    assert ours is not None, "that was asked before"
+    asked = {"kind": topology.kind, "path": ours.path, "places": places, "backend": ours.backend}
     answer = run.call(balancer.name, "adopting.front", asked, step=STEP)
     if answer["why"]:
-        raise _impossible(first, balancer.name, f"{asked['path']}: {answer['why']}", "mend that file")
-    return {**asked, "diff": answer["diff"], "backends": answer["backends"]}
+        raise _impossible(first, balancer.name, answer["why"], "mend that file")
+    return {**asked, "path": answer["path"], "diff": answer["diff"], "backends": answer["backends"]}
+
+
+def _led_by(topology: Topology, balancer: BalancerHost) -> Front | None:
+    return topology.balancer_adapter.front(topology.pool(balancer))
 
 
 def _addresses(web: WebHost, balancer: BalancerHost) -> list[str]:

@@ -193,7 +193,8 @@ class Web:
                 self.wfile.write(b"half")
 
             def answer(self, status: int) -> None:
-                said = f"{web.name} {self.headers.get('X-Forwarded-For')} {self.headers.get('Host')}".encode()
+                told = (self.headers.get(name) for name in ("X-Forwarded-For", "Host", "X-Forwarded-Proto"))
+                said = " ".join([web.name, *map(str, told)]).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(said)))
                 self.end_headers()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from real_nginx import House
-from support.balanced import Web
+from support.balanced import Web, free_port
 
 from deployer.balancers import Pool
 
@@ -87,7 +87,7 @@ def test_users_addresses_and_names_arrive_and_no_user_chooses_a_server(
     balancer_host: House, webs: tuple[Web, Web]
 ) -> None:
     _, text, _ = balancer_host.ask(host="Shop.example.com:8080", **{"X-Forwarded-For": "192.0.2.9"})
-    assert text.split(maxsplit=1)[1] == "127.0.0.1 Shop.example.com:8080", "what a user claims is not believed"
+    assert text.split(maxsplit=1)[1] == "127.0.0.1 Shop.example.com:8080 http", "what a user claims is not believed"
     pool = balancer_host.pool("shop", *webs)
     balancer_host.call("drain", pool, servers=[webs[0].server])
     answers = {balancer_host.ask(**{"X-Deploy-Slot": webs[0].server})[1].split()[0] for _ in range(5)}
@@ -95,6 +95,29 @@ def test_users_addresses_and_names_arrive_and_no_user_chooses_a_server(
     balancer_host.apply(balancer_host.pool("shop", *webs, trusted_proxies=("127.0.0.0/8",)))
     _, text, _ = balancer_host.ask(**{"X-Forwarded-For": "6.6.6.6, 192.0.2.9"})
     assert text.split()[1] == "192.0.2.9", "the word of a proxy that is trusted"
+
+
+def test_a_server_of_the_hosts_own_leads_to_the_app_and_says_who_asks(
+    balancer_host: House, webs: tuple[Web, Web]
+) -> None:
+    """Its TLS and its headers hold: what it says of the user arrives, and what it does not say is not made up."""
+    pool = balancer_host.pool("shop", *webs, domains=("shop.example.com",))
+    balancer_host.apply(pool)
+    ours, told, silent = balancer_host.adapter.front(pool).backend, free_port(), free_port()
+    location = "proxy_set_header Host $http_host; {} location / {{ proxy_pass http://{}; }}"
+    server = f"server {{{{ listen 127.0.0.1:{{}}; {location} }}}}\n"
+    say = "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto https;"
+    own = Path(balancer_host.prefix, "etc/nginx/conf.d/own.conf")
+    own.write_text(server.format(told, say, ours) + server.format(silent, "", ours))
+    assert balancer_host.notify().returncode == 0
+    balancer_host.port = told
+    _, text, _ = balancer_host.ask(host="any.test", **{"X-Forwarded-For": "6.6.6.6"})
+    assert text.split()[1:] == ["127.0.0.1", "any.test", "https"]
+    balancer_host.port = silent
+    assert balancer_host.ask(host="any.test")[1].split()[1:] == ["None", "any.test", "None"]
+    balancer_host.call("drain", pool, servers=[webs[0].server])
+    asked = [balancer_host.ask("POST", host="any.test") for _ in range(8)]
+    assert {(status, text.split()[0]) for status, text, _ in asked} == {(200, "web2")}
 
 
 def test_a_stream_arrives_as_it_is_sent(balancer_host: House, webs: tuple[Web, Web]) -> None:

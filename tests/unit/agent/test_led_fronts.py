@@ -116,3 +116,8 @@ def test_a_crash_in_the_middle_heals(host: Host, written: bool, good: bool) -> N
         with pytest.raises(OpError):
             host.move(REFUSES)
         assert host.file.read_text() == BEFORE and host.state == "recorded"
+
+
+def test_where_there_is_no_such_balancer_a_person_is_told_what_to_say(host: Host) -> None:
+    asked = {"path": str(host.file) + ".none", "places": PLACES, "backend": "shop-prod"}
+    assert "`balancer.kind`" in host.call("front", **asked)["why"]

@@ -35,6 +35,42 @@ server {
     listen 80;
     server_name shop.example.com www.example.com;
     include /etc/nginx/deploy/front.inc;
+    keepalive_timeout 15s;
+    location / {
+        open_file_cache off;
+        error_page 503 /.deploy-maintenance;
+        if (-f /var/lib/deploy-nginx/gates/shop-prod/.maintenance) {
+            return 503;
+        }
+        error_page 502 = @deploy_nobody;
+        error_page 418 = @deploy_upgrade;
+        if ($http_upgrade) {
+            return 418;
+        }
+        proxy_pass http://shop-prod;
+    }
+    location @deploy_upgrade {
+        proxy_read_timeout 3600000ms;
+        proxy_send_timeout 3600000ms;
+        proxy_pass http://shop-prod;
+    }
+    location = /.deploy-maintenance {
+        internal;
+        default_type text/html;
+        charset utf-8;
+        add_header Retry-After 120 always;
+        add_header Cache-Control no-store always;
+        alias /etc/nginx/deploy/maintenance-shop-prod.html;
+    }
+}
+
+# For what this host's own configuration leads here: proxy_pass http://unix:/run/deploy-nginx/shop-prod.sock;
+server {
+    listen unix:/run/deploy-nginx/shop-prod.sock backlog=4096;
+    include /etc/nginx/deploy/front.inc;
+    keepalive_timeout 0;
+    set_real_ip_from unix:;
+    real_ip_header X-Forwarded-For;
     location / {
         open_file_cache off;
         error_page 503 /.deploy-maintenance;

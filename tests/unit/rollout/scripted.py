@@ -201,7 +201,8 @@ class World:
         return {"changed": changed}
 
     def adopting_front(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        return {"led": host in self.led, "diff": "-old\n+new\n", "backends": ["old"], "why": ""}
+        path = args["path"] or "/etc/nginx/sites-enabled/shop"
+        return {"path": path, "led": host in self.led, "diff": "-old\n+new\n", "backends": ["old"], "why": ""}
 
     def adopting_retire(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         self.retired.add(host)

@@ -122,12 +122,20 @@ def test_setup_shows_all_that_it_would_take_over() -> None:
     assert adoption.fronts["lb1"]["backend"] == "shop-prod"
 
 
+def test_an_nginx_is_asked_which_of_its_files_leads_there() -> None:
+    adoption = met(topology(2, 1, kind="nginx"))
+    assert adoption is not None
+    front = adoption.fronts["lb1"]
+    assert (front["kind"], front["backend"]) == ("nginx", "unix:/run/deploy-nginx/shop-prod.sock")
+    assert front["path"] == "/etc/nginx/sites-enabled/shop"
+
+
 @pytest.mark.parametrize(
     ("shape", "unit", "because", "way_out"),
     [
         (topology(2, 0), {}, "users come to its port directly", "put a balancer before it first"),
-        (topology(2, 1, kind="nginx"), {}, "only the frontends of an HAProxy", "another `port:`"),
-        (topology(2, 1, balancer={"manage": False}), {}, "only the frontends of an HAProxy", "another `port:`"),
+        (topology(2, 1, kind="caddy"), {}, "only frontends of an HAProxy or nginx", "another `port:`"),
+        (topology(2, 1, balancer={"manage": False}), {}, "only frontends of an HAProxy or nginx", "another `port:`"),
         (topology(2, 1), {"why": "docker.service runs more"}, "docker.service runs more", "another `port:`"),
         (topology(2, 1), {"unit": "shop@8000.service"}, "its very name", "another `port:`"),
     ],
