@@ -154,7 +154,9 @@ def test_from_hand_written_units_to_deploy_without_a_failed_request(by_hand: Lab
     (balancers,) = (line for line in said.splitlines() if line.startswith("✗ the balancers take their configuration"))
     assert "lb1 was never set up" in balancers, said
     shop.settings({"port": 8100})
-    with traffic(f"{by_hand.hosts['lb1']['host']}:80", tmp_path / "log", mix="http", rate=15) as users:
+    with traffic(
+        f"{by_hand.hosts['lb1']['host']}:80", tmp_path / "log", mix="http", rate=15, host_header="shop.test"
+    ) as users:
         shop.deploy("setup", *given)
         first = shop.deploy("push", *given)
         move = f"sed -i 's/default_backend old/default_backend shop-{by_hand.name}/' /etc/haproxy/haproxy.cfg"
@@ -189,7 +191,9 @@ def test_deploy_takes_over_what_a_person_allowed_without_a_failed_request(
         active = set(states(by_hand).values()) == {"active"}
         return active and does(by_hand, "lb1", f"cat {FILES[kind]}") == configured
 
-    with traffic(f"{by_hand.hosts['lb1']['host']}:80", tmp_path / "log", mix="http", rate=15) as users:
+    with traffic(
+        f"{by_hand.hosts['lb1']['host']}:80", tmp_path / "log", mix="http", rate=15, host_header="shop.test"
+    ) as users:
         refused = shop.deploy("setup", *given, expect=3)
         shown = "\n".join(refused.error["log"])
         assert refused.error["code"] == "foreign" and "setup" in refused.error["hint"]
@@ -241,7 +245,9 @@ def test_deploy_takes_over_what_a_person_allowed_without_a_failed_request(
 def test_a_push_that_dies_while_it_takes_over_is_gone_on_with(by_hand: Lab, tmp_path: Path) -> None:
     """Killed as it begins to lead the frontends; and a unit that somebody is connected to serves on."""
     shop, given = written_down(by_hand, tmp_path)
-    with traffic(f"{by_hand.hosts['lb1']['host']}:80", tmp_path / "log", mix="http", rate=15) as users:
+    with traffic(
+        f"{by_hand.hosts['lb1']['host']}:80", tmp_path / "log", mix="http", rate=15, host_header="shop.test"
+    ) as users:
         shop.deploy("setup", *given, "--replace")
         with socket.create_connection((by_hand.hosts["web1"]["host"], 8000), timeout=10) as slow:
             slow.sendall(b"GET / HTTP/1.1\r\nHost: shop.test\r\n")  # and never the end of it
@@ -272,7 +278,9 @@ def test_one_machine_with_its_own_nginx_comes_to_deploy(one_machine: Lab, tmp_pa
     """The usual beginning: all on one host. Whoever asked is still known to the app by the address that nginx saw."""
     listed = inventory(one_machine, tmp_path / "inventory.yaml", ["web1"], ["web1"], "nginx")
     shop, given = Project(tmp_path / "shop", one_machine.name, "notes", SETTINGS), ("-i", str(listed))
-    with traffic(f"{one_machine.hosts['web1']['host']}:80", tmp_path / "log", mix="http", rate=15) as users:
+    with traffic(
+        f"{one_machine.hosts['web1']['host']}:80", tmp_path / "log", mix="http", rate=15, host_header="shop.test"
+    ) as users:
         refused = shop.deploy("setup", *given, expect=3)
         assert refused.error["code"] == "foreign" and "web1: /etc/nginx/conf.d/shop.conf" in refused.error["log"]
         shop.deploy("setup", *given, "--replace")
