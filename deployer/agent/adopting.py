@@ -15,44 +15,24 @@ import stat
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from deployer.agent import fronts, holding, ledger, process, procfs, tree
+from deployer.agent import foreign, fronts, ledger, process, procfs, tree
 from deployer.agent.front import CannotMove, Moved
 from deployer.agent.layout import Site
 from deployer.agent.lock import host_lock
 from deployer.agent.operation import Context, OpError, operation
 
-_SHORT = 15.0  # seconds for a question to systemd
-_STOP = 120.0  # seconds for a stop beyond which systemd itself would have killed it, by its usual settings
 _HANDLER = 120.0  # seconds for the check and the reload
 _LOOK = 0.1  # seconds between looks at connections
 _QUIET = 10  # looks in a row that must find nobody connected
-_SHARED = frozenset(
-    (
-        *("apache2", "caddy", "haproxy", "httpd", "nginx"),
-        *("containerd", "docker", "podman", "supervisor", "supervisord"),
-        *("cron", "crond", "ssh", "sshd"),
-    )
-)
 
 
 @operation("adopting.units")
 def units(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """Who else's units listen at `ports`. Returns `units`: `[{unit, ports, pid, command, enabled, why}]`.
+    """Who else serves at `ports`. Returns `units`: `[{unit, ports, pid, command, enabled, why, program, stop, start}]`.
 
-    `why` says what keeps a unit from being retired by us; empty when nothing does.
+    `why` says what keeps a unit from being retired by us; empty when nothing does. See `foreign.at`.
     """
-    site, ports = Site.from_args(args), [int(port) for port in args["ports"]]
-    found: Dict[str, Dict[str, Any]] = {}
-    for port in ports:
-        pids = [pid for pid in holding.hold("0.0.0.0", port).pids if holding.release_of(site, pid) is None]
-        unit = procfs.unit_of(pids[0]) if pids else ""
-        if unit and unit in found:
-            found[unit]["ports"].append(port)
-        elif unit:
-            known = {"unit": unit, "ports": [port], "pid": pids[0], "command": procfs.command(pids[0])}
-            enabled = _systemctl("is-enabled", unit).stdout.strip() == "enabled"
-            found[unit] = {**known, "enabled": enabled, "why": _why_not(unit, ports)}
-    return {"units": list(found.values())}
+    return {"units": foreign.at(Site.from_args(args), [int(port) for port in args["ports"]])}
 
 
 @operation("adopting.front")
@@ -161,12 +141,7 @@ def retire(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         ctx.require_lease("stop %s" % each["unit"])
         _note(site, found, each, "retiring")
         ctx.progress("stopping and disabling %s" % each["unit"])
-        said = _systemctl("disable", "--now", each["unit"], within=_STOP)
-        if not said.ok or _systemctl("is-active", each["unit"]).stdout.strip() in ("active", "deactivating"):
-            why = "%s was not stopped: %s" % (each["unit"], said.why or "it is still active")
-            raise OpError(
-                "did_not_stop", why, "systemctl disable --now %s, then push again" % each["unit"], log=said.log()
-            )
+        foreign.stop_for_good(each)
         _note(site, found, each, "retired")
         ledger.append(site, {"run": args["run"], "event": "adopt", "what": "stopped and disabled %s" % each["unit"]})
         retired.append(each["unit"])
@@ -185,21 +160,6 @@ def noted(site: Site) -> Optional[Dict[str, Any]]:
     return found if isinstance(found, dict) else None
 
 
-def _why_not(unit: str, ports: List[int]) -> str:
-    """What keeps a unit from being stopped for the app's sake: others would lose something by it."""
-    name = unit.rpartition(".")[0].partition("@")[0]
-    if name in _SHARED or name == "user":
-        return "%s runs or serves more than this app" % unit
-    if ".socket" in _systemctl("show", "--property", "TriggeredBy", "--value", unit).stdout:
-        return "%s is started by a socket unit, which would start it again" % unit
-    others = sorted({each.port for each in procfs.every_listener()} - set(ports))
-    mine = {pid for pid in procfs.pids() if procfs.in_unit(pid, unit)}
-    for found in procfs.listeners(others):
-        if mine & procfs.holders([found.inode])[found.inode]:
-            return "%s also listens at port %d" % (unit, found.port)
-    return ""
-
-
 def _connected(ctx: Context, ports: List[int], patience: float) -> int:
     """Connections to these ports here, once there are none for a moment, or `patience` seconds have passed."""
     deadline, quiet = time.monotonic() + patience, 0
@@ -213,10 +173,6 @@ def _connected(ctx: Context, ports: List[int], patience: float) -> int:
         if left and time.monotonic() >= deadline:
             return left
         time.sleep(_LOOK)
-
-
-def _systemctl(*words: str, within: float = _SHORT) -> process.Finished:
-    return process.run(["systemctl", *words], timeout=within)
 
 
 def _about(wanted: Dict[str, Any]) -> Tuple[str, Dict[str, str], str]:

@@ -144,12 +144,16 @@ def environment(pid: int) -> Dict[str, str]:
 
 def command(pid: int) -> str:
     """The command line as it is now (a process may overwrite it), at most 200 characters; empty when it is gone."""
+    return "".join(char if char.isprintable() else "?" for char in " ".join(argv(pid)))[:200]
+
+
+def argv(pid: int) -> List[str]:
+    """The words of the command line as they are now, of its first 4,096 bytes; none when it is gone."""
     try:
         with open("/proc/%d/cmdline" % pid, "rb") as file:
-            words = file.read(4096).rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "replace")
+            return file.read(4096).rstrip(b"\0").decode("utf-8", "replace").split("\0")
     except OSError:
-        return ""
-    return "".join(char if char.isprintable() else "?" for char in words)[:200]
+        return []
 
 
 def memory(wanted: Iterable[int]) -> int:

@@ -53,7 +53,7 @@ def _left(topology: Topology, facts: Facts) -> list[FileChange]:
 def way_back(topology: Topology, facts: Facts) -> str:
     """What a person types to have the foreign units serve again; empty where none was taken over."""
     starts = [
-        f"systemctl {'enable --now' if each['enabled'] else 'start'} {each['unit']} on {web.name}"
+        f"{each.get('start') or _enables(each)} on {web.name}"
         for web in topology.web
         for each in _units(facts[web.name])
         if each["state"] != "recorded"
@@ -68,6 +68,10 @@ def way_back(topology: Topology, facts: Facts) -> str:
     taken = sorted(_taken_by_ours(topology, facts)) if starts else []
     first = f"another `port:` in deploy.yaml and deploy push {topology.env}, for ours has port {', '.join(taken)} now"
     return "; ".join([*([first] if taken else []), *starts, *fronts])
+
+
+def _enables(unit: Mapping[str, Any]) -> str:
+    return f"systemctl {'enable --now' if unit['enabled'] else 'start'} {unit['unit']}"
 
 
 def _taken_by_ours(topology: Topology, facts: Facts) -> set[str]:

@@ -291,7 +291,7 @@ def _impossible(unit: Mapping[str, Any], host: str, why: str, way_out: str = "")
         f"{unit['unit']} serves at {_ports(unit)}, which the app is to have, and deploy cannot take it over: {why}",
         host=host,
         step=STEP,
-        hint=f"{way_out or 'systemctl disable --now ' + str(unit['unit'])}, {_BY_HAND}",
+        hint=f"{way_out or unit.get('stop') or 'systemctl disable --now ' + str(unit['unit'])}, {_BY_HAND}",
         code="foreign",
     )
 
