@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from pydantic import ValidationError
 
 from deployer.errors import SettingsError, UsageError
 from deployer.settings import procfile
+from deployer.settings.hooks import Proposed, hooks
 from deployer.settings.infer import Inferred, Reason, infer
 from deployer.settings.inference.choice import AmbiguousAppError
 from deployer.settings.load import FILE, shown
 from deployer.settings.models import Settings
+from deployer.settings.procfile import Procfile
 from deployer.settings.proposal import reasons
 from deployer.settings.scale import Scale, Size, scale
 
@@ -43,7 +46,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What is to be written, absolute path → content, and why: the choices, and words about the size."""
+    """What is to be written, absolute path → content, and why: the choices, and what is left to a person."""
 
     files: dict[Path, str]
     reasons: tuple[Reason, ...]
@@ -63,13 +66,13 @@ def propose(folder: Path, env: str = "prod", asked: Asked | None = None) -> Prop
             "is already there, and is not overwritten", file=shown(path), hint="edit it, or remove it first"
         )
     asked = asked or Asked()
-    text, inferred, remarks = _settings(folder, asked)
+    text, inferred, more, remarks = _settings(folder, asked)
     files = {path: text}
     inventories = folder / "inventories"
     sized = scale(asked.size) if asked.size else None
     if not any(one.stem == env or one.name == env for one in inventories.glob("*")):
         files[inventories / f"{env}.yaml"] = (sized.inventory if sized else _INVENTORY).format(env=env)
-    return Proposal(files, reasons(folder, inferred, sized=sized is not None), remarks)
+    return Proposal(files, (*reasons(folder, inferred, sized=sized is not None), *more), remarks)
 
 
 def write(folder: Path, env: str = "prod", asked: Asked | None = None) -> Proposal:
@@ -87,8 +90,8 @@ def write(folder: Path, env: str = "prod", asked: Asked | None = None) -> Propos
     return proposal
 
 
-def _settings(folder: Path, asked: Asked) -> tuple[str, Inferred, tuple[str, ...]]:
-    """The text of deploy.yaml, what it leaves to be inferred, and those of its comments that are to be said as well."""
+def _settings(folder: Path, asked: Asked) -> tuple[str, Inferred, list[Reason], tuple[str, ...]]:
+    """The text of deploy.yaml, what it leaves to be inferred, what it has beside the runtime, and its remarks."""
     app = app_name(folder)
     lines = [f"app: {app}", f"domains: [{app}.example.com]    # replace: the names that your users type"]
     told = procfile.read(folder)
@@ -125,16 +128,27 @@ def _settings(folder: Path, asked: Asked) -> tuple[str, Inferred, tuple[str, ...
         lines.append(f"instances: {sized.instances}    # on each host")
     if inferred.missing:
         lines.append(f"python: {{with: [{', '.join(inferred.missing)}]}}    # the server, which your requirements lack")
-    migrate = told.release or _migration(folder)
-    if migrate:
-        lines.append(f"hooks: {{release: {_flow(migrate)}}}    # once, before the first wave")
+    proposed = hooks(folder, told)
+    if proposed:
+        commands = {name: hook.command for name, hook in proposed.items()}
+        lines.append(f"hooks: {_flow(commands)}    # {'; '.join(hook.when for hook in proposed.values())}")
     if told.processes:
         lines.append("processes:    # as in the Procfile")
     for name, process in told.processes.items():
         why = told.whys.get(name)
         lines.append(f"  {name}: {_flow(process)}" + (f"    # {why}" if why else ""))
-    lines += [f"# Procfile: {remark}" for remark in remarks]
-    return "\n".join(lines) + "\n", inferred, tuple(loud)
+    quiet = [f"Procfile: {remark}" for remark in remarks]
+    lines += [f"# {remark}" for remark in quiet]
+    return "\n".join(lines) + "\n", inferred, _beside(proposed, told), (*loud, *quiet)
+
+
+def _beside(proposed: Mapping[str, Proposed], told: Procfile) -> list[Reason]:
+    """The hooks and processes that are written, and why."""
+    made = [Reason(f"hooks.{name}", hook.command, f"{hook.why}; {hook.when}") for name, hook in proposed.items()]
+    for name, process in told.processes.items():
+        single = f"; singleton: {told.whys[name]}" if name in told.whys else ""
+        made.append(Reason(f"processes.{name}", process["command"], f"as in the Procfile{single}"))
+    return made
 
 
 def _inferred(folder: Path, app: str, runtime: dict[str, Any]) -> Inferred:
@@ -210,9 +224,3 @@ def app_name(folder: Path) -> str:
     plain = re.sub(r"[^a-z0-9]+", "-", letters.lower()).strip("-")
     plain = re.sub(r"^[^a-z]+", "", plain)[:31].strip("-")
     return plain or "app"
-
-
-def _migration(folder: Path) -> str | None:
-    if (folder / "alembic.ini").is_file():
-        return "alembic upgrade head"
-    return "python manage.py migrate --no-input" if (folder / "manage.py").is_file() else None

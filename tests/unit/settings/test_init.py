@@ -218,3 +218,27 @@ def test_a_size_is_a_project_that_renders(
     text = (tmp_path / "deploy.yaml").read_text()
     assert f"# {size}: " in text and "# today: guides " in text and all(f"# {line}" in text for line in made.remarks)
     assert len([line for line in text.splitlines() if not line.startswith("#")]) <= 6
+
+
+FLASK_MANAGE = "from shop import cli\ncli.main()\n"
+DJANGO_MANAGE = "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'site1.settings')\n"
+
+
+@pytest.mark.parametrize(
+    ("manage", "hook"), [(DJANGO_MANAGE, "python manage.py migrate --no-input"), (FLASK_MANAGE, None)]
+)
+def test_a_migration_is_proposed_for_the_manage_of_django_alone(tmp_path: Path, manage: str, hook: str | None) -> None:
+    found = told(tmp_path, **{**DJANGO, "manage.py": manage})
+    assert found.get("hooks.release", (None,))[0] == hook
+    text = propose(tmp_path).files[tmp_path / "deploy.yaml"]
+    assert ("hooks:" in text) == (hook is not None)
+
+
+def test_hooks_processes_and_what_the_procfile_leaves_to_a_person_are_said(tmp_path: Path) -> None:
+    procfile = "release: ./migrate\nbeat: celery -A shop beat\nworker: cat jobs | consume\n"
+    found = told(tmp_path, **{"main.py": FASTAPI, "Procfile": procfile})
+    assert found["hooks.release"] == ("./migrate", "as in the Procfile; once, before the first wave")
+    command, why = found["processes.beat"]
+    assert command == "celery -A shop beat" and "singleton" in why
+    (remark,) = propose(tmp_path).remarks
+    assert remark.startswith("Procfile: worker is more than one program")
