@@ -26,6 +26,8 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _PORT = re.compile(r"\$\{PORT(:?[-?=+][^}]*)?\}|\$PORT\b")
 _RUNNERS = re.compile(r"(?:poetry|pipenv|pdm|uv)\s+run\s+(?=[^-\s])")
 """They find the virtualenv, which is first in PATH anyway."""
+_COLD_STOP = re.compile(r"(?<!\S)REMAP_SIGTERM=\S*\s+")
+"""Celery's: SIGTERM is then taken as SIGQUIT. Heroku wants that, since it kills soon after; a push waits for jobs."""
 _CLOCKS = ("beat", "celerybeat", "scheduler", "rqscheduler", "clock", "cron", "apscheduler")
 _DEVELOPMENT = re.compile(r"manage\.py\s+runserver|\bflask\s+run\b|^python\S*\s+\S+\.py\b")
 
@@ -101,6 +103,11 @@ class _Reading:
             return
         if name != written:
             self.remark(f"{written} is called {name} here: letters, digits and dashes")
+        cold = _COLD_STOP.search(command)
+        if cold:
+            command = _COLD_STOP.sub("", command)
+            why = "with it Celery drops its jobs at the SIGTERM of a push, in place of ending them"
+            self.remark(f"{name}: {cold[0].strip()} is left out: {why}")
         try:
             program = _program(command)
         except ValueError as error:

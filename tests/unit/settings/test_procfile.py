@@ -107,7 +107,7 @@ def test_the_other_lines_are_processes_and_clocks_are_singletons() -> None:
     found = made(
         "# all of it\n"
         "release: pipenv run python manage.py migrate\n"
-        "worker: REMAP_SIGTERM=SIGQUIT celery --app shop worker --loglevel=info\n"
+        "worker: C_FORCE_ROOT=1 celery --app shop worker --loglevel=info\n"
         "\n"
         "beat: celery --app shop beat\n"
         "rq_scheduler: rqscheduler --host redis\n"
@@ -117,7 +117,7 @@ def test_the_other_lines_are_processes_and_clocks_are_singletons() -> None:
     )
     assert found.release == "python manage.py migrate"
     assert found.processes == {
-        "worker": {"command": "env REMAP_SIGTERM=SIGQUIT celery --app shop worker --loglevel=info"},
+        "worker": {"command": "env C_FORCE_ROOT=1 celery --app shop worker --loglevel=info"},
         "beat": {"command": "celery --app shop beat", "singleton": True},
         "rq-scheduler": {"command": "rqscheduler --host redis", "singleton": True},
         "both": {"command": "celery -A shop worker -B -l info", "singleton": True},
@@ -126,6 +126,14 @@ def test_the_other_lines_are_processes_and_clocks_are_singletons() -> None:
     }
     assert "-B" in found.whys["both"] and set(found.whys) == {"beat", "rq-scheduler", "both", "tick"}
     assert found.remarks == ("rq_scheduler is called rq-scheduler here: letters, digits and dashes",)
+
+
+@pytest.mark.parametrize("before", ["", "env ", "A=1 "])
+def test_celery_is_left_the_warm_end_that_a_push_waits_for(before: str) -> None:
+    found = made(f"worker: {before}REMAP_SIGTERM=SIGQUIT celery -A shop worker\n")
+    assert found.processes["worker"]["command"].endswith("celery -A shop worker")
+    assert "REMAP" not in found.processes["worker"]["command"]
+    assert ["worker: REMAP_SIGTERM=SIGQUIT is left out: with it Celery" in each for each in found.remarks] == [True]
 
 
 @pytest.mark.parametrize(
