@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from deployer.errors import SettingsError
 from deployer.settings.inference import hints
 from deployer.settings.inference.apps import Apps, Candidate, Interface
-from deployer.settings.inference.choice import choose
+from deployer.settings.inference.choice import ambiguous, choose
 from deployer.settings.inference.gunicorn_file import NAME as GUNICORN_FILE
 from deployer.settings.inference.gunicorn_file import GunicornFile, read_gunicorn_file
 from deployer.settings.inference.modules import Code, read_code
@@ -222,9 +222,11 @@ class _Inference:
 
     def _named(self, written: str) -> tuple[Candidate | None, AppTarget]:
         path = written.removesuffix("()")
-        for one in self.apps.candidates():
-            if one.path == path:
-                return one, AppTarget(path, one.kind.interface, one.factory)
+        found = [one for one in self.apps.candidates() if one.path == path]
+        if len(found) > 1:
+            raise ambiguous(found)
+        if found:
+            return found[0], AppTarget(path, found[0].kind.interface, found[0].factory)
         self._must_exist(path)
         interface = _INTERFACES.get(self.settings.runtime.server) or self._guessed()
         if interface is None:

@@ -165,7 +165,8 @@ def _inferred(folder: Path, app: str, runtime: dict[str, Any]) -> Inferred:
             raise found.workers.refused
         return found
     except AmbiguousAppError as several:
-        several.hint = f"deploy init --app '{several.candidates[0]}', or another of them"
+        one = f"--app '{several.candidates[0]}', or another of them"
+        several.hint = f"deploy init {f'{several.folder}, or another of their folders' if several.folder else one}"
         raise
     except SettingsError as none:
         if none.code == "no_app":

@@ -21,7 +21,10 @@ class Kind:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A module's attribute that could be served. `origin` is the same for names of one and the same object."""
+    """A module's attribute that could be served. `origin` is the same for names of one and the same object.
+
+    `home` is the file in which that object is made, since modules below different roots may have one name.
+    """
 
     module: str
     attribute: str
@@ -31,6 +34,7 @@ class Candidate:
     file: str
     line: int
     root: str
+    home: str
 
     @property
     def path(self) -> str:
@@ -84,7 +88,7 @@ class Apps:
         for module in self.code.modules:
             for statement in module.statements:
                 found += self._in_statement(module, statement)
-        latest = {(one.module, one.attribute): one for one in found if one.origin not in self.mounted}
+        latest = {(one.file, one.attribute): one for one in found if one.origin not in self.mounted}
         return list(latest.values())
 
     def kind(self, module: Module, node: ast.expr, depth: int = 0) -> Kind | None:
@@ -208,9 +212,10 @@ class Apps:
     def _candidate(
         self, module: Module, name: str, kind: Kind, line: int, *, factory: bool = False, origin: str = ""
     ) -> Candidate:
-        return Candidate(
-            module.name, name, kind, factory, origin or f"{module.name}.{name}", module.file, line, module.root
-        )
+        here = f"{module.name}.{name}"
+        origin = origin or here
+        home = module.file if origin == here or origin not in self._values else self._values[origin][0].file
+        return Candidate(module.name, name, kind, factory, origin, module.file, line, module.root, home)
 
     def _mounted(self) -> set[str]:
         """Apps that another app serves below a path: `app.mount("/admin", admin)`, `Mount("/admin", app=admin)`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Any
 
 from deployer.errors import SettingsError
@@ -14,13 +15,18 @@ _ASGI_SERVERS = {"uvicorn", "uvicorn-worker", "hypercorn", "daphne", "channels",
 
 
 class AmbiguousAppError(SettingsError):
-    """Several apps could be the one to serve; `candidates` are their paths, the likeliest first."""
+    """Several apps could be the one to serve; `candidates` are their paths, the likeliest first.
+
+    `folder` is that of the likeliest, below the source folder, where all have the same path and only folders tell
+    them apart; else it is empty.
+    """
 
     default_code = "ambiguous_app"
 
     def __init__(self, candidates: list[Candidate], message: str, **more: Any) -> None:
         super().__init__(message, **more)
         self.candidates = tuple(one.path + ("()" if one.factory else "") for one in candidates)
+        self.folder = candidates[0].root if len(set(self.candidates)) == 1 else ""
 
 
 def choose(candidates: list[Candidate], requirements: Requirements) -> tuple[Candidate, str] | None:
@@ -29,19 +35,22 @@ def choose(candidates: list[Candidate], requirements: Requirements) -> tuple[Can
     Raises: AmbiguousAppError that lists the candidates when several have the same claim.
     """
     found = [one for one in candidates if not one.factory] or [one for one in candidates if one.factory]
-    found = [one for one in found if not _ASIDE & set(one.module.split("."))] or found
+    found = [one for one in found if not _ASIDE & {*one.module.split("."), *PurePosixPath(one.file).parts}] or found
     found = _one_interface(found, requirements)
-    objects = [_best(found, origin) for origin in dict.fromkeys(one.origin for one in found)]
+    same: dict[tuple[str, str], list[Candidate]] = {}
+    for one in found:
+        same.setdefault((one.home, one.origin), []).append(one)
+    objects = [min(names, key=_rank) for names in same.values()]
     if not objects:
         return None
     if len(objects) == 1:
         return objects[0], f"the only app in the code ({objects[0].file}:{objects[0].line})"
     usual = [one for one in objects if _usual(one)]
-    if len({one.module for one in usual}) == 1:
+    if len({one.file for one in usual}) == 1:
         first = min(usual, key=_rank)
         others = ", ".join(one.path for one in objects if one is not first)
         return first, f"the usual name ({first.file}:{first.line}); also in the code: {others}"
-    raise _ambiguous(sorted(usual or objects, key=_rank))
+    raise ambiguous(sorted(usual or objects, key=_rank))
 
 
 def _one_interface(found: list[Candidate], requirements: Requirements) -> list[Candidate]:
@@ -51,10 +60,6 @@ def _one_interface(found: list[Candidate], requirements: Requirements) -> list[C
         return found
     wanted = "asgi" if requirements.names & _ASGI_SERVERS else "wsgi"
     return [one for one in found if one.kind.framework != "Django" or one.kind.interface == wanted]
-
-
-def _best(found: list[Candidate], origin: str) -> Candidate:
-    return min((one for one in found if one.origin == origin), key=_rank)
 
 
 def _usual(one: Candidate) -> bool:
@@ -76,11 +81,13 @@ def _rank(one: Candidate) -> tuple[int, int, int, int, str]:
     )
 
 
-def _ambiguous(candidates: list[Candidate]) -> AmbiguousAppError:
-    paths = ", ".join(one.path for one in candidates)
-    return AmbiguousAppError(
+def ambiguous(candidates: list[Candidate]) -> AmbiguousAppError:
+    """The error that lists these, the likeliest first."""
+    found = AmbiguousAppError(
         candidates,
-        f"several apps could be the one to serve: {paths}",
-        hint=f"add to deploy.yaml: runtime: {{app: {candidates[0].path}}}",
+        f"several apps could be the one to serve: {', '.join(one.path for one in candidates)}",
         log=[f"{one.path}  {one.kind.framework}, {one.file}:{one.line}" for one in candidates],
     )
+    way = f"source: {{subdir: {found.folder}}}" if found.folder else f"runtime: {{app: {candidates[0].path}}}"
+    found.hint = f"add to deploy.yaml: {way}"
+    return found

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from deployer.settings.inference.roots import Roots
+
 _SKIPPED = {
     "__pycache__", "node_modules", "venv", "env", "build", "dist", "tests", "test", "migrations", "site-packages",
     "alembic", "vendor",
@@ -103,21 +105,23 @@ def assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
 
 def read_code(folder: Path) -> Code:
     """Parses every module below `folder`, leaving out tests, virtualenvs and hidden folders."""
-    modules, unreadable = [], []
+    trees: dict[PurePosixPath, ast.Module] = {}
+    unreadable: list[str] = []
     for path in _files(folder):
         file = path.relative_to(folder).as_posix()
         try:
-            tree = ast.parse(path.read_bytes(), filename=file)
+            trees[PurePosixPath(file)] = ast.parse(path.read_bytes(), filename=file)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:
             line = getattr(problem, "lineno", None)
             unreadable.append(f"{file}:{line}: {getattr(problem, 'msg', problem)}" if line else f"{file}: {problem}")
-            continue
         except OSError:
             continue
-        root = _import_root(PurePosixPath(file), tree, folder)
-        name, package = _module_name(PurePosixPath(file).relative_to(root))
+    roots, modules = Roots(folder, trees), []
+    for inside, tree in trees.items():
+        root = roots.of(inside)
+        name, package = _module_name(inside.relative_to(root))
         if name:
-            modules.append(Module(name, file, "" if root == "." else root, package, tree))
+            modules.append(Module(name, str(inside), "" if str(root) == "." else str(root), package, tree))
     return Code(tuple(modules), tuple(unreadable))
 
 
@@ -145,36 +149,6 @@ def _module_name(relative: PurePosixPath) -> tuple[str, bool]:
     package = parts[-1] == "__init__"
     parts = parts[:-1] if package else parts
     return (".".join(parts), package) if parts and all(part.isidentifier() for part in parts) else ("", False)
-
-
-def _import_root(file: PurePosixPath, tree: ast.Module, folder: Path) -> str:
-    """The folder that must be on the path: `src`, the one whose modules the file imports, else the source folder."""
-    above = file.parent
-    if file.parts[0] == "src" and len(file.parts) > 1 and not (folder / "src" / "__init__.py").exists():
-        return "src"
-    if str(above) == "." or (folder / above / "__init__.py").exists():
-        return "."
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            return "."
-        for first in _imported(node):
-            if _is_module(folder / first):
-                return "."
-            if _is_module(folder / above / first):
-                return str(above)
-    return "."
-
-
-def _imported(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name.partition(".")[0] for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.module:
-        return [node.module.partition(".")[0]]
-    return []
-
-
-def _is_module(path: Path) -> bool:
-    return path.with_name(path.name + ".py").is_file() or (path.is_dir() and any(path.glob("*.py")))
 
 
 def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -10,6 +10,7 @@ import pytest
 
 from deployer.errors import SettingsError
 from deployer.settings.infer import AppTarget, Inferred, infer
+from deployer.settings.init import propose
 from deployer.settings.models import Settings
 
 FASTAPI = "from fastapi import FastAPI\n\napp = FastAPI()\n"
@@ -106,6 +107,55 @@ def test_a_folder_whose_modules_import_each_other_is_put_on_the_path(tmp_path: P
 def test_a_namespace_package_is_named_from_the_root(tmp_path: Path) -> None:
     found = inferred(tmp_path, {"shop/main.py": "from shop import db\n" + FASTAPI, "shop/db.py": ""})
     assert (found.target, found.pythonpath) == (AppTarget("shop.main:app", "asgi"), ())
+
+
+@pytest.mark.parametrize(
+    ("files", "path", "root"),
+    [
+        (
+            {"src/py/app/__init__.py": "", "src/py/app/web/__init__.py": "", "src/py/app/web/asgi.py": FASTAPI,
+             "src/py/app/cli.py": "from app.web import asgi\n", "src/js/build.py": ""},
+            "app.web.asgi:app", "src/py",
+        ),
+        (
+            {"backend/app/__init__.py": "", "backend/app/main.py": "from app.core import db\n" + FASTAPI,
+             "backend/app/core/__init__.py": "", "backend/app/core/db.py": ""},
+            "app.main:app", "backend",
+        ),
+        (
+            {"backend/app/main.py": FASTAPI, "backend/app/db.py": "", "backend/app/worker.py": "import app.db\n"},
+            "app.main:app", "backend",
+        ),
+        ({"backend/src/shop/__init__.py": "", "backend/src/shop/main.py": FASTAPI}, "shop.main:app", "backend/src"),
+        ({"src/main.py": "from src import db\n" + FASTAPI, "src/db.py": ""}, "src.main:app", ""),
+        (
+            {"shop/manage.py": "", "shop/shop/__init__.py": "", "shop/shop/settings.py": "",
+             "shop/shop/app.py": "from shop import settings\nimport shop.settings\n" + FASTAPI},
+            "shop.app:app", "shop",
+        ),
+        ({"web/sub/main.py": "from . import db\n" + FASTAPI, "web/sub/db.py": ""}, "web.sub.main:app", ""),
+    ],
+)  # fmt: skip
+def test_a_nested_layout_is_named_as_its_own_code_imports_it(
+    tmp_path: Path, files: dict[str, str], path: str, root: str
+) -> None:
+    found = inferred(tmp_path, files)
+    assert found.target is not None
+    assert (found.target.path, found.pythonpath) == (path, (root,) if root else ())
+
+
+def test_apps_of_one_name_below_several_folders_are_an_error_that_asks_for_the_folder(tmp_path: Path) -> None:
+    one = {"app/main.py": "import app.db\n" + FASTAPI, "app/db.py": ""}
+    files = {f"{service}/{name}": text for service in ("billing", "shop") for name, text in one.items()}
+    with pytest.raises(SettingsError) as caught:
+        inferred(tmp_path, files)
+    assert caught.value.hint == "add to deploy.yaml: source: {subdir: billing}"
+    assert [line.split()[-1] for line in caught.value.log] == ["billing/app/main.py:4", "shop/app/main.py:4"]
+    with pytest.raises(SettingsError, match="several apps"):
+        inferred(tmp_path, files, runtime={"app": "app.main:app"})
+    with pytest.raises(SettingsError) as of_init:
+        propose(tmp_path)
+    assert of_init.value.hint == "deploy init billing, or another of their folders"
 
 
 @pytest.mark.parametrize(
