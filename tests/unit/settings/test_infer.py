@@ -158,6 +158,37 @@ def test_apps_of_one_name_below_several_folders_are_an_error_that_asks_for_the_f
     assert of_init.value.hint == "deploy init billing, or another of their folders"
 
 
+CHANNELS = "from channels.routing import get_default_application\napplication = get_default_application()\n"
+ROUTING = "from channels.routing import ProtocolTypeRouter\napplication = ProtocolTypeRouter({})\n"
+HANDLER = (
+    "from django.core.handlers.asgi import ASGIHandler\n"
+    "class Own(ASGIHandler): ...\n"
+    "def get_asgi_application():\n    return Own()\n"
+)
+WRAPPED = (
+    "from .handler import get_asgi_application\nfrom .cors import cors\n"
+    "application = get_asgi_application()\napplication = cors(application, '*')\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("files", "path"),
+    [
+        ({"site1/routing.py": ROUTING, "site1/asgi.py": CHANNELS}, "site1.asgi:application"),
+        (
+            {"site1/asgi/__init__.py": WRAPPED, "site1/asgi/handler.py": HANDLER,
+             "site1/asgi/cors.py": "def cors(app, origin):\n    return app\n"},
+            "site1.asgi:application",
+        ),
+    ],
+)  # fmt: skip
+def test_the_entry_of_channels_and_a_handler_of_the_projects_own(
+    tmp_path: Path, files: dict[str, str], path: str
+) -> None:
+    found = inferred(tmp_path, {"site1/__init__.py": "", "requirements.txt": "channels\n", **files})
+    assert found.target == AppTarget(path, "asgi")
+
+
 @pytest.mark.parametrize(
     "files",
     [
