@@ -33,7 +33,7 @@ def init(
     Example: deploy init --scale medium
     """
     from deployer.rollout.init import init as run
-    from deployer.settings.init import Asked
+    from deployer.settings.runtime import Asked
     from deployer.settings.scale import SIZES
 
     chosen = one_of(size, SIZES, "--scale")

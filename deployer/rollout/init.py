@@ -6,7 +6,8 @@ from pathlib import Path
 
 from deployer.events import Bus, Output
 from deployer.rollout.record import Record
-from deployer.settings.init import Asked, write
+from deployer.settings.init import write
+from deployer.settings.runtime import Asked
 
 
 def init(folder: Path, bus: Bus, record: Record, *, asked: Asked) -> None:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-
-from deployer.errors import SettingsError, UsageError
+from deployer.errors import SettingsError
 from deployer.settings import procfile
+from deployer.settings.flow import flow
 from deployer.settings.hooks import Proposed, hooks
-from deployer.settings.infer import Inferred, Reason, infer
-from deployer.settings.inference.choice import AmbiguousAppError
+from deployer.settings.infer import Reason
 from deployer.settings.load import FILE, shown
-from deployer.settings.models import Settings
+from deployer.settings.parts import dependency_file, named_in_part, part_of
 from deployer.settings.procfile import Procfile
 from deployer.settings.proposal import reasons
-from deployer.settings.scale import Scale, Size, scale
+from deployer.settings.runtime import Asked, Chosen, chosen
+from deployer.settings.scale import Scale, scale
 
 _INVENTORY = """\
 # The hosts of {env}. Replace the name by that of your server; more hosts go below it.
@@ -33,15 +30,6 @@ web:
 # A load balancer before several hosts:
 # balancers: {{hosts: {{lb1.example.com: {{}}}}}}
 """
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the command line says beside the folder: the app or the command to serve, and the size to begin with."""
-
-    app: str | None = None
-    command: str | None = None
-    size: Size | None = None
 
 
 @dataclass(frozen=True)
@@ -66,13 +54,18 @@ def propose(folder: Path, env: str = "prod", asked: Asked | None = None) -> Prop
             "is already there, and is not overwritten", file=shown(path), hint="edit it, or remove it first"
         )
     asked = asked or Asked()
-    text, inferred, more, remarks = _settings(folder, asked)
-    files = {path: text}
-    inventories = folder / "inventories"
     sized = scale(asked.size) if asked.size else None
+    draft = _draft(folder, "", asked)
+    target = draft.chosen.inferred.target
+    part = part_of(folder, target.path) if target else ""
+    if part:
+        draft = _draft(folder, part, asked)
+    files = {path: draft.text(sized)}
+    inventories = folder / "inventories"
     if not any(one.stem == env or one.name == env for one in inventories.glob("*")):
         files[inventories / f"{env}.yaml"] = (sized.inventory if sized else _INVENTORY).format(env=env)
-    return Proposal(files, (*reasons(folder, inferred, sized=sized is not None), *more), remarks)
+    of_app = reasons(draft.code, draft.chosen.inferred, sized=sized is not None)
+    return Proposal(files, (*of_app, *draft.beside()), (*draft.chosen.of_size, *draft.of_procfile))
 
 
 def write(folder: Path, env: str = "prod", asked: Asked | None = None) -> Proposal:
@@ -90,126 +83,74 @@ def write(folder: Path, env: str = "prod", asked: Asked | None = None) -> Propos
     return proposal
 
 
-def _settings(folder: Path, asked: Asked) -> tuple[str, Inferred, list[Reason], tuple[str, ...]]:
-    """The text of deploy.yaml, what it leaves to be inferred, what it has beside the runtime, and its remarks."""
-    app = app_name(folder)
-    lines = [f"app: {app}", f"domains: [{app}.example.com]    # replace: the names that your users type"]
-    told = procfile.read(folder)
-    remarks = list(told.remarks)
-    said = {"app": asked.app, "command": asked.command}
-    runtime: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
-    note = ""
-    sized = scale(asked.size) if asked.size else None
-    loud: list[str] = []
-    of_web = dict(told.runtime) if asked.command is None else {}
-    if sized and "command" in of_web:
-        loud.append(f"Procfile: web's command is left out, since the size decides the server: {of_web['command']}")
-        of_web = {}
-    if of_web:
-        try:
-            inferred = _inferred(folder, app, {**of_web, **runtime})
-            runtime, note = {**of_web, **runtime}, "    # as web in the Procfile"
-        except AmbiguousAppError:
-            raise
-        except SettingsError as refused:
-            remarks.append(f"web is left out: {refused.message}")
-            inferred = _inferred(folder, app, runtime)
-    else:
-        inferred = _inferred(folder, app, runtime)
-    if sized:
-        runtime, overruled = _of_size(sized, inferred, runtime)
-        inferred = _inferred(folder, app, runtime)
-        loud = [sized.why, f"today: {sized.today}", *loud, *overruled]
-        note = note and f"{note}, but for the size"
-    lines += [f"# {remark}" for remark in loud]
-    if runtime:
-        lines.append(f"runtime: {_flow(runtime)}{note}")
-    if sized and sized.instances > 1:
-        lines.append(f"instances: {sized.instances}    # on each host")
-    if inferred.missing:
-        lines.append(f"python: {{with: [{', '.join(inferred.missing)}]}}    # the server, which your requirements lack")
-    proposed = hooks(folder, told)
-    if proposed:
-        commands = {name: hook.command for name, hook in proposed.items()}
-        lines.append(f"hooks: {_flow(commands)}    # {'; '.join(hook.when for hook in proposed.values())}")
-    if told.processes:
-        lines.append("processes:    # as in the Procfile")
-    for name, process in told.processes.items():
-        why = told.whys.get(name)
-        lines.append(f"  {name}: {_flow(process)}" + (f"    # {why}" if why else ""))
-    quiet = [f"Procfile: {remark}" for remark in remarks]
-    lines += [f"# {remark}" for remark in quiet]
-    return "\n".join(lines) + "\n", inferred, _beside(proposed, told), (*loud, *quiet)
+def _draft(folder: Path, part: str, asked: Asked) -> _Draft:
+    """What to write for the app in `part` of `folder`."""
+    code = folder / part
+    told = procfile.read(code if (code / procfile.FILE).is_file() else folder)
+    web = told.runtime
+    if part and "app" in web:
+        web = {**web, "app": named_in_part(folder, part, web["app"])}
+    if part and asked.app:
+        asked = replace(asked, app=named_in_part(folder, part, asked.app))
+    return _Draft(app_name(folder), code, part, told, chosen(code, asked, web), hooks(code, told))
 
 
-def _beside(proposed: Mapping[str, Proposed], told: Procfile) -> list[Reason]:
-    """The hooks and processes that are written, and why."""
-    made = [Reason(f"hooks.{name}", hook.command, f"{hook.why}; {hook.when}") for name, hook in proposed.items()]
-    for name, process in told.processes.items():
-        single = f"; singleton: {told.whys[name]}" if name in told.whys else ""
-        made.append(Reason(f"processes.{name}", process["command"], f"as in the Procfile{single}"))
-    return made
+@dataclass(frozen=True)
+class _Draft:
+    """What deploy.yaml is to say of the app in `code`, which is the folder of deploy.yaml or its `part`."""
 
+    app: str
+    code: Path
+    part: str
+    told: Procfile
+    chosen: Chosen
+    hooks: Mapping[str, Proposed]
 
-def _inferred(folder: Path, app: str, runtime: dict[str, Any]) -> Inferred:
-    """What the code tells with these keys of `runtime`. The ways out are words of this command, not of a file."""
-    try:
-        settings = Settings.model_validate({"app": app, "runtime": runtime})
-    except ValidationError as wrong:
-        first = wrong.errors()[0]
-        option = f"--{first['loc'][-1]}" if first["loc"][-1] in ("app", "command") else "init"
-        raise UsageError(f"{option}: {first['msg'].removeprefix('Value error, ')}") from None
-    try:
-        found = infer(folder, settings)
-        if found.workers.refused:
-            raise found.workers.refused
-        return found
-    except AmbiguousAppError as several:
-        one = f"--app '{several.candidates[0]}', or another of them"
-        several.hint = f"deploy init {f'{several.folder}, or another of their folders' if several.folder else one}"
-        raise
-    except SettingsError as none:
-        if none.code == "no_app":
-            none.hint = (
-                "deploy init --app module:attribute, or --command 'PROGRAM … $PORT' for one that serves by itself"
+    def text(self, sized: Scale | None) -> str:
+        """The file, with the remarks as comments."""
+        chosen, note = self.chosen, ""
+        if chosen.by_web:
+            note = "    # as web in the Procfile" + (", but for the size" if sized else "")
+        lines = [f"app: {self.app}", f"domains: [{self.app}.example.com]    # replace: the names that your users type"]
+        if self.part:
+            lines.append(
+                f"source: {flow({'subdir': self.part})}    # the app and {dependency_file(self.code)} lie there"
             )
-        raise
+        lines += [f"# {remark}" for remark in chosen.of_size]
+        if chosen.keys:
+            lines.append(f"runtime: {flow(chosen.keys)}{note}")
+        if sized and sized.instances > 1:
+            lines.append(f"instances: {sized.instances}    # on each host")
+        if chosen.inferred.missing:
+            missing = flow({"with": list(chosen.inferred.missing)})
+            lines.append(f"python: {missing}    # the server, which your requirements lack")
+        if self.hooks:
+            commands = {name: hook.command for name, hook in self.hooks.items()}
+            lines.append(f"hooks: {flow(commands)}    # {'; '.join(hook.when for hook in self.hooks.values())}")
+        if self.told.processes:
+            lines.append("processes:    # as in the Procfile")
+        for name, process in self.told.processes.items():
+            why = self.told.whys.get(name)
+            lines.append(f"  {name}: {flow(process)}" + (f"    # {why}" if why else ""))
+        return "\n".join([*lines, *(f"# {remark}" for remark in self.of_procfile)]) + "\n"
 
+    @property
+    def of_procfile(self) -> list[str]:
+        """What of the Procfile is left to a person."""
+        return [f"Procfile: {remark}" for remark in (*self.told.remarks, *self.chosen.of_web)]
 
-def _of_size(sized: Scale, inferred: Inferred, runtime: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """`runtime` with a size's server and workers, and a remark for each key of the Procfile's that gives way.
-
-    UsageError for a command, whose workers are its own.
-    """
-    if inferred.target is None:
-        raise UsageError("--scale is for an app that deploy starts a server for", hint="leave --scale or --command out")
-    server = sized.servers[inferred.target.interface]
-    decided = {"server": server, "workers": sized.workers}
-    said = [
-        f"Procfile: the size has {key}: {value} in place of web's {runtime[key]}"
-        for key, value in decided.items()
-        if runtime.get(key, value) != value
-    ]
-    unfit = [] if server == "gunicorn" else ["worker_class"]
-    if server == "uvicorn" and runtime.get("server", server) != server:
-        unfit.append("args")
-    said += [
-        f"Procfile: web's {key} {_flow(runtime[key])} is left out: the size's server {server} does not take it"
-        for key in unfit
-        if key in runtime
-    ]
-    return {**{key: value for key, value in runtime.items() if key not in unfit}, **decided}, said
-
-
-def _flow(value: Any) -> str:
-    """A value of YAML on one line; text in quotes where it is more than plain words."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_flow(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_./][A-Za-z0-9_./+ -]*(:[A-Za-z0-9_.]+)?", value):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    def beside(self) -> list[Reason]:
+        """The folder, hooks and processes that are written, and why."""
+        made = []
+        if self.part:
+            why = f"the app and its {dependency_file(self.code)} lie there: a push ships that folder alone"
+            made.append(Reason("source.subdir", self.part, why))
+        for name, hook in self.hooks.items():
+            made.append(Reason(f"hooks.{name}", hook.command, f"{hook.why}; {hook.when}"))
+        for name, process in self.told.processes.items():
+            single = f"; singleton: {self.told.whys[name]}" if name in self.told.whys else ""
+            made.append(Reason(f"processes.{name}", process["command"], f"as in the Procfile{single}"))
+        return made
 
 
 def app_name(folder: Path) -> str:

@@ -9,6 +9,7 @@ from deployer.settings.inference import hints
 from deployer.settings.inference.apps import Apps
 from deployer.settings.inference.modules import read_code
 from deployer.settings.inference.routes import Routes
+from deployer.settings.parts import similar_files
 
 _SERVERS: dict[Server, str] = {
     "uvicorn": "{app} is ASGI, and {requirements} names no gunicorn, which it does not need behind a balancer",
@@ -52,7 +53,16 @@ def reasons(folder: Path, inferred: Inferred, *, sized: bool = False) -> tuple[R
         found.append(
             Reason("dependencies", inferred.requirements_file, "the first of the files that a push installs from")
         )
+    elif not inferred.unread:
+        found.append(Reason("dependencies", "none", _nothing_to_install(folder)))
     return tuple(found)
+
+
+def _nothing_to_install(folder: Path) -> str:
+    similar = similar_files(folder)
+    there = f"; {', '.join(similar)} is not read by itself" if similar else ""
+    here = "no uv.lock, pylock.toml, requirements.txt or pyproject.toml with [project] is here"
+    return f"{here}, so a push installs nothing that the app imports: write a requirements.txt{there}"
 
 
 def _websockets(server: Server, where: str) -> Reason:

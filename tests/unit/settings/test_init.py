@@ -9,8 +9,9 @@ import pytest
 from deployer.errors import SettingsError, UsageError
 from deployer.inventory.load import load as load_inventory
 from deployer.rollout.project import load as load_project
-from deployer.settings.init import Asked, app_name, propose, write
+from deployer.settings.init import app_name, propose, write
 from deployer.settings.load import load
+from deployer.settings.runtime import Asked
 from deployer.settings.scale import Size
 
 FASTAPI = "from fastapi import FastAPI\napp = FastAPI()\n"
@@ -242,3 +243,51 @@ def test_hooks_processes_and_what_the_procfile_leaves_to_a_person_are_said(tmp_p
     assert command == "celery -A shop beat" and "singleton" in why
     (remark,) = propose(tmp_path).remarks
     assert remark.startswith("Procfile: worker is more than one program")
+
+
+APP_FILES = {"app/main.py": "import app.db\n" + FASTAPI, "app/db.py": "", "alembic.ini": ""}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "missing"),
+    [
+        ("requirements.txt", "fastapi\nuvicorn\n", ()),
+        ("pyproject.toml", "[project]\nname = 'x'\ndependencies = ['fastapi']\n", ("uvicorn",)),
+        ("pyproject.toml", "[tool.poetry.dependencies]\nfastapi = '1'\n", ()),
+    ],
+)
+@pytest.mark.parametrize("asked", [None, Asked(app="app.main:app")])
+def test_an_app_in_a_part_of_the_repository_is_shipped_from_there_with_its_dependencies(
+    tmp_path: Path, file: str, text: str, missing: tuple[str, ...], asked: Asked | None
+) -> None:
+    found = told(tmp_path, asked, **{f"backend/{name}": content for name, content in {**APP_FILES, file: text}.items()})
+    value, why = found["source.subdir"]
+    assert value == "backend" and file in why
+    assert found["app"][0] == "app.main:app"
+    assert found["hooks.release"][0] == "alembic upgrade head"
+    write(tmp_path, asked=asked)
+    loaded = load(tmp_path / "deploy.yaml", "prod", environ={})
+    assert loaded.folder == tmp_path / "backend" and loaded.settings.python.with_ == missing
+    project = load_project("prod", start=tmp_path)
+    assert project.inferred.target is not None and project.inferred.target.path == "app.main:app"
+    assert project.inferred.pythonpath == ()
+
+
+def test_the_app_that_a_procfile_at_the_root_names_is_named_within_its_part(tmp_path: Path) -> None:
+    files = {"shop/main.py": FASTAPI, "shop/requirements.txt": "fastapi\nuvicorn\n"}
+    web = "web: uvicorn shop.main:app --port $PORT --workers 3\n"
+    assert told(tmp_path, **files, Procfile=web)["app"][0] == "main:app"
+    text = propose(tmp_path).files[tmp_path / "deploy.yaml"]
+    assert "source: {subdir: shop}" in text and "app: main:app, workers: 3" in text
+
+
+def test_dependencies_at_the_root_keep_the_whole_of_it(tmp_path: Path) -> None:
+    files = {"requirements.txt": "fastapi\n", **{f"backend/{name}": text for name, text in APP_FILES.items()}}
+    found = told(tmp_path, **files, **{"backend/requirements.txt": "fastapi\n"})
+    assert "source.subdir" not in found and found["dependencies"][0] == "requirements.txt"
+
+
+def test_that_nothing_will_be_installed_is_said(tmp_path: Path) -> None:
+    value, why = told(tmp_path, **{"main.py": FASTAPI, "requirements/base.txt": "fastapi\n"})["dependencies"]
+    assert value == "none" and "installs nothing that the app imports" in why
+    assert "requirements/base.txt is not read by itself" in why

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from deployer.errors import SettingsError
-from deployer.settings.init import Asked, write
+from deployer.settings.init import write
 from deployer.settings.load import load
 from deployer.settings.models import Settings
 from deployer.settings.procfile import Procfile, understood
+from deployer.settings.runtime import Asked
 
 
 def made(text: str) -> Procfile:

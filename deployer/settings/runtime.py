@@ -1,0 +1,122 @@
+"""The `runtime` that `deploy init` writes: what the command line, a Procfile and a size say, held against the code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from deployer.errors import SettingsError, UsageError
+from deployer.settings.flow import flow
+from deployer.settings.infer import Inferred, infer
+from deployer.settings.inference.choice import AmbiguousAppError
+from deployer.settings.models import Settings
+from deployer.settings.scale import Scale, Size, scale
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says beside the folder: the app or the command to serve, and the size to begin with."""
+
+    app: str | None = None
+    command: str | None = None
+    size: Size | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Keys of `runtime` that have to be written, and what the code tells with them.
+
+    `by_web`: the Procfile's web has a part in it. `of_size` are remarks on the size, `of_web` on what web loses.
+    """
+
+    keys: Mapping[str, Any]
+    inferred: Inferred
+    by_web: bool = False
+    of_size: tuple[str, ...] = ()
+    of_web: tuple[str, ...] = ()
+
+
+def chosen(folder: Path, asked: Asked, web: Mapping[str, Any]) -> Chosen:
+    """What to write for the app in `folder`, with the `runtime` that the Procfile's web comes to.
+
+    Raises: SettingsError for a folder without an app, or with several that could be meant, with what to type.
+    """
+    said = {key: value for key, value in (("app", asked.app), ("command", asked.command)) if value is not None}
+    sized = scale(asked.size) if asked.size else None
+    web = web if asked.command is None else {}
+    given_up = web.get("command") if sized else None
+    found = _with_web(folder, said, {} if given_up else web)
+    if sized is None:
+        return found
+    keys, overruled = _of_size(sized, found.inferred, found.keys)
+    words = [sized.why, f"today: {sized.today}"]
+    if given_up:
+        words.append(f"Procfile: web's command is left out, since the size decides the server: {given_up}")
+    return replace(found, keys=keys, inferred=_inferred(folder, keys), of_size=(*words, *overruled))
+
+
+def _with_web(folder: Path, said: Mapping[str, Any], web: Mapping[str, Any]) -> Chosen:
+    """The keys of web with those of the command line over them, unless the code does not bear web out."""
+    if not web:
+        return Chosen(said, _inferred(folder, said))
+    keys = {**web, **said}
+    try:
+        return Chosen(keys, _inferred(folder, keys), by_web=True)
+    except AmbiguousAppError:
+        raise
+    except SettingsError as refused:
+        return Chosen(said, _inferred(folder, said), of_web=(f"web is left out: {refused.message}",))
+
+
+def _inferred(folder: Path, runtime: Mapping[str, Any]) -> Inferred:
+    """What the code tells with these keys of `runtime`. The ways out are words of this command, not of a file."""
+    try:
+        settings = Settings.model_validate({"app": "app", "runtime": dict(runtime)})
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        option = f"--{first['loc'][-1]}" if first["loc"][-1] in ("app", "command") else "init"
+        raise UsageError(f"{option}: {first['msg'].removeprefix('Value error, ')}") from None
+    try:
+        found = infer(folder, settings)
+        if found.workers.refused:
+            raise found.workers.refused
+        return found
+    except AmbiguousAppError as several:
+        one = f"--app '{several.candidates[0]}', or another of them"
+        several.hint = f"deploy init {f'{several.folder}, or another of their folders' if several.folder else one}"
+        raise
+    except SettingsError as none:
+        if none.code == "no_app":
+            none.hint = (
+                "deploy init --app module:attribute, or --command 'PROGRAM … $PORT' for one that serves by itself"
+            )
+        raise
+
+
+def _of_size(sized: Scale, inferred: Inferred, runtime: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """`runtime` with a size's server and workers, and a remark for each key of the Procfile's that gives way.
+
+    UsageError for a command, whose workers are its own.
+    """
+    if inferred.target is None:
+        raise UsageError("--scale is for an app that deploy starts a server for", hint="leave --scale or --command out")
+    server = sized.servers[inferred.target.interface]
+    decided = {"server": server, "workers": sized.workers}
+    said = [
+        f"Procfile: the size has {key}: {value} in place of web's {runtime[key]}"
+        for key, value in decided.items()
+        if runtime.get(key, value) != value
+    ]
+    unfit = [] if server == "gunicorn" else ["worker_class"]
+    if server == "uvicorn" and runtime.get("server", server) != server:
+        unfit.append("args")
+    said += [
+        f"Procfile: web's {key} {flow(runtime[key])} is left out: the size's server {server} does not take it"
+        for key in unfit
+        if key in runtime
+    ]
+    return {**{key: value for key, value in runtime.items() if key not in unfit}, **decided}, said
