@@ -13,6 +13,7 @@ from deployer.settings.inference.choice import ambiguous, choose
 from deployer.settings.inference.gunicorn_file import NAME as GUNICORN_FILE
 from deployer.settings.inference.gunicorn_file import GunicornFile, read_gunicorn_file
 from deployer.settings.inference.modules import Code, read_code
+from deployer.settings.inference.own_command import instead, not_installed, own_command
 from deployer.settings.inference.requirements import Requirements, read_requirements
 from deployer.settings.inference.routes import Routes
 from deployer.settings.inference.worker_class import WorkerClass, worker_class
@@ -144,6 +145,7 @@ class _Inference:
         server = self._server(target)
         if server.startswith("gunicorn"):
             self._read_own(server)
+        self._warn_of_own_commands()
         workers = worker_class(server, self.settings.runtime, self.own, self.requirements)
         routes = Routes(self.apps)
         socket = routes.websockets()
@@ -173,6 +175,21 @@ class _Inference:
         if unread:
             self.warnings.append(f"a push installs nothing from {unread[0]}: type {unread[1]}")
         return unread
+
+    def _warn_of_own_commands(self) -> None:
+        """Commands in the settings that are scripts of the project itself."""
+        settings = self.settings
+        hooks = {"hooks.prepare": settings.hooks.prepare, "hooks.release": settings.hooks.release}
+        commands = {
+            "runtime.command": settings.runtime.command,
+            **{f"processes.{name}": process.command for name, process in settings.processes.items()},
+            **{f"schedules.{name}": schedule.command for name, schedule in settings.schedules.items()},
+            **{name: hook.command for name, hook in hooks.items() if hook},
+        }
+        for where, command in commands.items():
+            found = own_command(self.folder, self.requirements.scripts, command or "")
+            if found:
+                self.warnings.append(f"{where}: {not_installed(found.name)}: write {found.instead}")
 
     def _read_own(self, server: str) -> None:
         """The app's own `gunicorn.conf.py`; what of it does not count is said."""
@@ -212,11 +229,12 @@ class _Inference:
                 log=unread,
                 code="no_app",
             )
-        commands = self.requirements.scripts or ("COMMAND",)
+        scripts = {name: instead(self.folder, entry) for name, entry in self.requirements.scripts.items()}
+        command = next(iter(scripts.values()), "COMMAND")
         return SettingsError(
             f"no ASGI or WSGI app was found in the code, which starts a server by itself ({own.name} in {own.where})",
-            hint=f'add to deploy.yaml: runtime: {{command: "{commands[0]} … $PORT"}}, what serves at a port',
-            log=[*(f"a command of the project: {name}" for name in self.requirements.scripts), *unread],
+            hint=f'add to deploy.yaml: runtime: {{command: "{command} … $PORT"}}, what serves at a port',
+            log=[*(f"the project's own command {name} is on hosts: {way}" for name, way in scripts.items()), *unread],
             code="no_app",
         )
 

@@ -15,6 +15,7 @@ from deployer.settings.flow import flow
 from deployer.settings.hooks import Proposed, hooks
 from deployer.settings.infer import Reason
 from deployer.settings.load import FILE, shown
+from deployer.settings.own_commands import rewritten
 from deployer.settings.parts import dependency_file, named_in_part, part_of
 from deployer.settings.procfile import Procfile
 from deployer.settings.proposal import reasons
@@ -86,7 +87,7 @@ def write(folder: Path, env: str = "prod", asked: Asked | None = None) -> Propos
 def _draft(folder: Path, part: str, asked: Asked) -> _Draft:
     """What to write for the app in `part` of `folder`."""
     code = folder / part
-    told = procfile.read(code if (code / procfile.FILE).is_file() else folder)
+    told = rewritten(procfile.read(code if (code / procfile.FILE).is_file() else folder), code)
     web = told.runtime
     if part and "app" in web:
         web = {**web, "app": named_in_part(folder, part, web["app"])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from deployer.errors import SettingsError, UsageError
 from deployer.settings.flow import flow
 from deployer.settings.infer import Inferred, infer
 from deployer.settings.inference.choice import AmbiguousAppError
+from deployer.settings.inference.own_command import not_installed, own_command
+from deployer.settings.inference.requirements import read_requirements
 from deployer.settings.models import Settings
 from deployer.settings.scale import Scale, Size, scale
 
@@ -84,6 +87,8 @@ def _inferred(folder: Path, runtime: Mapping[str, Any]) -> Inferred:
         found = infer(folder, settings)
         if found.workers.refused:
             raise found.workers.refused
+        if settings.runtime.command:
+            _require_on_hosts(folder, settings.runtime.command)
         return found
     except AmbiguousAppError as several:
         one = f"--app '{several.candidates[0]}', or another of them"
@@ -95,6 +100,13 @@ def _inferred(folder: Path, runtime: Mapping[str, Any]) -> Inferred:
                 "deploy init --app module:attribute, or --command 'PROGRAM … $PORT' for one that serves by itself"
             )
         raise
+
+
+def _require_on_hosts(folder: Path, command: str) -> None:
+    """SettingsError for a command of the project itself."""
+    own = own_command(folder, read_requirements(folder).scripts, command)
+    if own:
+        raise SettingsError(not_installed(own.name), hint=f"deploy init --command {shlex.quote(own.instead)}")
 
 
 def _of_size(sized: Scale, inferred: Inferred, runtime: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

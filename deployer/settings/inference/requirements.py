@@ -36,8 +36,9 @@ class Requirements:
     """`file` is what is installed from (None: nothing found), `names` normalised names, `python` the version asked for.
 
     `python_file` is where `python` was read; `python_range` is `requires-python` as written. `versions` are the names
-    of which a range or an exact version is known. `scripts` are the commands that the project itself brings. `unread`
-    is a file whose dependencies nothing is installed from, and how to have one that counts: its own tool's form.
+    of which a range or an exact version is known. `scripts` are commands of the project itself that nothing installs,
+    name → `module:function`. `unread` is a file whose dependencies nothing is installed from, and how to have one that
+    counts: its own tool's form.
     """
 
     file: Literal["uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml"] | None
@@ -46,7 +47,7 @@ class Requirements:
     python_file: str | None = None
     python_range: str | None = None
     versions: Mapping[str, SpecifierSet] = field(default_factory=dict)
-    scripts: tuple[str, ...] = ()
+    scripts: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[str, str] | None = None
 
     def older(self, name: str, than: str) -> bool:
@@ -108,9 +109,18 @@ def read_requirements(
         python_file,
         wanted if isinstance(wanted, str) else None,
         _versions([*lines, *(f"{one.get('name')}=={one.get('version')}" for one in locked)]),
-        tuple(sorted(_map(_map(project.get("project")).get("scripts")))),
+        _scripts(project, _expand(lines)),
         None if file else _unread(folder, project),
     )
+
+
+def _scripts(project: Mapping[str, Any], installed: set[str]) -> dict[str, str]:
+    """The commands of a project that is not among what is installed."""
+    own, poetry = _map(project.get("project")), _map(_map(project.get("tool")).get("poetry"))
+    found = {**_map(poetry.get("scripts")), **_map(own.get("scripts"))}
+    if normal(str(own.get("name", poetry.get("name", "")))) in installed:
+        return {}
+    return {name: entry for name, entry in sorted(found.items()) if isinstance(entry, str)}
 
 
 def _unread(folder: Path, project: Mapping[str, Any]) -> tuple[str, str] | None:

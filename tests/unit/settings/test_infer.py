@@ -189,6 +189,21 @@ def test_the_entry_of_channels_and_a_handler_of_the_projects_own(
     assert found.target == AppTarget(path, "asgi")
 
 
+def test_settings_with_a_command_of_the_project_itself_are_warned_of(tmp_path: Path) -> None:
+    files = {"pyproject.toml": "[project]\nname = 'shop'\n[project.scripts]\nshop = 'shop.cli:main'\n"}
+    found = inferred(
+        tmp_path,
+        files,
+        runtime={"command": "shop serve $PORT"},
+        processes={"worker": {"command": "shop work"}},
+        hooks={"release": "shop migrate"},
+    )
+    own = [one.partition(":")[0] for one in found.warnings if "shop is a command of the project itself" in one]
+    assert own == ["runtime.command", "processes.worker", "hooks.release"]
+    settings = {"runtime": {"command": "shop serve $PORT"}, "python": {"with": ["shop==1.0"]}}
+    assert not [one for one in inferred(tmp_path, files, **settings).warnings if "itself" in one]
+
+
 @pytest.mark.parametrize(
     "files",
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -164,10 +165,62 @@ def test_a_program_that_serves_by_itself_is_named_and_its_command_taken(tmp_path
     with pytest.raises(SettingsError) as caught:
         propose(tmp_path)
     assert "uvicorn.run in cli.py:3" in caught.value.message and "--command" in str(caught.value.hint)
-    assert caught.value.log == ("a command of the project: dataset",)
-    write(tmp_path, asked=Asked(command="dataset serve: --port $PORT"))
+    write(tmp_path, asked=Asked(command="other serve: --port $PORT"))
     settings = load(tmp_path / "deploy.yaml", "prod", environ={}).settings
-    assert settings.runtime.command == "dataset serve: --port $PORT"
+    assert settings.runtime.command == "other serve: --port $PORT"
+
+
+OWN = {
+    "pyproject.toml": (
+        "[project]\nname = 'dataset'\ndependencies = ['uvicorn']\n[project.scripts]\ndataset = 'dataset.cli:main'\n"
+    ),
+    "dataset/__init__.py": "",
+    "dataset/cli.py": "import uvicorn\ndef main():\n    uvicorn.run(made().app(), port=8001)\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "way"),
+    [
+        ({"dataset/__main__.py": "from dataset.cli import main\nmain()\n"}, "python -m dataset"),
+        (
+            {"dataset/cli.py": OWN["dataset/cli.py"] + "if __name__ == '__main__':\n    main()\n"},
+            "python -m dataset.cli",
+        ),
+        ({}, "python -c 'import sys; from dataset.cli import main; sys.exit(main())'"),
+    ],
+)
+def test_a_command_of_the_project_itself_is_not_on_hosts_and_what_is_is_said(
+    tmp_path: Path, more: dict[str, str], way: str
+) -> None:
+    with pytest.raises(SettingsError) as none:
+        told(tmp_path, **{**OWN, **more})
+    assert none.value.log == (f"the project's own command dataset is on hosts: {way}",)
+    with pytest.raises(SettingsError, match="of which a push installs the dependencies alone") as refused:
+        propose(tmp_path, asked=Asked(command=".venv/bin/dataset serve -p $PORT"))
+    assert refused.value.hint == f"deploy init --command {shlex.quote(way + ' serve -p $PORT')}"
+    write(tmp_path, asked=Asked(command=f"{way} serve -p $PORT"))
+    assert load(tmp_path / "deploy.yaml", "prod", environ={}).settings.runtime.command == f"{way} serve -p $PORT"
+
+
+def test_own_commands_of_a_procfile_are_written_as_hosts_have_them(tmp_path: Path) -> None:
+    procfile = "web: dataset serve -p $PORT\nworker: A=1 dataset work\nrelease: dataset migrate\n"
+    more = {"dataset/__main__.py": "from dataset.cli import main\nmain()\n", "Procfile": procfile}
+    found = told(tmp_path, **{**OWN, **more})
+    assert found["hooks.release"][0] == "python -m dataset migrate"
+    assert found["processes.worker"][0] == "env A=1 python -m dataset work"
+    made = write(tmp_path)
+    settings = load(tmp_path / "deploy.yaml", "prod", environ={}).settings
+    assert settings.runtime.command == "python -m dataset serve -p $PORT"
+    assert len([remark for remark in made.remarks if "is a command of the project itself" in remark]) == 3
+    assert not [one for one in load_project("prod", start=tmp_path).inferred.warnings if "of the project itself" in one]
+
+
+def test_a_dependencys_command_may_be_what_serves(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("dataset\n")
+    write(tmp_path, asked=Asked(command="dataset serve -p $PORT"))
+    project = load_project("prod", start=tmp_path)
+    assert not [one for one in project.inferred.warnings if "dataset" in one]
 
 
 @pytest.mark.parametrize(
