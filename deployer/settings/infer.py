@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -20,6 +22,7 @@ from deployer.settings.inference.worker_class import WorkerClass, worker_class
 from deployer.settings.mistakes import nearest
 from deployer.settings.models import Settings
 
+_MOST_NAMED = 3
 Server = Literal["uvicorn", "gunicorn", "gunicorn+uvicorn", "gunicorn-asgi", "command"]
 _NEEDS: dict[str, tuple[str, ...]] = {
     "uvicorn": ("uvicorn",),
@@ -220,7 +223,7 @@ class _Inference:
         return candidate, AppTarget(candidate.path, candidate.kind.interface, candidate.factory)
 
     def _no_app(self) -> SettingsError:
-        unread = [f"could not be read: {one}" for one in self.code.unreadable]
+        unread = _unread_files(self.code.unreadable)
         own = hints.serves_itself(self.code)
         if own is None:
             return SettingsError(
@@ -345,6 +348,15 @@ class _Inference:
                 "runtime.graceful_timeout and then cuts them without a close frame; uvicorn says 1012 at once"
             )
         return where is not None
+
+
+def _unread_files(files: Sequence[str]) -> list[str]:
+    """One line about the files that do not parse; none where all do."""
+    if not files:
+        return []
+    more = f" and {len(files) - _MOST_NAMED} more" if len(files) > _MOST_NAMED else ""
+    here = f"the Python {platform.python_version()} that runs deploy does not know syntax of a newer one"
+    return [f"could not be read ({here}): {', '.join(files[:_MOST_NAMED])}{more}"]
 
 
 def _instead(module: str, near: str | None, apps: list[str]) -> str:

@@ -227,6 +227,14 @@ def test_no_app_says_what_to_add_and_which_files_do_not_parse(tmp_path: Path) ->
     assert "main.py:2" in caught.value.log[0]
 
 
+def test_files_for_a_newer_python_are_said_in_one_line_with_that_reason(tmp_path: Path) -> None:
+    newer = {f"f{number}.py": "class Box[[: ...\n" for number in range(9)}
+    with pytest.raises(SettingsError) as caught:
+        inferred(tmp_path, newer)
+    (line,) = caught.value.log
+    assert "syntax of a newer one" in line and "f0.py:1" in line and line.endswith(" and 6 more")
+
+
 DJANGO = {
     "manage.py": "",
     "site1/__init__.py": "",
