@@ -19,9 +19,10 @@ def init(folder: Path, bus: Bus, record: Record, *, asked: Asked) -> None:
         bus.emit(Output(remark, step="init"))
     for path in made.files:
         bus.emit(Output(f"wrote {path}", step="init"))
+    first = f"{made.first}; then: " if made.first else ""
     bus.emit(
         Output(
-            "next: deploy dev runs it here; for your hosts, put them into the inventory, then: "
+            f"next: {first}deploy dev runs it here; for your hosts, put them into the inventory, then: "
             "deploy trust prod, deploy setup prod, deploy push prod"
         )
     )

@@ -31,12 +31,14 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "gunicorn-asgi": ("gunicorn",),
     "command": (),
 }
-_INTERFACES: dict[str, Interface] = {
+INTERFACES: dict[str, Interface] = {
     "uvicorn": "asgi",
     "gunicorn+uvicorn": "asgi",
     "gunicorn-asgi": "asgi",
     "gunicorn": "wsgi",
 }
+"""What each server serves; `command` may serve anything."""
+
 _WEB: dict[str, Interface] = {
     "fastapi": "asgi", "starlette": "asgi", "litestar": "asgi", "quart": "asgi", "flask": "wsgi", "bottle": "wsgi",
     "pyramid": "wsgi",
@@ -104,7 +106,7 @@ class Inferred:
                 file=file.partition(" ")[0],
                 step="plan",
                 cause="it reads uv.lock, pylock.toml, requirements.txt and [project] in pyproject.toml",
-                hint=f"type: {way} (or name all that it takes in python.with, and write installer: pip)",
+                hint=f"type: {way}; or name all that it takes in python.with, and write installer: pip",
             )
         if self.missing:
             nothing = "and there is no requirements.txt, uv.lock, pylock.toml or [project] that asks for anything"
@@ -249,7 +251,7 @@ class _Inference:
         if found:
             return found[0], AppTarget(path, found[0].kind.interface, found[0].factory)
         self._must_exist(path)
-        interface = _INTERFACES.get(self.settings.runtime.server) or self._guessed()
+        interface = INTERFACES.get(self.settings.runtime.server) or self._guessed()
         if interface is None:
             raise SettingsError(
                 f"whether {path} is an ASGI or a WSGI app cannot be told from the code",

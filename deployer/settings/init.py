@@ -35,11 +35,15 @@ web:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What is to be written, absolute path → content, and why: the choices, and what is left to a person."""
+    """What is to be written, absolute path → content, and why: the choices, and what is left to a person.
+
+    `first` is what to type before anything else works; None where nothing is to be done.
+    """
 
     files: dict[Path, str]
     reasons: tuple[Reason, ...]
     remarks: tuple[str, ...] = ()
+    first: str | None = None
 
 
 def propose(folder: Path, env: str = "prod", asked: Asked | None = None) -> Proposal:
@@ -66,7 +70,9 @@ def propose(folder: Path, env: str = "prod", asked: Asked | None = None) -> Prop
     if not any(one.stem == env or one.name == env for one in inventories.glob("*")):
         files[inventories / f"{env}.yaml"] = (sized.inventory if sized else _INVENTORY).format(env=env)
     of_app = reasons(draft.code, draft.chosen.inferred, sized=sized is not None)
-    return Proposal(files, (*of_app, *draft.beside()), (*draft.chosen.of_size, *draft.of_procfile))
+    unread = draft.chosen.inferred.unread
+    first = f"{f'cd {part} && ' if part else ''}{unread[1]}" if unread else None
+    return Proposal(files, (*of_app, *draft.beside()), (*draft.chosen.of_size, *draft.of_procfile), first)
 
 
 def write(folder: Path, env: str = "prod", asked: Asked | None = None) -> Proposal:

@@ -53,7 +53,12 @@ def reasons(folder: Path, inferred: Inferred, *, sized: bool = False) -> tuple[R
         found.append(
             Reason("dependencies", inferred.requirements_file, "the first of the files that a push installs from")
         )
-    elif not inferred.unread:
+    elif inferred.unread:
+        file, _ = inferred.unread
+        found.append(
+            Reason("dependencies", "none", f"a push installs nothing from {file}, and is refused until it can")
+        )
+    else:
         found.append(Reason("dependencies", "none", _nothing_to_install(folder)))
     return tuple(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 
 from deployer.errors import SettingsError, UsageError
 from deployer.settings.flow import flow
-from deployer.settings.infer import Inferred, infer
+from deployer.settings.infer import INTERFACES, Inferred, infer
 from deployer.settings.inference.choice import AmbiguousAppError
 from deployer.settings.inference.own_command import not_installed, own_command
 from deployer.settings.inference.requirements import read_requirements
@@ -68,11 +69,23 @@ def _with_web(folder: Path, said: Mapping[str, Any], web: Mapping[str, Any]) -> 
         return Chosen(said, _inferred(folder, said))
     keys = {**web, **said}
     try:
-        return Chosen(keys, _inferred(folder, keys), by_web=True)
+        return _fitting(folder, keys, _inferred(folder, keys))
     except AmbiguousAppError:
         raise
     except SettingsError as refused:
         return Chosen(said, _inferred(folder, said), of_web=(f"web is left out: {refused.message}",))
+
+
+def _fitting(folder: Path, keys: Mapping[str, Any], found: Inferred) -> Chosen:
+    """These keys, without web's server where it does not serve the app that it names."""
+    serves, target = INTERFACES.get(found.server), found.target
+    if target is None or serves in (None, target.interface):
+        return Chosen(keys, found, by_web=True)
+    kept = {key: value for key, value in keys.items() if key not in ("server", "worker_class", "args")}
+    again = _inferred(folder, kept)
+    lost = f"; its {' '.join(keys['args'])} is left out" if keys.get("args") else ""
+    why = f"{found.server} does not serve {target.path}, which is {target.interface.upper()}: {again.server} does{lost}"
+    return Chosen(kept, again, by_web=True, of_web=(f"web's {why}",))
 
 
 def _inferred(folder: Path, runtime: Mapping[str, Any]) -> Inferred:
@@ -88,7 +101,7 @@ def _inferred(folder: Path, runtime: Mapping[str, Any]) -> Inferred:
         if found.workers.refused:
             raise found.workers.refused
         if settings.runtime.command:
-            _require_on_hosts(folder, settings.runtime.command)
+            _require_usable(folder, settings.runtime.command)
         return found
     except AmbiguousAppError as several:
         one = f"--app '{several.candidates[0]}', or another of them"
@@ -102,8 +115,13 @@ def _inferred(folder: Path, runtime: Mapping[str, Any]) -> Inferred:
         raise
 
 
-def _require_on_hosts(folder: Path, command: str) -> None:
-    """SettingsError for a command of the project itself."""
+def _require_usable(folder: Path, command: str) -> None:
+    """An error for a command that no instance could serve with."""
+    if not re.search(r"\$(PORT\b|\{PORT\})", command):
+        raise UsageError(
+            f"--command {command!r} never uses $PORT, where an instance is looked for",
+            hint=f"deploy init --command {shlex.quote(f'{command} … $PORT')}: by the server's own option for its port",
+        )
     own = own_command(folder, read_requirements(folder).scripts, command)
     if own:
         raise SettingsError(not_installed(own.name), hint=f"deploy init --command {shlex.quote(own.instead)}")

@@ -125,7 +125,8 @@ def _scripts(project: Mapping[str, Any], installed: set[str]) -> dict[str, str]:
 
 def _unread(folder: Path, project: Mapping[str, Any]) -> tuple[str, str] | None:
     if _map(_map(project.get("tool")).get("poetry")).get("dependencies"):
-        return "pyproject.toml (tool.poetry)", "poetry export -f requirements.txt -o requirements.txt"
+        export = "poetry export -f requirements.txt -o requirements.txt"
+        return "pyproject.toml (tool.poetry)", f"{export} (with Poetry 2 first: poetry self add poetry-plugin-export)"
     if (folder / "Pipfile").is_file():
         return "Pipfile", "pipenv requirements > requirements.txt"
     return None

@@ -229,6 +229,8 @@ def test_a_dependencys_command_may_be_what_serves(tmp_path: Path) -> None:
         (Asked(app="main"), "--app: 'main' is no app"),
         (Asked(app="main:nothing"), "has no nothing"),
         (Asked(command="serve $PORT", size="small"), "--scale is for an app"),
+        (Asked(command="serve --port 80"), "never uses \\$PORT"),
+        (Asked(command="serve --port $PORTS"), "never uses \\$PORT"),
     ],
 )
 def test_words_that_make_no_sense(tmp_path: Path, asked: Asked, words: str) -> None:
@@ -344,3 +346,30 @@ def test_that_nothing_will_be_installed_is_said(tmp_path: Path) -> None:
     value, why = told(tmp_path, **{"main.py": FASTAPI, "requirements/base.txt": "fastapi\n"})["dependencies"]
     assert value == "none" and "installs nothing that the app imports" in why
     assert "requirements/base.txt is not read by itself" in why
+
+
+POETRY = "[tool.poetry.dependencies]\nfastapi = '1'\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "way"),
+    [
+        ("pyproject.toml", POETRY, "poetry export -f requirements.txt -o requirements.txt (with Poetry 2 first: "),
+        ("Pipfile", "[packages]\nfastapi = '*'\n", "pipenv requirements > requirements.txt"),
+    ],
+)
+def test_what_a_push_cannot_install_from_is_said_with_what_to_type_first(
+    tmp_path: Path, file: str, text: str, way: str
+) -> None:
+    value, why = told(tmp_path, **{"main.py": FASTAPI, file: text})["dependencies"]
+    assert value == "none" and file in why and "is refused" in why
+    made = write(tmp_path)
+    assert made.first is not None and made.first.startswith(way)
+    with pytest.raises(SettingsError) as refused:
+        load_project("prod", start=tmp_path).inferred.require_server()
+    assert made.first in str(refused.value.hint)
+
+
+def test_what_to_type_first_is_typed_in_the_part_of_the_repository(tmp_path: Path) -> None:
+    told(tmp_path, **{"shop/main.py": FASTAPI, "shop/Pipfile": ""})
+    assert propose(tmp_path).first == "cd shop && pipenv requirements > requirements.txt"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from deployer.errors import SettingsError
+from deployer.rollout.project import load as load_project
 from deployer.settings.init import write
 from deployer.settings.load import load
 from deployer.settings.models import Settings
@@ -284,3 +285,33 @@ def test_a_size_overrules_only_what_it_is_about_and_says_so(
     told = [remark for remark in remarks if remark.startswith("Procfile: ")]
     assert len(told) == len(said) and all(words in each for words, each in zip(said, told, strict=True))
     assert all(f"# {remark}\n" in (tmp_path / "deploy.yaml").read_text() for remark in remarks)
+
+
+@pytest.mark.parametrize(
+    ("code", "web", "server", "said"),
+    [
+        (
+            FASTAPI,
+            "gunicorn main:app -w 3",
+            "uvicorn",
+            "does not serve main:app, which is ASGI: uvicorn",
+        ),
+        (FASTAPI, "gunicorn main:app --threads 4 -w 3", "uvicorn", "uvicorn does; its --threads 4 is left out"),
+        (
+            FLASK,
+            "uvicorn main:app --workers 3",
+            "gunicorn",
+            "does not serve main:app, which is WSGI: gunicorn",
+        ),
+    ],
+)
+def test_a_web_whose_server_cannot_serve_the_app_gets_one_that_does(
+    tmp_path: Path, code: str, web: str, server: str, said: str
+) -> None:
+    (tmp_path / "main.py").write_text(code)
+    (tmp_path / "Procfile").write_text(f"web: {web}\n")
+    made = write(tmp_path)
+    project = load_project("prod", start=tmp_path)
+    assert (project.inferred.server, project.topology.settings.runtime.workers) == (server, 3)
+    project.inferred.require_server()
+    assert any(said in remark for remark in made.remarks)
