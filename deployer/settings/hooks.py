@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployer.settings.inference.modules import read_code
+from deployer.settings.inference.requirements import read_requirements
 from deployer.settings.procfile import Procfile
 
 _DJANGO = re.compile(r"\bDJANGO_SETTINGS_MODULE\b|\bdjango\.core\.management\b")
@@ -22,8 +24,8 @@ class Proposed:
 
 def hooks(folder: Path, told: Procfile) -> dict[str, Proposed]:
     """Name → hook, for the app in `folder` with what its Procfile comes to."""
-    release = _release(folder, told)
-    return {"release": release} if release else {}
+    proposed = {"prepare": _prepare(folder, told), "release": _release(folder, told)}
+    return {name: hook for name, hook in proposed.items() if hook}
 
 
 def is_django(folder: Path) -> bool:
@@ -32,6 +34,22 @@ def is_django(folder: Path) -> bool:
         return bool(_DJANGO.search((folder / "manage.py").read_text("utf-8", errors="replace")))
     except OSError:
         return False
+
+
+def _prepare(folder: Path, told: Procfile) -> Proposed | None:
+    """What WhiteNoise serves has to be collected in each release; a Procfile may say how."""
+    everywhere = "on every host, in the new release"
+    if told.prepare:
+        return Proposed(told.prepare, everywhere, "as in the Procfile")
+    if is_django(folder) and "whitenoise" in read_requirements(folder).names and _has_static_root(folder):
+        why = "WhiteNoise, which is among the requirements, serves what STATIC_ROOT has"
+        return Proposed("python manage.py collectstatic --no-input", everywhere, why)
+    return None
+
+
+def _has_static_root(folder: Path) -> bool:
+    """Whether settings say where the files go: without that Django refuses to collect any."""
+    return any("STATIC_ROOT" in module.assigned for module in read_code(folder).modules)
 
 
 def _release(folder: Path, told: Procfile) -> Proposed | None:

@@ -133,7 +133,8 @@ class _Draft:
             lines.append(f"python: {missing}    # the server, which your requirements lack")
         if self.hooks:
             commands = {name: hook.command for name, hook in self.hooks.items()}
-            lines.append(f"hooks: {flow(commands)}    # {'; '.join(hook.when for hook in self.hooks.values())}")
+            when = "; ".join(f"{name} {hook.when}" for name, hook in self.hooks.items())
+            lines.append(f"hooks: {flow(commands)}    # {when}")
         if self.told.processes:
             lines.append("processes:    # as in the Procfile")
         for name, process in self.told.processes.items():

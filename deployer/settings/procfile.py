@@ -1,7 +1,7 @@
 """A `Procfile`, as Heroku and honcho read it, in the words of `deploy.yaml`: what `deploy init` takes over from it.
 
     web: gunicorn shop.wsgi --workers 4          → runtime
-    release: python manage.py migrate            → hooks.release
+    release: python manage.py migrate            → hooks.release, and hooks.prepare for `collectstatic`
     worker: celery -A shop worker                → processes, and whatever else has a line
 
 Nothing is dropped in silence: what has no place in the settings is among the `remarks`.
@@ -28,6 +28,7 @@ _RUNNERS = re.compile(r"(?:poetry|pipenv|pdm|uv)\s+run\s+(?=[^-\s])")
 """They find the virtualenv, which is first in PATH anyway."""
 _COLD_STOP = re.compile(r"(?<!\S)REMAP_SIGTERM=\S*\s+")
 """Celery's: SIGTERM is then taken as SIGQUIT. Heroku wants that, since it kills soon after; a push waits for jobs."""
+_COLLECTS = re.compile(r"\bmanage\.py\s+collectstatic\b|\bdjango-admin\s+collectstatic\b")
 _CLOCKS = ("beat", "celerybeat", "scheduler", "rqscheduler", "clock", "cron", "apscheduler")
 _DEVELOPMENT = re.compile(r"manage\.py\s+runserver|\bflask\s+run\b|^python\S*\s+\S+\.py\b")
 
@@ -39,6 +40,7 @@ class Procfile:
 
     runtime: Mapping[str, Any] = field(default_factory=dict)
     release: str | None = None
+    prepare: str | None = None
     processes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     whys: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
@@ -77,6 +79,7 @@ class _Reading:
     def __init__(self) -> None:
         self._web: str | None = None
         self._release: str | None = None
+        self._prepare: str | None = None
         self._processes: dict[str, dict[str, Any]] = {}
         self._whys: dict[str, str] = {}
         self._remarks: list[str] = []
@@ -88,13 +91,34 @@ class _Reading:
         if name == "web":
             self._web = command
         elif name == "release":
-            self._release = _RUNNERS.sub("", command, count=1)
+            self._release = self._without_files(_RUNNERS.sub("", command, count=1))
         else:
             self._process(name, command)
 
     def result(self) -> Procfile:
         runtime = self._runtime(self._web) if self._web else {}
-        return Procfile(runtime, self._release, self._processes, self._whys, tuple(self._remarks))
+        return Procfile(runtime, self._release, self._prepare, self._processes, self._whys, tuple(self._remarks))
+
+    def _without_files(self, release: str) -> str | None:
+        """The release command without its `collectstatic`, whose files every host needs; None if nothing is left."""
+        operators = [operator for operator, _ in _operators(release)]
+        if "(" in operators:
+            return release
+        between = ["", *(operator for operator in operators if operator in ("&&", ";"))]
+        before, last = _last_command(release)
+        kept = ""
+        for operator, command in zip(between, (*before, last), strict=True):
+            if not self._collects(command, "release"):
+                kept += f" {operator} {command}" if kept else command
+        return kept or None
+
+    def _collects(self, command: str, line: str) -> bool:
+        """Whether a command collects static files; then it is the prepare hook."""
+        if not _COLLECTS.search(command) or self._prepare not in (None, command):
+            return False
+        self._prepare = _RUNNERS.sub("", command, count=1)
+        self.remark(f"{line} ran {command!r}: here it runs on every host, before the new release counts")
+        return True
 
     def _process(self, written: str, command: str) -> None:
         name = re.sub(r"^[^a-z]+", "", written.lower().replace("_", "-"))
@@ -153,6 +177,8 @@ class _Reading:
         if folder:
             told = f"source: {{subdir: {folder[1]}}}"
             self.remark(f"web goes to {folder[1]} first, which is left out: write {told} if all of the app lies there")
+        elif self._collects(command, "web"):
+            pass
         elif self._release is None and re.search(r"\b(migrate|upgrade)\b", command):
             self._release = _RUNNERS.sub("", command, count=1)
             self.remark(f"web ran {command!r} at each start: here it runs once a push, before the first wave")

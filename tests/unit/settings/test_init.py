@@ -373,3 +373,30 @@ def test_what_a_push_cannot_install_from_is_said_with_what_to_type_first(
 def test_what_to_type_first_is_typed_in_the_part_of_the_repository(tmp_path: Path) -> None:
     told(tmp_path, **{"shop/main.py": FASTAPI, "shop/Pipfile": ""})
     assert propose(tmp_path).first == "cd shop && pipenv requirements > requirements.txt"
+
+
+@pytest.mark.parametrize(
+    ("files", "hook"),
+    [
+        ({}, "python manage.py collectstatic --no-input"),
+        ({"site1/settings.py": "STATIC_URL = '/static/'\n"}, None),
+        ({"requirements.txt": "django\n"}, None),
+        ({"manage.py": FLASK_MANAGE}, None),
+        ({"Procfile": "release: ./manage.py collectstatic -c\n"}, "./manage.py collectstatic -c"),
+    ],
+)
+def test_what_whitenoise_serves_is_collected_on_every_host(
+    tmp_path: Path, files: dict[str, str], hook: str | None
+) -> None:
+    whole = {
+        **DJANGO,
+        "manage.py": DJANGO_MANAGE,
+        "requirements.txt": "django\nwhitenoise\n",
+        "site1/settings.py": "STATIC_ROOT = 'static'\n",
+        **files,
+    }
+    found = told(tmp_path, **whole)
+    assert found.get("hooks.prepare", (None,))[0] == hook
+    write(tmp_path)
+    hooks = load(tmp_path / "deploy.yaml", "prod", environ={}).settings.hooks
+    assert (hooks.prepare.command if hooks.prepare else None) == hook

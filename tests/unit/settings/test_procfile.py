@@ -21,7 +21,8 @@ from deployer.settings.runtime import Asked
 def made(text: str) -> Procfile:
     """What a Procfile comes to, which is always settings that are valid."""
     found = understood(text)
-    hooks = {"release": found.release} if found.release else {}
+    hooks = {"release": found.release, "prepare": found.prepare}
+    hooks = {name: command for name, command in hooks.items() if command}
     Settings.model_validate({"app": "shop", "runtime": found.runtime, "processes": found.processes, "hooks": hooks})
     return found
 
@@ -90,7 +91,7 @@ def test_the_web_is_the_runtime(web: str, runtime: dict[str, Any]) -> None:
         ("flask run -p $PORT", "chosen by the code"),
         ("gunicorn 'shop.wsgi", "words cannot be told"),
         ("cd src && gunicorn shop.wsgi", "source: {subdir: src}"),
-        ("python manage.py collectstatic --noinput && gunicorn shop.wsgi", "hooks.prepare"),
+        ("python manage.py compress && gunicorn shop.wsgi", "hooks.prepare"),
     ],
 )
 def test_what_cannot_be_taken_over_is_said(web: str, said: str) -> None:
@@ -103,6 +104,32 @@ def test_a_migration_before_the_server_becomes_the_release_hook_unless_there_is_
     assert made(web).release == "python manage.py migrate"
     found = made(web + "release: ./release.sh && echo done\n")
     assert found.release == "./release.sh && echo done" and "hooks.prepare" in found.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "prepare", "release"),
+    [
+        (
+            "release: python manage.py collectstatic --no-input && python manage.py migrate\n",
+            "python manage.py collectstatic --no-input", "python manage.py migrate",
+        ),
+        (
+            "release: ./before; poetry run python manage.py collectstatic; django-admin migrate\n",
+            "python manage.py collectstatic", "./before ; django-admin migrate",
+        ),
+        ("release: manage.py collectstatic --noinput\n", "manage.py collectstatic --noinput", None),
+        (
+            "web: python manage.py migrate && python manage.py collectstatic --noinput && gunicorn shop.wsgi\n",
+            "python manage.py collectstatic --noinput", "python manage.py migrate",
+        ),
+        ("release: (manage.py collectstatic; ./b)\n", None, "(manage.py collectstatic; ./b)"),
+        ("release: ./release collectstatic\n", None, "./release collectstatic"),
+    ],
+)  # fmt: skip
+def test_static_files_are_collected_on_every_host(text: str, prepare: str | None, release: str | None) -> None:
+    found = made(text)
+    assert (found.prepare, found.release) == (prepare, release)
+    assert [True for remark in found.remarks if "here it runs on every host" in remark] == [True] * bool(prepare)
 
 
 def test_the_other_lines_are_processes_and_clocks_are_singletons() -> None:
