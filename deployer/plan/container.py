@@ -114,7 +114,10 @@ def _in_one_line(hook: Hook | None) -> str:
 def _python(inferred: Inferred) -> tuple[str, str]:
     """The version of the base, and a sentence that says why."""
     if inferred.python_version:
-        return inferred.python_version, f"Python {inferred.python_version}, as the settings or the code ask for."
+        asked = inferred.python_version
+        version = ".".join(asked.split(".")[:2])
+        latest = f": the latest {version}, since not every patch has an image of this suite" if version != asked else ""
+        return version, f"Python {asked}, as the settings or the code ask for{latest}."
     wanted = inferred.python_range
     try:
         allowed = SpecifierSet(wanted or "")

@@ -323,6 +323,10 @@ class _Inference:
             return self.settings.python.version
         if self.requirements.python is not None:
             self._note("python.version", self.requirements.python, str(self.requirements.python_file))
+        elif self.requirements.python_ignored is not None:
+            written = self.requirements.python_ignored
+            why = f".python-version says {written}, which is ignored: a version of CPython counts, such as 3.12"
+            self._note("python.version", "the host's own", why)
         return self.requirements.python
 
     def _installer(self) -> Literal["auto", "uv", "pip", "none"]:

@@ -49,6 +49,8 @@ def reasons(folder: Path, inferred: Inferred, *, sized: bool = False) -> tuple[R
         found.append(
             Reason("health", "/", "no health route was found: any status below 500 counts; better is /healthz")
         )
+    if "python.version" in told:
+        found.append(Reason("python", told["python.version"].value, told["python.version"].why))
     if inferred.requirements_file:
         found.append(
             Reason("dependencies", inferred.requirements_file, "the first of the files that a push installs from")

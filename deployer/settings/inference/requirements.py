@@ -35,7 +35,8 @@ _EXTRAS = {
 class Requirements:
     """`file` is what is installed from (None: nothing found), `names` normalised names, `python` the version asked for.
 
-    `python_file` is where `python` was read; `python_range` is `requires-python` as written. `versions` are the names
+    `python_file` is where `python` was read, `python_ignored` what it says where that is no version of CPython's;
+    `python_range` is `requires-python` as written. `versions` are the names
     of which a range or an exact version is known. `scripts` are commands of the project itself that nothing installs,
     name → `module:function`. `unread` is a file whose dependencies nothing is installed from, and how to have one that
     counts: its own tool's form.
@@ -49,6 +50,7 @@ class Requirements:
     versions: Mapping[str, SpecifierSet] = field(default_factory=dict)
     scripts: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[str, str] | None = None
+    python_ignored: str | None = None
 
     def older(self, name: str, than: str) -> bool:
         """Whether every version that may be installed is older; False where nothing is said of it."""
@@ -100,7 +102,7 @@ def read_requirements(
             _from_text(folder / file, set()) if file == "requirements.txt" else _from_project(project, extras, groups)
         )
         names, lines = _expand(written), [*lines, *written]
-    python, python_file = _python(folder)
+    python, python_file, ignored = _python(folder)
     wanted = _map(project.get("project")).get("requires-python")
     return Requirements(
         file,  # type: ignore[arg-type]
@@ -111,6 +113,7 @@ def read_requirements(
         _versions([*lines, *(f"{one.get('name')}=={one.get('version')}" for one in locked)]),
         _scripts(project, _expand(lines)),
         None if file else _unread(folder, project),
+        ignored,
     )
 
 
@@ -146,14 +149,17 @@ def _versions(requirements: Iterable[str]) -> dict[str, SpecifierSet]:
     return found
 
 
-def _python(folder: Path) -> tuple[str | None, str | None]:
+def _python(folder: Path) -> tuple[str | None, str | None, str | None]:
+    """The version in `.python-version`, that name, and what else the file says where it has none."""
     path = folder / ".python-version"
-    if path.is_file():
-        for line in path.read_text(errors="replace").splitlines():
-            match = re.fullmatch(r"(?:cpython[@-])?(3\.\d+(?:\.\d+)?)", line.strip())
-            if match:
-                return match[1], path.name
-    return None, None
+    if not path.is_file():
+        return None, None, None
+    lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
+    for line in lines:
+        match = re.fullmatch(r"(?:cpython[@-])?(3\.\d+(?:\.\d+)?)", line)
+        if match:
+            return match[1], path.name, None
+    return None, None, next((line for line in lines if line and not line.startswith("#")), None)
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def test_gunicorns_config_is_in_it_to_the_letter(render: Any, tmp_path: Path) ->
     ("settings", "files", "base"),
     [
         ("python: {version: '3.10'}\n", {}, "python:3.10-slim-bookworm"),
-        ("", {".python-version": "3.12.4\n"}, "python:3.12.4-slim-bookworm"),
+        ("", {".python-version": "3.12.4\n"}, "python:3.12-slim-bookworm"),
         ("", {}, "python:3.13-slim-bookworm"),
         ("", {"pyproject.toml": PROJECT.format(python=">=3.11,<3.13")}, "python:3.12-slim-bookworm"),
         ("", {"pyproject.toml": PROJECT.format(python="~=3.11.4")}, "python:3.11-slim-bookworm"),

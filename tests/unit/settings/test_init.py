@@ -400,3 +400,16 @@ def test_what_whitenoise_serves_is_collected_on_every_host(
     write(tmp_path)
     hooks = load(tmp_path / "deploy.yaml", "prod", environ={}).settings.hooks
     assert (hooks.prepare.command if hooks.prepare else None) == hook
+
+
+@pytest.mark.parametrize(
+    ("written", "value", "words"),
+    [
+        ("3.12.4\n", "3.12.4", ".python-version"),
+        ("# ours\npypy3.10\n", "the host's own", "says pypy3.10, which is ignored: a version of CPython counts"),
+        ("system\n", "the host's own", "says system, which is ignored"),
+    ],
+)
+def test_a_python_version_that_does_not_count_is_said(tmp_path: Path, written: str, value: str, words: str) -> None:
+    found = told(tmp_path, **{"main.py": FASTAPI, ".python-version": written})
+    assert found["python"][0] == value and words in found["python"][1]
