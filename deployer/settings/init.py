@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deployer.errors import SettingsError
+from deployer.errors import SettingsError, UsageError
 from deployer.settings import procfile
 from deployer.settings.flow import flow
 from deployer.settings.hooks import Proposed, hooks
@@ -50,9 +50,12 @@ def propose(folder: Path, env: str = "prod", asked: Asked | None = None) -> Prop
     """The files to write for the app in `folder`. Nothing is written.
 
     An inventory of `env` that is already there is kept and not among them. Raises: SettingsError when deploy.yaml is
-    there, when the folder has no app, or when several could be meant, with what to type.
+    there, when the folder has no app, or when several could be meant, with what to type; UsageError for no folder.
     """
     folder = folder.absolute()
+    if not folder.is_dir():
+        what = "is a file, not the folder of an app" if folder.exists() else "there is no such folder"
+        raise UsageError(f"{shown(folder)}: {what}", hint="deploy init FOLDER, or deploy init within it")
     path = folder / FILE
     if path.exists():
         raise SettingsError(
@@ -69,10 +72,11 @@ def propose(folder: Path, env: str = "prod", asked: Asked | None = None) -> Prop
     inventories = folder / "inventories"
     if not any(one.stem == env or one.name == env for one in inventories.glob("*")):
         files[inventories / f"{env}.yaml"] = (sized.inventory if sized else _INVENTORY).format(env=env)
-    of_app = reasons(draft.code, draft.chosen.inferred, sized=sized is not None)
-    unread = draft.chosen.inferred.unread
+    made = draft.chosen
+    of_app = reasons(draft.code, made.inferred, made.keys, sized=sized is not None, by_web=made.by_web)
+    unread = made.inferred.unread
     first = f"{f'cd {part} && ' if part else ''}{unread[1]}" if unread else None
-    return Proposal(files, (*of_app, *draft.beside()), (*draft.chosen.of_size, *draft.of_procfile), first)
+    return Proposal(files, (*of_app, *draft.beside()), (*made.of_size, *draft.of_procfile), first)
 
 
 def write(folder: Path, env: str = "prod", asked: Asked | None = None) -> Proposal:

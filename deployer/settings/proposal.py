@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from deployer.settings.infer import Inferred, Reason, Server
 from deployer.settings.inference import hints
@@ -20,10 +22,14 @@ _SERVERS: dict[Server, str] = {
 }
 
 
-def reasons(folder: Path, inferred: Inferred, *, sized: bool = False) -> tuple[Reason, ...]:
+def reasons(
+    folder: Path, inferred: Inferred, keys: Mapping[str, Any], *, sized: bool = False, by_web: Collection[str] = ()
+) -> tuple[Reason, ...]:
     """What was inferred for the app in `folder`, in the order of a newcomer's questions. The code is only parsed.
 
-    `sized`: server and workers are those of a size that was asked for.
+    Args:
+        keys: those of `runtime` that are written; `by_web` of them are decided by a Procfile.
+        sized: server and workers are those of a size that was asked for.
     """
     code = read_code(folder)
     told = {reason.what: reason for reason in inferred.reasons}
@@ -31,8 +37,10 @@ def reasons(folder: Path, inferred: Inferred, *, sized: bool = False) -> tuple[R
     found: list[Reason] = []
     if inferred.target:
         path = inferred.target.path + ("()" if inferred.target.factory else "")
-        why = told["runtime.app"].why if "runtime.app" in told else "as you named it"
-        found.append(Reason("app", path, f"{framework}, {inferred.target.interface.upper()}: {why}"))
+        named = "as the Procfile names it" if "app" in by_web else "as you named it"
+        why = told["runtime.app"].why if "runtime.app" in told else named
+        kind = inferred.target.interface.upper()
+        found.append(Reason("app", path, ", ".join(filter(None, (inferred.framework, kind))) + f": {why}"))
     words = "the size has it so"
     if not sized:
         words = _SERVERS[inferred.server].format(
@@ -41,7 +49,9 @@ def reasons(folder: Path, inferred: Inferred, *, sized: bool = False) -> tuple[R
     found.append(Reason("server", inferred.server, words))
     if inferred.websockets:
         found.append(_websockets(inferred.server, Routes(Apps(code)).websockets() or "the code"))
-    if inferred.target and not sized:
+    if "workers" in by_web and not sized:
+        found.append(Reason("workers", str(keys["workers"]), "as the Procfile has it"))
+    elif inferred.target and not sized:
         found.append(_workers(inferred, hints.computes(code), hints.waits(code)))
     if "health.path" in told:
         found.append(Reason("health", told["health.path"].value, told["health.path"].why))

@@ -34,12 +34,13 @@ class Asked:
 class Chosen:
     """Keys of `runtime` that have to be written, and what the code tells with them.
 
-    `by_web`: the Procfile's web has a part in it. `of_size` are remarks on the size, `of_web` on what web loses.
+    `by_web` are those of them that the Procfile's web decides. `of_size` are remarks on the size, `of_web` on what web
+    loses.
     """
 
     keys: Mapping[str, Any]
     inferred: Inferred
-    by_web: bool = False
+    by_web: frozenset[str] = frozenset()
     of_size: tuple[str, ...] = ()
     of_web: tuple[str, ...] = ()
 
@@ -69,7 +70,8 @@ def _with_web(folder: Path, said: Mapping[str, Any], web: Mapping[str, Any]) -> 
         return Chosen(said, _inferred(folder, said))
     keys = {**web, **said}
     try:
-        return _fitting(folder, keys, _inferred(folder, keys))
+        found = _fitting(folder, keys, _inferred(folder, keys))
+        return replace(found, by_web=frozenset(found.keys) - set(said))
     except AmbiguousAppError:
         raise
     except SettingsError as refused:
@@ -80,12 +82,12 @@ def _fitting(folder: Path, keys: Mapping[str, Any], found: Inferred) -> Chosen:
     """These keys, without web's server where it does not serve the app that it names."""
     serves, target = INTERFACES.get(found.server), found.target
     if target is None or serves in (None, target.interface):
-        return Chosen(keys, found, by_web=True)
+        return Chosen(keys, found)
     kept = {key: value for key, value in keys.items() if key not in ("server", "worker_class", "args")}
     again = _inferred(folder, kept)
     lost = f"; its {' '.join(keys['args'])} is left out" if keys.get("args") else ""
     why = f"{found.server} does not serve {target.path}, which is {target.interface.upper()}: {again.server} does{lost}"
-    return Chosen(kept, again, by_web=True, of_web=(f"web's {why}",))
+    return Chosen(kept, again, of_web=(f"web's {why}",))
 
 
 def _inferred(folder: Path, runtime: Mapping[str, Any]) -> Inferred:

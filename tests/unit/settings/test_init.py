@@ -413,3 +413,21 @@ def test_what_whitenoise_serves_is_collected_on_every_host(
 def test_a_python_version_that_does_not_count_is_said(tmp_path: Path, written: str, value: str, words: str) -> None:
     found = told(tmp_path, **{"main.py": FASTAPI, ".python-version": written})
     assert found["python"][0] == value and words in found["python"][1]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("nofolder", "there is no such folder"), ("file", "is a file, not the folder")]
+)
+def test_what_is_no_folder_is_said_so(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=words) as caught:
+        write(tmp_path / name)
+    assert name in caught.value.message and not (tmp_path / "nofolder").exists()
+
+
+def test_who_named_the_app_and_the_workers_is_said_as_it_was(tmp_path: Path) -> None:
+    files = {"shop.py": "from made import app\n", "requirements.txt": "flask\ngunicorn\n"}
+    by_web = told(tmp_path, **files, Procfile="web: gunicorn shop:app --workers 3\n")
+    assert by_web["app"] == ("shop:app", "WSGI: as the Procfile names it")
+    assert by_web["workers"] == ("3", "as the Procfile has it")
+    assert told(tmp_path, Asked(app="shop:app"))["app"] == ("shop:app", "WSGI: as you named it")
