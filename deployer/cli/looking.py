@@ -81,7 +81,7 @@ def render(
     *,
     common: Common,
 ) -> None:
-    """Write every file that would be installed, a folder a host, and a Dockerfile. Connects to nothing.
+    """Write every file that would be sent to hosts, a folder for each, and a Dockerfile. Connects to nothing.
 
     Example: deploy render prod --out rendered/
     """

@@ -1,4 +1,4 @@
-"""`deploy render`: every file that would be installed, written to a folder here. Connects to nothing."""
+"""`deploy render`: every file that would be sent to a host, written to a folder here. Connects to nothing."""
 
 from __future__ import annotations
 
@@ -61,6 +61,10 @@ def render(
             _write(out / web.name / "standalone" / path, text)
     if image:
         _image(project, bus, out, ways[topology.web[0].name])
+    if topology.balancers:
+        bus.emit(
+            Output("what the balancers make on their hosts is not here, so their own check fails: docs/balancers.md")
+        )
     bus.emit(Output(f"written to {out}; workers are for {ASSUMED_CORES} cores and 4 GiB, a host's own count later"))
     for host in topology.hosts:
         record.host(host.name, "rendered")

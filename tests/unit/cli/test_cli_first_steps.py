@@ -87,6 +87,13 @@ def test_render_draws_every_host_and_is_the_same_twice(deploy: Any, project: Pat
     assert first == drawn("two")
 
 
+def test_render_says_what_only_a_balancers_host_makes(deploy: Any, project: Path) -> None:
+    said = "what the balancers make on their hosts is not here"
+    assert said in deploy("render", "prod", "--out", "one").output
+    (project / "inventories" / "prod.yaml").write_text("web: {hosts: {web1.example.com: {}}}\n")
+    assert said not in deploy("render", "prod", "--out", "two").output
+
+
 def test_render_writes_into_no_folder_that_has_something_in_it(deploy: Any, project: Path) -> None:
     result = deploy("render", "prod", "--out", "inventories")
     assert result.exit_code == 2 and "not an empty folder" in result.stderr
