@@ -12,7 +12,7 @@ from deployer.agent.resources import File, to_wire
 from deployer.artifact import python
 from deployer.artifact.image import installing
 from deployer.errors import SettingsError, UsageError
-from deployer.events import Bus, Output
+from deployer.events import Bus, Output, Warned
 from deployer.plan import start
 from deployer.plan.container import dockerfile
 from deployer.plan.size import size_of
@@ -66,6 +66,8 @@ def render(
             Output("what the balancers make on their hosts is not here, so their own check fails: docs/balancers.md")
         )
     bus.emit(Output(f"written to {out}; workers are for {ASSUMED_CORES} cores and 4 GiB, a host's own count later"))
+    for warning in project.inferred.warnings:
+        bus.emit(Warned(warning))
     for host in topology.hosts:
         record.host(host.name, "rendered")
 

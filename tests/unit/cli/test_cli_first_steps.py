@@ -94,6 +94,16 @@ def test_render_says_what_only_a_balancers_host_makes(deploy: Any, project: Path
     assert said not in deploy("render", "prod", "--out", "two").output
 
 
+@pytest.mark.parametrize("form", ["plain", "json"])
+def test_render_says_what_of_the_apps_own_gunicorn_file_does_not_count(deploy: Any, project: Path, form: str) -> None:
+    (project / "main.py").write_text("from flask import Flask\napp = Flask('shop')\n")
+    (project / "requirements.txt").write_text("flask\ngunicorn\n")
+    (project / "gunicorn.conf.py").write_text("threads = 4\nbind = '0.0.0.0:9000'\nreuse_port = True\n")
+    output = deploy("render", "prod", "--out", "one", "--output", form).output
+    assert "gunicorn.conf.py:2: bind is left aside: " in output
+    assert "gunicorn.conf.py:3: reuse_port is left aside: " in output and "threads" not in output
+
+
 def test_render_writes_into_no_folder_that_has_something_in_it(deploy: Any, project: Path) -> None:
     result = deploy("render", "prod", "--out", "inventories")
     assert result.exit_code == 2 and "not an empty folder" in result.stderr
