@@ -18,6 +18,7 @@ from deployer.settings.inference.choice import AmbiguousAppError
 from deployer.settings.inference.own_command import not_installed, own_command
 from deployer.settings.inference.requirements import read_requirements
 from deployer.settings.models import Settings
+from deployer.settings.parts import part_of
 from deployer.settings.scale import Scale, Size, scale
 
 
@@ -106,8 +107,9 @@ def _inferred(folder: Path, runtime: Mapping[str, Any]) -> Inferred:
             _require_usable(folder, settings.runtime.command)
         return found
     except AmbiguousAppError as several:
+        parts = [several.folder or part_of(folder, each) for each in several.candidates]
         one = f"--app '{several.candidates[0]}', or another of them"
-        several.hint = f"deploy init {f'{several.folder}, or another of their folders' if several.folder else one}"
+        several.hint = f"deploy init {f'{parts[0]}, or another of their folders' if all(parts) else one}"
         raise
     except SettingsError as none:
         if none.code == "no_app":

@@ -328,6 +328,17 @@ def test_an_app_in_a_part_of_the_repository_is_shipped_from_there_with_its_depen
     assert project.inferred.pythonpath == ()
 
 
+def test_several_apps_that_have_dependencies_of_their_own_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    services = {f"{name}/{name}.py": FASTAPI for name in ("billing", "shop")}
+    with pytest.raises(SettingsError) as at_the_root:
+        told(tmp_path, **services)
+    assert at_the_root.value.hint == "deploy init --app 'billing.billing:app', or another of them"
+    with pytest.raises(SettingsError) as apart:
+        told(tmp_path, **{f"{name}/requirements.txt": "fastapi\n" for name in ("billing", "shop")})
+    assert apart.value.hint == "deploy init billing, or another of their folders"
+    assert told(tmp_path / "shop")["app"][0] == "shop:app"
+
+
 def test_the_app_that_a_procfile_at_the_root_names_is_named_within_its_part(tmp_path: Path) -> None:
     files = {"shop/main.py": FASTAPI, "shop/requirements.txt": "fastapi\nuvicorn\n"}
     web = "web: uvicorn shop.main:app --port $PORT --workers 3\n"
