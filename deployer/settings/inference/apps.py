@@ -168,6 +168,8 @@ class Apps:
     def _function(self, module: Module, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Candidate | None:
         names = [argument.arg for argument in node.args.args]
         raw = _called_as(names, node)
+        if raw and "django.core.asgi.get_asgi_application" in module.imports.values():
+            raw = Kind("Django", raw.interface)  # its asgi.py, which sends websockets elsewhere
         if raw or isinstance(node, ast.AsyncFunctionDef):
             return self._candidate(module, node.name, raw, node.lineno) if raw else None
         needed = len(node.args.args) - len(node.args.defaults) + sum(one is None for one in node.args.kw_defaults)

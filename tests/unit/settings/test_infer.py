@@ -158,6 +158,14 @@ def test_apps_of_one_name_below_several_folders_are_an_error_that_asks_for_the_f
     assert of_init.value.hint == "deploy init billing, or another of their folders"
 
 
+DJANGO = {
+    "manage.py": "",
+    "site1/__init__.py": "",
+    "site1/settings.py": "ROOT_URLCONF = 'site1.urls'\n",
+    "site1/asgi.py": "from django.core.asgi import get_asgi_application\napplication = get_asgi_application()\n",
+    "site1/wsgi.py": "from django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()\n",
+    "site1/urls.py": "from django.urls import path\nurlpatterns = [path('healthz/', f)]\n",
+}
 CHANNELS = "from channels.routing import get_default_application\napplication = get_default_application()\n"
 ROUTING = "from channels.routing import ProtocolTypeRouter\napplication = ProtocolTypeRouter({})\n"
 HANDLER = (
@@ -235,14 +243,12 @@ def test_files_for_a_newer_python_are_said_in_one_line_with_that_reason(tmp_path
     assert "syntax of a newer one" in line and "f0.py:1" in line and line.endswith(" and 6 more")
 
 
-DJANGO = {
-    "manage.py": "",
-    "site1/__init__.py": "",
-    "site1/settings.py": "ROOT_URLCONF = 'site1.urls'\n",
-    "site1/asgi.py": "from django.core.asgi import get_asgi_application\napplication = get_asgi_application()\n",
-    "site1/wsgi.py": "from django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()\n",
-    "site1/urls.py": "from django.urls import path\nurlpatterns = [path('healthz/', f)]\n",
-}
+@pytest.mark.parametrize(("requirements", "path"), [("django\n", "wsgi"), ("django\nuvicorn\n", "asgi")])
+def test_an_asgi_function_in_djangos_asgi_py_is_djangos_too(tmp_path: Path, requirements: str, path: str) -> None:
+    function = "async def application(scope, receive, send):\n    await made(scope, receive, send)\n"
+    asgi = "from django.core.asgi import get_asgi_application\nmade = get_asgi_application()\n" + function
+    found = inferred(tmp_path, {**DJANGO, "site1/asgi.py": asgi, "requirements.txt": requirements})
+    assert found.target is not None and found.target.path == f"site1.{path}:application"
 
 
 @pytest.mark.parametrize(
