@@ -41,12 +41,9 @@ def reasons(
         why = told["runtime.app"].why if "runtime.app" in told else named
         kind = inferred.target.interface.upper()
         found.append(Reason("app", path, ", ".join(filter(None, (inferred.framework, kind))) + f": {why}"))
-    words = "the size has it so"
-    if not sized:
-        words = _SERVERS[inferred.server].format(
-            app=framework, requirements=inferred.requirements_file or "your project"
-        )
-    found.append(Reason("server", inferred.server, words))
+    found.append(
+        Reason("server", inferred.server, _server(inferred, framework, sized=sized, by_web="server" in by_web))
+    )
     if inferred.websockets:
         found.append(_websockets(inferred.server, Routes(Apps(code)).websockets() or "the code"))
     if "workers" in by_web and not sized:
@@ -73,6 +70,14 @@ def reasons(
     else:
         found.append(Reason("dependencies", "none", _nothing_to_install(folder)))
     return tuple(found)
+
+
+def _server(inferred: Inferred, framework: str, *, sized: bool, by_web: bool) -> str:
+    if sized:
+        return "the size has it so"
+    if by_web:
+        return "as the Procfile has it"
+    return _SERVERS[inferred.server].format(app=framework, requirements=inferred.requirements_file or "your project")
 
 
 def _nothing_to_install(folder: Path) -> str:

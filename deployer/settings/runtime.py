@@ -71,7 +71,7 @@ def _with_web(folder: Path, said: Mapping[str, Any], web: Mapping[str, Any]) -> 
         return Chosen(said, _inferred(folder, said))
     keys = {**web, **said}
     try:
-        found = _fitting(folder, keys, _inferred(folder, keys))
+        found = _recycling(_fitting(folder, keys, _inferred(folder, keys)))
         return replace(found, by_web=frozenset(found.keys) - set(said))
     except AmbiguousAppError:
         raise
@@ -89,6 +89,15 @@ def _fitting(folder: Path, keys: Mapping[str, Any], found: Inferred) -> Chosen:
     lost = f"; its {' '.join(keys['args'])} is left out" if keys.get("args") else ""
     why = f"{found.server} does not serve {target.path}, which is {target.interface.upper()}: {again.server} does{lost}"
     return Chosen(kept, again, of_web=(f"web's {why}",))
+
+
+def _recycling(found: Chosen) -> Chosen:
+    """Without the replacing of workers, where one uvicorn process would refuse requests meanwhile."""
+    if found.inferred.server != "uvicorn" or found.keys.get("workers") != 1 or not found.keys.get("max_requests"):
+        return found
+    kept = {key: value for key, value in found.keys.items() if key not in ("max_requests", "max_requests_jitter")}
+    why = f"web: max_requests {found.keys['max_requests']} is left out: one uvicorn process refuses requests meanwhile"
+    return replace(found, keys=kept, of_web=(*found.of_web, f"{why}; workers: 2 takes it"))
 
 
 def _inferred(folder: Path, runtime: Mapping[str, Any]) -> Inferred:

@@ -441,4 +441,5 @@ def test_who_named_the_app_and_the_workers_is_said_as_it_was(tmp_path: Path) -> 
     by_web = told(tmp_path, **files, Procfile="web: gunicorn shop:app --workers 3\n")
     assert by_web["app"] == ("shop:app", "WSGI: as the Procfile names it")
     assert by_web["workers"] == ("3", "as the Procfile has it")
+    assert by_web["server"] == ("gunicorn", "as the Procfile has it")
     assert told(tmp_path, Asked(app="shop:app"))["app"] == ("shop:app", "WSGI: as you named it")

@@ -342,3 +342,12 @@ def test_a_web_whose_server_cannot_serve_the_app_gets_one_that_does(
     assert (project.inferred.server, project.topology.settings.runtime.workers) == (server, 3)
     project.inferred.require_server()
     assert any(said in remark for remark in made.remarks)
+
+
+def test_one_process_that_would_end_after_so_many_requests_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(FASTAPI)
+    (tmp_path / "Procfile").write_text("web: uvicorn main:app --workers 1 --limit-max-requests 100\n")
+    made = write(tmp_path)
+    runtime = load(tmp_path / "deploy.yaml", "prod", environ={}).settings.runtime
+    assert (runtime.workers, runtime.max_requests) == (1, 0)
+    assert any("max_requests 100 is left out" in remark for remark in made.remarks)
