@@ -16,7 +16,7 @@ from deployer.settings.hooks import Proposed, hooks
 from deployer.settings.infer import Reason
 from deployer.settings.load import FILE, shown
 from deployer.settings.own_commands import rewritten
-from deployer.settings.parts import dependency_file, named_in_part, part_of
+from deployer.settings.parts import Part, named_in_part, part_of
 from deployer.settings.procfile import Procfile
 from deployer.settings.proposal import reasons
 from deployer.settings.runtime import Asked, Chosen, chosen
@@ -63,11 +63,11 @@ def propose(folder: Path, env: str = "prod", asked: Asked | None = None) -> Prop
         )
     asked = asked or Asked()
     sized = scale(asked.size) if asked.size else None
-    draft = _draft(folder, "", asked)
+    draft = _draft(folder, None, asked)
     target = draft.chosen.inferred.target
-    part = part_of(folder, target.path) if target else ""
+    part = part_of(folder, target.path) if target else None
     if part:
-        draft = _draft(folder, part, asked)
+        draft = replace(draft, part=part) if part.outside else _draft(folder, part, asked)
     files = {path: draft.text(sized)}
     inventories = folder / "inventories"
     if not any(one.stem == env or one.name == env for one in inventories.glob("*")):
@@ -75,8 +75,8 @@ def propose(folder: Path, env: str = "prod", asked: Asked | None = None) -> Prop
     made = draft.chosen
     of_app = reasons(draft.code, made.inferred, made.keys, sized=sized is not None, by_web=made.by_web)
     unread = made.inferred.unread
-    first = f"{f'cd {part} && ' if part else ''}{unread[1]}" if unread else None
-    return Proposal(files, (*of_app, *draft.beside()), (*made.of_size, *draft.of_procfile), first)
+    first = f"{f'cd {draft.subdir} && ' if draft.subdir else ''}{unread[1]}" if unread else None
+    return Proposal(files, (*of_app, *draft.beside()), (*made.of_size, *draft.remarks), first)
 
 
 def write(folder: Path, env: str = "prod", asked: Asked | None = None) -> Proposal:
@@ -94,25 +94,25 @@ def write(folder: Path, env: str = "prod", asked: Asked | None = None) -> Propos
     return proposal
 
 
-def _draft(folder: Path, part: str, asked: Asked) -> _Draft:
-    """What to write for the app in `part` of `folder`."""
-    code = folder / part
+def _draft(folder: Path, part: Part | None, asked: Asked) -> _Draft:
+    """What to write for the app in `folder`, or in that part of it."""
+    code = folder / part.folder if part else folder
     told = rewritten(procfile.read(code if (code / procfile.FILE).is_file() else folder), code)
     web = told.runtime
     if part and "app" in web:
-        web = {**web, "app": named_in_part(folder, part, web["app"])}
+        web = {**web, "app": named_in_part(folder, part.folder, web["app"])}
     if part and asked.app:
-        asked = replace(asked, app=named_in_part(folder, part, asked.app))
+        asked = replace(asked, app=named_in_part(folder, part.folder, asked.app))
     return _Draft(app_name(folder), code, part, told, chosen(code, asked, web), hooks(code, told))
 
 
 @dataclass(frozen=True)
 class _Draft:
-    """What deploy.yaml is to say of the app in `code`, which is the folder of deploy.yaml or its `part`."""
+    """What deploy.yaml is to say of the app in `code`: its own folder, or `part` of it where that can go alone."""
 
     app: str
     code: Path
-    part: str
+    part: Part | None
     told: Procfile
     chosen: Chosen
     hooks: Mapping[str, Proposed]
@@ -123,10 +123,8 @@ class _Draft:
         if chosen.by_web:
             note = "    # as web in the Procfile" + (", but for the size" if sized else "")
         lines = [f"app: {self.app}", f"domains: [{self.app}.example.com]    # replace: the names that your users type"]
-        if self.part:
-            lines.append(
-                f"source: {flow({'subdir': self.part})}    # the app and {dependency_file(self.code)} lie there"
-            )
+        if self.part and self.subdir:
+            lines.append(f"source: {flow({'subdir': self.subdir})}    # the app and {self.part.file} lie there")
         lines += [f"# {remark}" for remark in chosen.of_size]
         if chosen.keys:
             lines.append(f"runtime: {flow(chosen.keys)}{note}")
@@ -144,19 +142,31 @@ class _Draft:
         for name, process in self.told.processes.items():
             why = self.told.whys.get(name)
             lines.append(f"  {name}: {flow(process)}" + (f"    # {why}" if why else ""))
-        return "\n".join([*lines, *(f"# {remark}" for remark in self.of_procfile)]) + "\n"
+        return "\n".join([*lines, *(f"# {remark}" for remark in self.remarks)]) + "\n"
 
     @property
-    def of_procfile(self) -> list[str]:
-        """What of the Procfile is left to a person."""
-        return [f"Procfile: {remark}" for remark in (*self.told.remarks, *self.chosen.of_web)]
+    def subdir(self) -> str:
+        """The folder that is shipped alone; "" where all is."""
+        return self.part.folder if self.part and not self.part.outside else ""
+
+    @property
+    def remarks(self) -> list[str]:
+        """What of the Procfile, and of a part that cannot be shipped alone, is left to a person."""
+        found = [f"Procfile: {remark}" for remark in (*self.told.remarks, *self.chosen.of_web)]
+        if self.part and self.part.outside:
+            folder, file, outside = self.part.folder, self.part.file, self.part.outside
+            here = (
+                f"write a requirements.txt here, {f'with -r {folder}/{file}' if file.endswith('.txt') else 'as it has'}"
+            )
+            found.append(f"{folder}/{file} is not read, since {outside} from outside {folder}: {here}")
+        return found
 
     def beside(self) -> list[Reason]:
         """The folder, hooks and processes that are written, and why."""
         made = []
-        if self.part:
-            why = f"the app and its {dependency_file(self.code)} lie there: a push ships that folder alone"
-            made.append(Reason("source.subdir", self.part, why))
+        if self.part and self.subdir:
+            why = f"the app and its {self.part.file} lie there: a push ships that folder alone"
+            made.append(Reason("source.subdir", self.subdir, why))
         for name, hook in self.hooks.items():
             made.append(Reason(f"hooks.{name}", hook.command, f"{hook.why}; {hook.when}"))
         for name, process in self.told.processes.items():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from deployer.settings.inference.apps import Apps, Candidate
@@ -18,13 +21,64 @@ def dependency_file(folder: Path) -> str | None:
     return found.file or (found.unread[0].partition(" ")[0] if found.unread else None)
 
 
-def part_of(folder: Path, app: str) -> str:
-    """The folder below `folder` that has the app `module:attribute` and its dependencies; "" if `folder` has them."""
+@dataclass(frozen=True)
+class Part:
+    """A folder below that of the repository, and the `file` of dependencies in it.
+
+    `outside` is what its code imports from the rest (`shop/main.py imports common`); empty where it can go alone.
+    """
+
+    folder: str
+    file: str
+    outside: str = ""
+
+
+def part_of(folder: Path, app: str) -> Part | None:
+    """Where below `folder` the app `module:attribute` and its dependencies lie; None if `folder` has them itself."""
     found = _candidate(folder, app)
     if found is None or dependency_file(folder):
-        return ""
-    around = PurePosixPath(found.file).parents
-    return next((str(each) for each in around if each.parts and dependency_file(folder / each)), "")
+        return None
+    for around in PurePosixPath(found.file).parents:
+        file = dependency_file(folder / around) if around.parts else None
+        if file:
+            return Part(str(around), file, _outside(folder, around))
+    return None
+
+
+def _outside(folder: Path, part: PurePosixPath) -> str:
+    """The first import of code in that part that only the rest of the repository has: `shop/main.py imports common`."""
+    for module in read_code(folder).modules:
+        file = PurePosixPath(module.file)
+        if not file.is_relative_to(part):
+            continue
+        within = [folder / each for each in (part / "src", *file.parents) if each.is_relative_to(part)]
+        for level, name in _imported(module.tree):
+            if level:
+                leaves = part not in file.parents[level:]
+            else:
+                leaves = _has(folder, name) and not any(_has(each, name) for each in within)
+            if leaves:
+                return f"{file} imports {'.' * level}{name.partition('.')[0]}"
+    return ""
+
+
+def _imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Every import: how many dots it begins with, and the dotted name: `a.b` for `from a import b`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((0, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            before = [node.module] if node.module else []
+            yield from ((node.level, ".".join([*before, alias.name])) for alias in node.names)
+
+
+def _has(folder: Path, dotted: str) -> bool:
+    """Whether the module, or the name in one, is in that folder."""
+    first, _, rest = dotted.partition(".")
+    package, second = folder / first, rest.partition(".")[0]
+    if (folder / f"{first}.py").is_file() or (package / "__init__.py").is_file():
+        return True
+    return bool(second) and ((package / f"{second}.py").is_file() or (package / second).is_dir())
 
 
 def named_in_part(folder: Path, part: str, app: str) -> str:

@@ -116,7 +116,7 @@ def _inferred(folder: Path, runtime: Mapping[str, Any]) -> Inferred:
             _require_usable(folder, settings.runtime.command)
         return found
     except AmbiguousAppError as several:
-        parts = [several.folder or part_of(folder, each) for each in several.candidates]
+        parts = [several.folder or _alone(folder, each) for each in several.candidates]
         one = f"--app '{several.candidates[0]}', or another of them"
         several.hint = f"deploy init {f'{parts[0]}, or another of their folders' if all(parts) else one}"
         raise
@@ -126,6 +126,12 @@ def _inferred(folder: Path, runtime: Mapping[str, Any]) -> Inferred:
                 "deploy init --app module:attribute, or --command 'PROGRAM … $PORT' for one that serves by itself"
             )
         raise
+
+
+def _alone(folder: Path, app: str) -> str:
+    """The folder of an app that can be deployed from there; "" where that is `folder` itself."""
+    part = part_of(folder, app)
+    return part.folder if part and not part.outside else ""
 
 
 def _require_usable(folder: Path, command: str) -> None:

@@ -328,6 +328,31 @@ def test_an_app_in_a_part_of_the_repository_is_shipped_from_there_with_its_depen
     assert project.inferred.pythonpath == ()
 
 
+@pytest.mark.parametrize(
+    ("code", "outside"),
+    [
+        ("from common import db\n", "shop/main.py imports common"),
+        ("import shop.db\n", "shop/main.py imports shop"),
+        ("from . import db\n", "shop/main.py imports .db"),
+        ("from ..common import db\n", "shop/main.py imports ..common"),
+        ("import db, alembic.op\n", ""),
+    ],
+)
+def test_a_part_that_imports_from_the_rest_of_the_repository_is_not_shipped_alone(
+    tmp_path: Path, code: str, outside: str
+) -> None:
+    files = {"shop/main.py": code + FASTAPI, "shop/db.py": "", "shop/requirements.txt": "fastapi\n"}
+    found = told(tmp_path, **files, **{"common/__init__.py": "", "common/db.py": "", "alembic/env.py": ""})
+    remarks = propose(tmp_path).remarks
+    assert ("source.subdir" in found) == (not outside) == (not remarks)
+    if outside:
+        assert (
+            f"since {outside} from outside shop: write a requirements.txt here, with -r shop/requirements.txt"
+            in remarks[0]
+        )
+        assert "shop" in found["app"][0] and f"# {remarks[0]}\n" in propose(tmp_path).files[tmp_path / "deploy.yaml"]
+
+
 def test_several_apps_that_have_dependencies_of_their_own_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     services = {f"{name}/{name}.py": FASTAPI for name in ("billing", "shop")}
     with pytest.raises(SettingsError) as at_the_root:
