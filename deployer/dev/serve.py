@@ -89,6 +89,8 @@ def dev(
     if inferred.missing:
         lacking = ", ".join(inferred.missing)
         bus.emit(Warned(f"a push needs {lacking} too", hint=f"add to deploy.yaml: python: {{with: [{lacking}]}}"))
+    for remark in inferred.left_aside:
+        bus.emit(Warned(remark))
     made = runtime.development(serving)
     reloads = "reloads when code changes" if made.module else "reloads if it does so by itself"
     url = f"http://{bracketed(wished.host)}:{port}/"

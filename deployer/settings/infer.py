@@ -70,8 +70,9 @@ class Inferred:
     its root (`src`). `health_path` None: no health route is known. `python_version` None: any that `python_range`
     (`requires-python` as written, or None) allows. `installer` `auto`: uv where the host has it, else pip;
     `requirements_file` is what is installed from. `missing` are distributions that the server needs and the
-    requirements lack; `workers` is the class of gunicorn's workers, and `gunicorn_file` the app's own. `warnings` are
-    for the plan. `unread` is as in `Requirements`, where nothing says what else installs.
+    requirements lack; `workers` is the class of gunicorn's workers. `gunicorn_file` is the app's own, and `left_aside`
+    what of it does not count, which is among the `warnings` for the plan too. `unread` is as in `Requirements`, where
+    nothing says what else installs.
     """
 
     target: AppTarget | None
@@ -89,6 +90,7 @@ class Inferred:
     warnings: tuple[str, ...] = ()
     workers: WorkerClass = field(default_factory=WorkerClass)
     gunicorn_file: GunicornFile = field(default_factory=GunicornFile)
+    left_aside: tuple[str, ...] = ()
     unread: tuple[str, str] | None = None
 
     def require_server(self) -> None:
@@ -144,6 +146,7 @@ class _Inference:
         self.apps = Apps(self.code)
         self.reasons: list[Reason] = []
         self.warnings: list[str] = []
+        self.left_aside: list[str] = []
 
     def result(self) -> Inferred:
         candidate, target = self._target()
@@ -169,6 +172,7 @@ class _Inference:
             missing=() if unread else self._missing(server, workers),
             reasons=tuple(self.reasons),
             warnings=tuple(self.warnings),
+            left_aside=tuple(self.left_aside),
             workers=workers,
             gunicorn_file=self.own,
             unread=unread,
@@ -200,13 +204,14 @@ class _Inference:
         """The app's own `gunicorn.conf.py`; what of it does not count is said."""
         self.own = read_gunicorn_file(self.folder)
         if (self.folder / "gunicorn_conf.py").is_file():
-            self.warnings.append(f"gunicorn_conf.py is not read: {GUNICORN_FILE} is, of that name")
+            self.left_aside.append(f"gunicorn_conf.py is not read: {GUNICORN_FILE} is, of that name")
         decided = self.settings.runtime.model_fields_set - {"workers"}
         if server != "gunicorn":
             decided = {*decided, "worker_class"}
         if "access_log" in decided:
             decided = {*decided, "accesslog", "logger_class"}
-        self.warnings += self.own.left_aside(decided)
+        self.left_aside += self.own.left_aside(decided)
+        self.warnings += self.left_aside
 
     def _note(self, what: str, value: str, why: str) -> None:
         self.reasons.append(Reason(what, value, why))

@@ -151,7 +151,7 @@ class _Draft:
 
     @property
     def remarks(self) -> list[str]:
-        """What of the Procfile, and of a part that cannot be shipped alone, is left to a person."""
+        """What is left to a person: of the Procfile, of a part that cannot go alone, of the app's gunicorn.conf.py."""
         found = [f"Procfile: {remark}" for remark in (*self.told.remarks, *self.chosen.of_web)]
         if self.part and self.part.outside:
             folder, file, outside = self.part.folder, self.part.file, self.part.outside
@@ -159,7 +159,7 @@ class _Draft:
                 f"write a requirements.txt here, {f'with -r {folder}/{file}' if file.endswith('.txt') else 'as it has'}"
             )
             found.append(f"{folder}/{file} is not read, since {outside} from outside {folder}: {here}")
-        return found
+        return [*found, *self.chosen.inferred.left_aside]
 
     def beside(self) -> list[Reason]:
         """The folder, hooks and processes that are written, and why."""

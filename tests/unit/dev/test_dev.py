@@ -177,6 +177,15 @@ def test_it_serves_loads_what_is_edited_and_leaves_nothing(
     assert f"http://127.0.0.1:{one.port}/ by {server} " in text and "Traceback" not in text.partition("ending")[0]
 
 
+def test_what_of_the_apps_own_gunicorn_file_does_not_count_is_said(folder: Path) -> None:
+    write(folder, FLASK, requirements="gunicorn")
+    (folder / "gunicorn.conf.py").write_text("bind = '127.0.0.1:1'\n")
+    with running(folder) as one:
+        until(one.told, "the first answer")
+        assert one.interrupted() == 130
+    assert "gunicorn.conf.py:1: bind is left aside: " in one.said.read_text()
+
+
 def test_a_term_to_deploy_alone_ends_the_server_too(folder: Path) -> None:
     write(folder, FASTAPI, requirements="uvicorn")
     with running(folder) as one:

@@ -468,3 +468,15 @@ def test_who_named_the_app_and_the_workers_is_said_as_it_was(tmp_path: Path) -> 
     assert by_web["workers"] == ("3", "as the Procfile has it")
     assert by_web["server"] == ("gunicorn", "as the Procfile has it")
     assert told(tmp_path, Asked(app="shop:app"))["app"] == ("shop:app", "WSGI: as you named it")
+
+
+def test_what_of_the_apps_own_gunicorn_file_does_not_count_is_said(tmp_path: Path) -> None:
+    files = {
+        "shop.py": FLASK,
+        "requirements.txt": "flask\ngunicorn\n",
+        "gunicorn.conf.py": "threads = 4\nbind = ':1'\n",
+    }
+    told(tmp_path, **files)
+    (remark,) = propose(tmp_path).remarks
+    assert remark.startswith("gunicorn.conf.py:2: bind is left aside: ")
+    assert not propose(tmp_path, asked=Asked(command="serve $PORT")).remarks
