@@ -35,8 +35,8 @@ class Part:
 
 def part_of(folder: Path, app: str) -> Part | None:
     """Where below `folder` the app `module:attribute` and its dependencies lie; None if `folder` has them itself."""
-    found = _candidate(folder, app)
-    if found is None or dependency_file(folder):
+    found = None if dependency_file(folder) else _candidate(folder, app)
+    if found is None:
         return None
     for around in PurePosixPath(found.file).parents:
         file = dependency_file(folder / around) if around.parts else None
