@@ -188,6 +188,10 @@ class Facts:
             for release in (host.raw.get("slots") or {}).values()
         }
 
+    def in_use(self) -> set[str]:
+        """Servers that some balancer sends requests to."""
+        return {name for servers in self.pools.values() for name, state in servers.items() if state.get("serves")}
+
     def held(self) -> dict[str, dict[str, Any]]:
         """Servers that somebody holds out of a balancer: server name → by, reason, since, run."""
         return {name: record for name, record in self._records().items() if record["by"] != "spare"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import replace
 
+from deployer.balancers.base import port_in
 from deployer.errors import SettingsError
 from deployer.plan.adopting import foreign_ports
 from deployer.plan.facts import Facts, HostFacts, Serving
@@ -95,7 +96,10 @@ def surplus(topology: Topology, facts: Facts) -> list[InstanceStep]:
         known = {*web.ports, *web.spare_ports}
         for port, release in sorted((facts[web.name].raw.get("slots") or {}).items()):
             if int(port) not in known:
-                found.append(InstanceStep(web.name, web.former_index(int(port)), int(port), "keep", release, int(port)))
+                there = facts[web.name].release(str(release))
+                bind = there.bind if there else ""
+                index = web.former_index(int(port))
+                found.append(InstanceStep(web.name, index, int(port), "keep", release, int(port), bind))
     return found
 
 
@@ -111,6 +115,12 @@ def leaving(topology: Topology, facts: Facts) -> dict[str, str]:
         if "address" in state
     }
     return {name: place for name, place in every.items() if name not in known}
+
+
+def left_out(topology: Topology, servers: Mapping[str, str]) -> dict[str, str]:
+    """Those of the servers (name → place) that are of hosts which the run leaves as they are."""
+    hosts = [web.name for web in (*topology.spared, *topology.absent)]
+    return {name: at for name, at in servers.items() if any(port_in(name, host) is not None for host in hosts)}
 
 
 def unused(topology: Topology, facts: Facts) -> list[tuple[str, int]]:

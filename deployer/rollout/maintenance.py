@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from deployer.errors import UsageError
@@ -26,7 +27,8 @@ def maintenance(project: Project, bus: Bus, record: Record, *, on: bool, reason:
             "there is no balancer of deploy's own that could show a page",
             hint="add a group `balancers` to the inventory, or close the app where its users come in",
         )
-    with opened(project, bus, record, "maintenance", threading.Event()) as run:
+    there = replace(project, topology=topology.balancers_alone)
+    with opened(there, bus, record, "maintenance", threading.Event()) as run:
         drivers = {each.name: topology.balancer_adapter.driver(topology.pool(each)) for each in topology.balancers}
         answers = run.each(
             run.balancers,
