@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 
 from deployer.errors import NotReadyError, UsageError
 from deployer.events import Bus, Output
@@ -25,7 +24,7 @@ def drain(project: Project, bus: Bus, record: Record, *, host: str, reason: str,
     UsageError for a host that serves nothing here, or when nobody else serves and `force` is not given.
     """
     _require_host(project.topology, host)
-    there = replace(project, topology=project.topology.balancers_alone)
+    there = project.reached_by(project.topology.balancers_alone)
     with opened(there, bus, record, "drain", threading.Event()) as run:
         pools = Pools(run)
         slots = _in_pools(run, pools, host)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from deployer.errors import UsageError
@@ -27,7 +26,7 @@ def maintenance(project: Project, bus: Bus, record: Record, *, on: bool, reason:
             "there is no balancer of deploy's own that could show a page",
             hint="add a group `balancers` to the inventory, or close the app where its users come in",
         )
-    there = replace(project, topology=topology.balancers_alone)
+    there = project.reached_by(topology.balancers_alone)
     with opened(there, bus, record, "maintenance", threading.Event()) as run:
         drivers = {each.name: topology.balancer_adapter.driver(topology.pool(each)) for each in topology.balancers}
         answers = run.each(

@@ -109,7 +109,13 @@ def pools_of(fleet: World, addresses: Mapping[str, str]) -> dict[str, Any]:
 
 
 def pushed(
-    monkeypatch: pytest.MonkeyPatch, fleet: World, shape: Topology, found: Facts, *, unwell: bool = False
+    monkeypatch: pytest.MonkeyPatch,
+    fleet: World,
+    shape: Topology,
+    found: Facts,
+    *,
+    unwell: bool = False,
+    lenient: bool = False,
 ) -> Rollout:
     """`deploy push` of NEW, which is built already, from its plan on."""
 
@@ -128,7 +134,7 @@ def pushed(
     monkeypatch.setattr(push, "roll", roll)
     monkeypatch.setattr(push, "fleet_checks", fleet_checks)
     monkeypatch.setattr(push, "prune", lambda *_: None)
-    ready = SimpleNamespace(project=None, plan=rollout.plan, facts=found, lenient=False)
+    ready = SimpleNamespace(project=None, plan=rollout.plan, facts=found, lenient=lenient)
     try:
         with resources.put_back_on_failure(rollout.run):
             push._carry_out(rollout.run, ready, {}, ("release",))  # type: ignore[arg-type]
@@ -349,6 +355,21 @@ def test_a_changed_health_check_and_one_on_the_release_of_before_is_not_asked_wh
     pushed(monkeypatch, fleet, shape, found)
     assert OLD in fleet.busy.values() and NEW in fleet.busy.values()
     assert "expect status 100-499" in fleet.files["lb1"], "what serves OLD is DOWN for the balancer from now on"
+
+
+def test_a_second_push_to_the_same_part_goes_on_asking_the_others_what_they_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    every = topology(3, 1, rolling={"soak": 0})
+    shape = replace(every, web=every.web[:1], spared=every.web[1:])
+    fleet = Filed(every)
+    for pool in fleet.pools.values():
+        pool |= {f"web{n}-8500": Slot("maint", "spare") for n in (1, 2, 3)}
+    places = {f"web{n}-{port}": f"192.0.2.{n}:{port}" for n in (1, 2, 3) for port in (8000, 8500)}
+    here = host("web1", [release(each, asked=shape.asked) for each in (OLD, NEW)], current=OLD, slots={"8000": OLD})
+    found = Facts(facts(here, *balancers(shape)).hosts, pools_of(fleet, places))
+    pushed(monkeypatch, fleet, shape, found, lenient=True)
+    assert fleet.busy["web1-8000"] == NEW and "expect status 100-499" in fleet.files["lb1"]
 
 
 # -- an added host, and a rollback -----------------------------------------------------------------------------------
