@@ -12,7 +12,15 @@ from deployer.plan.model import Action, FileChange, Inferred, InstanceStep, Plan
 from deployer.plan.processes import steps_for_processes
 from deployer.plan.reloading import obstacle
 from deployer.plan.schedules import left_alone, steps_for_schedules
-from deployer.plan.slots import leaving, left_out, require_same_bind, surplus, unused, used_ports
+from deployer.plan.slots import (
+    leaving,
+    left_out,
+    require_same_bind,
+    require_same_supervisor,
+    surplus,
+    unused,
+    used_ports,
+)
 from deployer.plan.strategy import Strategy, choose, risks
 from deployer.plan.topology import Topology
 from deployer.plan.waves import ordered, size_of, split
@@ -105,6 +113,7 @@ def plan_of(
     source: str = "",
 ) -> Plan:
     """The whole plan of a run that brings every instance to `wanted.release`."""
+    require_same_supervisor(topology, facts)
     require_same_bind(topology, facts, wanted.release)
     settings = topology.settings
     in_known_slots = any(each.release for web in topology.web for each in facts[web.name].serving.values())

@@ -71,6 +71,25 @@ def require_same_bind(topology: Topology, facts: Facts, release: str) -> None:
                 )
 
 
+def require_same_supervisor(topology: Topology, facts: Facts) -> None:
+    """SettingsError where what serves is run by another supervisor than `supervisor` says now: nobody could stop it."""
+    for web in topology.web:
+        wanted = topology.supervisor(web).name
+        for port, holder in sorted((facts[web.name].raw.get("ports") or {}).items()):
+            if web.host.prefix or not holder or not holder.get("ours"):
+                continue
+            units = {f"{topology.settings.app}@{port}.service": "systemd", "supervisor.service": "supervisord"}
+            there = units.get(str(holder.get("unit")), wanted)
+            if there != wanted:
+                raise SettingsError(
+                    f"supervisor is {wanted}, and {there} runs the instance at port {port}",
+                    host=web.name,
+                    step="plan",
+                    hint=f"to change it, host by host: deploy remove {topology.env} -l {web.name} with `supervisor: "
+                    f"{there}`, then deploy setup and deploy push with `supervisor: {wanted}`",
+                )
+
+
 _BINDS = {"port": "at ports", "unix": "at UNIX sockets"}
 
 
