@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from deployer import balancers, runtimes, supervisors
 from deployer.agent.layout import WWW, Site
@@ -133,6 +134,10 @@ class Topology:
     def everywhere(self) -> tuple[WebHost, ...]:
         """All web hosts of the environment, in the inventory's order, whatever the limit."""
         return tuple(sorted((*self.web, *self.spared, *self.absent), key=lambda each: each.place))
+
+    def asking(self, health: Mapping[str, Any] | None) -> Topology:
+        """The same, with instances asked for their health as a release was built for: `{path, status}`, where known."""
+        return replace(self, health_path=health["path"], health_status=health["status"]) if health else self
 
     @property
     def balancers_alone(self) -> Topology:

@@ -98,7 +98,9 @@ def bring(
                 record.outcome = "unchanged"
                 absent.require_nobody(run)
                 return
-            asked = next((known.asked for web in run.topology.web if (known := facts[web.name].release(target))), "")
+            known = facts.known(target)
+            asked = known.asked if known else ""
+            project = project.reached_by(run.topology.asking(known.health if known else None))
             between = Between(run, plan, facts, applies=_asks_otherwise(run, facts, asked), target=asked, units=False)
 
             def finish(done: Plan) -> None:
