@@ -30,9 +30,8 @@ class Pools:
     def __init__(self, run: Run, surplus: Sequence[InstanceStep] = ()) -> None:
         """`surplus` are slots that the settings no longer have, and the balancers still do."""
         self._run = run
-        former = (
-            {} if run.topology.settings.balancer.manage and run.topology.kind != "command" else _places(run, surplus)
-        )
+        named = run.topology.kind == "command" or not run.topology.settings.balancer.manage
+        former = _places(run, surplus) if named else {}
         self._drivers = {
             balancer.name: run.topology.balancer_adapter.driver(run.topology.pool(balancer, former))
             for balancer in run.topology.balancers
@@ -54,11 +53,8 @@ class Pools:
             self._known = set.intersection(*(set(servers) for servers in states.values()))
             told = [pair for servers in states.values() for pair in servers.items()]
             places = {name: str(state["address"]) for name, state in told if state.get("address")}
-            mine = {
-                self.name((web.name, p))
-                for web in self._run.topology.everywhere
-                for p in (*web.ports, *web.spare_ports)
-            }
+            every = self._run.topology.everywhere
+            mine = {self.name((web.name, port)) for web in every for port in (*web.ports, *web.spare_ports)}
             for name in mine & set(places):
                 others = [other for other, at in places.items() if at == places[name] and other not in mine]
                 self._names_before[name] = sorted(others)
