@@ -178,6 +178,7 @@ def plan_of(
             *_farewells(topology, facts),
             *left_alone(topology, facts),
             *processes.left_alone(topology, facts),
+            *processes.forgotten(wanted.release, topology, facts),
         ),
         source=source,
         why=wanted.why,

@@ -12,7 +12,8 @@ class ReleaseFacts:
     """A release folder on a host. `content` and `start_sha` tell whether it is the one that would be built.
 
     `venv` names the virtualenv of its dependencies; `bind` says whether it listens at a `port` or a `unix` socket, and
-    `asked` how it was asked for its health (`Topology.asked`), in which `health` (`path, status`) is its own part.
+    `asked` how it was asked for its health (`Topology.asked`), in which `health` (`path, status`) is its own part;
+    `processes` are those that it was built with.
     `origin` (`env, release`) is where it was proven before.
     """
 
@@ -29,6 +30,7 @@ class ReleaseFacts:
     origin: Mapping[str, str] | None = None
     asked: str = ""
     health: Mapping[str, Any] | None = None
+    processes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> ReleaseFacts:
@@ -47,6 +49,7 @@ class ReleaseFacts:
             origin=data.get("origin"),
             asked=str(data.get("asked") or ""),
             health=data.get("health"),
+            processes=tuple(map(str, data.get("processes") or ())),
         )
 
 

@@ -55,6 +55,18 @@ def left_alone(topology: Topology, facts: Facts) -> list[str]:
     ]
 
 
+def forgotten(release: str, topology: Topology, facts: Facts) -> list[str]:
+    """Processes that an earlier release has and today's settings have not, so that nobody starts them, in words."""
+    known = facts.known(release)
+    names = [name for name in (known.processes if known else ()) if name not in topology.settings.processes]
+    if not names:
+        return []
+    return [
+        f"{release} was built with {', '.join(names)} in `processes`, which the settings no longer have: not started; "
+        "write it there again to have it with that release"
+    ]
+
+
 def wire(topology: Topology, web: WebHost, label: str) -> dict[str, Any]:
     """The process that a host calls `label`, as its agent is told about it."""
     return topology.process(web, *parts_of(label)).to_wire()

@@ -332,6 +332,21 @@ def test_a_pool_of_somebody_else_without_spare_slots_takes_a_push_in_place(monke
     assert rollout.error is None, rollout.error
 
 
+# -- a renamed process, and a rollback -------------------------------------------------------------------------------
+
+
+def test_a_renamed_process_and_a_rollback_says_what_its_release_has_and_nobody_starts() -> None:
+    """`worker` became `jobs` with NEW; OLD has a `worker` and no `jobs`."""
+    shape = topology(1, 1, processes={"jobs": {"command": "python -m shop.jobs"}})
+    shape = replace(shape, process_hosts={"jobs": ("web1",)})
+    state = {"jobs@1": {"release": NEW, "running": True}}
+    releases = [release(OLD, processes=["worker"]), release(NEW, processes=["jobs"])]
+    found = facts(host("web1", releases, current=NEW, process_state=state))
+    warned = plan_of(Wanted("rollback", OLD), shape, found).warnings
+    assert any("with worker in `processes`" in each for each in warned), warned
+    assert not any("in `processes`" in each for each in plan_of(Wanted("reload", NEW), shape, found).warnings)
+
+
 # -- a changed health check, and some that stay on the release of before ----------------------------------------------
 
 
