@@ -79,8 +79,9 @@ def dev(
     runtime = runtimes.get(inferred.server)
     refused = runtime.refuse(serving)
     if refused:
-        with loaded.placing():
-            raise SettingsError(refused, step="dev")
+        refused.step = "dev"
+        loaded.place(refused)
+        raise refused
     python = interpreter.find((folder, loaded.base))
     python.require(runtime.requires(serving), inferred.requirements_file)
     port = wished.port or settings.port

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from deployer import templating
+from deployer.errors import SettingsError
 from deployer.runtimes import access_log
 from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, SLOT, VENV, bound, refuse_words, whole_seconds
 from deployer.runtimes.base import Development, Serving
 from deployer.runtimes.check import import_check
+from deployer.settings.inference.server_options import GUNICORN
 from deployer.settings.inference.worker_class import PACKAGES, UVICORN_WORKER
 
 PYTHON = ".venv/bin/python"
@@ -25,15 +27,18 @@ class Gunicorn:
     reload_check: tuple[str, ...] = ("--check-config",)
     interface: Literal["asgi", "wsgi"] = "wsgi"
 
-    def refuse(self, serving: Serving) -> str | None:
+    def refuse(self, serving: Serving) -> SettingsError | None:
         """Apps of the other interface, and words that a rollout depends on."""
         if serving.target is None:
-            return "no app was found: write runtime.app, such as shop.wsgi:application"
+            return SettingsError("no app was found", hint="write runtime: {app: module:attribute}")
         if serving.target.interface != self.interface:
-            other = "gunicorn" if self.interface == "asgi" else "uvicorn, or gunicorn+uvicorn"
-            kind = serving.target.interface.upper()
-            return f"{serving.target.path} is a {kind} app, which {self.name} does not serve: write server: {other}"
-        return refuse_words(serving, variable="GUNICORN_CMD_ARGS", abbreviates=True)
+            other = "gunicorn" if self.interface == "asgi" else "gunicorn+uvicorn"
+            kind = "an ASGI app" if serving.target.interface == "asgi" else "a WSGI app"
+            return SettingsError(
+                f"runtime.server is {self.name}, which does not serve {serving.target.path}: it is {kind}",
+                hint=f"write runtime: {{server: {other}}}",
+            )
+        return refuse_words(serving, GUNICORN)
 
     def refuse_reload(self, workers: int, *, same: bool) -> str | None:
         """Never: its config finds the release anew at each load."""

@@ -82,7 +82,8 @@ def test_what_the_settings_say_wins_over_the_apps_own_file(tmp_path: Path, capfd
     ],
 )
 def test_what_says_two_things_is_refused(server: str, settings: dict[str, Any], said: str) -> None:
-    assert said in str(runtimes.get(server).refuse(serving(**settings)))
+    why = runtimes.get(server).refuse(serving(**settings))
+    assert why and said in f"{why}; {why.hint}"
 
 
 @pytest.mark.parametrize("kind", ["off", "plain", "json"])
