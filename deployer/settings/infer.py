@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from deployer.errors import SettingsError
-from deployer.settings.inference import hints
+from deployer.settings.inference import hints, server_versions
 from deployer.settings.inference.apps import Apps, Candidate, Interface
 from deployer.settings.inference.choice import choose
 from deployer.settings.inference.gunicorn_file import NAME as GUNICORN_FILE
@@ -65,7 +65,8 @@ class Inferred:
     (`requires-python` as written, or None) allows. `installer` `auto`: uv where the host has it, else pip;
     `requirements_file` is what is installed from. `missing` are distributions that the server needs and the
     requirements lack; `workers` is the class of gunicorn's workers, and `gunicorn_file` the app's own. `warnings` are
-    for the plan. `unread` is as in `Requirements`, where nothing says what else installs.
+    for the plan. `refused`: why the server cannot serve with these settings, raised before a host is asked. `unread` is
+    as in `Requirements`, where nothing says what else installs.
     """
 
     target: AppTarget | None
@@ -83,15 +84,16 @@ class Inferred:
     warnings: tuple[str, ...] = ()
     workers: WorkerClass = field(default_factory=WorkerClass)
     gunicorn_file: GunicornFile = field(default_factory=GunicornFile)
+    refused: SettingsError | None = None
     unread: tuple[str, str] | None = None
 
     def require_server(self) -> None:
-        """SettingsError when the server could not serve the app: its class, the app's own file for it, what it lacks.
+        """SettingsError when the server could not serve the app: the settings, its own file for it, what it lacks.
 
         `missing_server` when the requirements lack something that it needs.
         """
-        if self.workers.refused:
-            raise self.workers.refused
+        if self.refused:
+            raise self.refused
         self.gunicorn_file.require_harmless()
         if self.unread:
             file, way = self.unread
@@ -144,7 +146,9 @@ class _Inference:
         server = self._server(target)
         if server.startswith("gunicorn"):
             self._read_own(server)
-        workers = worker_class(server, self.settings.runtime, self.own, self.requirements)
+        runtime = self.settings.runtime
+        workers = worker_class(server, runtime, self.own, self.requirements)
+        self.warnings += server_versions.remarks(server, runtime, self.requirements)
         routes = Routes(self.apps)
         socket = routes.websockets()
         health, unread = self._health(routes), self._unread()
@@ -164,6 +168,7 @@ class _Inference:
             warnings=tuple(self.warnings),
             workers=workers,
             gunicorn_file=self.own,
+            refused=workers.refused or server_versions.too_old(server, runtime, self.requirements),
             unread=unread,
         )
 

@@ -147,8 +147,8 @@ def _inferred(folder: Path, app: str, runtime: dict[str, Any]) -> Inferred:
         raise UsageError(f"{option}: {first['msg'].removeprefix('Value error, ')}") from None
     try:
         found = infer(folder, settings)
-        if found.workers.refused:
-            raise found.workers.refused
+        if found.refused:
+            raise found.refused
         return found
     except AmbiguousAppError as several:
         several.hint = f"deploy init --app '{several.candidates[0]}', or another of them"

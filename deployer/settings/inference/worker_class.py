@@ -47,11 +47,6 @@ def worker_class(server: str, runtime: Runtime, own: GunicornFile, requirements:
     if server == "gunicorn-asgi":
         if said not in ("", "asgi"):
             return _wrong(f"runtime.worker_class is {said}, and gunicorn-asgi has a class of its own")
-        if requirements.older("gunicorn", "24"):
-            return _wrong(
-                "gunicorn's own ASGI worker came with gunicorn 24, and the requirements ask for an older one",
-                "allow gunicorn>=24 there, or write runtime.server: gunicorn+uvicorn",
-            )
         return WorkerClass("asgi")
     if said:
         return _wrong(f"runtime.worker_class is {said}, and the server {server} has no worker classes")
