@@ -77,7 +77,7 @@ def dev(
     inferred = infer(folder, settings)
     serving = _serving(loaded, inferred, wished.host)
     runtime = runtimes.get(inferred.server)
-    refused = runtime.refuse(serving)
+    refused = inferred.refused or runtime.refuse(serving)
     if refused:
         refused.step = "dev"
         loaded.place(refused)

@@ -81,9 +81,10 @@ class Runtime(Protocol):
     reload_check: tuple[str, ...]
 
     def refuse(self, serving: Serving) -> SettingsError | None:
-        """Why this server cannot serve this app (a WSGI app under uvicorn …), with the fix as hint; None if it can.
+        """Why this server cannot serve the app so (one process that recycles …), with the fix as hint; None if it can.
 
-        Its message begins with the key that is wrong (`runtime.args has …`), so that it gets that key's file and line.
+        That it serves apps of this interface at all is known already. The message begins with the key that is wrong
+        (`runtime.args has …`), so that it gets that key's file and line.
         """
 
     def refuse_reload(self, workers: int, *, same: bool) -> str | None:

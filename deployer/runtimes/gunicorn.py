@@ -28,16 +28,9 @@ class Gunicorn:
     interface: Literal["asgi", "wsgi"] = "wsgi"
 
     def refuse(self, serving: Serving) -> SettingsError | None:
-        """Apps of the other interface, and words that a rollout depends on."""
+        """Words that a rollout depends on."""
         if serving.target is None:
             return SettingsError("no app was found", hint="write runtime: {app: module:attribute}")
-        if serving.target.interface != self.interface:
-            other = "gunicorn" if self.interface == "asgi" else "gunicorn+uvicorn"
-            kind = "an ASGI app" if serving.target.interface == "asgi" else "a WSGI app"
-            return SettingsError(
-                f"runtime.server is {self.name}, which does not serve {serving.target.path}: it is {kind}",
-                hint=f"write runtime: {{server: {other}}}",
-            )
         return refuse_words(serving, GUNICORN)
 
     def refuse_reload(self, workers: int, *, same: bool) -> str | None:

@@ -25,14 +25,9 @@ class Uvicorn:
     reload_check: tuple[str, ...] = ()
 
     def refuse(self, serving: Serving) -> SettingsError | None:
-        """WSGI apps, recycling of a single process, and words that a rollout depends on."""
+        """Recycling of a single process, and words that a rollout depends on."""
         if serving.target is None:
             return SettingsError("no app was found", hint="write runtime: {app: module:attribute}")
-        if serving.target.interface != "asgi":
-            return SettingsError(
-                f"runtime.server is uvicorn, which does not serve {serving.target.path}: it is a WSGI app",
-                hint="write runtime: {server: gunicorn}",
-            )
         if serving.settings.max_requests and serving.workers == 1:
             return SettingsError(
                 "runtime.max_requests with one uvicorn process refuses requests while it restarts",

@@ -15,7 +15,7 @@ from deployer.settings.inference.gunicorn_file import GunicornFile, read_gunicor
 from deployer.settings.inference.modules import Code, read_code
 from deployer.settings.inference.requirements import Requirements, read_requirements
 from deployer.settings.inference.routes import Routes
-from deployer.settings.inference.worker_class import WorkerClass, worker_class
+from deployer.settings.inference.worker_class import OLD_UVICORN_WORKER, UVICORN_WORKER, WorkerClass, worker_class
 from deployer.settings.mistakes import nearest
 from deployer.settings.models import Settings
 
@@ -147,7 +147,8 @@ class _Inference:
         if server.startswith("gunicorn"):
             self._read_own(server)
         runtime = self.settings.runtime
-        workers = worker_class(server, runtime, self.own, self.requirements)
+        workers = worker_class(server, runtime, self.own, self.requirements, told=candidate is not None)
+        self.warnings += workers.warnings
         self.warnings += server_versions.remarks(server, runtime, self.requirements)
         routes = Routes(self.apps)
         socket = routes.websockets()
@@ -168,7 +169,9 @@ class _Inference:
             warnings=tuple(self.warnings),
             workers=workers,
             gunicorn_file=self.own,
-            refused=workers.refused or server_versions.too_old(server, runtime, self.requirements),
+            refused=self._other_interface(server, target)
+            or workers.refused
+            or server_versions.too_old(server, runtime, self.requirements),
             unread=unread,
         )
 
@@ -270,6 +273,21 @@ class _Inference:
         server, why = self._usual_server(target.interface)
         self._note("runtime.server", server, why)
         return server
+
+    def _other_interface(self, server: Server, target: AppTarget | None) -> SettingsError | None:
+        """A server of the settings that serves apps of the other interface."""
+        if target is None or _INTERFACES.get(server, target.interface) == target.interface:
+            return None
+        kind, other = ("an ASGI app", "gunicorn+uvicorn") if target.interface == "asgi" else ("a WSGI app", "gunicorn")
+        runtime = self.settings.runtime
+        own = "." in runtime.worker_class and runtime.worker_class not in (UVICORN_WORKER, OLD_UVICORN_WORKER)
+        more = ", and take worker_class out" if "worker_class" in runtime.model_fields_set and not own else ""
+        return SettingsError(
+            f"runtime.server is {server}, which does not serve {target.path}: it is {kind}",
+            step="plan",
+            hint=f"write runtime: {{server: {other}}}{more}",
+            code="interface",
+        )
 
     def _usual_server(self, interface: Interface) -> tuple[Server, str]:
         names = self.requirements.names

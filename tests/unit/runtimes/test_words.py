@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Literal
 
 import pytest
 
@@ -42,9 +41,6 @@ def test_an_ipv6_address_is_bound_in_brackets() -> None:
 @pytest.mark.parametrize(
     ("server", "interface", "settings", "said"),
     [
-        ("uvicorn", "wsgi", {}, "server: gunicorn"),
-        ("gunicorn", "asgi", {}, "gunicorn+uvicorn"),
-        ("gunicorn+uvicorn", "wsgi", {}, "server: gunicorn"),
         ("uvicorn", "asgi", {"max_requests": 100}, "max_requests"),
         ("uvicorn", "asgi", {"args": ("--port", "1")}, "--port"),
         ("uvicorn", "asgi", {"args": ("--reload",)}, "--reload"),
@@ -110,14 +106,6 @@ def test_every_option_that_stands_alone_is_known_as_one(server: str) -> None:
 def test_what_is_kept_from_users_are_options_that_there_are(server: str, options: Options) -> None:
     done = subprocess.run([sys.executable, "-m", server, "--help"], capture_output=True, text=True, check=True)
     assert not [word for word in (*options.keys, *options.decided) if word not in done.stdout]
-
-
-@pytest.mark.parametrize("interface", ["asgi", "wsgi"])
-def test_an_app_of_the_other_interface_is_named_with_it(interface: Literal["asgi", "wsgi"]) -> None:
-    server = "gunicorn" if interface == "asgi" else "uvicorn"
-    why = runtimes.get(server).refuse(serving("main:app", interface))
-    article = "an ASGI app" if interface == "asgi" else "a WSGI app"
-    assert str(why) == f"runtime.server is {server}, which does not serve main:app: it is {article}"
 
 
 @pytest.mark.parametrize(
