@@ -56,8 +56,3 @@ def bound(serving: Serving) -> str:
 def bracketed(address: str) -> str:
     """The address as it stands before a port: an IPv6 address in brackets."""
     return f"[{address}]" if ":" in address else address
-
-
-def whole_seconds(duration: float) -> str:
-    """Seconds as servers take them: whole, at least 1, rounded up."""
-    return str(max(1, int(-(-duration // 1))))

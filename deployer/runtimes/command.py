@@ -41,11 +41,6 @@ class Command:
             return SettingsError(
                 f"runtime.command never uses {place}, where it is looked for", hint=f"have it listen at {place}"
             )
-        if "access_log" in serving.settings.model_fields_set:
-            return SettingsError(
-                "runtime.access_log is for servers that deploy configures; here the command decides what is written",
-                hint="take access_log out",
-            )
         return None
 
     def refuse_reload(self, workers: int, *, same: bool) -> str | None:

@@ -7,9 +7,10 @@ from typing import Literal
 from deployer import templating
 from deployer.errors import SettingsError
 from deployer.runtimes import access_log
-from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, SLOT, VENV, bound, refuse_words, whole_seconds
+from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, SLOT, VENV, bound, refuse_words
 from deployer.runtimes.base import Development, Serving
 from deployer.runtimes.check import import_check
+from deployer.settings.inference.effect import whole_seconds
 from deployer.settings.inference.server_options import GUNICORN
 from deployer.settings.inference.worker_class import PACKAGES, UVICORN_WORKER
 
@@ -79,10 +80,10 @@ class Gunicorn:
             worker_class=self.worker_class(serving),
             worker_class_said=self.name != "gunicorn" or "worker_class" in settings.model_fields_set,
             workers=serving.workers,
-            timeout=int(whole_seconds(settings.timeout)),
+            timeout=whole_seconds(settings.timeout),
             timeout_said="timeout" in settings.model_fields_set,
-            graceful_timeout=int(whole_seconds(settings.graceful_timeout)),
-            keepalive=int(whole_seconds(settings.keepalive)),
+            graceful_timeout=whole_seconds(settings.graceful_timeout, least=1),
+            keepalive=whole_seconds(settings.keepalive),
             max_requests=settings.max_requests,
             max_requests_jitter=settings.jitter,
             trusted=",".join(serving.trusted),

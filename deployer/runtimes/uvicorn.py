@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from deployer.errors import SettingsError
 from deployer.runtimes import access_log
-from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, PORT, SOCKET, refuse_words, whole_seconds
+from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, PORT, SOCKET, refuse_words
 from deployer.runtimes.base import Development, Serving
 from deployer.runtimes.check import import_check
+from deployer.settings.inference.effect import whole_seconds
 from deployer.settings.inference.server_options import UVICORN
 
 PYTHON = ".venv/bin/python"
@@ -86,8 +87,8 @@ class Uvicorn:
         words = list(self._app(serving))
         words += place or (("--uds", SOCKET) if serving.at_sockets else ("--host", serving.address, "--port", PORT))
         words += ["--workers", str(serving.workers)]
-        words += ["--timeout-graceful-shutdown", whole_seconds(settings.graceful_timeout)]
-        words += ["--timeout-keep-alive", whole_seconds(settings.keepalive)]
+        words += ["--timeout-graceful-shutdown", str(whole_seconds(settings.graceful_timeout, least=1))]
+        words += ["--timeout-keep-alive", str(whole_seconds(settings.keepalive))]
         words += ["--proxy-headers", "--forwarded-allow-ips", ",".join(serving.trusted)]
         if settings.max_requests:
             words += ["--limit-max-requests", str(settings.max_requests)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from deployer.errors import SettingsError
-from deployer.settings.inference import hints, server_versions
+from deployer.settings.inference import effect, hints, server_versions
 from deployer.settings.inference.apps import Apps, Candidate, Interface
 from deployer.settings.inference.choice import choose
 from deployer.settings.inference.gunicorn_file import NAME as GUNICORN_FILE
@@ -150,6 +150,7 @@ class _Inference:
         workers = worker_class(server, runtime, self.own, self.requirements, told=candidate is not None)
         self.warnings += workers.warnings
         self.warnings += server_versions.remarks(server, runtime, self.requirements)
+        self.warnings += effect.remarks(server, runtime)
         routes = Routes(self.apps)
         socket = routes.websockets()
         health, unread = self._health(routes), self._unread()
@@ -171,7 +172,8 @@ class _Inference:
             gunicorn_file=self.own,
             refused=self._other_interface(server, target)
             or workers.refused
-            or server_versions.too_old(server, runtime, self.requirements),
+            or server_versions.too_old(server, runtime, self.requirements)
+            or effect.refused(server, runtime),
             unread=unread,
         )
 

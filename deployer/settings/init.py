@@ -177,7 +177,7 @@ def _of_size(sized: Scale, inferred: Inferred, runtime: dict[str, Any]) -> tuple
     ]
     unfit = [] if server == "gunicorn" else ["worker_class"]
     if server == "uvicorn" and runtime.get("server", server) != server:
-        unfit.append("args")
+        unfit += ["args", "timeout"]
     said += [
         f"Procfile: web's {key} {_flow(runtime[key])} is left out: the size's server {server} does not take it"
         for key in unfit

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from deployer.errors import SettingsError
 from deployer.settings.inference.gunicorn_file import NAME, GunicornFile
 from deployer.settings.inference.requirements import Requirements
+from deployer.settings.mistakes import nearest
 from deployer.settings.models import Runtime
 
 UVICORN_WORKER = "uvicorn_worker.UvicornWorker"
@@ -27,6 +28,7 @@ _DEPRECATED = (
     "package uvicorn-worker serves"
 )
 _WSGI_ALONE = {"sync", "gthread", *PACKAGES}
+_WORDS = [word for word in ("sync", "gthread", *PACKAGES, "asgi") if "." not in word]
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,10 @@ def _of_gunicorn(said: str, own: GunicornFile, requirements: Requirements, *, to
     """Any class for WSGI apps; one that the app's own file names counts where the settings name none."""
     written = own.get("worker_class")
     name = said or (written if isinstance(written, str) else "sync")
+    if said and "." not in said and ":" not in said and said not in _WORDS:
+        near = nearest(said, _WORDS)
+        fix = f"did you mean {near}?" if near else "write sync, gthread, gevent, tornado or a dotted name"
+        return _wrong(f"runtime.worker_class is {said}, which gunicorn has no class of", fix)
     package = PACKAGES.get(name) or PACKAGES.get(name.rpartition(".")[0])
     if name == "asgi" or "uvicorn" in name.lower():
         wrong = ("serves ASGI apps, and this one is WSGI", "take it out, or write gthread")

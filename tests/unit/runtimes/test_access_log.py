@@ -78,7 +78,6 @@ def test_what_the_settings_say_wins_over_the_apps_own_file(tmp_path: Path, capfd
     [
         ("uvicorn", {"access_log": "json", "args": ("--log-config", "mine.json")}, "keep one of them"),
         ("uvicorn", {"access_log": "plain", "args": ("--no-access-log",)}, "keep one of them"),
-        ("command", {"access_log": "json", "command": "serve $PORT"}, "the command decides"),
     ],
 )
 def test_what_says_two_things_is_refused(server: str, settings: dict[str, Any], said: str) -> None:

@@ -245,8 +245,12 @@ FASTAPI = "from fastapi import FastAPI\napp = FastAPI()\n"
             FASTAPI,
             "small",
             "gunicorn main:app -k uvicorn.workers.UvicornWorker --timeout 90 --backlog 9",
-            {"server": "uvicorn", "workers": 2, "timeout": 90, "args": ()},
-            ["server: uvicorn in place of web's gunicorn+uvicorn", 'args ["--backlog", "9"] is left out'],
+            {"server": "uvicorn", "workers": 2, "timeout": 120, "args": ()},
+            [
+                "server: uvicorn in place of web's gunicorn+uvicorn",
+                'args ["--backlog", "9"] is left out',
+                "web's timeout 90 is left out",
+            ],
         ),
         (
             FASTAPI,
