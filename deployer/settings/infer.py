@@ -13,7 +13,7 @@ from deployer.settings.inference.choice import choose
 from deployer.settings.inference.gunicorn_file import NAME as GUNICORN_FILE
 from deployer.settings.inference.gunicorn_file import GunicornFile, read_gunicorn_file
 from deployer.settings.inference.modules import Code, read_code
-from deployer.settings.inference.requirements import Requirements, read_requirements
+from deployer.settings.inference.requirements import Requirements, normal, read_requirements
 from deployer.settings.inference.routes import Routes
 from deployer.settings.inference.worker_class import OLD_UVICORN_WORKER, UVICORN_WORKER, WorkerClass, worker_class
 from deployer.settings.mistakes import nearest
@@ -235,14 +235,37 @@ class _Inference:
         for one in self.apps.candidates():
             if one.path == path:
                 return one, AppTarget(path, one.kind.interface, one.factory)
+        self._must_be_there(path, told=self.settings.runtime.server != "auto")
         self._must_exist(path)
         interface = _INTERFACES.get(self.settings.runtime.server) or self._guessed()
         if interface is None:
             raise SettingsError(
-                f"whether {path} is an ASGI or a WSGI app cannot be told from the code",
-                hint="add to deploy.yaml: runtime: {server: uvicorn}, or gunicorn for WSGI",
+                f"runtime.app is {path}, of which the code does not tell whether it is an ASGI or a WSGI app",
+                step="plan",
+                hint=f"write in deploy.yaml: runtime: {{app: {written}, server: uvicorn}}, or gunicorn for WSGI",
+                code="no_interface",
             )
         return None, AppTarget(path, interface, written.endswith("()"))
+
+    def _must_be_there(self, path: str, *, told: bool) -> None:
+        """The module of an app named in the settings is to be in the code, unless a package brings it.
+
+        `told`: the settings say the server, as they have to for an app of a package.
+        """
+        name, _, attribute = path.partition(":")
+        top = name.partition(".")[0]
+        ours, brought = self.code.has(top), normal(top) in self.requirements.names
+        if self.code.may_have(name) or self.settings.hooks.build or (brought and not ours):
+            return
+        near = nearest(name, [module.name for module in self.code.modules])
+        apps = [one.path for one in self.apps.candidates()]
+        likely = [one for one in apps if one.partition(":")[0] == near] or ([f"{near}:{attribute}"] if near else [])
+        fix = f"did you mean {likely[0]}?" if likely else _instead(apps)
+        what = f"runtime.app is {path}, and there is no module {name} in the code"
+        if ours or not told:
+            more = "" if ours else " (for an app of an installed package, deploy.yaml has to say runtime.server too)"
+            raise SettingsError(what, step="plan", hint=fix + more)
+        self.warnings.append(f"{what}: a package that is installed has to have it; {fix}")
 
     def _must_exist(self, path: str) -> None:
         """An app named in the settings whose module is here but has no such name is a mistake worth stopping for."""
@@ -259,7 +282,7 @@ class _Inference:
         raise SettingsError(
             f"runtime.app is {path}, and {module.file} has no {attribute}",
             step="plan",
-            hint=_instead(name, near, here),
+            hint=f"did you mean {name}:{near}?" if near else _instead([f"{name}:{one}" for one in here]),
         )
 
     def _guessed(self) -> Interface | None:
@@ -352,10 +375,8 @@ class _Inference:
         return where is not None
 
 
-def _instead(module: str, near: str | None, apps: list[str]) -> str:
-    """What `runtime.app` may have been meant to say."""
-    if near:
-        return f"did you mean {module}:{near}?"
+def _instead(apps: list[str]) -> str:
+    """What `runtime.app` could say, where nothing is like what it says."""
     if apps:
-        return f"its apps are {', '.join(f'{module}:{name}' for name in apps)}"
+        return f"the apps there are {', '.join(apps)}"
     return "name the app as module:attribute, or leave runtime.app out to have it found"

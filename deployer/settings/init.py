@@ -154,6 +154,13 @@ def _inferred(folder: Path, app: str, runtime: dict[str, Any]) -> Inferred:
         several.hint = f"deploy init --app '{several.candidates[0]}', or another of them"
         raise
     except SettingsError as none:
+        if none.message.startswith("runtime.app is "):
+            none.message = none.message.replace("runtime.app is", "the app is to be", 1)
+        if none.code == "no_interface":
+            path = runtime["app"]
+            none.hint = (
+                f"write deploy.yaml yourself: app: {app}, and runtime: {{app: {path}, server: uvicorn or gunicorn}}"
+            )
         if none.code == "no_app":
             none.hint = (
                 "deploy init --app module:attribute, or --command 'PROGRAM … $PORT' for one that serves by itself"

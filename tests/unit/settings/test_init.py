@@ -218,3 +218,14 @@ def test_a_size_is_a_project_that_renders(
     text = (tmp_path / "deploy.yaml").read_text()
     assert f"# {size}: " in text and "# today: guides " in text and all(f"# {line}" in text for line in made.remarks)
     assert len([line for line in text.splitlines() if not line.startswith("#")]) <= 6
+
+
+def test_an_app_that_is_not_there_is_told_in_words_of_the_command(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(FASTAPI)
+    (tmp_path / "requirements.txt").write_text("datasette\nuvicorn\n")
+    with pytest.raises(SettingsError, match="the app is to be mian:app, and there is no module mian") as caught:
+        propose(tmp_path, asked=Asked(app="mian:app"))
+    assert caught.value.hint and "did you mean main:app?" in caught.value.hint
+    with pytest.raises(SettingsError, match="ASGI or a WSGI") as caught:
+        propose(tmp_path, asked=Asked(app="datasette.app:app"))
+    assert "write deploy.yaml yourself: app: " in str(caught.value.hint) and "add to" not in str(caught.value.hint)
