@@ -181,6 +181,9 @@ class _Reading:
             made["server"] = "gunicorn+uvicorn" if "uvicorn" in kind else "gunicorn-asgi" if kind == "asgi" else server
             if made["server"] != server:
                 del made["worker_class"]
+        if "max_requests_jitter" in made and "max_requests" not in made:
+            self.remark("web: the jitter of --max-requests is left out, since there is no --max-requests")
+            del made["max_requests_jitter"]
         return {**made, **({"args": args} if args else {})}
 
     def _option(self, made: dict[str, Any], args: list[str], option: str, value: str, known: Options) -> None:

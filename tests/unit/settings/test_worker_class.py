@@ -185,7 +185,12 @@ def test_a_file_that_only_tunes_is_left_in_peace(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("own", "line"),
-    [("x = 1\ncertfile = '/etc/cert.pem'\n", 2), ("proxy_protocol = True\n", 1), ("user = 'www-data'\n", 1)],
+    [
+        ("x = 1\ncertfile = '/etc/cert.pem'\n", 2),
+        ("proxy_protocol = True\n", 1),
+        ("proxy_protocol = 'off'\nprotocol = 'uwsgi'\n", 2),
+        ("protocol = 'http'\nuser = 'www-data'\n", 2),
+    ],
 )
 def test_what_no_instance_could_serve_with_is_refused_with_its_line(tmp_path: Path, own: str, line: int) -> None:
     with pytest.raises(SettingsError) as caught:
