@@ -55,7 +55,8 @@ def admit(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Puts servers back and waits until the balancer sends them requests, at most `wait` seconds.
 
     A server that a person or a quarantine holds is left alone unless `force`; a person (`by`) may lift a person's own.
-    `instead` (name → name) says whose place a server takes: what a person holds out there stays out here.
+    `instead` (name → name) says whose place a server takes: what a person holds out there stays out here. `held` (name
+    → record) are servers that are held out again as they were before the run.
     One that does not come up goes back to how it was, with its record: `not_up`.
     """
     site, balancer = Site.from_args(args), drivers.of(args["driver"])
@@ -67,6 +68,9 @@ def admit(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     answers: Dict[str, Dict[str, Any]] = {}
     with drained.editing(site) as records:
         _inherit(balancer, records, args.get("instead") or {})
+        again = {name: record for name, record in (args.get("held") or {}).items() if name in before}
+        records.update(again)
+        balancer.set(sorted(again), "drain")
         for name in wanted:
             held = records.get(name)
             if held and not _may_lift(held, args):

@@ -11,7 +11,10 @@ from deployer.agent.layout import MARKER, Site
 from deployer.agent.operation import Context, operation
 
 _SHORT = 15.0  # seconds for a question to the supervisor
-_OF_MARKER = ("content", "commit", "created", "venv", "run_sha", "start_sha", "bind", "origin", "asked")
+_OF_MARKER = (
+    *("content", "commit", "created", "venv", "run_sha", "start_sha", "bind", "origin"),
+    *("asked", "health", "processes"),
+)
 
 
 @operation("host.survey")

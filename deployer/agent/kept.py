@@ -12,15 +12,20 @@ from deployer.agent.created import Commands
 from deployer.agent.layout import Site
 from deployer.agent.placing import Found, Step, look, restorer
 
+UNITS, POOLS = PARTS = ("units", "pools")
+"""Of a host's files: those of its supervisor, and those of its balancer, which are kept and go back each by itself."""
+
 
 class Kept:
-    """`{"run", "found": {path: {what, data, target, mode, owner}}, "handlers": {name: [argv, …]}}`, for root alone.
+    """One part of a host's files, as they were before a run.
+
+    `{"run", "found": {path: {what, data, target, mode, owner}}, "handlers": {name: [argv, …]}}`, for root alone.
 
     `found` and `handlers` are empty where nothing is kept.
     """
 
-    def __init__(self, site: Site) -> None:
-        self._path = site.resources_before
+    def __init__(self, site: Site, part: str) -> None:
+        self._path = site.resources_before(part)
         self.run = ""
         self.found: Dict[str, Found] = {}
         self.handlers: Dict[str, Commands] = {}

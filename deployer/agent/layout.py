@@ -125,10 +125,9 @@ class Site:
         """State of the host's own that all apps share: the short lock, what was created, the agent's archive."""
         return self.prefix + "/var/lib/deploy"
 
-    @property
-    def resources_before(self) -> str:
+    def resources_before(self, part: str) -> str:
         """What files outside of the app's root were before the run that is under way changed them (`agent.kept`)."""
-        return "%s/before/%s-%s.json" % (self.host_state, self.app, self.env)
+        return "%s/before/%s-%s.%s.json" % (self.host_state, self.app, self.env, part)
 
     @property
     def sockets(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, ContextManager, Dict, List, Tuple, Union
 
 from deployer.agent import owner, packages, process, services, users
 from deployer.agent.created import Commands, Created
-from deployer.agent.kept import Kept
+from deployer.agent.kept import PARTS, UNITS, Kept
 from deployer.agent.layout import Site
 from deployer.agent.lock import host_lock
 from deployer.agent.operation import Context, OpError, operation
@@ -24,9 +24,10 @@ _HANDLER_TIMEOUT = 120.0  # seconds for one command of a handler
 
 @operation("resource.apply")
 def apply(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """Args: `site, resources, handlers, dry_run, replace, keep`. Returns `changed, refused, handlers`.
+    """Args: `site, resources, handlers, dry_run, replace, keep, part`. Returns `changed, refused, handlers`.
 
-    `keep` is the run for which files stay beside as they were, until `resource.restore` or `resource.settle`.
+    `keep` is the run for which files stay beside as they were, as that `part` of the host (`kept.PARTS`), until
+    `resource.restore` or `resource.settle`.
 
     Raises:
         OpError `refused`: something is there that we did not make, or that was changed since; nothing was changed.
@@ -49,19 +50,26 @@ def apply(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 @operation("resource.restore")
 def restore(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """Args: `site, run`. Makes files what they were before that run changed them; returns the paths, `changed`.
+    """Args: `site, run, parts`. Makes files what they were before that run changed them; returns the paths, `changed`.
 
     OpError as in `resource.apply`, with the files as they are.
     """
     site = Site.from_args(args)
     owner.require_ours(site)
+    return {"changed": [path for part in args["parts"] for path in put_back(ctx, site, str(args["run"]), part)]}
+
+
+def put_back(ctx: Context, site: Site, run: str, part: str) -> List[str]:
+    """Makes a part of the host's files what they were before that run changed them; returns the paths."""
+    if Kept(site, part).run != run:
+        return []
     with host_lock(site):
-        kept = Kept(site)
-        steps = kept.back() if kept.run == args["run"] else []
+        kept = Kept(site, part)
+        steps = kept.back() if kept.run == run else []
         if steps:
             _Work(ctx, site, {"handlers": kept.handlers}).put_back(steps)
         kept.forget()
-    return {"changed": [step.name for step in steps]}
+    return [step.name for step in steps]
 
 
 @operation("resource.settle")
@@ -69,7 +77,8 @@ def settle(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Args: `site`. Forgets what files were before: what serves has proven itself with those of now."""
     site = Site.from_args(args)
     with host_lock(site):
-        return {"changed": Kept(site).forget()}
+        forgotten = [Kept(site, part).forget() for part in PARTS]
+    return {"changed": any(forgotten)}
 
 
 class _Work:
@@ -80,6 +89,7 @@ class _Work:
         self._site = site
         self._replace = bool(args.get("replace"))
         self._keep = str(args.get("keep") or "")
+        self._part = str(args.get("part") or UNITS)
         self._resources: List[Resource] = all_from_wire(args.get("resources") or [])
         self._handlers: Dict[str, Commands] = args.get("handlers") or {}
         self._created = Created(site)
@@ -119,7 +129,7 @@ class _Work:
         placed, refusals, adopted = self._place()
         self.refuse_if([refusal.as_dict() for refusal in refusals])
         if self._keep:
-            Kept(self._site).keep(self._keep, placed, self._notified(placed))
+            Kept(self._site, self._part).keep(self._keep, placed, self._notified(placed))
         self._remember(placed, adopted)
         started = self._service_steps()
         ran = self._change(placed, started)

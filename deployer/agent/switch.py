@@ -19,8 +19,9 @@ import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from deployer.agent import holding, ledger, links, procfs, proof, secrets
+from deployer.agent import holding, ledger, links, procfs, proof, resource, secrets
 from deployer.agent.hup import Reload
+from deployer.agent.kept import UNITS
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError
 from deployer.agent.places import place
@@ -224,6 +225,7 @@ class Switch:
 
     def _go_back(self) -> None:
         secrets.put_back(self._site)
+        self._units_back()
         slot = links.release_at(self._site.slot(self._instance.port))
         if (slot == self._previous or not self._touched) and self._still_serving(self._unit.main()):
             # It never left: its link may have, or the supervisor refused to stop it.
@@ -241,6 +243,13 @@ class Switch:
         self._link(self._previous)
         opens = self._held_port and not stays
         self._start(self._previous, self._instance.health.within_again, None, restart=stays, opens=opens)
+
+    def _units_back(self) -> None:
+        """What was there before ran by the units of before: those of the run may be what nothing starts with."""
+        try:
+            resource.put_back(self._ctx, self._site, self._run, UNITS)
+        except (OpError, OSError) as error:
+            self._ctx.progress("units stay as the run has made them: %s" % error)
 
     def _intend(self, state: str) -> None:
         ledger.append(self._site, self._entry("intent", state=state))

@@ -77,10 +77,11 @@ def dev(
     inferred = infer(folder, settings)
     serving = _serving(loaded, inferred, wished.host)
     runtime = runtimes.get(inferred.server)
-    refused = runtime.refuse(serving)
+    refused = inferred.refused or runtime.refuse(serving)
     if refused:
-        with loaded.placing():
-            raise SettingsError(refused, step="dev")
+        refused.step = "dev"
+        loaded.place(refused)
+        raise refused
     python = interpreter.find((folder, loaded.base))
     python.require(runtime.requires(serving), inferred.requirements_file)
     port = wished.port or settings.port

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from deployer.plan import judging
+from deployer.plan import judging, processes
 from deployer.plan.draft import Draft, new_id
 from deployer.plan.facts import Facts, Serving
 from deployer.plan.model import Action, FileChange, Inferred, InstanceStep, Plan
 from deployer.plan.processes import steps_for_processes
 from deployer.plan.reloading import obstacle
 from deployer.plan.schedules import left_alone, steps_for_schedules
-from deployer.plan.slots import leaving, require_same_bind, surplus, unused, used_ports
+from deployer.plan.slots import (
+    leaving,
+    left_out,
+    require_same_bind,
+    require_same_supervisor,
+    surplus,
+    unused,
+    used_ports,
+)
 from deployer.plan.strategy import Strategy, choose, risks
 from deployer.plan.topology import Topology
 from deployer.plan.waves import ordered, size_of, split
@@ -105,10 +113,12 @@ def plan_of(
     source: str = "",
 ) -> Plan:
     """The whole plan of a run that brings every instance to `wanted.release`."""
+    require_same_supervisor(topology, facts)
     require_same_bind(topology, facts, wanted.release)
     settings = topology.settings
     in_known_slots = any(each.release for web in topology.web for each in facts[web.name].serving.values())
-    moves = not in_known_slots and bool(topology.balancers) and bool(surplus(topology, facts))
+    elsewhere = bool(surplus(topology, facts)) or bool(set(leaving(topology, facts)) & facts.in_use())
+    moves = not in_known_slots and bool(topology.balancers) and elsewhere
     nothing_serves = not in_known_slots and not moves
     held = facts.held()
     there = {topology.server(web.name, port) for web in topology.absent for port in (*web.ports, *web.spare_ports)}
@@ -167,6 +177,8 @@ def plan_of(
             *risks(topology, facts, waves, strategy),
             *_farewells(topology, facts),
             *left_alone(topology, facts),
+            *processes.left_alone(topology, facts),
+            *processes.forgotten(wanted.release, topology, facts),
         ),
         source=source,
         why=wanted.why,
@@ -198,8 +210,10 @@ def majority(facts: Facts, topology: Topology) -> str | None:
 def _farewells(topology: Topology, facts: Facts) -> list[str]:
     """Servers that leave the pools, where nobody can be asked to stop what runs there."""
     mine = {topology.server(step.host, step.port) for step in surplus(topology, facts)}
+    every = leaving(topology, facts)
+    mine |= set(left_out(topology, every))
     return [
         f"{name} ({place}) is not in the inventory any more: it leaves the pools at the end, and the app runs on there"
-        for name, place in leaving(topology, facts).items()
+        for name, place in every.items()
         if name not in mine and name not in facts.spare()
     ]

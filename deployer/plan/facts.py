@@ -12,7 +12,8 @@ class ReleaseFacts:
     """A release folder on a host. `content` and `start_sha` tell whether it is the one that would be built.
 
     `venv` names the virtualenv of its dependencies; `bind` says whether it listens at a `port` or a `unix` socket, and
-    `asked` how it was asked for its health (`Topology.asked`).
+    `asked` how it was asked for its health (`Topology.asked`), in which `health` (`path, status`) is its own part;
+    `processes` are those that it was built with.
     `origin` (`env, release`) is where it was proven before.
     """
 
@@ -28,6 +29,8 @@ class ReleaseFacts:
     created: float
     origin: Mapping[str, str] | None = None
     asked: str = ""
+    health: Mapping[str, Any] | None = None
+    processes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> ReleaseFacts:
@@ -45,6 +48,8 @@ class ReleaseFacts:
             created=float(data.get("created") or 0),
             origin=data.get("origin"),
             asked=str(data.get("asked") or ""),
+            health=data.get("health"),
+            processes=tuple(map(str, data.get("processes") or ())),
         )
 
 
@@ -180,6 +185,10 @@ class Facts:
     def __getitem__(self, host: str) -> HostFacts:
         return self.hosts[host]
 
+    def known(self, release: str) -> ReleaseFacts | None:
+        """A release as the first host has it that does."""
+        return next((found for host in self.hosts.values() if (found := host.release(release))), None)
+
     def asked(self) -> set[str]:
         """How the releases of all slots in use were asked for their health; an empty word for one that is not known."""
         return {
@@ -187,6 +196,10 @@ class Facts:
             for host in self.hosts.values()
             for release in (host.raw.get("slots") or {}).values()
         }
+
+    def in_use(self) -> set[str]:
+        """Servers that some balancer sends requests to."""
+        return {name for servers in self.pools.values() for name, state in servers.items() if state.get("serves")}
 
     def held(self) -> dict[str, dict[str, Any]]:
         """Servers that somebody holds out of a balancer: server name → by, reason, since, run."""

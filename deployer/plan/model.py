@@ -26,7 +26,7 @@ class InstanceStep:
 
     `port` is the slot in which it is going to serve. `before` is the release that it serves now, None if it serves
     nothing. `leaves` is the other slot, if that is in use and has to be empty in the end; for `replace` and `settle` it
-    is where `before` serves.
+    is where `before` serves. `bind` is how `before` listens there, of a slot that the settings no longer have.
     """
 
     host: str
@@ -35,6 +35,7 @@ class InstanceStep:
     action: Action
     before: str | None
     leaves: int | None = None
+    bind: str = ""
 
     @property
     def beside(self) -> bool:

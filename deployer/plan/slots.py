@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import replace
 
+from deployer.balancers.base import port_in
 from deployer.errors import SettingsError
 from deployer.plan.adopting import foreign_ports
 from deployer.plan.facts import Facts, HostFacts, Serving
@@ -70,6 +71,25 @@ def require_same_bind(topology: Topology, facts: Facts, release: str) -> None:
                 )
 
 
+def require_same_supervisor(topology: Topology, facts: Facts) -> None:
+    """SettingsError where what serves is run by another supervisor than `supervisor` says now: nobody could stop it."""
+    for web in topology.web:
+        wanted = topology.supervisor(web).name
+        for port, holder in sorted((facts[web.name].raw.get("ports") or {}).items()):
+            if web.host.prefix or not holder or not holder.get("ours"):
+                continue
+            units = {f"{topology.settings.app}@{port}.service": "systemd", "supervisor.service": "supervisord"}
+            there = units.get(str(holder.get("unit")), wanted)
+            if there != wanted:
+                raise SettingsError(
+                    f"supervisor is {wanted}, and {there} runs the instance at port {port}",
+                    host=web.name,
+                    step="plan",
+                    hint=f"to change it, host by host: deploy remove {topology.env} -l {web.name} with `supervisor: "
+                    f"{there}`, then deploy setup and deploy push with `supervisor: {wanted}`",
+                )
+
+
 _BINDS = {"port": "at ports", "unix": "at UNIX sockets"}
 
 
@@ -95,7 +115,10 @@ def surplus(topology: Topology, facts: Facts) -> list[InstanceStep]:
         known = {*web.ports, *web.spare_ports}
         for port, release in sorted((facts[web.name].raw.get("slots") or {}).items()):
             if int(port) not in known:
-                found.append(InstanceStep(web.name, web.former_index(int(port)), int(port), "keep", release, int(port)))
+                there = facts[web.name].release(str(release))
+                bind = there.bind if there else ""
+                index = web.former_index(int(port))
+                found.append(InstanceStep(web.name, index, int(port), "keep", release, int(port), bind))
     return found
 
 
@@ -111,6 +134,12 @@ def leaving(topology: Topology, facts: Facts) -> dict[str, str]:
         if "address" in state
     }
     return {name: place for name, place in every.items() if name not in known}
+
+
+def left_out(topology: Topology, servers: Mapping[str, str]) -> dict[str, str]:
+    """Those of the servers (name → place) that are of hosts which the run leaves as they are."""
+    hosts = [web.name for web in (*topology.spared, *topology.absent)]
+    return {name: at for name, at in servers.items() if any(port_in(name, host) is not None for host in hosts)}
 
 
 def unused(topology: Topology, facts: Facts) -> list[tuple[str, int]]:

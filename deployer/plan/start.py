@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from deployer import runtimes
 from deployer.agent.layout import COMMANDS, WITHIN
-from deployer.errors import SettingsError
 from deployer.plan.draft import PLACEHOLDER, Start
 from deployer.plan.model import Inferred as Chosen
 from deployer.plan.topology import Topology, WebHost, bind_address, trusted
@@ -54,7 +53,8 @@ def way(topology: Topology, web: WebHost, inferred: Inferred, size: Size, seen: 
     )
     refused = runtime.refuse(serving)
     if refused:
-        raise SettingsError(refused, host=web.name, step="plan")
+        refused.host, refused.step = web.name, "plan"
+        raise refused
     return Way(runtime, serving, why)
 
 

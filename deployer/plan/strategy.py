@@ -45,8 +45,8 @@ def choose(
 ) -> Strategy:
     """The strategy of a run. SettingsError for one that was asked for and would lose requests, with the reason.
 
-    `moves`: what serves does so at ports that the settings no longer have. `out` are instances that a person took out
-    of the pools: they are missing for as long as the run goes.
+    `moves`: what serves does so at ports, or on hosts, that settings and inventory no longer have. `out` are instances
+    that a person took out of the pools: they are missing for as long as the run goes.
     `no_reload`: what keeps this run from being a reload in place, in words; empty when nothing does.
     """
     asked = topology.settings.rolling.strategy
@@ -65,7 +65,7 @@ def choose(
     if nothing_serves:
         return Strategy(in_place, "nothing serves yet, so all instances start together")
     if moves:
-        return Strategy(in_place, "each instance starts at its new port, beside what serves at the ports of before")
+        return Strategy(in_place, "each instance starts at its new place, beside what serves at those of before")
     if asked == "reload":
         before = f", drained at {topology.kind} before" if topology.balancers and topology.drains("reload") else ""
         return Strategy("reload", f"as was asked: workers are replaced under their master, its port stays open{before}")

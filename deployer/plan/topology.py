@@ -6,8 +6,9 @@ import hashlib
 import ipaddress
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from deployer import balancers, runtimes, supervisors
 from deployer.agent.layout import WWW, Site
@@ -134,6 +135,15 @@ class Topology:
         """All web hosts of the environment, in the inventory's order, whatever the limit."""
         return tuple(sorted((*self.web, *self.spared, *self.absent), key=lambda each: each.place))
 
+    def asking(self, health: Mapping[str, Any] | None) -> Topology:
+        """The same, with instances asked for their health as a release was built for: `{path, status}`, where known."""
+        return replace(self, health_path=health["path"], health_status=health["status"]) if health else self
+
+    @property
+    def balancers_alone(self) -> Topology:
+        """The same with no web host of a run's own: for what only balancers are told, whatever hosts are away."""
+        return replace(self, web=(), spared=self.everywhere, absent=(), helper=None)
+
     @property
     def missing(self) -> int:
         """How many instances are on absent hosts."""
@@ -180,7 +190,7 @@ class Topology:
 
     def web_host(self, name: str) -> WebHost:
         """The web host of that name; KeyError if there is none."""
-        for member in (*self.builders, *self.absent):
+        for member in (*self.builders, *self.everywhere):
             if member.name == name:
                 return member
         raise KeyError(name)
@@ -211,12 +221,12 @@ class Topology:
         question = (asked.path, asked.status, asked.host, sorted(asked.headers.items()))
         return hashlib.sha256(json.dumps(question).encode()).hexdigest()[:16]
 
-    def instance(self, web: WebHost, index: int, port: int) -> Instance:
-        """One instance as the agent is told about it."""
+    def instance(self, web: WebHost, index: int, port: int, bind: str = "") -> Instance:
+        """One instance as the agent is told about it; `bind` is how it listens, where not as the settings say."""
         return Instance(
             index=index,
             port=port,
-            address=probe_address(web),
+            address=probe_address(web, bind),
             verbs=self.supervisor(web).verbs(web.site, port),
             health=self.health(),
             graceful=self.settings.runtime.graceful_timeout,
@@ -383,9 +393,10 @@ def bind_address(web: WebHost) -> str:
     return web.sockets or (web.own.address if web.host.prefix else "0.0.0.0")
 
 
-def probe_address(web: WebHost) -> str:
-    """Where the agent reaches an instance of its own host."""
-    return web.sockets or (web.own.address if web.host.prefix else "127.0.0.1")
+def probe_address(web: WebHost, bind: str = "") -> str:
+    """Where the agent reaches an instance of its own host; `bind` is how that listens, where not as settings say."""
+    sockets = web.site.sockets if (bind or web.own.bind) == "unix" else ""
+    return sockets or (web.own.address if web.host.prefix else "127.0.0.1")
 
 
 def trusted(balancers: Sequence[BalancerHost], seen: Sequence[str] = ()) -> tuple[str, ...]:

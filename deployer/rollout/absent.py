@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from deployer.errors import DeployError, LeftBehindError, UntrustedHostError
+from deployer.errors import DeployError, LeftBehindError, RolloutError, UntrustedHostError
 from deployer.plan.model import InstanceStep
 from deployer.plan.topology import Topology
 from deployer.plan.waves import size_of
@@ -53,7 +53,24 @@ def quarantine(run: Run, pools: Pools) -> None:
     """Takes the slots of absent hosts out of the pools: one that comes back serves nobody an earlier release."""
     away: list[Slot] = [(w.name, port) for w in run.topology.absent for port in (*w.ports, *w.spare_ports)]
     reason = f"its host was out of reach in run {run.id}; it has to prove a release to come back"
+    away = pools.there(away)
+    _require_others(run, pools, away)
     pools.drain(away, by="quarantine", reason=reason)
+
+
+def _require_others(run: Run, pools: Pools, away: Sequence[Slot]) -> None:
+    """RolloutError where none but these serves: they may be well, whatever keeps us from reaching their hosts."""
+    names = {pools.name(slot) for slot in away}
+    for balancer, servers in pools.states().items() if away else ():
+        up = {name for name, state in servers.items() if state["serves"]}
+        if up and up <= names:
+            raise RolloutError(
+                f"none but {', '.join(run.absent)} serves, and that is out of reach, so nothing is touched",
+                host=balancer,
+                step="guard",
+                hint=f"deploy status {run.topology.env} shows why the others are down",
+                code="capacity",
+            )
 
 
 def tell(run: Run) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from deployer.errors import DeployError
 from deployer.plan.model import InstanceStep, Plan
-from deployer.rollout.finish import promote
+from deployer.rollout.finish import demote
 from deployer.rollout.guard import Guard
 from deployer.rollout.instances import Failures, Instances
 from deployer.rollout.pools import Pools
@@ -53,7 +53,7 @@ class Back:
     def current(self, plan: Plan) -> None:
         """`current` points again at what it pointed at."""
         try:
-            promote(self._run, plan.previous, plan.ports_before, via="restore")
+            demote(self._run, plan.ports_before, plan.previous)
         except DeployError as error:
             self._run.warn(f"`current` still points at the failed release: {error.message}", host=error.host or "")
 
@@ -76,22 +76,39 @@ class Back:
         return failed
 
     def _beside(self, wave: Sequence[InstanceStep]) -> Failures:
-        """The predecessor is proven where it was, started again if it had stopped; then the successor goes."""
-        turned = {replace(step, port=step.leaves, leaves=step.port): step for step in wave if step.leaves is not None}
+        """The predecessor is proven where it was, started again if it had stopped; then the successor goes.
+
+        What served in its own slot before the run too goes on there, next to what still serves in the other.
+        """
+        stays = [step for step in wave if step.action == "settle" and self._proves(step)]
+        turned = {
+            replace(step, port=step.leaves, leaves=step.port): step
+            for step in wave
+            if step.leaves is not None and step not in stays
+        }
         failed = self._instances.switch_back(list(turned))
         self._note_lost(failed)
         good = [step for step in turned if step not in failed]
+        places = {(step.host, step.port): (step.host, step.leaves) for step in good if step.leaves is not None}
         try:
-            self._pools.admit(here(good), instead={(s.host, s.port): (s.host, s.leaves) for s in good if s.leaves})
+            self._pools.admit_again(here(good), instead=places)
             failed |= clear(self._pools, self._instances, good)
         except DeployError as error:
             failed |= dict.fromkeys([step for step in good if step not in failed], error)
         self.quarantine([step for step, error in failed.items() if self._instances.is_lost(step, error)])
-        return {turned[step]: error for step, error in failed.items()}
+        return {turned[step]: error for step, error in failed.items()} | self._both(stays)
+
+    def _both(self, steps: Sequence[InstanceStep]) -> Failures:
+        """Both slots of instances that a run which died had left in use, as far as they are still so."""
+        try:
+            self._pools.admit_again([*here(steps), *self._pools.drained(left(steps))])
+        except DeployError as error:
+            return dict.fromkeys(steps, error)
+        return {}
 
     def _admit(self, steps: Sequence[InstanceStep]) -> Failures:
         try:
-            self._pools.admit(here(steps))
+            self._pools.admit_again(here(steps))
         except DeployError as error:
             return dict.fromkeys(steps, error)
         return {}

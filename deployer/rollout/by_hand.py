@@ -24,8 +24,10 @@ def drain(project: Project, bus: Bus, record: Record, *, host: str, reason: str,
     UsageError for a host that serves nothing here, or when nobody else serves and `force` is not given.
     """
     _require_host(project.topology, host)
-    with opened(project, bus, record, "drain", threading.Event()) as run:
-        slots, pools = _slots(run, host), Pools(run)
+    there = project.reached_by(project.topology.balancers_alone)
+    with opened(there, bus, record, "drain", threading.Event()) as run:
+        pools = Pools(run)
+        slots = _in_pools(run, pools, host)
         if not force:
             _require_others(run, pools, slots)
         pools.drain(slots, by="person", reason=reason)
@@ -56,7 +58,7 @@ def admit(project: Project, bus: Bus, record: Record, *, host: str, force: bool)
 
 def freeze(project: Project, bus: Bus, record: Record, *, reason: str) -> None:
     """Stops all pushes to the environment, on every host, until somebody thaws it. Rollbacks still work."""
-    with opened(project, bus, record, "freeze", threading.Event()) as run:
+    with opened(project, bus, record, "freeze", threading.Event(), partial=True) as run:
         freeze_hosts(run, reason)
 
 
@@ -70,9 +72,8 @@ def freeze_hosts(run: Run, reason: str) -> None:
 
 def unfreeze(project: Project, bus: Bus, record: Record) -> None:
     """Lets pushes go again. `unchanged` where nothing was frozen."""
-    with opened(project, bus, record, "unfreeze", threading.Event()) as run:
-        hosts = [host.name for host in run.topology.hosts]
-        answers = run.each(hosts, "freeze.clear", {"who": project.who}, step="unfreeze")
+    with opened(project, bus, record, "unfreeze", threading.Event(), partial=True) as run:
+        answers = run.each(run.hosts, "freeze.clear", {"who": project.who}, step="unfreeze")
         thawed = any(answer["cleared"] for answer in answers.values())
         record.outcome = "succeeded" if thawed else "unchanged"
         bus.emit(Output(f"{project.env} is no longer frozen" if thawed else f"{project.env} was not frozen"))
@@ -80,9 +81,8 @@ def unfreeze(project: Project, bus: Bus, record: Record) -> None:
 
 def cancel(project: Project, bus: Bus, record: Record) -> None:
     """Asks the run that holds the lock to stop, as Ctrl-C there would. `unchanged` when nobody holds it."""
-    with opened(project, bus, record, "cancel", threading.Event()) as run:
-        hosts = [host.name for host in run.topology.hosts]
-        answers = run.each(hosts, "lock.ask", {"who": project.who}, step="cancel")
+    with opened(project, bus, record, "cancel", threading.Event(), partial=True) as run:
+        answers = run.each(run.hosts, "lock.ask", {"who": project.who}, step="cancel")
         holders = {str(found["run"]): found for answer in answers.values() if (found := answer["holder"])}
         if not holders:
             record.outcome = "unchanged"
@@ -104,6 +104,16 @@ def _require_host(topology: Topology, host: str) -> None:
 def _slots(run: Run, host: str) -> list[Slot]:
     facts = with_pools(run, survey(run))
     return [(host, port) for port in used_ports(run.topology.web_host(host), facts)]
+
+
+def _in_pools(run: Run, pools: Pools, host: str) -> list[Slot]:
+    """The slots of a host that balancers send requests to, else those that are in use: the host may be away."""
+    web = next(web for web in run.topology.everywhere if web.name == host)
+    told = [pair for servers in pools.states().values() for pair in servers.items()]
+    serving = {name for name, state in told if state["serves"]}
+    known = {name for name, state in told if (state.get("held") or {}).get("by") != "spare"}
+    slots = [(host, port) for port in (*web.ports, *web.spare_ports) if pools.name((host, port)) in known]
+    return [slot for slot in slots if pools.name(slot) in serving] or slots
 
 
 def _require_others(run: Run, pools: Pools, slots: Sequence[Slot]) -> None:

@@ -47,7 +47,9 @@ def ending(cause: DeployError, stuck: Stuck, plan: Plan, record: Record) -> Depl
         )
     if isinstance(cause, InterruptedRun):
         return InterruptedRun(cause.message, hint=f"deploy push {plan.env} starts over")
-    return cause.as_kind(RolloutError, hint="mend it and push again; everything was put back")
+    ahead = [step.name for step in plan.kept if step.before == plan.release] if plan.steps else []
+    stays = f", but for {', '.join(ahead)}, which had {plan.release} before this run" if ahead else ""
+    return cause.as_kind(RolloutError, hint=f"mend it and push again; everything was put back{stays}")
 
 
 def _not_back(step: InstanceStep | ProcessStep, error: DeployError) -> str:
@@ -99,11 +101,14 @@ def require_nobody_behind(behind: Failures, plan: Plan, record: Record) -> None:
         record.host(step.host, "failed")
     first, error = next(iter(behind.items()))
     names = ", ".join(step.name for step in behind)
+    # Nothing was built where nobody could be reached.
+    lacks = any(step.action == "keep" for step in behind)
+    again = f"deploy push {plan.env}" if lacks else f"deploy push {plan.env} --release {plan.release}"
     raise LeftBehindError(
         f"{plan.release} serves, but {names} stayed behind",
         host=first.host,
         step=error.step,
         cause=f"{first.name}: {error}",
         log=error.log,
-        hint=f"deploy push {plan.env} --release {plan.release} brings them along once their hosts are mended",
+        hint=f"{again} brings them along once their hosts are mended",
     )

@@ -17,12 +17,27 @@ def promote(run: Run, release: str | None, ports: Mapping[str, Sequence[int]], *
     """
     again = "every instance serves the release, but a host did not note it: run the same command again"
     with refused_as(NeedsPersonError, again):
-        run.each(
-            [host for host in run.web if host not in run.behind],
-            "site.promote",
-            lambda host: {"run": run.id, "release": release, "via": via, "ports": list(ports.get(host, ()))},
-            step="promote",
-        )
+        _promote(run, {host: release for host in run.web if host not in run.behind}, ports, via)
+
+
+def demote(run: Run, ports: Mapping[str, Sequence[int]], release: str | None) -> None:
+    """`current` points again where it did before `promote`, on each host at its own; at `release` where unknown."""
+    releases = {host: run.currents.get(host, release) for host in run.web if host not in run.behind}
+    _promote(run, releases, ports, "restore")
+
+
+def _promote(run: Run, releases: Mapping[str, str | None], ports: Mapping[str, Sequence[int]], via: str) -> None:
+    done, failed = run.try_each(
+        list(releases),
+        "site.promote",
+        lambda host: {"run": run.id, "release": releases[host], "via": via, "ports": list(ports.get(host, ()))},
+        step="promote",
+    )
+    for host, answer in done.items():
+        run.currents.setdefault(host, answer["previous"])
+    for host in releases:
+        if host in failed:
+            raise failed[host]
 
 
 def prune(run: Run, protect: Sequence[str]) -> None:

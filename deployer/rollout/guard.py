@@ -44,11 +44,11 @@ class Guard:
         if not leaving or not self._run.balancers:
             return
         shape = self._run.topology
-        names = {shape.server(*slot) for slot in leaving}
+        names = set(self._pools.names(leaving))
         for balancer, servers in self._pools.states().items():
             up = {name for name, state in servers.items() if state["serves"]}
             # By instances: one that is up in both its slots is one, and loses nothing with the first of them.
-            before, after = ({shape.instance_of(name) for name in some} for some in (up, up - names))
+            before, after = ({shape.instance_of(self._pools.own(name)) for name in some} for some in (up, up - names))
             if before != after and shape.instances - len(after) > allowed:
                 raise self._too_few(balancer, len(before), len(before - after), allowed)
 

@@ -179,7 +179,7 @@ class Instances:
 
     def _wire(self, step: InstanceStep, port: int | None = None) -> dict[str, Any]:
         web = self._run.topology.web_host(step.host)
-        return self._run.topology.instance(web, step.index, step.port if port is None else port).to_wire()
+        return self._run.topology.instance(web, step.index, step.port if port is None else port, step.bind).to_wire()
 
     def _on_hosts(self, steps: Sequence[InstanceStep], out: Sequence[Slot], work: Work) -> Failures:
         """`work` for every step, once all of `out` are out of the pools; the balancers know from when to when."""

@@ -26,7 +26,8 @@ def maintenance(project: Project, bus: Bus, record: Record, *, on: bool, reason:
             "there is no balancer of deploy's own that could show a page",
             hint="add a group `balancers` to the inventory, or close the app where its users come in",
         )
-    with opened(project, bus, record, "maintenance", threading.Event()) as run:
+    there = project.reached_by(topology.balancers_alone)
+    with opened(there, bus, record, "maintenance", threading.Event()) as run:
         drivers = {each.name: topology.balancer_adapter.driver(topology.pool(each)) for each in topology.balancers}
         answers = run.each(
             run.balancers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from deployer.agent.places import place
 from deployer.errors import DeployError, RolloutError
 from deployer.plan.model import InstanceStep
 from deployer.remote.errors import AgentError
@@ -26,14 +27,39 @@ LATE_S = 10.0
 class Pools:
     """The balancers of a run. Without balancers every call is a quick no."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, surplus: Sequence[InstanceStep] = ()) -> None:
+        """`surplus` are slots that the settings no longer have, and the balancers still do."""
         self._run = run
+        named = run.topology.kind == "command" or not run.topology.settings.balancer.manage
+        former = _places(run, surplus) if named else {}
         self._drivers = {
-            balancer.name: run.topology.balancer_adapter.driver(run.topology.pool(balancer))
+            balancer.name: run.topology.balancer_adapter.driver(run.topology.pool(balancer, former))
             for balancer in run.topology.balancers
         }
         self._watched = False
         self._unanswered = False
+        self._held: dict[str, dict[str, Any]] = {}
+        self._known: set[str] = set()
+        self._names_before: dict[str, list[str]] = {}
+
+    def remember(self) -> None:
+        """How it is as the run begins: what the balancers know, and by which names.
+
+        Who is held out by a person or a quarantine is held out so again where it goes back (`admit_again`). A host that
+        has another name now is one place with two of them, and is taken out by both.
+        """
+        if self._run.balancers:
+            states = self.states()
+            self._known = set.intersection(*(set(servers) for servers in states.values()))
+            told = [pair for servers in states.values() for pair in servers.items()]
+            places = {name: str(state["address"]) for name, state in told if state.get("address")}
+            every = self._run.topology.everywhere
+            mine = {self.name((web.name, port)) for web in every for port in (*web.ports, *web.spare_ports)}
+            for name in mine & set(places):
+                others = [other for other, at in places.items() if at == places[name] and other not in mine]
+                self._names_before[name] = sorted(others)
+            records = {name: dict(state["held"]) for name, state in told if state.get("held")}
+            self._held = {name: each for name, each in records.items() if each["by"] in ("person", "quarantine")}
 
     def watch(self) -> None:
         """Arms the watchdog on every balancer host, once a run, before anything is drained."""
@@ -50,7 +76,7 @@ class Pools:
         """
         if self._watched and self._run.balancers:
             bound = self._run.topology.longest_switch + LATE_S
-            self._each("balancer.watch", {"bound": bound, "out": self._names(slots)}, "switch")
+            self._each("balancer.watch", {"bound": bound, "out": self.names(slots)}, "switch")
 
     def expect_none(self, failures: Iterable[DeployError]) -> None:
         """Nothing is being switched any more, as far as `failures` tell: a host that was lost may still be at it.
@@ -73,7 +99,7 @@ class Pools:
         self.watch()
         timeout = self._run.topology.settings.rolling.drain_timeout
         args = {
-            "servers": self._names(slots),
+            "servers": self.names(slots),
             "timeout": timeout,
             "by": by,
             "reason": reason or f"run {self._run.id} changes it",
@@ -94,7 +120,7 @@ class Pools:
             return
         named = {self.name(slot): self.name(other) for slot, other in (instead or {}).items()}
         with self._run.step("admit", instance=self._told(slots)) as note:
-            held = self._admitted(self._names(slots), named, force=False)
+            held = self._admitted([self.name(slot) for slot in slots], named, force=False)
             quarantined = [name for name, record in held.items() if record["by"] == "quarantine"]
             if quarantined:
                 self._admitted(quarantined, force=True)
@@ -102,22 +128,59 @@ class Pools:
             if others:
                 note.detail = f"left out, as a person asked: {', '.join(others)}"
 
+    def admit_again(self, slots: Sequence[Slot], *, instead: Mapping[Slot, Slot] | None = None) -> None:
+        """On the way back: as `admit`, but who was held out before the run is held out by the same again.
+
+        What it serves now nobody has proven in this run: a quarantine goes on.
+        """
+        if not slots or not self._run.balancers:
+            return
+        names = self.names(slots)
+        held = {name: self._held[name] for name in names if name in self._held}
+        named = {self.name(slot): self.name(other) for slot, other in (instead or {}).items()}
+        with self._run.step("admit", instance=self._told(slots)) as note:
+            out = self._admitted(names, named, held=held, force=False)
+            if out:
+                note.detail = f"left out, as before the run: {', '.join(sorted(out))}"
+
+    def admit_servers(self, names: Sequence[str]) -> None:
+        """Puts servers back that only the balancers know: of hosts that are in no inventory any more."""
+        if names and self._run.balancers:
+            self._admitted(list(names), force=False)
+
     def admit_by_hand(self, slots: Sequence[Slot], *, force: bool) -> dict[str, str]:
         """Puts back what a person took out. Returns what stays out, and why; with `force`, nothing does."""
-        held = self._admitted(self._names(slots), by="person", force=force)
+        held = self._admitted(self.names(slots), by="person", force=force)
         return {name: str(record["reason"]) for name, record in held.items()}
+
+    def there(self, slots: Sequence[Slot]) -> list[Slot]:
+        """Those that every balancer knew as the run began: a pool of somebody else's may have no second slots."""
+        return [slot for slot in slots if self.name(slot) in self._known]
 
     def retire(self, slots: Sequence[Slot]) -> None:
         """Slots that no instance serves in: kept out of every pool until one does."""
         if slots and self._run.balancers:
-            self._each("balancer.retire", {"servers": self._names(slots)}, "retire")
+            self._each("balancer.retire", {"servers": self.names(slots)}, "retire")
 
     def _admitted(
-        self, servers: list[str], instead: Mapping[str, str] | None = None, *, by: str = "run", force: bool
+        self,
+        servers: list[str],
+        instead: Mapping[str, str] | None = None,
+        *,
+        held: Mapping[str, Mapping[str, Any]] | None = None,
+        by: str = "run",
+        force: bool,
     ) -> dict[str, dict[str, Any]]:
         """Admits at every balancer; returns the servers that are still held out, with the record that says why."""
         wait = self._run.topology.settings.health.within
-        args = {"servers": servers, "wait": wait, "by": by, "force": force, "instead": dict(instead or {})}
+        args = {
+            "servers": servers,
+            "wait": wait,
+            "by": by,
+            "force": force,
+            "instead": dict(instead or {}),
+            "held": dict(held or {}),
+        }
         answers = self._each("balancer.admit", args, "admit")
         return {
             name: dict(state["held"])
@@ -138,6 +201,14 @@ class Pools:
         answers = self._each("balancer.state", {}, "state")
         return {host: answer["servers"] for host, answer in answers.items()}
 
+    def drained(self, slots: Sequence[Slot]) -> list[Slot]:
+        """Those that some run has drained, and nobody retired since."""
+        if not slots or not self._run.balancers:
+            return []
+        pairs = [pair for servers in self.states().values() for pair in servers.items()]
+        names = {name for name, state in pairs if (state.get("held") or {}).get("by") == "run"}
+        return [slot for slot in slots if self.name(slot) in names]
+
     def known(self) -> set[str]:
         """The servers that every balancer knows."""
         sets = [set(servers) for servers in self.states().values()]
@@ -155,8 +226,14 @@ class Pools:
                     hint="check the connection to it and push again",
                 )
 
-    def _names(self, slots: Sequence[Slot]) -> list[str]:
-        return [self.name(slot) for slot in slots]
+    def names(self, slots: Sequence[Slot]) -> list[str]:
+        """What the balancers call the slots, now and as the run began."""
+        names = [self.name(slot) for slot in slots]
+        return [each for name in names for each in (name, *self._names_before.get(name, ()))]
+
+    def own(self, server: str) -> str:
+        """The name of today of a server that the balancers may know by another one."""
+        return next((name for name, before in self._names_before.items() if server in before), server)
 
     def name(self, slot: Slot) -> str:
         """What the balancers call a slot."""
@@ -172,3 +249,13 @@ class Pools:
 
     def _args(self, args: dict[str, Any]) -> Callable[[str], dict[str, Any]]:
         return lambda host: {"run": self._run.id, "driver": self._drivers[host], **args}
+
+
+def _places(run: Run, steps: Sequence[InstanceStep]) -> dict[str, str]:
+    """Server → `ADDRESS:PORT` of slots, for balancers that are told of every server where it is."""
+    shape, places = run.topology, {}
+    for step in steps:
+        web = shape.web_host(step.host)
+        at = web.site.sockets if step.bind == "unix" else web.own.address
+        places[shape.server(step.host, step.port)] = place(at, step.port)
+    return places

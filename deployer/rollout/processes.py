@@ -81,14 +81,21 @@ class Processes:
     def back(self) -> Failures:
         """Those that moved return to what they had, newest first. What could not be is returned."""
         failed, self._down = self._down, {}
+        twice: set[str] = set()
         for step in (*reversed(list(self._moved)), *reversed(self._gone)):
             try:
                 if step.before is None:
                     self._stop(step)
+                elif step.process in twice:
+                    raise RolloutError(
+                        f"{step.process} may still run on another host, and runs on one only", host=step.host
+                    )
                 else:
                     self._switch(step, step.before, "restore")
             except DeployError as error:
                 failed[step] = error
+                settings = self._run.topology.settings.processes.get(step.process)
+                twice |= {step.process} if settings and settings.singleton else set()
         self._moved.clear()
         self._gone.clear()
         return failed

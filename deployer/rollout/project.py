@@ -169,8 +169,8 @@ def _inferred(loaded: Loaded, folder: Path) -> Inferred:
     """What the code in `folder` tells. A mistake in `runtime` is shown with its line."""
     with loaded.placing():
         found = infer(folder, loaded.settings)
-    if found.workers.refused:
-        loaded.place(found.workers.refused)
+    if found.refused:
+        loaded.place(found.refused)
     return found
 
 

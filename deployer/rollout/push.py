@@ -21,11 +21,11 @@ from deployer.plan.facts import Facts
 from deployer.plan.model import Inferred, Plan
 from deployer.plan.reloading import other_dependencies
 from deployer.plan.size import size_of
-from deployer.plan.slots import leaving
 from deployer.plan.start import Way
 from deployer.plan.text import text_of
 from deployer.plan.topology import Topology, WebHost
 from deployer.rollout import absent, adopting, certificates, planfile, resources, secrets, ship
+from deployer.rollout.between import Between
 from deployer.rollout.checks import fleet_checks
 from deployer.rollout.endings import refused_as
 from deployer.rollout.finish import note_kept, promote, prune
@@ -56,7 +56,10 @@ from deployer.settings.workers import Size
 
 @dataclass(frozen=True)
 class Prepared:
-    """A push before it changes anything: the tree, its files, and the plan with all it was made from."""
+    """A push before it changes anything: the tree, its files, and the plan with all it was made from.
+
+    `lenient`: for the hosts that it leaves out, the balancers go on asking so.
+    """
 
     project: Project
     tree: SourceTree
@@ -66,6 +69,7 @@ class Prepared:
     facts: Facts
     plan: Plan
     proven: Proven | None = None
+    lenient: bool = False
 
     @property
     def holds(self) -> dict[str, str]:
@@ -235,7 +239,8 @@ def prepared(
     elsewhere = proven is not None and proven.env != project.env
     draft = Draft(content, starts, tree.commit, tree.ref, shipped, proven.origin if proven and elsewhere else None)
     release, builds = wanted_by_push(draft, topology, facts, planned)
-    changes = resources.differences(run, resources.for_push(topology))
+    lenient = topology.leaves_some_out and resources.is_lenient(run)
+    changes = resources.differences(run, resources.for_push(topology, lenient=lenient))
     secrets_changed = secrets.differing(run, values)
     wanted = Wanted(
         "push",
@@ -274,7 +279,7 @@ def prepared(
     if builds and any(step.action == "reload" for step in plan.steps):
         requirements = proven.requirements if proven else ()
         plan = planned_as(replace(wanted, venvs=ship.virtualenvs(run, project, tree, facts, builds, requirements)))
-    return Prepared(project, tree, files, draft, ways, facts, plan, proven)
+    return Prepared(project, tree, files, draft, ways, facts, plan, proven, lenient)
 
 
 def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks: Sequence[str]) -> None:
@@ -303,25 +308,20 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
         run.check_interrupt()
         if plan.steps and "release" not in skip_hooks:
             release_hook(run, project, plan.release)
-        between = bool(plan.previous) and _changes_pools(run, plan)
-        lenient = between and ready.facts.asked() != {run.topology.asked}
-        former = leaving(run.topology, ready.facts) if between else None
-        _apply(run, lenient=lenient, former=former)
+        serves = bool(plan.previous or ready.facts.in_use())
+        applies = serves and _changes_pools(run, plan)
+        between = Between(run, plan, ready.facts, applies=applies, lenient=ready.lenient)
+        between.open()
 
     def finish(done: Plan) -> None:
-        if between:
-            _apply(run)
+        between.close(done)
         promote(run, done.release, done.ports, via="push")
         fleet_checks(run, project, done)
         # The last act that can fail: nothing takes ours away again once users are led to them.
         if taken_over and adopting.lead(run, ready.facts):
             led.append(True)
 
-    def reopen() -> None:
-        if between:
-            _apply(run, lenient=lenient, former=former)
-
-    roll(run, project, plan, via="push", finish=finish, reopen=reopen)
+    roll(run, project, plan, via="push", finish=finish, reopen=between.reopen)
     if led:
         adopting.retire(run, ready.facts)
     note_kept(run, plan)
@@ -339,13 +339,6 @@ def _require_same_dependencies(run: Run, ready: Prepared, keys: Mapping[str, str
 
 def _changes_pools(run: Run, plan: Plan) -> bool:
     return any(change.host in run.balancers and change.kind != FRONT for change in plan.changes)
-
-
-def _apply(run: Run, *, lenient: bool = False, former: Mapping[str, str] | None = None) -> None:
-    with run.step("resources") as note:
-        wishes = resources.for_push(run.topology, lenient=lenient, former=former, keep=run.id)
-        changed = resources.apply(run, wishes)
-        note.detail = f"{len(changed)} changes"
 
 
 def _announce(run: Run, plan: Plan) -> None:

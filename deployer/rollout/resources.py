@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from deployer.agent.kept import PARTS, POOLS, UNITS
 from deployer.agent.resources import Resource, to_wire
 from deployer.agent.supervision import Argv
 from deployer.errors import NotReadyError
@@ -27,13 +28,15 @@ Handlers = Mapping[str, Sequence[Argv]]
 class Wish:
     """What one host should have: resources in the order to apply them, and the handlers they may notify.
 
-    `keep` is the run for which files stay beside as they were, until that run has ended (`put_back_on_failure`).
+    `keep` is the run for which files stay beside as they were, until that run has ended (`put_back_on_failure`); `part`
+    is which of the host's two these are (`agent.kept`).
     """
 
     host: str
     resources: tuple[Resource, ...]
     handlers: Handlers
     keep: str = ""
+    part: str = UNITS
 
     def args(self, *, dry_run: bool, replace: bool) -> dict[str, Any]:
         """The arguments of `resource.apply`."""
@@ -43,6 +46,7 @@ class Wish:
             "dry_run": dry_run,
             "replace": replace,
             "keep": self.keep,
+            "part": self.part,
         }
 
 
@@ -86,7 +90,7 @@ def for_push(
         if lenient:
             pool = replace(pool, health=replace(pool.health, status=None))
         handlers = adapter.handlers(balancer.site, systemd=balancer.systemd)
-        wishes.append(Wish(balancer.name, tuple(adapter.resources(pool)), handlers, keep))
+        wishes.append(Wish(balancer.name, tuple(adapter.resources(pool)), handlers, keep, POOLS))
     for web in topology.web:
         supervisor = topology.supervisor(web)
         units = tuple(supervisor.resources(topology.units(web)))
@@ -111,6 +115,12 @@ def differences(run: Run, wishes: Sequence[Wish], *, replace: bool = False) -> l
             )
         changes += _changes(wish, answer)
     return changes
+
+
+def is_lenient(run: Run) -> bool:
+    """Whether the balancers' files, as they are, have health checks that accept what another release answers."""
+    pools = [wish for wish in for_push(run.topology, lenient=True) if wish.part == POOLS]
+    return bool(pools) and not differences(run, pools)
 
 
 def apply(run: Run, wishes: Sequence[Wish], *, replace: bool = False) -> list[FileChange]:
@@ -139,8 +149,17 @@ def _settle(run: Run) -> None:
     run.try_each(run.hosts, "resource.settle", {}, step="resources")
 
 
+def put_units_back(run: Run) -> None:
+    """What serves from before goes back to ran by the units of before; nothing raises."""
+    hosts = [name for name in run.web if name not in run.lost]
+    _, failed = run.try_each(hosts, "resource.restore", {"run": run.id, "parts": [UNITS]}, step="resources")
+    for host, error in failed.items():
+        run.warn(f"its units are as the run that failed has made them: {error.message}", host=host)
+
+
 def _put_back(run: Run) -> None:
-    done, failed = run.try_each(run.hosts, "resource.restore", {"run": run.id}, step="resources")
+    args = {"run": run.id, "parts": list(PARTS)}
+    done, failed = run.try_each(run.hosts, "resource.restore", args, step="resources")
     for host, answer in done.items():
         if answer["changed"]:
             run.bus.emit(Output(f"{_part(run, host)} as before the run", host=host, step="resources"))

@@ -11,18 +11,22 @@ from deployer.events import Bus, PlanMade
 from deployer.plan import adopting
 from deployer.plan.changes import Wanted, majority, plan_of
 from deployer.plan.facts import Facts, ReleaseFacts
+from deployer.plan.model import Plan
 from deployer.plan.text import text_of
 from deployer.plan.topology import Topology
-from deployer.rollout import absent, secrets
+from deployer.rollout import absent, resources, secrets
+from deployer.rollout.between import Between
 from deployer.rollout.by_hand import freeze_hosts
+from deployer.rollout.checks import fleet_checks
 from deployer.rollout.finish import note_kept, promote
-from deployer.rollout.locks import locked
+from deployer.rollout.locks import locked, require_not_frozen
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.probe_url import answered_or_left_out, require_answer
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 from deployer.rollout.rolling import roll
+from deployer.rollout.run import Run
 from deployer.rollout.survey import look_first, survey, with_pools
 from deployer.rollout.unfinished import resumed
 
@@ -77,9 +81,13 @@ def bring(
                 target = resumed(run, facts)
             else:
                 target = chosen(run.topology, facts, _commit_of(project, release), current)
+            if release is None and not resume and (missed := passed_over(run.topology, facts, current or "", target)):
+                run.warn(missed)
             secrets_changed = secrets.differing(run, values)
             wanted = Wanted(command, target, restart=bool(secrets_changed), why=_why(current, target, secrets_changed))
             plan = plan_of(wanted, run.topology, facts, secrets_changed=secrets_changed)
+            if command == "push":
+                require_not_frozen(run, facts)
             if freeze is not None:
                 freeze_hosts(run, freeze)
             (answered_or_left_out if command == "rollback" else require_answer)(run, plan)
@@ -90,9 +98,33 @@ def bring(
                 record.outcome = "unchanged"
                 absent.require_nobody(run)
                 return
-            if secrets_changed:
-                secrets.write(run, values)
-            roll(run, project, plan, via=command, finish=lambda done: promote(run, target, done.ports, via=command))
+            known = facts.known(target)
+            asked = known.asked if known else ""
+            project = project.reached_by(run.topology.asking(known.health if known else None))
+            between = Between(run, plan, facts, applies=_asks_otherwise(run, facts, asked), target=asked, units=False)
+
+            def finish(done: Plan) -> None:
+                between.close(done)
+                promote(run, target, done.ports, via=command)
+                if command == "push":
+                    fleet_checks(run, project, done)
+
+            with resources.put_back_on_failure(run):
+                with secrets.put_back_on_failure(run):
+                    if secrets_changed:
+                        secrets.write(run, values)
+                    if between.applies:
+                        between.open()
+                roll(run, project, plan, via=command, finish=finish, reopen=between.reopen)
+
+
+def _asks_otherwise(run: Run, facts: Facts, target: str) -> bool:
+    """Whether a release that serves, or is going to, answers another question for its health than today's settings ask.
+
+    The balancers would never have it up, or not any more. A release that is not known to differ is as today's.
+    """
+    managed = bool(run.balancers) and run.topology.settings.balancer.manage
+    return managed and bool({*facts.asked(), target} - {run.topology.asked, ""})
 
 
 def chosen(topology: Topology, facts: Facts, wanted: str | None, current: str | None) -> str:
@@ -109,11 +141,40 @@ def chosen(topology: Topology, facts: Facts, wanted: str | None, current: str | 
     newest = max((release for release in (current, *served) if release), default="")
     older = [release.id for release in usable if not release.withdrawn and release.id < newest]
     if not older:
+        lacking = passed_over(topology, facts, newest, "")
         raise UsageError(
-            f"there is no proven release before {newest}" if newest else "nothing was ever pushed",
-            hint=_way_back(topology, facts) or f"deploy rollback {topology.env} RELEASE takes any of: {listed}",
+            f"there is no proven release before {newest}{' on every host' if lacking else ''}"
+            if newest
+            else "nothing was ever pushed",
+            hint=_way_back(topology, facts)
+            or lacking
+            or f"deploy rollback {topology.env} RELEASE takes any of: {listed}",
         )
     return max(older)
+
+
+def passed_over(topology: Topology, facts: Facts, before: str, after: str) -> str:
+    """What to type where the last proven release between two is not on every host; empty where there is none.
+
+    `before` and `after` are the ids of releases, the later one first.
+    """
+    last, hosts = "", list[str]()
+    for web in topology.web:
+        for release in facts[web.name].releases:
+            if release.complete and release.proven and not release.withdrawn and after < release.id < before:
+                last = max(last, release.id)
+    for web in topology.web:
+        found = facts[web.name].release(last) if last else None
+        if last and (found is None or not found.complete):
+            hosts.append(web.name)
+    if not hosts:
+        return ""
+    without = "".join(f":!{host}" for host in hosts)
+    further = f", or deploy rollback {topology.env} {after}, which all have" if after else ""
+    return (
+        f"{last} is not on {', '.join(hosts)}: deploy rollback {topology.env} {last} -l 'all{without}', "
+        f"and deploy drain {topology.env} for what must not serve{further}"
+    )
 
 
 def _way_back(topology: Topology, facts: Facts) -> str:

@@ -27,7 +27,8 @@ class Run:
 
     `absent` are the hosts that it goes on without, and why. `lost` are hosts whose session died in the middle; nothing
     more is asked of them. `behind` are hosts on which an instance stayed on an earlier release, within the budget.
-    `stopped_by` is who asked this run to stop. `stays`: it has ended, and what it brought instances stays there.
+    `currents` is what `current` pointed at on hosts where it was moved. `stopped_by` is who asked this run to stop.
+    `stays`: it has ended, and what it brought instances stays there.
     """
 
     topology: Topology
@@ -41,6 +42,7 @@ class Run:
     stopped_by: str = "a person"
     absent: Mapping[str, DeployError] = field(default_factory=dict)
     stays: bool = False
+    currents: dict[str, str | None] = field(default_factory=dict)
 
     @property
     def id(self) -> str:

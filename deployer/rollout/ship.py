@@ -151,6 +151,7 @@ def _recipe(project: Project, shipment: Shipment, host: str) -> dict[str, Any]:
             "health": {"path": topology.health_path, "status": topology.health_status},
             "asked": topology.asked,
             "bind": web.own.bind,
+            "processes": list(settings.processes),
         },
         "venv": locked.spec(
             requires=way.runtime.requires(way.serving), env=settings.python.env, secrets=shipment.install_secrets

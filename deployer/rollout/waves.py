@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from deployer.errors import DeployError, InterruptedRun
 from deployer.events import WaveFinished, WaveStarted
 from deployer.plan.model import InstanceStep, Plan, ProcessStep
-from deployer.rollout import absent, endings, secrets
+from deployer.rollout import absent, endings, resources, secrets
 from deployer.rollout.back import Back
 from deployer.rollout.budget import Budget
 from deployer.rollout.guard import Guard
@@ -76,11 +76,11 @@ class Waves:
         self._reopen = reopen
         self._restored = restored
         self._rolling = run.topology.settings.rolling
-        self._pools = Pools(run)
+        self._pools = Pools(run, plan.surplus)
         self._guard = Guard(run, self._pools)
         self._instances = Instances(run, self._pools)
         self._ways: tuple[Way, Way] = (
-            InPlace(self._pools, self._instances, self._guard),
+            InPlace(self._pools, self._instances, self._guard, plan.surplus),
             Beside(self._pools, self._instances, self._guard),
         )
         self._back = Back(run, self._pools, self._instances, self._guard)
@@ -96,8 +96,9 @@ class Waves:
         some instances did not.
         """
         try:
+            self._pools.remember()
             absent.quarantine(self._run, self._pools)
-            self._pools.retire(self._plan.unused)
+            self._pools.retire(self._pools.there(self._plan.unused))
             for number, planned in enumerate(self._plan.waves, 1):
                 wave = self._beside_where_too_few(planned)
                 with self._told(number, len(self._plan.waves), wave, self._plan.release):
@@ -106,12 +107,13 @@ class Waves:
                     self._wave(wave)
             self._instances.require_alive(self._progress.changed, self._plan.release)
             endings.require_some(self._progress.changed, self._budget.behind, self._plan)
+            self._run.check_interrupt()
             self._progress.finishing = True
             self._run.behind |= self._budget.hosts
             self._stop_surplus()
-            self._finish(self._plan)
+            self._finish(replace(self._plan, surplus=tuple(self._progress.surplus)))
         except DeployError as error:
-            if self._rolling.on_failure == "stop" and not self._progress.finishing:
+            if self._rolling.on_failure == "stop":
                 self._run.stays = bool(self._progress.changed or self._progress.stuck)
                 secrets.settle(self._run, behind=set(self._run.hosts) - self._changed_hosts)
                 raise endings.stopped(error, self._progress.changed, self._progress.stuck, self._plan) from error
@@ -228,8 +230,11 @@ class Waves:
 
     def _stop_surplus(self) -> None:
         """What the settings no longer have is drained and stopped, now that all they have serves."""
-        self._progress.surplus = [step for step in self._plan.surplus if step.before]
-        for step, error in clear_known(self._pools, self._instances, self._plan.surplus).items():
+        behind = {(step.host, step.index) for step in self._budget.behind}
+        # Where an instance stayed behind, what it was to take the place of is what serves.
+        going = [step for step in self._plan.surplus if (step.host, step.index) not in behind]
+        self._progress.surplus = [step for step in going if step.before]
+        for step, error in clear_known(self._pools, self._instances, going).items():
             self._run.warn(
                 f"port {step.leaves}, which is no longer used, did not stop: {error.message}", host=step.host
             )
@@ -263,9 +268,13 @@ class Waves:
 
     def _restore(self) -> None:
         """Everything that this run changed goes back the same gentle way: what is down first, then the newest."""
-        secrets.put_back(self._run)
         changed = [step for step in reversed(self._progress.changed) if step.host not in self._run.lost]
-        if self._progress.finishing and not self._serves_where_it_was(changed):
+        if self._progress.finishing and not self._reopened(changed):
+            secrets.settle(self._run, behind=())
+            return
+        secrets.put_back(self._run)
+        resources.put_units_back(self._run)
+        if self._progress.finishing and not self._serves_where_it_was():
             return
         changed = self._down_first(changed)
         groups = _by_wave(changed, self._plan)
@@ -276,14 +285,18 @@ class Waves:
             self._back.current(self._plan)
         self._progress.beside.update(self._restored())
 
-    def _serves_where_it_was(self, changed: Sequence[InstanceStep]) -> bool:
-        """What was stopped as no longer needed serves again, before what took its place goes; False if it cannot."""
-        there = [step for step in self._progress.surplus if step.host not in self._run.lost]
+    def _reopened(self, changed: Sequence[InstanceStep]) -> bool:
+        """The balancers have the slots of before again; False if not, and what took their place goes on."""
         try:
             self._reopen()
         except DeployError as error:
             self._progress.stuck.update(dict.fromkeys(changed, error))
             return False
+        return True
+
+    def _serves_where_it_was(self) -> bool:
+        """What was stopped as no longer needed serves again, before what took its place goes; False if it cannot."""
+        there = [step for step in self._progress.surplus if step.host not in self._run.lost]
         failed = self._back.again(there)
         self._progress.stuck.update(failed)
         return not failed

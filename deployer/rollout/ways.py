@@ -37,12 +37,16 @@ class Way(Protocol):
 
 
 class InPlace:
-    """The instance is drained, stops, and starts in the same slot; or its workers are replaced there."""
+    """The instance is drained, stops, and starts in the same slot; or its workers are replaced there.
 
-    def __init__(self, pools: Pools, instances: Instances, guard: Guard) -> None:
+    `surplus` are slots of before, of which an instance may take the place of its own.
+    """
+
+    def __init__(self, pools: Pools, instances: Instances, guard: Guard, surplus: Sequence[InstanceStep]) -> None:
         self._pools = pools
         self._instances = instances
         self._guard = guard
+        self._former = {(step.host, step.index): (step.host, step.port) for step in surplus}
 
     def require(self, steps: Sequence[InstanceStep]) -> None:
         """Enough others serve."""
@@ -54,13 +58,14 @@ class InPlace:
         self._pools.require_fresh()
 
     def take_over(self, steps: Sequence[InstanceStep]) -> None:
-        self._pools.admit(here(steps))
+        former = {(s.host, s.port): self._former[s.host, s.index] for s in steps if (s.host, s.index) in self._former}
+        self._pools.admit(here(steps), instead=former)
 
     def finish(self, steps: Sequence[InstanceStep]) -> Failures:
         return clear(self._pools, self._instances, steps)
 
     def abandon(self, steps: Sequence[InstanceStep]) -> None:
-        self._pools.admit(here([step for step in steps if step.before]))
+        self._pools.admit_again(here([step for step in steps if step.before]))
 
 
 class Beside:

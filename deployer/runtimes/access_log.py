@@ -6,6 +6,7 @@ import json
 from typing import Literal
 
 from deployer import templating
+from deployer.errors import SettingsError
 from deployer.runtimes.base import Serving
 
 MODULE = "_deploy_access_log"
@@ -48,11 +49,14 @@ def options_of_uvicorn(serving: Serving) -> tuple[str, ...]:
     return {"off": ("--no-access-log",), "json": ("--log-config", LOG_CONFIG)}.get(said(serving), ())
 
 
-def refused(serving: Serving) -> str | None:
+def refused(serving: Serving) -> SettingsError | None:
     """Why uvicorn cannot do as `runtime.access_log` says, since its arguments say something else; None if it can."""
     words = [word.partition("=")[0] for word in serving.settings.args]
     clash = {"json": {"--log-config", "--no-access-log"}, "plain": {"--no-access-log"}, "off": {"--access-log"}}
     for word in words:
         if word in clash.get(said(serving), ()):
-            return f"runtime.args has {word}, and runtime.access_log is {said(serving)}: keep one of them"
+            return SettingsError(
+                f"runtime.args has {word}, and runtime.access_log is {said(serving)}",
+                hint=f"keep one of them: {word}, or access_log: {said(serving)}",
+            )
     return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
+from deployer.errors import SettingsError
 from deployer.settings.models import Runtime as RuntimeSettings
 
 
@@ -79,8 +80,12 @@ class Runtime(Protocol):
     race: bool
     reload_check: tuple[str, ...]
 
-    def refuse(self, serving: Serving) -> str | None:
-        """Why this server cannot serve this app (a WSGI app under uvicorn …), with the fix; None if it can."""
+    def refuse(self, serving: Serving) -> SettingsError | None:
+        """Why this server cannot serve the app so (one process that recycles …), with the fix as hint; None if it can.
+
+        That it serves apps of this interface at all is known already. The message begins with the key that is wrong
+        (`runtime.args has …`), so that it gets that key's file and line.
+        """
 
     def refuse_reload(self, workers: int, *, same: bool) -> str | None:
         """Why SIGHUP does not bring so many workers to a release, in words that follow the server's name.

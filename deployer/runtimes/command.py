@@ -20,22 +20,27 @@ class Command:
     race = True
     reload_check: tuple[str, ...] = ()
 
-    def refuse(self, serving: Serving) -> str | None:
+    def refuse(self, serving: Serving) -> SettingsError | None:
         """A missing command, one that never uses the port, or one that needs a shell."""
         text = serving.settings.command
         if not text:
-            return "runtime.server is command, but runtime.command is missing"
+            return SettingsError(
+                "runtime.server is command, but runtime.command is missing",
+                hint="write runtime: {command: PROGRAM … $PORT}",
+            )
         try:
             words = self.command(serving)
         except SettingsError as error:
-            return f"runtime.command cannot be read: {error.cause}"
+            return error
         if any(mark in words for mark in ("&&", "||", "|", ";", "&", ">", "<")):
-            return "runtime.command is run without a shell: write sh -c '… exec SERVER …' around it"
+            return SettingsError(
+                "runtime.command is run without a shell", hint="write sh -c '… exec SERVER …' around it"
+            )
         place = SOCKET if serving.at_sockets else PORT
         if not any(place in word for word in words):
-            return f"runtime.command never uses {place}, where it is looked for"
-        if "access_log" in serving.settings.model_fields_set:
-            return "runtime.access_log is for servers that deploy configures; here the command decides what is written"
+            return SettingsError(
+                f"runtime.command never uses {place}, where it is looked for", hint=f"have it listen at {place}"
+            )
         return None
 
     def refuse_reload(self, workers: int, *, same: bool) -> str | None:
@@ -52,7 +57,9 @@ class Command:
         try:
             return tuple(shlex.split(text)) + serving.settings.args
         except ValueError as error:
-            raise SettingsError("runtime.command cannot be read", cause=str(error)) from error
+            raise SettingsError(
+                "runtime.command cannot be read", cause=str(error), hint="close each quotation mark in it"
+            ) from error
 
     def command_with_socket(self, serving: Serving) -> tuple[str, ...]:
         """None: it opens its port itself."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from deployer import templating
+from deployer.errors import SettingsError
 from deployer.runtimes import access_log
-from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, SLOT, VENV, bound, refuse_words, whole_seconds
+from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, SLOT, VENV, bound, refuse_words
 from deployer.runtimes.base import Development, Serving
 from deployer.runtimes.check import import_check
+from deployer.settings.inference.effect import whole_seconds
+from deployer.settings.inference.server_options import GUNICORN
 from deployer.settings.inference.worker_class import PACKAGES, UVICORN_WORKER
 
 PYTHON = ".venv/bin/python"
@@ -25,15 +28,11 @@ class Gunicorn:
     reload_check: tuple[str, ...] = ("--check-config",)
     interface: Literal["asgi", "wsgi"] = "wsgi"
 
-    def refuse(self, serving: Serving) -> str | None:
-        """Apps of the other interface, and words that a rollout depends on."""
+    def refuse(self, serving: Serving) -> SettingsError | None:
+        """Words that a rollout depends on."""
         if serving.target is None:
-            return "no app was found: write runtime.app, such as shop.wsgi:application"
-        if serving.target.interface != self.interface:
-            other = "gunicorn" if self.interface == "asgi" else "uvicorn, or gunicorn+uvicorn"
-            kind = serving.target.interface.upper()
-            return f"{serving.target.path} is a {kind} app, which {self.name} does not serve: write server: {other}"
-        return refuse_words(serving, variable="GUNICORN_CMD_ARGS", abbreviates=True)
+            return SettingsError("no app was found", hint="write runtime: {app: module:attribute}")
+        return refuse_words(serving, GUNICORN)
 
     def refuse_reload(self, workers: int, *, same: bool) -> str | None:
         """Never: its config finds the release anew at each load."""
@@ -81,10 +80,10 @@ class Gunicorn:
             worker_class=self.worker_class(serving),
             worker_class_said=self.name != "gunicorn" or "worker_class" in settings.model_fields_set,
             workers=serving.workers,
-            timeout=int(whole_seconds(settings.timeout)),
+            timeout=whole_seconds(settings.timeout),
             timeout_said="timeout" in settings.model_fields_set,
-            graceful_timeout=int(whole_seconds(settings.graceful_timeout)),
-            keepalive=int(whole_seconds(settings.keepalive)),
+            graceful_timeout=whole_seconds(settings.graceful_timeout, least=1),
+            keepalive=whole_seconds(settings.keepalive),
             max_requests=settings.max_requests,
             max_requests_jitter=settings.jitter,
             trusted=",".join(serving.trusted),

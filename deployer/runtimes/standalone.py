@@ -6,11 +6,12 @@ import shlex
 
 from deployer import templating
 from deployer.runtimes.access_log import said
-from deployer.runtimes.arguments import PORT, bracketed, whole_seconds
+from deployer.runtimes.arguments import PORT, bracketed
 from deployer.runtimes.base import Runtime, Serving
 from deployer.runtimes.gunicorn import Gunicorn
 from deployer.runtimes.uvicorn import Uvicorn
 from deployer.runtimes.uvicorn_options import keywords
+from deployer.settings.inference.effect import whole_seconds
 
 
 def standalone(runtime: Runtime, serving: Serving, port: int) -> dict[str, str]:
@@ -53,9 +54,9 @@ def _gunicorn(runtime: Gunicorn, serving: Serving, port: int) -> str:
         port=port,
         worker_class=serving.worker_class or runtime.worker_class(serving),
         workers=serving.workers,
-        timeout=int(whole_seconds(settings.timeout)),
-        graceful_timeout=int(whole_seconds(settings.graceful_timeout)),
-        keepalive=int(whole_seconds(settings.keepalive)),
+        timeout=whole_seconds(settings.timeout),
+        graceful_timeout=whole_seconds(settings.graceful_timeout, least=1),
+        keepalive=whole_seconds(settings.keepalive),
         max_requests=settings.max_requests,
         max_requests_jitter=settings.jitter,
         trusted=",".join(serving.trusted),

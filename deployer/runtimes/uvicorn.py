@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from deployer.errors import SettingsError
 from deployer.runtimes import access_log
-from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, PORT, SOCKET, refuse_words, whole_seconds
+from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, PORT, SOCKET, refuse_words
 from deployer.runtimes.base import Development, Serving
 from deployer.runtimes.check import import_check
+from deployer.settings.inference.effect import whole_seconds
+from deployer.settings.inference.server_options import UVICORN
 
 PYTHON = ".venv/bin/python"
-_ELSEWHERE = ("UVICORN_UDS", "UVICORN_FD", "UVICORN_RELOAD", "UVICORN_LIMIT_MAX_REQUESTS", "UVICORN_APP_DIR")
+_ELSEWHERE = (
+    "UVICORN_UDS", "UVICORN_FD", "UVICORN_RELOAD", "UVICORN_LIMIT_MAX_REQUESTS", "UVICORN_APP_DIR", "UVICORN_FACTORY",
+    "UVICORN_SSL_KEYFILE", "UVICORN_SSL_CERTFILE",
+)  # fmt: skip
 
 
 class Uvicorn:
@@ -19,21 +25,21 @@ class Uvicorn:
     race = True
     reload_check: tuple[str, ...] = ()
 
-    def refuse(self, serving: Serving) -> str | None:
-        """WSGI apps, recycling of a single process, and words that a rollout depends on."""
+    def refuse(self, serving: Serving) -> SettingsError | None:
+        """Recycling of a single process, and words that a rollout depends on."""
         if serving.target is None:
-            return "no app was found: write runtime.app, such as shop.main:app"
-        if serving.target.interface != "asgi":
-            return f"{serving.target.path} is a WSGI app, which uvicorn does not serve: write runtime.server: gunicorn"
+            return SettingsError("no app was found", hint="write runtime: {app: module:attribute}")
         if serving.settings.max_requests and serving.workers == 1:
-            return (
-                "runtime.max_requests with one uvicorn process refuses requests while it restarts: "
-                "write workers: 2 or more, server: gunicorn+uvicorn, or leave it out"
+            return SettingsError(
+                "runtime.max_requests with one uvicorn process refuses requests while it restarts",
+                hint="write workers: 2 or more, server: gunicorn+uvicorn, or leave it out",
             )
         for variable in _ELSEWHERE:
             if variable in serving.env:
-                return f"env.{variable} would change what the rollout depends on: leave it out"
-        return refuse_words(serving, variable=None, abbreviates=False) or access_log.refused(serving)
+                return SettingsError(
+                    f"env.{variable} would change what the rollout depends on", hint=f"take {variable} out of env"
+                )
+        return refuse_words(serving, UVICORN) or access_log.refused(serving)
 
     def refuse_reload(self, workers: int, *, same: bool) -> str | None:
         """One process, and any other release."""
@@ -81,8 +87,8 @@ class Uvicorn:
         words = list(self._app(serving))
         words += place or (("--uds", SOCKET) if serving.at_sockets else ("--host", serving.address, "--port", PORT))
         words += ["--workers", str(serving.workers)]
-        words += ["--timeout-graceful-shutdown", whole_seconds(settings.graceful_timeout)]
-        words += ["--timeout-keep-alive", whole_seconds(settings.keepalive)]
+        words += ["--timeout-graceful-shutdown", str(whole_seconds(settings.graceful_timeout, least=1))]
+        words += ["--timeout-keep-alive", str(whole_seconds(settings.keepalive))]
         words += ["--proxy-headers", "--forwarded-allow-ips", ",".join(serving.trusted)]
         if settings.max_requests:
             words += ["--limit-max-requests", str(settings.max_requests)]

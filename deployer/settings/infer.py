@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from deployer.errors import SettingsError
-from deployer.settings.inference import hints
+from deployer.settings.inference import effect, hints, server_versions
 from deployer.settings.inference.apps import Apps, Candidate, Interface
 from deployer.settings.inference.choice import ambiguous, choose
 from deployer.settings.inference.gunicorn_file import NAME as GUNICORN_FILE
 from deployer.settings.inference.gunicorn_file import GunicornFile, read_gunicorn_file
 from deployer.settings.inference.modules import Code, read_code
 from deployer.settings.inference.own_command import instead, not_installed, own_command
-from deployer.settings.inference.requirements import Requirements, read_requirements
+from deployer.settings.inference.requirements import Requirements, normal, read_requirements
 from deployer.settings.inference.routes import Routes
-from deployer.settings.inference.worker_class import WorkerClass, worker_class
+from deployer.settings.inference.worker_class import OLD_UVICORN_WORKER, UVICORN_WORKER, WorkerClass, worker_class
 from deployer.settings.mistakes import nearest
 from deployer.settings.models import Settings
 
@@ -31,14 +31,12 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "gunicorn-asgi": ("gunicorn",),
     "command": (),
 }
-INTERFACES: dict[str, Interface] = {
+_INTERFACES: dict[str, Interface] = {
     "uvicorn": "asgi",
     "gunicorn+uvicorn": "asgi",
     "gunicorn-asgi": "asgi",
     "gunicorn": "wsgi",
 }
-"""What each server serves; `command` may serve anything."""
-
 _WEB: dict[str, Interface] = {
     "fastapi": "asgi", "starlette": "asgi", "litestar": "asgi", "quart": "asgi", "flask": "wsgi", "bottle": "wsgi",
     "pyramid": "wsgi",
@@ -71,7 +69,8 @@ class Inferred:
     (`requires-python` as written, or None) allows. `installer` `auto`: uv where the host has it, else pip;
     `requirements_file` is what is installed from. `missing` are distributions that the server needs and the
     requirements lack; `workers` is the class of gunicorn's workers. `gunicorn_file` is the app's own, and `left_aside`
-    what of it does not count, which is among the `warnings` for the plan too. `unread` is as in `Requirements`, where
+    what of it does not count, which is among the `warnings` for the plan too. `refused`: why the server cannot serve
+    with these settings, raised before a host is asked. `unread` is as in `Requirements`, where
     nothing says what else installs.
     """
 
@@ -91,15 +90,16 @@ class Inferred:
     workers: WorkerClass = field(default_factory=WorkerClass)
     gunicorn_file: GunicornFile = field(default_factory=GunicornFile)
     left_aside: tuple[str, ...] = ()
+    refused: SettingsError | None = None
     unread: tuple[str, str] | None = None
 
     def require_server(self) -> None:
-        """SettingsError when the server could not serve the app: its class, the app's own file for it, what it lacks.
+        """SettingsError when the server could not serve the app: the settings, its own file for it, what it lacks.
 
         `missing_server` when the requirements lack something that it needs.
         """
-        if self.workers.refused:
-            raise self.workers.refused
+        if self.refused:
+            raise self.refused
         self.gunicorn_file.require_harmless()
         if self.unread:
             file, way = self.unread
@@ -154,7 +154,11 @@ class _Inference:
         if server.startswith("gunicorn"):
             self._read_own(server)
         self._warn_of_own_commands()
-        workers = worker_class(server, self.settings.runtime, self.own, self.requirements)
+        runtime = self.settings.runtime
+        workers = worker_class(server, runtime, self.own, self.requirements, told=candidate is not None)
+        self.warnings += workers.warnings
+        self.warnings += server_versions.remarks(server, runtime, self.requirements)
+        self.warnings += effect.remarks(server, runtime)
         routes = Routes(self.apps)
         socket = routes.websockets()
         health, unread = self._health(routes), self._unread()
@@ -175,6 +179,10 @@ class _Inference:
             left_aside=tuple(self.left_aside),
             workers=workers,
             gunicorn_file=self.own,
+            refused=self._other_interface(server, target)
+            or workers.refused
+            or server_versions.too_old(server, runtime, self.requirements)
+            or effect.refused(server, runtime),
             unread=unread,
         )
 
@@ -255,14 +263,37 @@ class _Inference:
             raise ambiguous(found)
         if found:
             return found[0], AppTarget(path, found[0].kind.interface, found[0].factory)
+        self._must_be_there(path, told=self.settings.runtime.server != "auto")
         self._must_exist(path)
-        interface = INTERFACES.get(self.settings.runtime.server) or self._guessed()
+        interface = _INTERFACES.get(self.settings.runtime.server) or self._guessed()
         if interface is None:
             raise SettingsError(
-                f"whether {path} is an ASGI or a WSGI app cannot be told from the code",
-                hint="add to deploy.yaml: runtime: {server: uvicorn}, or gunicorn for WSGI",
+                f"runtime.app is {path}, of which the code does not tell whether it is an ASGI or a WSGI app",
+                step="plan",
+                hint=f"write in deploy.yaml: runtime: {{app: {written}, server: uvicorn}}, or gunicorn for WSGI",
+                code="no_interface",
             )
         return None, AppTarget(path, interface, written.endswith("()"))
+
+    def _must_be_there(self, path: str, *, told: bool) -> None:
+        """The module of an app named in the settings is to be in the code, unless a package brings it.
+
+        `told`: the settings say the server, as they have to for an app of a package.
+        """
+        name, _, attribute = path.partition(":")
+        top = name.partition(".")[0]
+        ours, brought = self.code.has(top), normal(top) in self.requirements.names
+        if self.code.may_have(name) or self.settings.hooks.build or (brought and not ours):
+            return
+        near = nearest(name, [module.name for module in self.code.modules])
+        apps = [one.path for one in self.apps.candidates()]
+        likely = [one for one in apps if one.partition(":")[0] == near] or ([f"{near}:{attribute}"] if near else [])
+        fix = f"did you mean {likely[0]}?" if likely else _instead(apps)
+        what = f"runtime.app is {path}, and there is no module {name} in the code"
+        if ours or not told:
+            more = "" if ours else " (for an app of an installed package, deploy.yaml has to say runtime.server too)"
+            raise SettingsError(what, step="plan", hint=fix + more)
+        self.warnings.append(f"{what}: a package that is installed has to have it; {fix}")
 
     def _must_exist(self, path: str) -> None:
         """An app named in the settings whose module is here but has no such name is a mistake worth stopping for."""
@@ -279,7 +310,7 @@ class _Inference:
         raise SettingsError(
             f"runtime.app is {path}, and {module.file} has no {attribute}",
             step="plan",
-            hint=_instead(name, near, here),
+            hint=f"did you mean {name}:{near}?" if near else _instead([f"{name}:{one}" for one in here]),
         )
 
     def _guessed(self) -> Interface | None:
@@ -295,6 +326,21 @@ class _Inference:
         server, why = self._usual_server(target.interface)
         self._note("runtime.server", server, why)
         return server
+
+    def _other_interface(self, server: Server, target: AppTarget | None) -> SettingsError | None:
+        """A server of the settings that serves apps of the other interface."""
+        if target is None or _INTERFACES.get(server, target.interface) == target.interface:
+            return None
+        kind, other = ("an ASGI app", "gunicorn+uvicorn") if target.interface == "asgi" else ("a WSGI app", "gunicorn")
+        runtime = self.settings.runtime
+        own = "." in runtime.worker_class and runtime.worker_class not in (UVICORN_WORKER, OLD_UVICORN_WORKER)
+        more = ", and take worker_class out" if "worker_class" in runtime.model_fields_set and not own else ""
+        return SettingsError(
+            f"runtime.server is {server}, which does not serve {target.path}: it is {kind}",
+            step="plan",
+            hint=f"write runtime: {{server: {other}}}{more}",
+            code="interface",
+        )
 
     def _usual_server(self, interface: Interface) -> tuple[Server, str]:
         names = self.requirements.names
@@ -370,10 +416,8 @@ def _unread_files(files: Sequence[str]) -> list[str]:
     return [f"could not be read ({here}): {', '.join(files[:_MOST_NAMED])}{more}"]
 
 
-def _instead(module: str, near: str | None, apps: list[str]) -> str:
-    """What `runtime.app` may have been meant to say."""
-    if near:
-        return f"did you mean {module}:{near}?"
+def _instead(apps: list[str]) -> str:
+    """What `runtime.app` could say, where nothing is like what it says."""
     if apps:
-        return f"its apps are {', '.join(f'{module}:{name}' for name in apps)}"
+        return f"the apps there are {', '.join(apps)}"
     return "name the app as module:attribute, or leave runtime.app out to have it found"

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deployer.errors import SettingsError
+from deployer.settings.inference.server_options import GUNICORN, UVICORN, Options
 from deployer.settings.load import shown
 from deployer.settings.values import APP_NAME, one_line, one_program
 
@@ -205,19 +206,23 @@ class _Reading:
     def _server(self, server: str, words: Sequence[str]) -> dict[str, Any]:
         made: dict[str, Any] = {"server": server}
         args: list[str] = []
-        for option, value in _options(words, _SHORT if server == "gunicorn" else ""):
-            self._option(made, args, option, value)
+        known, short = (GUNICORN, _SHORT) if server == "gunicorn" else (UVICORN, "")
+        for option, value in _options(words, short, known.flags):
+            self._option(made, args, option, value, known)
         if server == "gunicorn":
             kind = str(made.get("worker_class", "")).lower()
             made["server"] = "gunicorn+uvicorn" if "uvicorn" in kind else "gunicorn-asgi" if kind == "asgi" else server
             if made["server"] != server:
                 del made["worker_class"]
+        if "max_requests_jitter" in made and "max_requests" not in made:
+            self.remark("web: the jitter of --max-requests is left out, since there is no --max-requests")
+            del made["max_requests_jitter"]
         return {**made, **({"args": args} if args else {})}
 
-    def _option(self, made: dict[str, Any], args: list[str], option: str, value: str) -> None:
+    def _option(self, made: dict[str, Any], args: list[str], option: str, value: str, known: Options) -> None:
         """One option of the server: in its key, among `args`, or in a remark."""
         whole = f"{option} {value}".strip()
-        key = _KEYS.get(option)
+        key = known.keys.get(known.short.get(option, option))
         if option == "":
             self._target(made, value)
         elif option == "--factory":
@@ -231,7 +236,11 @@ class _Reading:
             told = f" (it was {usual[1]} where that is not set)" if usual else ""
             self.remark(f"web: {whole} depends on the environment{told}, and is left out: see runtime.{key or 'args'}")
         elif key is None:
-            args.extend(each for each in (option, value) if each)
+            refused = known.refused([option])
+            if refused:
+                self.remark(f"web: {whole} is left out: {refused[1]}")
+            else:
+                args.extend(each for each in (option, value) if each)
         elif key == "worker_class":
             made[key] = value
         elif value.isdigit() and (int(value) or key != "workers"):
@@ -247,15 +256,6 @@ class _Reading:
             self.remark(f"web: the app {value} is left out: here it is module:attribute")
 
 
-_KEYS = {
-    **dict.fromkeys(("--workers", "-w"), "workers"),
-    **dict.fromkeys(("--worker-class", "-k"), "worker_class"),
-    **dict.fromkeys(("--timeout", "-t"), "timeout"),
-    **dict.fromkeys(("--graceful-timeout", "--timeout-graceful-shutdown"), "graceful_timeout"),
-    **dict.fromkeys(("--keep-alive", "--timeout-keep-alive"), "keepalive"),
-    **dict.fromkeys(("--max-requests", "--limit-max-requests"), "max_requests"),
-    **dict.fromkeys(("--max-requests-jitter", "--limit-max-requests-jitter"), "max_requests_jitter"),
-}
 _PLACE = "the slot of the instance decides it"
 _LINES = "the supervisor keeps what is written to the standard streams, and that is where it goes"
 _FOLDER = "the server runs in the folder of its release; see source.subdir"
@@ -273,14 +273,9 @@ _DECIDED = {
 }
 _SHORT = "bwktcpugenmR"
 """Short options of gunicorn that take a value, which may follow at once: `-w4`."""
-_FLAGS = frozenset({
-    "--preload", "--reload", "--daemon", "-D", "--capture-output", "--spew", "--no-sendfile", "--reuse-port",
-    "--factory", "--proxy-headers", "--no-proxy-headers", "--access-log", "--no-access-log",
-    "--use-colors", "--no-use-colors", "--server-header", "--no-server-header", "--date-header", "--no-date-header",
-})  # fmt: skip
 
 
-def _options(words: Sequence[str], short: str) -> list[tuple[str, str]]:
+def _options(words: Sequence[str], short: str, flags: Collection[str]) -> list[tuple[str, str]]:
     """(option, value) in order; ("", the app) for a word of its own."""
     found: list[tuple[str, str]] = []
     left = list(words)
@@ -289,7 +284,7 @@ def _options(words: Sequence[str], short: str) -> list[tuple[str, str]]:
         name, equals, value = word.partition("=")
         if not word.startswith("-"):
             found.append(("", word))
-        elif word in _FLAGS:
+        elif word in flags:
             found.append((word, ""))
         elif not word.startswith("--") and word[1:2] in short and len(word) > 2:
             found.append((word[:2], word[2:]))

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from deployer.errors import SettingsError, UsageError
 from deployer.settings.flow import flow
-from deployer.settings.infer import INTERFACES, Inferred, infer
+from deployer.settings.infer import Inferred, infer
 from deployer.settings.inference.choice import AmbiguousAppError
 from deployer.settings.inference.own_command import not_installed, own_command
 from deployer.settings.inference.requirements import read_requirements
@@ -71,24 +71,29 @@ def _with_web(folder: Path, said: Mapping[str, Any], web: Mapping[str, Any]) -> 
         return Chosen(said, _inferred(folder, said))
     keys = {**web, **said}
     try:
-        found = _recycling(_fitting(folder, keys, _inferred(folder, keys)))
+        found = _recycling(Chosen(keys, _inferred(folder, keys)))
         return replace(found, by_web=frozenset(found.keys) - set(said))
     except AmbiguousAppError:
         raise
     except SettingsError as refused:
+        if refused.code == "interface":
+            found = _recycling(_other_server(folder, keys))
+            return replace(found, by_web=frozenset(found.keys) - set(said))
         return Chosen(said, _inferred(folder, said), of_web=(f"web is left out: {refused.message}",))
 
 
-def _fitting(folder: Path, keys: Mapping[str, Any], found: Inferred) -> Chosen:
-    """These keys, without web's server where it does not serve the app that it names."""
-    serves, target = INTERFACES.get(found.server), found.target
-    if target is None or serves in (None, target.interface):
-        return Chosen(keys, found)
-    kept = {key: value for key, value in keys.items() if key not in ("server", "worker_class", "args")}
+def _other_server(folder: Path, keys: Mapping[str, Any]) -> Chosen:
+    """These keys without web's server, which does not serve the app that it names, and with what another takes."""
+    unfit = ("server", "worker_class", "args", "timeout")
+    kept = {key: value for key, value in keys.items() if key not in unfit}
+    server = _inferred(folder, kept).server
+    if "timeout" in keys and server != "uvicorn":
+        kept["timeout"] = keys["timeout"]
     again = _inferred(folder, kept)
-    lost = f"; its {' '.join(keys['args'])} is left out" if keys.get("args") else ""
-    why = f"{found.server} does not serve {target.path}, which is {target.interface.upper()}: {again.server} does{lost}"
-    return Chosen(kept, again, of_web=(f"web's {why}",))
+    words = [*keys.get("args", ()), *([f"timeout {keys['timeout']}"] if "timeout" in keys.keys() - kept else ())]
+    lost = f"; its {' '.join(words)} is left out" if words else ""
+    what = f"{again.target.path}, which is {again.target.interface.upper()}" if again.target else "the app"
+    return Chosen(kept, again, of_web=(f"web's {keys['server']} does not serve {what}: {server} does{lost}",))
 
 
 def _recycling(found: Chosen) -> Chosen:
@@ -110,8 +115,8 @@ def _inferred(folder: Path, runtime: Mapping[str, Any]) -> Inferred:
         raise UsageError(f"{option}: {first['msg'].removeprefix('Value error, ')}") from None
     try:
         found = infer(folder, settings)
-        if found.workers.refused:
-            raise found.workers.refused
+        if found.refused:
+            raise found.refused
         if settings.runtime.command:
             _require_usable(folder, settings.runtime.command)
         return found
@@ -121,6 +126,13 @@ def _inferred(folder: Path, runtime: Mapping[str, Any]) -> Inferred:
         several.hint = f"deploy init {f'{parts[0]}, or another of their folders' if all(parts) else one}"
         raise
     except SettingsError as none:
+        if none.message.startswith("runtime.app is "):
+            none.message = none.message.replace("runtime.app is", "the app is to be", 1)
+        if none.code == "no_interface":
+            path = runtime["app"]
+            none.hint = (
+                f"write deploy.yaml yourself: app: NAME, and runtime: {{app: {path}, server: uvicorn or gunicorn}}"
+            )
         if none.code == "no_app":
             none.hint = (
                 "deploy init --app module:attribute, or --command 'PROGRAM … $PORT' for one that serves by itself"
@@ -162,7 +174,7 @@ def _of_size(sized: Scale, inferred: Inferred, runtime: Mapping[str, Any]) -> tu
     ]
     unfit = [] if server == "gunicorn" else ["worker_class"]
     if server == "uvicorn" and runtime.get("server", server) != server:
-        unfit.append("args")
+        unfit += ["args", "timeout"]
     said += [
         f"Procfile: web's {key} {flow(runtime[key])} is left out: the size's server {server} does not take it"
         for key in unfit

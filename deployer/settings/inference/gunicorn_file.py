@@ -32,6 +32,9 @@ LEFT_ASIDE: Mapping[str, str] = {
 }
 """What the tool decides, and the file cannot change; why."""
 
+PLAIN = "the balancer and the health checks speak plain HTTP to an instance; `tls` is the balancer's"
+ENDS = "with it the server ends in place of serving"
+_OTHER_USER = "the supervisor starts it as `user:` of deploy.yaml, who may not become another"
 _AS_OURS: Mapping[str, Any] = {
     "daemon": False,
     "pidfile": None,
@@ -41,13 +44,14 @@ _AS_OURS: Mapping[str, Any] = {
 }
 
 BREAKS: Mapping[str, str] = {
-    "certfile": "the balancer and the health checks speak plain HTTP to an instance; `tls` is the balancer's",
-    "keyfile": "the balancer and the health checks speak plain HTTP to an instance; `tls` is the balancer's",
+    "certfile": PLAIN,
+    "keyfile": PLAIN,
     "proxy_protocol": "health checks come without the PROXY line, so the instance would never be healthy",
-    "user": "the supervisor starts it as `user:` of deploy.yaml, who may not become another",
-    "group": "the supervisor starts it as `user:` of deploy.yaml, who may not become another",
-    "check_config": "with it gunicorn ends in place of serving",
-    "print_config": "with it gunicorn ends in place of serving",
+    "protocol": "the balancer and the health checks speak HTTP to an instance",
+    "user": _OTHER_USER,
+    "group": _OTHER_USER,
+    "check_config": ENDS,
+    "print_config": ENDS,
 }
 """What the tool does not override, and no instance could serve with; why."""
 
@@ -74,7 +78,7 @@ class GunicornFile:
     def require_harmless(self) -> None:
         """SettingsError with the line of the first thing with which no instance could serve."""
         for name, (line, value) in self.assigned.items():
-            if name in BREAKS and value not in (None, False):
+            if name in BREAKS and value not in (None, False, "off", "http"):
                 raise SettingsError(
                     f"{name} cannot be set there: {BREAKS[name]}",
                     file=NAME,

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from deployer.settings.inference.roots import Roots
 
 _SKIPPED = {
-    "__pycache__", "node_modules", "venv", "env", "build", "dist", "tests", "test", "migrations", "site-packages",
+    "__pycache__", "venv", "env", "build", "dist", "tests", "test", "migrations", "site-packages",
     "alembic", "vendor",
 }  # fmt: skip
 _NO_APPS = {"conftest.py", "setup.py", "noxfile.py"}
@@ -84,6 +84,23 @@ class Code:
 
     modules: tuple[Module, ...]
     unreadable: tuple[str, ...]
+    folder: Path
+
+    def has(self, top: str) -> bool:
+        """Whether a module or a package of that name, without dots, is in it."""
+        return any(module.name.partition(".")[0] == top for module in self.modules)
+
+    def may_have(self, name: str) -> bool:
+        """Whether something below the folder could be imported by that dotted name: also what does not parse, what is
+        left out here, a compiled module, and a folder that a package is built from."""
+        *above, last = name.split(".")
+        for here, folders, files in os.walk(self.folder):
+            folders[:] = [each for each in folders if not _of_others(Path(here, each))]
+            if list(Path(here).parts[len(Path(here).parts) - len(above) :]) == above and (
+                last in folders or any(each.partition(".")[0] == last for each in files)
+            ):
+                return True
+        return False
 
     def __getitem__(self, name: str) -> Module:
         """The module of that dotted name; KeyError if there is none."""
@@ -122,7 +139,7 @@ def read_code(folder: Path) -> Code:
         name, package = _module_name(inside.relative_to(root))
         if name:
             modules.append(Module(name, str(inside), "" if str(root) == "." else str(root), package, tree))
-    return Code(tuple(modules), tuple(unreadable))
+    return Code(tuple(modules), tuple(unreadable), folder)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -141,7 +158,12 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _skipped(folder: Path) -> bool:
-    return folder.name in _SKIPPED or folder.name.startswith(".") or (folder / "pyvenv.cfg").exists()
+    return folder.name in _SKIPPED or _of_others(folder)
+
+
+def _of_others(folder: Path) -> bool:
+    """Hidden, or a virtualenv."""
+    return folder.name.startswith(".") or folder.name == "node_modules" or (folder / "pyvenv.cfg").exists()
 
 
 def _module_name(relative: PurePosixPath) -> tuple[str, bool]:

@@ -122,6 +122,21 @@ def test_a_silent_server_holds_up_no_look_at_the_others(balancer_host: House) ->
     two.mute.clear()
 
 
+def test_who_was_held_out_before_a_run_is_held_out_again_where_it_goes_back(balancer_host: House) -> None:
+    one, two = balancer_host.web("web1"), balancer_host.web("web2")
+    pool = balancer_host.pool("shop", one, two)
+    balancer_host.apply(pool)
+    balancer_host.call("drain", pool, servers=[one.server], by="quarantine", reason="lost", run="a-dead-run")
+    held = {one.server: balancer_host.state(pool)[one.server]["held"]}
+    balancer_host.call("admit", pool, servers=[one.server], force=True)
+    assert balancer_host.state(pool)[one.server]["serves"]
+    answer = balancer_host.call("admit", pool, servers=[one.server, two.server], held=held)["servers"]
+    assert answer[one.server]["held"]["by"] == "quarantine" and answer[two.server]["held"] is None
+    told = balancer_host.state(pool)
+    assert told[one.server]["held"] == held[one.server] and not told[one.server]["serves"]
+    assert {balancer_host.get()[1].split()[0] for _ in range(6)} == {"web2"}
+
+
 def test_a_persons_drain_survives_a_push_and_a_quarantine_needs_force(balancer_host: House) -> None:
     one, two = balancer_host.web("web1"), balancer_host.web("web2")
     pool = balancer_host.pool("shop", one, two)

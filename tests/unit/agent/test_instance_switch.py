@@ -15,8 +15,10 @@ import pytest
 import supervised
 from supervised import World
 
-from deployer.agent import instance, ledger, procfs, secrets
+from deployer.agent import instance, ledger, procfs, resource, secrets
+from deployer.agent.kept import UNITS
 from deployer.agent.operation import Context, OpError
+from deployer.agent.resources import File, to_wire
 
 
 @pytest.fixture
@@ -72,6 +74,27 @@ def test_what_goes_back_has_the_secrets_that_it_had(host: World) -> None:
     assert (error.code, error.detail) == ("unhealthy", {"restored": True, "serving": "r1"})
     assert secrets.values(host.site) == {"KEY": "good"}
     assert served(host) == "r1"
+
+
+def test_what_goes_back_has_the_units_that_it_had(host: World) -> None:
+    """Here a file of the host decides whether anything serves, as a unit with too little memory would."""
+    limit = host.home + "/etc/limit"
+    code = supervised.GOOD.replace("200", f'200 if open("{limit}").read() == "good" else 500')
+    site = {"site": asdict(host.site), "handlers": {}}
+
+    def write(value: str, **more: Any) -> None:
+        resource.apply(Context(), {**site, "resources": [to_wire(File(limit, value))], **more})
+
+    write("good")
+    host.switch(host.release("r1", code))
+    run = str(host.args("r2", "r1", "push")["run"])
+    write("bad", keep=run)
+    host.tune(within=3.0)
+    error = failing(host, host.release("r2", code), "r1")
+    assert error.detail == {"restored": True, "serving": "r1"}
+    with open(limit, encoding="utf-8") as file:
+        assert file.read() == "good" and served(host) == "r1"
+    assert resource.put_back(Context(), host.site, run, UNITS) == [], "and the run's own way back finds it done"
 
 
 def test_a_second_switch_to_the_same_release_touches_nothing(host: World) -> None:

@@ -297,7 +297,8 @@ def kept(host: Host, *resources: Resource, run: str = "r1", **more: Any) -> Any:
 
 
 def ended(host: Host, verb: str, run: str = "r1") -> Any:
-    return find(f"resource.{verb}")(Context(), {"site": host.site.__dict__, "run": run})["changed"]
+    args = {"site": host.site.__dict__, "run": run, "parts": ["units", "pools"]}
+    return find(f"resource.{verb}")(Context(), args)["changed"]
 
 
 def test_files_go_back_to_what_they_were_before_the_run_whatever_it_did_since(host: Host) -> None:
@@ -334,7 +335,7 @@ def test_what_has_proven_itself_stays_and_what_another_run_left_is_forgotten(hos
 def test_what_is_kept_is_for_root_alone(host: Host) -> None:
     kept(host, host.file("a\n", sensitive=True, mode="0600"), run="r0")
     kept(host, host.file("b\n", sensitive=True, mode="0600"))
-    path = Path(host.site.resources_before)
+    path = Path(host.site.resources_before("units"))
     assert path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
 
 
@@ -342,7 +343,7 @@ def test_what_cannot_go_back_stays_and_is_an_error(host: Host) -> None:
     kept(host, host.file("a\n"), run="r0")
     refuses = {"reload": host.says("reload", exit_status=1)}
     kept(host, host.file("b\n", notify=("reload",)))
-    path = Path(host.site.resources_before)
+    path = Path(host.site.resources_before("units"))
     path.write_text(json.dumps({**json.loads(path.read_text()), "handlers": refuses}))
     with pytest.raises(OpError, match="files were put back"):
         ended(host, "restore")

@@ -265,6 +265,11 @@ def test_the_probe_of_the_settings_can_be_left_out(project: Path) -> None:
     [
         ("{server: gunicorn+uvicorn}", ("gunicorn", "python: {with:")),
         ("{\n  server: uvicorn,\n  args: [--reload]}", ("deploy.yaml:4", "runtime.args has --reload")),
+        ("{\n  args: [--ssl-keyfile, k.pem]}", ("deploy.yaml:3", "plain HTTP", "next:  take --ssl-keyfile out")),
+        (
+            "{\n  server: gunicorn}",
+            ("deploy.yaml:3", "it is an ASGI app", "next:  write runtime: {server: gunicorn+uv"),
+        ),
         ("{\n  worker_class: gevent}", ("deploy.yaml:3", "no worker classes", "take worker_class out")),
     ],
 )

@@ -81,3 +81,25 @@ def test_a_limit_leaves_every_server_in_the_pool() -> None:
     limited = replace(shape, web=shape.web[1:2], spared=(shape.web[0], shape.web[2]))
     assert limited.pool(limited.balancers[0]) == shape.pool(shape.balancers[0])
     assert limited.instances == 3 and [host.name for host in limited.hosts] == ["lb1", "web2"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "unit", "there"),
+    [
+        ("supervisord", "shop@8000.service", "systemd"),
+        ("systemd", "supervisor.service", "supervisord"),
+        ("systemd", "shop@8000.service", ""),
+        ("supervisord", "a-terminal.service", ""),
+    ],
+)
+def test_what_another_supervisor_runs_is_a_persons_to_move(asked: str, unit: str, there: str) -> None:
+    """Its processes would be looked for where they are not, and the instance be left down."""
+    shape = topology(1, 1, supervisor=asked)
+    holder = {"pid": 7, "ours": True, "unit": unit, "socket": False}
+    found = facts(host("web1", [OLD], current=OLD, ports={"8000": holder}))
+    if not there:
+        slots.require_same_supervisor(shape, found)
+        return
+    with pytest.raises(SettingsError, match=f"supervisor is {asked}, and {there} runs") as caught:
+        slots.require_same_supervisor(shape, found)
+    assert "deploy remove prod -l web1" in str(caught.value.hint)

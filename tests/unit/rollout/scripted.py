@@ -246,6 +246,9 @@ class World:
     def instance_logs(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         return {"logs": {str(each["port"]): ["its last words"] for each in args["instances"]}}
 
+    def resource_restore(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"changed": []}
+
     def secrets_restore(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         self.secrets[host] = "before"
         return {"changed": True}
@@ -318,6 +321,8 @@ class World:
         for server, other in args["instead"].items():
             if self.pools[host][other].by == "person":
                 self.pools[host][server] = Slot("drain", "person")
+        for server, record in args["held"].items():
+            self.pools[host][server] = Slot("drain", record["by"])
         for server in args["servers"]:
             slot = self.pools[host][server]
             if slot.by not in (None, "run", "spare") and not args["force"]:

@@ -211,6 +211,11 @@ def test_threads_in_runtime_args_win_over_the_apps_own_file(tmp_path: Path) -> N
     assert (found["threads"], found["worker_class"]) == ("8", "gthread")
 
 
+def test_no_limit_is_passed_on_as_none() -> None:
+    (text,) = runtimes.get("gunicorn").files(serving(interface="wsgi", timeout=0, keepalive=0)).values()
+    assert "\ntimeout = 0\n" in text and "\nkeepalive = 0\n" in text
+
+
 @pytest.mark.parametrize(
     ("said", "jitter"), [({}, 500), ({"max_requests_jitter": 7}, 7), ({"max_requests_jitter": 0}, 0)]
 )

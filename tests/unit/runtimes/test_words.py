@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from deployer import runtimes
 from deployer.errors import SettingsError
+from deployer.settings.inference.server_options import GUNICORN, UVICORN, Options
 
 from .serving import serving
 
@@ -37,9 +41,6 @@ def test_an_ipv6_address_is_bound_in_brackets() -> None:
 @pytest.mark.parametrize(
     ("server", "interface", "settings", "said"),
     [
-        ("uvicorn", "wsgi", {}, "server: gunicorn"),
-        ("gunicorn", "asgi", {}, "gunicorn+uvicorn"),
-        ("gunicorn+uvicorn", "wsgi", {}, "server: gunicorn"),
         ("uvicorn", "asgi", {"max_requests": 100}, "max_requests"),
         ("uvicorn", "asgi", {"args": ("--port", "1")}, "--port"),
         ("uvicorn", "asgi", {"args": ("--reload",)}, "--reload"),
@@ -49,7 +50,29 @@ def test_an_ipv6_address_is_bound_in_brackets() -> None:
         ("gunicorn", "wsgi", {"args": ("-b0.0.0.0:1",)}, "-b"),
         ("gunicorn", "wsgi", {"args": ("--bind=0.0.0.0:1",)}, "--bind"),
         ("gunicorn", "wsgi", {"env": {"GUNICORN_CMD_ARGS": "--threads 4 --preload"}}, "GUNICORN_CMD_ARGS"),
+        ("gunicorn", "wsgi", {"args": ("--timeout=3",)}, "runtime.timeout decides that"),
+        ("gunicorn", "wsgi", {"args": ("-t", "3")}, "runtime.timeout decides that"),
+        ("gunicorn", "wsgi", {"args": ("--graceful=3",)}, "runtime.graceful_timeout decides that"),
+        ("gunicorn", "wsgi", {"args": ("--certfile", "/etc/cert.pem")}, "plain HTTP"),
+        ("gunicorn", "wsgi", {"args": ("--keyf=/etc/key.pem",)}, "plain HTTP"),
+        ("gunicorn", "wsgi", {"args": ("--user", "www-data")}, "may not become another"),
+        ("gunicorn", "wsgi", {"args": ("-g", "www-data")}, "may not become another"),
+        ("gunicorn", "wsgi", {"args": ("--proxy-protocol",)}, "PROXY line"),
+        ("gunicorn", "wsgi", {"args": ("--reuse-port",)}, "systemd holds"),
+        ("gunicorn", "wsgi", {"args": ("--check-config",)}, "ends in place of serving"),
+        ("gunicorn", "wsgi", {"args": ("other:app",)}, "named by runtime.app"),
+        ("gunicorn", "wsgi", {"args": ("--threads", "8", "other:app")}, "runtime.args has other:app"),
+        ("gunicorn", "wsgi", {"args": ("--capture-output", "other:app")}, "runtime.args has other:app"),
+        ("gunicorn", "wsgi", {"args": ("-n=shop", "other:app")}, "runtime.args has other:app"),
+        ("uvicorn", "asgi", {"args": ("extra:app",)}, "named by runtime.app"),
+        ("uvicorn", "asgi", {"args": ("--no-access-log", "extra:app")}, "runtime.args has extra:app"),
+        ("uvicorn", "asgi", {"args": ("--ssl-certfile", "cert.pem")}, "plain HTTP"),
+        ("uvicorn", "asgi", {"args": ("--ssl-keyfile=key.pem",)}, "plain HTTP"),
+        ("uvicorn", "asgi", {"args": ("--reload-dir", "shop")}, "a release never changes"),
+        ("uvicorn", "asgi", {"args": ("--factory",)}, "module:factory()"),
+        ("uvicorn", "asgi", {"args": ("--workers=3",)}, "runtime.workers decides that"),
         ("uvicorn", "asgi", {"env": {"UVICORN_RELOAD": "1"}}, "UVICORN_RELOAD"),
+        ("uvicorn", "asgi", {"env": {"UVICORN_SSL_CERTFILE": "cert.pem"}}, "UVICORN_SSL_CERTFILE"),
         ("command", "asgi", {}, "runtime.command is missing"),
         ("command", "asgi", {"command": "hypercorn shop:app"}, "$PORT"),
         ("command", "asgi", {"command": "migrate && serve --port $PORT"}, "without a shell"),
@@ -60,7 +83,29 @@ def test_what_would_break_a_rollout_is_refused_with_the_fix(
     server: str, interface: str, settings: dict[str, object], said: str
 ) -> None:
     why = runtimes.get(server).refuse(serving(interface=interface, **settings))  # type: ignore[arg-type]
-    assert why and said in why
+    assert why and why.hint and said in f"{why}; {why.hint}"
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "gunicorn"])
+def test_every_option_that_stands_alone_is_known_as_one(server: str) -> None:
+    """A word behind it would else be taken for its value, and serve another app. Read from the servers themselves."""
+    if server == "gunicorn":
+        from gunicorn.config import Config
+
+        actions = Config().parser()._actions
+        alone = {word for action in actions if action.nargs == 0 for word in action.option_strings}
+        assert alone <= GUNICORN.flags
+    else:
+        from uvicorn.main import main
+
+        options = [option for option in main.params if getattr(option, "is_flag", False)]
+        assert {word for option in options for word in (*option.opts, *option.secondary_opts)} <= UVICORN.flags
+
+
+@pytest.mark.parametrize(("server", "options"), [("gunicorn", GUNICORN), ("uvicorn", UVICORN)])
+def test_what_is_kept_from_users_are_options_that_there_are(server: str, options: Options) -> None:
+    done = subprocess.run([sys.executable, "-m", server, "--help"], capture_output=True, text=True, check=True)
+    assert not [word for word in (*options.keys, *options.decided) if word not in done.stdout]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +113,7 @@ def test_what_would_break_a_rollout_is_refused_with_the_fix(
     [
         ("uvicorn", "asgi", {"args": ("--limit-concurrency", "100", "--no-access-log")}),
         ("uvicorn", "asgi", {"max_requests": 100, "workers": 2}),
-        ("gunicorn", "wsgi", {"args": ("--threads", "8", "--worker-connections=9", "--log-level", "debug")}),
+        ("gunicorn", "wsgi", {"args": ("--threads", "8", "--worker-connections=9", "--log-file", "-")}),
         ("gunicorn", "wsgi", {"worker_class": "gthread", "env": {"GUNICORN_CMD_ARGS": "--threads 4"}}),
         ("command", "asgi", {"command": "hypercorn shop:app --bind 0.0.0.0:${PORT}"}),
     ],

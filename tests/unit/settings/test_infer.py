@@ -430,11 +430,43 @@ def test_an_app_that_the_named_module_lacks_is_an_error(tmp_path: Path) -> None:
     )
 
 
+PACKAGE = {"shop/__init__.py": "", "shop/main.py": FASTAPI, "shop/fast.pyx": "", "shop/broken.py": "def"}
+
+
+@pytest.mark.parametrize(
+    ("app", "server", "said"),
+    [
+        ("nomod:app", "auto", "the apps there are shop.main:app (for an app of an installed package"),
+        ("shop.mian:app", "auto", "did you mean shop.main:app?"),
+        ("shop.mian:app", "uvicorn", "did you mean shop.main:app?"),
+        ("mian:app", "auto", "did you mean main:app?"),
+    ],
+)
+def test_an_app_of_a_module_that_is_not_there_is_told_so(tmp_path: Path, app: str, server: str, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        files = {"main.py": FASTAPI} if app == "mian:app" else PACKAGE
+        inferred(tmp_path, files, runtime={"app": app, "server": server})
+    name = app.partition(":")[0]
+    assert caught.value.message == f"runtime.app is {app}, and there is no module {name} in the code"
+    assert said in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("app", ["nomod:app", "shop.fast:app", "shop.broken:app", "datasette.app:app"])
+def test_an_app_that_may_be_there_once_it_is_installed_is_judged_by_its_server(tmp_path: Path, app: str) -> None:
+    files = {**PACKAGE, "requirements.txt": "Datasette\n"}
+    found = inferred(tmp_path, files, runtime={"app": app, "server": "uvicorn"})
+    assert found.target == AppTarget(app, "asgi")
+    assert any("no module nomod in the code" in line for line in found.warnings) == app.startswith("nomod")
+    if app == "datasette.app:app":
+        with pytest.raises(SettingsError, match="ASGI or a WSGI"):
+            inferred(tmp_path, files, runtime={"app": app})
+
+
 def test_an_app_in_an_installed_package_is_judged_by_its_server(tmp_path: Path) -> None:
     found = inferred(tmp_path, {"x.py": ""}, runtime={"app": "pkg.web:make()", "server": "uvicorn"})
     assert found.target == AppTarget("pkg.web:make", "asgi", factory=True)
     with pytest.raises(SettingsError, match="ASGI or a WSGI"):
-        inferred(tmp_path, {"x.py": ""}, runtime={"app": "pkg.web:app"})
+        inferred(tmp_path, {"x.py": "", "requirements.txt": "pkg"}, runtime={"app": "pkg.web:app"})
 
 
 def test_a_command_needs_no_app(tmp_path: Path) -> None:

@@ -480,3 +480,14 @@ def test_what_of_the_apps_own_gunicorn_file_does_not_count_is_said(tmp_path: Pat
     (remark,) = propose(tmp_path).remarks
     assert remark.startswith("gunicorn.conf.py:2: bind is left aside: ")
     assert not propose(tmp_path, asked=Asked(command="serve $PORT")).remarks
+
+
+def test_an_app_that_is_not_there_is_told_in_words_of_the_command(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(FASTAPI)
+    (tmp_path / "requirements.txt").write_text("datasette\nuvicorn\n")
+    with pytest.raises(SettingsError, match="the app is to be mian:app, and there is no module mian") as caught:
+        propose(tmp_path, asked=Asked(app="mian:app"))
+    assert caught.value.hint and "did you mean main:app?" in caught.value.hint
+    with pytest.raises(SettingsError, match="ASGI or a WSGI") as caught:
+        propose(tmp_path, asked=Asked(app="datasette.app:app"))
+    assert "write deploy.yaml yourself: app: " in str(caught.value.hint) and "add to" not in str(caught.value.hint)

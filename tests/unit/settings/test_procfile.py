@@ -255,6 +255,28 @@ def test_one_that_is_no_text_is_refused(tmp_path: Path) -> None:
         write(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("web", "runtime", "said"),
+    [
+        (
+            "gunicorn main:app --certfile cert.pem --threads 4",
+            {"server": "gunicorn", "app": "main:app", "args": ["--threads", "4"]},
+            "web: --certfile cert.pem is left out: the balancer",
+        ),
+        (
+            "gunicorn main:app --reuse-port --max-requests-jitter 9",
+            {"server": "gunicorn", "app": "main:app"},
+            "web: --reuse-port is left out",
+        ),
+        ("uvicorn main:app --ssl-keyfile=k", {"server": "uvicorn", "app": "main:app"}, "--ssl-keyfile k is left out"),
+    ],
+)
+def test_what_a_push_would_refuse_is_left_out_and_said(web: str, runtime: dict[str, Any], said: str) -> None:
+    made = understood(f"web: {web}\n")
+    assert made.runtime == runtime
+    assert any(said in remark for remark in made.remarks)
+
+
 def test_a_worker_class_that_is_no_more_is_left_out_and_said(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(FLASK)
     (tmp_path / "Procfile").write_text("web: gunicorn main:app -k eventlet\n")
@@ -282,8 +304,12 @@ FASTAPI = "from fastapi import FastAPI\napp = FastAPI()\n"
             FASTAPI,
             "small",
             "gunicorn main:app -k uvicorn.workers.UvicornWorker --timeout 90 --backlog 9",
-            {"server": "uvicorn", "workers": 2, "timeout": 90, "args": ()},
-            ["server: uvicorn in place of web's gunicorn+uvicorn", 'args ["--backlog", "9"] is left out'],
+            {"server": "uvicorn", "workers": 2, "timeout": 120, "args": ()},
+            [
+                "server: uvicorn in place of web's gunicorn+uvicorn",
+                'args ["--backlog", "9"] is left out',
+                "web's timeout 90 is left out",
+            ],
         ),
         (
             FASTAPI,

@@ -13,6 +13,7 @@ from deployer.settings.models import Settings
 
 FASTAPI = "from fastapi import FastAPI\n\napp = FastAPI()\n"
 SOCKETS = FASTAPI + "\n@app.websocket('/ws')\nasync def ws(socket): ...\n"
+CLASS = {"worker_class": "uvicorn_worker.UvicornWorker"}
 FLASK = "from flask import Flask\n\napp = Flask(__name__)\n"
 
 
@@ -52,6 +53,22 @@ def inferred(folder: Path, code: str, requirements: str, own: str = "", **runtim
         (FASTAPI, "gunicorn\nuvicorn>=0.20,<0.30  # held", "", {}, "uvicorn.workers.UvicornWorker", ()),
         (FASTAPI, "gunicorn\nuvicorn~=0.29", "", {}, "uvicorn_worker.UvicornWorker", ("uvicorn-worker",)),
         (FASTAPI, "gunicorn\nuvicorn", "", {"worker_class": "shop.workers.Mine"}, "shop.workers.Mine", ()),
+        (
+            FASTAPI,
+            "gunicorn\nuvicorn==0.29",
+            "",
+            {"worker_class": "uvicorn_worker.UvicornWorker"},
+            "uvicorn_worker.UvicornWorker",
+            ("uvicorn-worker",),
+        ),
+        (
+            FASTAPI,
+            "gunicorn\nuvicorn",
+            "",
+            {"worker_class": "uvicorn.workers.UvicornWorker"},
+            "uvicorn.workers.UvicornWorker",
+            (),
+        ),
         (FASTAPI, "gunicorn", "", {}, "asgi", ()),
         (FASTAPI, "uvicorn", "", {}, "", ()),
     ],
@@ -81,6 +98,18 @@ def test_a_class_that_lacks_its_package_says_what_to_add(tmp_path: Path) -> None
         (FASTAPI, "gunicorn\nuvicorn-worker", {"worker_class": "sync"}, "does not run uvicorn", "worker_class"),
         (FASTAPI, "gunicorn", {"worker_class": "gthread"}, "gunicorn-asgi has a class of its own", "worker_class"),
         (FASTAPI, "gunicorn==23.0.0", {}, "came with gunicorn 24", "gunicorn>=24"),
+        (FASTAPI, "uvicorn", {"server": "gunicorn"}, "it is an ASGI app", "write runtime: {server: gunicorn+uvicorn}"),
+        (FLASK, "gunicorn", {"server": "uvicorn"}, "it is a WSGI app", "write runtime: {server: gunicorn}"),
+        (FLASK, "gunicorn", {"server": "gunicorn+uvicorn"}, "it is a WSGI app", "write runtime: {server: gunicorn}"),
+        (FASTAPI, "gunicorn", {"server": "gunicorn", **CLASS}, "it is an ASGI app", "server: gunicorn+uvicorn}, and"),
+        (FLASK, "gunicorn", {"server": "gunicorn", **CLASS}, "this one is WSGI", "gthread"),
+        (
+            "app = make()\n",
+            "gunicorn",
+            {"server": "gunicorn", "app": "main:app", **CLASS},
+            "the server gunicorn those that are WSGI",
+            "write server: gunicorn+uvicorn",
+        ),
         (FASTAPI, "uvicorn", {"worker_class": "gevent"}, "uvicorn has no worker classes", "worker_class"),
     ],
 )
@@ -96,6 +125,20 @@ def test_an_asgi_class_in_the_apps_own_file_is_refused_with_its_line(tmp_path: P
     with pytest.raises(SettingsError) as caught:
         inferred(tmp_path, FLASK, "gunicorn", "\nworker_class = 'uvicorn.workers.UvicornWorker'\n").require_server()
     assert (caught.value.file, caught.value.line) == ("gunicorn.conf.py", 2)
+
+
+def test_an_asgi_app_whose_own_file_has_the_class_needs_another_server(tmp_path: Path) -> None:
+    own = "worker_class = 'uvicorn.workers.UvicornWorker'\n"
+    with pytest.raises(SettingsError) as caught:
+        inferred(tmp_path, FASTAPI, "gunicorn\nuvicorn", own, server="gunicorn").require_server()
+    assert "server: gunicorn+uvicorn" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(("version", "warned"), [("", True), (">=0.30", True), ("==0.29.0", False)])
+def test_uvicorns_former_class_is_warned_of_where_it_is_deprecated(tmp_path: Path, version: str, warned: bool) -> None:
+    found = inferred(tmp_path, FASTAPI, f"gunicorn\nuvicorn{version}", worker_class="uvicorn.workers.UvicornWorker")
+    found.require_server()
+    assert any("deprecated since uvicorn 0.30" in line for line in found.warnings) == warned
 
 
 def test_what_the_app_itself_refuses_of_eventlet_names_its_own_file(tmp_path: Path) -> None:
@@ -142,7 +185,12 @@ def test_a_file_that_only_tunes_is_left_in_peace(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("own", "line"),
-    [("x = 1\ncertfile = '/etc/cert.pem'\n", 2), ("proxy_protocol = True\n", 1), ("user = 'www-data'\n", 1)],
+    [
+        ("x = 1\ncertfile = '/etc/cert.pem'\n", 2),
+        ("proxy_protocol = True\n", 1),
+        ("proxy_protocol = 'off'\nprotocol = 'uwsgi'\n", 2),
+        ("protocol = 'http'\nuser = 'www-data'\n", 2),
+    ],
 )
 def test_what_no_instance_could_serve_with_is_refused_with_its_line(tmp_path: Path, own: str, line: int) -> None:
     with pytest.raises(SettingsError) as caught:

@@ -1,0 +1,82 @@
+"""The pools while instances come from one release to another: all that serves is in them, and asked what it can answer.
+
+open()    before the first wave: servers that the settings no longer have stay, next to those that they have now
+close()   after the last one: as the settings say, but for what stays on what it served before
+reopen()  the way back of a run whose end failed: as for the waves, and who served is admitted again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from deployer.agent.kept import POOLS
+from deployer.balancers.base import port_in
+from deployer.plan.facts import Facts
+from deployer.plan.model import Plan
+from deployer.plan.slots import leaving, left_out
+from deployer.rollout import resources
+from deployer.rollout.pools import Pools
+from deployer.rollout.run import Run
+
+
+class Between:
+    """One run's pools. `applies`: whether it changes them at all; else nothing here does anything.
+
+    `target`: how the release that is wanted is asked for its health (`Topology.asked`), where that is not as today's
+    settings say: an earlier release goes on being asked leniently. `lenient`: hosts that the run leaves out are so now.
+    `units`: the hosts' units are to be as the settings say, too.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        plan: Plan,
+        facts: Facts,
+        *,
+        applies: bool,
+        target: str = "",
+        lenient: bool = False,
+        units: bool = True,
+    ) -> None:
+        self._run = run
+        self._plan = plan
+        self.applies = applies
+        self._target = target or run.topology.asked
+        self._units = units
+        self._left_out = lenient
+        self._lenient = lenient or (applies and {*facts.asked(), self._target} != {run.topology.asked})
+        self._former = leaving(run.topology, facts) if applies else {}
+        states = [pair for servers in facts.pools.values() for pair in servers.items()]
+        self._served = {name for name, state in states if state.get("serves")}
+
+    def open(self) -> None:
+        """The pools for the waves, and the hosts' units as they are to be."""
+        self._apply(self._lenient, self._former)
+
+    def close(self, done: Plan) -> None:
+        """The pools for what serves now that the plan was carried out as `done`: its `surplus` is what was stopped."""
+        if not self.applies:
+            return
+        run, shape = self._run, self._run.topology
+        goes_on = {shape.server(step.host, step.port) for step in self._plan.surplus if step not in done.surplus}
+        stay = {**{name: self._former[name] for name in goes_on & set(self._former)}, **left_out(shape, self._former)}
+        earlier = bool(run.behind or shape.leaves_some_out) or self._target != shape.asked
+        self._apply(self._left_out or (self._lenient and earlier), stay)
+
+    def reopen(self) -> None:
+        """The pools as for the waves. Servers of hosts that the inventory no longer has serve again as they did.
+
+        Those of the run's own hosts are for whoever brings their instances back.
+        """
+        if not self.applies:
+            return
+        self.open()
+        mine = [web.name for web in self._run.topology.web]
+        gone = [name for name in self._former if all(port_in(name, host) is None for host in mine)]
+        Pools(self._run).admit_servers([name for name in gone if name in self._served])
+
+    def _apply(self, lenient: bool, former: Mapping[str, str]) -> None:
+        with self._run.step("resources") as note:
+            wishes = resources.for_push(self._run.topology, lenient=lenient, former=former, keep=self._run.id)
+            wishes = [wish for wish in wishes if self._units or wish.part == POOLS]
+            note.detail = f"{len(resources.apply(self._run, wishes))} changes"
