@@ -215,6 +215,10 @@ class InterruptedRun(DeployError):
     default_code = "interrupted"
 
 
+class StoppedHalfWay(InterruptedRun):
+    """Ctrl-C or `deploy cancel`, where the policy is to stop: some instances have the new release, and keep it."""
+
+
 class StoppedAtOnce(InterruptedRun):
     """Ctrl-C twice: nothing was wound up here, the hosts do it by themselves."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from deployer.errors import DeployError, InterruptedRun, LeftBehindError, NeedsPersonError, RolloutError
+from deployer.errors import DeployError, InterruptedRun, LeftBehindError, NeedsPersonError, RolloutError, StoppedHalfWay
 from deployer.plan.model import InstanceStep, Plan, ProcessStep
 from deployer.remote.errors import AgentError, SessionLost
 from deployer.rollout.record import Record
@@ -75,7 +75,9 @@ def stopped(cause: DeployError, changed: Sequence[InstanceStep], stuck: Failures
     state = f"{there} of {total} instances serve {plan.release}, the others what they served before"
     if stuck:
         state += f"; {', '.join(step.name for step in stuck)} could not be brought back"
-    kind = InterruptedRun if isinstance(cause, InterruptedRun) else NeedsPersonError
+    kind: type[DeployError] = NeedsPersonError
+    if isinstance(cause, InterruptedRun):
+        kind = StoppedHalfWay if changed or stuck else InterruptedRun
     return kind(
         cause.message,
         host=cause.host,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.errors import DeployError, LeftBehindError, NeedsPersonError, StoppedAtOnce, UsageError
+from deployer.errors import DeployError, LeftBehindError, NeedsPersonError, StoppedAtOnce, StoppedHalfWay, UsageError
 from deployer.events import Bus, Output, Warned
 from deployer.inventory.find import FOLDER, environments
 from deployer.rollout.project import Project
@@ -48,7 +48,7 @@ class Edit:
             self.path.write_text(self.after, encoding="utf-8")
         try:
             yield
-        except (LeftBehindError, NeedsPersonError, StoppedAtOnce):
+        except (LeftBehindError, NeedsPersonError, StoppedAtOnce, StoppedHalfWay):
             raise
         except (DeployError, KeyboardInterrupt):
             if self.diff and existed:

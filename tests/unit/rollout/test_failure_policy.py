@@ -8,7 +8,7 @@ import pytest
 from scripted import NEW, OLD, Rollout, World
 from support.topologies import topology
 
-from deployer.errors import ChecksError, InterruptedRun, LeftBehindError, NeedsPersonError
+from deployer.errors import ChecksError, InterruptedRun, LeftBehindError, NeedsPersonError, StoppedHalfWay
 from deployer.rollout.record import outcome_of
 
 
@@ -192,6 +192,7 @@ def test_where_it_stops_what_has_changed_stays_also_when_a_person_stopped_it() -
     by_hand = Rollout(fleet)
     fleet.on("stopped", "web2", by_hand.stop.set)
     assert by_hand.carry_out().exit == 130 and by_hand.run.stays and serving(fleet, NEW)
+    assert isinstance(by_hand.error, StoppedHalfWay)
 
 
 def test_where_the_first_fails_it_stops_with_nothing_to_stay() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.errors import NeedsPersonError, RolloutError
+from deployer.errors import DeployError, NeedsPersonError, RolloutError, StoppedHalfWay
 from deployer.rollout.project import Project, load
 from deployer.rollout.scale import edit_of
 
@@ -64,7 +64,8 @@ def test_a_rollout_that_was_put_back_puts_the_settings_back(folder: Path, overla
     assert {path.name: path.read_text() for path in folder.glob("*.yaml")} == before
 
 
-def test_where_hosts_have_the_new_size_the_settings_keep_it(folder: Path) -> None:
-    with pytest.raises(NeedsPersonError), edit_of(project(), {"instances": 3}).made():
-        raise NeedsPersonError("half of it is there")
+@pytest.mark.parametrize("ending", [NeedsPersonError, StoppedHalfWay])
+def test_where_hosts_have_the_new_size_the_settings_keep_it(folder: Path, ending: type[DeployError]) -> None:
+    with pytest.raises(ending), edit_of(project(), {"instances": 3}).made():
+        raise ending("half of it is there")
     assert "instances: 3" in (folder / "deploy.yaml").read_text()
