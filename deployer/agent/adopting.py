@@ -100,7 +100,7 @@ def move(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         if after.diff and after.diff != wanted["diff"]:
             raise _changed(path, site, "other lines would have to be changed now")
         if after.diff:
-            tree.write(site.front_before, before.encode("utf-8"), 0o600)
+            tree.write(site.front_before, fronts.encoded(before), 0o600)
             _note(site, found, wanted, "moving")
             ctx.progress("leading %s to %s" % (path, wanted["backend"]))
             _write(path, after.text)
@@ -189,7 +189,7 @@ def _write(path: str, text: str) -> None:
     """Replaces the file's content whole, through a link, with the rights and owner that it has."""
     real = os.path.realpath(path)
     about = os.stat(real)
-    tree.write(real, text.encode("utf-8"), stat.S_IMODE(about.st_mode), (about.st_uid, about.st_gid))
+    tree.write(real, fronts.encoded(text), stat.S_IMODE(about.st_mode), (about.st_uid, about.st_gid))
 
 
 def _made_live(handler: List[List[str]]) -> Optional[process.Finished]:

@@ -15,6 +15,7 @@ from typing import Dict, Iterator, List, Optional, Set, Tuple
 from deployer.agent.front import CannotMove, Moved, NotThere, Places, Resolved, diff
 
 _PASS = re.compile(r"http://([^/]+)(/.*)?$", re.DOTALL)
+_PLACES = re.compile(r"[\w.\[\]:-]+:\d+")
 _TOKEN = re.compile(
     r"""(?P<space>\s+|\#[^\n]*)|(?P<sign>[;{}])|(?P<word>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|(?:\$\{|\\.|[^\s;{])+)""",
     re.DOTALL,
@@ -84,11 +85,17 @@ def moved(text: str, places: Dict[str, str], backend: str, resolved: Resolved) -
         named.append(found[1])
         start = each.at[1] + each.words[1].index("http://")
         edits.append((start, start + len(found[0]), "http://%s%s" % (backend, ":" + found[2] if found[2] else "")))
-    if not edits and not leads(text, backend):
-        raise NotThere("nothing there sends to the app by `proxy_pass` or an `upstream`")
     after = text
     for start, end, to in sorted(edits, reverse=True):
         after = after[:start] + to + after[end:]
+    for each in _all(parsed(after)):
+        for word in each.words:
+            if any(known.whose(place) for place in _PLACES.findall(word)):
+                raise CannotMove(
+                    "`%s` names the app too, in a way that is not led elsewhere" % " ".join(each.words[:3])
+                )
+    if not edits and not leads(text, backend):
+        raise NotThere("nothing there sends to the app by `proxy_pass` or an `upstream`")
     missing = known.missing(seen) if edits else ()
     return Moved(after, diff(text, after), tuple(sorted(set(named))), missing)
 

@@ -57,9 +57,14 @@ def found(kind: str, path: str, places: Dict[str, str], backend: str) -> Tuple[s
 
 
 def read(path: str) -> str:
-    """The file's text, with its line ends as they are."""
-    with open(path, encoding="utf-8", newline="") as file:
+    """The file's text, with its line ends as they are; bytes that are no UTF-8 stay what they are (`encoded`)."""
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         return file.read()
+
+
+def encoded(text: str) -> bytes:
+    """What `read` has read, as bytes."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _files(kind: str, path: str) -> List[str]:

@@ -51,12 +51,15 @@ class Kept:
         os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
         tree.write(self._path, data.encode("utf-8"), 0o600)
 
-    def back(self) -> List[Step]:
-        """What puts everything back as it was kept; each handler is notified by every step."""
+    def back(self, *, new: bool = True) -> List[Step]:
+        """What puts everything back as it was kept; each handler is notified by every step.
+
+        `new` false: but for files that were not there before, for what runs by them may go on.
+        """
         steps = []
         for path, found in self.found.items():
             now = look(path)
-            if now != found:
+            if now != found and (new or found.what != "missing"):
                 do, undo = restorer(path, found), restorer(path, now)
                 steps.append(Step("file", path, "restore", do, "", tuple(self.handlers), undo, found.digest))
         return steps

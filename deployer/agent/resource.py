@@ -50,25 +50,31 @@ def apply(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 @operation("resource.restore")
 def restore(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """Args: `site, run, parts`. Makes files what they were before that run changed them; returns the paths, `changed`.
+    """Args: `site, run, parts, new`. Makes files what they were before that run changed them; returns `changed`, paths.
 
     OpError as in `resource.apply`, with the files as they are.
     """
     site = Site.from_args(args)
     owner.require_ours(site)
-    return {"changed": [path for part in args["parts"] for path in put_back(ctx, site, str(args["run"]), part)]}
+    run, new = str(args["run"]), bool(args.get("new", True))
+    return {"changed": [path for part in args["parts"] for path in put_back(ctx, site, run, part, new=new)]}
 
 
-def put_back(ctx: Context, site: Site, run: str, part: str) -> List[str]:
-    """Makes a part of the host's files what they were before that run changed them; returns the paths."""
+def put_back(ctx: Context, site: Site, run: str, part: str, *, new: bool = True, bound: float = 60.0) -> List[str]:
+    """Makes a part of the host's files what they were before that run changed them; returns the paths.
+
+    `new` false: files that were not there before stay, and what was kept is kept on, for the run's end to decide.
+    `bound` are the seconds to wait for the host's lock.
+    """
     if Kept(site, part).run != run:
         return []
-    with host_lock(site):
+    with host_lock(site, bound):
         kept = Kept(site, part)
-        steps = kept.back() if kept.run == run else []
+        steps = kept.back(new=new) if kept.run == run else []
         if steps:
             _Work(ctx, site, {"handlers": kept.handlers}).put_back(steps)
-        kept.forget()
+        if new:
+            kept.forget()
     return [step.name for step in steps]
 
 

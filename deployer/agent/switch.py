@@ -31,6 +31,7 @@ from deployer.agent.unit import Unit
 from deployer.agent.waiting import until_free, until_proven
 
 LOG_LINES = 30
+_UNITS_WAIT = 5.0  # seconds for the host's lock, while nothing serves here
 _LAST_CHECKS = 3  # answers to health checks that are shown: an access log would hide everything else
 
 
@@ -247,8 +248,8 @@ class Switch:
     def _units_back(self) -> None:
         """What was there before ran by the units of before: those of the run may be what nothing starts with."""
         try:
-            resource.put_back(self._ctx, self._site, self._run, UNITS)
-        except (OpError, OSError) as error:
+            resource.put_back(self._ctx, self._site, self._run, UNITS, new=False, bound=_UNITS_WAIT)
+        except Exception as error:  # whatever it is, what was there before is to be started
             self._ctx.progress("units stay as the run has made them: %s" % error)
 
     def _intend(self, state: str) -> None:

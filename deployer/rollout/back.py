@@ -53,7 +53,7 @@ class Back:
     def current(self, plan: Plan) -> None:
         """`current` points again at what it pointed at."""
         try:
-            demote(self._run, plan.ports_before, plan.previous)
+            demote(self._run, plan.ports_before)
         except DeployError as error:
             self._run.warn(f"`current` still points at the failed release: {error.message}", host=error.host or "")
 

@@ -78,5 +78,6 @@ class Between:
     def _apply(self, lenient: bool, former: Mapping[str, str]) -> None:
         with self._run.step("resources") as note:
             wishes = resources.for_push(self._run.topology, lenient=lenient, former=former, keep=self._run.id)
-            wishes = [wish for wish in wishes if self._units or wish.part == POOLS]
+            behind = self._run.behind  # what stayed there went back to the units of before
+            wishes = [wish for wish in wishes if wish.part == POOLS or (self._units and wish.host not in behind)]
             note.detail = f"{len(resources.apply(self._run, wishes))} changes"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+from deployer.balancers.base import port_in
 from deployer.errors import NotReadyError, UsageError
 from deployer.events import Bus, Output
 from deployer.plan.slots import used_ports
@@ -108,11 +109,16 @@ def _slots(run: Run, host: str) -> list[Slot]:
 
 def _in_pools(run: Run, pools: Pools, host: str) -> list[Slot]:
     """The slots of a host that balancers send requests to, else those that are in use: the host may be away."""
-    web = next(web for web in run.topology.everywhere if web.name == host)
     told = [pair for servers in pools.states().values() for pair in servers.items()]
     serving = {name for name, state in told if state["serves"]}
     known = {name for name, state in told if (state.get("held") or {}).get("by") != "spare"}
-    slots = [(host, port) for port in (*web.ports, *web.spare_ports) if pools.name((host, port)) in known]
+    slots = sorted({(host, port) for name in known if (port := port_in(name, host)) is not None})
+    if not slots:
+        raise UsageError(
+            f"the balancers know no server of {host}",
+            step="drain",
+            hint=f"deploy push {run.topology.env} tells them of a host that is new or has another name",
+        )
     return [slot for slot in slots if pools.name(slot) in serving] or slots
 
 

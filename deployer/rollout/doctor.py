@@ -15,7 +15,7 @@ from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project, with_certificate
 from deployer.rollout.record import Record
-from deployer.rollout.resources import differences, for_setup
+from deployer.rollout.resources import asks_leniently, differences, for_setup
 from deployer.rollout.run import Run
 from deployer.rollout.survey import (
     require_free_ports,
@@ -83,7 +83,7 @@ def _of_balancers(run: Run, facts: Facts, look: Callable[[Run], object]) -> None
 
 
 def _nothing_missing(project: Project, run: Run, facts: Facts) -> None:
-    missing = differences(run, for_setup(project, facts))
+    missing = differences(run, for_setup(project, facts, lenient=asks_leniently(run, facts)))
     if missing:
         first = missing[0]
         raise NotReadyError(

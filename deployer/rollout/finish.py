@@ -20,9 +20,9 @@ def promote(run: Run, release: str | None, ports: Mapping[str, Sequence[int]], *
         _promote(run, {host: release for host in run.web if host not in run.behind}, ports, via)
 
 
-def demote(run: Run, ports: Mapping[str, Sequence[int]], release: str | None) -> None:
-    """`current` points again where it did before `promote`, on each host at its own; at `release` where unknown."""
-    releases = {host: run.currents.get(host, release) for host in run.web if host not in run.behind}
+def demote(run: Run, ports: Mapping[str, Sequence[int]]) -> None:
+    """`current` points again where it did before `promote`, on each host that was asked at its own."""
+    releases = {host: run.currents[host] for host in run.web if host in run.currents}
     _promote(run, releases, ports, "restore")
 
 
@@ -35,6 +35,9 @@ def _promote(run: Run, releases: Mapping[str, str | None], ports: Mapping[str, S
     )
     for host, answer in done.items():
         run.currents.setdefault(host, answer["previous"])
+    for host in releases:
+        if host in failed:
+            run.currents.setdefault(host, run.record.previous)
     for host in releases:
         if host in failed:
             raise failed[host]

@@ -239,7 +239,7 @@ def prepared(
     elsewhere = proven is not None and proven.env != project.env
     draft = Draft(content, starts, tree.commit, tree.ref, shipped, proven.origin if proven and elsewhere else None)
     release, builds = wanted_by_push(draft, topology, facts, planned)
-    lenient = topology.leaves_some_out and resources.is_lenient(run)
+    lenient = topology.leaves_some_out and resources.asks_leniently(run, facts)
     changes = resources.differences(run, resources.for_push(topology, lenient=lenient))
     secrets_changed = secrets.differing(run, values)
     wanted = Wanted(

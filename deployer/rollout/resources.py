@@ -10,13 +10,14 @@ from typing import Any
 from deployer.agent.kept import PARTS, POOLS, UNITS
 from deployer.agent.resources import Resource, to_wire
 from deployer.agent.supervision import Argv
+from deployer.balancers.base import Pool
 from deployer.errors import NotReadyError
 from deployer.events import Output
 from deployer.inventory.model import Host
 from deployer.plan.facts import Facts
 from deployer.plan.model import FileChange
 from deployer.plan.slots import leaving
-from deployer.plan.topology import Topology
+from deployer.plan.topology import BalancerHost, Topology
 from deployer.roles import Adapters, setup_resources
 from deployer.rollout.project import Project
 from deployer.rollout.run import Run
@@ -50,8 +51,8 @@ class Wish:
         }
 
 
-def for_setup(project: Project, facts: Facts | None = None) -> list[Wish]:
-    """Everything that `setup` makes of every host: roles with units and pools."""
+def for_setup(project: Project, facts: Facts | None = None, *, lenient: bool = False) -> list[Wish]:
+    """Everything that `setup` makes of every host: roles with units and pools; `lenient` as of `for_push`."""
     topology = project.topology
     wishes = []
     # A pool only shrinks in a push, once those that stay have been seen to serve.
@@ -60,7 +61,7 @@ def for_setup(project: Project, facts: Facts | None = None) -> list[Wish]:
         managed = topology.settings.balancer.manage
         adapters = Adapters(
             balancer=topology.balancer_adapter if managed else None,
-            pools=(topology.pool(balancer, former),) if managed else (),
+            pools=(_pool(topology, balancer, former, lenient),) if managed else (),
             systemd=balancer.systemd,
         )
         wishes.append(_wish(project, "balancers", balancer.host, adapters, facts))
@@ -86,9 +87,7 @@ def for_push(
     wishes = []
     for balancer in topology.balancers if topology.settings.balancer.manage else ():
         adapter = topology.balancer_adapter
-        pool = topology.pool(balancer, former)
-        if lenient:
-            pool = replace(pool, health=replace(pool.health, status=None))
+        pool = _pool(topology, balancer, former, lenient)
         handlers = adapter.handlers(balancer.site, systemd=balancer.systemd)
         wishes.append(Wish(balancer.name, tuple(adapter.resources(pool)), handlers, keep, POOLS))
     for web in topology.web:
@@ -96,6 +95,11 @@ def for_push(
         units = tuple(supervisor.resources(topology.units(web)))
         wishes.append(Wish(web.name, units, supervisor.handlers(web.site), keep))
     return wishes
+
+
+def _pool(topology: Topology, balancer: BalancerHost, former: Mapping[str, str] | None, lenient: bool) -> Pool:
+    pool = topology.pool(balancer, former)
+    return replace(pool, health=replace(pool.health, status=None)) if lenient else pool
 
 
 def differences(run: Run, wishes: Sequence[Wish], *, replace: bool = False) -> list[FileChange]:
@@ -117,10 +121,16 @@ def differences(run: Run, wishes: Sequence[Wish], *, replace: bool = False) -> l
     return changes
 
 
-def is_lenient(run: Run) -> bool:
-    """Whether the balancers' files, as they are, have health checks that accept what another release answers."""
-    pools = [wish for wish in for_push(run.topology, lenient=True) if wish.part == POOLS]
-    return bool(pools) and not differences(run, pools)
+def asks_leniently(run: Run, facts: Facts, *, replace: bool = False) -> bool:
+    """Whether the balancers have to go on accepting what another release answers, before and after the run.
+
+    So where one serves, by what hosts say; and, where the run leaves hosts out, unless the pools are as today's
+    settings have them already.
+    """
+    if facts.asked() - {run.topology.asked, ""}:
+        return True
+    pools = [wish for wish in for_push(run.topology) if wish.part == POOLS]
+    return run.topology.leaves_some_out and bool(pools) and bool(differences(run, pools, replace=replace))
 
 
 def apply(run: Run, wishes: Sequence[Wish], *, replace: bool = False) -> list[FileChange]:
@@ -150,9 +160,11 @@ def _settle(run: Run) -> None:
 
 
 def put_units_back(run: Run) -> None:
-    """What serves from before goes back to ran by the units of before; nothing raises."""
+    """What goes back runs by the units of before; those that are new stay until the run's end. Nothing raises."""
     hosts = [name for name in run.web if name not in run.lost]
-    _, failed = run.try_each(hosts, "resource.restore", {"run": run.id, "parts": [UNITS]}, step="resources")
+    _, failed = run.try_each(
+        hosts, "resource.restore", {"run": run.id, "parts": [UNITS], "new": False}, step="resources"
+    )
     for host, error in failed.items():
         run.warn(f"its units are as the run that failed has made them: {error.message}", host=host)
 

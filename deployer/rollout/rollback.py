@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 
 from deployer.artifact.git import Repository
-from deployer.errors import UsageError
+from deployer.errors import DeployError, UsageError
 from deployer.events import Bus, PlanMade
 from deployer.plan import adopting
 from deployer.plan.changes import Wanted, majority, plan_of
@@ -23,7 +24,7 @@ from deployer.rollout.locks import locked, require_not_frozen
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.probe_url import answered_or_left_out, require_answer
-from deployer.rollout.project import Project
+from deployer.rollout.project import Project, with_certificate
 from deployer.rollout.record import Record
 from deployer.rollout.rolling import roll
 from deployer.rollout.run import Run
@@ -70,6 +71,8 @@ def bring(
     `values` are today's secrets, written before anything changes. Raises what `Waves.carry_out` raises; UsageError when
     there is no such release, with those that there are.
     """
+    with suppress(DeployError):  # only pools need it, which an earlier release may leave as they are
+        project = with_certificate(project)
     with opened(project, bus, record, command, stop, rolls=True) as run:
         project = project.reached_by(run.topology)
         look_first(run)

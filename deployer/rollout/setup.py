@@ -12,7 +12,7 @@ from deployer.rollout.locks import locked
 from deployer.rollout.open import opened
 from deployer.rollout.project import Project, with_certificate
 from deployer.rollout.record import Record
-from deployer.rollout.resources import apply, differences, for_setup
+from deployer.rollout.resources import apply, asks_leniently, differences, for_setup
 from deployer.rollout.survey import survey, with_pools_that_answer
 
 
@@ -31,7 +31,7 @@ def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: th
         if adoption and not replace:
             raise adoption.refused(run.topology.env)
         give_caddy(run, facts)
-        wishes = for_setup(project, facts)
+        wishes = for_setup(project, facts, lenient=asks_leniently(run, facts, replace=replace))
         planned = differences(run, wishes, replace=replace)
         if not planned:
             record.outcome = "unchanged"

@@ -100,6 +100,17 @@ def test_a_file_without_the_app_says_so() -> None:
         asked("")
 
 
+@pytest.mark.parametrize(
+    "other",
+    ["proxy_pass http://192.0.2.1:8000$request_uri;", "set $up 192.0.2.1:8000;", "uwsgi_pass web2.example:8000;"],
+)
+def test_what_names_the_app_in_another_way_is_not_left_to_a_server_that_goes(other: str) -> None:
+    assert "names the app too" in refused(
+        SINGLE.replace("location /ws {", f"location /more {{ {other} }} location /ws {{")
+    )
+    assert "names the app too" in refused(f"server {{ location / {{ {other} }} }}")
+
+
 def test_a_stream_is_refused() -> None:
     assert "stream" in refused("stream { upstream a { server 192.0.2.1:8000; } }")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deployer.agent import adopting
+from deployer.agent import adopting, fronts
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context
 
@@ -65,6 +65,13 @@ def test_the_file_is_found_by_the_name_that_nginx_has_for_it(host: Host, tmp_pat
     (tmp_path / "shop").write_text(SITE.replace("192.0.2.1:8000", SOCKET))
     again = host.look()
     assert again["led"] and again["diff"] == ""
+
+
+def test_bytes_that_are_no_text_stay_what_they_are(host: Host) -> None:
+    written = "# caf\u00e9\n".encode("latin-1") + SITE.encode()
+    (host.conf_d / "shop.conf").write_bytes(written)
+    found = host.look()
+    assert found["why"] == "" and fronts.encoded(fronts.read(found["path"])) == written
 
 
 def test_what_is_in_no_file_or_in_two_is_said(host: Host) -> None:

@@ -35,7 +35,6 @@ server {
     listen 80;
     server_name shop.example.com www.example.com;
     include /etc/nginx/deploy/front.inc;
-    keepalive_timeout 15s;
     location / {
         open_file_cache off;
         error_page 503 /.deploy-maintenance;
@@ -68,11 +67,11 @@ server {
 server {
     listen unix:/run/deploy-nginx/shop-prod.sock backlog=4096;
     include /etc/nginx/deploy/front.inc;
-    keepalive_timeout 0;
     set_real_ip_from unix:;
     real_ip_header X-Forwarded-For;
     location / {
         open_file_cache off;
+        keepalive_timeout 0;
         error_page 503 /.deploy-maintenance;
         if (-f /var/lib/deploy-nginx/gates/shop-prod/.maintenance) {
             return 503;

@@ -271,6 +271,7 @@ def through_a_rollback(monkeypatch: pytest.MonkeyPatch, rollout: Rollout, found:
     def locked(*_: Any, **__: Any) -> Any:
         yield
 
+    monkeypatch.setattr(rollback, "with_certificate", lambda project: project)
     monkeypatch.setattr(rollback, "opened", opened)
     monkeypatch.setattr(rollback, "locked", locked)
     monkeypatch.setattr(rollback, "look_first", lambda run: found)
