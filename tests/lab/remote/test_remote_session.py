@@ -138,9 +138,10 @@ def test_a_large_body_costs_time_in_proportion_to_its_size(agent: Session) -> No
         return time.monotonic() - began
 
     seconds(1 << 20)
-    small = min(seconds(16 << 20) for _ in range(3))
+    # What else the machine does only adds to a time, so the least of several is the time that it takes.
+    small, large = (min(seconds(size) for _ in range(3)) for size in (16 << 20, 128 << 20))
     # Copying the rest for every packet would cost 64 times as much.
-    assert seconds(128 << 20) < 24 * small
+    assert large < 24 * small
 
 
 def test_heartbeats_pass_a_body_that_the_operation_takes_slowly(agent: Session) -> None:
