@@ -45,10 +45,11 @@ def look(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         args: `site, path` (empty: of all that the balancer reads), `places` (`ADDRESS:PORT` → host), `backend`, and
             `kind`, the balancer's (`haproxy` where it is left out).
     """
-    path, led, about = str(args["path"]), False, _about(args)
+    path, led = str(args["path"]), False
+    kind, places, backend = _about(args)
     try:
-        led = fronts.leads(about[0], path, about[2])
-        path, found = fronts.found(about[0], path, about[1], about[2])
+        led = fronts.leads(kind, path, backend)
+        path, found = fronts.found(kind, path, places, backend)
     except (CannotMove, OSError) as error:
         none = "there is no %s; `balancer.kind` says what leads users to the app" % path
         why = none if isinstance(error, FileNotFoundError) else str(error)

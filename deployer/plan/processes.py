@@ -25,7 +25,7 @@ def steps_for_processes(release: str, restart: bool, topology: Topology, facts: 
         for name, number in wanted:
             found = there.get(label_of(name, number))
             before = found.release if found else None
-            if before is None and elsewhere(topology, name):
+            if before is None and topology.may_be_elsewhere(topology.settings.processes[name]):
                 continue
             if restart or not (found and found.running and before == release):
                 moving.append(ProcessStep(web.name, name, number, "restart" if before else "start", before))
@@ -39,18 +39,13 @@ def steps_for_processes(release: str, restart: bool, topology: Topology, facts: 
     return (*(step for step in going if step.first), *moving, *(step for step in going if not step.first))
 
 
-def elsewhere(topology: Topology, name: str) -> bool:
-    """Whether a singleton may be on a host that nobody looks at."""
-    return topology.settings.processes[name].singleton and topology.leaves_some_out
-
-
 def left_alone(topology: Topology, facts: Facts) -> list[str]:
     """Singletons that this run does not start, since hosts that it leaves out may have them, in words."""
     return [
         f"{name} is not started on {web.name}: it runs on one host only, and hosts that this run leaves out may have it"
         for web in topology.web
         for name, number in topology.processes_of(web)
-        if elsewhere(topology, name)
+        if topology.may_be_elsewhere(topology.settings.processes[name])
         and not ((found := facts[web.name].processes.get(label_of(name, number))) and found.release)
     ]
 

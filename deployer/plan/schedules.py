@@ -22,7 +22,7 @@ def steps_for_schedules(release: str, topology: Topology, facts: Facts) -> tuple
                 going.append(ScheduleStep(web.name, name, "stop", found.release))
         for name in wanted:
             before = there[name].release if name in there else None
-            if before is None and _elsewhere(topology, name):
+            if before is None and topology.may_be_elsewhere(topology.settings.schedules[name]):
                 continue
             if before != release or there[name].why:
                 moving.append(ScheduleStep(web.name, name, "move" if before else "start", before))
@@ -37,7 +37,8 @@ def left_alone(topology: Topology, facts: Facts) -> list[str]:
         f"{name} is not started on {web.name}: it runs on one host only, and hosts that this run leaves out may have it"
         for web in topology.web
         for name in topology.schedules_of(web)
-        if _elsewhere(topology, name) and not (name in (there := facts[web.name].schedules) and there[name].release)
+        if topology.may_be_elsewhere(topology.settings.schedules[name])
+        and not (name in (there := facts[web.name].schedules) and there[name].release)
     ]
 
 
@@ -54,8 +55,3 @@ def lines_of(steps: Sequence[ScheduleStep]) -> list[str]:
         if names:
             lines.append(f"{action} schedules, when the release is current: {', '.join(names)}")
     return lines
-
-
-def _elsewhere(topology: Topology, name: str) -> bool:
-    """Whether a singleton may be on a host that nobody looks at."""
-    return topology.settings.schedules[name].singleton and topology.leaves_some_out

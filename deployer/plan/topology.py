@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from deployer import balancers, runtimes, supervisors
 from deployer.agent.layout import WWW, Site
@@ -17,8 +16,10 @@ from deployer.agent.supervision import Health, Instance, Process, Schedule
 from deployer.balancers.base import Balancer, Https, Pool, Server, Www, port_in, server_name
 from deployer.inventory.effective import HostSettings
 from deployer.inventory.model import Host
+from deployer.plan.facts import ReleaseFacts
 from deployer.plan.model import Action
 from deployer.runtimes.base import Runtime
+from deployer.settings import models as settings_models
 from deployer.settings.models import Settings, Tls
 from deployer.settings.tls import Certificate
 from deployer.supervisors.base import ProcessSpec, ScheduleSpec, Supervisor, UnitSpec
@@ -135,8 +136,9 @@ class Topology:
         """All web hosts of the environment, in the inventory's order, whatever the limit."""
         return tuple(sorted((*self.web, *self.spared, *self.absent), key=lambda each: each.place))
 
-    def asking(self, health: Mapping[str, Any] | None) -> Topology:
-        """The same, with instances asked for their health as a release was built for: `{path, status}`, where known."""
+    def asking(self, release: ReleaseFacts | None) -> Topology:
+        """The same, with instances asked for their health as that release was built for, where that is known."""
+        health = release.health if release else None
         return replace(self, health_path=health["path"], health_status=health["status"]) if health else self
 
     @property
@@ -153,6 +155,10 @@ class Topology:
     def leaves_some_out(self) -> bool:
         """Whether the run does not change all of the environment: by `--limit`, or since hosts are away."""
         return bool(self.spared or self.absent)
+
+    def may_be_elsewhere(self, thing: settings_models.Process | settings_models.Schedule) -> bool:
+        """Whether it is a singleton, and may be on a host that nobody looks at."""
+        return thing.singleton and self.leaves_some_out
 
     @property
     def builders(self) -> tuple[WebHost, ...]:

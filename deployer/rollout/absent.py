@@ -60,17 +60,15 @@ def quarantine(run: Run, pools: Pools) -> None:
 
 def _require_others(run: Run, pools: Pools, away: Sequence[Slot]) -> None:
     """RolloutError where none but these serves: they may be well, whatever keeps us from reaching their hosts."""
-    names = {pools.name(slot) for slot in away}
-    for balancer, servers in pools.states().items() if away else ():
-        up = {name for name, state in servers.items() if state["serves"]}
-        if up and up <= names:
-            raise RolloutError(
-                f"none but {', '.join(run.absent)} serves, and that is out of reach, so nothing is touched",
-                host=balancer,
-                step="guard",
-                hint=f"deploy status {run.topology.env} shows why the others are down",
-                code="capacity",
-            )
+    balancer = pools.only(away)
+    if balancer:
+        raise RolloutError(
+            f"none but {', '.join(run.absent)} serves, and that is out of reach, so nothing is touched",
+            host=balancer,
+            step="guard",
+            hint=f"deploy status {run.topology.env} shows why the others are down",
+            code="capacity",
+        )
 
 
 def tell(run: Run) -> None:

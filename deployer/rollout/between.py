@@ -46,8 +46,7 @@ class Between:
         self._left_out = lenient
         self._lenient = lenient or (applies and {*facts.asked(), self._target} != {run.topology.asked})
         self._former = leaving(run.topology, facts) if applies else {}
-        states = [pair for servers in facts.pools.values() for pair in servers.items()]
-        self._served = {name for name, state in states if state.get("serves")}
+        self._served = facts.in_use()
 
     def open(self) -> None:
         """The pools for the waves, and the hosts' units as they are to be."""

@@ -30,7 +30,7 @@ def drain(project: Project, bus: Bus, record: Record, *, host: str, reason: str,
         pools = Pools(run)
         slots = _in_pools(run, pools, host)
         if not force:
-            _require_others(run, pools, slots)
+            _require_others(pools, slots)
         pools.drain(slots, by="person", reason=reason)
         record.host(host, "drained")
         bus.emit(Output(f"out of the pools until `deploy admit {project.env} {host}`: {reason}", host=host))
@@ -122,14 +122,12 @@ def _in_pools(run: Run, pools: Pools, host: str) -> list[Slot]:
     return [slot for slot in slots if pools.name(slot) in serving] or slots
 
 
-def _require_others(run: Run, pools: Pools, slots: Sequence[Slot]) -> None:
-    names = {run.topology.server(*slot) for slot in slots}
-    for balancer, servers in pools.states().items():
-        up = {name for name, state in servers.items() if state["serves"]}
-        if up and not up - names:
-            raise UsageError(
-                "nobody else serves, so nobody would answer",
-                host=balancer,
-                step="drain",
-                hint="add --yes to do it anyway",
-            )
+def _require_others(pools: Pools, slots: Sequence[Slot]) -> None:
+    balancer = pools.only(slots)
+    if balancer:
+        raise UsageError(
+            "nobody else serves, so nobody would answer",
+            host=balancer,
+            step="drain",
+            hint="add --yes to do it anyway",
+        )

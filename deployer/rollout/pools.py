@@ -209,6 +209,15 @@ class Pools:
         names = {name for name, state in pairs if (state.get("held") or {}).get("by") == "run"}
         return [slot for slot in slots if self.name(slot) in names]
 
+    def only(self, slots: Sequence[Slot]) -> str:
+        """The first balancer at which somebody serves, and none but these slots; empty where there is none such."""
+        names = set(self.names(slots))
+        for balancer, servers in self.states().items() if slots else ():
+            up = {name for name, state in servers.items() if state["serves"]}
+            if up and up <= names:
+                return balancer
+        return ""
+
     def known(self) -> set[str]:
         """The servers that every balancer knows."""
         sets = [set(servers) for servers in self.states().values()]

@@ -38,8 +38,7 @@ def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: f
         require_answer(run, plan)
         record.release = record.previous = release
         bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
-        known = facts.known(release)
-        project = project.reached_by(run.topology.asking(known.health if known else None))
+        project = project.reached_by(run.topology.asking(facts.known(release)))
         with secrets.put_back_on_failure(run):
             secrets.write(run, values)
         roll(run, project, plan, via="reload", finish=lambda done: promote(run, release, done.ports, via="reload"))

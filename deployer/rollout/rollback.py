@@ -103,7 +103,7 @@ def bring(
                 return
             known = facts.known(target)
             asked = known.asked if known else ""
-            project = project.reached_by(run.topology.asking(known.health if known else None))
+            project = project.reached_by(run.topology.asking(known))
             between = Between(run, plan, facts, applies=_asks_otherwise(run, facts, asked), target=asked, units=False)
 
             def finish(done: Plan) -> None:

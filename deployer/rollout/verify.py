@@ -28,8 +28,7 @@ def verify(project: Project, bus: Bus, record: Record, *, junitxml: Path | None,
         record.release = release
         with run.step("verify") as note:
             ports = {web.name: used_ports(web, facts) for web in run.topology.web}
-            known = facts.known(release)
-            its_own = project.reached_by(run.topology.asking(known.health if known else None))
+            its_own = project.reached_by(run.topology.asking(facts.known(release)))
             found = judge(run, all_sets(its_own, None, release, ports), junitxml)
             note.detail = f"{found.passed} passed, {found.skipped} skipped"
         for host in run.topology.hosts:
