@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
-from deployer.agent import adopting, freeze, holding, ledger, links, lock, machine, owner, process, procfs
+from deployer.agent import adopting, freeze, holding, ledger, links, lock, machine, owner, process, procfs, release_id
 from deployer.agent.layout import MARKER, Site
 from deployer.agent.operation import Context, operation
 
 _SHORT = 15.0  # seconds for a question to the supervisor
-_OF_MARKER = (
-    *("content", "commit", "created", "venv", "run_sha", "start_sha", "bind", "origin"),
-    *("asked", "health", "processes"),
-)
+_TEXT, _MAP = (str, type(None)), (dict, type(None))
+_OF_MARKER: Dict[str, Tuple[type, ...]] = {
+    **dict.fromkeys(("content", "commit", "venv", "run_sha", "start_sha", "bind", "asked"), _TEXT),
+    "created": (int, float, type(None)),
+    "origin": _MAP,
+    "health": _MAP,
+    "processes": (list, type(None)),
+}
+"""The keys of a release's marker that are reported, and the types that each may have."""
 
 
 @operation("host.survey")
@@ -59,7 +64,7 @@ def _of_site(site: Site) -> Dict[str, Any]:
     return {
         **_standing(site),
         "current": links.release_at(site.current),
-        "releases": [_release(site, name, good, gone) for name in _names(site.releases)],
+        "releases": [_release(site, name, good, gone) for name in release_id.list_releases(site)],
         "slots": links.slots(site),
         "processes": links.processes(site),
         "schedules": links.schedules(site),
@@ -86,14 +91,11 @@ def _marker(path: str) -> Optional[Dict[str, Any]]:
             found = json.load(file)
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return found if isinstance(found, dict) and _is_sound(found) else None
 
 
-def _names(folder: str) -> List[str]:
-    try:
-        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
-    except OSError:
-        return []
+def _is_sound(marker: Dict[str, Any]) -> bool:
+    return all(isinstance(marker.get(key), types) for key, types in _OF_MARKER.items())
 
 
 def _ports(

@@ -18,7 +18,7 @@ import re
 import time
 from typing import Any, Dict, Iterator, List, Tuple
 
-from deployer.agent import hook, links, secrets, strays, tool, tree, uv_cache, venv
+from deployer.agent import hook, links, release_id, secrets, strays, tool, tree, uv_cache, venv
 from deployer.agent.building import Building
 from deployer.agent.incoming import Incoming
 from deployer.agent.layout import Site
@@ -183,7 +183,7 @@ def _which(args: Dict[str, Any]) -> Tuple[Site, str]:
 
 def _complete(site: Site) -> List[str]:
     """Complete releases, oldest first."""
-    return sorted(name for name in os.listdir(site.releases) if complete(site, name))
+    return [name for name in release_id.list_releases(site) if complete(site, name)]
 
 
 def _manifest(data: bytes) -> Manifest:

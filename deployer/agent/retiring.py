@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from typing import Callable, Dict, List, Optional, Set
 
-from deployer.agent import ledger, links, procfs, tree, venv
+from deployer.agent import ledger, links, procfs, release_id, tree, venv
 from deployer.agent.layout import Site
-
-# Folders whose names look like ours; what a person put into releases/ under another name is not ours to remove.
-_OURS = re.compile(r"^\d{8}[T-]?\d{4,9}Z?-[0-9a-f]{6,64}$")
 
 
 class Retiring:
@@ -50,7 +46,8 @@ class Retiring:
     def releases(self, keep: int, protect: Set[str]) -> List[str]:
         """Removes what may go; the ids removed, oldest first. Withdrawn ones stay where proven ones leave room."""
         good, gone = ledger.standing(ledger.read(self.site))
-        proven = [name for name in (*gone, *good) if self._complete(self.site, name)]
+        folders = release_id.list_releases(self.site)
+        proven = [name for name in (*gone, *good) if name in folders and self._complete(self.site, name)]
         stays = set(proven[-max(1, keep) :]) | protect | set(self.used())
         return self._removed(stays)
 
@@ -63,11 +60,10 @@ class Retiring:
                 os.rmdir(folder)
 
     def _removed(self, stays: Set[str]) -> List[str]:
-        """Removes the releases that are ours, but for `stays`; their ids, oldest first."""
+        """Removes all releases but `stays`; returns their ids, oldest first. Foreign names are left alone."""
         removed = []
-        for name in sorted(_listed(self.site.releases)):
-            ours = _OURS.match(name) or self._complete(self.site, name)
-            if ours and name not in stays:
+        for name in release_id.list_releases(self.site):
+            if name not in stays:
                 tree.remove(self.site.release(name))
                 removed.append(name)
         return removed

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from deployer.agent.release_id import new_release_id
 from deployer.plan import judging, processes
-from deployer.plan.draft import Draft, new_id
+from deployer.plan.draft import Draft
 from deployer.plan.facts import Facts, Serving
 from deployer.plan.model import Action, FileChange, Inferred, InstanceStep, Plan
 from deployer.plan.processes import steps_for_processes
@@ -51,7 +52,7 @@ def wanted_by_push(
     found = draft.found(facts)
     if found is None:
         taken = [release.id for web in topology.builders for release in facts[web.name].releases]
-        return planned or new_id(draft.content, taken), tuple(web.name for web in topology.builders)
+        return planned or new_release_id(draft.content, taken), tuple(web.name for web in topology.builders)
     lacking = [
         web.name
         for web in topology.builders

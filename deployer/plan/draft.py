@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import calendar
 import hashlib
 import json
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +12,6 @@ from deployer.plan.facts import Facts, ReleaseFacts
 from deployer.settings.models import Settings
 
 PLACEHOLDER = "@release@"
-_TIME = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True)
@@ -91,22 +88,3 @@ def content_of(manifest_digest: str, settings: Settings, health: tuple[str, int 
     if settings.static is not None:
         built_in["static"] = settings.static.model_dump()
     return hashlib.sha256(json.dumps(built_in, sort_keys=True).encode()).hexdigest()
-
-
-def new_id(content: str, taken: Iterable[str], now: float | None = None) -> str:
-    """`<UTC time>-<short content hash>`, later than every id in `taken`, so that ids sort by age."""
-    newest = max(taken, default="")
-    moment = max(time.time() if now is None else now, _time_of(newest))
-    while True:
-        release = f"{time.strftime(_TIME, time.gmtime(moment))}-{content[:8]}"
-        if release > newest:
-            return release
-        moment += 1
-
-
-def _time_of(release: str) -> float:
-    """The time that a release's id tells, in seconds since the epoch; 0 for an id that tells none."""
-    try:
-        return calendar.timegm(time.strptime(release.partition("-")[0], _TIME))
-    except ValueError:
-        return 0.0

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 
+from deployer.agent.release_id import is_release_id
 from deployer.artifact.git import Repository
 from deployer.errors import DeployError, UsageError
 from deployer.events import Bus, PlanMade
@@ -141,7 +142,7 @@ def chosen(topology: Topology, facts: Facts, wanted: str | None, current: str | 
     if wanted is not None:
         return _named(wanted, current, usable, listed)
     served = {serving.release for web in topology.web for serving in facts[web.name].serving.values()}
-    newest = max((release for release in (current, *served) if release), default="")
+    newest = max((release for release in (current, *served) if release and is_release_id(release)), default="")
     older = [release.id for release in usable if not release.withdrawn and release.id < newest]
     if not older:
         lacking = passed_over(topology, facts, newest, "")

@@ -17,6 +17,8 @@ from deployer.agent import freeze, host, lock, site
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context
 
+UNSEALED, SEALED = "20240101T000000Z-aaaaaaaa", "20240102T000000Z-bbbbbbbb"
+
 
 @pytest.fixture
 def used() -> Iterator[World]:
@@ -66,10 +68,10 @@ def test_a_tool_of_the_hosts_own_folder_comes_first(tmp_path: Path) -> None:
 
 def test_a_host_in_use(used: World) -> None:
     shop, port = used.site, used.instance.port
-    used.release("r1")
-    os.unlink(shop.marker(used.release("r0")))
-    (pid,) = used.switch("r1")["pids"]
-    site.promote(Context(), {"site": asdict(shop), "run": "x", "release": "r1", "via": "push", "ports": [port]})
+    used.release(SEALED)
+    os.unlink(shop.marker(used.release(UNSEALED)))
+    (pid,) = used.switch(SEALED)["pids"]
+    site.promote(Context(), {"site": asdict(shop), "run": "x", "release": SEALED, "via": "push", "ports": [port]})
     lock.take(Context(), {"site": asdict(shop), "run": "x", "who": "me@here"})
     freeze.put(Context(), {"site": asdict(shop), "reason": "holidays", "who": "boss@office"})
 
@@ -78,10 +80,21 @@ def test_a_host_in_use(used: World) -> None:
     took = time.monotonic() - began
 
     assert took < 1.0
-    assert (facts["current"], facts["slots"]) == ("r1", {str(port): "r1"})
+    assert (facts["current"], facts["slots"]) == (SEALED, {str(port): SEALED})
     unsealed, sealed = facts["releases"]
-    assert (unsealed["id"], unsealed["complete"], unsealed["proven"], unsealed["content"]) == ("r0", False, False, None)
-    assert (sealed["id"], sealed["complete"], sealed["proven"], sealed["content"]) == ("r1", True, True, "c-r1")
+    standing = ("id", "complete", "proven", "content")
+    assert tuple(unsealed[key] for key in standing) == (
+        UNSEALED,
+        False,
+        False,
+        None,
+    )
+    assert tuple(sealed[key] for key in standing) == (
+        SEALED,
+        True,
+        True,
+        f"c-{SEALED}",
+    )
     assert (sealed["commit"], sealed["created"], sealed["venv"], sealed["run_sha"]) == (None, 1, "k", None)
     assert sealed["withdrawn"] is False
     held = facts["ports"][str(port)]
@@ -113,9 +126,10 @@ def test_a_site_that_is_full_of_rubbish_is_still_looked_over(used: World) -> Non
     shop = replace(used.site, root=used.home + "/odd")
     Path(shop.releases).mkdir(parents=True)
     Path(shop.releases, "file").write_text("")
-    Path(shop.releases, "empty").mkdir()
-    Path(shop.marker("torn")).parent.mkdir()
-    Path(shop.marker("torn")).write_text('{"content": ')
+    Path(shop.releases, "old").mkdir()
+    Path(shop.releases, UNSEALED).mkdir()
+    Path(shop.marker(SEALED)).parent.mkdir()
+    Path(shop.marker(SEALED)).write_text('{"content": ')
     Path(shop.slots).mkdir()
     Path(shop.slots, "8000").mkdir()
     Path(shop.slots, ".8000.new").symlink_to("../releases/empty")
@@ -124,7 +138,7 @@ def test_a_site_that_is_full_of_rubbish_is_still_looked_over(used: World) -> Non
     Path(shop.lock).write_text("rubbish")
     Path(freeze.path(shop)).write_text("{")
     facts = survey(shop)
-    assert [(found["id"], found["complete"]) for found in facts["releases"]] == [("empty", False), ("torn", False)]
+    assert [(found["id"], found["complete"]) for found in facts["releases"]] == [(UNSEALED, False), (SEALED, False)]
     assert facts["slots"] == {}
     assert facts["lock"] is None
     assert "cannot be read" in facts["frozen"]["reason"], "better too careful"
