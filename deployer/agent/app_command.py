@@ -57,11 +57,6 @@ def with_secrets(site: Site, argv: Sequence[str]) -> List[str]:
     return ["/bin/sh", "-c", "umask 022; " + read + 'exec "$@"', site.secrets, *argv]
 
 
-def shell(command: str) -> List[str]:
-    """A user's command line as the words that run it."""
-    return ["/bin/sh", "-c", command]
-
-
 class Redactor:
     """Takes secret values out of lines that others will see."""
 

@@ -20,6 +20,7 @@ from deployer.agent.layout import Site
 from deployer.agent.ledger import fsync_folder
 from deployer.agent.manifest import NAME, RUN, VENV, Entry, Manifest, below, escapes, problem
 from deployer.agent.operation import Context, OpError
+from deployer.agent.shell import shell_argv
 from deployer.agent.static_files import StaticFiles
 
 _LOG_LINES = 30
@@ -86,7 +87,7 @@ class Building:
         self.ctx.progress("preparing", step="prepare")
         tree.give(self.path, *app_command.owner(self.site))
         try:
-            self._command(app_command.shell(str(hook["command"])), hook, "prepare_failed", "the prepare hook")
+            self._command(shell_argv(str(hook["command"])), hook, "prepare_failed", "the prepare hook", step="prepare hook")
         finally:
             tree.take_back(self.path)
         self._record_changes()
@@ -102,13 +103,13 @@ class Building:
             found = re.search(r"^version(?:_info)? *= *(\S+)", file.read(), re.MULTILINE)
         return found.group(1) if found else "?"
 
-    def _command(self, argv: List[str], spec: Dict[str, Any], code: str, what: str) -> None:
+    def _command(self, argv: List[str], spec: Dict[str, Any], code: str, what: str, step: str = "") -> None:
         lines: List[str] = []
 
         def heard(line: str) -> None:
             lines.append(self.redact(line))
             del lines[:-_LOG_LINES]
-            self.ctx.output(lines[-1])
+            self.ctx.output(lines[-1], step)
 
         env = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **self.args.get("env", {})}
         done = process.run(

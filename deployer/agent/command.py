@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Union
 
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.process import run, tail
+from deployer.agent.shell import shell_argv
 
 _LIMIT = 8 << 20  # bytes kept of each stream
 _PATIENCE = 3600.0  # seconds, when no timeout was asked for
@@ -16,7 +17,7 @@ _PATIENCE = 3600.0  # seconds, when no timeout was asked for
 def run_command(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Runs a command to its end; a status other than 0 is a result, not an error.
 
-    Args (keys): `command` argv, or text for `sh -c`; `cwd`; `env` the complete environment; `user`; `timeout` seconds;
+    Args (keys): `command` argv, or text for sh (`shell_argv`); `cwd`; `env` the complete environment; `user`; `timeout` seconds;
     `stream` true: lines come as output events and are not in the result. The body is its stdin.
 
     Raises OpError `timeout`, `cancelled`, `no_user`.
@@ -44,7 +45,7 @@ def run_command(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def _argv(command: Union[str, List[str]]) -> List[str]:
-    return ["sh", "-c", command] if isinstance(command, str) else [str(word) for word in command]
+    return shell_argv(command) if isinstance(command, str) else [str(word) for word in command]
 
 
 class _Stop(threading.Event):

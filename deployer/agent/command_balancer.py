@@ -29,6 +29,7 @@ from deployer.agent.driver import Server
 from deployer.agent.figures import Request
 from deployer.agent.layout import Site
 from deployer.agent.operation import OpError
+from deployer.agent.shell import shell_argv
 
 _FRESH = 1.0  # seconds for which an answer of `state` is believed: a command is no look at a socket
 _AT_ONCE = 8
@@ -129,7 +130,7 @@ class Commands:
             "DEPLOY_PORT": str(place["port"]),
         }
         return process.run(
-            app_command.with_secrets(self._site, app_command.shell(self._driver[verb])),
+            app_command.with_secrets(self._site, shell_argv(self._driver[verb])),
             timeout=float(self._driver["timeout"]),
             cwd="/",
             env={**os.environ, **ours},

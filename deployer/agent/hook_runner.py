@@ -16,6 +16,7 @@ from typing import Any, Dict, Optional, Sequence
 from deployer.agent import app_command, ledger, process, secrets
 from deployer.agent.layout import Site
 from deployer.agent.operation import OpError
+from deployer.agent.shell import shell_argv
 
 _HUNG_UP = (signal.SIGHUP, signal.SIGINT)
 
@@ -55,7 +56,7 @@ def _run(site: Site, spec: Dict[str, Any], log: str) -> "tuple[Optional[process.
 
     try:
         done = process.run(
-            app_command.with_secrets(site, app_command.shell(spec["command"])),
+            app_command.with_secrets(site, shell_argv(spec["command"])),
             timeout=spec["timeout"],
             cwd=site.release(spec["release"]),
             env=app_command.environment(site, spec["release"], {"PYTHONUNBUFFERED": "1", **spec["env"]}),

@@ -87,9 +87,9 @@ class Context:
         """Tells the controller how far the operation has come."""
         self.emit({"event": "progress", "message": message, **data})
 
-    def output(self, line: str) -> None:
-        """Hands on one line that a command printed."""
-        self.emit({"event": "output", "line": line})
+    def output(self, line: str, step: str = "") -> None:
+        """Hands on one line that a command printed. `step` names a part of the operation with output of its own."""
+        self.emit({"event": "output", "line": line, **({"step": step} if step else {})})
 
     def require_lease(self, act: str) -> None:
         """Raises OpError `lease_lost` when the controller has not been heard of within the lease.

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from deployer.agent.shell import first_line, shell_argv
 from deployer.artifact.source import SourceTree
 from deployer.errors import RolloutError
 from deployer.settings.models import Hook
@@ -29,7 +30,7 @@ def run_build_hook(
     """
     last: deque[str] = deque(maxlen=30)
     process = subprocess.Popen(
-        ["/bin/sh", "-c", hook.command],
+        shell_argv(hook.command),
         cwd=tree.path,
         env={**os.environ, **(env or {})},
         stdin=subprocess.DEVNULL,
@@ -63,7 +64,7 @@ def run_build_hook(
         raise RolloutError(
             f"the build hook {why}",
             step="build",
-            cause=hook.command,
+            cause=first_line(hook.command),
             hint="mend it and push again; no host was touched",
             log=tuple(last),
             code="build_failed",

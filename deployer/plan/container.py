@@ -9,6 +9,7 @@ from dataclasses import replace
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from deployer import templating
+from deployer.agent.shell import is_script, shell_argv
 from deployer.agent.supervision import Health
 from deployer.artifact.image import Installing
 from deployer.artifact.patterns import as_dockerignore
@@ -87,9 +88,9 @@ def dockerfile(
         },
         pythonpath=_pythonpath(root, inferred.pythonpath, settings.env.get("PYTHONPATH")),
         files=way.runtime.files(serving),
-        prepare=_json("/bin/sh", "-c", hooks.prepare.command) if hooks.prepare else "",
-        release_hook=_in_one_line(hooks.release),
-        build_hook=_in_one_line(hooks.build),
+        prepare=_json(*shell_argv(hooks.prepare.command)) if hooks.prepare else "",
+        release_hook=_hook_words(hooks.release),
+        build_hook=_hook_words(hooks.build),
         shared=[path for path in settings.shared if path.endswith("/")],
         secrets=sorted(settings.app_secrets),
         port=settings.port,
@@ -106,9 +107,15 @@ def dockerfile(
     return {"Dockerfile": text, ".dockerignore": ignored, "Dockerfile.dockerignore": ignored}
 
 
-def _in_one_line(hook: Hook | None) -> str:
-    """A hook's command as a comment can hold it."""
-    return " ".join(hook.command.split()) if hook else ""
+def _hook_words(hook: Hook | None) -> str:
+    """What runs a hook, as one line to paste: bash's quoting keeps the line breaks of longer text."""
+    if hook is None:
+        return ""
+    text = hook.command.strip()
+    if not is_script(text):
+        return f"sh -c {templating.sh(text)}"
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\t", "\\t")
+    return f"sh -ec $'{escaped}'"
 
 
 def _python(inferred: Inferred) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deployer.agent.shell import first_line
 from deployer.plan import processes, schedules
 from deployer.plan.adopting import FRONT, UNIT
 from deployer.plan.model import Plan
@@ -26,7 +27,7 @@ def text_of(plan: Plan, *, diffs: bool = False) -> str:
             lines.extend(f"    {line}" for line in change.diff.splitlines())
     if plan.secrets_changed:
         lines.append(f"write the secrets on {', '.join(plan.secrets_changed)}")
-    lines += [f"hook {moment}: {command}" for moment, command in plan.hooks.items()]
+    lines += [f"hook {moment}: {first_line(command)}" for moment, command in plan.hooks.items()]
     lines += processes.lines_of(plan.processes)
     lines.append(f"strategy {plan.strategy}: {plan.strategy_why}")
     for number, wave in enumerate(plan.waves, 1):

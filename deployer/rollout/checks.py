@@ -55,7 +55,9 @@ def judge(run: Run, sets: Sequence[CheckSet], junitxml: Path | None = None) -> V
     """Runs the checks. ChecksError names the first that failed, and is raised too when none ran on some host."""
 
     def runner(host: str, command: str) -> CommandResult:
-        answer = run.call(host, "command.run", {"command": command, "timeout": COMMAND_TIMEOUT_S}, step="checks")
+        # As every backend of testinfra runs it: its status is that of its last command.
+        argv = ["/bin/sh", "-c", command]
+        answer = run.call(host, "command.run", {"command": argv, "timeout": COMMAND_TIMEOUT_S}, step="checks")
         exit_status = -int(answer["signal"]) if answer.get("signal") else int(answer["exit"])
         return CommandResult(exit_status, str(answer["stdout"]), str(answer["stderr"]))
 

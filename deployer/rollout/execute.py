@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from deployer.agent.layout import WITHIN
+from deployer.agent.shell import shell_argv
 from deployer.errors import CommandError, DeployError, InterruptedRun, NotReadyError, UsageError
 from deployer.events import Bus, Output, RunStarted
 from deployer.inventory import patterns
@@ -49,7 +50,7 @@ def execute(
     are the error at the end.
 
     Args:
-        words: the command: one word is a line for `sh`, several are the program and its arguments.
+        words: the command: one word is text for `sh` (`shell_argv`), several are the program and its arguments.
         stdin: this process's standard input goes to every host's command.
         timeout: seconds until it is killed; an hour by default.
 
@@ -216,7 +217,7 @@ def _command(words: Sequence[str]) -> list[str] | str:
 
 def _within(web: WebHost, words: Sequence[str]) -> list[str]:
     """The words of a command in the current release."""
-    inner = ["/bin/sh", "-c", words[0]] if len(words) == 1 else list(words)
+    inner = shell_argv(words[0]) if len(words) == 1 else list(words)
     return ["/bin/sh", f"{web.site.current}/{WITHIN}", *inner]
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from deployer.agent import process
+from deployer.agent.shell import first_line, shell_argv
 from deployer.errors import NeedsPersonError, RolloutError
 from deployer.events import Bus, Output, Warned
 from deployer.plan import start
@@ -32,13 +33,13 @@ def release_hook(run: Run, project: Project, release: str) -> None:
         "timeout": hook.timeout,
         "rerun_safe": hook.rerun == "safe",
     }
-    with run.step("release hook", host=web.name, detail=hook.command) as note:
+    with run.step("release hook", host=web.name, detail=first_line(hook.command)) as note:
         try:
             answer = run.call(web.name, "hook.release", args, step="release hook")
         except AgentError as error:
             kind = NeedsPersonError if error.code == "unknown_outcome" else RolloutError
             raise error.as_kind(kind, hint="mend it and push again; no instance was touched") from error
-        note.detail = "was done before" if answer.get("skipped") else hook.command
+        note.detail = "was done before" if answer.get("skipped") else first_line(hook.command)
 
 
 def here(project: Project, name: str, outcome: str, bus: Bus, record: Record, skip_hooks: Sequence[str]) -> None:
@@ -52,7 +53,7 @@ def here(project: Project, name: str, outcome: str, bus: Bus, record: Record, sk
         "DEPLOY_OUTCOME": outcome,
     }
     done = process.run(
-        ["/bin/sh", "-c", hook.command],
+        shell_argv(hook.command),
         timeout=hook.timeout,
         cwd=str(project.base),
         env=env,

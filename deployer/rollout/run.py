@@ -161,7 +161,7 @@ class Run:
     def _events(self, host: str, step: str) -> Callable[[dict[str, Any]], None]:
         def on_event(event: dict[str, Any]) -> None:
             if event.get("event") == "output":
-                self.bus.emit(Output(str(event.get("line", "")), host=host, step=step))
+                self.bus.emit(Output(str(event.get("line", "")), host=host, step=str(event.get("step") or step)))
 
         return on_event
 

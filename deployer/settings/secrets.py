@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from deployer.agent.shell import shell_argv
 from deployer.errors import SettingsError
 from deployer.settings.models import SecretRef
 
@@ -46,7 +47,7 @@ def _value(name: str, ref: SecretRef, base: Path, environ: Mapping[str, str], ti
     if ref.env is not None:
         value = _from_env(name, ref.env, environ)
     elif ref.command is not None:
-        value = _output(name, ["/bin/sh", "-c", ref.command], base, timeout_s)
+        value = _output(name, shell_argv(ref.command), base, timeout_s)
     else:
         value = _from_sops(name, str(ref.sops), base, timeout_s)
     if "\x00" in value:

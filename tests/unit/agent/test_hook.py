@@ -69,6 +69,13 @@ def test_a_second_run_for_the_same_release_skips_it(host: Host) -> None:
     assert (host.folder / "out").read_text() == "once\n"
 
 
+def test_a_hook_of_several_lines_stops_at_the_first_that_fails(host: Host) -> None:
+    with pytest.raises(OpError) as caught:
+        run_hook(host, "echo migrate\nfalse\necho after\n")
+    assert caught.value.code == "hook_failed" and host.lines()[-1] == "migrate"
+    assert run_hook(host, "false; echo one line\n", run="run2")["exit"] == 0
+
+
 def test_a_failed_hook_shows_why_and_may_be_tried_again(host: Host) -> None:
     with pytest.raises(OpError) as caught:
         run_hook(host, "echo table users is locked >&2; exit 4")

@@ -189,6 +189,14 @@ def test_a_failing_prepare_hook_leaves_no_release_and_shows_its_last_words(host:
     assert not os.path.exists(host.site.release(NEW))
 
 
+def test_a_prepare_hook_of_several_lines_stops_at_the_first_that_fails_and_says_what_it_printed(host: Host) -> None:
+    with pytest.raises(OpError) as caught:
+        host.push(NEW, prepare={"command": "echo collecting\nfalse\necho done\n"})
+    assert caught.value.code == "prepare_failed" and host.lines() == ["collecting"]
+    printed = [event for event in host.events if event["event"] == "output"]
+    assert [event["step"] for event in printed] == ["prepare hook"]
+
+
 def test_an_app_that_cannot_be_imported_is_found_before_anything_changes(host: Host) -> None:
     check = {"argv": [".venv/bin/python", "-c", "import app, nowhere"], "timeout": 30}
     with pytest.raises(OpError) as caught:

@@ -151,6 +151,16 @@ def test_a_build_hook_that_fails_or_hangs_stops_the_run(repo: Path) -> None:
             run_build_hook(tree, Hook(command="sleep 60", timeout=0.2), {}, said.append)
 
 
+def test_a_build_hook_of_several_lines_stops_at_the_first_that_fails(repo: Path) -> None:
+    said: list[str] = []
+    with resolve(Source(), repo) as tree:
+        with pytest.raises(RolloutError) as caught:
+            run_build_hook(tree, Hook(command="echo first\nfalse\necho last\n"), {}, said.append)
+        assert said == ["first"] and caught.value.cause == "echo first …"
+        run_build_hook(tree, Hook(command="false; echo one line\n"), {}, said.append)
+    assert said == ["first", "one line"]
+
+
 def test_a_git_hook_that_runs_us_does_not_mislead(repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()

@@ -203,8 +203,8 @@ def test_hooks_of_several_lines_and_shared_folders(render: Any) -> None:
     )
     text, result = render(settings, **{"requirements.txt": "uvicorn\n"})
     assert result.exit_code == 0, result.output
-    assert 'RUN ["/bin/sh", "-c", "python -m one\\npython -m two\\n"]' in text
-    assert "npm ci npm run build" in text and "alembic upgrade head" in text
+    assert 'RUN ["/bin/sh", "-ec", "python -m one\\npython -m two\\n"]' in text
+    assert "sh -ec $'npm ci\\nnpm run build'" in text and "sh -c 'alembic upgrade head'" in text
     assert "install -d -o app -g app media/" in text and "--no-install-recommends libpq5" in text
 
 

@@ -27,6 +27,7 @@ def test_a_variable_and_a_command_give_their_values(tmp_path: Path) -> None:
     [
         (SecretRef(env="NOT_SET"), "the environment variable NOT_SET, which is not set"),
         (SecretRef(command="echo hunter2; exit 3"), "exit status 3"),
+        (SecretRef(command="false\necho hunter2\n"), "exit status 1"),
         (SecretRef(command="true"), "printed nothing"),
         (SecretRef(command="printf '\\377'"), "not UTF-8"),
         (SecretRef(command="printf 'hunter2\\000'"), "NUL byte"),
