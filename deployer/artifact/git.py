@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tarfile
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployer import local_program
+from deployer.agent.process import Finished
 from deployer.errors import UsageError
 
 _LINK_MODE = "160000"  # a submodule in `git ls-tree`
 _LFS = b"version https://git-lfs.github.com/spec/v1\n"
+_TIMEOUT_S = 300.0
+_EXPORT_TIMEOUT_S = 1800.0
 _LFS_LARGEST = 1024  # bytes; a pointer is smaller
 
 
@@ -26,23 +30,22 @@ class Repository:
     @classmethod
     def at(cls, path: Path) -> Repository | None:
         """The work tree that `path` lies in, if git is here and knows one, and does not ignore `path`."""
-        try:
-            found = _git(path, ["rev-parse", "--show-toplevel", "--show-prefix"])
-        except FileNotFoundError:
+        found = _git(path, ["rev-parse", "--show-toplevel", "--show-prefix"])
+        if not found.started:
             return None
-        if found.returncode != 0:
+        if not found.ok:
             _refuse_dubious(path, found.stderr)
             return None
-        top, prefix = found.stdout.decode().split("\n")[:2]
-        if prefix and _git(Path(top), ["check-ignore", "-q", prefix]).returncode == 0:
+        top, prefix = found.stdout.split("\n")[:2]
+        if prefix and _git(Path(top), ["check-ignore", "-q", prefix]).ok:
             return None
         return cls(Path(top), prefix)
 
     def commit(self, ref: str) -> str:
         """The full hash of the commit a ref names; UsageError if there is none."""
         found = _git(self.top, ["rev-parse", "--verify", "--quiet", "--end-of-options", ref + "^{commit}"])
-        if found.returncode == 0:
-            return found.stdout.decode().strip()
+        if found.ok:
+            return found.stdout.strip()
         if ref == "HEAD":
             raise UsageError(
                 "nothing is committed yet, and only what is committed is pushed",
@@ -56,15 +59,15 @@ class Repository:
         """The full hash of the commit that a tag or a branch names; None for any other word."""
         for kind in ("tags", "heads", "remotes"):
             found = _git(self.top, ["rev-parse", "--verify", "--quiet", f"refs/{kind}/{name}^{{commit}}"])
-            if found.returncode == 0:
-                return found.stdout.decode().strip()
+            if found.ok:
+                return found.stdout.strip()
         return None
 
     def changed(self) -> tuple[str, ...]:
         """Paths below `prefix` that differ from HEAD, are staged or are not known to git, relative to `prefix`."""
         words = ["status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--", self.prefix or "."]
-        lines = _must(self.top, words).split(b"\0")
-        names = (os.fsdecode(line[3:]) for line in lines if line)
+        lines = _must(self.top, words).split("\0")
+        names = (line[3:] for line in lines if line)
         return tuple(sorted(name.removeprefix(self.prefix) for name in names))
 
     def export(self, commit: str, into: Path) -> Path:
@@ -99,26 +102,27 @@ def lfs_pointers(root: Path, paths: Sequence[str]) -> list[str]:
 
 
 def _export(repository: Path, commit: str, into: Path, below: Sequence[str]) -> None:
-    # the umask makes modes the same whether or not this Python filters
-    argv = ["git", "-C", str(repository), "-c", "tar.umask=0022", "archive", "--format=tar", commit, "--", *below]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environ()) as process:
-        if process.stdout is None or process.stderr is None:
-            raise AssertionError("both are pipes")
-        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+    with tempfile.NamedTemporaryFile(prefix=".deploy-", suffix=".tar", dir=into) as file:
+        # the umask makes modes the same whether or not this Python filters
+        words = ["-c", "tar.umask=0022", "archive", "--format=tar", f"--output={file.name}", commit, "--", *below]
+        # a partial clone fetches what it lacks, and may ask for a passphrase
+        done = local_program.run_at_terminal(
+            ["git", "-C", str(repository), *words], timeout=_EXPORT_TIMEOUT_S, env=_environ()
+        )
+        if not done.ok:
+            raise _failure("git could not export the commit", repository, done)
+        with tarfile.open(file.name, mode="r:") as archive:
             # links stay as they are: the manifest judges them; nothing is written through one
             if hasattr(tarfile, "tar_filter"):  # Debian 12's Python 3.11.2 has none
                 archive.extraction_filter = tarfile.tar_filter
             archive.extractall(into)  # noqa: S202  # see above
-        said = process.stderr.read().decode("utf-8", "replace")
-    if process.returncode != 0:
-        raise UsageError("git could not export the commit", file=str(repository), cause=said.strip(), code="source")
     for path, pinned in _submodules(repository, commit, below):
         _export_submodule(repository, path, pinned, into)
 
 
 def _export_submodule(repository: Path, path: str, commit: str, into: Path) -> None:
     here = repository / path
-    known = here.joinpath(".git").exists() and _git(here, ["cat-file", "-e", commit + "^{commit}"]).returncode == 0
+    known = here.joinpath(".git").exists() and _git(here, ["cat-file", "-e", commit + "^{commit}"]).ok
     if not known:
         raise UsageError(
             f"submodule {path} is not here at commit {commit[:12]}",
@@ -132,26 +136,30 @@ def _export_submodule(repository: Path, path: str, commit: str, into: Path) -> N
 
 
 def _submodules(repository: Path, commit: str, below: Sequence[str]) -> list[tuple[str, str]]:
-    lines = _must(repository, ["ls-tree", "-r", "-z", commit, "--", *below]).split(b"\0")
+    lines = _must(repository, ["ls-tree", "-r", "-z", commit, "--", *below]).split("\0")
     found = []
     for line in lines:
-        head, _, path = line.partition(b"\t")
-        fields = head.decode().split(" ")
+        head, _, path = line.partition("\t")
+        fields = head.split(" ")
         if fields[0] == _LINK_MODE:
-            found.append((os.fsdecode(path), fields[2]))
+            found.append((path, fields[2]))
     return found
 
 
-def _must(folder: Path, words: Sequence[str]) -> bytes:
+def _must(folder: Path, words: Sequence[str]) -> str:
     done = _git(folder, words)
-    if done.returncode != 0:
-        cause = done.stderr.decode("utf-8", "replace").strip()
-        raise UsageError(f"git {words[0]} failed", file=str(folder), cause=cause, code="source")
+    if not done.ok:
+        raise _failure(f"git {words[0]} failed", folder, done)
     return done.stdout
 
 
-def _git(folder: Path, words: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, env=_environ(), check=False)
+def _git(folder: Path, words: Sequence[str]) -> Finished:
+    return local_program.run(["git", "-C", str(folder), *words], timeout=_TIMEOUT_S, env=_environ())
+
+
+def _failure(message: str, folder: Path, done: Finished) -> UsageError:
+    cause = done.why if done.timed_out else done.stderr.strip() or done.why
+    return UsageError(message, file=str(folder), cause=cause, code="source")
 
 
 def _environ() -> dict[str, str]:
@@ -160,8 +168,8 @@ def _environ() -> dict[str, str]:
     return {**kept, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 
 
-def _refuse_dubious(path: Path, said: bytes) -> None:
-    if b"dubious ownership" in said:
+def _refuse_dubious(path: Path, said: str) -> None:
+    if "dubious ownership" in said:
         raise UsageError(
             "git refuses this work tree because somebody else owns it",
             file=str(path),

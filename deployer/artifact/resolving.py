@@ -7,14 +7,15 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployer import local_program
 from deployer.agent import pip_settings
+from deployer.agent.process import Finished
 from deployer.artifact.host_python import HostPython
 from deployer.artifact.uv_binary import uv_here
 
@@ -106,7 +107,7 @@ def _by_pip(folder: Path, environ: Mapping[str, str]) -> Answer:
     argv = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--no-input"]
     done = _run([*argv, "--report", "report.json", "-c", "settled.txt", "-r", "wanted.txt"], folder, environ)
     lines = []
-    if done.returncode == 0:
+    if done.ok:
         for item in json.loads((folder / "report.json").read_text("utf-8"))["install"]:
             lines.append(_pinned(item["metadata"], item))
     return _answer(done, "pip", "\n".join(sorted(lines)))
@@ -122,18 +123,14 @@ def _pinned(metadata: Mapping[str, str], item: Mapping[str, object]) -> str:
     return f"{name}=={metadata['version']}"
 
 
-def _answer(done: subprocess.CompletedProcess[str], by: str, text: str) -> Answer:
-    if done.returncode == 0:
+def _answer(done: Finished, by: str, text: str) -> Answer:
+    if done.ok:
         return Answer(text, by)
-    last = [line for line in done.stderr.splitlines() if line.strip()][-1:] or [f"status {done.returncode}"]
+    if done.timed_out:
+        return Answer(None, by, f"{by} on this machine failed: no answer within {_TIMEOUT_S:g} s")
+    last = [line for line in done.stderr.splitlines() if line.strip()][-1:] or [done.why]
     return Answer(None, by, f"{by} on this machine failed: {last[0].strip()}")
 
 
-def _run(argv: list[str], folder: Path, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, **environ}
-    try:
-        return subprocess.run(
-            argv, cwd=folder, env=env, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(argv, 124, "", f"no answer within {_TIMEOUT_S:g} s")
+def _run(argv: list[str], folder: Path, environ: Mapping[str, str]) -> Finished:
+    return local_program.run(argv, timeout=_TIMEOUT_S, cwd=folder, env={**os.environ, **environ})

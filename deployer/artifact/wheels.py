@@ -5,17 +5,19 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from deployer import local_program
 from deployer.agent.app_command import Redactor
+from deployer.agent.process import tail
 from deployer.artifact.host_python import HostPython
 from deployer.artifact.python import Locked
 from deployer.errors import NotReadyError, RolloutError
+
+_TIMEOUT_S = 1800.0  # for one file of requirements: compiling numerical packages takes its time
 
 
 def wheelhouse(
@@ -70,24 +72,18 @@ def _words(host: HostPython, requirements: Path, into: Path) -> list[str]:
 
 
 def _pip(words: list[str], environ: Mapping[str, str], redact: Redactor, on_line: Callable[[str], None]) -> None:
-    last: deque[str] = deque(maxlen=30)
-    with subprocess.Popen(
+    done = local_program.run(
         [sys.executable, "-m", "pip", *words, "--no-input", "--progress-bar", "off", "--disable-pip-version-check"],
+        timeout=_TIMEOUT_S,
         env={**os.environ, **environ},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
-        for line in process.stdout or ():
-            last.append(redact(line.rstrip("\n")))
-            on_line(last[-1])
-    if process.returncode != 0:
+        on_line=lambda line: on_line(redact(line)),
+        merge_stderr=True,
+    )
+    if not done.ok:
         raise RolloutError(
-            f"pip {words[0]} failed on this machine",
+            f"pip {words[0]} failed on this machine: {done.why}",
             step="build",
             hint="what has no wheel for the hosts must be built on them: python: {build: host}",
-            log=tuple(last),
+            log=[redact(line) for line in tail(done.stdout, 30)],
             code="install_failed",
         )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployer import local_program
 from deployer.agent.venv import ABSENT
 from deployer.errors import SettingsError
 from deployer.settings.load import shown
@@ -39,18 +39,15 @@ class Interpreter:
 
         `requirements_file` is what the project is installed from, if anything.
         """
-        try:
-            argv = [str(self.path), "-c", ABSENT, *distributions]
-            # In a session of its own: a Ctrl-C in this moment says nothing about what is installed.
-            done = subprocess.run(
-                argv, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, start_new_session=True
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
+        # In a session of its own: a Ctrl-C in this moment says nothing about what is installed.
+        done = local_program.run([str(self.path), "-c", ABSENT, *distributions], timeout=_TIMEOUT_S)
+        if done.timed_out or not done.started:
+            cause = done.why if done.timed_out else done.stderr
             raise SettingsError(
-                f"{self.why}, {shown(self.path)}, cannot be run", cause=str(error), hint="make the virtualenv anew"
-            ) from None
+                f"{self.why}, {shown(self.path)}, cannot be run", cause=cause, hint="make the virtualenv anew"
+            )
         missing = done.stdout.split()
-        if done.returncode or missing:
+        if not done.ok or missing:
             what = " and ".join(missing) or "Python"
             raise SettingsError(
                 f"{what} is not installed in {self.why} ({shown(self.path)})",

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer import runtimes
-from deployer.dev import family, interpreter
+from deployer import process_tree
+from deployer.dev import interpreter
 from deployer.errors import CommandError, InterruptedRun, SettingsError, UsageError
 from deployer.events import Bus, Output, Warned
 from deployer.plan.start import target_of
@@ -176,8 +177,8 @@ def _require_free(host: str, port: int) -> None:
 
 def _live(argv: list[str], folder: Path, env: Mapping[str, str], stop: threading.Event, output: int | None) -> int:
     """Runs the server until it ends or is to stop, leaves no process of it behind, and returns its exit status."""
-    adopting = family.adopt()
-    others = family.below(os.getpid())
+    adopting = process_tree.become_subreaper()
+    others = process_tree.descendants(os.getpid())
     try:
         server = subprocess.Popen(argv, cwd=folder, env=dict(env), stdout=output)
     except OSError as error:
@@ -188,17 +189,17 @@ def _live(argv: list[str], folder: Path, env: Mapping[str, str], stop: threading
     try:
         while not stop.wait(_LOOK_S) and server.poll() is None:
             pass
-        started = family.below(os.getpid())
+        started = process_tree.descendants(os.getpid())
         if stop.is_set():
             _end(server)
     except KeyboardInterrupt:  # a second Ctrl-C: at once
         pass
     finally:
         # Where nobody adopts them, those whose parent has died are known from before.
-        left = family.below(os.getpid()) | (set() if adopting else started)
-        family.kill(left - others)
+        left = process_tree.descendants(os.getpid()) | (set() if adopting else started)
+        process_tree.kill(left - others)
         server.wait()
-        family.reap(within=_ENDING_S)
+        process_tree.reap(within=_ENDING_S)
     return server.returncode
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 from pathlib import Path
 
+from deployer import local_program
+from deployer.agent import process
 from deployer.errors import InventoryError
 from deployer.inventory.raw import RawInventory, Value
 from deployer.inventory.yaml_source import read_groups
@@ -27,16 +29,13 @@ def read_script(path: Path, shown: str, raw: RawInventory) -> None:
 
 def _run(path: Path, shown: str, *arguments: str) -> Document:
     command = " ".join([shown, *arguments])
-    try:
-        done = subprocess.run(
-            [str(path.absolute()), *arguments], cwd=path.parent, capture_output=True, timeout=TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise InventoryError(f"{command} did not end within {TIMEOUT_S:g} s", file=shown) from None
-    except OSError as problem:
-        raise InventoryError(f"{command} cannot be run: {problem.strerror}", file=shown) from None
-    if done.returncode != 0:
-        log = done.stderr.decode(errors="replace").splitlines()[-20:]
-        raise InventoryError(f"{command} failed with exit status {done.returncode}", file=shown, log=log)
+    done = local_program.run_at_terminal([str(path.absolute()), *arguments], timeout=TIMEOUT_S, cwd=path.parent)
+    if not done.started:
+        raise InventoryError(f"{command} cannot be run: {done.stderr.rpartition(': ')[2]}", file=shown)
+    if done.timed_out:
+        raise InventoryError(f"{command} did not end within {TIMEOUT_S:g} s", file=shown, log=process.tail(done.stderr))
+    if not done.ok:
+        raise InventoryError(f"{command} failed with {done.why}", file=shown, log=process.tail(done.stderr))
     # JSON is YAML, and the reader of YAML keeps the line of every value.
-    return parse_document(done.stdout.decode(errors="replace"), command, InventoryError, ansible=True)
+    text = os.fsencode(done.stdout).decode("utf-8", "replace")
+    return parse_document(text, command, InventoryError, ansible=True)

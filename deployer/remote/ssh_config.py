@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import threading
 from dataclasses import dataclass
 from typing import Any
 
+from deployer import local_program
+
+_SSH_TIMEOUT_S = 20.0
 _HOP = re.compile(r"^(?:ssh://)?(?:(?P<user>[^@]+)@)?(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:]+))(?::(?P<port>\d+))?$")
 
 
@@ -83,8 +85,8 @@ class SshConfigs:
         argv += ["-F", self._path] if self._path else []
         argv += ["-l", user] if user else []
         argv += ["-p", str(port)] if port else []
-        done = subprocess.run([*argv, "--", host], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=20)
-        if done.returncode:
+        done = local_program.run([*argv, "--", host], timeout=_SSH_TIMEOUT_S)
+        if not done.ok:
             return None
         options: dict[str, list[str]] = {}
         for line in done.stdout.splitlines():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from deployer import local_program
 from deployer.agent.shell import shell_argv
 from deployer.errors import SettingsError
 from deployer.settings.models import SecretRef
@@ -61,7 +61,9 @@ def _from_env(name: str, variable: str, environ: Mapping[str, str]) -> str:
             f"secrets.{name} is to come from the environment variable {variable}, which is not set",
             hint=f"export {variable}=… before you run this",
         )
-    return environ[variable]
+    return _require_utf8(
+        environ[variable], f"secrets.{name}: the environment variable {variable} holds bytes that are not UTF-8 text"
+    )
 
 
 def _from_sops(name: str, file: str, base: Path, timeout_s: float) -> str:
@@ -77,31 +79,23 @@ def _from_sops(name: str, file: str, base: Path, timeout_s: float) -> str:
 
 def _output(name: str, argv: list[str], base: Path, timeout_s: float) -> str:
     """What the command prints, without its last newline. Its stderr goes to the terminal: it may ask for a touch."""
-    process = subprocess.Popen(argv, cwd=base, stdout=subprocess.PIPE)
-    try:
-        printed, _ = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        _give_up(process)
+    done = local_program.run_at_terminal(argv, timeout=timeout_s, cwd=base, inherit_stderr=True)
+    if done.timed_out:
         raise SettingsError(
             f"secrets.{name}: its command did not end within {timeout_s:g} s", hint="run it by hand: it may be asking"
-        ) from None
-    if process.returncode != 0:
-        raise SettingsError(
-            f"secrets.{name}: its command failed with exit status {process.returncode}",
-            hint="run it by hand to see why",
         )
-    try:
-        text = printed.decode()
-    except UnicodeDecodeError:
-        raise SettingsError(f"secrets.{name}: its command printed something that is not UTF-8 text") from None
+    if not done.ok:
+        raise SettingsError(f"secrets.{name}: its command failed: {done.why}", hint="run it by hand to see why")
+    text = _require_utf8(done.stdout, f"secrets.{name}: its command printed something that is not UTF-8 text")
     if not text.strip():
         raise SettingsError(f"secrets.{name}: its command printed nothing", hint="run it by hand to see why")
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def _give_up(process: subprocess.Popen[bytes]) -> None:
-    """Ends the command without draining its output: a grandchild may hold the pipe for ever."""
-    process.kill()
-    process.wait()
-    if process.stdout:
-        process.stdout.close()
+def _require_utf8(text: str, message: str) -> str:
+    """`text`, if UTF-8 can carry it; else SettingsError with `message`, which must not hold the value."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise SettingsError(message, hint="encode it, in base64 say, and have the app decode it") from None
+    return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -149,6 +150,14 @@ def test_a_build_hook_that_fails_or_hangs_stops_the_run(repo: Path) -> None:
         assert caught.value.code == "build_failed" and caught.value.log == ("no npm",)
         with pytest.raises(RolloutError, match=r"longer than 0.2 s"):
             run_build_hook(tree, Hook(command="sleep 60", timeout=0.2), {}, said.append)
+
+
+def test_a_build_hook_ends_although_something_that_it_started_goes_on(repo: Path) -> None:
+    said: list[str] = []
+    with resolve(Source(), repo) as tree:
+        run_build_hook(tree, Hook(command="sleep 250 & echo $!; echo build done", timeout=200), {}, said.append)
+    os.kill(int(said[0]), signal.SIGKILL)
+    assert said[1] == "build done"
 
 
 def test_a_build_hook_of_several_lines_stops_at_the_first_that_fails(repo: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -20,6 +22,21 @@ def test_a_variable_and_a_command_give_their_values(tmp_path: Path) -> None:
         "C": SecretRef(command="printf 'x\\ny\\n\\n'"),
     }
     assert resolve_secrets(refs, tmp_path, {"FROM": "v "}) == {"A": "v ", "B": "s3cret", "C": "x\ny\n"}
+
+
+def test_a_command_ends_although_something_that_it_started_goes_on(tmp_path: Path) -> None:
+    refs = {"TOKEN": SecretRef(command="sleep 250 & echo $! > pid; echo value")}
+    try:
+        assert resolve_secrets(refs, tmp_path, timeout_s=200) == {"TOKEN": "value"}
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+def test_a_variable_that_is_not_utf8_is_named_and_not_shown(tmp_path: Path) -> None:
+    value = os.fsdecode(b"caf\xe9hunter2")
+    with pytest.raises(SettingsError, match=r"secrets\.DB: the environment variable FROM holds bytes") as caught:
+        resolve_secrets({"DB": SecretRef(env="FROM")}, tmp_path, {"FROM": value})
+    assert "hunter2" not in f"{caught.value.as_dict()}"
 
 
 @pytest.mark.parametrize(
