@@ -17,8 +17,8 @@ _PATIENCE = 3600.0  # seconds, when no timeout was asked for
 def run_command(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Runs a command to its end; a status other than 0 is a result, not an error.
 
-    Args (keys): `command` argv, or text for sh (`shell_argv`); `cwd`; `env` the complete environment; `user`; `timeout` seconds;
-    `stream` true: lines come as output events and are not in the result. The body is its stdin.
+    Args (keys): `command` argv, or text for sh (`shell_argv`); `cwd`; `env` the complete environment; `user`;
+    `timeout` seconds; `stream` true: lines come as output events and are not in the result. The body is its stdin.
 
     Raises OpError `timeout`, `cancelled`, `no_user`.
     """

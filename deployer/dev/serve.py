@@ -19,8 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer import runtimes
-from deployer import process_tree
+from deployer import process_tree, runtimes
 from deployer.dev import interpreter
 from deployer.errors import CommandError, InterruptedRun, SettingsError, UsageError
 from deployer.events import Bus, Output, Warned
