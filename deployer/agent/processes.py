@@ -139,10 +139,9 @@ class _Move:
 
     def _start(self, release: str) -> int:
         label = self._process.label
-        if not os.path.lexists(self._site.process(label)):
-            enabled = self._unit.enable()
-            if not enabled.ok:
-                self._ctx.progress("%s will not start at boot: %s" % (self._unit.name, enabled.why))
+        enabled = self._unit.enable()
+        if not enabled.ok:
+            self._ctx.progress("%s will not start at boot: %s" % (self._unit.name, enabled.why))
         links.point_process(self._site, label, release)
         self._ctx.progress("starting %s with release %s" % (self._unit.name, release))
         self._unit.reset()

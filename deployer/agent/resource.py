@@ -1,23 +1,24 @@
 """`resource.apply`: makes a host as a list of resources says, or leaves its files as they were and says why.
 
 First everything is compared, and one refusal stops it all before anything is changed. Then packages, users, and the
-rest in the order given; then services, and handlers once, at the end. When something fails, files and links are put
-back, and the handlers that had run are run again on the old state.
+rest in the order given; then services, units at boot, and handlers once, at the end. When something fails, files and
+links are put back, and the handlers that had run are run again on the old state.
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, ContextManager, Dict, List, Tuple, Union
 
-from deployer.agent import owner, packages, process, services, users
+from deployer.agent import boot_units, owner, packages, process, services, users
 from deployer.agent.created import Commands, Created
 from deployer.agent.kept import PARTS, UNITS, Kept
 from deployer.agent.layout import Site
 from deployer.agent.lock import host_lock
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.placing import Placing, Refusal, Step
-from deployer.agent.resources import Package, Resource, Service, User, all_from_wire
+from deployer.agent.resources import BootUnit, Package, Resource, Service, User, all_from_wire
 
 _HANDLER_TIMEOUT = 120.0  # seconds for one command of a handler
 
@@ -234,7 +235,7 @@ class _Work:
         steps: List[Step] = []
         refusals: List[Refusal] = []
         for resource in self._resources:
-            if isinstance(resource, (Package, User, Service)):
+            if isinstance(resource, (Package, User, Service, BootUnit)):
                 continue
             try:
                 made: Union[Step, Refusal, None] = placing.plan(resource)
@@ -270,10 +271,14 @@ class _Work:
                 packages.require(package.name, package.at_least)
 
     def _service_steps(self) -> List[Step]:
-        steps = []
+        steps: List[Step] = []
         for resource in self._resources:
-            if isinstance(resource, Service) and services.wanting(self._site, resource):
-                steps.append(Step("service", resource.name, "start", _starter(self._site, resource)))
+            if isinstance(resource, Service) and resource.name not in [step.name for step in steps]:
+                action = services.action(self._site, resource)
+                if action:
+                    steps.append(Step("service", resource.name, action, _starter(self._site, resource)))
+            elif isinstance(resource, BootUnit) and boot_units.is_disabled(resource):
+                steps.append(Step("boot unit", resource.name, "enable", partial(boot_units.enable, resource)))
         return steps
 
 

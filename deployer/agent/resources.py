@@ -73,6 +73,21 @@ class Service:
 
 
 @dataclass(frozen=True)
+class BootUnit:
+    """A unit of the app starts at boot while it is in use, which is while `link` exists.
+
+    `state` prints words: `enabled` or `disabled`, and `active` if it runs. `enable` enables it. With `active_only`, a
+    unit that does not run is left as it is.
+    """
+
+    name: str
+    link: str
+    state: Tuple[str, ...]
+    enable: Tuple[str, ...]
+    active_only: bool = False
+
+
+@dataclass(frozen=True)
 class Absent:
     """Nothing is at this path, if we created what is there."""
 
@@ -80,7 +95,7 @@ class Absent:
     notify: Tuple[str, ...] = ()
 
 
-Resource = Union[Package, User, Directory, File, Link, Service, Absent]
+Resource = Union[Package, User, Directory, File, Link, Service, BootUnit, Absent]
 
 _kinds: Dict[str, Type[Any]] = {
     "package": Package,
@@ -89,6 +104,7 @@ _kinds: Dict[str, Type[Any]] = {
     "file": File,
     "link": Link,
     "service": Service,
+    "boot_unit": BootUnit,
     "absent": Absent,
 }
 _names = {cls: kind for kind, cls in _kinds.items()}
@@ -103,8 +119,9 @@ def from_wire(data: Dict[str, Any]) -> Resource:
     """The resource that JSON data describes; KeyError or TypeError if it describes none."""
     fields = dict(data)
     cls = _kinds[fields.pop("kind")]
-    if "notify" in fields:
-        fields["notify"] = tuple(fields["notify"])
+    for key in ("notify", "state", "enable"):
+        if key in fields:
+            fields[key] = tuple(fields[key])
     made: Resource = cls(**fields)
     return made
 

@@ -24,6 +24,12 @@ def wanting(site: Site, service: Service) -> List[List[str]]:
     return commands
 
 
+def action(site: Site, service: Service) -> str:
+    """How a plan names what the service needs: `start`, `enable` if it runs already, or empty."""
+    verbs = [command[-2] for command in wanting(site, service)]
+    return verbs[-1] if verbs else ""
+
+
 def ensure(site: Site, service: Service) -> None:
     """Enables and starts it; OpError `failed` with the command's last lines when that fails."""
     for command in wanting(site, service):

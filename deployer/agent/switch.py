@@ -14,7 +14,6 @@ the stop needs the controller's lease: once begun, the switch goes on to its end
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
@@ -175,10 +174,9 @@ class Switch:
             raise _taken(self._instance, stranger)
 
     def _link(self, release: str) -> None:
-        if not os.path.lexists(self._site.slot(self._instance.port)):
-            enabled = self._unit.enable()
-            if not enabled.ok:
-                self._ctx.progress("%s will not start at boot: %s" % (self._unit.name, enabled.why))
+        enabled = self._unit.enable()
+        if not enabled.ok:
+            self._ctx.progress("%s will not start at boot: %s" % (self._unit.name, enabled.why))
         links.point_slot(self._site, self._instance.port, release)
 
     def _start(

@@ -29,6 +29,8 @@ from deployer.rollout.survey import (
 from deployer.settings.models import Tls
 
 LEAST_FREE_BYTES = 500_000_000
+SHOWN = 6
+"""Differences from what setup makes that the message names."""
 
 
 def doctor(project: Project, bus: Bus, record: Record) -> None:
@@ -85,10 +87,11 @@ def _of_balancers(run: Run, facts: Facts, look: Callable[[Run], object]) -> None
 def _nothing_missing(project: Project, run: Run, facts: Facts) -> None:
     missing = differences(run, for_setup(project, facts, lenient=asks_leniently(run, facts)))
     if missing:
-        first = missing[0]
+        shown = ", ".join(f"{each.kind} {each.name} on {each.host}" for each in missing[:SHOWN])
+        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         raise NotReadyError(
-            f"{len(missing)} things are not as setup makes them, the first is {first.kind} {first.name}",
-            host=first.host,
+            f"{len(missing)} things are not as setup makes them: {shown}{more}",
+            host=missing[0].host,
             hint=f"deploy setup {project.env}",
             code="not_set_up",
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from deployer.agent.kept import PARTS, POOLS, UNITS
-from deployer.agent.resources import Resource, to_wire
+from deployer.agent.resources import Resource, Service, to_wire
 from deployer.agent.supervision import Argv
 from deployer.balancers.base import Pool
 from deployer.errors import NotReadyError
@@ -74,7 +74,7 @@ def for_setup(project: Project, facts: Facts | None = None, *, lenient: bool = F
 def for_push(
     topology: Topology, *, lenient: bool = False, former: Mapping[str, str] | None = None, keep: str = ""
 ) -> list[Wish]:
-    """What every push keeps in order: the units of web hosts, the pool of balancer hosts.
+    """What every push keeps in order: the units of web hosts, the pool of balancer hosts, and that both start at boot.
 
     `former` are servers of an earlier inventory (name → `ADDRESS:PORT`) that stay in the pools for now.
 
@@ -89,12 +89,18 @@ def for_push(
         adapter = topology.balancer_adapter
         pool = _pool(topology, balancer, former, lenient)
         handlers = adapter.handlers(balancer.site, systemd=balancer.systemd)
-        wishes.append(Wish(balancer.name, tuple(adapter.resources(pool)), handlers, keep, POOLS))
+        services = _enabled_services(adapter.base(balancer.site, systemd=True)) if balancer.systemd else ()
+        wishes.append(Wish(balancer.name, (*adapter.resources(pool), *services), handlers, keep, POOLS))
     for web in topology.web:
         supervisor = topology.supervisor(web)
         units = tuple(supervisor.resources(topology.units(web)))
         wishes.append(Wish(web.name, units, supervisor.handlers(web.site), keep))
     return wishes
+
+
+def _enabled_services(resources: Iterable[Resource]) -> tuple[Service, ...]:
+    """The services among the resources, enabled at boot; a push never starts one that a person has stopped."""
+    return tuple(replace(item, running=False) for item in resources if isinstance(item, Service))
 
 
 def _pool(topology: Topology, balancer: BalancerHost, former: Mapping[str, str] | None, lenient: bool) -> Pool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from deployer import templating
 from deployer.agent.layout import Site
-from deployer.agent.resources import Directory, File, Resource
+from deployer.agent.resources import Directory, File, Resource, Service
 from deployer.agent.supervision import Argv, Verbs
 from deployer.errors import SettingsError
 from deployer.supervisors.base import ScheduleSpec, UnitSpec
@@ -63,7 +63,15 @@ class Supervisord:
             Directory(path=site.system(_LOGS)),
             File(path=site.system(f"{_CONFIGURED}/{site.app}.conf"), content=text, notify=(ADD,)),
             *(item for schedule in spec.schedules for item in self._schedule(spec, schedule)),
+            *self._services(spec),
         ]
+
+    def _services(self, spec: UnitSpec) -> list[Resource]:
+        """What starts at boot: supervisord, which starts every program whose link exists, and cron for schedules."""
+        if spec.site.prefix:
+            return []
+        names = ["supervisor", *(["cron"] if spec.schedules else [])]
+        return [Service(name, running=False) for name in names]
 
     def schedule_files(self, site: Site, name: str) -> tuple[str, ...]:
         """The script, and the file by which cron calls it."""

@@ -6,12 +6,13 @@ open for an instance whose strategy says so, and else not even loaded.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from deployer import templating
 from deployer.agent.layout import Site
-from deployer.agent.resources import File, Resource
-from deployer.agent.supervision import Argv, Verbs
+from deployer.agent.resources import BootUnit, File, Resource
+from deployer.agent.supervision import Argv, Verbs, label_of
 from deployer.supervisors.base import ProcessSpec, ScheduleSpec, UnitSpec
 from deployer.supervisors.socket_folder import socket_folder
 from deployer.supervisors.unit_options import merged, own_options, process_options, schedule_options
@@ -38,7 +39,22 @@ class Systemd:
             File(path=f"{folder}/{site.app}@.socket", content=port, notify=(RELOAD,)),
             *(self._process(spec, process) for process in spec.processes),
             *(file for schedule in spec.schedules for file in self._schedule(spec, schedule)),
+            *self._boot_units(spec),
         ]
+
+    def _boot_units(self, spec: UnitSpec) -> Iterator[BootUnit]:
+        """What starts at boot while its link exists: services, timers, and sockets that are open."""
+        site = spec.site
+        for port in spec.ports:
+            verbs, link = self.verbs(site, port), site.slot(port)
+            yield _boot_unit(verbs, link)
+            yield BootUnit(verbs.socket, link, verbs.socket_state, _enable(verbs.socket), active_only=True)
+        for process in spec.processes:
+            for number in range(1, process.count + 1):
+                link = site.process(label_of(process.name, number))
+                yield _boot_unit(self.process_verbs(site, process.name, number), link)
+        for schedule in spec.schedules:
+            yield _boot_unit(self.schedule_verbs(site, schedule.name), site.schedule(schedule.name))
 
     def schedule_files(self, site: Site, name: str) -> tuple[str, ...]:
         """The service, which is one run, and the timer."""
@@ -114,10 +130,18 @@ def _unit_verbs(unit: str) -> Verbs:
         reset=("systemctl", "reset-failed", unit),
         # Done on the disk, not by the manager: that would reload all of systemd, which costs more than a restart,
         # or, with --no-reload, call every unit of the host outdated from then on (systemd 257).
-        enable=("systemctl", "enable", "--root=/", "--quiet", unit),
+        enable=_enable(unit),
         disable=("systemctl", "disable", "--root=/", "--quiet", unit),
         restart=("systemctl", "restart", unit),
     )
+
+
+def _enable(unit: str) -> Argv:
+    return ("systemctl", "enable", "--root=/", "--quiet", unit)
+
+
+def _boot_unit(verbs: Verbs, link: str) -> BootUnit:
+    return BootUnit(verbs.unit, link, ("systemctl", "is-enabled", "--root=/", verbs.unit), verbs.enable)
 
 
 def _words(script: str, unit: str) -> Argv:

@@ -45,8 +45,10 @@ def test_the_first_release_is_started_and_the_next_one_takes_its_place(host: Wor
     assert served(host) == "r1"
     assert os.path.exists(host.home + "/enabled")
     host.release("r2")
+    os.unlink(host.home + "/enabled")
 
     second = host.switch("r2", "r1")
+    assert os.path.exists(host.home + "/enabled")
 
     assert second["changed"] is True
     assert served(host) == "r2"

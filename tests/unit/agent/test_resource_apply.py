@@ -11,7 +11,7 @@ import pytest
 
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, find
-from deployer.agent.resources import Absent, Directory, File, Link, Package, Resource, to_wire
+from deployer.agent.resources import Absent, BootUnit, Directory, File, Link, Package, Resource, to_wire
 
 
 class Host:
@@ -348,3 +348,42 @@ def test_what_cannot_go_back_stays_and_is_an_error(host: Host) -> None:
     with pytest.raises(OpError, match="files were put back"):
         ended(host, "restore")
     assert host.conf.read_text() == "b\n"
+
+
+def boot_unit(host: Host, **more: Any) -> BootUnit:
+    state = ("sh", "-c", f"cat {host.folder}/enabled; echo active")
+    return BootUnit(
+        "shop@8000.service",
+        f"{host.folder}/link",
+        state,
+        ("cp", f"{host.folder}/word", f"{host.folder}/enabled"),
+        **more,
+    )
+
+
+def test_a_unit_in_use_is_enabled_at_every_run(host: Host) -> None:
+    unit = boot_unit(host)
+    (host.folder / "word").write_text("enabled\n")
+    assert host.apply(unit)["changed"] == []
+    os.symlink("nowhere", unit.link)
+    step = {"kind": "boot unit", "name": "shop@8000.service", "action": "enable", "diff": ""}
+    assert host.apply(unit, dry_run=True)["changed"] == [step]
+    assert not (host.folder / "enabled").exists()
+    assert host.apply(unit)["changed"] == [step]
+    assert host.apply(unit)["changed"] == []
+    (host.folder / "enabled").write_text("disabled\n")
+    assert host.apply(unit)["changed"] == [step]
+
+
+def test_a_unit_that_does_not_run_is_left_disabled_if_only_a_running_one_counts(host: Host) -> None:
+    os.symlink("nowhere", f"{host.folder}/link")
+    running = boot_unit(host, active_only=True)
+    assert [step["action"] for step in host.apply(running, dry_run=True)["changed"]] == ["enable"]
+    stopped = BootUnit(running.name, running.link, ("echo", "inactive", "disabled"), running.enable, active_only=True)
+    assert host.apply(stopped, dry_run=True)["changed"] == []
+
+
+def test_a_unit_that_cannot_be_enabled_stops_the_run_with_its_name(host: Host) -> None:
+    os.symlink("nowhere", f"{host.folder}/link")
+    error = host.refused(boot_unit(host))
+    assert error.code == "failed" and "shop@8000.service cannot be enabled at boot" in error.message

@@ -9,7 +9,7 @@ import pytest
 
 from deployer import roles, supervisors
 from deployer.agent.layout import Site
-from deployer.agent.resources import Directory, File, Package, Service, User, name_of
+from deployer.agent.resources import BootUnit, Directory, File, Package, Service, User, name_of
 from deployer.errors import SettingsError
 from deployer.inventory.model import Host, SshOptions
 from deployer.roles import Adapters, setup_resources
@@ -59,7 +59,8 @@ def test_a_web_host_gets_packages_user_folders_and_its_unit() -> None:
         "/srv/shop/.deploy": ("", "0711"),
     }
     units = ["/etc/systemd/system/shop@.service", "/etc/systemd/system/shop@.socket"]
-    assert [name_of(item) for item in resources[-2:]] == units
+    assert [name_of(item) for item in resources if isinstance(item, File) and "/systemd/" in item.path] == units
+    assert {name_of(item) for item in resources if isinstance(item, BootUnit)} >= {"shop@8000.service"}
     assert handlers == {"systemd-reload": (("systemctl", "daemon-reload"),)}
 
 

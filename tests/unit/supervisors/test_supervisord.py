@@ -141,7 +141,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 def test_the_configuration_is_as_it_was() -> None:
     site = Site(app="shop", env="prod", root="/srv/shop", user="shop")
-    logs, file = supervisors.get("supervisord").resources(UnitSpec(site, (8000, 8100), 30.0))
+    logs, file, *_ = supervisors.get("supervisord").resources(UnitSpec(site, (8000, 8100), 30.0))
     assert isinstance(file, File) and isinstance(logs, Directory)
     assert file.path == "/etc/supervisor/conf.d/shop.conf"
     golden(file.content, "shop.conf")
@@ -363,7 +363,7 @@ def test_the_programs_of_processes_are_as_they_were() -> None:
     spec = UnitSpec(
         Site("shop", "prod", "/srv/shop", user="shop"), (8000,), 30.0, processes=(ProcessSpec("worker", 2, 600.0),)
     )
-    _, file = supervisors.get("supervisord").resources(spec)
+    _, file, *_ = supervisors.get("supervisord").resources(spec)
     assert isinstance(file, File)
     golden(file.content, "with-processes.conf")
 

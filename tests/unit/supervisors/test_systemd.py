@@ -10,7 +10,7 @@ import pytest
 
 from deployer import supervisors
 from deployer.agent.layout import Site
-from deployer.agent.resources import Directory, File
+from deployer.agent.resources import BootUnit, Directory, File
 from deployer.errors import SettingsError
 from deployer.settings.cron import read
 from deployer.supervisors import UnitSpec
@@ -21,9 +21,12 @@ SITE = Site(app="shop", env="prod", root="/srv/shop", user="shop")
 
 
 def units(site: Site = SITE, graceful: float = 30.0, **options: str | int | bool) -> tuple[File, File]:
-    service, socket = supervisors.get("systemd").resources(UnitSpec(site, (8000, 8100), graceful, options))
-    assert isinstance(service, File) and isinstance(socket, File)
+    service, socket = files(UnitSpec(site, (8000, 8100), graceful, options))
     return service, socket
+
+
+def files(spec: UnitSpec) -> list[File]:
+    return [item for item in supervisors.get("systemd").resources(spec) if isinstance(item, File)]
 
 
 def unit(site: Site = SITE, graceful: float = 30.0, **options: str | int | bool) -> File:
@@ -44,8 +47,8 @@ def test_so_is_the_socket_beside_it() -> None:
 
 def test_and_the_unit_of_a_process() -> None:
     spec = UnitSpec(SITE, (8000,), 30.0, {"MemoryMax": "1G"}, processes=(ProcessSpec("worker", 2, 600.0),))
-    *_, process = supervisors.get("systemd").resources(spec)
-    assert isinstance(process, File) and process.path == "/etc/systemd/system/shop-worker@.service"
+    *_, process = files(spec)
+    assert process.path == "/etc/systemd/system/shop-worker@.service"
     golden(process.content, "shop-worker@.service")
     verbs = supervisors.get("systemd").process_verbs(SITE, "worker", 2)
     assert verbs.unit == "shop-worker@2.service" and not verbs.socket
@@ -54,7 +57,7 @@ def test_and_the_unit_of_a_process() -> None:
 def test_sockets_have_a_folder_that_is_there_again_after_a_boot(tmp_path: Path) -> None:
     site = Site(app="shop", env="prod", root="/srv/shop", user="root")
     spec = UnitSpec(site, (8000, 8100), 30.0, sockets=site.sockets)
-    boot, above, folder, service, socket = supervisors.get("systemd").resources(spec)
+    boot, above, folder, service, socket, *_ = supervisors.get("systemd").resources(spec)
     assert isinstance(boot, File) and isinstance(service, File) and isinstance(socket, File)
     assert boot.path == "/etc/tmpfiles.d/deploy-shop-prod.conf"
     assert above == Directory("/run/deploy") and folder == Directory("/run/deploy/shop-prod", "root", "root")
@@ -199,7 +202,7 @@ def test_an_unknown_supervisor_lists_those_there_are() -> None:
 def test_the_users_own_template_takes_the_place_of_ours(tmp_path: Path) -> None:
     (tmp_path / "systemd").mkdir()
     (tmp_path / "systemd" / "app@.service.j2").write_text("[Service]\nExecStart=/bin/true\n")
-    file, _ = supervisors.get("systemd").resources(UnitSpec(SITE, (8000,), 30.0, search=(tmp_path,)))
+    file, _ = files(UnitSpec(SITE, (8000,), 30.0, search=(tmp_path,)))
     assert isinstance(file, File) and file.content.endswith("ExecStart=/bin/true\n")
 
 
@@ -247,3 +250,19 @@ def test_systemd_accepts_them_word_for_word(tmp_path: Path, root: str, broken: b
     )
     about = [line for line in done.stderr.splitlines() if "shop-nightly" in line]
     assert bool(about) == broken, about
+
+
+def test_all_that_is_in_use_starts_at_boot() -> None:
+    """A unit is enabled while its link exists; a socket only where it is open, since opening it enables it."""
+    nightly = ScheduleSpec("nightly", read("0 3 * * *"), "UTC", 60.0)
+    spec = UnitSpec(SITE, (8000,), 30.0, processes=(ProcessSpec("worker", 2, 600.0),), schedules=(nightly,))
+    units = [item for item in supervisors.get("systemd").resources(spec) if isinstance(item, BootUnit)]
+    assert {unit.name: (unit.link, unit.active_only) for unit in units} == {
+        "shop@8000.service": ("/srv/shop/slots/8000", False),
+        "shop@8000.socket": ("/srv/shop/slots/8000", True),
+        "shop-worker@1.service": ("/srv/shop/processes/worker@1", False),
+        "shop-worker@2.service": ("/srv/shop/processes/worker@2", False),
+        "shop-nightly.timer": ("/srv/shop/schedules/nightly", False),
+    }
+    for unit in units:
+        assert unit.enable == ("systemctl", "enable", "--root=/", "--quiet", unit.name)

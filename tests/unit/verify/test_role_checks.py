@@ -77,6 +77,8 @@ def variables(tmp_path: Path, app: Any) -> dict[str, Any]:
         "ports": [app.port],
         "address": "127.0.0.1",
         "instances": [instance.to_wire()],
+        "processes": [],
+        "schedules": [],
         "supervisor": "systemd",
         "python": sys.executable,
         "balancer": None,
@@ -202,6 +204,22 @@ def test_what_systemd_says_of_a_unit_counts(
         f'*) for word in {says}; do case " $* " in *" ${{word%%=*}} "*) echo $word;; esac; done;; esac; }}; '
     )
     assert set(failed("systemd", variables, lambda host, command: local(host, script + command))) == names
+
+
+@pytest.mark.parametrize(("says", "outcome"), [("enabled", "passed"), ("disabled", "failed"), ("unused", "skipped")])
+def test_a_process_and_a_schedule_in_use_start_at_boot(
+    variables: dict[str, Any], local: Runner, says: str, outcome: str
+) -> None:
+    variables["processes"] = [{"name": "worker", "number": 1, "verbs": {"unit": "shop-worker@1.service"}}]
+    variables["schedules"] = [{"name": "nightly", "verbs": {"unit": "shop-nightly.timer"}}]
+    for link in ("processes/worker@1", "schedules/nightly") if says != "unused" else ():
+        path = Path(variables["root"]) / link
+        path.parent.mkdir()
+        path.symlink_to(f"../releases/{RELEASE}")
+    script = f"systemctl() {{ echo {says}; }}; "
+    found = outcomes("systemd", variables, lambda host, command: local(host, script + command))
+    assert found["test_its_processes_start_at_boot"][0] == outcome
+    assert found["test_its_schedules_start_at_boot"][0] == outcome
 
 
 @pytest.mark.parametrize(
