@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import random
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import fabric
 import paramiko
 from paramiko.config import SSHConfig
 
+from deployer.errors import UnreachableError
 from deployer.remote.authentication import Offers, describe
 from deployer.remote.failures import Attempt, closed_early, explain, not_answered
 from deployer.remote.known_hosts import KnownHosts
@@ -32,6 +35,38 @@ class Shared(Protocol):
 
     def gateway(self, target: Target) -> Connection:
         """The one open connection to a gateway."""
+
+
+@contextlib.contextmanager
+def closed_after(seconds: float, connection: Connection, host: str) -> Iterator[None]:
+    """Closes the connection if the block takes longer: paramiko waits without a limit for answers about a channel.
+
+    Raises:
+        UnreachableError `timeout`: it took longer.
+    """
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        connection.close()
+
+    timer = threading.Timer(seconds, expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception as error:
+        if not expired.is_set():
+            raise
+        raise UnreachableError(
+            f"the login works, but the host did not start a program within {seconds:g} s",
+            host=host,
+            step="connect",
+            code="timeout",
+            hint="look at that host's load and at the log of its sshd, then run the same command again",
+        ) from error
+    finally:
+        timer.cancel()
 
 
 class Connection(fabric.Connection):  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Protocol
 
@@ -60,11 +61,15 @@ class Heart:
             with self._lock:
                 sessions = list(self._sessions)
             for session in sessions:
-                session.check()
-                if session.fresh_for() < max(_SUSPECT, 3 * self._every):
-                    session.beat()
-                else:
-                    self._beat_apart(session)
+                with contextlib.suppress(Exception):  # a fault of one session must not cost the others their lease
+                    self._serve(session)
+
+    def _serve(self, session: Beating) -> None:
+        session.check()
+        if session.fresh_for() < max(_SUSPECT, 3 * self._every):
+            session.beat()
+        else:
+            self._beat_apart(session)
 
     def _beat_apart(self, session: Beating) -> None:
         running = self._apart.get(session)

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from deployer.agent import protocol
+from deployer.remote.deadlines import BASE_S
 
 OnEvent = Callable[[dict[str, Any]], None]
 Body = bytes | bytearray | memoryview | Iterable[bytes]
@@ -25,11 +26,26 @@ class Pending:
 
     Events are given to `on_event` in the session's reading thread: it must be quick and must not wait for another
     answer of the same session. What it raises becomes the outcome of the request.
+
+    `deadline` is how many seconds it may take, from the moment that nothing before it in its `lane` holds it up.
     """
 
-    def __init__(self, number: int, op: str, sender: Sender, on_event: OnEvent | None) -> None:
+    def __init__(
+        self,
+        number: int,
+        op: str,
+        sender: Sender,
+        on_event: OnEvent | None,
+        lane: str = "main",
+        deadline: float = BASE_S,
+    ) -> None:
         self.number = number
         self.op = op
+        self.lane = lane
+        self.deadline = deadline
+        self._sent = 0
+        self._credited = 0
+        self._ends_at: float | None = None
         self._sender = sender
         self._on_event = on_event
         self._future: Future[dict[str, Any]] = Future()
@@ -51,6 +67,13 @@ class Pending:
 
     # -- for the session --------------------------------------------------------------------------------------------
 
+    def overdue(self, now: float) -> bool:
+        """Whether the deadline has passed. The first call starts the clock; a body that moves on starts it anew."""
+        with self._changed:
+            if self._ends_at is None:
+                self._ends_at = now + self.deadline
+            return now > self._ends_at
+
     def event(self, event: dict[str, Any]) -> None:
         """Hands on an event of the operation."""
         if self._on_event is None or self.done():
@@ -69,8 +92,12 @@ class Pending:
         self._end(lambda: self._future.set_exception(error))
 
     def credit(self, count: int) -> None:
-        """The agent consumed `count` bytes of the body."""
+        """The agent consumed `count` bytes of the body. Raises ProtocolError for more than were sent."""
         with self._changed:
+            self._credited += count
+            if self._credited > self._sent:
+                raise protocol.ProtocolError(f"the agent took {self._credited} bytes of {self._sent}")
+            self._ends_at = None
             self._window += count
             self._changed.notify_all()
 
@@ -97,6 +124,7 @@ class Pending:
         with self._changed:
             self._changed.wait_for(lambda: self._window >= count or self.done())
             self._window -= count
+            self._sent += count
             return not self.done()
 
     def _end(self, settle: Callable[[], None]) -> None:

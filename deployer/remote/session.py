@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import itertools
 import secrets
@@ -16,15 +17,19 @@ from deployer.errors import DeployError, UnreachableError
 from deployer.inventory.model import Host
 from deployer.remote.bundle import bundle
 from deployer.remote.command_line import command_line, escalation
-from deployer.remote.connection import Connection
+from deployer.remote.connection import Connection, closed_after
+from deployer.remote.deadlines import deadline_s
 from deployer.remote.dialer import Dialer
 from deployer.remote.errors import AgentError, SessionLost
+from deployer.remote.frames import checked
 from deployer.remote.greeting import Greeting
 from deployer.remote.heart import Heart
 from deployer.remote.pending import Body, OnEvent, Pending
 
 _START = 30.0  # seconds for the agent to answer
+_LONGEST_START = 3 * _START  # seconds for the channel, the agent's first line and its welcome together
 _GOODBYE = 5.0  # seconds for the agent to end after a goodbye
+_OVERDUE_HINT = "look at that host (load, disks, dmesg), then run the same command again"
 
 
 class Session:
@@ -41,7 +46,7 @@ class Session:
         self._channel = channel
         self._heart, self._own_heart = heart, own
         self._decoder = protocol.Decoder(channel.recv, rest)
-        self._numbers = itertools.count(1)
+        self._requests = 0
         self._pending: dict[int, Pending] = {}
         self._lock = threading.Lock()
         self._writing = threading.Lock()
@@ -83,8 +88,9 @@ class Session:
         connection = (dialer or Dialer()).connect(host)
         own = heart is None
         try:
-            session = cls._start(host, connection, heart or Heart(), own, sudo_password, become)
-            session._greet(identity or f"{getpass.getuser()}@{socket.gethostname()}", lease, grace)
+            with closed_after(_LONGEST_START, connection, host.name):
+                session = cls._start(host, connection, heart or Heart(), own, sudo_password, become)
+                session._greet(identity or f"{getpass.getuser()}@{socket.gethostname()}", lease, grace)
         except BaseException as error:
             connection.close()
             if isinstance(error, (SessionLost, OSError, EOFError, paramiko.SSHException)):
@@ -141,13 +147,19 @@ class Session:
         Raises:
             SessionLost.
         """
-        pending = Pending(next(self._numbers), op, self, on_event)
+        deadline = deadline_s(op, args or {})
         with self._lock:
             if self._lost is not None:
                 raise self._lost
+            self._requests += 1
+            pending = Pending(self._requests, op, self, on_event, lane, deadline)
             self._pending[pending.number] = pending
         head = {"t": "request", "id": pending.number, "op": op, "args": args or {}, "lane": lane}
-        self.send({**head, "body": True} if body is not None else head)
+        try:
+            self.send({**head, "body": True} if body is not None else head)
+        except (protocol.ProtocolError, TypeError, ValueError):  # it cannot be a frame, so no answer will come
+            self._forget(pending.number)
+            raise
         if body is not None:
             threading.Thread(target=pending.send_body, args=(body,), name=f"body-{self.host.name}", daemon=True).start()
         return pending
@@ -175,9 +187,12 @@ class Session:
         except TimeoutError:
             if pending.done():
                 raise
-            pending.cancel_quietly()
             said = f"{pending.op} did not answer within {timeout:g} s"
-            raise AgentError("timeout", said, host=self.host.name) from None
+            error = AgentError("timeout", said, host=self.host.name)
+            self._forget(pending.number)
+            pending.fail(error)
+            self._cancel(pending.number)
+            raise error from None
 
     def fresh_for(self) -> float:
         """Seconds since the agent's lease was certainly renewed: since we sent the last heartbeat that it answered."""
@@ -261,9 +276,33 @@ class Session:
             self._lose(why)
 
     def check(self) -> None:
-        """Gives the session up when the agent must have given us up."""
+        """Gives the session up when the agent must have given us up, and single requests at their deadlines."""
         if self.fresh_for() > self._patience:
             self._lose(f"no word from the agent for {self._patience:.0f} s")
+        for pending in self._take_overdue():
+            why = f"{pending.op} did not answer within {pending.deadline:g} s, although the agent still runs"
+            pending.fail(AgentError("timeout", why, _OVERDUE_HINT, host=self.host.name))
+            # A full channel blocks a write, and the heart must go on.
+            threading.Thread(target=self._cancel, args=(pending.number,), daemon=True).start()
+
+    def _take_overdue(self) -> list[Pending]:
+        """The requests that are past their deadlines, no longer pending. In the main lane only the first one counts."""
+        now = protocol.clock()
+        with self._lock:
+            in_line = [pending for pending in self._pending.values() if pending.lane != "side"]
+            beside = [pending for pending in self._pending.values() if pending.lane == "side"]
+            overdue = [pending for pending in (*in_line[:1], *beside) if pending.overdue(now)]
+            for pending in overdue:
+                del self._pending[pending.number]
+        return overdue
+
+    def _forget(self, number: int) -> None:
+        with self._lock:
+            self._pending.pop(number, None)
+
+    def _cancel(self, number: int) -> None:
+        with contextlib.suppress(DeployError):
+            self.send({"t": "cancel", "id": number})
 
     def _read_all(self) -> None:
         why = "the agent ended"
@@ -273,31 +312,36 @@ class Session:
                 if frame is None:
                     break
                 self._take(frame)
+        except protocol.ProtocolError as error:
+            why = f"the host sent what is not the agent's protocol: {error}"
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
         self._lose(why)
 
     def _take(self, frame: protocol.Frame) -> None:
+        frame = checked(frame)
         head, kind = frame.head, frame.kind
         if kind == "beat" or kind == "welcome":
-            self._acknowledged(int(head["n"]))
+            self._acknowledged(head["n"])
             if kind == "welcome":
                 self.info = {name: value for name, value in head.items() if name not in ("t", "n")}
                 self._welcome.set()
             return
         if kind == "noise":
-            self.noise = [*self.noise[-99:], str(head.get("line", ""))]
+            self.noise = [*self.noise[-99:], head["line"]]
             return
         ended = kind in ("result", "error")
         with self._lock:
-            number = int(head.get("id", 0))
+            number = head["id"]
+            if not 0 < number <= self._requests:
+                raise protocol.ProtocolError(f"a frame {kind!r} answers request {number}, which was never sent")
             pending = self._pending.pop(number, None) if ended else self._pending.get(number)
         if pending is None:
             return
         if kind == "event":
             pending.event(head["event"])
         elif kind == "credit":
-            pending.credit(int(head["bytes"]))
+            pending.credit(head["bytes"])
         elif kind == "result":
             pending.finish(head["value"])
         elif kind == "error":

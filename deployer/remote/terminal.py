@@ -12,9 +12,11 @@ import tty
 from collections.abc import Iterator
 from typing import Any
 
-from deployer.remote.connection import Connection
+from deployer.remote.connection import Connection, closed_after
 
 _CHUNK = 1 << 15  # bytes
+_START_S = 30.0  # for the host to start the program
+_STATUS_S = 5.0  # from the end of the output to the exit status
 _TICK = 0.5  # seconds; a signal that changes the window's size ends a wait anyway
 
 
@@ -25,18 +27,26 @@ def interact(connection: Connection, command: str) -> int:
     Returns the program's exit status; 255 when the connection ended before it said one, as `ssh` does.
     Raises SSHException when the host gives no terminal.
     """
-    channel = connection.transport.open_session()
+    with closed_after(_START_S, connection, connection.target.name):
+        channel = _start(connection, command)
     with contextlib.closing(channel):
-        columns, lines = os.get_terminal_size(sys.stdin.fileno())
-        channel.get_pty(os.environ.get("TERM", "vt100"), columns, lines)
-        if command:
-            channel.exec_command(command)
-        else:
-            channel.invoke_shell()
         with _raw(sys.stdin.fileno()), _resized(channel):
             _hand_on(channel, sys.stdin.fileno(), sys.stdout.fileno())
-        status = channel.recv_exit_status()
+        # The status comes with the end of the output; a host that never sends it must not keep a person waiting.
+        status = channel.recv_exit_status() if channel.status_event.wait(_STATUS_S) else -1
         return 255 if status < 0 else int(status)
+
+
+def _start(connection: Connection, command: str) -> Any:
+    """A channel with a terminal on which the command runs."""
+    channel = connection.transport.open_session(timeout=_START_S)
+    columns, lines = os.get_terminal_size(sys.stdin.fileno())
+    channel.get_pty(os.environ.get("TERM", "vt100"), columns, lines)
+    if command:
+        channel.exec_command(command)
+    else:
+        channel.invoke_shell()
+    return channel
 
 
 def _hand_on(channel: Any, keys: int, screen: int) -> None:
