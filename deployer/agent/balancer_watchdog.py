@@ -226,8 +226,8 @@ def main(argv: List[str]) -> int:
         except FileNotFoundError:
             if not os.path.exists(argv[0]):
                 return 0
-        except (OSError, ValueError, OpError) as error:
-            print(error, file=sys.stderr)  # HAProxy is being restarted, the disk is full: it goes on trying
+        except Exception as error:  # the balancer restarts, the disk is full: nobody else is left to try again
+            print("%s: %s" % (type(error).__name__, error), file=sys.stderr)
         time.sleep(_LOOK)
 
 

@@ -20,11 +20,13 @@ from deployer.agent.caddy_reload import (
     Refused,
     UnixConnection,
     admin,
+    age_of_slot,
     program,
     read,
     slot_admin,
     slot_text,
     write,
+    write_slot,
 )
 from deployer.agent.driver import Server
 from deployer.agent.figures import Request
@@ -88,7 +90,7 @@ class Caddy:
                 raise OpError("unknown_server", "the balancer's pool in %s has no server %s" % (self._app, name))
             self._passed.pop(name, None)
             try:
-                write(self._path(name), slot_text(slots[name], admin))
+                write_slot(self._path(name), slot_text(slots[name], admin))
             except OSError as error:
                 raise self._down("%s cannot be written: %s" % (error.filename, error.strerror)) from error
 
@@ -121,7 +123,8 @@ class Caddy:
         """What Caddy thinks of a slot that is to serve: the words of `Server.status` and `Server.check`."""
         if fails >= app["most_fails"]:
             return "DOWN", "requests to it failed just now"
-        if time.time() - os.stat(self._path(name)).st_mtime < app["settled"]:
+        age = age_of_slot(self._path(name))
+        if age is not None and age < app["settled"]:
             return "DOWN", "not checked yet"  # the pool's own checks come at most one interval after the twin's
         if time.monotonic() - self._passed.get(name, -_FRESH) < _FRESH:
             return "UP", _PASSED

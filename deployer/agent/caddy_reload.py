@@ -102,8 +102,26 @@ def admin(path: str, method: str, what: str, body: str = "", timeout: float = 5.
         connection.close()
 
 
-def write(path: str, text: str) -> None:
-    """Replaces a file whole, on the disk when this returns: a reader sees the old text or the new one."""
+def write_slot(path: str, text: str) -> None:
+    """`write` for a slot's file: its time is that of the boot-time clock, which nobody can set (`age_of_slot`)."""
+    write(path, text, modified=_boot_clock())
+
+
+def age_of_slot(path: str) -> Optional[float]:
+    """Seconds since a slot's file was written; None when that was before the last boot, or is not known."""
+    age = _boot_clock() - os.stat(path).st_mtime
+    return age if age >= 0 else None
+
+
+def _boot_clock() -> float:
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def write(path: str, text: str, modified: Optional[float] = None) -> None:
+    """Replaces a file whole, on the disk when this returns: a reader sees the old text or the new one.
+
+    `modified` is the file's modification time; the current time by default.
+    """
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
     temporary = "%s/.%s.%d.tmp" % (folder, os.path.basename(path), os.getpid())
@@ -111,6 +129,8 @@ def write(path: str, text: str) -> None:
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
+        if modified is not None:
+            os.utime(file.fileno(), (modified, modified))
         os.fsync(file.fileno())
     os.replace(temporary, path)
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
@@ -333,9 +353,9 @@ def lay_slots(apps: List[Dict[str, Any]], places: Places) -> None:
             before = read(path)
             if not before:
                 record = records.get(slot)
-                write(path, slot_text(place, "maint" if grows and record is None else held_as(record)))
+                write_slot(path, slot_text(place, "maint" if grows and record is None else held_as(record)))
             elif slot_admin(before) == "ready" and before.strip() != place:
-                write(path, slot_text(place, "ready"))
+                write_slot(path, slot_text(place, "ready"))
 
 
 def remove_slots(apps: List[Dict[str, Any]], places: Places) -> None:
@@ -363,7 +383,7 @@ def settle(apps: List[Dict[str, Any]], places: Places) -> None:
             path = "%s/%s/%s" % (places.slots, app["pool"], slot)
             now, wanted = slot_admin(read(path)), held_as(records.get(slot))
             if now != wanted and not (now == "maint" and slot not in records):
-                write(path, slot_text(place, wanted))
+                write_slot(path, slot_text(place, wanted))
     write(places.booted, boot)
 
 

@@ -108,7 +108,7 @@ class Commands:
             printed = done.stdout.strip()[:100]
             self._fail("state", name, "printed %r, which is none of %s" % (printed, ", ".join(_WORDS)), done)
         words = done.stdout.split()
-        return words[0], int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+        return words[0], int(words[1]) if len(words) > 1 and words[1].isdecimal() else 0
 
     def _run(self, verb: str, name: str) -> None:
         self._require(self._call(verb, name), verb, name)

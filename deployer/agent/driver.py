@@ -6,9 +6,11 @@ kind is one module beside this one, imported only where it is used.
 
 from __future__ import annotations
 
+import contextlib
 import time
+import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Optional, Protocol
 
 from deployer.agent.operation import OpError
 
@@ -80,8 +82,68 @@ class Driver(Protocol):
         ...
 
 
+class StrictDriver:
+    """A driver that raises OpError `balancer_down` also for an answer that cannot be understood.
+
+    An answer may be cut off, or come from something else than the balancer. Whatever the driver's parser raises for it,
+    callers such as the watchdog see one kind of error and can try again. OSError passes: it is about this host's files.
+    """
+
+    def __init__(self, driver: Driver, kind: str) -> None:
+        self._driver = driver
+        self._kind = kind
+
+    def servers(self) -> Dict[str, Server]:
+        """As `Driver.servers`."""
+        with self._translate_errors():
+            return self._driver.servers()
+
+    def set(self, names: List[str], admin: str) -> None:
+        """As `Driver.set`."""
+        with self._translate_errors():
+            self._driver.set(names, admin)
+
+    def keep(self) -> None:
+        """As `Driver.keep`."""
+        with self._translate_errors():
+            self._driver.keep()
+
+    def requests(self, last: float, ahead: float) -> "Iterable[Request]":
+        """As `Driver.requests`."""
+        with self._translate_errors():
+            requests = self._driver.requests(last, ahead)
+        return self._checked(requests)
+
+    def close(self, closed: bool) -> None:
+        """As `Driver.close`."""
+        with self._translate_errors():
+            self._driver.close(closed)
+
+    def _checked(self, requests: "Iterable[Request]") -> "Iterator[Request]":
+        with self._translate_errors():
+            yield from requests
+
+    @contextlib.contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OpError, OSError):
+            raise
+        except Exception as error:
+            raise OpError(
+                "balancer_down",
+                "the answer of the balancer (%s) cannot be understood: %r" % (self._kind, error),
+                "run the same command again; if it stays so, look at the balancer's log on that host",
+                log=traceback.format_exc().splitlines()[-8:],
+            ) from error
+
+
 def of(driver: Dict[str, Any]) -> Driver:
     """The driver that the data describes; OpError `unknown_balancer` for a kind that has none here."""
+    return StrictDriver(_of_kind(driver), str(driver.get("kind")))
+
+
+def _of_kind(driver: Dict[str, Any]) -> Driver:
     kind = driver.get("kind")
     if kind == "haproxy":
         from deployer.agent.haproxy import HAProxy

@@ -20,6 +20,7 @@ from deployer.agent.haproxy_reload import closed as closed_map
 from deployer.agent.operation import OpError
 
 _PATIENCE = 2.0  # seconds that HAProxy may be away: a restart takes less
+_COLUMNS = {"srv_name", "srv_addr", "srv_port", "srv_admin_state"}
 _DRAINED = 0x08 | 0x10  # SRV_ADMF_FDRAIN, SRV_ADMF_IDRAIN of HAProxy's `srv_admin_state`
 _STOPPED = 0x01 | 0x02 | 0x20  # forced, inherited, or without an address
 
@@ -144,11 +145,11 @@ class HAProxy:
 
 
 def _rows(text: str) -> List[Dict[str, str]]:
-    """The lines of `show servers state` as maps."""
+    """The lines of `show servers state` as maps. Raises ValueError where it lacks the columns that we read."""
     lines = [line for line in text.split("\n")[1:] if line.strip()]
-    if not lines:
-        return []
-    names = lines[0].lstrip("# ").split(" ")
+    names = lines[0].lstrip("# ").split(" ") if lines else []
+    if not set(names) >= _COLUMNS:
+        raise ValueError("`show servers state` has no columns %s" % ", ".join(sorted(_COLUMNS - set(names))))
     return [dict(zip(names, line.split(" "))) for line in lines[1:]]
 
 

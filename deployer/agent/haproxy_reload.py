@@ -53,18 +53,27 @@ class Refused(Exception):
 
 
 def ask(path: str, command: str, timeout: float = 5.0) -> str:
-    """What HAProxy answers to one command on its stats socket; OSError when nobody answers within `timeout` seconds."""
+    """What HAProxy answers to one command on its stats socket.
+
+    Raises:
+        OSError: there is no whole answer within `timeout` seconds. HAProxy ends every answer with an empty line.
+    """
     chunks = []
+    end = time.monotonic() + timeout
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(timeout)
         client.connect(path)
         client.sendall(command.encode("utf-8") + b"\n")
         while True:
+            client.settimeout(max(0.001, end - time.monotonic()))
             chunk = client.recv(1 << 16)
             if not chunk:
                 break
             chunks.append(chunk)
-    return b"".join(chunks).decode("utf-8", "replace")
+    answer = b"".join(chunks)
+    if answer != b"\n" and not answer.endswith(b"\n\n"):
+        raise OSError("HAProxy's answer to %r was cut off" % command)
+    return answer.decode("utf-8", "replace")
 
 
 def write(path: str, text: str) -> None:

@@ -58,7 +58,7 @@ class Reload:
             raise _cannot(self.instance, "it does not serve %s as it should: %s" % (serving, found.why))
         if self._venv(serving) != self._venv(release):
             raise _cannot(self.instance, "%s has other dependencies than %s" % (release, serving))
-        if self._secrets_are_younger(master):
+        if self._secrets_differ(master) or self._secrets_are_younger(master):
             raise _cannot(self.instance, "its secrets changed, and its master keeps those that it was started with")
         workers = [each for each in map(procfs.process, found.pids) if each is not None and each.pid != main]
         if not workers:
@@ -134,6 +134,11 @@ class Reload:
 
     def _venv(self, release: str) -> str:
         return os.path.realpath(self.site.release(release) + "/.venv")
+
+    def _secrets_differ(self, master: procfs.Process) -> bool:
+        """Whether the master was started with other values; times alone would be wrong after the clock was set."""
+        environ = procfs.environment(master.pid)
+        return any(environ.get(name) != value for name, value in secrets.values(self.site).items())
 
     def _secrets_are_younger(self, master: procfs.Process) -> bool:
         try:

@@ -426,7 +426,7 @@ def leaving(folder: str, apps: List[App], servers_before: str, leaving_before: s
     now = int(time.time())
     used = {slot["socket"] for app in apps for slot in app["servers"].values()}
     told = re.findall(r"^# left (\S+) (\S+) (\d+)$", leaving_before, re.MULTILINE)
-    left = {path: (pool, int(since)) for path, pool, since in told}
+    left = {path: (pool, min(int(since), now)) for path, pool, since in told}  # the clock may have been set back
     for path, pool in re.findall(r"^# listener (\S+) (\S+)$", servers_before, re.MULTILINE):
         left[path] = (pool, now)
     pools = {app["pool"] for app in apps}
