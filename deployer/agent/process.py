@@ -22,6 +22,8 @@ _CHUNK = 1 << 16
 _LONGEST_LINE = 1 << 16
 _TERM_GRACE = 5.0  # seconds between TERM and KILL
 _LINGER = 0.3  # seconds of silence granted to pipes that a left-behind child keeps open
+_LONGEST_LINGER = 2.0  # seconds granted to a left-behind child that goes on printing
+_UNKILLABLE = 10.0  # seconds after KILL until a process that the kernel does not end is left alone
 _TICK = 0.1  # seconds between looks at the clock, the process and the cancel event
 
 
@@ -278,6 +280,7 @@ class _Watch:
         ended = False
         kill_at: Optional[float] = None
         silent_since: Optional[float] = None
+        ended_at: Optional[float] = None
         try:
             while not ended:
                 heard = self._turn()
@@ -287,7 +290,8 @@ class _Watch:
                     time.sleep(0 if ended else 0.01)
                 elif self._process.poll() is not None:
                     silent_since = now if heard or silent_since is None else silent_since
-                    ended = not self._reading or now - silent_since > _LINGER
+                    ended_at = now if ended_at is None else ended_at
+                    ended = not self._reading or now - silent_since > _LINGER or now - ended_at > _LONGEST_LINGER
                 elif kill_at is None:
                     timed_out = now - began >= timeout
                     cancelled = not timed_out and self._cancelled is not None and self._cancelled.is_set()
@@ -296,6 +300,7 @@ class _Watch:
                         kill_at = now + _TERM_GRACE
                 elif now >= kill_at:  # the leader ignored TERM
                     self._members.signal(signal.SIGKILL)
+                    ended = now >= kill_at + _UNKILLABLE  # it hangs in the kernel, for example on a dead disk
         except BaseException:
             self._members.signal(signal.SIGKILL)
             raise
@@ -348,12 +353,15 @@ class _Watch:
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None and not pipe.closed:
                 pipe.close()
-        self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_TICK)
         self._out.end()
         self._err.end()
 
     def _finished(self, timed_out: bool, cancelled: bool, seconds: float) -> Finished:
         code = self._process.returncode
+        if code is None:  # not even KILL has ended it
+            code = -signal.SIGKILL
         number = -code if code < 0 else None
         status = 128 - code if code < 0 else code
         return Finished(status, number, self._out.text(), self._err.text(), timed_out, seconds, cancelled)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from deployer.remote.sockets import dial, through_command
 from deployer.remote.target import Target
 from deployer.remote.transport import Verify, factory
 
+_PROXY_END_S = 5.0  # for a killed ProxyCommand to end
 _TRIES = 4  # connects, when sshd hangs up early
 
 
@@ -128,7 +130,8 @@ class Connection(fabric.Connection):  # type: ignore[misc]
             self.client.close()
         if self.proxy is not None:
             self.proxy.kill()
-            self.proxy.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.proxy.wait(_PROXY_END_S)
             self._set(proxy=None)
 
     def _open_once(self, target: Target, offers: Offers) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from deployer.agent import process
 from deployer.agent.process import run, tail
 
 
@@ -62,6 +63,21 @@ def test_a_daemon_that_keeps_our_pipes_is_not_waited_for(tmp_path: Path) -> None
         assert _running(pid)
     finally:
         os.kill(pid, 9)
+
+
+def test_a_child_that_goes_on_printing_is_not_waited_for_either() -> None:
+    began = time.monotonic()
+    done = run(["sh", "-c", "(while echo tick; do sleep 0.05; done) & echo begun"], timeout=600)
+    assert time.monotonic() - began < 60 and done.ok and "begun" in done.stdout
+
+
+def test_a_program_that_not_even_kill_ends_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_TERM_GRACE", 0.1)
+    monkeypatch.setattr(process, "_UNKILLABLE", 0.3)
+    monkeypatch.setattr(process.Group, "signal", lambda self, number: None)  # as for one that hangs in the kernel
+    began = time.monotonic()
+    done = run(["sleep", "20"], timeout=0.1)
+    assert time.monotonic() - began < 15 and done.timed_out and done.signal == 9
 
 
 def test_only_the_end_of_much_output_is_kept() -> None:
