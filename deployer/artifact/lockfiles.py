@@ -5,7 +5,6 @@ Markers are evaluated here, for that host, so the text holds exactly what is to 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from packaging.markers import InvalidMarker, Marker
 from packaging.utils import canonicalize_name
 
 from deployer.errors import SettingsError
+from deployer.settings.project_files import parse
 
 Markers = Mapping[str, str]
 _LOCAL = ("virtual", "editable", "directory")
@@ -40,12 +40,12 @@ def uv_lock(
     Raises:
         SettingsError: the lock is of an unknown version, or misses the project, an extra or a group.
     """
-    return _UvLock(_parsed(content, "uv.lock"), markers).pinned(canonicalize_name(project), extras, groups)
+    return _UvLock(parse(content, "uv.lock"), markers).pinned(canonicalize_name(project), extras, groups)
 
 
 def pylock(content: str, markers: Markers) -> Pinned:
     """What a `pylock.toml` says is to be installed on a host. SettingsError when it cannot be read."""
-    data = _parsed(content, "pylock.toml")
+    data = parse(content, "pylock.toml")
     lines = []
     for package in data.get("packages", ()):
         if not holds(package.get("marker"), markers, "pylock.toml"):
@@ -163,13 +163,6 @@ def _hashed(line: str, hashes: Sequence[str]) -> str:
 
 def _text(lines: Sequence[str]) -> str:
     return "".join(line + "\n" for line in lines)
-
-
-def _parsed(content: str, file: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
-        raise _wrong(file, str(error)) from error
 
 
 def _wrong(file: str, why: str, hint: str = "") -> SettingsError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from deployer.artifact import lockfiles, requirements
 from deployer.artifact.host_python import HostPython, Installer
 from deployer.artifact.resolving import Resolution, remembered, resolve
 from deployer.errors import SettingsError
+from deployer.settings import project_files
 from deployer.settings.models import Python
 
 Kind = Literal["uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml", "none"]
@@ -129,10 +129,10 @@ def read(tree: Path, settings: Python) -> Dependencies:
     if settings.installer == "none":
         return Dependencies("none", settings, pythonpath=path, project=name)
     if (tree / "uv.lock").is_file():
-        files = {"uv.lock": (tree / "uv.lock").read_text("utf-8")}
+        files = {"uv.lock": project_files.read_text(tree / "uv.lock")}
         return Dependencies("uv.lock", settings, files, pythonpath=path, project=name)
     if (tree / "pylock.toml").is_file():
-        files = {"pylock.toml": (tree / "pylock.toml").read_text("utf-8")}
+        files = {"pylock.toml": project_files.read_text(tree / "pylock.toml")}
         return Dependencies("pylock.toml", settings, files, pythonpath=path, project=name)
     if (tree / "requirements.txt").is_file():
         return _from_requirements(tree, settings, project, path)
@@ -234,13 +234,7 @@ def _from_requirements(tree: Path, settings: Python, project: Mapping[str, Any],
 
 
 def _project(tree: Path) -> dict[str, Any]:
-    file = tree / "pyproject.toml"
-    if not file.is_file():
-        return {}
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError("pyproject.toml cannot be read", file=str(file), cause=str(error)) from error
+    return project_files.load(tree / "pyproject.toml")
 
 
 def _own(project: Mapping[str, Any], extras: tuple[str, ...], groups: tuple[str, ...]) -> tuple[str, ...]:

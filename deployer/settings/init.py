@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-import tomllib
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deployer.errors import SettingsError, UsageError
-from deployer.settings import procfile
+from deployer.settings import procfile, project_files
 from deployer.settings.flow import flow
 from deployer.settings.hooks import Proposed, hooks
 from deployer.settings.infer import Reason
@@ -178,12 +178,8 @@ class _Draft:
 def app_name(folder: Path) -> str:
     """A valid app name from the project's name in pyproject.toml, else from the folder's."""
     name = folder.absolute().name
-    try:
-        project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8")).get("project")
-        if isinstance(project, dict) and isinstance(project.get("name"), str):
-            name = project["name"]
-    except (OSError, ValueError):
-        pass
+    with contextlib.suppress(SettingsError):  # the inference of the rest reports it
+        name = project_files.load(folder / "pyproject.toml").get("project", {}).get("name", name)
     letters = "".join(one for one in unicodedata.normalize("NFKD", name) if not unicodedata.combining(one))
     plain = re.sub(r"[^a-z0-9]+", "-", letters.lower()).strip("-")
     plain = re.sub(r"^[^a-z]+", "", plain)[:31].strip("-")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from deployer.errors import SettingsError
+from deployer.settings import project_files
 
 FILES = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml")
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?")
@@ -85,17 +85,17 @@ def read_requirements(
 
     Raises: SettingsError for a file that cannot be read.
     """
-    project = _toml(folder / "pyproject.toml")
+    project = project_files.load(folder / "pyproject.toml")
     file = next((name for name in FILES if (folder / name).is_file()), None)
     if file == "pyproject.toml" and "project" not in project:
         file = None
     extras, groups = [normal(one) for one in extras], [normal(one) for one in groups]
     lines, locked = list(more), []
     if file == "uv.lock":
-        lock = _toml(folder / file)
+        lock = project_files.load(folder / file)
         names, locked = _from_uv(lock, extras, groups), _maps(lock.get("package"))
     elif file == "pylock.toml":
-        locked = _maps(_toml(folder / file).get("packages"))
+        locked = _maps(project_files.load(folder / file).get("packages"))
         names = {normal(str(one.get("name", ""))) for one in locked}
     else:
         written = (
@@ -160,18 +160,6 @@ def _python(folder: Path) -> tuple[str | None, str | None, str | None]:
         if match:
             return match[1], path.name, None
     return None, None, next((line for line in lines if line and not line.startswith("#")), None)
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
-        line = re.search(r"at line (\d+)", str(problem))
-        raise SettingsError(
-            "is not valid TOML", file=path.name, line=int(line[1]) if line else None, cause=str(problem)
-        ) from None
 
 
 def _expand(requirements: Iterable[str]) -> set[str]:

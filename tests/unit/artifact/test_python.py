@@ -113,7 +113,7 @@ def test_a_uv_lock_becomes_exactly_what_this_host_needs() -> None:
         (LOCK, ["nope"], "no extra nope"),
         ("version = 2", [], "version 2"),
         ("version = 1\nconflicts = [[1]]", [], "conflicting"),
-        ("[", [], "cannot be used"),
+        ("[", [], "is not valid TOML"),
         ("version = 1", [], "shop is there 0 times"),
     ],
 )
