@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from deployer.errors import SettingsError
 from deployer.settings.models import ENV_NAME
+from deployer.settings.values import require_free_name
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FIXED: Mapping[str, str] = {
@@ -16,14 +17,16 @@ FIXED: Mapping[str, str] = {
 
 
 def check_env(env: Mapping[str, str], *, where: str = "env") -> None:
-    """SettingsError when a name is reserved (`PORT`, `DEPLOY_*`) or no name, or when a value has a line break."""
+    """SettingsError when a name is not a valid or a free one (`PORT`, `DEPLOY_*`), or a value has a line break."""
     for name, value in env.items():
         if not ENV_NAME.match(name):
             raise SettingsError(
                 f"{where}: {name!r} is no name of an environment variable", hint="letters, digits and _"
             )
-        if name == "PORT" or name.startswith("DEPLOY_"):
-            raise SettingsError(f"{where}: {name} is set by the tool itself", hint="choose another name")
+        try:
+            require_free_name(name)
+        except ValueError as error:
+            raise SettingsError(f"{where}: {error}") from None
         if any(char in str(value) for char in "\n\r\0"):
             raise SettingsError(
                 f"{where}: the value of {name} has more than one line", hint="put it under secrets, which may"

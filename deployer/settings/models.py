@@ -41,6 +41,7 @@ from deployer.settings.values import (
     Workers,
     matching,
     relative_path,
+    require_free_name,
 )
 from deployer.settings.values import ENV_NAME as ENV_NAME
 from deployer.settings.values import USER_NAME as USER_NAME
@@ -479,8 +480,7 @@ class Settings(Model):
     @classmethod
     def _not_ours(cls, value: Any) -> Any:
         for name in value:
-            if name == "PORT" or name.startswith("DEPLOY_"):
-                raise ValueError(f"{name} is set by the tool itself: choose another name")
+            require_free_name(name)
         return value
 
     @field_validator("tls", mode="before")

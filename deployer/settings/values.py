@@ -23,6 +23,8 @@ APP_NAME = re.compile(r"^[a-z][a-z0-9-]{0,30}\Z")
 USER_NAME = re.compile(r"^[a-z_][a-z0-9_-]{0,31}\Z")
 ENV_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*\Z")
 UNIT_KEY = re.compile(r"^[A-Z][A-Za-z0-9]*\Z")
+_SHELL_NAMES = ("PPID", "OPTIND", "SHELLOPTS", "BASHOPTS")  # a shell ends where it is to set one of these
+_SYSTEMD_NAMES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 DOMAIN = re.compile(
     r"^(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
 )
@@ -81,6 +83,16 @@ def env_name(value: str) -> str:
     if not ENV_NAME.match(value):
         raise ValueError("must be the name of an environment variable: letters, digits and _, no digit first")
     return value
+
+
+def require_free_name(name: str) -> None:
+    """ValueError when a variable's name is the tool's own, or one that sh or systemd would not leave alone."""
+    if name == "PORT" or name.startswith("DEPLOY_"):
+        raise ValueError(f"{name} is set by the tool itself: choose another name")
+    if name in _SHELL_NAMES:
+        raise ValueError(f"{name} is a variable of the shell itself, which starts the app: choose another name")
+    if name in _SYSTEMD_NAMES:
+        raise ValueError(f"{name} tells a server which sockets systemd gives it: choose another name")
 
 
 def one_line(value: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,10 +21,11 @@ from typing import Any
 import pytest
 
 from deployer import runtimes
+from deployer.artifact.secretfile import render as render_secrets
 from deployer.errors import SettingsError
 from deployer.runtimes import Serving
 from deployer.runtimes.environment import check_env, release_environment
-from deployer.runtimes.run import render_run
+from deployer.runtimes.run import render_run, render_within
 
 from .serving import ASGI, WSGI, make_release, serving
 
@@ -90,6 +92,76 @@ def started(release: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+SHELL = {
+    "IFS": "0 1/sh",
+    "CDPATH": "/:/etc",
+    "ENV": "/etc/passwd",
+    "PS4": "$(false)",
+    "PATH": "/nowhere",
+    "PWD": "/",
+    "_": "x",
+}
+
+
+def assigned_names() -> set[str]:
+    """Every variable that the scripts themselves set, as they are rendered for a server and for other commands."""
+    made = serving(env={}, args=())
+    texts = [script(made, name, 8000) for name in ("uvicorn", "gunicorn", "gunicorn+uvicorn")]
+    texts.append(
+        render_within(
+            env={}, pythonpath=("src",), search=(), app="shop", env_name="prod", release="r", secrets_file="/nowhere"
+        )
+    )
+    return {name for text in texts for name in re.findall(r"^\s*(?:export )?([A-Za-z_]\w*)=", text, re.MULTILINE)}
+
+
+def free_names() -> dict[str, str]:
+    """Names that a user may give to a variable although a script sets it, or a shell knows it."""
+    wanted = {**dict.fromkeys((*assigned_names(), "here", "port", "folder", "name", "user", "UID"), "/x y"), **SHELL}
+    return {name: value for name, value in wanted.items() if not refused(name)}
+
+
+def refused(name: str) -> bool:
+    try:
+        check_env({name: ""})
+    except SettingsError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("place", ["env", "secrets"])
+def test_no_name_of_a_users_variable_breaks_a_script(tmp_path: Path, place: str) -> None:
+    """Whatever the scripts call their own, and whatever means something to a shell, is refused or harmless."""
+    names = free_names()
+    assert {"here", "port", "IFS", "CDPATH", "PATH"} <= set(names) and not [n for n in names if n.startswith("DEPLOY_")]
+    release = make_release(tmp_path / "release", WSGI)
+    secrets = tmp_path / "secrets.env"
+    secrets.write_text(render_secrets(names if place == "secrets" else {}))
+    env = names if place == "env" else {}
+    made = serving(env=env, command="/usr/bin/env -0 P=$PORT")
+    text = render_run(
+        made, runtimes.get("command"), base_port=8000, spare_port=8500, env=env, app="shop", env_name="prod",
+        release="r", secrets_file=str(secrets), slots="/nowhere",
+    )  # fmt: skip
+    install(release, text)
+    within = render_within(
+        env=env, pythonpath=("src",), search=(), app="shop", env_name="prod", release="r", secrets_file=str(secrets)
+    )
+    (release / "within").write_text(within)
+    for words in (["./run"], ["/bin/sh", "./within", "/usr/bin/env", "-0"]):
+        done = subprocess.run(words, cwd=release, env={"PATH": "/usr/bin:/bin", "PORT": "8001"}, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        seen = dict(line.split("=", 1) for line in done.stdout.decode().split("\0") if line)
+        own = {name: value for name, value in names.items() if name not in ("PATH", "PWD", "PYTHONPATH", "_")}
+        assert {name: seen[name] for name in own} == own
+        assert seen["PATH"] == f"{release}/.venv/bin:/nowhere" and seen["DEPLOY_APP"] == "shop"
+
+
+@pytest.mark.parametrize("name", ["PORT", "DEPLOY_FOLDER", "PPID", "OPTIND", "LISTEN_FDS"])
+def test_names_that_would_break_a_script_are_refused(name: str) -> None:
+    assert refused(name)
 
 
 @pytest.mark.parametrize(
