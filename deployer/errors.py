@@ -27,6 +27,16 @@ from typing import Any, ClassVar, TypeVar
 
 Kind = TypeVar("Kind", bound="DeployError")
 
+_ENVIRONMENT = "{env}"
+
+
+def name_environment(text: str, env: str | None) -> str:
+    """`text` with the environment's name for `{env}`, which whoever wrote it did not know.
+
+    Without a name the word is left out: such commands then take the default environment.
+    """
+    return text.replace(_ENVIRONMENT, env) if env else text.replace(f" {_ENVIRONMENT}", "")
+
 
 class DeployError(Exception):
     """An error to show as one block: message, place, cause, last log lines, hint.
@@ -37,7 +47,7 @@ class DeployError(Exception):
         step: the step of the run (`connect`, `build`, `switch` …).
         file: the user's file that is wrong, and `line` (1-based) in it.
         cause: why, when the message does not say it.
-        hint: what to type or change next.
+        hint: what to type or change next; `{env}` in it stands for the environment.
         log: the last lines of whatever died, oldest first.
         code: a stable word for scripts; the class's own by default.
     """
@@ -99,6 +109,12 @@ class DeployError(Exception):
             log=self.log,
             code=self.code,
         )
+
+    def name_environment(self, env: str | None) -> None:
+        """Puts the environment's name for `{env}` into the texts, before a person sees them."""
+        self.message = name_environment(self.message, env)
+        self.cause = self.cause and name_environment(self.cause, env)
+        self.hint = self.hint and name_environment(self.hint, env)
 
     def as_dict(self) -> dict[str, Any]:
         """The `error` object of the JSON contract, with whatever else is known."""

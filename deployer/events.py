@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from deployer.errors import name_environment
+
 
 @dataclass(frozen=True)
 class Event:
@@ -161,6 +163,18 @@ class RunFinished(Event):
 
 
 Listener = Callable[[Event], None]
+
+
+def naming_environment(listener: Listener, env: Callable[[], str | None]) -> Listener:
+    """A listener that gets warnings with the environment's name for `{env}`; `env` is asked for it each time."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Warned):
+            message, hint = (name_environment(text, env()) for text in (event.message, event.hint))
+            event = dataclasses.replace(event, message=message, hint=hint)
+        listener(event)
+
+    return listen
 
 
 class Bus:

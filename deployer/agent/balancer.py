@@ -271,7 +271,7 @@ def _not_up(balancer: Driver, late: List[str], answers: Dict[str, Dict[str, Any]
     return OpError(
         "not_up",
         "the balancer's health check does not pass for " + ", ".join(seen),
-        "look at what the balancer's host gets from that address; `deploy status` shows the check",
+        "look at what the balancer's host gets from that address; deploy status {env} shows the check",
         detail={"late": late, "servers": answers},
     )
 

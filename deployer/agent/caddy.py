@@ -106,7 +106,7 @@ class Caddy:
             return caddy_requests.requests(self._requests, names, last)
         except OSError as error:
             why = "Caddy keeps no record of requests: %s: %s" % (error.filename, error.strerror)
-            raise OpError("no_figures", why, "deploy setup ENV writes what it takes") from error
+            raise OpError("no_figures", why, "deploy setup {env} writes what it takes") from error
 
     def close(self, closed: bool) -> None:
         """A file that Caddy looks for at every request."""
@@ -170,7 +170,7 @@ class Caddy:
         return OpError(
             "balancer_down",
             "Caddy cannot be asked: " + why,
-            "on that host: systemctl status deploy-caddy; deploy setup ENV installs its configuration",
+            "on that host: systemctl status deploy-caddy; deploy setup {env} installs its configuration",
         )
 
 

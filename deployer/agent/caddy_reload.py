@@ -527,7 +527,7 @@ def program(places: Places) -> str:
             return path
         too_old = "; %s is %s" % (path, ".".join(map(str, found)) or "no Caddy")
     oldest = ".".join(map(str, OLDEST))
-    raise Refused("there is no Caddy %s or later on this host%s: deploy setup brings one" % (oldest, too_old))
+    raise Refused("there is no Caddy %s or later on this host%s; setup brings one" % (oldest, too_old))
 
 
 def version(path: str) -> Tuple[int, ...]:

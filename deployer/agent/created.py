@@ -51,7 +51,7 @@ class Created:
             raise OpError(
                 "failed",
                 "%s, the record of what deploy wrote on this host, cannot be read: %s" % (self._path, error),
-                "restore it, or move it away; then deploy setup --replace takes over what it shows",
+                "restore it, or move it away; then deploy setup {env} --replace takes over what it shows",
             ) from error
 
     def ours(self, path: str, found: str) -> bool:

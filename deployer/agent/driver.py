@@ -191,6 +191,6 @@ def missing(servers: Dict[str, Server], wanted: List[str]) -> Optional[OpError]:
     return OpError(
         "unknown_server",
         "the balancer does not know " + ", ".join(unknown),
-        "deploy setup ENV writes its servers from the inventory",
+        "deploy setup {env} writes its servers from the inventory",
         detail={"known": sorted(servers)},
     )

@@ -88,7 +88,7 @@ class HAProxy:
             raise OpError(
                 "no_figures",
                 "HAProxy keeps no record of the requests to %s" % self._backend,
-                "deploy setup ENV writes what it takes, where the pool is ours to write",
+                "deploy setup {env} writes what it takes, where the pool is ours to write",
             )
         texts = [self._ask("show events " + ring) for ring in rings]
         return haproxy_requests.requests("\n".join(texts), self._backend, last)
@@ -140,7 +140,7 @@ class HAProxy:
         return OpError(
             "balancer_down",
             "HAProxy cannot be asked: " + why,
-            "on that host: systemctl status haproxy; deploy setup ENV installs its configuration",
+            "on that host: systemctl status haproxy; deploy setup {env} installs its configuration",
         )
 
 

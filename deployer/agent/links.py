@@ -53,7 +53,7 @@ def require_complete(site: Site, release: str) -> None:
         raise OpError(
             "incomplete",
             "release %s is not complete in %s" % (release, site.releases),
-            "deploy push builds it again; deploy releases shows what each host has",
+            "deploy push {env} builds it again; deploy releases {env} shows what is on the hosts",
         )
 
 

@@ -191,7 +191,7 @@ def _opened(path: str) -> int:
         raise OpError(
             "not_set_up",
             "the lock %s cannot be opened: %s" % (path, error.strerror),
-            "deploy setup ENV prepares the host",
+            "deploy setup {env} prepares the host",
         ) from error
 
 

@@ -101,7 +101,7 @@ class Nginx:
             return list(nginx_requests.requests(self._requests, names, last))
         except OSError as error:
             why = "nginx keeps no record of requests: %s: %s" % (error.filename, error.strerror)
-            raise OpError("no_figures", why, "deploy setup ENV writes what it takes") from error
+            raise OpError("no_figures", why, "deploy setup {env} writes what it takes") from error
 
     def close(self, closed: bool) -> None:
         """A gate before the whole pool."""
@@ -190,5 +190,5 @@ def _down(why: str) -> OpError:
     return OpError(
         "balancer_down",
         "nginx cannot be asked: " + why,
-        "on that host: systemctl status nginx; deploy setup ENV installs its configuration",
+        "on that host: systemctl status nginx; deploy setup {env} installs its configuration",
     )

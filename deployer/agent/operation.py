@@ -24,7 +24,7 @@ class OpError(Exception):
     Args:
         code: a stable word (`locked`, `port_taken`, `did_not_start` …).
         message: one sentence without a full stop: what, and why.
-        hint: what to type or change next.
+        hint: what to type or change next; `{env}` in it stands for the environment.
         log: the last lines of what died, oldest first.
         detail: plain data for the controller.
     """

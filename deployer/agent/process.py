@@ -196,7 +196,7 @@ def _switch_to(user: str) -> Dict[str, Any]:
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
-        raise OpError("no_user", "there is no user %s on this host" % user, "deploy setup creates it") from None
+        raise OpError("no_user", "there is no user %s on this host" % user, "deploy setup {env} creates it") from None
     if entry.pw_uid == os.geteuid():
         return {}
     return {

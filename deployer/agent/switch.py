@@ -160,7 +160,7 @@ class Switch:
         opened = self._unit.open_port()
         if not opened.ok:
             why = "%s cannot open port %d: %s" % (self._instance.verbs.socket, self._instance.port, opened.why)
-            raise OpError("did_not_start", why, "deploy push installs its unit, as does deploy setup", log=opened.log())
+            raise OpError("did_not_start", why, "deploy setup {env} installs its unit", log=opened.log())
 
     def _stop(self, main: int) -> None:
         self._ctx.progress("stopping %s" % self._unit.name)

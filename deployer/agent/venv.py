@@ -134,7 +134,7 @@ def inspect(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     path = str(args["python"])
     done = process.run([path, "-ISc", _INSPECT], timeout=30, env={"LANG": "C.UTF-8", "PATH": os.defpath})
     if not done.ok:
-        hint = "type deploy setup, or set python: {version: …} in deploy.yaml"
+        hint = "deploy setup {env} installs what is missing; or set python: {version: …} in deploy.yaml"
         raise OpError("no_python", "%s does not run: %s" % (path, done.why), hint, log=done.log())
     return {"path": path, **json.loads(done.stdout)}
 
@@ -190,7 +190,7 @@ class Installer:
             self._run(path, argv, "uv could not make a virtualenv")
             return
         options = ["--system-site-packages", "--without-pip"] if self._name == "none" else []
-        hint = "install the host's venv package (packages: [python3-venv] in deploy.yaml, then deploy setup)"
+        hint = "install the host's venv package (packages: [python3-venv] in deploy.yaml, then deploy setup {env})"
         self._run(path, [self._python, "-m", "venv", *options, path], "python could not make a virtualenv", hint)
 
     def install(self, path: str, requirements: str) -> None:

@@ -16,7 +16,7 @@ HostName = Annotated[str, typer.Argument(metavar="HOST", help="A host as the inv
 def drain(
     env: EnvNeeded,
     host: HostName,
-    reason: Annotated[str, typer.Option("--reason", help="Why; `deploy status` shows it.")] = "by hand",
+    reason: Annotated[str, typer.Option("--reason", help="Why; status shows it.")] = "by hand",
     *,
     common: Common,
 ) -> None:
@@ -48,7 +48,7 @@ def admit(env: EnvNeeded, host: HostName, *, common: Common) -> None:
 def maintenance(
     env: EnvNeeded,
     state: Annotated[str, typer.Argument(metavar="on|off", help="Whether users get the page of maintenance.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; `deploy status` shows it.")] = "by hand",
+    reason: Annotated[str, typer.Option("--reason", help="Why; status shows it.")] = "by hand",
     *,
     common: Common,
 ) -> None:

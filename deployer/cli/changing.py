@@ -51,7 +51,7 @@ def push(
     ] = False,
     origin: From = None,
     plan: Annotated[
-        Path | None, typer.Option("--plan", metavar="FILE", help="Exactly what `deploy plan --out FILE` planned.")
+        Path | None, typer.Option("--plan", metavar="FILE", help="Exactly what plan --out FILE planned.")
     ] = None,
     skip_hook: Annotated[list[str] | None, typer.Option("--skip-hook", help="Leave out this hook.")] = None,
     wait: Wait = "0",
@@ -169,7 +169,7 @@ def rollback(
         str | None, typer.Argument(metavar="RELEASE", help="Release id or commit; left out: the last proven one.")
     ] = None,
     freeze: Annotated[
-        str | None, typer.Option("--freeze", metavar="REASON", help="Stop all pushes too, until deploy unfreeze.")
+        str | None, typer.Option("--freeze", metavar="REASON", help="Stop all pushes too, until unfreeze.")
     ] = None,
     wait: Wait = "0",
     waves: Waves = None,

@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,9 +18,16 @@ from deployer.errors import UsageError
 Output = Literal["rich", "plain", "json"]
 
 
+@dataclass
+class Environment:
+    """The environment that a command is about. `name` is None until it is known."""
+
+    name: str | None = None
+
+
 @dataclass(frozen=True)
 class Common:
-    """What the user said for every command alike."""
+    """What the user said for every command alike. `environment` is filled when the project is loaded."""
 
     inventory: Path | None = None
     config: Path | None = None
@@ -29,6 +36,7 @@ class Common:
     user: str | None = None
     ask_become_pass: bool = False
     yes: bool = False
+    environment: Environment = field(default_factory=Environment)
 
     def confirm(self, question: str) -> None:
         """Asks on the terminal; UsageError when there is none and `--yes` was not given, or the answer is no."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployer.cli.options import Common
+from deployer.cli.options import Common, Environment
 
 if TYPE_CHECKING:
     from deployer.rollout.project import Project
@@ -24,7 +24,8 @@ def load(env: str | None, common: Common, rolling: Mapping[str, Any] | None = No
     from deployer.cli.run import performer
     from deployer.rollout.project import load as load_project
 
-    return load_project(
+    common.environment.name = env or os.environ.get("DEPLOY_ENV")
+    project = load_project(
         env,
         config=common.config,
         inventory=common.inventory or _lab(env),
@@ -34,11 +35,13 @@ def load(env: str | None, common: Common, rolling: Mapping[str, Any] | None = No
         who=performer(),
         rolling=rolling,
     )
+    common.environment.name = project.env
+    return project
 
 
 def other(common: Common) -> Common:
     """The common options for an environment beside the one on the command line: without its inventory and limit."""
-    return replace(common, inventory=None, limit=None)
+    return replace(common, inventory=None, limit=None, environment=Environment())
 
 
 def _lab(env: str | None) -> Path | None:

@@ -19,7 +19,7 @@ import typer
 
 from deployer.cli.options import Common
 from deployer.errors import DeployError, StoppedAtOnce, UsageError
-from deployer.events import Bus
+from deployer.events import Bus, naming_environment
 from deployer.report.lines import error_block
 from deployer.report.listeners import WhileRead, listener
 from deployer.rollout.record import Record
@@ -66,7 +66,8 @@ def carry_out(
         interrupted.set()
         _forget_output()
 
-    bus = Bus(WhileRead(listener(common.output), unread), run=run_id())
+    shown = WhileRead(listener(common.output), unread)
+    bus = Bus(naming_environment(shown, lambda: common.environment.name), run=run_id())
     record = Record(command)
     error: DeployError | None = None
     previous = _handled(_first_then_now(interrupted, winding_up))
@@ -77,13 +78,15 @@ def carry_out(
     except KeyboardInterrupt:
         error = StoppedAtOnce(
             "stopped at once; the hosts wind up by themselves",
-            hint=f"deploy status shows what is left; deploy {command} --wait 5m heals it",
+            hint="deploy status {env} shows what is left; deploy push {env} --wait 5m heals it",
         )
     except Exception as fault:
         error = _fault(fault)
     finally:
         for signum, old in previous.items():
             signal.signal(signum, old)
+    if error is not None:
+        error.name_environment(common.environment.name)
     finished = record.finish(error)
     if error is not None and common.output != "json":
         _say(error_block(error))

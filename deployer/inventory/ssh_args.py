@@ -92,7 +92,7 @@ def _strict(found: SshArgs, value: str) -> SshArgs:
     if value.lower() in _UNCHECKED:
         raise ValueError(
             f"the ssh option StrictHostKeyChecking={value} is not accepted: host keys are always checked "
-            "(remove it, and run deploy trust once)"
+            "(remove it, and run deploy trust {env} once)"
         )
     return found
 
@@ -102,7 +102,7 @@ def _known_hosts(found: SshArgs, value: str) -> SshArgs:
     if "/dev/null" in files or "none" in files:
         raise ValueError(
             f"the ssh option UserKnownHostsFile={value} is not accepted: host keys are always checked "
-            "(remove it, and run deploy trust once)"
+            "(remove it, and run deploy trust {env} once)"
         )
     return replace(found, known_hosts=(*found.known_hosts, *files))
 

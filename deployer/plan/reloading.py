@@ -28,7 +28,7 @@ class Obstacle:
             f"rolling.strategy: reload cannot carry this {command} out: {self.why}",
             host=self.host,
             step="plan",
-            hint=f"write rolling.strategy: auto, or deploy {command} ENV --strategy restart",
+            hint=f"write rolling.strategy: auto, or deploy {command} {{env}} --strategy restart",
         )
 
 

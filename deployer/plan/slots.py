@@ -86,7 +86,8 @@ def require_same_supervisor(topology: Topology, facts: Facts) -> None:
                     host=web.name,
                     step="plan",
                     hint=f"to change it, host by host: deploy remove {topology.env} -l {web.name} with `supervisor: "
-                    f"{there}`, then deploy setup and deploy push with `supervisor: {wanted}`",
+                    f"{there}`, then deploy setup {topology.env} and deploy push {topology.env} with "
+                    f"`supervisor: {wanted}`",
                 )
 
 

@@ -51,7 +51,7 @@ def explain(error: BaseException, attempt: Attempt) -> DeployError:
         hint = "is that an SSH port? sshd also does so above MaxStartups, or when it blocks an address"
         return _unreachable(attempt, "closed", f"{attempt.place} closed the connection before the login", hint)
     cause = str(error) or type(error).__name__
-    return _unreachable(attempt, "unreachable", f"cannot connect to {attempt.place}", "deploy doctor ENV", cause)
+    return _unreachable(attempt, "unreachable", f"cannot connect to {attempt.place}", "deploy doctor {env}", cause)
 
 
 def closed_early(error: BaseException) -> bool:

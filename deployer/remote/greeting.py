@@ -10,16 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.errors import NotReadyError, UnreachableError
+from deployer.remote.startup_failure import Startup
 
 _MOST_NOISE = 1 << 20  # bytes of login noise that are skipped
-_ASK = "give it with -K/--ask-become-pass or DEPLOY_SUDO_PASSWORD, or allow NOPASSWD in sudoers"
-_SUDO_REFUSALS = (
-    (r"incorrect password|sorry, try again|no password was provided", "sudo did not take the password"),
-    (r"a password is required|terminal is required|askpass", "sudo asks for a password"),
-    (r"not in the sudoers|not allowed|may not run", "sudo does not let this user become root"),
-    (r"must have a tty", "sudo wants a terminal (requiretty)"),
-    (r"sudo: (command )?not found|sudo['\"”]?: no such file", "there is no sudo"),
-)
 
 
 @dataclass
@@ -62,7 +55,7 @@ class Greeting:
         while True:
             found = line.search(self._out)
             if found and found[1] == b"old":
-                raise self._too_old(found[2].decode())
+                raise self._startup.too_old(found[2].decode())
             if found:
                 if not sent:
                     self._try(send_bundle)
@@ -110,7 +103,7 @@ class Greeting:
                 step="connect",
                 code="timeout",
                 hint="does a login script of that user wait for something?",
-                log=self.stderr().splitlines()[-10:],
+                log=[*self._stdout().splitlines()[-5:], *self.stderr().splitlines()[-5:]],
             )
         self._arrived.wait(0.05)
         return True
@@ -121,49 +114,21 @@ class Greeting:
         asked = self._errors.count(self.marker.encode())
         if asked > 1:
             self.channel.close()
-            raise self._sudo("sudo did not take the password")
+            raise self._startup.sudo("sudo did not take the password")
         if asked == 1 and self._asked == 0:
             self._asked = 1
             self.channel.sendall(self.password.encode() + b"\n")
 
     def _no_agent(self) -> NotReadyError:
-        said = self.stderr()
+        printed = self.stderr()
         if self.marker:
-            said = said.replace(self.marker, "[sudo] password: ")
-        low = said.lower()
-        if "sudo" in low:
-            for pattern, words in _SUDO_REFUSALS:
-                if re.search(pattern, low):
-                    return self._sudo(words)
-        if "unknown option: -i" in low:  # Python 2 has no -I
-            return self._too_old("2")
+            printed = printed.replace(self.marker, "[sudo] password: ")
         status = self.channel.exit_status if self.channel.exit_status_ready() else None
-        if status in (126, 127) or re.search(r"(command )?not found|no such file", low):
-            return NotReadyError(
-                f"there is no Python to run: {self.python}",
-                host=self.host,
-                step="connect",
-                code="no_python",
-                hint="on the host: apt install python3, or dnf install python3; "
-                "or set ansible_python_interpreter to where it is",
-                log=said.splitlines()[-5:],
-            )
-        return NotReadyError(
-            f"the agent did not start (exit status {status})",
-            host=self.host,
-            step="connect",
-            hint="try the same by hand: ssh HOST python3 -V",
-            log=said.splitlines()[-10:],
-        )
+        return self._startup.explain(self._stdout(), printed, status)
 
-    def _too_old(self, version: str) -> NotReadyError:
-        return NotReadyError(
-            f"{self.python} is Python {version}; 3.9 or newer is needed",
-            host=self.host,
-            step="connect",
-            code="old_python",
-            hint="install a newer one and name it with ansible_python_interpreter, for example /usr/bin/python3.11",
-        )
+    def _stdout(self) -> str:
+        return self._out[-(1 << 16) :].decode("utf-8", "replace")
 
-    def _sudo(self, words: str) -> NotReadyError:
-        return NotReadyError(words, host=self.host, step="connect", code="sudo", hint=_ASK)
+    @property
+    def _startup(self) -> Startup:
+        return Startup(self.host, self.channel.get_transport().get_username() or "", self.python)

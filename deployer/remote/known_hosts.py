@@ -97,7 +97,7 @@ def _parse(path: str, file: Iterable[str], lines: list[Line], warnings: list[str
             continue
         marker = words.pop(0) if words[0].startswith("@") else ""
         if marker == "@cert-authority":
-            warnings.append(f"{path}:{number}: certificate authorities are not supported; run `deploy trust`")
+            warnings.append(f"{path}:{number}: certificate authorities are not supported; run deploy trust {{env}}")
             continue
         try:
             names, kind, key = words[:3]

@@ -235,7 +235,7 @@ class Session:
         with self._lock:
             if self._lost is not None:
                 return
-            self._lost = SessionLost(why, host=self.host.name, hint="deploy status ENV shows what is true now")
+            self._lost = SessionLost(why, host=self.host.name, hint="deploy status {env} shows what is true now")
             pending, self._pending = list(self._pending.values()), {}
         self._heart.remove(self)
         if self._own_heart:

@@ -51,10 +51,10 @@ class Verify(paramiko.RejectPolicy):
         if trusted:
             old = ", ".join(sorted(fingerprint(one) for blobs in trusted.values() for one in blobs))
             said = f"the host key changed: it is {kind} {fingerprint(blob)}, known is {old}"
-            hint = "somebody may be listening. If the host was reinstalled: deploy trust ENV --replace"
+            hint = "somebody may be listening. If the host was reinstalled: deploy trust {env} --replace"
             raise self._untrusted("key_changed", said, hint)
         said = f"the host key is not known: {kind} {fingerprint(blob)}"
-        raise self._untrusted("key_unknown", said, "compare the fingerprint, then: deploy trust ENV")
+        raise self._untrusted("key_unknown", said, "compare the fingerprint, then: deploy trust {env}")
 
     def _untrusted(self, code: str, message: str, hint: str) -> UntrustedHostError:
         cause = self._known.warnings[0] if self._known.warnings else None

@@ -114,7 +114,7 @@ def _changed(keys: list[HostKey], file: Path) -> DeployError:
         f"another key is known for {names}",
         file=str(file),
         code="key_changed",
-        hint="if the host was reinstalled: deploy trust ENV --replace",
+        hint="if the host was reinstalled: deploy trust {env} --replace",
     )
 
 

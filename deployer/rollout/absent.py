@@ -78,7 +78,7 @@ def tell(run: Run) -> None:
         run.warn(
             f"left out, within rolling.max_failures: {error.message}",
             host=name,
-            hint=(error.hint or "").replace("ENV", run.topology.env),
+            hint=error.hint or "",
         )
 
 

@@ -36,8 +36,8 @@ SHOWN = 6
 def doctor(project: Project, bus: Bus, record: Record) -> None:
     """Emits a line a finding. Raises the first problem as the error of the run, after all of them were shown."""
     problems: list[DeployError] = []
-    _look(problems, bus, "the server has what it needs", project.inferred.require_server)
-    _look(problems, bus, "every secret has a value", project.secrets)
+    _look(project.env, problems, bus, "the server has what it needs", project.inferred.require_server)
+    _look(project.env, problems, bus, "every secret has a value", project.secrets)
     project = _with_certificate(problems, bus, project)
     try:
         with opened(project, bus, record, "doctor", threading.Event()) as run:
@@ -46,7 +46,7 @@ def doctor(project: Project, bus: Bus, record: Record) -> None:
             for host, line in certificates.tell(run):
                 bus.emit(Output(f"✓ {line}", host=host))
             for what, look in _questions(project, run, facts):
-                _look(problems, bus, what, look)
+                _look(project.env, problems, bus, what, look)
     except UnreachableError as error:
         problems.append(error)
         bus.emit(Output(f"✗ {error}"))
@@ -58,7 +58,7 @@ def doctor(project: Project, bus: Bus, record: Record) -> None:
 def _with_certificate(problems: list[DeployError], bus: Bus, project: Project) -> Project:
     tls, found = project.topology.settings.tls, [project]
     if isinstance(tls, Tls) and tls.certificate is not None:
-        _look(problems, bus, "the certificate can serve", lambda: found.append(with_certificate(project)))
+        _look(project.env, problems, bus, "the certificate can serve", lambda: found.append(with_certificate(project)))
     return found[-1]
 
 
@@ -116,11 +116,12 @@ def _unlocked(run: Run, facts: Facts) -> None:
             raise LockedError(f"locked by {lock.get('who')} (run {lock.get('run')})", host=host.name)
 
 
-def _look(problems: list[DeployError], bus: Bus, what: str, look: Callable[[], object]) -> None:
+def _look(env: str, problems: list[DeployError], bus: Bus, what: str, look: Callable[[], object]) -> None:
     try:
         look()
     except DeployError as error:
         problems.append(error)
+        error.name_environment(env)
         bus.emit(Output(f"✗ {what}: {error}" + (f" — next: {error.hint}" if error.hint else "")))
     else:
         bus.emit(Output(f"✓ {what}"))

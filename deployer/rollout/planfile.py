@@ -118,10 +118,14 @@ def read(path: Path) -> PlanFile:
         )
     except OSError as error:
         raise UsageError(
-            f"the plan cannot be read: {error.strerror}", file=str(path), hint="deploy plan ENV --out FILE writes one"
+            f"the plan cannot be read: {error.strerror}",
+            file=str(path),
+            hint="deploy plan {env} --out plan.json writes one",
         ) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError("it is no plan", file=str(path), cause=str(error), hint="deploy plan ENV --out FILE") from None
+        raise UsageError(
+            "it is no plan", file=str(path), cause=str(error), hint="deploy plan {env} --out plan.json"
+        ) from None
 
 
 def holding(topology: Topology, facts: Facts, draft: Draft) -> dict[str, str]:

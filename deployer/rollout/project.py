@@ -92,7 +92,7 @@ def load(
     every += [_without_instances(loaded, host, len(every) + place) for place, host in enumerate(members.others)]
     web = tuple(each for each in every if chosen is None or each.name in chosen)
     if not web:
-        raise SettingsError(f"--limit {limit} leaves no host with instances", hint="deploy hosts lists them")
+        raise SettingsError(f"--limit {limit} leaves no host with instances", hint="deploy hosts {env} lists them")
     guessed = _inferred(loaded, loaded.folder)
     kind = _kind(loaded, members.balancers)
     require_possible(loaded, kind)
