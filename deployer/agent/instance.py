@@ -12,7 +12,7 @@ from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.supervision import Instance, instances_from_wire
 from deployer.agent.switch import Switch
-from deployer.agent.unit import Unit, asked_for
+from deployer.agent.unit import Unit
 from deployer.agent.waiting import until_free
 
 
@@ -79,26 +79,6 @@ def stop(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     unit.reset()
     ledger.append(site, {**entry, "event": "outcome", "ok": True, "why": ""})
     return {"stopped": bool(main) or emptied}
-
-
-@operation("instance.logs")
-def logs(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """The last lines of the logs of every instance's slots in use; of all that were named, where none is.
-
-    Args:
-        args: `site, instances, lines, seconds` (0: however old they are).
-
-    Returns:
-        `logs`: port → lines, oldest first.
-
-    Raises:
-        OpError `no_times`: `seconds` is asked for, and the logs do not tell.
-    """
-    used = links.slots(Site.from_args(args))
-    named = instances_from_wire(args["instances"])
-    busy = {each.index for each in named if str(each.port) in used}
-    wanted = [each for each in named if str(each.port) in used or each.index not in busy]
-    return {"logs": _each(wanted, lambda one: Unit(one).log(*asked_for(args)))}
 
 
 def _stop(site: Site, instance: Instance, unit: Unit, main: int) -> None:

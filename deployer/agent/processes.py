@@ -15,7 +15,7 @@ from deployer.agent import holding, ledger, links, procfs, secrets
 from deployer.agent.layout import COMMANDS, Site
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.supervision import Process
-from deployer.agent.unit import Unit, asked_for
+from deployer.agent.unit import Unit
 
 LOG_LINES = 30
 _GRACE = 10.0  # seconds that a supervisor may take to name the process it has just started
@@ -55,13 +55,6 @@ def state(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     site = Site.from_args(args)
     every = [Process.from_wire(data) for data in args["processes"]]
     return {"processes": {one.label: _state(site, one) for one in every}}
-
-
-@operation("processes.logs")
-def logs(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """As `instance.logs`: `site, processes, lines, seconds`. Returns `logs`: `worker@1` → lines, oldest first."""
-    every = [Process.from_wire(data) for data in args["processes"]]
-    return {"logs": {one.label: Unit(one).log(*asked_for(args)) for one in every}}
 
 
 class _Move:

@@ -21,7 +21,7 @@ from deployer.agent import ledger, links
 from deployer.agent.layout import COMMANDS, Site
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.supervision import Schedule
-from deployer.agent.unit import Unit, asked_for
+from deployer.agent.unit import Unit
 
 _START = 20.0  # seconds that a supervisor may take to take a timer in
 _TICK = 0.2
@@ -65,13 +65,6 @@ def state(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     site = Site.from_args(args)
     every = [Schedule.from_wire(data) for data in args["schedules"]]
     return {"schedules": {one.name: _state(site, one) for one in every}}
-
-
-@operation("schedules.logs")
-def logs(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """What runs printed last: `site, schedules, lines, seconds`. Returns `logs`: `nightly` → lines, oldest first."""
-    every = [Schedule.from_wire(data) for data in args["schedules"]]
-    return {"logs": {one.name: Unit(one).log(*asked_for(args)) for one in every}}
 
 
 class _Move:

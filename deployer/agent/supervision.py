@@ -16,7 +16,7 @@ class Verbs:
     """Commands for one supervised program (`shop@8000.service`, supervisord's `shop-8000`).
 
     `pid` prints the main process id, `0` or nothing when it is not running. `log` prints the last lines; `{lines}`
-    in it is replaced. `log_within` prints those of the last `{seconds}`; it is empty where a line's time is not known.
+    in it is replaced. `journal` is the unit whose lines journald has, `log_file` the path of the file that has them.
     `reset` clears failure counters and may fail. `enable`/`disable`: at boot.
 
     `socket` is the unit that can hold the port in the program's place (`shop@8000.socket`), empty where the supervisor
@@ -41,7 +41,8 @@ class Verbs:
     socket_open: Argv = ()
     socket_close: Argv = ()
     state: Argv = ()
-    log_within: Argv = ()
+    journal: str = ""
+    log_file: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Dict, List, Optional, Union
 
 from deployer.agent import process
-from deployer.agent.operation import OpError
 from deployer.agent.supervision import Argv, Instance, Process, Schedule
 
 _SHORT = 15.0  # seconds for verbs that only ask or note something
@@ -83,16 +82,9 @@ class Unit:
         pairs = (line.partition("=") for line in self._run(self._verbs.state, _SHORT).stdout.splitlines())
         return {key: value for key, found, value in pairs if found}
 
-    def log(self, lines: int, seconds: int = 0) -> List[str]:
-        """The last lines of its log, oldest first; empty when there is none. `seconds`: written within so long.
-
-        OpError `no_times` where nothing tells when a line was written.
-        """
-        verb = self._verbs.log_within if seconds else self._verbs.log
-        if not verb:
-            why = "the log of %s does not tell when a line was written" % self._verbs.unit
-            raise OpError("no_times", why, "leave --since out: -n says how many lines")
-        words = tuple(word.replace("{lines}", str(lines)).replace("{seconds}", str(seconds)) for word in verb)
+    def log(self, lines: int) -> List[str]:
+        """The last lines of its log, oldest first; empty when there is none."""
+        words = tuple(word.replace("{lines}", str(lines)) for word in self._verbs.log)
         return process.tail(self._run(words, _SHORT).stdout, lines)
 
     def log_since(self, before: List[str], lines: int) -> List[str]:
@@ -109,8 +101,3 @@ class Unit:
 
     def _run(self, argv: Argv, bound: float, cancelled: Optional[threading.Event] = None) -> process.Finished:
         return process.run(argv, timeout=bound, cancelled=cancelled) if argv else _NOTHING
-
-
-def asked_for(args: Dict[str, Any]) -> Tuple[int, int]:
-    """How much of a log is asked for: `lines`, and `seconds` (0: however old)."""
-    return int(args.get("lines") or 50), int(args.get("seconds") or 0)

@@ -9,6 +9,7 @@ from typing import Any
 from deployer.errors import DeployError, RolloutError
 from deployer.plan.model import InstanceStep
 from deployer.remote.errors import AgentError, SessionLost
+from deployer.rollout.log_reader import last_words
 from deployer.rollout.parallel import by_host, map_hosts
 from deployer.rollout.pools import Pools, Slot
 from deployer.rollout.run import Run
@@ -171,11 +172,8 @@ class Instances:
             self._run.record.instance(step.host, step.index, step.port, None, "stopped")
 
     def _log(self, step: InstanceStep) -> list[str]:
-        try:
-            answer = self._run.call(step.host, "instance.logs", {"instances": [self._wire(step)], "lines": 20})
-        except DeployError:
-            return []
-        return [str(line) for line in answer["logs"].get(str(step.port), ())]
+        web = self._run.topology.web_host(step.host)
+        return last_words(self._run, step.host, self._run.topology.instance(web, step.index, step.port).verbs)
 
     def _wire(self, step: InstanceStep, port: int | None = None) -> dict[str, Any]:
         web = self._run.topology.web_host(step.host)

@@ -1,14 +1,16 @@
-"""`deploy logs`: the last lines of all instances."""
+"""`deploy logs`: the lines of all instances, processes and schedules, merged by time."""
 
 from __future__ import annotations
 
-import math
 import re
 import threading
+from collections.abc import Callable, Iterable, Sequence
 
 from deployer.errors import UsageError
 from deployer.events import Bus, Output
 from deployer.plan.topology import Topology, trusted
+from deployer.remote.fleet import together
+from deployer.rollout.log_reader import Answer, LogLine, LogReader, sources
 from deployer.rollout.open import opened
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
@@ -17,6 +19,9 @@ from deployer.rollout.run import Run
 POLL_S = 1.0
 SEARCHED = 5000
 USUAL = 50
+
+Filter = Callable[[str], bool]
+"""Whether a line is shown."""
 
 
 def logs(
@@ -34,12 +39,16 @@ def logs(
 ) -> None:
     """Emits the last `lines` lines of every instance, process and schedule, of those that match `grep`; 50 by default.
 
-    `since` (seconds): only what was written within so long, 5,000 lines by default; AgentError `no_times` where logs do
-    not tell.
+    All logs are merged by time: the journal's time of each line, or the time of the last change of a log that is a
+    file. `since` (seconds): only what was written within so long, 5,000 lines by default; AgentError `no_times` where
+    logs do not tell.
 
-    With `follow` new ones too, until Ctrl-C. `process` names a process or schedule whose lines alone are wanted;
-    UsageError if there is none. A pattern is looked for in the last 5,000 lines. Health checks that went well are left
-    out where there is no pattern, unless `everything` is asked for.
+    With `follow` also every line that comes after them, until Ctrl-C; a host that drops out does not end the others.
+    `process` names a process or schedule whose lines alone are wanted; UsageError if there is none. A pattern is
+    searched for in the last 5,000 lines. Health checks that succeeded are left out where there is no pattern, unless
+    `everything` is wanted.
+
+    Raises UnreachableError at the end for hosts that did not answer, after the lines of the others.
     """
     settings = project.topology.settings
     known = {**settings.processes, **settings.schedules}
@@ -47,24 +56,95 @@ def logs(
         raise UsageError(
             f"there is no process or schedule {process!r}", hint=f"there are: {', '.join(known) or 'none'}"
         )
+    wanted = lines or (SEARCHED if since else USUAL)
+    keeps = line_filter(project.topology, grep, everything=everything)
+    searched = max(wanted, SEARCHED) if keeps else wanted
+    with opened(project, bus, record, "logs", stop, partial=True) as run:
+        webs = {web.name: sources(run.topology, web, process) for web in run.topology.web if web.name in run.web}
+        reader = LogReader(run, webs, lines=searched, since=since)
+        try:
+            view = View(run, keeps)
+            view.show_last(reader.read_last(partial=not follow), wanted)
+            while follow and reader.hosts and not stop.is_set():
+                _follow_once(run, reader, view, stop)
+            view.finish()
+        finally:
+            reader.close()
+        if reader.dropped:
+            raise together(reader.dropped)
+
+
+def _follow_once(run: Run, reader: LogReader, view: View, stop: threading.Event) -> None:
+    """One round: shows what is new, says which hosts dropped out, and waits unless there is more to read."""
+    dropped = set(reader.dropped)
+    answers = reader.poll()
+    view.show(answers)
+    for host, error in reader.dropped.items():
+        if host not in dropped:
+            run.warn(f"its logs are no longer followed: {error.message}", host=host)
+    if not any(answer.more for answer in answers):
+        stop.wait(POLL_S)
+
+
+class View:
+    """Shows lines of many hosts in the order of their times.
+
+    The hosts are read one after another within a moment. So lines newer than the earliest reading wait for the next
+    round, in which older lines of other hosts may come.
+    """
+
+    def __init__(self, run: Run, keeps: Filter | None) -> None:
+        self._run = run
+        self._keeps = keeps
+        self._waiting: list[LogLine] = []
+
+    def show_last(self, answers: Sequence[Answer], count: int) -> None:
+        """The last `count` lines of each log."""
+        logs: dict[tuple[str, str], list[LogLine]] = {}
+        for line in self._kept(answers):
+            logs.setdefault((line.host, line.log), []).append(line)
+        self._emit(line for lines in logs.values() for line in lines[-count:])
+
+    def show(self, answers: Sequence[Answer]) -> None:
+        """All lines of one round, but for those that wait for the next."""
+        horizon = min((answer.now for answer in answers), default=0.0)
+        lines = self._kept(answers)
+        self._emit([*self._waiting, *(line for line in lines if line.ts <= horizon)])
+        self._waiting = [line for line in lines if line.ts > horizon]
+        for answer in answers:
+            for log in answer.gaps:
+                why = "lines may be missing: the log was removed or rotated before they were read"
+                self._run.warn(why, host=self._label(answer.host, log))
+
+    def finish(self) -> None:
+        """The lines that still wait."""
+        self._emit(self._waiting)
+        self._waiting = []
+
+    def _kept(self, answers: Sequence[Answer]) -> list[LogLine]:
+        keeps = self._keeps
+        return [line for answer in answers for line in answer.lines if keeps is None or keeps(line.text)]
+
+    def _emit(self, lines: Iterable[LogLine]) -> None:
+        for line in sorted(lines, key=lambda line: line.ts):
+            self._run.bus.emit(Output(line.text, host=self._label(line.host, line.log)))
+
+    def _label(self, host: str, log: str) -> str:
+        """`web1:0` for the log of a slot, `web1:worker@1` for that of a process."""
+        name = str(self._run.topology.web_host(host).index_of(int(log))) if log.isdigit() else log
+        return f"{host}:{name}"
+
+
+def line_filter(topology: Topology, grep: str | None, *, everything: bool) -> Filter | None:
+    """Which lines are shown; None for all of them. UsageError for a pattern that is not a regular expression."""
     try:
         pattern = re.compile(grep) if grep else None
     except re.error as error:
         raise UsageError(f"{grep!r} is no regular expression: {error}") from None
-    wished = lines or (SEARCHED if since else USUAL)
-    checks = None if everything or pattern else health_checks(project.topology)
-    with opened(project, bus, record, "logs", stop) as run:
-        seen: dict[tuple[str, str], list[str]] = {}
-        searched = max(wished, SEARCHED) if pattern or checks else wished
-        while True:
-            for (host, name), found in _read(run, process, searched, since).items():
-                fresh = unseen(seen.get((host, name), []), found)
-                wanted = [line for line in fresh if not (checks and checks.search(line))]
-                for line in [line for line in wanted if pattern is None or pattern.search(line)][-wished:]:
-                    bus.emit(Output(line, host=f"{host}:{_shown(run, host, name)}"))
-                seen[host, name] = found
-            if not follow or stop.wait(POLL_S):
-                return
+    if pattern is not None:
+        return lambda line: pattern.search(line) is not None
+    checks = None if everything else health_checks(topology)
+    return None if checks is None else lambda line: checks.search(line) is None
 
 
 def health_checks(topology: Topology) -> re.Pattern[str] | None:
@@ -79,48 +159,3 @@ def health_checks(topology: Topology) -> re.Pattern[str] | None:
     addresses = "|".join(re.escape(address) for address in (*trusted(topology.balancers), *own))
     asked = rf'"(?:GET|HEAD) {re.escape(topology.health_path)} HTTP/[0-9.]+" [123][0-9]{{2}}\b'
     return re.compile(rf"(?<![0-9.])(?:{addresses})(?::[0-9]+)? .*{asked}")
-
-
-def _read(run: Run, process: str | None, count: int, since: float | None) -> dict[tuple[str, str], list[str]]:
-    """(host, port, `worker@1` or `nightly`) → the last `count` lines; only those of one process, where it is named."""
-    topology = run.topology
-    webs = {web.name: web for web in topology.web}
-    found: dict[tuple[str, str], list[str]] = {}
-    instances = {
-        name: [topology.instance(web, i, port).to_wire() for i in range(len(web.ports)) for port in web.slots(i)]
-        for name, web in webs.items()
-    }
-    processes = {
-        name: [
-            topology.process(web, *each).to_wire() for each in topology.processes_of(web) if process in (None, each[0])
-        ]
-        for name, web in webs.items()
-    }
-    schedules = {
-        name: [topology.schedule(web, each).to_wire() for each in topology.schedules_of(web) if process in (None, each)]
-        for name, web in webs.items()
-    }
-    for operation, key, wires in (
-        ("instance.logs", "instances", instances if process is None else {}),
-        ("processes.logs", "processes", processes),
-        ("schedules.logs", "schedules", schedules),
-    ):
-        hosts = [host for host in run.web if wires.get(host)]
-        asked = {"lines": count, "seconds": math.ceil(since or 0)}
-        args = {host: {key: wires[host], **asked} for host in hosts}
-        for host, answer in run.each(hosts, operation, args.__getitem__, step="logs").items():
-            found |= {(host, name): lines for name, lines in answer["logs"].items()}
-    return found
-
-
-def _shown(run: Run, host: str, name: str) -> str:
-    """The index of the instance at a port; a process or schedule as it is called."""
-    return str(run.topology.web_host(host).index_of(int(name))) if name.isdigit() else name
-
-
-def unseen(before: list[str], now: list[str]) -> list[str]:
-    """The lines of `now` that come after what `before` showed: both are the tail of one growing log."""
-    for overlap in range(min(len(before), len(now)), 0, -1):
-        if before[-overlap:] == now[:overlap]:
-            return now[overlap:]
-    return now

@@ -13,6 +13,7 @@ from deployer.plan.topology import WebHost
 from deployer.remote.errors import AgentError
 from deployer.rollout import secrets
 from deployer.rollout.endings import ending
+from deployer.rollout.log_reader import last_words
 from deployer.rollout.parallel import by_host, map_hosts
 from deployer.rollout.run import Run
 
@@ -152,11 +153,8 @@ class Processes:
         return processes.wire(self._run.topology, self._run.topology.web_host(step.host), step.label)
 
     def _log(self, step: ProcessStep) -> list[str]:
-        try:
-            answer = self._run.call(step.host, "processes.logs", {"processes": [self._wire(step)], "lines": 20})
-        except DeployError:
-            return []
-        return [str(line) for line in answer["logs"][step.label]]
+        web = self._run.topology.web_host(step.host)
+        return last_words(self._run, step.host, self._run.topology.process(web, step.process, step.number).verbs)
 
 
 def stop_processes(run: Run, hosts: Sequence[WebHost], facts: Facts) -> None:

@@ -132,6 +132,7 @@ class Supervisord:
             stop=(),
             pid=(),
             log=("tail", "-n", "{lines}", files + ".log"),
+            log_file=files + ".log",
             state=("sh", "-c", templating.render("supervisord/schedule-state.sh.j2"), "cron", asked, script, files),
         )
 
@@ -142,12 +143,14 @@ class Supervisord:
 
 def _program_verbs(site: Site, program: str, link: str) -> Verbs:
     control = _control(site)
+    log_file = site.system(f"{_LOGS}/{program}.log")
     return Verbs(
         unit=program,
         start=(*_script("supervisord/start.sh.j2", site), program, link),
         stop=(*_script("supervisord/stop.sh.j2", site), program),
         pid=(*control, "pid", program),
-        log=("tail", "-n", "{lines}", site.system(f"{_LOGS}/{program}.log")),
+        log=("tail", "-n", "{lines}", log_file),
+        log_file=log_file,
     )
 
 

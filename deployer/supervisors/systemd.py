@@ -108,7 +108,7 @@ class Systemd:
             _unit_verbs(timer),
             pid=of_service.pid,
             log=of_service.log,
-            log_within=of_service.log_within,
+            journal=of_service.journal,
             reset=of_service.reset,
             state=("sh", "-c", templating.render("systemd/schedule-state.sh.j2"), "systemd", timer, service),
         )
@@ -119,14 +119,13 @@ class Systemd:
 
 
 def _unit_verbs(unit: str) -> Verbs:
-    log = ("journalctl", "--unit", unit, "--lines", "{lines}", "--output", "cat", "--no-pager", "--quiet")
     return Verbs(
         unit=unit,
         start=("systemctl", "start", unit),
         stop=("systemctl", "stop", unit),
         pid=("systemctl", "show", "--property", "MainPID", "--value", unit),
-        log=log,
-        log_within=(*log, "--since", "-{seconds}s"),
+        log=("journalctl", "--unit", unit, "--lines", "{lines}", "--output", "cat", "--no-pager", "--quiet"),
+        journal=unit,
         reset=("systemctl", "reset-failed", unit),
         # Done on the disk, not by the manager: that would reload all of systemd, which costs more than a restart,
         # or, with --no-reload, call every unit of the host outdated from then on (systemd 257).

@@ -285,13 +285,6 @@ def test_a_stopped_instance_leaves_an_empty_slot(host: World) -> None:
     assert ledger.half_done(host.site) == []
 
 
-def test_the_log_is_read(host: World) -> None:
-    host.switch(host.release("r1"))
-    args = {key: host.args("r1")[key] for key in ("site", "instance")}
-    asked = {"site": args["site"], "instances": [args["instance"]], "lines": 5}
-    assert instance.logs(Context(), asked) == {"logs": {str(host.instance.port): ["serving r1"]}}
-
-
 def test_a_request_that_comes_as_the_port_is_opened_starts_the_release_itself(host: World) -> None:
     """A balancer's check or a user, who does not wait until deploy starts it: as old as the port is old enough."""
     start = " ".join(map(shlex.quote, host.instance.verbs.start))

@@ -243,8 +243,9 @@ class World:
             }
         return {"slots": answers}
 
-    def instance_logs(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        return {"logs": {str(each["port"]): ["its last words"] for each in args["instances"]}}
+    def logs_read(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        page = {"lines": [[1.0, "its last words"]], "cursor": {}, "more": False, "gap": False}
+        return {"now": 1.0, "logs": dict.fromkeys(args["logs"], page)}
 
     def resource_restore(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         return {"changed": []}

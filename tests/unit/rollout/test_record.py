@@ -10,7 +10,6 @@ from deployer import errors
 from deployer.errors import DeployError
 from deployer.remote.errors import AgentError, SessionLost
 from deployer.rollout.endings import refused_as
-from deployer.rollout.logs import unseen
 from deployer.rollout.parallel import map_hosts
 from deployer.rollout.record import Record
 
@@ -81,18 +80,3 @@ def test_all_hosts_are_waited_for_when_one_fails() -> None:
     done, failed = map_hosts(["web1", "web2", "web3"], work)
     assert done == {"web1": "WEB1", "web3": "WEB3"} and list(failed) == ["web2"]
     assert map_hosts([], work) == ({}, {})
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "new"),
-    [
-        ([], ["a", "b"], ["a", "b"]),
-        (["a", "b"], ["a", "b"], []),
-        (["a", "b"], ["b", "c"], ["c"]),
-        (["a", "a"], ["a", "a", "a"], ["a"]),
-        (["a"], ["x", "y"], ["x", "y"]),
-        (["a", "b"], [], []),
-    ],
-)
-def test_following_a_log_shows_every_line_once(before: list[str], now: list[str], new: list[str]) -> None:
-    assert unseen(before, now) == new
