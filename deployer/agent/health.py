@@ -8,23 +8,41 @@ import json
 import socket
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Callable, Optional
 
 from deployer.agent.layout import Site
 from deployer.agent.places import socket_of
-from deployer.agent.supervision import Health
+from deployer.agent.supervision import FORWARDED_PROTO, Health
 
+SLOW = "mend what its log says, or raise health.within if it only needs longer to start; then push again"
+WRONG_STATUS = "mend what the health path answers, or set health.path and health.status; then push again"
+_TO_HTTPS = (
+    "the app redirects HTTP to https: set health.headers: {X-Forwarded-Proto: https} in deploy.yaml, "
+    "which says that the user came by TLS; then push again"
+)
+_DISTRUSTED = (
+    "the app redirects to https although the check says X-Forwarded-Proto: https: have it trust that header "
+    "(Django: SECURE_PROXY_SSL_HEADER); then push again"
+)
+_REFUSED_HOST = (
+    "the app refuses the request: Django answers 400 (DisallowedHost) until ALLOWED_HOSTS has %s; add that name, "
+    "or set domains: or health.headers: {Host: NAME} in deploy.yaml to a name that the app accepts; then push again"
+)
 _LOOK = 0.2  # seconds between looks at whether an answer is still worth waiting for
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`ok`: as wanted; else `why` says what came instead, in plain words. `status` None: no answer at all."""
+    """`ok`: as wanted; else `why` says what came instead, in plain words, and `hint` what to change.
+
+    `status` None: no answer at all.
+    """
 
     ok: bool
     status: Optional[int] = None
     why: str = ""
+    hint: str = ""
 
 
 def ask(address: str, port: int, health: Health, through: str = "", still: Callable[[], bool] = lambda: True) -> Answer:
@@ -38,6 +56,7 @@ def ask(address: str, port: int, health: Health, through: str = "", still: Calla
     connection = http.client.HTTPConnection(reachable(address), port, timeout=health.timeout)
     # A server that trickles bytes never meets a socket timeout; closing the socket from outside bounds the whole.
     answered = threading.Event()
+    began = time.monotonic()
     threading.Thread(target=_bound, args=(connection, health.timeout, answered, still), daemon=True).start()
     try:
         if through:
@@ -46,13 +65,18 @@ def ask(address: str, port: int, health: Health, through: str = "", still: Calla
         for name, value in _headers(address, port, health).items():
             connection.putheader(name, value)
         connection.endheaders()
-        status = connection.getresponse().status
+        response = connection.getresponse()
+        status, location = response.status, response.getheader("Location") or ""
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return Answer(False, None, "GET %s: %s" % (health.path, _reason(error, health)))
+        late = time.monotonic() - began >= health.timeout
+        return Answer(False, None, "GET %s: %s" % (health.path, _reason(error, health, late)), SLOW)
     finally:
         answered.set()
         connection.close()
-    return _judged(status, health)
+    if health.accepts(status):
+        return Answer(True, status)
+    why = "GET %s answered %d, wanted %s" % (health.path, status, health.wanted)
+    return Answer(False, status, why, _hint(status, location, health))
 
 
 def _socket(path: str, timeout: float) -> socket.socket:
@@ -67,17 +91,17 @@ def _socket(path: str, timeout: float) -> socket.socket:
 
 
 def of_release(site: Site, release: str, health: Health) -> Health:
-    """`health` with the path and status that the release itself was built with.
+    """`health` with the request that the release itself was built with: path, status, headers, Host.
 
-    While an app's health path changes, each release is asked for its own: the old one must not fail for lacking what
-    only the new one has. A release without such a record is asked as `health` says.
+    While an app's health check changes, each release gets its own: the old one must not fail for lacking what only the
+    new one has. A release without such a record is checked as `health` says.
     """
     try:
         with open(site.marker(release), encoding="utf-8") as marker:
             own = json.load(marker).get("health") or {}
     except (OSError, ValueError):
         return health
-    return replace(health, **{key: own[key] for key in ("path", "status") if key in own})
+    return health.recorded(own) if own else health
 
 
 def reachable(address: str) -> str:
@@ -91,26 +115,29 @@ def _headers(address: str, port: int, health: Health) -> "dict[str, str]":
     shown = "[%s]" % reachable(address) if ":" in reachable(address) else reachable(address)
     headers = {"Host": health.host or "%s:%d" % (shown, port), "User-Agent": "deploy-health", "Connection": "close"}
     lower = {name.lower(): name for name in headers}
-    for name, value in health.headers.items():
+    for name, value in health.sent_headers.items():
         headers[lower.get(name.lower(), name)] = value
     return headers
 
 
-def _judged(status: int, health: Health) -> Answer:
-    ok = status == health.status if health.status is not None else status < 500
-    if ok:
-        return Answer(True, status)
-    wanted = str(health.status) if health.status is not None else "a status below 500"
-    return Answer(False, status, "GET %s answered %d, wanted %s" % (health.path, status, wanted))
+def _hint(status: int, location: str, health: Health) -> str:
+    """What to change where an app answers with a status that the health check does not accept."""
+    if 300 <= status < 400 and location.lower().startswith("https:"):
+        if health.sent_headers.get(FORWARDED_PROTO, "").lower() == "https":
+            return _DISTRUSTED
+        return _TO_HTTPS
+    if status == 400:
+        return _REFUSED_HOST % (health.host or "the name that it is asked by")
+    return SLOW if status == 503 else WRONG_STATUS
 
 
-def _reason(error: BaseException, health: Health) -> str:
+def _reason(error: BaseException, health: Health, late: bool) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
-    if isinstance(error, (TimeoutError, socket.timeout)):
+    if late or isinstance(error, (TimeoutError, socket.timeout)):
         return "no answer within %g s" % health.timeout
     if isinstance(error, (http.client.RemoteDisconnected, ConnectionResetError)):
-        return "no whole answer: the connection was closed, or %g s had passed" % health.timeout
+        return "the connection was closed before an answer came"
     return "%s: %s" % (type(error).__name__, error)
 
 

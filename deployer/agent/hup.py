@@ -18,6 +18,7 @@ from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError
 from deployer.agent.proof import Proof
 from deployer.agent.supervision import Instance
+from deployer.agent.waiting import HINTS
 
 _CHECK_TIMEOUT = 60.0  # seconds for the app to be loaded on trial
 _LOOK = 0.1  # seconds between looks at the workers
@@ -109,7 +110,8 @@ class Reload:
                 return found
             if time.monotonic() >= deadline:
                 if ended or not left or not self._replaced(main, began, len(old)):
-                    raise self._failed("unhealthy", release, found.why or "%d old workers do not end" % len(left))
+                    why = found.why or "%d old workers do not end" % len(left)
+                    raise self._failed("unhealthy", release, why, found.hint)
                 _end(left)
                 deadline, ended = time.monotonic() + within, True
             time.sleep(_LOOK)
@@ -147,9 +149,10 @@ class Reload:
             return False
         return time.time() - written < procfs.now() - master.started
 
-    def _failed(self, code: str, release: str, why: str) -> OpError:
+    def _failed(self, code: str, release: str, why: str, hint: str = "") -> OpError:
         message = "instance %d (%s) did not reload with release %s: %s"
-        return OpError(code, message % (self.instance.index, self.instance.verbs.unit, release, why))
+        text = message % (self.instance.index, self.instance.verbs.unit, release, why)
+        return OpError(code, text, hint or HINTS[code])
 
 
 def _end(workers: List[procfs.Process]) -> None:

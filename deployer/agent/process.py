@@ -18,6 +18,12 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from deployer.agent.operation import OpError
 
+OUT_OF_MEMORY = (
+    "nothing here sent that SIGKILL: most often it is the kernel, out of memory (look at `dmesg` there): give the host "
+    "more, raise unit.MemoryMax, or lower runtime.workers; then push again"
+)
+"""What to type where a program was killed and no one said that they did."""
+
 _CHUNK = 1 << 16
 _LONGEST_LINE = 1 << 16
 _TERM_GRACE = 5.0  # seconds between TERM and KILL
@@ -60,6 +66,12 @@ class Finished:
         if self.signal is not None:
             return "killed by " + signal_name(self.signal)
         return "exit status %d" % self.exit
+
+    @property
+    def hint(self) -> str:
+        """What usually ends a program so, as advice; empty where nothing speaks for one cause."""
+        killed = self.exit == 128 + signal.SIGKILL and not (self.timed_out or self.cancelled)
+        return OUT_OF_MEMORY if killed else ""
 
     def log(self, lines: int = 20) -> List[str]:
         """The last lines it printed: errors, or what it said on stdout if there were none."""

@@ -25,6 +25,7 @@ class Proof:
 
     `step` is how far the examination came: `listen`, `holder` (somebody else has the port), `process`, `health`,
     `done`. `pids` hold the socket; `release` is the one release they all run in, whether it was wanted or not.
+    `hint` says what to change, where the health path's answer tells.
     """
 
     proven: bool
@@ -32,6 +33,7 @@ class Proof:
     why: str = ""
     pids: Tuple[int, ...] = ()
     release: Optional[str] = None
+    hint: str = ""
 
     def as_dict(self) -> Dict[str, Any]:
         """The answer of `instance.prove` for one instance."""
@@ -88,7 +90,7 @@ def examine(
     asked = replace(asked, timeout=max(asked.timeout, patience))
     answer = health.ask(instance.address, instance.port, asked, still=still)
     if not answer.ok:
-        return Proof(False, "health", answer.why, holding.pids, shared)
+        return Proof(False, "health", answer.why, holding.pids, shared, answer.hint)
     return Proof(True, "done", "", holding.pids, shared)
 
 

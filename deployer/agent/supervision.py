@@ -5,10 +5,15 @@ Adapters build these on the controller; the agent runs them and never knows whic
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Dict, List, Optional, Tuple
 
 Argv = Tuple[str, ...]
+
+USUAL_REFUSALS = (401, 403, 404, 405)
+"""Statuses from 400 on with which an app without a health path is healthy: it serves, and refuses this request."""
+USUALLY_HEALTHY = "a status below 400, or 401, 403, 404 or 405"
+FORWARDED_PROTO = "X-Forwarded-Proto"
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,10 @@ class Verbs:
 class Health:
     """How an instance shows that it can serve: `GET path` at address:port. All durations in seconds.
 
-    `status` None accepts every status below 500. `within` bounds the time from start to healthy.
+    `status` None accepts every status below 400, and `USUAL_REFUSALS`. `within` bounds the time from start to healthy.
+    `https`: users reach the app by TLS, so the request carries `X-Forwarded-Proto: https`, unless `headers` has that
+    header. `lenient` accepts every status below 500, whatever `status` says: balancers check so while releases with
+    different health checks serve side by side.
     """
 
     path: str = "/"
@@ -59,6 +67,51 @@ class Health:
     every: float = 0.5
     within: float = 30.0
     timeout: float = 5.0
+    https: bool = False
+    lenient: bool = False
+
+    @property
+    def sent_headers(self) -> Dict[str, str]:
+        """The headers of the request beside `Host`."""
+        known = {name.lower() for name in self.headers}
+        forwarded = self.https and FORWARDED_PROTO.lower() not in known
+        return {**self.headers, **({FORWARDED_PROTO: "https"} if forwarded else {})}
+
+    def accepts(self, status: int) -> bool:
+        """Whether an answer with that status is healthy."""
+        if self.lenient:
+            return status < 500
+        if self.status is not None:
+            return status == self.status
+        return status < 400 or status in USUAL_REFUSALS
+
+    @property
+    def wanted(self) -> str:
+        """The statuses that count as healthy, in words."""
+        if self.lenient:
+            return "a status below 500"
+        if self.status is not None:
+            return str(self.status)
+        return USUALLY_HEALTHY
+
+    def record(self) -> Dict[str, Any]:
+        """What a release keeps of its health check, as JSON data: all that it takes to send the same request again."""
+        kept = ("path", "status", "host", "headers", "https", "within", "timeout")
+        return {name: value for name, value in asdict(self).items() if name in kept}
+
+    def recorded(self, record: Dict[str, Any]) -> "Health":
+        """This health check with the request of a release, by what `record` returned when the release was built.
+
+        The longer time of both counts. A release of an earlier version recorded only `path` and `status`, where None
+        meant every status below 500, and was never sent `X-Forwarded-Proto`.
+        """
+        if "headers" not in record:
+            older = {name: record[name] for name in ("path", "status") if name in record}
+            lenient = self.lenient or ("status" in record and record["status"] is None)
+            return replace(self, **older, https=False, lenient=lenient)
+        known = {name: record[name] for name in ("path", "status", "host", "headers", "https") if name in record}
+        times = {name: max(getattr(self, name), float(record.get(name) or 0)) for name in ("within", "timeout")}
+        return replace(self, **known, **times)
 
     @property
     def within_again(self) -> float:

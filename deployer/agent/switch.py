@@ -14,11 +14,12 @@ the stop needs the controller's lease: once begun, the switch goes on to its end
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from deployer.agent import holding, ledger, links, procfs, proof, resource, secrets
+from deployer.agent import health, holding, ledger, links, process, procfs, proof, resource, secrets
 from deployer.agent.hup import Reload
 from deployer.agent.kept import UNITS
 from deployer.agent.layout import Site
@@ -31,6 +32,7 @@ from deployer.agent.waiting import until_free, until_proven
 
 LOG_LINES = 30
 _UNITS_WAIT = 5.0  # seconds for the host's lock, while nothing serves here
+_KILLED = re.compile(r"status=9/KILL|SIGKILL|oom-kill|Out of memory")
 _LAST_CHECKS = 3  # answers to health checks that are shown: an access log would hide everything else
 
 
@@ -61,8 +63,8 @@ class Switch:
         began = time.monotonic()
         self._release, self._previous = release, previous
         self._or_restart = via == "restore"
-        if via == "restore":
-            self._within = self._instance.health.within_again
+        check = health.of_release(self._site, release, self._instance.health)
+        self._within = check.within_again if via == "restore" else check.within
         links.require_complete(self._site, release)
         main = self._unit.main()
         self._held_port = self._unit.holds_port()
@@ -199,6 +201,8 @@ class Switch:
         error = _as_error(failure)
         if not error.log:
             error.log = self._own_words()
+        if error.code in ("did_not_start", "unhealthy") and any(map(_KILLED.search, error.log)):
+            error.hint = process.OUT_OF_MEMORY
         self._ctx.progress("%s: %s; going back" % (self._unit.name, error.message))
         problem = ""
         try:
@@ -241,7 +245,8 @@ class Switch:
         links.require_complete(self._site, self._previous)
         self._link(self._previous)
         opens = self._held_port and not stays
-        self._start(self._previous, self._instance.health.within_again, None, restart=stays, opens=opens)
+        check = health.of_release(self._site, self._previous, self._instance.health)
+        self._start(self._previous, check.within_again, None, restart=stays, opens=opens)
 
     def _units_back(self) -> None:
         """What was there before ran by the units of before: those of the run may be what nothing starts with."""

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Callable, Optional
 
-from deployer.agent import holding, procfs, proof
+from deployer.agent import health, holding, procfs, proof
 from deployer.agent.layout import Site
 from deployer.agent.operation import OpError
 from deployer.agent.process import Finished
@@ -17,9 +17,9 @@ from deployer.agent.unit import Unit
 _GRACE = 1.0  # seconds that a supervisor may take to name the process it has just started
 _QUICK = 0.05  # seconds between the first looks; they grow to the wanted interval
 _SLACK = 5.0  # seconds beyond `within` for the start verb's own answer
-_HINTS = {
-    "did_not_start": "mend what its log says, or raise health.within if it only needs longer; then push again",
-    "unhealthy": "mend what the health path answers, or set health.path and health.status; then push again",
+HINTS = {
+    "did_not_start": health.SLOW,
+    "unhealthy": health.SLOW,
     "port_taken": "stop that process, or choose another port: in deploy.yaml; then push again",
 }
 
@@ -105,7 +105,8 @@ def until_proven(
         left = since + within - procfs.now()
         if left <= 0:
             code = "did_not_start" if found.step == "listen" else "unhealthy"
-            raise _failed(code, instance, unit, release, "%s, %g s after the start" % (found.why, within))
+            why = "%s, %g s after the start" % (found.why, within)
+            raise _failed(code, instance, unit, release, why, found.hint)
         pause = min(pause * 1.5, max(instance.health.every, _QUICK))
         if cancelled is None:
             time.sleep(min(pause, left))
@@ -152,10 +153,10 @@ def _stop_if(cancelled: Optional[threading.Event]) -> None:
         raise OpError("cancelled", "the run was cancelled")
 
 
-def _failed(code: str, instance: Instance, unit: Unit, release: str, why: str) -> OpError:
+def _failed(code: str, instance: Instance, unit: Unit, release: str, why: str, hint: str = "") -> OpError:
     did = {"unhealthy": "is not healthy", "port_taken": "cannot have its port"}.get(code, "did not start")
     message = "instance %d (%s) %s with release %s: %s" % (instance.index, unit.name, did, release, why)
-    return OpError(code, message, _HINTS[code])
+    return OpError(code, message, hint or HINTS[code])
 
 
 def _still_there(

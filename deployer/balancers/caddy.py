@@ -19,7 +19,7 @@ from deployer.agent.caddy_reload import Places
 from deployer.agent.layout import Site
 from deployer.agent.places import socket_of
 from deployer.agent.resources import Absent, Directory, File, Resource, Service, User
-from deployer.agent.supervision import Argv
+from deployer.agent.supervision import USUAL_REFUSALS, Argv, Health
 from deployer.balancers.base import Front, Pool, Server
 from deployer.balancers.https import certificate, certificate_path, no_certificate
 from deployer.balancers.page import RETRY_AFTER_S, page
@@ -237,7 +237,6 @@ def _proxy(pool: Pool, upstreams: list[dict[str, str]]) -> dict[str, Any]:
 def _twin(pool: Pool, upstream: dict[str, str]) -> dict[str, Any]:
     """One slot with checks as the pool's: answers 204 when it is healthy and answers rightly now."""
     health = pool.health
-    good: list[int] = [1, 2, 3, 4] if health.status is None else [health.status]
     return {
         "handler": "reverse_proxy",
         "upstreams": [upstream],
@@ -247,7 +246,7 @@ def _twin(pool: Pool, upstream: dict[str, str]) -> dict[str, Any]:
         "transport": _transport(pool, _seconds(health.timeout)),
         "handle_response": [
             {
-                "match": {"status_code": good},
+                "match": {"status_code": _accepted(health)},
                 "routes": [{"handle": [{"handler": "static_response", "status_code": 204}]}],
             },
             {"routes": [{"handle": [_ANSWERED]}]},
@@ -273,7 +272,7 @@ def _checks(pool: Pool) -> dict[str, Any]:
     health = pool.health
     if not _URI.match(health.path):
         raise SettingsError(f"health.path: {health.path!r} is no path", hint="write it as in a URL, from the slash on")
-    if health.status is None:
+    if health.status is None or health.lenient:
         return {}
     active = {
         "uri": health.path,
@@ -287,13 +286,20 @@ def _checks(pool: Pool) -> dict[str, Any]:
     return {"active": active}
 
 
+def _accepted(health: Health) -> list[int]:
+    """Statuses that are healthy, as Caddy matches them: one digit is a whole class."""
+    if health.lenient:
+        return [1, 2, 3, 4]
+    return [1, 2, 3, *USUAL_REFUSALS] if health.status is None else [health.status]
+
+
 def _headers(pool: Pool) -> dict[str, list[str]]:
     health = pool.health
     for header in health.headers:
         if not _HEADER.match(header):
             raise SettingsError(f"health.headers: {header!r} is no name of a header")
     host = health.host or next(iter(pool.domains), "localhost")
-    others = sorted((name, value) for name, value in health.headers.items() if name.lower() != "host")
+    others = sorted((name, value) for name, value in health.sent_headers.items() if name.lower() != "host")
     return {name: [_literal(value)] for name, value in [("Host", host), *others]}
 
 

@@ -20,7 +20,7 @@ from deployer import templating
 from deployer.agent.haproxy_reload import CLOSED
 from deployer.agent.layout import Site
 from deployer.agent.resources import Absent, Directory, File, Package, Resource, Service
-from deployer.agent.supervision import Argv, Health
+from deployer.agent.supervision import USUAL_REFUSALS, Argv, Health
 from deployer.balancers.base import Front, Pool
 from deployer.balancers.https import CIPHERS, certificate, certificate_path, no_certificate, secure
 from deployer.balancers.page import RETRY_AFTER_S, page
@@ -157,7 +157,7 @@ def _backend(pool: Pool) -> str:
         state_file=_state_file(pool),
         health=health,
         host=health.host or next(iter(pool.domains), "localhost"),
-        headers=sorted((name, value) for name, value in health.headers.items() if name.lower() != "host"),
+        headers=sorted((name, value) for name, value in health.sent_headers.items() if name.lower() != "host"),
         expect=_expect(health),
         trusted=pool.trusted_proxies,
         tunnel=round((pool.websocket_timeout or 0) * 1000),
@@ -191,7 +191,9 @@ def _route(pool: Pool, listen: Listen) -> str:
 
 
 def _expect(health: Health) -> str:
-    return "100-499" if health.status is None else str(health.status)
+    if health.lenient:
+        return "100-499"
+    return f"100-399,{','.join(map(str, USUAL_REFUSALS))}" if health.status is None else str(health.status)
 
 
 def _own_files(site: Site) -> tuple[str, str]:

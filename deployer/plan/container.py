@@ -10,7 +10,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from deployer import templating
 from deployer.agent.shell import is_script, shell_argv
-from deployer.agent.supervision import Health
+from deployer.agent.supervision import USUAL_REFUSALS, Health
 from deployer.artifact.image import Installing
 from deployer.artifact.patterns import as_dockerignore
 from deployer.errors import SettingsError
@@ -154,8 +154,9 @@ def _words(command: Sequence[str], root: str, port: int) -> list[str]:
 
 
 def _asking(health: Health, port: int) -> str:
-    headers = {**({"Host": health.host} if health.host else {}), "User-Agent": "deploy-health", **health.headers}
-    ok = f"status == {health.status}" if health.status is not None else "status < 500"
+    headers = {**({"Host": health.host} if health.host else {}), "User-Agent": "deploy-health", **health.sent_headers}
+    usual = f"status < 400 or status in {USUAL_REFUSALS}"
+    ok = f"status == {health.status}" if health.status is not None else usual
     return _ASKS.format(port=port, timeout=health.timeout, path=health.path, headers=headers, ok=ok)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,10 +69,10 @@ class Draft:
         return self.origin is None or release.origin == self.origin
 
 
-def content_of(manifest_digest: str, settings: Settings, health: tuple[str, int | None]) -> str:
+def content_of(manifest_digest: str, settings: Settings, health: Sequence[Any]) -> str:
     """A digest of a release's content: the files, and the settings that are built into it.
 
-    `health` is the path and status that its instances are asked for.
+    `health` is the request of its health check (`Topology.health_request`): what proved a release proves it again.
 
     How instances start is apart (`Start.sha`), since hosts differ there.
     """

@@ -12,7 +12,7 @@ class ReleaseFacts:
     """A release folder on a host. `content` and `start_sha` tell whether it is the one that would be built.
 
     `venv` names the virtualenv of its dependencies; `bind` says whether it listens at a `port` or a `unix` socket, and
-    `asked` how it was asked for its health (`Topology.asked`), in which `health` (`path, status`) is its own part;
+    `asked` how it was asked for its health (`Topology.asked`), and `health` that request (`Health.record`);
     `processes` are those that it was built with.
     `origin` (`env, release`) is where it was proven before.
     """
@@ -191,11 +191,18 @@ class Facts:
 
     def asked(self) -> set[str]:
         """How the releases of all slots in use were asked for their health; an empty word for one that is not known."""
-        return {
-            known.asked if (known := host.release(str(release))) else ""
+        return {release.asked if release else "" for release in self._in_slots()}
+
+    def serving_releases(self) -> list[ReleaseFacts]:
+        """The releases of all slots in use, as far as their hosts know them."""
+        return [release for release in self._in_slots() if release]
+
+    def _in_slots(self) -> list[ReleaseFacts | None]:
+        return [
+            host.release(str(release))
             for host in self.hosts.values()
             for release in (host.raw.get("slots") or {}).values()
-        }
+        ]
 
     def in_use(self) -> set[str]:
         """Servers that some balancer sends requests to."""

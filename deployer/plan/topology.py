@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from deployer import balancers, runtimes, supervisors
 from deployer.agent.layout import WWW, Site
@@ -16,7 +17,7 @@ from deployer.agent.supervision import Health, Instance, Process, Schedule
 from deployer.balancers.base import Balancer, Https, Pool, Server, Www, port_in, server_name
 from deployer.inventory.effective import HostSettings
 from deployer.inventory.model import Host
-from deployer.plan.facts import ReleaseFacts
+from deployer.plan.facts import Facts, ReleaseFacts
 from deployer.plan.model import Action
 from deployer.runtimes.base import Runtime
 from deployer.settings import models as settings_models
@@ -105,7 +106,10 @@ class Topology:
     `web` are the hosts that a run changes; `spared` those that `--limit` leaves out: the balancers know them all the
     same. `helper` is one of the spared ones, which builds the release and runs the release hook and is else left alone.
     `absent` are those that the run cannot reach and goes on without.
-    `health_path` is what settings or inference say, `/` otherwise; `health_status` None accepts all below 500.
+    `health_path` is what settings or inference say, `/` otherwise; `health_status` None accepts the usual statuses.
+    `health_record` is the health check that a release was built with, in place of that of the settings.
+    `relaxed_health_check`: servers in the pools have other health checks than these, so balancers accept what a
+    running app may answer. `slowest_start` seconds are what a release that serves may need to start again.
     `templates` are the user's own template folders. `python_version` is the one asked for by settings or code, if any;
     `python_range` is the code's `requires-python` as written. `served_by` names the runtime. `certificate` is the
     user's own with its key, there only where balancers' files are written; `maintenance_page` the user's own HTML.
@@ -119,6 +123,9 @@ class Topology:
     kind: str
     health_path: str
     health_status: int | None
+    health_record: Mapping[str, Any] | None = None
+    relaxed_health_check: bool = False
+    slowest_start: float = 0.0
     templates: tuple[Path, ...] = ()
     spared: tuple[WebHost, ...] = ()
     helper: WebHost | None = None
@@ -137,9 +144,18 @@ class Topology:
         return tuple(sorted((*self.web, *self.spared, *self.absent), key=lambda each: each.place))
 
     def asking(self, release: ReleaseFacts | None) -> Topology:
-        """The same, with instances asked for their health as that release was built for, where that is known."""
-        health = release.health if release else None
-        return replace(self, health_path=health["path"], health_status=health["status"]) if health else self
+        """The same, with the health check that the release was built with, where that is known."""
+        record = release.health if release else None
+        if not record:
+            return self
+        return replace(self, health_path=record["path"], health_status=record["status"], health_record=dict(record))
+
+    def beside_serving(self, facts: Facts, target: ReleaseFacts | None = None) -> Topology:
+        """The same, for a run in which releases that serve now, and `target`, may have health checks of their own."""
+        checks = {*facts.asked(), target.asked if target else ""} - {"", self.asked}
+        records = [release.health or {} for release in facts.serving_releases()]
+        slowest = max((float(record.get("within") or 0) for record in records), default=0.0)
+        return replace(self, relaxed_health_check=bool(checks), slowest_start=slowest)
 
     @property
     def balancers_alone(self) -> Topology:
@@ -210,22 +226,29 @@ class Topology:
     def health(self) -> Health:
         """How instances show that they can serve."""
         check = self.settings.health
-        return Health(
+        own_host = next((value for name, value in check.headers.items() if name.lower() == "host"), "")
+        health = Health(
             path=self.health_path,
             status=self.health_status,
-            host=self.settings.domains[0] if self.settings.domains else "",
+            host=own_host or (self.settings.domains[0] if self.settings.domains else ""),
             headers=dict(check.headers),
             every=check.every,
             within=check.within,
             timeout=check.timeout,
+            https=self.settings.tls not in (None, "off"),
         )
+        return health.recorded(dict(self.health_record)) if self.health_record else health
 
     @property
     def asked(self) -> str:
         """A digest of the question that tells health: releases of the same one answer each other's."""
-        asked = self.health()
-        question = (asked.path, asked.status, asked.host, sorted(asked.headers.items()))
-        return hashlib.sha256(json.dumps(question).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.health_request).encode()).hexdigest()[:16]
+
+    @property
+    def health_request(self) -> tuple[Any, ...]:
+        """What tells one health check from another: path, status, Host, headers. A release is built for one."""
+        check = self.health()
+        return (check.path, check.status, check.host, sorted(check.sent_headers.items()))
 
     def instance(self, web: WebHost, index: int, port: int, bind: str = "") -> Instance:
         """One instance as the agent is told about it; `bind` is how it listens, where not as the settings say."""
@@ -347,7 +370,7 @@ class Topology:
             site=balancer.site,
             name=settings.balancer.backend or f"{settings.app}-{self.env}",
             servers=(*servers, *former),
-            health=self.health(),
+            health=replace(self.health(), lenient=self.relaxed_health_check),
             domains=settings.domains,
             listen=str(balancer.host.variables.get("deploy_listen", settings.balancer.listen)),
             socket=balancer.site.system(settings.balancer.socket),
@@ -391,7 +414,8 @@ class Topology:
         """Seconds that the longest change of one instance on its host may take: forward, and the way back."""
         health = self.health()
         graceful = self.settings.runtime.graceful_timeout
-        return 2 * (graceful + 15.0 + 5.0) + health.within + health.within_again
+        forward, back = (max(self.slowest_start, each) for each in (health.within, health.within_again))
+        return 2 * (graceful + 15.0 + 5.0) + forward + back
 
 
 def bind_address(web: WebHost) -> str:

@@ -270,7 +270,7 @@ def _maintenance_page(loaded: Loaded) -> str:
 
 
 def _health_status(loaded: Loaded, guessed: Inferred) -> int | None:
-    """As set; 200 for a health path; any status below 500 where the path is only `/`."""
+    """As set; 200 for a health path; None, which accepts the usual statuses, where the path is only `/`."""
     check = loaded.settings.health
     if check.status is not None:
         return check.status

@@ -234,8 +234,7 @@ def prepared(
             for web in topology.builders
         }
     starts = {web.name: start.start(topology, web, ways[web.name]) for web in topology.builders}
-    health = (topology.health_path, topology.health_status)
-    content = content_of(shipped, topology.settings, health)
+    content = content_of(shipped, topology.settings, topology.health_request)
     elsewhere = proven is not None and proven.env != project.env
     draft = Draft(content, starts, tree.commit, tree.ref, shipped, proven.origin if proven and elsewhere else None)
     release, builds = wanted_by_push(draft, topology, facts, planned)
@@ -321,7 +320,7 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
         if taken_over and adopting.lead(run, ready.facts):
             led.append(True)
 
-    roll(run, project, plan, via="push", finish=finish, reopen=between.reopen)
+    roll(run, project, plan, ready.facts, via="push", finish=finish, reopen=between.reopen)
     if led:
         adopting.retire(run, ready.facts)
     note_kept(run, plan)

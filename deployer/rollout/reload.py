@@ -41,5 +41,12 @@ def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: f
         project = project.reached_by(run.topology.asking(facts.known(release)))
         with secrets.put_back_on_failure(run):
             secrets.write(run, values)
-        roll(run, project, plan, via="reload", finish=lambda done: promote(run, release, done.ports, via="reload"))
+        roll(
+            run,
+            project,
+            plan,
+            facts,
+            via="reload",
+            finish=lambda done: promote(run, release, done.ports, via="reload"),
+        )
         note_kept(run, plan)

@@ -105,7 +105,7 @@ def _enabled_services(resources: Iterable[Resource]) -> tuple[Service, ...]:
 
 def _pool(topology: Topology, balancer: BalancerHost, former: Mapping[str, str] | None, lenient: bool) -> Pool:
     pool = topology.pool(balancer, former)
-    return replace(pool, health=replace(pool.health, status=None)) if lenient else pool
+    return replace(pool, health=replace(pool.health, lenient=lenient))
 
 
 def differences(run: Run, wishes: Sequence[Wish], *, replace: bool = False) -> list[FileChange]:

@@ -119,7 +119,7 @@ def bring(
                         secrets.write(run, values)
                     if between.applies:
                         between.open()
-                roll(run, project, plan, via=command, finish=finish, reopen=between.reopen)
+                roll(run, project, plan, facts, via=command, finish=finish, reopen=between.reopen)
 
 
 def _asks_otherwise(run: Run, facts: Facts, target: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from deployer.errors import DeployError
+from deployer.plan.facts import Facts
 from deployer.plan.model import InstanceStep, Plan
 from deployer.rollout import secrets
 from deployer.rollout.checks import instance_checks
@@ -22,6 +23,7 @@ def roll(
     run: Run,
     project: Project,
     plan: Plan,
+    facts: Facts,
     *,
     via: str,
     finish: Callable[[Plan], None],
@@ -33,6 +35,7 @@ def roll(
 
     Raises what `Waves.carry_out` raises.
     """
+    run.topology = run.topology.beside_serving(facts, facts.known(plan.release))
     instance, canary = instance_checks(run, project), Canary(run, plan)
 
     def checks(steps: Sequence[InstanceStep], release: str) -> None:

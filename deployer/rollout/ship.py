@@ -148,7 +148,7 @@ def _recipe(project: Project, shipment: Shipment, host: str) -> dict[str, Any]:
             "commit": shipment.draft.commit,
             "ref": shipment.draft.ref,
             "created": shipment.created,
-            "health": {"path": topology.health_path, "status": topology.health_status},
+            "health": topology.health().record(),
             "asked": topology.asked,
             "bind": web.own.bind,
             "processes": list(settings.processes),
@@ -160,7 +160,14 @@ def _recipe(project: Project, shipment: Shipment, host: str) -> dict[str, Any]:
         "shared": list(settings.shared),
         "prepare": {"command": hook.command, "timeout": hook.timeout} if hook else None,
         "static": settings.static and settings.static.model_dump(),
-        "check": {"argv": list(check), "timeout": CHECK_TIMEOUT_S} if check else None,
+        "check": {
+            "argv": list(check),
+            "target": way.serving.target.path if way.serving.target else "",
+            # An app that may take long to start may take as long to be imported.
+            "timeout": max(CHECK_TIMEOUT_S, settings.health.within),
+        }
+        if check
+        else None,
     }
 
 

@@ -33,7 +33,9 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
     the end (exit 7) when an instance does not serve that should. One that a person took out of the pools is in order.
     """
     with opened(project, bus, record, "status", stop, partial=True) as run:
-        facts, pools = survey(run, measure=True), _pools(run)
+        facts = survey(run, measure=True)
+        run.topology = run.topology.beside_serving(facts)
+        pools = _pools(run)
         facts = slots.with_pools(run.topology, Facts(facts.hosts, pools))
         record.release = majority(facts, run.topology)
         for web in run.topology.web:

@@ -114,6 +114,7 @@ def look_first(run: Run) -> Facts:
 
 def with_pools(run: Run, facts: Facts) -> Facts:
     """The same facts with every balancer's view of the servers; a balancer that does not answer raises."""
+    run.topology = run.topology.beside_serving(facts)
     return slots.with_pools(run.topology, Facts(facts.hosts, Pools(run).states()))
 
 

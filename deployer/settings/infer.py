@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from deployer.agent.supervision import USUALLY_HEALTHY
 from deployer.errors import SettingsError
 from deployer.settings.inference import effect, hints, server_versions
 from deployer.settings.inference.apps import Apps, Candidate, Interface
@@ -364,7 +365,7 @@ class _Inference:
             return self.settings.health.path
         route = routes.health()
         if route is None:
-            self.warnings.append("no health route was found: / is asked, and any status below 500 is healthy")
+            self.warnings.append(f"no health route was found: / is checked, and {USUALLY_HEALTHY} is healthy")
             return None
         self._note("health.path", route.path, f"routed in {route.file}:{route.line}")
         return route.path

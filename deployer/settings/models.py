@@ -161,7 +161,7 @@ class Runtime(Model):
 
 
 class HealthCheck(Model):
-    """How an instance shows that it can serve. `path` None: inferred, else `/` and any status below 500."""
+    """How an instance shows that it can serve. `path` None: inferred, else `/` with the usual statuses."""
 
     path: str | None = None
     status: Annotated[int, Field(strict=True, ge=100, le=599)] | None = None

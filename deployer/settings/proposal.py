@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from deployer.agent.supervision import USUALLY_HEALTHY
 from deployer.settings.infer import Inferred, Reason, Server
 from deployer.settings.inference import hints
 from deployer.settings.inference.apps import Apps
@@ -54,7 +55,11 @@ def reasons(
         found.append(Reason("health", told["health.path"].value, told["health.path"].why))
     elif inferred.health_path is None:
         found.append(
-            Reason("health", "/", "no health route was found: any status below 500 counts; better is /healthz")
+            Reason(
+                "health",
+                "/",
+                f"no health route was found: {USUALLY_HEALTHY} is healthy; better is /healthz",
+            )
         )
     if "python.version" in told:
         found.append(Reason("python", told["python.version"].value, told["python.version"].why))

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from deployer.agent.supervision import Health
+
 CONNECT = """
 import http.client, json, socket, sys
 address, port = sys.argv[1], int(sys.argv[2])
@@ -59,15 +61,15 @@ def test_its_port_takes_connections(host, deploy):
 
 def test_its_health_path_answers(host, deploy):
     for instance in deploy.instances:
-        health = dict(instance["health"])
+        check = Health(**instance["health"])
+        health = {**instance["health"], "headers": check.sent_headers}
         if instance["socket"]:  # what waited while it restarted comes first
             health["timeout"] = max(health["timeout"], health["within"])
         words = (reached_at(instance), str(instance["port"]), json.dumps(health))
         asked = host.run("%s -Ic %s %s %s %s", python(deploy), ASK, *words)
         assert asked.succeeded, last_line(asked.stderr)
         status, release = asked.stdout.split()
-        right = int(status) < 500 if health["status"] is None else int(status) == health["status"]
-        assert right, f"{health['path']} on port {instance['port']} answers {status}"
+        assert check.accepts(int(status)), f"{check.path} on port {instance['port']} answers {status}"
         assert release in ("-", deploy.release), f"port {instance['port']} is answered by {release}"
 
 

@@ -116,15 +116,26 @@ class World:
         self._started.append(subprocess.Popen(argv, **quiet))
         return self._started[-1]
 
-    def release(self, name: str, code: str = GOOD, run: str = "exec .venv/bin/python app.py") -> str:
-        """A complete release that runs `code`."""
+    def release(
+        self, name: str, code: str = GOOD, run: str = "exec .venv/bin/python app.py", health: Health | None = None
+    ) -> str:
+        """A complete release that runs `code`, built for that health check."""
         folder = Path(self.site.release(name))
         folder.mkdir()
         (folder / "app.py").write_text(code)
         (folder / "run").write_text(f"#!/bin/sh\n{run}\n")
         (folder / "run").chmod(0o755)
         (folder / ".venv").symlink_to("../../venvs/k")
-        Path(self.site.marker(name)).write_text(json.dumps({"content": f"c-{name}", "created": 1, "venv": "k"}))
+        Path(self.site.marker(name)).write_text(
+            json.dumps(
+                {
+                    "content": f"c-{name}",
+                    "created": 1,
+                    "venv": "k",
+                    **({"health": health.record()} if health else {}),
+                }
+            )
+        )
         return name
 
     def args(self, release: str, previous: str | None = None, via: str = "push", run: str = "r1") -> dict[str, Any]:

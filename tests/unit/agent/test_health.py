@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,11 @@ def server(answer: Callable[[socket.socket, bytes], None]) -> Iterator[int]:
 
 @pytest.mark.parametrize(
     ("wanted", "status", "ok"),
-    [(200, 200, True), (200, 204, False), (None, 404, True), (None, 302, True), (None, 500, False), (503, 503, True)],
+    [
+        *((200, 200, True), (200, 204, False), (503, 503, True)),
+        *((None, status, True) for status in (200, 204, 301, 302, 308, 401, 403, 404, 405)),
+        *((None, status, False) for status in (400, 402, 410, 421, 429, 500, 502, 503)),
+    ],
 )
 def test_the_status_decides(wanted: int | None, status: int, ok: bool) -> None:
     with server(lambda taken, _: taken.sendall(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status)) as port:
@@ -123,3 +128,66 @@ def test_silence_refusal_and_nonsense_are_told_apart() -> None:
     assert "BadStatusLine" in nonsense.why
     assert refused.why == "GET /: connection refused"
     assert not bad.ok
+
+
+RECORD = Health(
+    path="/up", status=204, host="a.example.com", headers={"X-Key": "a"}, https=True, within=60.0, timeout=9.0
+).record()
+
+
+def test_a_release_gets_the_request_that_it_was_built_with() -> None:
+    today = Health(path="/healthz", status=200, host="b.example.com", headers={"X-Key": "b"}, within=20.0)
+    assert today.recorded(RECORD) == Health(
+        path="/up", status=204, host="a.example.com", headers={"X-Key": "a"}, https=True, within=60.0, timeout=9.0
+    )
+    slower = replace(today, within=90.0, timeout=10.0)
+    assert (slower.recorded(RECORD).within, slower.recorded(RECORD).timeout) == (90.0, 10.0), "the longer time counts"
+
+
+def test_a_release_of_an_earlier_version_recorded_path_and_status_alone() -> None:
+    today = Health(path="/healthz", status=200, host="b.example.com", headers={"X-Key": "b"}, https=True)
+    older = today.recorded({"path": "/", "status": None})
+    assert (older.path, older.host, older.sent_headers) == ("/", "b.example.com", {"X-Key": "b"})
+    assert older.accepts(400) and not older.accepts(500), "it was proven where every status below 500 counted"
+    assert not today.recorded({"path": "/up", "status": 204}).accepts(200)
+
+
+@pytest.mark.parametrize("own", ["X-Forwarded-Proto", "x-forwarded-proto"])
+def test_users_that_come_by_tls_are_told_of_unless_the_settings_say_otherwise(own: str) -> None:
+    assert Health(https=True).sent_headers == {"X-Forwarded-Proto": "https"}
+    assert Health(https=True, headers={own: "http"}).sent_headers == {own: "http"}
+    assert Health().sent_headers == {}
+
+
+def test_between_releases_a_balancer_accepts_what_a_running_app_may_answer() -> None:
+    assert Health(status=200, lenient=True).accepts(400)
+    assert not Health(status=200, lenient=True).accepts(503)
+
+
+@pytest.mark.parametrize(
+    ("answer", "check", "names"),
+    [
+        (b"301 X\r\nLocation: https://a/", Health(status=200), "health.headers: {X-Forwarded-Proto: https}"),
+        (b"308 X\r\nLocation: https://a/", Health(status=200), "health.headers: {X-Forwarded-Proto: https}"),
+        (b"301 X\r\nLocation: https://a/", Health(status=200, https=True), "SECURE_PROXY_SSL_HEADER"),
+        (b"301 X\r\nLocation: /elsewhere", Health(status=200), "health.status"),
+        (b"400 X", Health(host="lib.example.com"), "ALLOWED_HOSTS has lib.example.com"),
+        (b"503 X", Health(), "health.within"),
+        (b"500 X", Health(), "health.path and health.status"),
+        (b"", Health(), "health.within"),
+    ],
+)
+def test_what_it_answers_tells_what_to_change(answer: bytes, check: Health, names: str) -> None:
+    def reply(taken: socket.socket, _: bytes) -> None:
+        if answer:
+            taken.sendall(b"HTTP/1.1 " + answer + b"\r\nContent-Length: 0\r\n\r\n")
+
+    with server(reply) as port:
+        assert names in health.ask("127.0.0.1", port, check).hint
+
+
+def test_a_closed_connection_and_an_answer_that_never_comes_are_told_apart() -> None:
+    with server(lambda taken, _: None) as port:
+        assert health.ask("127.0.0.1", port, Health()).why.endswith("the connection was closed before an answer came")
+    with server(lambda taken, _: time.sleep(0.6)) as port:
+        assert health.ask("127.0.0.1", port, Health(timeout=0.2)).why.endswith("no answer within 0.2 s")

@@ -15,10 +15,11 @@ import pytest
 import supervised
 from supervised import World
 
-from deployer.agent import instance, ledger, procfs, resource, secrets
+from deployer.agent import instance, ledger, procfs, resource, secrets, switch
 from deployer.agent.kept import UNITS
 from deployer.agent.operation import Context, OpError
 from deployer.agent.resources import File, to_wire
+from deployer.agent.supervision import Health
 
 
 @pytest.fixture
@@ -76,6 +77,45 @@ def test_what_goes_back_has_the_secrets_that_it_had(host: World) -> None:
     assert (error.code, error.detail) == ("unhealthy", {"restored": True, "serving": "r1"})
     assert secrets.values(host.site) == {"KEY": "good"}
     assert served(host) == "r1"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "check"),
+    [
+        ("self.headers['X-Forwarded-Proto'] == 'https'", Health(headers={"X-Forwarded-Proto": "https"}, status=200)),
+        ("self.headers['X-Forwarded-Proto'] == 'https'", Health(https=True, status=200)),
+        ("self.headers['Host'] == 'a.example.com'", Health(host="a.example.com", status=200)),
+        ("self.path == '/up'", Health(path="/up", status=200)),
+    ],
+)
+def test_what_goes_back_is_checked_as_it_was_built_to_be(host: World, wanted: str, check: Health) -> None:
+    """The new release has another health check, and the old one answers 301 to that."""
+    code = supervised.GOOD.replace("200", f"200 if {wanted} else 301")
+    host.switch(host.release("r1", code, health=check))
+    error = failing(host, host.release("r2", supervised.BROKEN, health=host.instance.health), "r1")
+    assert (error.code, error.detail) == ("did_not_start", {"restored": True, "serving": "r1"})
+    assert host.proof("r1")["proven"] is True
+
+
+def test_what_goes_back_has_the_time_that_it_was_built_to_have(host: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    wait = switch.until_proven
+
+    def noted(*args: Any, **more: Any) -> Any:
+        given.append(args[5])
+        return wait(*args, **more)
+
+    monkeypatch.setattr(switch, "until_proven", noted)
+    host.switch(host.release("r1", health=replace(host.instance.health, within=300.0)))
+    host.tune(within=2.0)
+    failing(host, host.release("r2", supervised.BROKEN), "r1")
+    assert given == [300.0, 2.0, 300.0]
+
+
+def test_a_release_that_was_killed_points_at_memory(host: World) -> None:
+    last_words = "Worker (pid:7) was sent SIGKILL! Perhaps out of memory?"
+    killed = f"import os\nprint({last_words!r}, flush=True)\nos.kill(os.getpid(), 9)\n"
+    assert "out of memory" in failing(host, host.release("r1", killed), None).hint
 
 
 def test_what_goes_back_has_the_units_that_it_had(host: World) -> None:

@@ -46,3 +46,42 @@ def test_every_slot_in_use_counts_and_nothing_else() -> None:
 def test_a_release_of_before_there_was_a_record_is_not_known() -> None:
     assert linked({"7000": OLD}).asked() == {""}
     assert linked({"7000": "20230101T000000Z-gone0000"}).asked() == {""}
+
+
+def test_a_release_is_checked_by_its_own_request() -> None:
+    today = topology(1, domains=["b.example.com"], health={"headers": {"X-Key": "b"}})
+    built = topology(1, domains=["a.example.com"], health={"headers": {"X-Key": "a"}, "within": "60s"})
+    release = host("web1", [OLD], current=OLD, serving=[]).releases[0]
+    release = replace(release, asked=built.asked, health=built.health().record())
+    assert today.asking(release).health() == built.health()
+    assert today.asking(release).asked == built.asked
+    assert today.asking(None).health() == today.health()
+
+
+def test_the_request_is_part_of_what_a_release_is() -> None:
+    plain = topology(1).health_request
+    assert plain != topology(1, health={"headers": {"X-Key": "a"}}).health_request
+    assert plain != topology(1, domains=["a.example.com"]).health_request
+    assert plain == topology(1, health={"within": "60s"}).health_request
+
+
+def test_users_that_come_by_tls_are_told_of_in_the_request() -> None:
+    assert topology(1, tls="auto").health().sent_headers == {"X-Forwarded-Proto": "https"}
+    assert topology(1, tls="off").health().sent_headers == {}
+
+
+def test_balancers_accept_what_each_release_may_answer_while_they_differ() -> None:
+    known = linked({"8000": OLD}, **{"0ld00000": "another"})
+    assert topology(1).beside_serving(known).relaxed_health_check
+    same = linked({"8000": OLD}, **{"0ld00000": ASKED})
+    assert not topology(1).beside_serving(same).relaxed_health_check
+    target = replace(known["web1"].releases[1], asked="another")
+    assert topology(1).beside_serving(same, target).relaxed_health_check
+
+
+def test_a_watchdog_waits_for_the_slowest_start_that_a_way_back_may_take() -> None:
+    found = linked({"8000": OLD})
+    slow = [{**each, "health": {"within": 300.0}} for each in found["web1"].raw["releases"]]
+    facts_ = facts(replace(found["web1"], raw={**found["web1"].raw, "releases": slow}))
+    quick = topology(1)
+    assert quick.beside_serving(facts_).longest_switch >= quick.longest_switch + 300.0 - quick.health().within_again

@@ -128,7 +128,7 @@ def pushed(
     changes = [FileChange(lb.name, "file", "50-shop-prod.cfg", "change") for lb in shape.balancers]
     rollout.plan = plan_of(Wanted("push", NEW), shape, found, changes=changes)
 
-    def roll(run: Any, project: Any, plan: Any, *, via: str, finish: Any, reopen: Any) -> None:
+    def roll(run: Any, project: Any, plan: Any, facts: Any, *, via: str, finish: Any, reopen: Any) -> None:
         Waves(run, plan, via=via, checks=lambda steps, release: None, finish=finish, reopen=reopen).carry_out()
 
     monkeypatch.setattr(push, "roll", roll)
@@ -452,7 +452,7 @@ def test_a_changed_health_check_and_a_rollback_asks_for_both_as_the_push_did(mon
     places = {f"web{n}-{port}": f"192.0.2.{n}:{port}" for n in (1, 2, 3) for port in (8000, 8500)}
     through_a_rollback(monkeypatch, rollout, Facts(facts(*webs, *balancers(shape)).hosts, pools_of(fleet, places)))
 
-    def roll(run: Any, project: Any, plan: Any, *, via: str, finish: Any, **more: Any) -> None:
+    def roll(run: Any, project: Any, plan: Any, facts: Any, *, via: str, finish: Any, **more: Any) -> None:
         Waves(run, plan, via=via, checks=lambda steps, release: None, finish=finish, **more).carry_out()
 
     monkeypatch.setattr(rollback, "roll", roll)
