@@ -96,7 +96,8 @@ class Building:
 
     def _check(self, check: Dict[str, Any]) -> None:
         self.ctx.progress("checking that the app can be loaded", step="check")
-        what = "the app's check (on Python %s)" % self._python()
+        loads = "it loads %s on Python" % check["target"] if check.get("target") else "on Python"
+        what = "the app's check (%s %s)" % (loads, self._python())
         self._command([str(word) for word in check["argv"]], check, "check_failed", what)
 
     def _python(self) -> str:
@@ -128,7 +129,10 @@ class Building:
             said = next((line.strip() for line in reversed(lines) if line.strip()), "")
             why = said[:_LONGEST_CAUSE] if code == "check_failed" and done.exit == 1 and said else done.why
             message = "%s failed in the new release: %s" % (what, why)
-            raise OpError(code, message, "mend it and push again; nothing that serves was touched", log=lines)
+            hint = done.hint or "mend it and push again; nothing that serves was touched"
+            if code == "check_failed" and done.timed_out:
+                hint = "raise health.within, which this check may take too, or do less while the app is imported"
+            raise OpError(code, message, hint, log=lines)
 
     def _compile(self) -> None:
         """Compiles the release's own bytecode; what is no valid Python is left to whoever imports it."""

@@ -1,8 +1,10 @@
 """Runs on the host, in the release, with the release's own Python: can the app be loaded? Standard library only."""
 
+import faulthandler
 import importlib
 import json
 import os
+import signal
 import sys
 import traceback
 from typing import Any
@@ -67,6 +69,8 @@ def read_options(module: str, words: "list[str]") -> None:
 
 def main() -> None:
     """Carries out the order in the last argument."""
+    # When its time is up, this is told by TERM: what it was doing is the best of its last lines.
+    faulthandler.register(signal.SIGTERM, chain=True)
     order = json.loads(sys.argv[-1])
     here = os.getcwd()
     sys.argv[1:] = []
