@@ -201,6 +201,11 @@ class Pools:
         answers = self._each("balancer.state", {}, "state")
         return {host: answer["servers"] for host, answer in answers.items()}
 
+    def states_of_answering(self) -> tuple[dict[str, dict[str, Any]], dict[str, DeployError]]:
+        """`states` of the balancers that answer, and the errors of those that do not."""
+        answers, failures = self._run.try_each(self._run.balancers, "balancer.state", self._args({}), step="state")
+        return {host: answer["servers"] for host, answer in answers.items()}, failures
+
     def drained(self, slots: Sequence[Slot]) -> list[Slot]:
         """Those that some run has drained, and nobody retired since."""
         if not slots or not self._run.balancers:

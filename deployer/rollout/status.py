@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,7 @@ from deployer.events import Bus, Output
 from deployer.plan import adopting, slots
 from deployer.plan.changes import majority
 from deployer.plan.facts import Facts, Scheduled, Serving
+from deployer.plan.serving import unserved
 from deployer.plan.topology import Topology, WebHost
 from deployer.rollout import certificates, maintenance
 from deployer.rollout.moments import utc
@@ -25,6 +27,9 @@ from deployer.rollout.survey import survey
 from deployer.rollout.unfinished import unfinished
 from deployer.settings.cron import zone
 
+_CHECKED_S = 3.0
+"""For how long `status` looks again at servers that are down: the checks of one that was just started take as long."""
+
 
 def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event) -> None:
     """Every instance with the release its processes run, its state at each balancer, and whatever is not in order.
@@ -35,7 +40,7 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
     with opened(project, bus, record, "status", stop, partial=True) as run:
         facts = survey(run, measure=True)
         run.topology = run.topology.beside_serving(facts)
-        pools = _pools(run)
+        pools, silent = _pools(run, facts)
         facts = slots.with_pools(run.topology, Facts(facts.hosts, pools))
         record.release = majority(facts, run.topology)
         for web in run.topology.web:
@@ -48,27 +53,27 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
             bus.emit(Output(line, host=host))
         for line in (*_taking_over(run, facts), *left_unfinished(run, facts)):
             bus.emit(Output(line))
-        require_serving(run.topology, facts, run.lost)
+        require_serving(run.topology, facts, run.lost, silent)
 
 
-def require_serving(topology: Topology, facts: Facts, lost: Set[str] = frozenset()) -> None:
-    """ChecksError that names the instances which do not serve what they should, once something was ever pushed.
+def require_serving(
+    topology: Topology,
+    facts: Facts,
+    lost: Set[str] = frozenset(),
+    silent: Mapping[str, DeployError] | None = None,
+) -> None:
+    """ChecksError that names the instances which do not serve users, once something was ever pushed.
 
     Left out are `lost` hosts and those that the app was taken off. While a run holds the lock, nothing is a failure.
+    `silent` are balancers that did not answer.
     """
     if any(facts[host.name].raw.get("lock") for host in topology.hosts if host.name not in lost):
         return
     expected = [web for web in topology.web if web.name not in lost and not facts[web.name].removed]
     if not any(facts[web.name].current for web in expected):
         return
-    down, held = {}, facts.held()
-    for web in expected:
-        for index in range(len(web.ports)):
-            found = facts[web.name].serving.get(index)
-            if found is None or not found.proven:
-                down[f"{web.name}:{index}"] = found.why if found and found.why else "nothing runs"
-            elif held.get(topology.server(web.name, found.port), {}).get("by") == "quarantine":
-                down[f"{web.name}:{index}"] = "it is in quarantine, so it gets no requests"
+    silent = silent or {}
+    down = unserved(topology, facts, {host: error.message for host, error in silent.items()}, lost)
     if down:
         first, why = next(iter(down.items()))
         raise ChecksError(
@@ -76,9 +81,25 @@ def require_serving(topology: Topology, facts: Facts, lost: Set[str] = frozenset
             host=first.rpartition(":")[0],
             step="status",
             cause=f"{first}: {why}",
-            hint=f"deploy logs {topology.env} shows their last words, deploy push {topology.env} brings them back",
+            hint=_way_to_serve(topology, facts, first, silent),
             code="not_serving",
         )
+
+
+def _way_to_serve(topology: Topology, facts: Facts, instance: str, silent: Mapping[str, DeployError]) -> str:
+    """What to type for an instance that does not serve: about itself, or about the balancer that is at fault."""
+    host, _, index = instance.rpartition(":")
+    serving = facts[host].serving.get(int(index))
+    if serving is None or not serving.proven:
+        return f"deploy logs {topology.env} shows their last words, deploy push {topology.env} brings them back"
+    if silent:
+        name = next(iter(silent))
+        systemd = all(each.systemd for each in topology.balancers if each.name == name)
+        service = {"caddy": "deploy-caddy", "command": ""}.get(topology.kind, topology.kind)
+        look = f"systemctl status {service}".strip() if systemd else "supervisorctl status"
+        setup = f"deploy setup {topology.env} installs its configuration"
+        return f"deploy exec {topology.env} -l {name} -- {look} shows its state, {setup}"
+    return f"deploy doctor {topology.env} shows what is wrong, deploy push {topology.env} writes the pools again"
 
 
 def left_unfinished(run: Run, facts: Facts) -> Iterator[str]:
@@ -158,12 +179,19 @@ def ended_runs(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     return told
 
 
-def _pools(run: Run) -> dict[str, dict[str, Any]]:
-    try:
-        return Pools(run).states()
-    except DeployError as error:
-        run.warn(f"the balancer does not answer: {error.message}", host=error.host or "", hint=error.hint or "")
-        return {}
+def _pools(run: Run, facts: Facts) -> tuple[dict[str, dict[str, Any]], dict[str, DeployError]]:
+    """How the balancers see their servers, and those that do not answer. A check that is under way is waited for."""
+    until = time.monotonic() + _CHECKED_S
+    unproven = set(unserved(run.topology, facts, lost=run.lost))
+    while True:
+        pools, silent = Pools(run).states_of_answering()
+        seen = slots.with_pools(run.topology, Facts(facts.hosts, pools))
+        down = set(unserved(run.topology, seen, lost=run.lost)) - unproven
+        if not down or silent or time.monotonic() >= until or run.stop.wait(0.5):
+            break
+    for host, error in silent.items():
+        run.warn(f"the balancer does not answer: {error.message}", host=host, hint=error.hint or "")
+    return pools, silent
 
 
 def _instances(run: Run, web: WebHost, facts: Facts, pools: dict[str, dict[str, Any]]) -> Iterator[str]:

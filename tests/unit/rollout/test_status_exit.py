@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from support.facts import facts, host
 from support.topologies import topology
 
 from deployer.errors import ChecksError
 from deployer.plan.facts import Facts, HostFacts
+from deployer.remote.errors import AgentError
 from deployer.rollout.status import require_serving
 
 NOW = "20240101T000000Z-aaaaaaaa"
@@ -45,3 +49,52 @@ def test_what_is_no_failure(one: HostFacts) -> None:
 
 def test_a_host_that_does_not_answer_is_told_otherwise() -> None:
     require_serving(topology(1), fleet(host("web1", [NOW], current=NOW, serving=[])), {"web1"})
+
+
+SERVES = {"state": "UP", "serves": True, "check": "L7OK", "held": None}
+DOWN = {"state": "DOWN", "serves": False, "check": "L4CON", "held": None}
+
+
+def behind(*pools: dict[str, Any], hosts: int = 1) -> Facts:
+    """Proven instances on so many hosts, as balancers see them: the same state of every server, one dict a balancer."""
+    webs = [host(f"web{number}", [NOW], current=NOW) for number in range(1, hosts + 1)]
+    servers = [f"web{number}-8000" for number in range(1, hosts + 1)]
+    seen = {f"lb{number}": dict.fromkeys(servers, state) for number, state in enumerate(pools, 1)}
+    return replace(fleet(*webs), pools=seen)
+
+
+@pytest.mark.parametrize("states", [(SERVES,), (DOWN, SERVES), ({**DOWN, "state": "UP", "check": ""},)])
+def test_one_balancer_that_sends_it_requests_is_enough(states: tuple[dict[str, Any], ...]) -> None:
+    require_serving(topology(1), behind(*states))
+
+
+@pytest.mark.parametrize("state", [DOWN, {**DOWN, "state": "MAINT"}, {**DOWN, "state": "DRAIN"}])
+def test_a_proven_instance_that_gets_no_requests_does_not_serve(state: dict[str, Any]) -> None:
+    with pytest.raises(ChecksError, match="2 of 2 instances do not serve: web1:0, web2:0") as down:
+        require_serving(topology(2), behind(state, state, hosts=2))
+    assert down.value.exit_status == 7
+    assert "lb1: " in str(down.value.cause) and str(state["state"]) in str(down.value.cause)
+    assert "deploy push prod" in str(down.value.hint)
+
+
+def test_what_a_person_took_out_is_in_order_and_what_a_dead_run_left_drained_is_not() -> None:
+    held = {**DOWN, "state": "DRAIN", "held": {"by": "person", "reason": "disk", "since": 0, "run": "r"}}
+    require_serving(topology(1), behind(held))
+    with pytest.raises(ChecksError):
+        require_serving(topology(1), behind({**held, "held": {**held["held"], "by": "run"}}))
+
+
+def test_balancers_that_do_not_answer_serve_nobody() -> None:
+    error = AgentError("balancer_down", "HAProxy cannot be asked", hint="systemctl status haproxy", host="lb1")
+    with pytest.raises(ChecksError, match="web1:0") as down:
+        require_serving(topology(1), behind(), silent={"lb1": error})
+    assert "lb1 does not answer: HAProxy cannot be asked" in str(down.value.cause)
+    assert "deploy exec prod -l lb1 -- systemctl status haproxy" in str(down.value.hint)
+    require_serving(topology(1), behind(SERVES), silent={"lb2": error})
+    require_serving(topology(1), behind(), {"lb1"}, {"lb1": error})
+
+
+def test_a_run_that_is_at_it_is_no_failure_whatever_the_balancer_says() -> None:
+    found = behind(DOWN)
+    busy = host("web1", [NOW], current=NOW, lock={"who": "me", "run": "r"})
+    require_serving(topology(1), replace(found, hosts={**found.hosts, "web1": busy}))

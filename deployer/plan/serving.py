@@ -1,0 +1,63 @@
+"""Who serves users: judged from the processes of every instance and from the live balancers in front of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+
+from deployer.plan.facts import Facts
+from deployer.plan.topology import Topology, WebHost
+
+_NOT_UP = "no balancer sends it requests"
+
+
+def unserved(
+    topology: Topology, facts: Facts, silent: Mapping[str, str] | None = None, lost: Set[str] = frozenset()
+) -> dict[str, str]:
+    """The instances that should serve users and do not: `web1:0` → why.
+
+    Args:
+        facts: what is true on the hosts, with the pools of every balancer that answered.
+        silent: balancers that did not answer → why.
+        lost: hosts that nothing is known of; instances on them are not judged, nor is what balancers on them do.
+
+    An instance that a person took out of the pools is in order. One balancer that sends it requests is enough.
+    """
+    silent = {host: why for host, why in (silent or {}).items() if host not in lost}
+    found: dict[str, str] = {}
+    for web in topology.web:
+        if web.name in lost or facts[web.name].removed:
+            continue
+        for index in range(len(web.ports)):
+            why = _of_processes(facts, web, index) or _of_balancers(topology, facts, web, index, silent)
+            if why:
+                found[f"{web.name}:{index}"] = why
+    return found
+
+
+def _of_processes(facts: Facts, web: WebHost, index: int) -> str:
+    serving = facts[web.name].serving.get(index)
+    if serving is not None and serving.proven:
+        return ""
+    return serving.why if serving and serving.why else "nothing runs"
+
+
+def _of_balancers(topology: Topology, facts: Facts, web: WebHost, index: int, silent: Mapping[str, str]) -> str:
+    server = topology.server(web.name, facts[web.name].serving[index].port)
+    held_by = facts.held().get(server, {}).get("by")
+    if held_by == "quarantine":
+        return "it is in quarantine, so it gets no requests"
+    if held_by == "person" or not (facts.pools or silent):
+        return ""
+    states = {host: servers.get(server) for host, servers in facts.pools.items()}
+    if any(state and (state.get("serves") or state.get("state") == "UP") for state in states.values()):
+        return ""
+    words = [f"{host}: {_state(state)}" for host, state in states.items()]
+    words += [f"{host} does not answer: {why}" for host, why in silent.items()]
+    return f"{_NOT_UP} ({'; '.join(words)})"
+
+
+def _state(state: Mapping[str, object] | None) -> str:
+    if state is None:
+        return "it is not in the pool"
+    check = state.get("check")
+    return f"{state.get('state')} ({check})" if check else str(state.get("state"))
