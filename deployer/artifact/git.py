@@ -20,6 +20,45 @@ _EXPORT_TIMEOUT_S = 1800.0
 _LFS_LARGEST = 1024  # bytes; a pointer is smaller
 
 
+_PLACING = frozenset(
+    {
+        "GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_PREFIX",
+        "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH", "GIT_NAMESPACE",
+        "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE",
+        "GIT_REPLACE_REF_BASE", "GIT_ATTR_SOURCE", "GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS",
+        "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS",
+    }
+)  # fmt: skip
+"""Set inside a git hook, these name another repository. All others are the user's: configuration, ssh, credentials."""
+_SAME_BYTES = (
+    "-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", f"core.attributesFile={os.devnull}",
+    # modes are the same whether or not this Python filters
+    "-c", "tar.umask=0022",
+)  # fmt: skip
+"""What makes an export the same for everybody: a person's settings for line ends do not count."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """The files of a commit. `path` is where the source lies; `left_out` are files that `export-ignore` keeps back."""
+
+    path: Path
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One line of `git ls-tree`."""
+
+    mode: str
+    object: str
+    path: str
+
+    @property
+    def is_submodule(self) -> bool:
+        return self.mode == _LINK_MODE
+
+
 @dataclass(frozen=True)
 class Repository:
     """A work tree. `top` is its root folder; `prefix` is where in it the source lies: empty, or ending in `/`."""
@@ -64,14 +103,26 @@ class Repository:
         return None
 
     def changed(self) -> tuple[str, ...]:
-        """Paths below `prefix` that differ from HEAD, are staged or are not known to git, relative to `prefix`."""
-        words = ["status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--", self.prefix or "."]
+        """Paths below `prefix` that differ from HEAD, are staged or are not known to git, relative to `prefix`.
+
+        A folder of which git knows nothing is one path, with a slash at its end.
+        """
+        words = ["status", "--porcelain=v1", "-z", "--untracked-files=normal", "--no-renames", "--", self.prefix or "."]
         lines = _must(self.top, words).split("\0")
         names = (line[3:] for line in lines if line)
         return tuple(sorted(name.removeprefix(self.prefix) for name in names))
 
-    def export(self, commit: str, into: Path) -> Path:
-        """Writes the tree of a commit below `into`, submodules included; where the source lies in it.
+    def local_attributes(self) -> Path | None:
+        """The file with git attributes of this clone alone, if it has any: no option makes `git archive` ignore it."""
+        path = self.top / _must(self.top, ["rev-parse", "--git-path", "info/attributes"]).rstrip("\n")
+        try:
+            lines = path.read_text("utf-8", errors="replace").splitlines()
+        except OSError:
+            return None
+        return path if any(line.strip() and not line.startswith("#") for line in lines) else None
+
+    def export(self, commit: str, into: Path) -> Export:
+        """Writes the tree of a commit below `into`, submodules included.
 
         Raises:
             UsageError: there is nothing at `prefix` in that commit; a submodule is not checked out here.
@@ -84,8 +135,8 @@ class Repository:
                 hint="git add -A && git commit",
                 code="source",
             )
-        _export(self.top, commit, into, [prefix] if prefix else [])
-        return into / prefix
+        left_out = _export(self.top, commit, into, [prefix] if prefix else [])
+        return Export(into / prefix, tuple(sorted(path.removeprefix(self.prefix) for path in left_out)))
 
 
 def lfs_pointers(root: Path, paths: Sequence[str]) -> list[str]:
@@ -101,10 +152,10 @@ def lfs_pointers(root: Path, paths: Sequence[str]) -> list[str]:
     return found
 
 
-def _export(repository: Path, commit: str, into: Path, below: Sequence[str]) -> None:
+def _export(repository: Path, commit: str, into: Path, below: Sequence[str]) -> list[str]:
+    """Writes the files of a commit; returns those that `export-ignore` leaves out."""
     with tempfile.NamedTemporaryFile(prefix=".deploy-", suffix=".tar", dir=into) as file:
-        # the umask makes modes the same whether or not this Python filters
-        words = ["-c", "tar.umask=0022", "archive", "--format=tar", f"--output={file.name}", commit, "--", *below]
+        words = [*_SAME_BYTES, "archive", "--format=tar", f"--output={file.name}", commit, "--", *below]
         # a partial clone fetches what it lacks, and may ask for a passphrase
         done = local_program.run_at_terminal(
             ["git", "-C", str(repository), *words], timeout=_EXPORT_TIMEOUT_S, env=_environ()
@@ -116,13 +167,18 @@ def _export(repository: Path, commit: str, into: Path, below: Sequence[str]) -> 
             if hasattr(tarfile, "tar_filter"):  # Debian 12's Python 3.11.2 has none
                 archive.extraction_filter = tarfile.tar_filter
             archive.extractall(into)  # noqa: S202  # see above
-    for path, pinned in _submodules(repository, commit, below):
-        _export_submodule(repository, path, pinned, into)
+    entries = _entries(repository, commit, below)
+    left_out = [entry.path for entry in entries if not entry.is_submodule and not os.path.lexists(into / entry.path)]
+    for entry in entries:
+        if entry.is_submodule:
+            inner = _export_submodule(repository, entry.path, entry.object, into)
+            left_out += [f"{entry.path}/{path}" for path in inner]
+    return left_out
 
 
-def _export_submodule(repository: Path, path: str, commit: str, into: Path) -> None:
-    here = repository / path
-    known = here.joinpath(".git").exists() and _git(here, ["cat-file", "-e", commit + "^{commit}"]).ok
+def _export_submodule(repository: Path, path: str, commit: str, into: Path) -> list[str]:
+    folder = repository / path
+    known = folder.joinpath(".git").exists() and _git(folder, ["cat-file", "-e", commit + "^{commit}"]).ok
     if not known:
         raise UsageError(
             f"submodule {path} is not here at commit {commit[:12]}",
@@ -132,18 +188,17 @@ def _export_submodule(repository: Path, path: str, commit: str, into: Path) -> N
         )
     target = into / path
     target.mkdir(parents=True, exist_ok=True)
-    _export(here, commit, target, [])
+    return _export(folder, commit, target, [])
 
 
-def _submodules(repository: Path, commit: str, below: Sequence[str]) -> list[tuple[str, str]]:
+def _entries(repository: Path, commit: str, below: Sequence[str]) -> list[_Entry]:
     lines = _must(repository, ["ls-tree", "-r", "-z", commit, "--", *below]).split("\0")
-    found = []
-    for line in lines:
+    entries = []
+    for line in filter(None, lines):
         head, _, path = line.partition("\t")
-        fields = head.split(" ")
-        if fields[0] == _LINK_MODE:
-            found.append((path, fields[2]))
-    return found
+        mode, _, name = head.split(" ")
+        entries.append(_Entry(mode, name, path))
+    return entries
 
 
 def _must(folder: Path, words: Sequence[str]) -> str:
@@ -163,9 +218,10 @@ def _failure(message: str, folder: Path, done: Finished) -> UsageError:
 
 
 def _environ() -> dict[str, str]:
-    # GIT_DIR and its like, set inside a git hook, would point at another repository
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return {**kept, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+    """The user's own environment, but for what would place the repository elsewhere or change what is exported."""
+    kept = {name: value for name, value in os.environ.items() if name not in _PLACING}
+    fixed = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_ATTR_NOSYSTEM": "1", "GIT_NO_REPLACE_OBJECTS": "1"}
+    return {**kept, **fixed}
 
 
 def _refuse_dubious(path: Path, said: str) -> None:
@@ -173,6 +229,11 @@ def _refuse_dubious(path: Path, said: str) -> None:
         raise UsageError(
             "git refuses this work tree because somebody else owns it",
             file=str(path),
-            hint=f"git config --global --add safe.directory {path}",
+            hint=f"git config --global --add safe.directory {_trusted(path)}",
             code="source",
         )
+
+
+def _trusted(path: Path) -> Path:
+    """The folder that git wants to be named: the top of the work tree."""
+    return next((folder for folder in (path, *path.parents) if (folder / ".git").exists()), path)

@@ -25,7 +25,8 @@ class SourceTree:
 
     `path` is the folder; for a git work tree it is a checkout that nobody else uses, so a hook may write there.
     `commit` and `ref` are None for a plain folder. `dirty` names files of the work tree that differ from HEAD and
-    therefore are not as in `path`. `top` is the checkout's root (`path` may be a folder below it).
+    therefore are not as in `path`. `top` is the checkout's root (`path` may be a folder below it). `left_out` are files
+    of the commit that `export-ignore` keeps back; `local_attributes` is a file of this clone that changes exports.
     """
 
     path: Path
@@ -34,6 +35,8 @@ class SourceTree:
     ref: str | None
     dirty: tuple[str, ...]
     exclude: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    local_attributes: Path | None = None
 
     def manifest(self) -> Manifest:
         """Every path with its hash. UsageError names what cannot be shipped: links that leave, LFS pointers."""
@@ -84,8 +87,18 @@ def resolve(source: Source, base: Path, ref: str | None = None, *, private: bool
 def _checkout(repository: git.Repository, source: Source, ref: str, into: Path) -> SourceTree:
     commit = repository.commit(ref)
     dirty = repository.changed()
-    top = repository.export(commit, into)
-    return SourceTree(_subdir(top, source.subdir), top, commit, ref, dirty, source.exclude)
+    export = repository.export(commit, into)
+    shipped = _subdir(export.path, source.subdir)
+    return SourceTree(
+        shipped,
+        export.path,
+        commit,
+        ref,
+        dirty,
+        source.exclude,
+        left_out=export.left_out,
+        local_attributes=repository.local_attributes(),
+    )
 
 
 def _copy(folder: Path, source: Source, into: Path) -> SourceTree:

@@ -42,6 +42,7 @@ from deployer.rollout.record import Record, outcome_of
 from deployer.rollout.rollback import bring
 from deployer.rollout.rolling import note_end, roll
 from deployer.rollout.run import Run
+from deployer.rollout.source_notes import source_notes
 from deployer.rollout.survey import (
     look_first,
     require_free_ports,
@@ -171,24 +172,14 @@ def shipped_tree(
     settings = project.topology.settings
     hook = settings.hooks.build if "build" not in skip_hooks else None
     with source.resolve(settings.source, project.base, ref, private=hook is not None) as tree:
-        if tree.dirty:
-            shown = ", ".join(tree.dirty[:5]) + (" …" if len(tree.dirty) > 5 else "")
-            bus.emit(Output(f"not committed, so not part of this: {shown}", step="source"))
-        _say_other_settings(project, bus, tree)
+        for note in source_notes(project, tree):
+            bus.emit(Output(note, step="source"))
         if hook is not None:
             env = controller_env(project, tree.commit)
             run_build_hook(tree, hook, env, lambda line: bus.emit(Output(line, step="build hook")))
         shipped = reading(project, tree.path)
         shipped.inferred.require_server()
         yield (shipped if "release" in skip_hooks else with_hook_host(shipped)), tree
-
-
-def _say_other_settings(project: Project, bus: Bus, tree: SourceTree) -> None:
-    """Settings come from the working tree; a ref that has others is told."""
-    theirs = tree.top / project.loaded.path.name
-    if tree.commit and theirs.is_file() and theirs.read_bytes() != project.loaded.path.read_bytes():
-        name = project.loaded.path.name
-        bus.emit(Output(f"the settings are those of {name} here; {tree.ref or 'HEAD'} has others", step="source"))
 
 
 def proven_by(project: Project, origin: Project | None, bus: Bus) -> Proven | None:

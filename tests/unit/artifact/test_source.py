@@ -170,6 +170,98 @@ def test_a_build_hook_of_several_lines_stops_at_the_first_that_fails(repo: Path)
     assert said == ["first", "one line"]
 
 
+LOCAL_SETTINGS = {
+    "autocrlf": ("core.autocrlf", "true"),
+    "eol": ("core.eol", "crlf"),
+    "attributes": ("core.attributesFile", "~/attributes"),
+    "symlinks": ("core.symlinks", "false"),
+    "modes": ("core.fileMode", "false"),
+    "umask": ("tar.umask", "0077"),
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "setting"),
+    [("repository", "autocrlf"), ("environment", "attributes"), *(("user", setting) for setting in LOCAL_SETTINGS)],
+)
+def test_no_local_setting_of_git_changes_what_is_shipped(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, place: str
+) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    git(library, "init", "-q", "-b", "main")
+    commit(library, {"tool.sh": "#!/bin/sh\necho lib\n"})
+    commit(repo, {".gitattributes": "*.txt text=auto\n", "bin/tool.sh": "#!/bin/sh\necho\n", "a.txt": "one\ntwo\n"})
+    (repo / "link").symlink_to("a.txt")
+    git(repo, "submodule", "--quiet", "add", str(library), "vendor/library")
+    commit(repo, {})
+    with resolve(Source(), repo) as tree:
+        expected = tree.manifest().files
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "attributes").write_text("*.sh text eol=crlf\n* export-ignore\n")
+    monkeypatch.setenv("HOME", str(home))
+    key, value = LOCAL_SETTINGS[setting]
+    if place == "repository":
+        git(repo, "config", key, value)
+        git(repo / "vendor/library", "config", key, value)
+    elif place == "user":
+        git(repo, "config", "--global", key, value)
+    else:
+        monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+        monkeypatch.setenv("GIT_CONFIG_KEY_0", key)
+        monkeypatch.setenv("GIT_CONFIG_VALUE_0", value)
+    with resolve(Source(), repo) as tree:
+        assert tree.manifest().files == expected
+
+
+def test_a_replaced_commit_is_shipped_as_it_was_made(repo: Path) -> None:
+    first = git(repo, "rev-parse", "HEAD")
+    commit(repo, {"app.py": "v2"})
+    git(repo, "replace", "HEAD", first)
+    with resolve(Source(), repo) as tree:
+        assert (tree.path / "app.py").read_text() == "v2"
+
+
+def test_what_export_ignore_keeps_back_is_named(repo: Path) -> None:
+    commit(repo, {".gitattributes": "tests export-ignore\n", "services/shop/.gitattributes": "main.py export-ignore\n"})
+    with resolve(Source(), repo) as tree:
+        assert tree.left_out == ("services/shop/main.py", "tests/test_app.py")
+    with resolve(Source(), repo / "services/shop") as tree:
+        assert tree.left_out == ("main.py",)
+
+
+def test_attributes_of_one_clone_alone_are_named(repo: Path) -> None:
+    with resolve(Source(), repo) as tree:
+        assert tree.local_attributes is None
+    (repo / ".git/info/attributes").write_text("*.sh text eol=crlf\n")
+    with resolve(Source(), repo) as tree:
+        assert tree.local_attributes == repo / ".git/info/attributes"
+
+
+def test_gits_own_environment_counts_but_for_what_places_a_repository(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """CI images trust a checkout of another owner by GIT_CONFIG_COUNT; a git hook sets GIT_DIR and its like."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(UsageError, match="somebody else owns it") as caught, resolve(Source(), repo / "services/shop"):
+        pass
+    assert caught.value.hint == f"git config --global --add safe.directory {repo}"
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    subprocess.run(str(caught.value.hint).split(), check=True)
+    with resolve(Source(), repo) as tree:
+        assert (tree.path / "app.py").exists()
+    (tmp_path / "gitconfig").write_text("")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "safe.directory")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "*")
+    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_WORK_TREE"):
+        monkeypatch.setenv(name, "/nowhere")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(repo))
+    with resolve(Source(), repo / "services/shop") as tree:
+        assert (tree.path / "main.py").exists()
+
+
 def test_a_git_hook_that_runs_us_does_not_mislead(repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
