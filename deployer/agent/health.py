@@ -15,6 +15,9 @@ from deployer.agent.layout import Site
 from deployer.agent.places import socket_of
 from deployer.agent.supervision import FORWARDED_PROTO, Health
 
+USER_AGENT = "deploy-health"
+"""What all health checks call themselves, so that logs can leave them out."""
+
 SLOW = "mend what its log says, or raise health.within if it only needs longer to start; then push again"
 WRONG_STATUS = "mend what the health path answers, or set health.path and health.status; then push again"
 _TO_HTTPS = (
@@ -113,7 +116,7 @@ def reachable(address: str) -> str:
 
 def _headers(address: str, port: int, health: Health) -> "dict[str, str]":
     shown = "[%s]" % reachable(address) if ":" in reachable(address) else reachable(address)
-    headers = {"Host": health.host or "%s:%d" % (shown, port), "User-Agent": "deploy-health", "Connection": "close"}
+    headers = {"Host": health.host or "%s:%d" % (shown, port), "User-Agent": USER_AGENT, "Connection": "close"}
     lower = {name.lower(): name for name in headers}
     for name, value in health.sent_headers.items():
         headers[lower.get(name.lower(), name)] = value

@@ -27,6 +27,7 @@ from deployer.plan.topology import Topology, WebHost
 from deployer.rollout import absent, adopting, certificates, planfile, resources, secrets, ship
 from deployer.rollout.between import Between
 from deployer.rollout.checks import fleet_checks
+from deployer.rollout.domains import require_domains
 from deployer.rollout.endings import refused_as
 from deployer.rollout.finish import note_kept, promote, prune
 from deployer.rollout.hooks import controller_env, here, release_hook
@@ -307,6 +308,7 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
         between.close(done)
         promote(run, done.release, done.ports, via="push")
         fleet_checks(run, project, done)
+        require_domains(run)
         # The last act that can fail: nothing takes ours away again once users are led to them.
         if taken_over and adopting.lead(run, ready.facts):
             led.append(True)

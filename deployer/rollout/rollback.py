@@ -20,6 +20,7 @@ from deployer.rollout import absent, resources, secrets
 from deployer.rollout.between import Between
 from deployer.rollout.by_hand import freeze_hosts
 from deployer.rollout.checks import fleet_checks
+from deployer.rollout.domains import require_domains
 from deployer.rollout.finish import note_kept, promote
 from deployer.rollout.locks import locked, require_not_frozen
 from deployer.rollout.open import opened
@@ -112,6 +113,7 @@ def bring(
                 promote(run, target, done.ports, via=command)
                 if command == "push":
                     fleet_checks(run, project, done)
+                    require_domains(run)
 
             with resources.put_back_on_failure(run):
                 with secrets.put_back_on_failure(run):

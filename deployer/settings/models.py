@@ -169,8 +169,9 @@ class HealthCheck(Model):
     within: Duration = 30.0
     timeout: Duration = 5.0
     headers: dict[str, Line] = {}
+    public_path: str = "/"
 
-    @field_validator("path")
+    @field_validator("path", "public_path")
     @classmethod
     def _path(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"/[!-~]*", value):

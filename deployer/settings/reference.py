@@ -73,6 +73,7 @@ REFERENCE: dict[str, tuple[str, str]] = {
     "health.within": ("time from start to healthy", "30s"),
     "health.timeout": ("time that one answer may take", "5s"),
     "health.headers": ("headers of the question", "{X-Health: deploy}"),
+    "health.public_path": ("path that each of `domains` must answer through the balancer before a push counts", "/"),
     "balancer": ("what stands before the instances", "{kind: haproxy}"),
     "balancer.kind": ("haproxy, nginx, caddy, command or none", "haproxy"),
     "balancer.hosts": ("pattern of the balancers' hosts", "balancers"),

@@ -70,6 +70,8 @@ class World:
     foreign: dict[str, dict[str, Any]] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
     maintenance: dict[str, Any] | None = None
+    answers: dict[str, int | None] = field(default_factory=dict)
+    asked: list[tuple[str, str, bool]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -339,6 +341,11 @@ class World:
 
     def maintenance_state(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         return {"maintenance": self.maintenance}
+
+    def domains_request(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Every name answers 200, but for those of `answers`. `asked`: who asked for which name, and whether by TLS."""
+        self.asked += [(host, name, args["tls"]) for name in args["names"]]
+        return {"names": {name: {"status": self.answers.get(name, 200), "why": "refused"} for name in args["names"]}}
 
     def balancer_retire(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         self.pools[host].update({server: Slot("maint", "spare") for server in args["servers"]})
