@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from deployer.agent.manifest import Entry, Manifest, escapes, problem
-from deployer.artifact.patterns import Exclude
 from deployer.errors import UsageError
+from deployer.settings.patterns import Exclude
 
 CHUNK = 256 * 1024
 _BLOCK = tarfile.BLOCKSIZE

@@ -11,10 +11,10 @@ from pathlib import Path
 from deployer.agent.manifest import Manifest
 from deployer.artifact import git
 from deployer.artifact.manifest import scan
-from deployer.artifact.patterns import Exclude
 from deployer.artifact.scratch import scratch
 from deployer.errors import UsageError
 from deployer.settings.models import Source
+from deployer.settings.patterns import Exclude
 
 PREFIX = "deploy-tree-"
 

@@ -12,7 +12,6 @@ from deployer import templating
 from deployer.agent.shell import is_script, shell_argv
 from deployer.agent.supervision import USUAL_REFUSALS, Health
 from deployer.artifact.image import Installing
-from deployer.artifact.patterns import as_dockerignore
 from deployer.errors import SettingsError
 from deployer.plan.start import Way
 from deployer.plan.topology import Topology
@@ -20,6 +19,7 @@ from deployer.runtimes.arguments import PORT, SLOT, VENV
 from deployer.runtimes.environment import FIXED, check_env, instance_variables
 from deployer.settings.infer import Inferred
 from deployer.settings.models import Hook
+from deployer.settings.patterns import as_dockerignore
 
 USER_ID = 10001
 _SUITE = "slim-bookworm"

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import threading
 from dataclasses import dataclass
 from typing import Any
 
 from deployer import local_program
+from deployer.errors import InventoryError
 
 _SSH_TIMEOUT_S = 20.0
 _HOP = re.compile(r"^(?:ssh://)?(?:(?P<user>[^@]+)@)?(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:]+))(?::(?P<port>\d+))?$")
@@ -86,6 +88,14 @@ class SshConfigs:
         argv += ["-l", user] if user else []
         argv += ["-p", str(port)] if port else []
         done = local_program.run([*argv, "--", host], timeout=_SSH_TIMEOUT_S)
+        if done.timed_out:
+            raise InventoryError(
+                f"ssh did not read its configuration for {host} within {_SSH_TIMEOUT_S:g} s",
+                file=self._path or "~/.ssh/config",
+                cause="a Match exec there runs a command that does not end",
+                hint=f"{shlex.join(argv)} -- {shlex.quote(host)} shows how long it takes",
+                code="ssh_config",
+            )
         if not done.ok:
             return None
         options: dict[str, list[str]] = {}
@@ -123,7 +133,7 @@ def _from_options(options: dict[str, list[str]], host: str) -> SshConfig:
     return SshConfig(
         hostname=one("hostname") or host,
         user=one("user"),
-        port=int(one("port") or 22),
+        port=_whole(one("port"), 22) or 22,
         keys=tuple(value for value in options.get("identityfile", []) if value.lower() != "none"),
         certificates=tuple(value for value in options.get("certificatefile", []) if value.lower() != "none"),
         identities_only=one("identitiesonly") == "yes",
@@ -132,6 +142,11 @@ def _from_options(options: dict[str, list[str]], host: str) -> SshConfig:
         alias=one("hostkeyalias"),
         jumps=tuple(jump.split(",")) if jump else (),
         proxy_command=one("proxycommand"),
-        alive_interval=int(one("serveraliveinterval") or 0),
-        connect_timeout=int(timeout) if timeout and timeout.isdigit() else None,
+        alive_interval=_whole(one("serveraliveinterval"), 0) or 0,
+        connect_timeout=_whole(timeout, None),
     )
+
+
+def _whole(text: str | None, default: int | None) -> int | None:
+    """The number that OpenSSH prints; the default for what is not one, as a file read without OpenSSH may have."""
+    return int(text) if text and text.isdecimal() and text.isascii() else default

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import paramiko
 
-from deployer.errors import DeployError, UntrustedHostError
+from deployer.errors import DeployError, UntrustedHostError, UsageError
 from deployer.inventory.model import Host
 from deployer.remote.dialer import Dialer
 from deployer.remote.failures import Attempt, explain
@@ -83,9 +84,10 @@ def pin(keys: Iterable[HostKey], path: str | os.PathLike[str], replace: bool = F
     With `replace`, other keys that the file holds for the same names are dropped. Without it, a name whose key of the
     same type differs raises UntrustedHostError `key_changed`, and nothing is written.
     """
-    with _pinning:
+    with _pinning, _explained(path):
         file = Path(path)
-        text = file.read_text() if file.exists() else ""
+        # Bytes that are not UTF-8 are comments of somebody's: they stay as they are.
+        text = file.read_text("utf-8", "surrogateescape") if file.exists() else ""
         known = KnownHosts.read([str(file)])
         fresh = [key for key in keys if not _holds(known, key)]
         changed = [key for key in fresh if _conflicts(known, key)]
@@ -96,6 +98,20 @@ def pin(keys: Iterable[HostKey], path: str | os.PathLike[str], replace: bool = F
         if fresh:
             _write(file, kept + "".join(key.line + "\n" for key in fresh))
         return fresh
+
+
+@contextlib.contextmanager
+def _explained(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            "the host keys cannot be written down",
+            file=os.fspath(path),
+            cause=error.strerror or str(error),
+            hint="make the file writable for this user",
+            code="known_hosts",
+        ) from None
 
 
 def _holds(known: KnownHosts, key: HostKey) -> bool:
@@ -130,11 +146,23 @@ def _is_about(line: str, names: set[str]) -> bool:
     return any(Line(words[0], words[1], b"", False).matches(name) for name in names)
 
 
-def _write(file: Path, text: str) -> None:
+def _write(link: Path, text: str) -> None:
+    """Replaces the file atomically; its mode and owner stay, and a link to it stays a link."""
+    file = Path(os.path.realpath(link))
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    with temporary.open("w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(file)
+    before = file.stat() if file.exists() else None
+    try:
+        with temporary.open("w", encoding="utf-8", errors="surrogateescape") as out:
+            if before is not None:
+                os.fchmod(out.fileno(), before.st_mode & 0o7777)
+                if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                    with contextlib.suppress(PermissionError):  # only root may give a file away
+                        os.fchown(out.fileno(), before.st_uid, before.st_gid)
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

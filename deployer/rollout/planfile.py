@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.agent import tree
+from deployer.agent.release_id import is_release_id
 from deployer.errors import UsageError
 from deployer.inventory.model import Host
 from deployer.plan.draft import Draft
@@ -25,6 +26,13 @@ from deployer.plan.topology import Topology
 from deployer.rollout.moments import utc
 
 VERSION = 1
+_TEXT_OR_NONE = (str, type(None))
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("app", "env", "by"), str),
+    **dict.fromkeys(("commit", "from", "limit"), _TEXT_OR_NONE),
+    **dict.fromkeys(("rolling", "holds", "plan"), dict),
+    "made": (int, float),
+}
 _ACTS = (
     *("release", "strategy", "waves", "kept", "builds", "changes", "secrets_changed", "hooks", "promotes", "surplus"),
     *("processes", "schedules"),
@@ -95,23 +103,29 @@ class PlanFile:
 
 
 def read(path: Path) -> PlanFile:
-    """The plan in a file; UsageError for one that is none, or of another version."""
+    """The plan in a file; UsageError for one that is not a plan, or of another version."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise TypeError("it is not a JSON object")
         if data["v"] != VERSION:
             raise UsageError(
                 f"it is a plan of version {data['v']}, and this deploy knows version {VERSION}",
                 file=str(path),
                 hint="make it anew with this deploy",
             )
-        options = Options(data["from"], data["limit"], data["rolling"])
-        texts = {key: str(data[key]) for key in ("app", "env", "by")}
-        data["plan"]["release"]
+        for key, types in _TYPES.items():
+            if not isinstance(data[key], types) or isinstance(data[key], bool):
+                raise TypeError(f"{key} has the wrong type")
+        if not isinstance(data["plan"]["release"], str) or not is_release_id(data["plan"]["release"]):
+            raise ValueError("plan.release is not a release id")
         return PlanFile(
-            **texts,
+            app=data["app"],
+            env=data["env"],
+            by=data["by"],
             made=float(data["made"]),
             commit=data["commit"],
-            options=options,
+            options=Options(data["from"], data["limit"], data["rolling"]),
             holds=data["holds"],
             plan=data["plan"],
             path=str(path),
@@ -122,10 +136,10 @@ def read(path: Path) -> PlanFile:
             file=str(path),
             hint="deploy plan {env} --out plan.json writes one",
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            "it is no plan", file=str(path), cause=str(error), hint="deploy plan {env} --out plan.json"
-        ) from None
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        cause = f"it has no {error.args[0]}" if isinstance(error, KeyError) else str(error)
+        hint = "deploy plan {env} --out plan.json writes one"
+        raise UsageError("the file is not a plan", file=str(path), cause=cause, hint=hint) from None
 
 
 def holding(topology: Topology, facts: Facts, draft: Draft) -> dict[str, str]:

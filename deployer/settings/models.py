@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from deployer.settings import cron
+from deployer.settings import cron, patterns
 from deployer.settings.cron import Cron
 from deployer.settings.document import WrittenFloat
 from deployer.settings.values import APP_NAME as APP_NAME
@@ -60,7 +60,7 @@ class Source(Model):
 
     path: Line = "."
     subdir: Annotated[str, AfterValidator(lambda value: relative_path(value) if value else value)] = ""
-    exclude: tuple[Line, ...] = ()
+    exclude: tuple[Annotated[Line, AfterValidator(patterns.checked)], ...] = ()
 
 
 class SecretRef(Model):

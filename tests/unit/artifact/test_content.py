@@ -14,8 +14,8 @@ import pytest
 
 from deployer.agent.manifest import Manifest
 from deployer.artifact import manifest
-from deployer.artifact.patterns import Exclude
 from deployer.errors import UsageError
+from deployer.settings.patterns import Exclude
 
 
 def test_a_manifest_says_what_every_path_is_and_survives_its_json_form(tmp_path: Path) -> None:

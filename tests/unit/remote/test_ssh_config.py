@@ -9,6 +9,7 @@ import pytest
 
 from deployer.errors import InventoryError
 from deployer.inventory.model import Host, SshOptions
+from deployer.remote import ssh_config
 from deployer.remote.dialer import Dialer
 from deployer.remote.ssh_config import Hop, SshConfigs
 
@@ -82,3 +83,20 @@ def test_a_proxy_command_has_its_tokens_quoted(config: str) -> None:
 )
 def test_hops_are_read(text: str, hop: Hop) -> None:
     assert Hop.parse(text) == hop
+
+
+def test_a_match_exec_that_does_not_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not shutil.which("ssh"):
+        pytest.skip("there is no OpenSSH here")
+    (tmp_path / "config").write_text('Match exec "sleep 600"\n  User shop\n')
+    monkeypatch.setattr(ssh_config, "_SSH_TIMEOUT_S", 0.5)
+    with pytest.raises(InventoryError, match="did not read its configuration for web") as caught:
+        SshConfigs(str(tmp_path / "config")).lookup("web")
+    assert caught.value.exit_status == 2 and caught.value.file == str(tmp_path / "config")
+
+
+def test_odd_numbers_in_a_file_that_openssh_does_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    (tmp_path / "config").write_text("Host *\n  Port ssh\n  ServerAliveInterval 1m\n  ConnectTimeout \u00b2\n")
+    found = SshConfigs(str(tmp_path / "config")).lookup("web")
+    assert (found.port, found.alive_interval, found.connect_timeout) == (22, 0, None)

@@ -96,12 +96,23 @@ def test_a_probe_beside_the_push_is_no_other_plan() -> None:
     assert holding(probed, fleet(), draft()) == holding(topology(2), fleet(), draft())
 
 
+_PLAN = (
+    '{"v": 1, "app": "shop", "env": "prod", "by": "me", "made": 1, "commit": null, "from": null, "limit": %s, '
+    '"rolling": %s, "holds": {}, "plan": {"release": "old"}}'
+)
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("", "no plan"), ("[]", "no plan"), ('{"v": 1}', "no plan"), ('{"v": 2}', "version 2")],
+    [
+        *(("", "not a plan"), ("[]", "not a JSON object"), ("[" * 20_000, "recursion"), ('{"v": 1}', "it has no app")),
+        *(('{"v": 2}', "version 2"), ("\xff", "decode"), (_PLAN % ('"web1"', "[]"), "rolling has the wrong type")),
+        *((_PLAN % ("5", "{}"), "limit has the wrong type"), (_PLAN % ("null", "{}"), "not a release id")),
+        (_PLAN.replace('"made": 1', '"made": true') % ("null", "{}"), "made has the wrong type"),
+    ],
 )
 def test_a_file_that_is_no_plan_says_so(tmp_path: Path, text: str, why: str) -> None:
-    (tmp_path / "plan.json").write_text(text)
+    (tmp_path / "plan.json").write_text(text, encoding="latin-1")
     with pytest.raises(UsageError, match=why):
         read(tmp_path / "plan.json")
     with pytest.raises(UsageError, match="cannot be read"):

@@ -39,11 +39,20 @@ def as_dockerignore(patterns: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line.replace("[!", "[^") for line in lines))
 
 
+def checked(pattern: str) -> str:
+    """The pattern, if it can be used. Raises ValueError with words for the user."""
+    _rule(pattern)
+    return pattern
+
+
 def _rule(pattern: str) -> tuple[re.Pattern[str], bool]:
     words = pattern.rstrip("/").removeprefix("./")
     anchored = "/" in words
     text = "".join(_part(part) for part in re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]*\])", words.lstrip("/")))
-    return re.compile(text if anchored else "(?:.*/)?" + text, re.DOTALL), pattern.endswith("/")
+    try:
+        return re.compile(text if anchored else "(?:.*/)?" + text, re.DOTALL), pattern.endswith("/")
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"{pattern!r} is not a valid pattern: {error}") from None
 
 
 def _part(part: str) -> str:
