@@ -12,13 +12,14 @@ import os
 import posixpath
 import re
 import time
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional
 
 from deployer.agent import app_command, process, secrets, tree
+from deployer.agent import shared as shared_folders
 from deployer.agent.incoming import Incoming
 from deployer.agent.layout import Site
 from deployer.agent.ledger import fsync_folder
-from deployer.agent.manifest import NAME, RUN, VENV, Entry, Manifest, below, escapes, problem
+from deployer.agent.manifest import NAME, RUN, VENV, Entry, Manifest, below, escapes, obstructed, problem, reserved
 from deployer.agent.operation import Context, OpError
 from deployer.agent.shell import shell_argv
 from deployer.agent.static_files import StaticFiles
@@ -52,6 +53,9 @@ class Building:
         tree.remove(self.path)
         os.makedirs(self.path, 0o755)
         shipped = {path: entry for path, entry in self.manifest.files.items() if not below(path, self.shared)}
+        obstacle = obstructed(self.shared, shipped)
+        if obstacle:
+            raise OpError("invalid", "shared path %r lies below the file %r of the source" % obstacle)
         # A hook may write into any file; one that is linked would change the earlier release with it.
         writable = bool(self.args.get("prepare"))
         made = {""}
@@ -188,7 +192,10 @@ class Building:
         for asked, path in zip(self.args.get("shared", ()), self.shared):
             is_folder = str(asked).endswith("/")
             kept = self.site.shared + "/" + path
-            _make_owned(self.site.shared, path if is_folder else posixpath.dirname(path), owner)
+            for line in shared_folders.make_folders(
+                self.site.shared, path if is_folder else posixpath.dirname(path), owner
+            ):
+                self.ctx.output(line)
             self._folder(posixpath.dirname(path), made)
             up = "../" * (2 + path.count("/"))
             os.symlink(up + os.path.relpath(kept, self.site.root), self.path + "/" + path)
@@ -236,18 +243,7 @@ def _entry(root: str, path: str) -> Optional[Entry]:
 
 def _shared(path: str) -> str:
     name = str(path).rstrip("/")
-    why = problem(name)
+    why = problem(name) or reserved(name)
     if why:
         raise OpError("invalid", "shared path %r: %s" % (path, why))
     return name
-
-
-def _make_owned(root: str, path: str, owner: Tuple[int, int]) -> None:
-    """Makes the folders of `path` below `root`, for the app's user; those that exist are left as they are."""
-    parts: Sequence[str] = [part for part in path.split("/") if part]
-    for count in range(1, len(parts) + 1):
-        folder = root + "/" + "/".join(parts[:count])
-        if not os.path.isdir(folder):
-            os.mkdir(folder, 0o755)
-            if os.geteuid() == 0:
-                os.chown(folder, owner[0], owner[1], follow_symlinks=False)

@@ -15,7 +15,7 @@ from typing import IO, Any, Dict, Iterator, List, Set, Tuple
 
 from deployer.agent import tree
 from deployer.agent.layout import Site
-from deployer.agent.manifest import NAME, Entry, Manifest
+from deployer.agent.manifest import NAME, OLD_NAME, Entry, Manifest
 from deployer.agent.operation import OpError
 
 _CHUNK = 1 << 18
@@ -143,10 +143,16 @@ class Incoming:
 
     def _files_of(self, release: str) -> Iterator[Tuple[str, Entry]]:
         folder = self.site.release(release)
-        try:
-            with open(folder + "/" + NAME, "rb") as file:
-                files = Manifest.from_bytes(file.read(), shipped=False).files
-        except (OSError, ValueError):
+        for name in (NAME, OLD_NAME):
+            try:
+                with open(folder + "/" + name, "rb") as file:
+                    files = Manifest.from_bytes(file.read(), shipped=False).files
+                break
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, RecursionError):
+                return
+        else:
             return
         for path, entry in files.items():
             if entry.target is None:

@@ -2,7 +2,7 @@
 
 <root>/                     /srv/<app>
   releases/<id>/            read-only when complete
-    run  manifest.json  .venv -> ../../venvs/<key>  .deploy-release.json (the marker: written last, fsynced)
+    run  .venv -> ../../venvs/<key>  .deploy-manifest.json  .deploy-release.json (the marker: written last, fsynced)
   venvs/<key>/
   slots/<port> -> ../releases/<id>
   processes/<name>@<number> -> ../releases/<id>

@@ -15,14 +15,22 @@ import json
 import posixpath
 import re
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Tuple
 
-from deployer.agent.layout import MARKER
-
-NAME = "manifest.json"
+OURS = ".deploy-"
+NAME = OURS + "manifest.json"
+OLD_NAME = "manifest.json"
+"""Where releases built by earlier versions have their manifest; in newer ones that file is the app's own."""
 RUN = "run"
 VENV = ".venv"
-RESERVED = (RUN, NAME, VENV, MARKER)
+RESERVED = {
+    RUN: "the script that starts an instance",
+    VENV: "the link to the virtualenv",
+    OURS: "files of its own",
+}
+"""What deploy itself puts at the top of a release: names, or how names begin. The app's source may not have them."""
+LONGEST_NAME = 255
+LONGEST_PATH = 3000  # bytes; Linux takes 4,096 with the release's folder before it
 MODES = (0o644, 0o755)
 _SHA = re.compile(r"^[0-9a-f]{64}$")
 
@@ -94,8 +102,18 @@ def problem(path: str) -> Optional[str]:
     parts = path.split("/")
     if not path or "\0" in path or path.startswith("/") or any(part in ("", ".", "..") for part in parts):
         return "it is not a plain relative path"
-    if parts[0] in RESERVED:
-        return "deploy itself writes %s into every release" % parts[0]
+    encoded = path.encode("utf-8", "surrogateescape")
+    if len(encoded) > LONGEST_PATH or any(len(part) > LONGEST_NAME for part in encoded.split(b"/")):
+        return "its name is too long: %d bytes a name and %d a path are possible" % (LONGEST_NAME, LONGEST_PATH)
+    return None
+
+
+def reserved(path: str) -> Optional[str]:
+    """Why a path of the app's source cannot be at the top of a release; None if it can."""
+    top = path.split("/")[0]
+    for name, what in RESERVED.items():
+        if top == name or (name == OURS and top.startswith(OURS)):
+            return "deploy itself puts %s there (%s)" % (what, name + "*" if name == OURS else name)
     return None
 
 
@@ -119,6 +137,15 @@ def below(path: str, folders: Tuple[str, ...]) -> bool:
     return any(path == folder or path.startswith(folder + "/") for folder in folders)
 
 
+def obstructed(shared: Iterable[str], files: Mapping[str, Entry]) -> Optional[Tuple[str, str]]:
+    """The first shared path that lies below a file or link of the source, and that file; None if there is none."""
+    for path in shared:
+        for parent in _parents(path.rstrip("/")):
+            if parent in files:
+                return path, parent
+    return None
+
+
 def _parents(path: str) -> Iterator[str]:
     parts = path.split("/")
     return ("/".join(parts[:count]) for count in range(1, len(parts)))
@@ -134,7 +161,7 @@ def _entry(value: Dict[str, Any]) -> Entry:
 
 
 def _check(path: str, entry: Entry, shipped: bool) -> None:
-    why = problem(path) if shipped or path not in RESERVED else None
+    why = problem(path) or (reserved(path) if shipped else None)
     if why is None and entry.target is not None:
         why = escapes(path, entry.target)
     if why:

@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterable, List, Tuple
 
 from deployer.agent import tree
 from deployer.agent.layout import STATIC_NAMES, WWW, Site
-from deployer.agent.manifest import problem
+from deployer.agent.manifest import problem, reserved
 from deployer.agent.operation import OpError
 
 
@@ -31,7 +31,7 @@ class StaticFiles:
         self.folder = str(spec["dir"]).strip("/")
         self._url = str(spec["url"]).strip("/")
         for path in (self.folder, self._url):
-            why = problem(path)
+            why = problem(path) or (reserved(path) if path == self.folder else None)
             if why:
                 raise OpError("invalid", "static files at %r: %s" % (path, why))
         self._site = site
@@ -48,6 +48,8 @@ class StaticFiles:
             hint = "have hooks.build or hooks.prepare make it (collectstatic …), or mend static.dir in deploy.yaml"
             raise OpError("no_static", "static.dir is %s, and the release has no such folder" % self.folder, hint)
         own = _files(path + "/" + self.folder)
+        for ours in (STATIC_NAMES, WWW):  # a hook may have put something there
+            tree.remove(path + "/" + ours)
         _write(path + "/" + STATIC_NAMES, {"dir": self.folder, "files": own})
         link = path + "/" + WWW + "/" + self._url
         os.makedirs(os.path.dirname(link), tree.FOLDER)
@@ -74,8 +76,8 @@ class StaticFiles:
                     noted = json.load(file)
             except (FileNotFoundError, ValueError):
                 continue
-            if noted["dir"] == self.folder:
-                found.append((release, [str(name) for name in noted["files"]]))
+            if isinstance(noted, dict) and noted.get("dir") == self.folder:
+                found.append((release, [str(name) for name in noted.get("files") or ()]))
         return found
 
     def _link(self, source: str, names: List[str], target: str) -> int:
@@ -126,5 +128,5 @@ def _files(root: str) -> List[str]:
 
 
 def _write(path: str, value: Dict[str, Any]) -> None:
-    with open(path, "w", encoding="utf-8") as file:
+    with open(path, "x", encoding="utf-8") as file:
         json.dump(value, file)

@@ -162,11 +162,16 @@ def _export(repository: Path, commit: str, into: Path, below: Sequence[str]) -> 
         )
         if not done.ok:
             raise _failure("git could not export the commit", repository, done)
-        with tarfile.open(file.name, mode="r:") as archive:
-            # links stay as they are: the manifest judges them; nothing is written through one
-            if hasattr(tarfile, "tar_filter"):  # Debian 12's Python 3.11.2 has none
-                archive.extraction_filter = tarfile.tar_filter
-            archive.extractall(into)  # noqa: S202  # see above
+        try:
+            _unpack(file.name, into)
+        except (tarfile.TarError, OSError, UnicodeError) as error:
+            raise UsageError(
+                "the commit cannot be checked out here",
+                file=str(repository),
+                cause=str(error),
+                hint="git fsck shows whether its tree is sound",
+                code="source",
+            ) from None
     entries = _entries(repository, commit, below)
     left_out = [entry.path for entry in entries if not entry.is_submodule and not os.path.lexists(into / entry.path)]
     for entry in entries:
@@ -174,6 +179,14 @@ def _export(repository: Path, commit: str, into: Path, below: Sequence[str]) -> 
             inner = _export_submodule(repository, entry.path, entry.object, into)
             left_out += [f"{entry.path}/{path}" for path in inner]
     return left_out
+
+
+def _unpack(archive_path: str, into: Path) -> None:
+    with tarfile.open(archive_path, mode="r:") as archive:
+        # links stay as they are: the manifest judges them; nothing is written through one
+        if hasattr(tarfile, "tar_filter"):  # Debian 12's Python 3.11.2 has none
+            archive.extraction_filter = tarfile.tar_filter
+        archive.extractall(into)  # noqa: S202  # see above
 
 
 def _export_submodule(repository: Path, path: str, commit: str, into: Path) -> list[str]:

@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from deployer.agent.manifest import Entry, Manifest, escapes, problem
-from deployer.errors import UsageError
+from deployer.agent.manifest import Entry, Manifest, escapes, obstructed, problem, reserved
+from deployer.errors import SettingsError, UsageError
 from deployer.settings.patterns import Exclude
 
 CHUNK = 256 * 1024
@@ -40,10 +40,20 @@ def scan(root: Path, exclude: Sequence[str] = ()) -> Manifest:
             f"{len(refused)} path(s) in the source cannot be shipped",
             file=str(root),
             cause="; ".join(refused[:_SHOWN]) + (" …" if len(refused) > _SHOWN else ""),
-            hint="change them, or leave them out: source: {exclude: [PATH]} in deploy.yaml",
+            hint="rename them, or leave them out: source: {exclude: [PATH]} in deploy.yaml",
             code="source",
         )
     return Manifest(dict(sorted(files.items())))
+
+
+def require_room_for_shared(shared: Sequence[str], manifest: Manifest) -> None:
+    """Raises SettingsError where a shared path lies below a file or a link of the source."""
+    found = obstructed(shared, manifest.files)
+    if found:
+        raise SettingsError(
+            f"shared: {found[0]} lies below {found[1]}, which is a file or a link in the source",
+            hint=f"rename {found[1]} in the source, or share another path",
+        )
 
 
 def with_wheels(manifest: Manifest, folder: Path) -> Manifest:
@@ -99,7 +109,7 @@ def _entry(path: str, full: str) -> Entry:
         path.encode("utf-8")
     except UnicodeEncodeError:
         raise ValueError("its name is not UTF-8") from None
-    why = problem(path)
+    why = problem(path) or reserved(path)
     if why:
         raise ValueError(why)
     status = os.lstat(full)

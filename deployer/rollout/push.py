@@ -215,6 +215,8 @@ def prepared(
     require_valid_balancers(run)
     facts = with_pools(run, facts)
     files = tree.manifest()
+    with project.loaded.placing():
+        manifest.require_room_for_shared(topology.settings.shared, files)
     shipped = manifest.digest(files)
     if proven:
         proven.require_same(shipped)

@@ -5,11 +5,13 @@ Durations are seconds as float; the text forms `500ms`, `5s`, `2m`, `1h` and bar
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from deployer.agent.manifest import below
 from deployer.settings import cron, patterns
 from deployer.settings.cron import Cron
 from deployer.settings.document import WrittenFloat
@@ -35,7 +37,7 @@ from deployer.settings.values import (
     PartName,
     Port,
     Program,
-    RelativePath,
+    ReleasePath,
     SiteRoot,
     UserName,
     Workers,
@@ -410,7 +412,7 @@ class Static(Model):
     """Files that the balancer or the app's host serves from all kept releases."""
 
     url: str
-    dir: RelativePath
+    dir: ReleasePath
 
     @field_validator("url")
     @classmethod
@@ -442,7 +444,7 @@ class Settings(Model):
     schedules: dict[PartName, Schedule] = {}
     user: UserName | None = None
     root: SiteRoot | None = None
-    shared: tuple[RelativePath, ...] = ()
+    shared: tuple[ReleasePath, ...] = ()
     static: Static | None = None
     env: EnvMap = {}
     secrets: dict[EnvName, SecretRef] | tuple[EnvName, ...] = {}
@@ -475,6 +477,17 @@ class Settings(Model):
         twice = [name for place, name in enumerate(lower) if name in lower[:place]]
         if twice:
             raise ValueError(f"{twice[0]} is here twice: names are the same in upper and lower case")
+        return value
+
+    @field_validator("shared")
+    @classmethod
+    def _shared_apart(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one, other in itertools.permutations(value, 2):
+            if below(other.rstrip("/"), (one.rstrip("/"),)):
+                same = one.rstrip("/") == other.rstrip("/")
+                raise ValueError(
+                    f"{other} is here twice" if same else f"{other} lies in {one}, which is shared already"
+                )
         return value
 
     @field_validator("env", "secrets")

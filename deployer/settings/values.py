@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import os
 import re
 import shlex
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from deployer.agent.manifest import LONGEST_NAME, problem, reserved
 from deployer.settings.document import WrittenFloat
 
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
@@ -107,6 +109,16 @@ def relative_path(value: str) -> str:
     """`value`, if it is a path that stays below its folder; ValueError otherwise."""
     if one_line(value).startswith("/") or ".." in value.split("/"):
         raise ValueError(f"{value!r} must be a relative path that does not leave its folder")
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in value.split("/")):
+        raise ValueError(f"{value[:40]!r}… has a name of more than {LONGEST_NAME} bytes, which no file can have")
+    return value
+
+
+def release_path(value: str) -> str:
+    """`value`, if the app may have that path in a release; ValueError otherwise."""
+    why = problem(relative_path(value).rstrip("/")) or reserved(value)
+    if why:
+        raise ValueError(f"{value!r} cannot be in a release: {why}")
     return value
 
 
@@ -172,6 +184,7 @@ Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Workers = AtLeastOne | Literal["auto", "balanced", "io", "cpu"]
 Line = Annotated[str, AfterValidator(one_line)]
 Program = Annotated[str, AfterValidator(one_line), AfterValidator(one_program)]
+ReleasePath = Annotated[str, AfterValidator(release_path)]
 RelativePath = Annotated[str, AfterValidator(relative_path)]
 AbsolutePath = Annotated[str, AfterValidator(absolute_path)]
 Network = Annotated[str, AfterValidator(network)]

@@ -106,7 +106,7 @@ def test_a_damaged_stream_leaves_nothing(host: Host, damage: str) -> None:
     with pytest.raises(OpError) as caught:
         host.call("release.fill", stream, release=OLD)
     assert caught.value.code == "corrupt"
-    assert os.listdir(host.site.state + "/incoming/" + OLD) == ["manifest.json"]
+    assert os.listdir(host.site.state + "/incoming/" + OLD) == [".deploy-manifest.json"]
 
 
 def _flipped(stream: bytes) -> bytes:
@@ -176,7 +176,7 @@ def test_a_prepare_hook_writes_into_its_own_release_only(host: Host) -> None:
     assert host.read(NEW, "app.py").endswith("more\n")
     assert host.read(NEW, "static/made") == NEW + "\n"
     assert host.read(NEW, "static/absolute") == "a{}"  # what it linked by its own path still holds
-    assert json.loads(host.read(NEW, "manifest.json"))["files"]["static/made"]["size"] == len(NEW) + 1
+    assert json.loads(host.read(NEW, ".deploy-manifest.json"))["files"]["static/made"]["size"] == len(NEW) + 1
     assert not os.access(host.site.release(NEW) + "/static/made", os.W_OK) or os.geteuid() == 0
 
 

@@ -47,11 +47,11 @@ def test_a_link_that_leaves_the_source_is_named(tmp_path: Path, target: str) -> 
 
 def test_everything_that_cannot_be_shipped_is_named_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "run").write_text("{}")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")).touch()
     with pytest.raises(UsageError) as caught:
         manifest.scan(tmp_path)
-    for word in ("pipe", "manifest.json", "caf\\xe9", "not UTF-8", "3 path"):
+    for word in ("pipe", "run: deploy itself", "caf\\xe9", "not UTF-8", "3 path"):
         assert word in str(caught.value)
 
 
