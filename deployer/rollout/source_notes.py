@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from deployer.artifact.patterns import Exclude
 from deployer.artifact.source import SourceTree
 from deployer.rollout.project import Project
+from deployer.settings.patterns import Exclude
 
 _SHOWN = 5
 
