@@ -14,7 +14,7 @@ import re
 import time
 from typing import Any, Dict, List, Optional
 
-from deployer.agent import app_command, process, secrets, tree
+from deployer.agent import app_command, process, secrets, tree, venv, venv_integrity
 from deployer.agent import shared as shared_folders
 from deployer.agent.incoming import Incoming
 from deployer.agent.layout import Site
@@ -47,6 +47,7 @@ class Building:
         self.manifest = incoming.manifest()
         self.shared = tuple(_shared(path) for path in args.get("shared", ()))
         self.redact = secrets.redactor(site)
+        self.venv = ""  # the name of its virtualenv's folder
 
     def assemble(self) -> None:
         """Files, links, `run`, rendered files, `.venv`: everything but what is executed. OSError if it cannot."""
@@ -63,7 +64,8 @@ class Building:
             self._folder(posixpath.dirname(path), made)
             self._put(path, entry, writable)
         shipped.update(self._rendered(made))
-        os.symlink("../../venvs/" + str(self.args["venv"]["key"]), self.path + "/" + VENV)
+        self.venv = venv_integrity.folder_for(self.site, venv.checked(str(self.args["venv"]["key"])))
+        os.symlink("../../venvs/" + self.venv, self.path + "/" + VENV)
         self._link_shared(made)
         self._write(NAME, Manifest(shipped).as_bytes(), 0o644)
         self.ctx.progress("%d files are in place" % len(shipped), step="assemble", files=len(shipped))
@@ -218,6 +220,8 @@ class Building:
             "id": self.release,
             "created": self._created(),
             "venv": self.args["venv"]["key"],
+            "install": {name: self.args["venv"].get(name) for name in ("python", "installer", "requires")},
+            "wheels": bool(self.manifest.wheels),
             "run_sha": hashlib.sha256(str(self.args["run"]).encode("utf-8")).hexdigest(),
         }
         os.chmod(self.path, tree.FOLDER)

@@ -6,7 +6,21 @@ import json
 import os
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
-from deployer.agent import adopting, freeze, holding, ledger, links, lock, machine, owner, process, procfs, release_id
+from deployer.agent import (
+    adopting,
+    freeze,
+    holding,
+    ledger,
+    links,
+    lock,
+    machine,
+    owner,
+    process,
+    procfs,
+    release_id,
+    repair,
+    venv_integrity,
+)
 from deployer.agent.layout import MARKER, Site
 from deployer.agent.operation import Context, operation
 
@@ -64,7 +78,7 @@ def _of_site(site: Site) -> Dict[str, Any]:
     return {
         **_standing(site),
         "current": links.release_at(site.current),
-        "releases": [_release(site, name, good, gone) for name in release_id.list_releases(site)],
+        "releases": _releases(site, good, gone),
         "slots": links.slots(site),
         "processes": links.processes(site),
         "schedules": links.schedules(site),
@@ -73,7 +87,12 @@ def _of_site(site: Site) -> Dict[str, Any]:
     }
 
 
-def _release(site: Site, name: str, good: List[str], gone: List[str]) -> Dict[str, Any]:
+def _releases(site: Site, good: List[str], gone: List[str]) -> List[Dict[str, Any]]:
+    damages: Dict[str, str] = {}  # several releases share a virtualenv
+    return [_release(site, name, good, gone, damages) for name in release_id.list_releases(site)]
+
+
+def _release(site: Site, name: str, good: List[str], gone: List[str], damages: Dict[str, str]) -> Dict[str, Any]:
     marker = _marker(site.release(name) + "/" + MARKER)
     facts: Dict[str, Any] = {key: (marker or {}).get(key) for key in _OF_MARKER}
     known = {
@@ -82,7 +101,17 @@ def _release(site: Site, name: str, good: List[str], gone: List[str]) -> Dict[st
         "proven": name in good or name in gone,
         "withdrawn": name in gone,
     }
-    return {**known, **facts}
+    return {**known, **facts, **(_virtualenv(site, name, marker, damages) if marker else {})}
+
+
+def _virtualenv(site: Site, release: str, marker: Dict[str, Any], damages: Dict[str, str]) -> Dict[str, Any]:
+    """`damage`: what is wrong with the release's virtualenv, in words; `repairable`: whether it can be built again."""
+    path = site.release(release) + "/.venv"
+    real = os.path.realpath(path)
+    if real not in damages:
+        damages[real] = venv_integrity.damage(path)
+    damage = damages[real]
+    return {"damage": damage, "repairable": bool(damage) and bool(repair.interpreter(site, marker))}
 
 
 def _marker(path: str) -> Optional[Dict[str, Any]]:

@@ -103,7 +103,7 @@ def build(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     with _disk_full(site, incoming):
         try:
             building.assemble()
-            venv_built = venv.ensure(ctx, site, args["venv"], incoming.place_wheels(building.manifest))
+            venv_built = venv.ensure(ctx, site, args["venv"], incoming.place_wheels(building.manifest), building.venv)
             building.finish(static)
         except BaseException:
             tree.remove(site.release(release))

@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import Callable, Dict, List, Optional, Set
 
-from deployer.agent import ledger, links, procfs, release_id, tree, venv
+from deployer.agent import ledger, links, procfs, release_id, tree, venv_integrity
 from deployer.agent.layout import Site
 
 
@@ -74,7 +74,7 @@ class Retiring:
         removed = []
         for key in sorted(_listed(self.site.venvs)):
             path = self.site.venv(key)
-            ours = os.path.exists(path + "/" + venv.MARKER) or os.path.exists(path + "/pyvenv.cfg")
+            ours = os.path.exists(path + "/" + venv_integrity.MARKER) or os.path.exists(path + "/pyvenv.cfg")
             if ours and key not in linked and not self._runs_from(path):
                 tree.remove(path)
                 removed.append(key)

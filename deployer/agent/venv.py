@@ -14,11 +14,11 @@ import os
 import re
 from typing import Any, Dict, List, Mapping
 
-from deployer.agent import app_command, pip_settings, process, strays, tree, uv_cache
+from deployer.agent import app_command, pip_settings, process, strays, tree, uv_cache, venv_integrity
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
+from deployer.agent.venv_integrity import MARKER
 
-MARKER = ".deploy-venv.json"
 _KEY = re.compile(r"^[0-9a-z][0-9a-z._-]{0,79}$")
 _KEPT = (
     "http_proxy",
@@ -50,8 +50,8 @@ print(json.dumps({"version": platform.python_version(), "implementation": sys.im
 
 
 def complete(site: Site, key: str) -> bool:
-    """Whether the virtualenv of this key was built to its end."""
-    return os.path.exists(site.venv(checked(key)) + "/" + MARKER)
+    """Whether a virtualenv of this key was built to its end and is still whole."""
+    return not venv_integrity.damage(site.venv(venv_integrity.folder_for(site, checked(key))))
 
 
 def checked(key: str) -> str:
@@ -61,19 +61,25 @@ def checked(key: str) -> str:
     return key
 
 
-def ensure(ctx: Context, site: Site, spec: Mapping[str, Any], wheels: str = "") -> bool:
-    """Builds the virtualenv `spec` describes unless it is complete; True if it was built now.
+def ensure(ctx: Context, site: Site, spec: Mapping[str, Any], wheels: str = "", folder: str = "") -> bool:
+    """Builds the virtualenv `spec` describes unless it is whole; True if it was built now.
+
+    Releases whose virtualenv of the same key is damaged are led to the one that is whole.
 
     Args:
         wheels: a folder with everything that is to be installed, for a host with no way out; empty to use an index.
+        folder: the name of its folder, as `venv_integrity.folder_for` gave it; empty to ask for that now.
 
     Raises:
         OpError `install_failed` with the installer's last lines, `missing_server`. OSError when the disk is full.
         The unfinished folder is gone then.
     """
-    path = site.venv(checked(spec["key"]))
-    if complete(site, spec["key"]):
+    key = checked(spec["key"])
+    folder = folder or venv_integrity.folder_for(site, key)
+    path = site.venv(folder)
+    if not venv_integrity.damage(path):
         require(path, spec)
+        venv_integrity.relink(site, key, folder)
         return False
     if os.path.isdir(path):
         strays.end_below(path)
@@ -85,11 +91,13 @@ def ensure(ctx: Context, site: Site, spec: Mapping[str, Any], wheels: str = "") 
         require(path, spec)
         installer.compile(path)
         tree.flush(path)
-        marker = {"key": spec["key"], "python": spec["python"], "installer": spec["installer"]}
+        marker = {"key": key, "python": spec["python"], "installer": spec["installer"]}
+        marker.update(venv_integrity.describe(path))
         tree.write(path + "/" + MARKER, json.dumps(marker).encode(), 0o644)
     except BaseException:
         tree.remove(path)
         raise
+    venv_integrity.relink(site, key, folder)
     return True
 
 
@@ -131,7 +139,11 @@ def inspect(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
     OpError `no_python` when it does not run.
     """
-    path = str(args["python"])
+    return describe_interpreter(str(args["python"]))
+
+
+def describe_interpreter(path: str) -> Dict[str, Any]:
+    """As the operation `venv.inspect`."""
     done = process.run([path, "-ISc", _INSPECT], timeout=30, env={"LANG": "C.UTF-8", "PATH": os.defpath})
     if not done.ok:
         hint = "deploy setup {env} installs what is missing; or set python: {version: …} in deploy.yaml"

@@ -12,6 +12,7 @@ from deployer.plan.facts import Facts, Serving
 from deployer.plan.model import Action, FileChange, Inferred, InstanceStep, Plan
 from deployer.plan.processes import steps_for_processes
 from deployer.plan.reloading import obstacle
+from deployer.plan.repairs import venv_repairs
 from deployer.plan.schedules import left_alone, steps_for_schedules
 from deployer.plan.slots import (
     leaving,
@@ -187,6 +188,7 @@ def plan_of(
         surplus=tuple(surplus(topology, facts)),
         processes=steps_for_processes(wanted.release, wanted.restart, topology, facts),
         schedules=steps_for_schedules(wanted.release, topology, facts),
+        repairs=venv_repairs(wanted.release, topology, facts),
         promotes=tuple(web.name for web in topology.web if facts[web.name].current != wanted.release),
         judged=judging.told(topology) if waves and not nothing_serves else "",
     )

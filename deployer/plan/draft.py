@@ -52,7 +52,8 @@ class Draft:
     def found(self, facts: Facts) -> str | None:
         """The newest id of this same release that hosts have: same content, and nowhere another way to start.
 
-        One that was proven elsewhere counts only where it came from there, with the exact versions it had.
+        One that was proven elsewhere counts only where it came from there, with the exact versions it had. One whose
+        virtualenv a host has lost and cannot build again does not count.
         """
         candidates: set[str] = set()
         conflicting: set[str] = set()
@@ -61,7 +62,7 @@ class Draft:
                 if release.content != self.content or not release.complete or not self._came_so(release):
                     continue
                 candidates.add(release.id)
-                if release.start_sha != start.sha:
+                if release.start_sha != start.sha or release.is_lost:
                     conflicting.add(release.id)
         return max(candidates - conflicting, default=None)
 

@@ -14,7 +14,8 @@ class ReleaseFacts:
     `venv` names the virtualenv of its dependencies; `bind` says whether it listens at a `port` or a `unix` socket, and
     `asked` how it was asked for its health (`Topology.asked`), and `health` that request (`Health.record`);
     `processes` are those that it was built with.
-    `origin` (`env, release`) is where it was proven before.
+    `origin` (`env, release`) is where it was proven before. `damage` says what is wrong with its virtualenv, which the
+    host can build again if it is `repairable`; empty: nothing.
     """
 
     id: str
@@ -31,6 +32,13 @@ class ReleaseFacts:
     asked: str = ""
     health: Mapping[str, Any] | None = None
     processes: tuple[str, ...] = ()
+    damage: str = ""
+    repairable: bool = False
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its virtualenv is damaged beyond what the host can build again."""
+        return bool(self.damage) and not self.repairable
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> ReleaseFacts:
@@ -50,6 +58,8 @@ class ReleaseFacts:
             asked=str(data.get("asked") or ""),
             health=data.get("health"),
             processes=tuple(map(str, data.get("processes") or ())),
+            damage=str(data.get("damage") or ""),
+            repairable=bool(data.get("repairable")),
         )
 
 

@@ -100,6 +100,15 @@ class FileChange:
 
 
 @dataclass(frozen=True)
+class VenvRepair:
+    """A complete release whose virtualenv is damaged on a host, which builds it again before anything stops."""
+
+    host: str
+    release: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Inferred:
     """Something that the settings leave open, what was chosen, and why."""
 
@@ -143,6 +152,7 @@ class Plan:
     judged: str = ""
     processes: tuple[ProcessStep, ...] = ()
     schedules: tuple[ScheduleStep, ...] = ()
+    repairs: tuple[VenvRepair, ...] = ()
 
     @property
     def ports(self) -> dict[str, list[int]]:
@@ -171,6 +181,7 @@ class Plan:
         todo = (
             self.waves,
             self.builds,
+            self.repairs,
             self.changes,
             self.secrets_changed,
             self.promotes,

@@ -21,6 +21,7 @@ def text_of(plan: Plan, *, diffs: bool = False) -> str:
     lines += _inferred(plan)
     if plan.builds:
         lines.append(f"build on {', '.join(plan.builds)}")
+    lines += [f"rebuild the virtualenv of {each.release} on {each.host}: {each.why}" for each in plan.repairs]
     for change in (each for each in plan.changes if each.kind not in (FRONT, UNIT)):
         lines.append(f"{change.action} {change.kind} {change.name} on {change.host}")
         if diffs and change.diff:

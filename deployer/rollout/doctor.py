@@ -70,6 +70,7 @@ def _questions(project: Project, run: Run, facts: Facts) -> list[tuple[str, Call
         ("the ports are free or ours", lambda: require_free_ports(run, facts)),
         ("what starts the schedules is there", lambda: require_starters(run, facts)),
         ("there is room on the disks", lambda: _room(run, facts)),
+        ("every virtualenv in use is whole", lambda: _virtualenvs(run, facts)),
         ("nobody froze it", lambda: require_not_frozen(run, facts)),
         ("nobody holds the lock", lambda: _unlocked(run, facts)),
         ("the balancers answer", lambda: _of_balancers(run, facts, lambda run: Pools(run).states())),
@@ -95,6 +96,20 @@ def _nothing_missing(project: Project, run: Run, facts: Facts) -> None:
             hint=f"deploy setup {project.env}",
             code="not_set_up",
         )
+
+
+def _virtualenvs(run: Run, facts: Facts) -> None:
+    for web in run.topology.web:
+        host = facts[web.name]
+        used = {host.current, *(each.release for each in host.serving.values())}
+        for release in host.releases:
+            if release.id in used and release.damage:
+                raise NotReadyError(
+                    f"the virtualenv of {release.id} is damaged, and the next push rebuilds it: {release.damage}",
+                    host=web.name,
+                    hint=f"deploy push {run.topology.env}",
+                    code="venv_damaged",
+                )
 
 
 def _room(run: Run, facts: Facts) -> None:

@@ -40,6 +40,7 @@ from deployer.rollout.probe_url import require_answer
 from deployer.rollout.project import Project, reading, with_certificate, with_hook_host
 from deployer.rollout.promotion import Proven, proven_in
 from deployer.rollout.record import Record, outcome_of
+from deployer.rollout.repair import repair_venvs
 from deployer.rollout.rollback import bring
 from deployer.rollout.rolling import note_end, roll
 from deployer.rollout.run import Run
@@ -279,6 +280,7 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
     project, plan = ready.project, ready.plan
     taken_over, led = any(change.kind in (FRONT, UNIT) for change in plan.changes), list[bool]()
     with refused_as(RolloutError, "mend it and push again; no instance was touched"), secrets.put_back_on_failure(run):
+        repair_venvs(run, project, plan)
         if plan.builds:
             shipment = ship.prepare(
                 run,

@@ -16,6 +16,7 @@ from deployer.rollout.pools import Pools
 from deployer.rollout.probe_url import require_answer
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
+from deployer.rollout.repair import repair_venvs
 from deployer.rollout.rolling import roll
 from deployer.rollout.survey import require_set_up, survey, with_pools
 
@@ -39,6 +40,7 @@ def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: f
         record.release = record.previous = release
         bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
         project = project.reached_by(run.topology.asking(facts.known(release)))
+        repair_venvs(run, project, plan)
         with secrets.put_back_on_failure(run):
             secrets.write(run, values)
         roll(

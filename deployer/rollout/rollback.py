@@ -28,6 +28,7 @@ from deployer.rollout.pools import Pools
 from deployer.rollout.probe_url import answered_or_left_out, require_answer
 from deployer.rollout.project import Project, with_certificate
 from deployer.rollout.record import Record
+from deployer.rollout.repair import repair_venvs
 from deployer.rollout.rolling import roll
 from deployer.rollout.run import Run
 from deployer.rollout.survey import look_first, survey, with_pools
@@ -103,6 +104,7 @@ def bring(
                 record.outcome = "unchanged"
                 absent.require_nobody(run)
                 return
+            repair_venvs(run, project, plan)
             known = facts.known(target)
             asked = known.asked if known else ""
             project = project.reached_by(run.topology.asking(known))

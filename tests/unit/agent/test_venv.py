@@ -86,7 +86,8 @@ def test_a_virtualenv_without_its_marker_is_built_again(tmp_path: Path) -> None:
     Path(host.site.venv("k"), "half-made").touch()
 
     assert host.push(NEW, venv=none)["venv_built"]
-    assert not os.path.exists(host.site.venv("k") + "/half-made")
+    assert not os.path.exists(host.site.release(NEW) + "/.venv/half-made")
+    assert not os.path.exists(host.site.release(OLD) + "/.venv/half-made")
 
 
 def test_a_missing_interpreter_is_named(tmp_path: Path) -> None:
