@@ -83,3 +83,28 @@ def test_a_host_with_a_new_root_file_system_comes_back_at_the_first_push(lab: La
     lab.power_on("web1")
     until("the instance serves after the boot", lambda: shop.deploy("status", expect=None).exit == 0, 60)
     assert sh(lab, "web1", "systemctl is-active " + " ".join(UNITS)).split() == ["active"] * 3
+
+
+DAMAGES = {
+    "push": "ln -sfn /usr/bin/python3.99 bin/python",
+    "reload": "rm -rf lib/python*/site-packages/uvicorn",
+    "rollback": 'venv=$(pwd -P) && cd / && rm -rf "$venv"',
+}
+
+
+def test_a_damaged_virtualenv_is_rebuilt_before_anything_stops(lab: Lab, shop: Project, tmp_path: Path) -> None:
+    """The app is asked all the time: what serves from memory goes on while its virtualenv is rebuilt beside it."""
+    releases = {shop.deploy("push").release}
+    shop.version("with a later release")
+    releases.add(shop.deploy("push").release)
+    with traffic(lab.address, tmp_path / "log", host_header="shop.test") as users:
+        for command, damage in DAMAGES.items():
+            sh(lab, "web1", f"cd /srv/shop/current/.venv/ && {damage}")
+            doctor = shop.deploy("doctor", expect=3)
+            assert doctor.error["code"] == "venv_damaged", doctor.summary
+            done = shop.deploy(command)
+            assert done.last["outcome"] == "succeeded", done.summary
+            assert [event["host"] for event in done.of("step.finished") if event["step"] == "repair" and event["ok"]]
+            assert sh(lab, "web1", "/srv/shop/current/.venv/bin/python -c 'import uvicorn; print(1)'") == "1"
+            shop.deploy("doctor")
+    users.demand(proven=releases, at_least=100)

@@ -11,6 +11,8 @@ from support.topologies import topology
 from deployer.agent.release_id import new_release_id
 from deployer.plan.changes import majority, wanted_by_push
 from deployer.plan.draft import PLACEHOLDER, Draft, Start, content_of
+from deployer.plan.model import VenvRepair
+from deployer.plan.repairs import venv_repairs
 from deployer.settings.models import Settings
 
 HERE, THERE = Start("run here"), Start("run there")
@@ -46,6 +48,25 @@ def test_a_release_that_one_host_would_start_otherwise_is_used_on_none() -> None
 def test_every_host_may_start_it_in_its_own_way() -> None:
     found = facts(host("web1", [made_of(JUNE, HERE)]), host("web2", [made_of(JUNE, THERE)]))
     assert draft(web1=HERE, web2=THERE).found(found) == JUNE
+
+
+def test_a_release_whose_virtualenv_a_host_cannot_build_again_is_used_on_none() -> None:
+    lost = made_of(JUNE, damage="its folder is missing", repairable=False)
+    found = facts(host("web1", [made_of(JUNE), made_of(JANUARY)]), host("web2", [lost, made_of(JANUARY)]))
+    assert draft(web1=HERE, web2=HERE).found(found) == JANUARY
+    repairable = facts(host("web1", [made_of(JUNE)]), host("web2", [{**lost, "repairable": True}]))
+    assert draft(web1=HERE, web2=HERE).found(repairable) == JUNE
+
+
+def test_damaged_virtualenvs_of_the_release_and_of_what_serves_are_rebuilt() -> None:
+    damaged = {"damage": "its marker is missing", "repairable": True}
+    there = [made_of(JUNE, **damaged), made_of(JANUARY, **damaged)]
+    found = facts(host("web1", [made_of(JUNE), made_of(JANUARY)]), host("web2", there, serving=[JANUARY]))
+    assert venv_repairs(JUNE, topology(2), found) == (
+        VenvRepair("web2", JUNE, "its marker is missing"),
+        VenvRepair("web2", JANUARY, "its marker is missing"),
+    )
+    assert venv_repairs("20250101T000000Z-cccccccc", topology(1), found) == ()
 
 
 def test_only_hosts_that_lack_the_release_build_it() -> None:
