@@ -54,6 +54,7 @@ class DeployError(Exception):
 
     exit_status: int = 1
     default_code: ClassVar[str] = "internal"
+    log_label: ClassVar[str] = "its last lines"  # what the lines of `log` are
 
     def __init__(
         self,
@@ -139,6 +140,7 @@ class UsageError(DeployError):
 
     exit_status = 2
     default_code = "usage"
+    log_label = "and also"
 
 
 class SettingsError(UsageError):

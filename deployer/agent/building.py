@@ -14,7 +14,7 @@ import re
 import time
 from typing import Any, Dict, List, Optional
 
-from deployer.agent import app_command, process, secrets, tree, venv, venv_integrity
+from deployer.agent import app_command, failure, process, secrets, tree, venv, venv_integrity
 from deployer.agent import shared as shared_folders
 from deployer.agent.incoming import Incoming
 from deployer.agent.layout import Site
@@ -25,6 +25,7 @@ from deployer.agent.shell import shell_argv
 from deployer.agent.static_files import StaticFiles
 
 _LOG_LINES = 30
+_SEARCHED_LINES = 300  # of what a hook printed, for the exception that ended it
 _LONGEST_CAUSE = 300  # characters of the check's last line that go into the message
 _STEP_TIMEOUT = 600.0  # seconds, where the caller says nothing
 
@@ -117,7 +118,7 @@ class Building:
 
         def heard(line: str) -> None:
             lines.append(self.redact(line))
-            del lines[:-_LOG_LINES]
+            del lines[:-_SEARCHED_LINES]
             self.ctx.output(lines[-1], step)
 
         env = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **self.args.get("env", {})}
@@ -133,12 +134,14 @@ class Building:
         )
         if not done.ok:
             said = next((line.strip() for line in reversed(lines) if line.strip()), "")
-            why = said[:_LONGEST_CAUSE] if code == "check_failed" and done.exit == 1 and said else done.why
+            why = failure.cause_of(lines, done.why)
+            if code == "check_failed" and done.exit == 1 and said:
+                why = said[:_LONGEST_CAUSE]
             message = "%s failed in the new release: %s" % (what, why)
             hint = done.hint or "mend it and push again; nothing that serves was touched"
             if code == "check_failed" and done.timed_out:
                 hint = "raise health.within, which this check may take too, or do less while the app is imported"
-            raise OpError(code, message, hint, log=lines)
+            raise OpError(code, message, hint, log=lines[-_LOG_LINES:])
 
     def _compile(self) -> None:
         """Compiles the release's own bytecode; what is no valid Python is left to whoever imports it."""

@@ -6,18 +6,20 @@ inherits neither. The outcome is in the ledger before it ends.
 
 from __future__ import annotations
 
+import collections
 import fcntl
 import json
 import os
 import signal
 import sys
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Deque, Dict, Optional, Sequence
 
-from deployer.agent import app_command, ledger, process, secrets
+from deployer.agent import app_command, failure, ledger, process, secrets
 from deployer.agent.layout import Site
 from deployer.agent.operation import OpError
 from deployer.agent.shell import shell_argv
 
+_SEARCHED_LINES = 300  # of what the command printed, for the exception that ended it
 _HUNG_UP = (signal.SIGHUP, signal.SIGINT)
 
 
@@ -51,8 +53,11 @@ def _run(site: Site, spec: Dict[str, Any], log: str) -> "tuple[Optional[process.
 
     redact = secrets.redactor(site)
 
+    last: Deque[str] = collections.deque(maxlen=_SEARCHED_LINES)
+
     def heard(line: str) -> None:
-        os.write(fd, redact(line).encode("utf-8", "replace") + b"\n")
+        last.append(redact(line))
+        os.write(fd, last[-1].encode("utf-8", "replace") + b"\n")
 
     try:
         done = process.run(
@@ -67,4 +72,4 @@ def _run(site: Site, spec: Dict[str, Any], log: str) -> "tuple[Optional[process.
         )
     except (OpError, OSError) as error:
         return None, str(error)
-    return done, done.why
+    return done, failure.cause_of(last, done.why)

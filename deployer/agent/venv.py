@@ -14,7 +14,7 @@ import os
 import re
 from typing import Any, Dict, List, Mapping
 
-from deployer.agent import app_command, pip_settings, process, strays, tree, uv_cache, venv_integrity
+from deployer.agent import app_command, failure, pip_settings, process, strays, tree, uv_cache, venv_integrity
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.venv_integrity import MARKER
@@ -32,6 +32,7 @@ _KEPT = (
     "HOME",
 )
 _LOG_LINES = 30
+_MOST_LINES = 2000  # of an installer's output that are searched for the cause
 # A program: tells which of its arguments are distributions that its interpreter does not have.
 ABSENT = """
 import importlib.metadata as metadata, sys
@@ -231,21 +232,26 @@ class Installer:
         failed = "%s could not find versions that fit together" % self._name
         if self._name == "uv":
             argv = [self._uv, "pip", "compile", "--quiet", "--python", self._python, "--no-header", "--no-annotate"]
-            return self._run(path, [*argv, *self._options, "-c", settled, wanted], failed).stdout
+            return self._run(path, [*argv, *self._options, "-c", settled, wanted], failed, code="no_versions").stdout
         # A pip of ten years' standing can do this; `--report` is younger than what Debian 11 has.
         self.create(path + "/venv")
         pip = [path + "/venv/bin/python", "-m", "pip"]
         argv = [*pip, "install", "--no-compile", "--progress-bar", "off", "-c", settled, "-r", wanted]
-        self._run(path, argv, failed)
+        self._run(path, argv, failed, code="no_versions")
         return self._run(path, [*pip, "freeze"], failed).stdout
 
-    def _run(self, path: str, argv: List[str], failed: str, hint: str = "") -> process.Finished:
-        """Runs in `path`, where the next attempt looks for it should this agent die. OpError `install_failed`."""
+    def _run(
+        self, path: str, argv: List[str], failed: str, hint: str = "", code: str = "install_failed"
+    ) -> process.Finished:
+        """Runs in `path`, where the next attempt looks for it should this agent die.
+
+        OpError `install_failed`, or `code` where no versions fit together.
+        """
         lines: List[str] = []
 
         def heard(line: str) -> None:
             lines.append(self._redact(line))
-            del lines[:-_LOG_LINES]
+            del lines[:-_MOST_LINES]
             self._ctx.output(lines[-1])
 
         done = process.run(
@@ -259,8 +265,27 @@ class Installer:
         if done.ok:
             return done
         if any("No space left on device" in line for line in lines):
-            raise OpError("no_space", "the disk became full while the dependencies were installed", log=lines)
-        raise OpError("install_failed", "%s: %s" % (failed, done.why), hint, log=lines)
+            message = "the disk became full while the dependencies were installed"
+            raise OpError("no_space", message, log=lines[-_LOG_LINES:])
+        raise _explained(failed, done.why, hint, lines, code)
+
+
+def _explained(failed: str, why: str, hint: str, lines: List[str], code: str) -> OpError:
+    """The error for an installer that failed: the package and the cause where its lines name them.
+
+    `code` is that of versions that do not fit together.
+    """
+    log = failure.telling(lines)[-_LOG_LINES:]
+    unfitting = failure.unfitting(lines)
+    if unfitting:
+        message, hint = "%s: %s" % (failed, unfitting), "change one of these requirements"
+        return OpError(code, message, hint, log=log)
+    package, cause, needs = failure.unbuilt(lines)
+    if not package:
+        return OpError("install_failed", "%s: %s" % (failed, why), hint, log=log)
+    wanted = needs or "build-essential, python3-dev, and the libraries that it needs"
+    hint = "packages: [%s] in deploy.yaml, then deploy setup {env}; or take a version that has a wheel" % wanted
+    return OpError("install_failed", "%s could not be built: %s" % (package, cause or why), hint, log=log)
 
 
 def _count(text: str) -> int:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 
 from deployer import local_program
+from deployer.agent.failure import cause_of
 from deployer.agent.process import tail
 from deployer.agent.shell import first_line, shell_argv
 from deployer.artifact.source import SourceTree
@@ -38,7 +39,8 @@ def run_build_hook(
     )
     if done.ok:
         return
-    ending = f"took longer than {hook.timeout:g} s" if done.timed_out else f"ended with {done.why}"
+    why = cause_of(done.stdout.splitlines(), done.why)
+    ending = f"took longer than {hook.timeout:g} s" if done.timed_out else f"failed: {why}"
     raise RolloutError(
         f"the build hook {ending}",
         step="build",

@@ -22,6 +22,7 @@ from deployer.errors import DeployError, StoppedAtOnce, UsageError
 from deployer.events import Bus, naming_environment
 from deployer.report.lines import error_block
 from deployer.report.listeners import WhileRead, listener
+from deployer.report.shown_output import ShownOutput
 from deployer.rollout.record import Record
 
 T = TypeVar("T")
@@ -67,7 +68,8 @@ def carry_out(
         _forget_output()
 
     shown = WhileRead(listener(common.output), unread)
-    bus = Bus(naming_environment(shown, lambda: common.environment.name), run=run_id())
+    read_already = ShownOutput()
+    bus = Bus(naming_environment(shown, lambda: common.environment.name), read_already, run=run_id())
     record = Record(command)
     error: DeployError | None = None
     previous = _handled(_first_then_now(interrupted, winding_up))
@@ -89,7 +91,7 @@ def carry_out(
         error.name_environment(common.environment.name)
     finished = record.finish(error)
     if error is not None and common.output != "json":
-        _say(error_block(error))
+        _say(error_block(error, log_is_shown=read_already.has_all(error.log)))
     bus.emit(finished)
     _told.append(finished.exit_status)
     if finished.exit_status:

@@ -27,7 +27,7 @@ def read_ini(path: Path, shown: str, raw: RawInventory) -> None:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
-        raise InventoryError("cannot be read as text", file=shown, cause=str(problem)) from None
+        raise InventoryError(f"{shown} cannot be read as text", file=shown, cause=str(problem)) from None
     group, kind = UNGROUPED, "hosts"
     for number, line in enumerate(text.splitlines(), 1):
         words, mark = line.strip(), Mark(shown, number)

@@ -26,7 +26,9 @@ def load(env: str, base: Path, path: Path | None = None) -> Inventory:
     file = path.absolute() if path is not None else find(env, base)
     raw = read_source(file)
     if not raw.hosts:
-        raise InventoryError("has no hosts", file=shown(file), hint="add one: web: {hosts: {web1.example.com: {}}}")
+        raise InventoryError(
+            f"{shown(file)} has no hosts", file=shown(file), hint="add one: web: {hosts: {web1.example.com: {}}}"
+        )
     folder = file if file.is_dir() else file.parent
     members = raw.members()
     merged = _merge(raw, members, folder)

@@ -48,5 +48,5 @@ def _read(path: Path) -> Values:
     if document.data is None:
         return {}
     if not isinstance(document.data, dict):
-        raise InventoryError("is not a map of variables", file=document.file, line=1)
+        raise InventoryError(f"{document.file} is not a map of variables", file=document.file, line=1)
     return {name: Value(value, document.mark(name)) for name, value in document.data.items()}

@@ -137,7 +137,7 @@ def _python(inferred: Inferred) -> tuple[str, str]:
     raise SettingsError(
         f"no Python between 3.9 and 3.14 is allowed by requires-python ({wanted})",
         step="render",
-        hint='add to deploy.yaml: python: {version: "3.12"}',
+        hint="mend requires-python in pyproject.toml",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Self
@@ -196,6 +196,8 @@ class Fleet(Mapping[str, Session]):
 class FleetError(UnreachableError):
     """Several hosts could not be opened; `failures` has each one's error by name."""
 
+    log_label = "host by host"
+
     def __init__(self, message: str, **fields: Any) -> None:
         super().__init__(message, **fields)
         self.failures: dict[str, DeployError] = {}
@@ -206,17 +208,26 @@ def together(failures: Mapping[str, DeployError]) -> DeployError:
     errors = list(failures.values())
     if len(errors) == 1:
         return errors[0]
-    hints = dict.fromkeys(error.hint for error in errors if error.hint)
     codes = {error.code for error in errors}
     made = FleetError(
         f"{len(errors)} hosts cannot be used: {', '.join(failures)}",
         step="connect",
         log=[str(error) for error in errors],
-        hint="; ".join(hints) or None,
+        hint=_one_hint(errors),
         code=codes.pop() if len(codes) == 1 else None,
     )
     made.failures = dict(failures)
     return made
+
+
+def _one_hint(errors: Sequence[DeployError]) -> str | None:
+    """The hints of all, each kind of failure once: those of one kind differ only in the host that they name."""
+    by_code: dict[str, dict[str, None]] = {}
+    for error in errors:
+        if error.hint:
+            by_code.setdefault(error.code, {})[error.hint] = None
+    hints = [next(iter(same)) + (" (likewise for the others)" if len(same) > 1 else "") for same in by_code.values()]
+    return "; ".join(dict.fromkeys(hints)) or None
 
 
 def _name(host: str | Host) -> str:

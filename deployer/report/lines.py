@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployer import events
-from deployer.errors import DeployError, UsageError
+from deployer.errors import DeployError
 
 SHOWN_FAILURES = 10
 
@@ -50,7 +50,7 @@ def line_of(event: events.Event) -> str | None:
             hint = f" ({event.hint})" if event.hint else ""
             return f"! {event.host + ': ' if event.host else ''}{event.message}{hint}"
         case events.CheckFinished() if event.outcome == "failed":
-            return f"✗ {event.host:<16} check      {event.check}: {event.detail}"
+            return f"✗ {event.host:<16} check      {event.check}: {' '.join(event.detail.split())}"
         case events.RunFinished():
             return "\n".join([*receipt(event.probe), finished(event)])
     return None
@@ -82,15 +82,18 @@ def finished(event: events.RunFinished) -> str:
     return f"{text} in {seconds(event.duration_s)}"
 
 
-def error_block(error: DeployError) -> str:
-    """The whole of an error: what, where, why, the last log lines, what to type next."""
+def error_block(error: DeployError, *, log_is_shown: bool = False) -> str:
+    """The whole of an error: what, where, why, the last log lines, what to type next.
+
+    `log_is_shown`: a person has read those lines already, as they came.
+    """
     lines = [f"error: {error.message}"]
     if error.where:
         lines.append(f"  where: {error.where}")
     if error.cause:
         lines.append(f"  why:   {error.cause}")
-    if error.log:
-        lines.append("  and also:" if isinstance(error, UsageError) else "  its last lines:")
+    if error.log and not log_is_shown:
+        lines.append(f"  {error.log_label}:")
         lines.extend(f"    │ {line}" for line in error.log)
     if error.hint:
         lines.append(f"  next:  {error.hint}")

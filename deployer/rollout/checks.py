@@ -20,6 +20,10 @@ from deployer.verify import CheckResult, CheckSet, CommandResult, Verification
 from deployer.verify.files import Scope, find
 
 COMMAND_TIMEOUT_S = 60.0
+_AGAIN = "mend it on the host, then: deploy verify {env}"
+_EARLIER = (
+    "mend it, then: deploy push {env}. Checks in files test_instance*.py run in each wave, before it gets requests"
+)
 
 
 def instance_checks(run: Run, project: Project) -> Callable[[Sequence[InstanceStep], str], None]:
@@ -36,7 +40,7 @@ def instance_checks(run: Run, project: Project) -> Callable[[Sequence[InstanceSt
             for each in web_sets(project, web, "instance", release, hosts[web.name])
         ]
         with run.step("checks", instance=", ".join(step.name for step in steps)) as note:
-            found = judge(run, sets)
+            found = judge(run, sets, hint="mend it, then: deploy push {env}")
             note.detail = f"{found.passed} passed"
 
     return check
@@ -47,12 +51,15 @@ def fleet_checks(run: Run, project: Project, plan: Plan) -> None:
     with run.step("checks", detail="the fleet") as note:
         sets = all_sets(project, "fleet", plan.release, plan.ports)
         gone = run.lost | run.behind
-        found = judge(run, [each for each in sets if not gone.intersection(each.hosts)])
+        found = judge(run, [each for each in sets if not gone.intersection(each.hosts)], hint=_EARLIER)
         note.detail = f"{found.passed} passed on {len(run.topology.hosts)} hosts"
 
 
-def judge(run: Run, sets: Sequence[CheckSet], junitxml: Path | None = None) -> Verification:
-    """Runs the checks. ChecksError names the first that failed, and is raised too when none ran on some host."""
+def judge(run: Run, sets: Sequence[CheckSet], junitxml: Path | None = None, hint: str = _AGAIN) -> Verification:
+    """Runs the checks. ChecksError names the first that failed, and is raised too when none ran on some host.
+
+    `hint`: what to do about a check that failed.
+    """
 
     def runner(host: str, command: str) -> CommandResult:
         # As every backend of testinfra runs it: its status is that of its last command.
@@ -72,7 +79,7 @@ def judge(run: Run, sets: Sequence[CheckSet], junitxml: Path | None = None) -> V
             host=first.host or None,
             step="checks",
             log=first.detail.splitlines()[-20:],
-            hint=f"deploy verify {run.topology.env} runs them again",
+            hint=hint,
         )
     if found.unchecked:
         raise ChecksError(

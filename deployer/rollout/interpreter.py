@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from deployer.errors import NotReadyError
 from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology
+
+_KNOWN = ("3.13", "3.12", "3.11", "3.10", "3.14", "3.9")
+"""The Pythons that are proposed, the best known first."""
 
 
 def interpreter(topology: Topology, facts: Facts, host: str) -> str:
@@ -38,15 +43,48 @@ def require_python(topology: Topology, facts: Facts) -> None:
                 host=web.name,
                 step="survey",
                 cause="requires-python in pyproject.toml",
-                hint='write python: {version: "3.12"}, say, in deploy.yaml, and install that Python there',
+                hint=_other_python(topology, facts, web.name),
                 code="no_python",
             )
 
 
 def _ways_to(wanted: str, own: str) -> str:
     own, minor = _minor(own), _minor(wanted)
-    by_uv = f"UV_PYTHON_INSTALL_DIR=/opt/python UV_PYTHON_BIN_DIR=/usr/local/bin uv python install {wanted}"
-    return f'write python: {{version: "{own}"}} in deploy.yaml, or put a python{minor} into /usr/local/bin ({by_uv})'
+    return (
+        f'write python: {{version: "{own}"}} in deploy.yaml, or put a python{minor} into /usr/local/bin '
+        f"({_by_uv(wanted)})"
+    )
+
+
+def _other_python(topology: Topology, facts: Facts, host: str) -> str:
+    """A Python in the app's range: one that the host has, else the one that most hosts would have to be given."""
+    wanted = topology.python_range
+    present = sorted((facts[host].raw.get("pythons") or {}), key=_by_number)
+    for version in reversed(present):
+        if _within_minor(version, wanted):
+            return f'write python: {{version: "{version}"}} in deploy.yaml: {host} has it'
+    version = next((version for version in _KNOWN if _within_minor(version, wanted)), None)
+    if version is None:
+        return "mend requires-python in pyproject.toml: no Python that can be had here is in that range"
+    return (
+        f'write python: {{version: "{version}"}} in deploy.yaml, and install it on the hosts: '
+        f"{_by_uv(version)}; or widen requires-python"
+    )
+
+
+def _within_minor(version: str, wanted: str | None) -> bool:
+    """Whether some patch release of `version` is in the range."""
+    if version.count(".") > 1:
+        return _within(version, wanted)
+    return any(_within(f"{version}.{patch}", wanted) for patch in (0, 99))
+
+
+def _by_number(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)]
+
+
+def _by_uv(version: str) -> str:
+    return f"UV_PYTHON_INSTALL_DIR=/opt/python UV_PYTHON_BIN_DIR=/usr/local/bin uv python install {version}"
 
 
 def _minor(version: str) -> str:

@@ -193,7 +193,7 @@ class Pools:
         """What dead runs left drained is admitted. Call only under the lock. Returns the servers' names."""
         if not self._run.balancers:
             return []
-        answers = self._each("balancer.recover", {}, "recover")
+        answers = self._each("balancer.recover", {}, "balancer")
         return sorted({name for answer in answers.values() for name in answer.get("admitted", ())})
 
     def states(self) -> dict[str, dict[str, Any]]:

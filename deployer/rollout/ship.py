@@ -175,4 +175,6 @@ def _explained(error: DeployError) -> DeployError:
     """A build that failed is a rollout that failed before anything changed."""
     if not isinstance(error, AgentError) or error.code == "internal":
         return error
+    if error.code == "no_space":
+        error.hint = f"deploy exec {{env}} -l {error.host} -- df -h shows what is full; make room there, or lower keep:"
     return error.as_kind(RolloutError, hint="mend it and push again; nothing that serves was touched")

@@ -8,7 +8,9 @@ from typing import Any
 from deployer.artifact import python
 from deployer.artifact.host_python import HostPython, choose_installer
 from deployer.cache import cache
+from deployer.errors import RolloutError
 from deployer.plan.facts import Facts
+from deployer.remote.errors import AgentError
 from deployer.rollout.giving import Giving
 from deployer.rollout.interpreter import interpreter
 from deployer.rollout.project import Project
@@ -67,9 +69,21 @@ class Versions:
         locked = python.lock(wanted, own, cache(), self._hidden, self._proven)
         if isinstance(locked, python.Locked):
             return locked
-        self._run.warn(f"versions are settled on {host}, since {locked.why}", host=host)
+        self._run.warn(f"{host} resolves the versions, since this machine cannot: {locked.why}", host=host)
         able = self._giving.to({host: locked.draft})[host].host
         spec = {**locked.spec, "installer": able.installer, "uv": able.uv}
         spec |= {"env": dict(self._wish.env), "secrets": dict(self._hidden)}
-        answer = self._run.call(host, "venv.resolve", {"venv": spec}, step="resolve")
+        try:
+            answer = self._run.call(host, "venv.resolve", {"venv": spec}, step="resolve")
+        except AgentError as error:
+            if error.code != "no_versions":
+                raise
+            raise _unfitting(error, wanted.kind) from error
         return locked.settled(str(answer["requirements"]), host)
+
+
+def _unfitting(error: AgentError, file: str) -> RolloutError:
+    """The error for requirements that no versions satisfy, which is the fault of their file and of no host."""
+    made = error.as_kind(RolloutError)
+    made.host, made.file = None, None if file == "none" else file
+    return made

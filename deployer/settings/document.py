@@ -182,10 +182,10 @@ def read_document(path: Path, shown: str, error: type[UsageError], *, ansible: b
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as problem:
-        raise error(f"cannot be read: {problem.strerror}", file=shown) from None
+        raise error(f"{shown} cannot be read: {problem.strerror}", file=shown) from None
     except UnicodeDecodeError as problem:
         line = path.read_bytes()[: problem.start].count(b"\n") + 1
-        raise error("is not UTF-8 text", file=shown, line=line, hint="save it as UTF-8") from None
+        raise error(f"{shown} is not UTF-8 text", file=shown, line=line, hint="save it as UTF-8") from None
     return parse_document(text, shown, error, ansible=ansible)
 
 
@@ -198,11 +198,11 @@ def parse_document(text: str, shown: str, error: type[UsageError], *, ansible: b
     except MarkedYAMLError as problem:
         raise _malformed(problem, text, shown, error) from None
     except RecursionError:
-        raise error("is nested too deeply", file=shown) from None
+        raise error(f"{shown} is nested too deeply", file=shown) from None
     except (YAMLError, ValueError, AttributeError, KeyError, IndexError, TypeError, AssertionError) as problem:
         # ruamel.yaml itself falls over on some malformed input; for the user it is malformed all the same.
         line = getattr(problem, "line", None)
-        raise error("is not valid YAML", file=shown, line=line, cause=str(problem).split("\n")[0]) from None
+        raise error(f"{shown} is not valid YAML", file=shown, line=line, cause=str(problem).split("\n")[0]) from None
     return Document(shown, data, builder.marks)
 
 
@@ -214,7 +214,7 @@ def _malformed(problem: MarkedYAMLError, text: str, shown: str, error: type[Usag
     if "\t" in written[: len(written) - len(written.lstrip())] or "'\\t'" in str(problem.problem):
         return error("a tab cannot be used here", file=shown, line=line, hint="indent with spaces")
     cause = " ".join(str(part) for part in (problem.context, problem.problem) if part)
-    return error("is not valid YAML", file=shown, line=line, cause=cause or None, hint=_advice(cause))
+    return error(f"{shown} is not valid YAML", file=shown, line=line, cause=cause or None, hint=_advice(cause))
 
 
 def _advice(cause: str) -> str | None:

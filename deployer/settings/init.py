@@ -59,7 +59,9 @@ def propose(folder: Path, env: str = "prod", asked: Asked | None = None) -> Prop
     path = folder / FILE
     if path.exists():
         raise SettingsError(
-            "is already there, and is not overwritten", file=shown(path), hint="edit it, or remove it first"
+            f"{shown(path)} is already there, and is not overwritten",
+            file=shown(path),
+            hint="edit it, or remove it first",
         )
     asked = asked or Asked()
     sized = scale(asked.size) if asked.size else None
@@ -88,9 +90,9 @@ def write(folder: Path, env: str = "prod", asked: Asked | None = None) -> Propos
             with path.open("x", encoding="utf-8") as file:
                 file.write(content)
         except FileExistsError:
-            raise SettingsError("is already there, and is not overwritten", file=shown(path)) from None
+            raise SettingsError(f"{shown(path)} is already there, and is not overwritten", file=shown(path)) from None
         except OSError as problem:
-            raise SettingsError(f"cannot be written: {problem.strerror}", file=shown(path)) from None
+            raise SettingsError(f"{shown(path)} cannot be written: {problem.strerror}", file=shown(path)) from None
     return proposal
 
 

@@ -117,7 +117,9 @@ def _read(path: Path) -> Document:
     if document.data is None:
         return Document(document.file, {}, {(): Mark(document.file, 1)})
     if not isinstance(document.data, dict):
-        raise SettingsError("is not a map of keys and values", file=document.file, line=1, hint="begin with app: NAME")
+        raise SettingsError(
+            f"{document.file} is not a map of keys and values", file=document.file, line=1, hint="begin with app: NAME"
+        )
     return document
 
 

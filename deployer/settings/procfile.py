@@ -56,7 +56,7 @@ def read(folder: Path) -> Procfile:
         return understood(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise SettingsError(f"cannot be read: {why}", file=shown(path)) from None
+        raise SettingsError(f"{shown(path)} cannot be read: {why}", file=shown(path)) from None
 
 
 def understood(text: str) -> Procfile:

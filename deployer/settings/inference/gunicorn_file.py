@@ -97,7 +97,9 @@ def read_gunicorn_file(folder: Path) -> GunicornFile:
     try:
         tree = ast.parse(path.read_text("utf-8", errors="replace"), NAME)
     except SyntaxError as error:
-        raise SettingsError(f"is no Python: {error.msg}", file=NAME, line=error.lineno, step="plan") from None
+        raise SettingsError(
+            f"{NAME} is not valid Python: {error.msg}", file=NAME, line=error.lineno, step="plan"
+        ) from None
     return GunicornFile(
         {
             name: (statement.lineno, _literal(value))

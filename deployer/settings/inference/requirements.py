@@ -185,7 +185,7 @@ def _from_text(path: Path, seen: set[Path]) -> list[str]:
         if include and "://" not in include[1]:
             other = path.parent / include[1]
             if not other.is_file():
-                raise SettingsError(f"names {include[1]}, which is not there", file=path.name, line=number)
+                raise SettingsError(f"{path.name} names {include[1]}, which is not there", file=path.name, line=number)
             lines += _from_text(other, seen)
         elif _TWO_NAMES.fullmatch(line):
             raise SettingsError(
