@@ -192,18 +192,32 @@ class Building:
         made.add(path)
 
     def _link_shared(self, made: "set[str]") -> None:
-        """Puts a link in place of every shared path; `media/` is made as a folder, other names may become files."""
-        owner = app_command.owner(self.site)
+        """Puts a link in place of every shared path. What is new in `shared/` gets the content of the tree, once."""
         for asked, path in zip(self.args.get("shared", ()), self.shared):
-            is_folder = str(asked).endswith("/")
             kept = self.site.shared + "/" + path
-            for line in shared_folders.make_folders(
-                self.site.shared, path if is_folder else posixpath.dirname(path), owner
-            ):
-                self.ctx.output(line)
+            is_file = os.path.isfile(kept) and not str(asked).endswith("/")
+            named = str(asked).endswith("/") or path in self.args.get("shared_folders", ())
+            self._make_shared(path, is_folder=os.path.isdir(kept) or (named and not is_file))
             self._folder(posixpath.dirname(path), made)
             up = "../" * (2 + path.count("/"))
             os.symlink(up + os.path.relpath(kept, self.site.root), self.path + "/" + path)
+
+    def _make_shared(self, path: str, *, is_folder: bool) -> None:
+        """Makes the folders of a shared path, and seeds it where it is missing or an empty folder."""
+        owner = app_command.owner(self.site)
+        is_new = shared_folders.is_empty(self.site.shared, path)
+        folders = path if is_folder else posixpath.dirname(path)
+        for line in shared_folders.make_folders(self.site.shared, folders, owner):
+            self.ctx.output(line)
+        seeds = {name: entry for name, entry in self.manifest.files.items() if below(name, (path,))} if is_new else {}
+        for name, entry in sorted(seeds.items()):
+            if entry.target is None:
+                source = self.incoming.path + "/seed"
+                self.incoming.place(entry, source, own_copy=True, created=self._created())
+                shared_folders.copy_file(self.site.shared, name, source, entry.mode, owner)
+                tree.remove(source)
+        if seeds:
+            self.ctx.output("%s: %d files of the source are its first content" % (path, len(seeds)))
 
     def _record_changes(self) -> None:
         """Brings the manifest up to what the prepare hook made of the release."""

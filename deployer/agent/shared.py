@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from typing import List, Tuple
 
@@ -41,6 +42,64 @@ def make_folders(root: str, path: str, owner: Tuple[int, int]) -> List[str]:
     finally:
         os.close(folder)
     return lines
+
+
+def is_empty(root: str, path: str) -> bool:
+    """Whether nothing is at `path` below `root`, or an empty folder. A link counts as something."""
+    try:
+        folder, name = _open_parent(root, path)
+    except OSError as error:
+        return error.errno == errno.ENOENT
+    try:
+        mode = os.lstat(name, dir_fd=folder).st_mode
+        if not stat.S_ISDIR(mode):
+            return False
+        found = os.open(name, _OPEN, dir_fd=folder)
+        try:
+            return not os.listdir(found)
+        finally:
+            os.close(found)
+    except FileNotFoundError:
+        return True
+    finally:
+        os.close(folder)
+
+
+def copy_file(root: str, path: str, source: str, mode: int, owner: Tuple[int, int]) -> None:
+    """Copies `source` to `path` below `root`, for the app's user; what is there is left as it is.
+
+    Raises:
+        OpError `invalid`: a file or a link is in the way of its folder.
+    """
+    make_folders(root, os.path.dirname(path), owner)
+    try:
+        folder, name = _open_parent(root, path)
+    except OSError:  # a link that leads somewhere is left, and nothing is made behind it
+        return
+    try:
+        made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        with os.fdopen(made, "wb") as target, open(source, "rb") as content:
+            shutil.copyfileobj(content, target)
+            if os.geteuid() == 0:
+                os.fchown(target.fileno(), owner[0], owner[1])
+            os.fchmod(target.fileno(), mode)
+    except FileExistsError:
+        pass
+    finally:
+        os.close(folder)
+
+
+def _open_parent(root: str, path: str) -> Tuple[int, str]:
+    """A descriptor of the folder that `path` lies in, no link followed below `root`, and its last part."""
+    *parts, name = [part for part in path.split("/") if part]
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for part in parts:
+        try:
+            below = os.open(part, _OPEN, dir_fd=folder)
+        finally:
+            os.close(folder)
+        folder = below
+    return folder, name
 
 
 def _is_link(folder: int, name: str) -> bool:

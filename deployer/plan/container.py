@@ -13,6 +13,7 @@ from deployer.agent.shell import is_script, shell_argv
 from deployer.agent.supervision import USUAL_REFUSALS, Health
 from deployer.artifact.image import Installing
 from deployer.errors import SettingsError
+from deployer.plan.shared import is_folder_name
 from deployer.plan.start import Way
 from deployer.plan.topology import Topology
 from deployer.runtimes.arguments import PORT, SLOT, VENV
@@ -91,7 +92,7 @@ def dockerfile(
         prepare=_json(*shell_argv(hooks.prepare.command)) if hooks.prepare else "",
         release_hook=_hook_words(hooks.release),
         build_hook=_hook_words(hooks.build),
-        shared=[path for path in settings.shared if path.endswith("/")],
+        shared=[path for path in settings.shared if is_folder_name(path)],
         secrets=sorted(settings.app_secrets),
         port=settings.port,
         graceful=graceful,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from deployer.errors import DeployError, LockedError, NotReadyError, UnreachableError
 from deployer.events import Bus, Output
 from deployer.plan.facts import Facts
+from deployer.plan.shared import is_folder_name
 from deployer.rollout import certificates
 from deployer.rollout.interpreter import require_python
 from deployer.rollout.locks import require_not_frozen
@@ -29,6 +30,7 @@ from deployer.rollout.survey import (
 from deployer.settings.models import Tls
 
 LEAST_FREE_BYTES = 500_000_000
+_LIST_MISSING = 'cd "$1" && shift && for name; do [ -e "$name" ] || printf "%s\\n" "$name"; done'
 SHOWN = 6
 """Differences from what setup makes that the message names."""
 
@@ -71,6 +73,7 @@ def _questions(project: Project, run: Run, facts: Facts) -> list[tuple[str, Call
         ("what starts the schedules is there", lambda: require_starters(run, facts)),
         ("there is room on the disks", lambda: _room(run, facts)),
         ("every virtualenv in use is whole", lambda: _virtualenvs(run, facts)),
+        ("the shared files are there", lambda: _shared_files(run, facts)),
         ("nobody froze it", lambda: require_not_frozen(run, facts)),
         ("nobody holds the lock", lambda: _unlocked(run, facts)),
         ("the balancers answer", lambda: _of_balancers(run, facts, lambda run: Pools(run).states())),
@@ -110,6 +113,24 @@ def _virtualenvs(run: Run, facts: Facts) -> None:
                     hint=f"deploy push {run.topology.env}",
                     code="venv_damaged",
                 )
+
+
+def _shared_files(run: Run, facts: Facts) -> None:
+    """Files of `shared:`, by their names, on hosts that have a release which links to them."""
+    names = [name for name in run.topology.settings.shared if not is_folder_name(name)]
+    for web in run.topology.web if names else ():
+        if not facts[web.name].current:
+            continue
+        argv = ["sh", "-c", _LIST_MISSING, "sh", web.site.shared, *names]
+        done = run.call(web.name, "command.run", {"command": argv, "timeout": 30.0}, step="survey")
+        missing = str(done.get("stdout") or "").splitlines()
+        if missing:
+            raise NotReadyError(
+                f"{', '.join(missing)} of shared: in deploy.yaml is missing in {web.site.shared}",
+                host=web.name,
+                hint=f"copy it to {web.site.shared}/{missing[0]} on {web.name}, or commit it: a push puts it there",
+                code="shared_missing",
+            )
 
 
 def _room(run: Run, facts: Facts) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from deployer.errors import DeployError, NotReadyError
 from deployer.events import Bus, RunStarted
 from deployer.remote.fleet import Fleet, together
-from deployer.rollout import absent
+from deployer.rollout import absent, unwritable
 from deployer.rollout.endings import refused_as
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
@@ -61,6 +61,7 @@ def opened(
             if fleet.failures:
                 raise together(fleet.failures)
     except DeployError as error:
+        error.hint = unwritable.hint_for(error, topology) or error.hint
         if error.hint:  # the rooms below do not know the environment's name
             error.hint = re.sub(r"\bENV\b", project.env, error.hint)
         raise

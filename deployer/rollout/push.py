@@ -13,7 +13,7 @@ from deployer.artifact.build_hook import run_build_hook
 from deployer.artifact.source import SourceTree
 from deployer.errors import DeployError, RolloutError, UsageError
 from deployer.events import Bus, Output, PlanMade
-from deployer.plan import start
+from deployer.plan import shared, sqlite, start
 from deployer.plan.adopting import FRONT, UNIT, held_back, still_to_do
 from deployer.plan.changes import Wanted, plan_of, wanted_by_push
 from deployer.plan.draft import Draft, content_of
@@ -263,6 +263,8 @@ def prepared(
             warnings=(
                 *project.inferred.warnings,
                 *certificates.remarks(topology),
+                *shared.remarks(topology.settings.shared, files.files),
+                *sqlite.remarks(topology, project.inferred.sqlite, values),
                 *held_back(topology, facts),
             ),
             hooks=shown,

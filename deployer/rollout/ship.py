@@ -13,7 +13,7 @@ from deployer.artifact import manifest, python, wheels
 from deployer.artifact.source import SourceTree
 from deployer.cache import cache
 from deployer.errors import DeployError, RolloutError, SettingsError
-from deployer.plan import start
+from deployer.plan import shared, start
 from deployer.plan.draft import Draft
 from deployer.plan.facts import Facts
 from deployer.plan.start import Way
@@ -158,6 +158,7 @@ def _recipe(project: Project, shipment: Shipment, host: str) -> dict[str, Any]:
         ),
         "env": start.environment(topology, web, project.inferred, shipment.release),
         "shared": list(settings.shared),
+        "shared_folders": shared.folders(settings.shared, shipment.files.files),
         "prepare": {"command": hook.command, "timeout": hook.timeout} if hook else None,
         "static": settings.static and settings.static.model_dump(),
         "check": {

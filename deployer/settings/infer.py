@@ -19,6 +19,7 @@ from deployer.settings.inference.modules import Code, read_code
 from deployer.settings.inference.own_command import instead, not_installed, own_command
 from deployer.settings.inference.requirements import Requirements, normal, read_requirements
 from deployer.settings.inference.routes import Routes
+from deployer.settings.inference.sqlite import find_sqlite
 from deployer.settings.inference.worker_class import OLD_UVICORN_WORKER, UVICORN_WORKER, WorkerClass, worker_class
 from deployer.settings.mistakes import nearest
 from deployer.settings.models import Settings
@@ -72,7 +73,7 @@ class Inferred:
     requirements lack; `workers` is the class of gunicorn's workers. `gunicorn_file` is the app's own, and `left_aside`
     what of it does not count, which is among the `warnings` for the plan too. `refused`: why the server cannot serve
     with these settings, raised before a host is asked. `unread` is as in `Requirements`, where
-    nothing says what else installs.
+    nothing says what else installs. `sqlite` is where the code names a file of SQLite, empty if it does not.
     """
 
     target: AppTarget | None
@@ -93,6 +94,7 @@ class Inferred:
     left_aside: tuple[str, ...] = ()
     refused: SettingsError | None = None
     unread: tuple[str, str] | None = None
+    sqlite: str = ""
 
     def require_server(self) -> None:
         """SettingsError when the server could not serve the app: the settings, its own file for it, what it lacks.
@@ -180,6 +182,7 @@ class _Inference:
             left_aside=tuple(self.left_aside),
             workers=workers,
             gunicorn_file=self.own,
+            sqlite=find_sqlite(self.code, self.folder),
             refused=self._other_interface(server, target)
             or workers.refused
             or server_versions.too_old(server, runtime, self.requirements)

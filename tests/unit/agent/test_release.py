@@ -167,6 +167,51 @@ def test_shared_folders_outlive_releases(host: Host) -> None:
     assert Path(host.site.shared, "data/db.sqlite3").read_text() == "rows"
 
 
+def test_a_shared_path_without_a_slash_is_what_the_host_has_or_what_the_push_says(host: Host) -> None:
+    host.push(OLD, shared=["data", "local.py"], shared_folders=["data"])
+    shared, release = Path(host.site.shared), Path(host.site.release(OLD))
+    assert (shared / "data").is_dir() and not os.path.lexists(shared / "local.py")
+    (release / "data/db.sqlite3").touch()
+    (release / "local.py").touch()
+    assert (shared / "data/db.sqlite3").is_file() and (shared / "local.py").is_file()
+    (shared / "notes").touch()
+    host.push(NEW, shared=["data", "local.py", "notes"], shared_folders=["notes"])
+    assert (Path(host.site.release(NEW)) / "notes").is_file()
+    with pytest.raises(OpError) as caught:
+        host.push("20261103T100000Z-cccccccc", shared=["notes/"])
+    assert "is not a folder" in caught.value.message
+
+
+def test_shared_paths_that_are_new_get_what_the_source_has_once(host: Host) -> None:
+    files = {**FILES, "media/a.png": "1", "media/sub/b.png": "1", "local.py": "X = 1\n"}
+    args = {"shared": ["media/", "local.py"], "shared_folders": ["media"]}
+    (Path(host.site.shared) / "media").mkdir(parents=True)  # as setup leaves it
+    host.push(OLD, files, **args)
+    shared = Path(host.site.shared)
+    assert {path: (shared / path).read_text() for path in ("media/a.png", "media/sub/b.png", "local.py")} == {
+        "media/a.png": "1",
+        "media/sub/b.png": "1",
+        "local.py": "X = 1\n",
+    }
+    (shared / "media/sub/b.png").unlink()
+    (shared / "local.py").write_text("X = 2\n")
+    host.push(NEW, {**files, "media/a.png": "2", "media/c.png": "2"}, **args)
+    assert sorted(path.name for path in (shared / "media").rglob("*")) == ["a.png", "sub"]
+    assert (shared / "media/a.png").read_text() == "1" and (shared / "local.py").read_text() == "X = 2\n"
+
+
+def test_the_first_content_of_a_shared_path_follows_no_link(host: Host, tmp_path: Path) -> None:
+    files = {**FILES, "media/sub/b.png": "1", "local.py": "X = 1\n"}
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    shared = Path(host.site.shared)
+    shared.mkdir(parents=True)
+    (shared / "media").symlink_to(outside)
+    (shared / "local.py").symlink_to(outside / "local.py")
+    host.push(OLD, files, shared=["media", "local.py"], shared_folders=["media"])
+    assert os.listdir(outside) == []
+
+
 def test_a_prepare_hook_writes_into_its_own_release_only(host: Host) -> None:
     host.push(OLD)
     command = "echo more >> app.py && echo $DEPLOY_RELEASE > static/made && ln -s $PWD/static/a.css static/absolute"

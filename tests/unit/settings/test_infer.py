@@ -10,6 +10,8 @@ import pytest
 
 from deployer.errors import SettingsError
 from deployer.settings.infer import AppTarget, Inferred, infer
+from deployer.settings.inference.modules import read_code
+from deployer.settings.inference.sqlite import find_sqlite
 from deployer.settings.init import propose
 from deployer.settings.models import Settings
 
@@ -491,3 +493,24 @@ def test_every_inferred_value_has_its_reason(tmp_path: Path) -> None:
     assert told["runtime.app"] == ("main:app", "the only app in the code (main.py:3)")
     assert told["health.path"] == ("/healthz", "routed in main.py:4")
     assert set(told) == {"runtime.app", "runtime.server", "health.path", "python.installer"}
+
+
+@pytest.mark.parametrize(
+    ("code", "where"),
+    [
+        ('DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3"}}\n', "main.py:1"),
+        ('import sqlalchemy\nengine = sqlalchemy.create_engine("sqlite:///./shop.db")\n', "main.py:2"),
+        ('import sqlite3 as db\nconnection = db.connect("shop.db")\n', "main.py:2"),
+        ('import sqlite3\nconnection = sqlite3.connect(":memory:")\n', ""),
+        ('import sqlalchemy\nengine = sqlalchemy.create_engine("sqlite:///:memory:")\n', ""),
+        ('import psycopg\nconnection = psycopg.connect("shop.db")\n', ""),
+    ],
+)
+def test_a_database_file_of_sqlite_is_found_in_the_code(tmp_path: Path, code: str, where: str) -> None:
+    (tmp_path / "main.py").write_text(code)
+    assert find_sqlite(read_code(tmp_path), tmp_path) == where
+
+
+def test_a_database_file_of_sqlite_is_found_in_the_env_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DEBUG=1\nDATABASE_URL=sqlite:///shop.db\n")
+    assert find_sqlite(read_code(tmp_path), tmp_path) == ".env:2"
