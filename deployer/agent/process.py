@@ -118,7 +118,7 @@ def run(
     began = time.monotonic()
     switch = _switch_to(user)
     if env is None and switch:
-        env = {**os.environ, **switch.pop("environ")}
+        env = {**_plain_environ(), **switch.pop("environ")}
     switch.pop("environ", None)
     try:
         process = subprocess.Popen(
@@ -169,6 +169,12 @@ class _Group(Members):
 
     def alive(self) -> bool:
         return group_alive(self._pid)
+
+
+def _plain_environ() -> Dict[str, str]:
+    """What another user may have of the agent's environment: nothing of root's session (SSH_*, XDG_*, DBUS_*)."""
+    kept = {name: os.environ[name] for name in ("PATH", "TZ") if name in os.environ}
+    return {"PATH": os.defpath, "LANG": "C.UTF-8", "SHELL": "/bin/sh", **kept}
 
 
 def tail(text: str, lines: int = 20) -> List[str]:

@@ -11,14 +11,13 @@ crash at any point: `begin` clears away what an unfinished attempt left. The cal
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
 import time
 from typing import Any, Dict, Iterator, List, Tuple
 
-from deployer.agent import hook, links, release_id, secrets, strays, tool, tree, uv_cache, venv
+from deployer.agent import disk, hook, links, release_id, secrets, strays, tool, tree, uv_cache, venv
 from deployer.agent.building import Building
 from deployer.agent.incoming import Incoming
 from deployer.agent.layout import Site
@@ -206,17 +205,19 @@ def _require_set_up(site: Site) -> None:
 
 
 def _require_space(site: Site, size: int, files: int) -> None:
-    disk = os.statvfs(site.root)
-    free, inodes = disk.f_bavail * disk.f_frsize, disk.f_favail
+    place = os.statvfs(site.root)
+    free, inodes = place.f_bavail * place.f_frsize, place.f_favail
     if size + _SPARE > free:
-        raise _no_space(site, "the release needs %s more and %s are free" % (_mb(size + _SPARE), _mb(free)), size, free)
-    if disk.f_files and files + _SPARE_INODES > inodes:
-        raise _no_space(site, "%d files are to come and %d inodes are free" % (files, inodes), size, free)
+        needs = "the disk is full: the release needs %s more and %s are free" % (_mb(size + _SPARE), _mb(free))
+        raise _no_space(site, needs, size, free)
+    if place.f_files and files + _SPARE_INODES > inodes:
+        needs = "%s has too few inodes: %d files are to come and %d inodes are free" % (site.root, files, inodes)
+        raise _no_space(site, needs, size, free)
 
 
-def _no_space(site: Site, why: str, needed: int, free: int) -> OpError:
+def _no_space(site: Site, message: str, needed: int, free: int) -> OpError:
     hint = "make room on %s, or lower keep: in deploy.yaml" % site.root
-    return OpError("no_space", "the disk is full: " + why, hint, detail={"needed": needed, "free": free})
+    return OpError("no_space", message, hint, detail={"needed": needed, "free": free})
 
 
 def _mb(size: int) -> str:
@@ -229,9 +230,9 @@ def _disk_full(site: Site, incoming: Incoming) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in disk.FULL:
             raise
+        message = disk.shortage(site.root, error.errno)
         incoming.drop()
-        disk = os.statvfs(site.root)
-        free = disk.f_bavail * disk.f_frsize
-        raise _no_space(site, "%s are left on %s" % (_mb(free), site.root), 0, free) from None
+        free = os.statvfs(site.root)
+        raise _no_space(site, message, 0, free.f_bavail * free.f_frsize) from None

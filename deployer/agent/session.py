@@ -6,7 +6,6 @@ in order; a request for the side lane gets a thread of its own; `outbox` writes;
 
 from __future__ import annotations
 
-import errno
 import os
 import queue
 import signal
@@ -14,7 +13,7 @@ import sys
 import threading
 from typing import Any, BinaryIO, Dict, List, Optional
 
-from deployer.agent import protocol, wind
+from deployer.agent import disk, protocol, wind
 from deployer.agent.body import Body
 from deployer.agent.operation import Context, OpError, find
 from deployer.agent.outbox import Outbox
@@ -224,10 +223,9 @@ def _fault(op: str, error: BaseException) -> Dict[str, Any]:
     """An operation's own fault as an error for the controller: one sentence, and the traceback as its log."""
     import traceback
 
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = " at %s" % error.filename if error.filename else ""
-        hint = "make room on that host (df -h shows where), then run the same command again"
-        return OpError("no_space", "the disk is full%s, so %s could not do its work" % (where, op), hint).as_dict()
+    known = disk.explain(error, op) if isinstance(error, OSError) else None
+    if known is not None:
+        return known.as_dict()
     lines = traceback.format_exception(type(error), error, error.__traceback__)
     log = [line for text in lines for line in text.rstrip().splitlines()][-30:]
     said = str(error)[:500]

@@ -19,7 +19,7 @@ import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from deployer.agent import health, holding, ledger, links, process, procfs, proof, resource, secrets
+from deployer.agent import disk, health, holding, ledger, links, process, procfs, proof, resource, secrets
 from deployer.agent.hup import Reload
 from deployer.agent.kept import UNITS
 from deployer.agent.layout import Site
@@ -75,7 +75,7 @@ class Switch:
                 return {"pids": list(found.pids), "seconds": _since(began), "changed": False}
         self._refuse_a_taken_port(main)
         self._require_reloadable(main)
-        self._intend("stop" if self._reload is None else "reload")
+        self._begin(main)
         try:
             self._require_leave()
         except OpError as refusal:
@@ -88,6 +88,17 @@ class Switch:
             raise self._undone(failure) from failure
         self._close(True)
         return {"pids": list(pids), "seconds": _since(began), "changed": True}
+
+    def _begin(self, main: int) -> None:
+        """Writes the intent down. Where that cannot be, nothing is touched, and the error says what serves."""
+        try:
+            self._intend("stop" if self._reload is None else "reload")
+        except OSError as error:
+            refusal = disk.explain(error, "instance.switch", self._site.ledger)
+            if refusal is None:
+                raise
+            refusal.detail.update(restored=True, serving=self._still_serving(main))
+            raise refusal from error
 
     def _already(self, main: int) -> Optional[Proof]:
         if links.release_at(self._site.slot(self._instance.port)) != self._release:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import getpass
 import itertools
 import os
@@ -158,8 +159,24 @@ def _forget_output() -> None:
             os.close(nowhere)
 
 
+_ABOUT_FILES = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG),
+        *(errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EIO, errno.EMFILE, errno.ENFILE),
+    }
+)
+"""Why the system refuses a file: for a reason that is a person's to mend, and not a fault of this program."""
+
+
 def _fault(fault: Exception) -> DeployError:
-    """The error for what should not have happened, after its traceback was shown."""
+    """The error for what should not have happened, after its traceback was shown; a file that cannot be used is one."""
+    if isinstance(fault, OSError) and fault.errno in _ABOUT_FILES and fault.filename is not None:
+        return UsageError(
+            "a file or folder of this machine cannot be used",
+            file=os.fsdecode(fault.filename) if isinstance(fault.filename, bytes | str) else str(fault.filename),
+            cause=fault.strerror,
+            code="local_file",
+        )
     _say("".join(traceback.format_exception(fault)))
     text = f"{type(fault).__name__}: {fault}"
     return DeployError("this is a fault of deploy itself", cause=text, hint="report it with the lines above")

@@ -28,7 +28,8 @@ from deployer.rollout.record import Record
 # Whoever logs in becomes the app's user: root without a question, others by sudo, which may ask for a password.
 _AS_USER = """\
 [ "$(id -un)" = "$0" ] && exec "$@"
-[ "$(id -u)" = 0 ] && exec runuser -u "$0" -- "$@"
+[ "$(id -u)" = 0 ] && exec env -i TERM="${TERM:-dumb}" LANG=C.UTF-8 PATH="$PATH" SHELL=/bin/sh \\
+    HOME="$(getent passwd "$0" | cut -d: -f6)" USER="$0" LOGNAME="$0" runuser -u "$0" -- "$@"
 exec sudo -H -u "$0" -- "$@"
 """
 

@@ -131,3 +131,14 @@ def _running(pid: int) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return False
+
+
+def test_another_user_gets_nothing_of_our_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root changes users")
+    for name in ("XDG_RUNTIME_DIR", "SSH_CONNECTION", "DBUS_SESSION_BUS_ADDRESS", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "of root")
+    done = run(["env"], timeout=20, user="nobody")
+    names = {line.partition("=")[0] for line in done.stdout.splitlines()}
+    assert names == {"PATH", "LANG", "SHELL", "HOME", "USER", "LOGNAME"} | ({"TZ"} & set(os.environ))
+    assert "of root" not in done.stdout and "USER=nobody" in done.stdout
