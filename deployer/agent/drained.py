@@ -21,6 +21,10 @@ from typing import Any, Dict, Iterator
 
 from deployer.agent.layout import Site
 from deployer.agent.ledger import fsync_folder
+from deployer.agent.operation import OpError
+
+_LONGEST = 300.0  # seconds; a block asks the balancer, by commands of the user's where need be
+_AGAIN = 0.02  # seconds between two tries for the lock
 
 Record = Dict[str, Any]
 Records = Dict[str, Record]
@@ -60,7 +64,7 @@ def editing(site: Site) -> Iterator[Records]:
     os.makedirs(site.state, exist_ok=True)
     fd = os.open(site.state + "/drained.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        _lock(fd, site)
         records = read(site)
         before = json.dumps(records)
         try:
@@ -70,6 +74,22 @@ def editing(site: Site) -> Iterator[Records]:
                 save(site, records)
     finally:
         os.close(fd)
+
+
+def _lock(fd: int, site: Site) -> None:
+    """Takes the lock; OpError `host_busy` where somebody holds it for longer than any block of ours takes."""
+    end = time.monotonic() + _LONGEST
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise OpError(
+                    "host_busy",
+                    "another process has held %s/drained.lock for more than %g s" % (site.state, _LONGEST),
+                    "look on that host who has it open (lslocks), then run the same command again",
+                ) from None
+        time.sleep(_AGAIN)
 
 
 def save(site: Site, records: Records) -> None:

@@ -28,6 +28,7 @@ OP = "hook"
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}\Z")
 _TICK = 0.05  # seconds between looks at the runner and its log
 _STARTUP = 20.0  # seconds a runner may take until it holds its file
+_OVERTIME = 60.0  # seconds past its time limit that a runner may take to end what it started
 _KEPT_OUTPUT = 64 << 10  # bytes of output in the answer
 _LOG_LINES = 30
 _KEPT_FILES = 60  # logs of runs long gone are removed beyond these
@@ -146,12 +147,23 @@ class _Hook:
             raise OpError("hook_failed", "the release hook's runner did not start", log=_last_lines(self._said()))
 
     def follow(self, ctx: Context) -> None:
-        """Hands on what the command prints until its runner has ended."""
+        """Hands on what the command prints until its runner has ended.
+
+        OpError `unknown_outcome` when the runner outlives the time limit that it has to keep itself.
+        """
         rest = b""
+        end = time.monotonic() + self._limit() + _OVERTIME
         with open(self.log, "ab+") as file:
             file.seek(0)
             alive = True
             while alive:
+                if time.monotonic() > end:
+                    raise OpError(
+                        "unknown_outcome",
+                        "the runner of the release hook of %s still runs after its time limit" % self.release,
+                        "see on that host which process has %s open, and %s" % (self.held, self.log),
+                        log=_last_lines(self.log),
+                    )
                 alive = self.runs()
                 data = file.read()
                 *lines, rest = (rest + data).split(b"\n")
@@ -161,6 +173,15 @@ class _Hook:
                     time.sleep(_TICK)
         if rest:
             ctx.output(rest.decode("utf-8", "replace"))
+
+    def _limit(self) -> float:
+        """Seconds that the attempt which runs may take, as it was started with."""
+        begun = self._last("intent")
+        try:
+            with open("%s/%s.json" % (self.folder, begun["run"] if begun else self.run), encoding="utf-8") as file:
+                return float(json.load(file)["timeout"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0.0  # it has ended, or never began
 
     def result(self) -> Dict[str, Any]:
         """The answer, from the ledger. OpError `hook_failed`, or `unknown_outcome` when the runner died."""

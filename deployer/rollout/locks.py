@@ -43,7 +43,7 @@ def _listening(run: Run) -> Iterator[None]:
         while not over.wait(ASKED_EVERY_S) and not run.stop.is_set():
             for host in [host.name for host in run.topology.hosts if host.name not in run.lost][:1]:
                 with contextlib.suppress(DeployError):
-                    by = run.call(host, "lock.asked", {"run": run.id}, lane="cancel")["by"]
+                    by = run.call(host, "lock.asked", {"run": run.id}, lane="side")["by"]
                     if by:
                         run.stopped_by = str(by)
                         run.warn(f"{by} asked this run to stop: the instance in hand is finished first")

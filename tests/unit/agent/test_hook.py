@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from release_site import Host
 
-from deployer.agent import ledger, procfs
+from deployer.agent import hook, ledger, procfs
 from deployer.agent.operation import OpError
 
 RELEASE = "20261101T100000Z-aaaaaaaa"
@@ -155,3 +155,26 @@ def test_a_command_that_left_a_daemon_behind_is_not_waited_for(host: Host) -> No
     answer = run_hook(host, "(sleep 600 & echo $! > ../../daemon) ; echo done")
     os.kill(int(Path(host.site.root, "daemon").read_text()), signal.SIGKILL)
     assert answer["output"] == "done\n"
+
+
+def test_a_runner_that_hangs_past_its_time_limit_is_not_waited_for(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hook, "_OVERTIME", 0.5)
+    stopped: list[int] = []
+
+    def stop_runner() -> None:
+        held = Path(host.site.state, "hooks", RELEASE + ".running")
+        until(lambda: held.exists() and held.read_text().strip())
+        stopped.append(int(held.read_text()))
+        os.kill(stopped[0], signal.SIGSTOP)
+
+    stopping = threading.Thread(target=stop_runner)
+    stopping.start()
+    try:
+        with pytest.raises(OpError, match="still runs after its time limit") as caught:
+            run_hook(host, "sleep 600", timeout=1)
+        assert caught.value.code == "unknown_outcome"
+    finally:
+        stopping.join()
+        os.kill(stopped[0], signal.SIGCONT)
+    runner = procfs.process(stopped[0])
+    until(lambda: runner is None or not procfs.alive(runner))
