@@ -149,7 +149,10 @@ class CheckFinished(Event):
 
 @dataclass(frozen=True)
 class RunFinished(Event):
-    """Always the last event; its fields are the contract's."""
+    """Always the last event; its fields are the contract's.
+
+    `serving` is what was seen after a run that failed: instance → the release that served `before`, and serves `now`.
+    """
 
     name = "run.finished"
     outcome: str
@@ -160,6 +163,7 @@ class RunFinished(Event):
     hosts: dict[str, Any] = field(default_factory=dict)
     probe: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    serving: dict[str, dict[str, str | None]] | None = None
 
 
 Listener = Callable[[Event], None]

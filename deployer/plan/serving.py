@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 
 from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology, WebHost
@@ -32,6 +32,32 @@ def unserved(
             if why:
                 found[f"{web.name}:{index}"] = why
     return found
+
+
+def release_of(facts: Facts, web: WebHost, index: int) -> str | None:
+    """The release of an instance, by its processes; None where nothing runs."""
+    serving = facts[web.name].serving.get(index)
+    return serving.release if serving else None
+
+
+def way_to_serve(topology: Topology, facts: Facts, instance: str, silent: Collection[str]) -> str:
+    """What to type for an instance that does not serve: about itself, or about the balancer that is at fault.
+
+    `silent` are balancers that do not answer.
+    """
+    host, _, index = instance.rpartition(":")
+    serving = facts[host].serving.get(int(index)) if host in facts.hosts else None
+    if host and (serving is None or not serving.proven):
+        again = f"deploy push {topology.env} --release current starts them again"
+        return f"deploy logs {topology.env} shows their last words, {again}"
+    if silent:
+        name = next(iter(silent))
+        systemd = all(each.systemd for each in topology.balancers if each.name == name)
+        service = {"caddy": "deploy-caddy", "command": ""}.get(topology.kind, topology.kind)
+        look = f"systemctl status {service}".strip() if systemd else "supervisorctl status"
+        setup = f"deploy setup {topology.env} installs its configuration"
+        return f"deploy exec {topology.env} -l {name} -- {look} shows its state, {setup}"
+    return f"deploy doctor {topology.env} shows what is wrong, deploy push {topology.env} writes the pools again"
 
 
 def _of_processes(facts: Facts, web: WebHost, index: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deployer import events
@@ -72,14 +72,46 @@ def receipt(probe: Mapping[str, Any] | None) -> list[str]:
 def finished(event: events.RunFinished) -> str:
     """The closing line of a run."""
     text = event.outcome.replace("_", " ")
-    if event.outcome == "rolled_back":
-        before = f"{event.previous} serves as before" if event.previous else "no release serves, as before"
-        return f"{text}: {before} (after {seconds(event.duration_s)})"
-    if event.release and event.outcome not in ("refused", "failed"):
+    if event.outcome == "rolled_back" or event.serving is not None:
+        return f"{text}: {what_serves(event)} (after {seconds(event.duration_s)})"
+    if event.release and event.outcome not in ("refused", "failed", "interrupted"):
         text += f": {event.release}"
     if event.previous and event.previous != event.release and event.outcome == "succeeded":
         text += f" (before: {event.previous})"
     return f"{text} in {seconds(event.duration_s)}"
+
+
+def what_serves(event: events.RunFinished) -> str:
+    """What serves after a run that failed, as it was seen, beside what served before it."""
+    if event.serving is None:
+        return "nothing that serves was touched"
+    if not event.serving:
+        return "what serves could not be seen, deploy status shows it"
+    groups: dict[str, list[str]] = {}
+    for name, release in event.serving.items():
+        groups.setdefault(_change(release["before"], release["now"]), []).append(name)
+    if list(groups) == [_NOTHING]:
+        return "no release serves, as before"
+    if len(groups) == 1:
+        return next(iter(groups)).format(where="")
+    return ", ".join(words.format(where=f" on {_some(names)}") for words, names in groups.items())
+
+
+def _some(names: Sequence[str]) -> str:
+    further = len(names) - SHOWN_FAILURES
+    shown = ", ".join(names[:SHOWN_FAILURES])
+    return f"{shown} and {further} more" if further > 0 else shown
+
+
+_NOTHING = "nothing serves{where}, as before"
+
+
+def _change(before: str | None, now: str | None) -> str:
+    if before is None and now is None:
+        return _NOTHING
+    if now is None:
+        return "nothing serves{where} any more"
+    return now + (" serves{where} as before" if before == now else " serves{where} now")
 
 
 def error_block(error: DeployError, *, log_is_shown: bool = False) -> str:

@@ -29,6 +29,7 @@ from deployer.rollout.between import Between
 from deployer.rollout.checks import fleet_checks
 from deployer.rollout.domains import require_domains
 from deployer.rollout.endings import refused_as
+from deployer.rollout.final_state import judged_end
 from deployer.rollout.finish import note_kept, promote, prune
 from deployer.rollout.hooks import controller_env, here, release_hook
 from deployer.rollout.interpreter import require_python
@@ -150,7 +151,7 @@ def push(
                 note_kept(run, ready.plan)
                 absent.require_nobody(run)
                 return
-            with resources.put_back_on_failure(run):
+            with judged_end(run, ready.facts), resources.put_back_on_failure(run):
                 _carry_out(run, ready, values, skip_hooks)
     here(project, "succeeded", record.outcome, bus, record, skip_hooks)
 

@@ -24,6 +24,8 @@ class Record:
     """Filled by the command that runs; read by whoever reports, also after an error.
 
     `outcome` is settled by the command when it succeeds (`succeeded`, `unchanged`); errors settle it otherwise.
+    `serving` is what was seen at the end of a run that failed: instance → the release that served `before` the run and
+    serves `now`, None for none. It is None where nothing that serves was touched, and empty where nothing was seen.
     """
 
     command: str
@@ -32,6 +34,7 @@ class Record:
     previous: str | None = None
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     probe: dict[str, Any] | None = None
+    serving: dict[str, dict[str, str | None]] | None = None
     exit_status: int = 0
     started: float = field(default_factory=time.monotonic)
 
@@ -69,6 +72,7 @@ class Record:
             duration_s=round(time.monotonic() - self.started, 3),
             hosts=self.hosts,
             probe=self.probe,
+            serving=self.serving,
             error=error.as_dict() if error else None,
         )
 

@@ -7,8 +7,10 @@ import threading
 from deployer.errors import NotReadyError
 from deployer.events import Bus, PlanMade
 from deployer.plan.changes import Wanted, majority, plan_of
+from deployer.plan.model import Plan
 from deployer.plan.text import text_of
 from deployer.rollout import secrets
+from deployer.rollout.final_state import judged_end
 from deployer.rollout.finish import note_kept, promote
 from deployer.rollout.locks import locked
 from deployer.rollout.open import opened
@@ -40,15 +42,13 @@ def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: f
         record.release = record.previous = release
         bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
         project = project.reached_by(run.topology.asking(facts.known(release)))
-        repair_venvs(run, project, plan)
-        with secrets.put_back_on_failure(run):
-            secrets.write(run, values)
-        roll(
-            run,
-            project,
-            plan,
-            facts,
-            via="reload",
-            finish=lambda done: promote(run, release, done.ports, via="reload"),
-        )
+
+        def finish(done: Plan) -> None:
+            promote(run, release, done.ports, via="reload")
+
+        with judged_end(run, facts):
+            repair_venvs(run, project, plan)
+            with secrets.put_back_on_failure(run):
+                secrets.write(run, values)
+            roll(run, project, plan, facts, via="reload", finish=finish)
         note_kept(run, plan)

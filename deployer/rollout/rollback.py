@@ -21,6 +21,7 @@ from deployer.rollout.between import Between
 from deployer.rollout.by_hand import freeze_hosts
 from deployer.rollout.checks import fleet_checks
 from deployer.rollout.domains import require_domains
+from deployer.rollout.final_state import judged_end
 from deployer.rollout.finish import note_kept, promote
 from deployer.rollout.locks import locked, require_not_frozen
 from deployer.rollout.open import opened
@@ -104,7 +105,6 @@ def bring(
                 record.outcome = "unchanged"
                 absent.require_nobody(run)
                 return
-            repair_venvs(run, project, plan)
             known = facts.known(target)
             asked = known.asked if known else ""
             project = project.reached_by(run.topology.asking(known))
@@ -117,7 +117,8 @@ def bring(
                     fleet_checks(run, project, done)
                     require_domains(run)
 
-            with resources.put_back_on_failure(run):
+            with judged_end(run, facts), resources.put_back_on_failure(run):
+                repair_venvs(run, project, plan)
                 with secrets.put_back_on_failure(run):
                     if secrets_changed:
                         secrets.write(run, values)

@@ -13,7 +13,7 @@ from deployer.events import Bus, Output
 from deployer.plan import adopting, slots
 from deployer.plan.changes import majority
 from deployer.plan.facts import Facts, Scheduled, Serving
-from deployer.plan.serving import unserved
+from deployer.plan.serving import unserved, way_to_serve
 from deployer.plan.topology import Topology, WebHost
 from deployer.rollout import certificates, maintenance
 from deployer.rollout.moments import utc
@@ -81,25 +81,9 @@ def require_serving(
             host=first.rpartition(":")[0],
             step="status",
             cause=f"{first}: {why}",
-            hint=_way_to_serve(topology, facts, first, silent),
+            hint=way_to_serve(topology, facts, first, silent),
             code="not_serving",
         )
-
-
-def _way_to_serve(topology: Topology, facts: Facts, instance: str, silent: Mapping[str, DeployError]) -> str:
-    """What to type for an instance that does not serve: about itself, or about the balancer that is at fault."""
-    host, _, index = instance.rpartition(":")
-    serving = facts[host].serving.get(int(index))
-    if serving is None or not serving.proven:
-        return f"deploy logs {topology.env} shows their last words, deploy push {topology.env} brings them back"
-    if silent:
-        name = next(iter(silent))
-        systemd = all(each.systemd for each in topology.balancers if each.name == name)
-        service = {"caddy": "deploy-caddy", "command": ""}.get(topology.kind, topology.kind)
-        look = f"systemctl status {service}".strip() if systemd else "supervisorctl status"
-        setup = f"deploy setup {topology.env} installs its configuration"
-        return f"deploy exec {topology.env} -l {name} -- {look} shows its state, {setup}"
-    return f"deploy doctor {topology.env} shows what is wrong, deploy push {topology.env} writes the pools again"
 
 
 def left_unfinished(run: Run, facts: Facts) -> Iterator[str]:

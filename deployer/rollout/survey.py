@@ -25,46 +25,51 @@ def survey(run: Run, *, measure: bool = False) -> Facts:
 
     `measure`: also what instances take in memory, for whoever shows it: it costs the hosts a look at every page.
     """
+    with run.step("survey", detail=f"{len(run.hosts)} hosts"):
+        return read_facts(run, measure=measure)
+
+
+def read_facts(run: Run, *, measure: bool = False) -> Facts:
+    """`survey` without a step of its own."""
     topology = run.topology
     hosts = [host.name for host in topology.hosts if host.name not in run.lost]
-    with run.step("survey", detail=f"{len(hosts)} hosts"):
-        web = {member.name: member for member in topology.web}
-        ports = {name: [*member.ports, *member.spare_ports] for name, member in web.items()}
-        sockets = {name: _sockets(run, member) for name, member in web.items()}
-        version = topology.python_version
-        # Hosts of a lab of processes share one machine, each with an address of its own; sockets lie in folders.
-        peers = [member.own.address for member in topology.everywhere]
-        own = {name: probe_address(member) for name, member in web.items() if member.host.prefix or member.sockets}
-        raw = run.each(
-            hosts,
-            "host.survey",
-            lambda host: {
-                "ports": ports.get(host, []),
-                "address": own.get(host, ""),
-                "sockets": sockets.get(host, {}),
-                "tools": TOOLS,
-                "peers": peers if host in run.balancers else [],
-                "python_versions": [version] if version else [],
-            },
-            step="survey",
-        )
-        proven = run.each(
-            [name for name in web if raw.get(name, {}).get("slots")],
-            "instance.prove",
-            lambda host: {
-                "instances": _instances(run, web[host], raw[host]["slots"]),
-                "release": None,
-                "measure": measure,
-            },
-            step="survey",
-        )
-        states, times = _processes(run, web, raw), _schedules(run, web, raw)
-        raw = {
-            name: {**found, "process_state": states.get(name, {}), "schedule_state": times.get(name, {})}
-            for name, found in raw.items()
-        }
-        names = [host.name for host in topology.hosts]
-        return Facts({name: _facts(name, raw.get(name, {}), web.get(name), proven.get(name)) for name in names})
+    web = {member.name: member for member in topology.web}
+    ports = {name: [*member.ports, *member.spare_ports] for name, member in web.items()}
+    sockets = {name: _sockets(run, member) for name, member in web.items()}
+    version = topology.python_version
+    # Hosts of a lab of processes share one machine, each with an address of its own; sockets lie in folders.
+    peers = [member.own.address for member in topology.everywhere]
+    own = {name: probe_address(member) for name, member in web.items() if member.host.prefix or member.sockets}
+    raw = run.each(
+        hosts,
+        "host.survey",
+        lambda host: {
+            "ports": ports.get(host, []),
+            "address": own.get(host, ""),
+            "sockets": sockets.get(host, {}),
+            "tools": TOOLS,
+            "peers": peers if host in run.balancers else [],
+            "python_versions": [version] if version else [],
+        },
+        step="survey",
+    )
+    proven = run.each(
+        [name for name in web if raw.get(name, {}).get("slots")],
+        "instance.prove",
+        lambda host: {
+            "instances": _instances(run, web[host], raw[host]["slots"]),
+            "release": None,
+            "measure": measure,
+        },
+        step="survey",
+    )
+    states, times = _processes(run, web, raw), _schedules(run, web, raw)
+    raw = {
+        name: {**found, "process_state": states.get(name, {}), "schedule_state": times.get(name, {})}
+        for name, found in raw.items()
+    }
+    names = [host.name for host in topology.hosts]
+    return Facts({name: _facts(name, raw.get(name, {}), web.get(name), proven.get(name)) for name in names})
 
 
 def _processes(run: Run, web: Mapping[str, WebHost], raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,13 @@ from __future__ import annotations
 from deployer import events
 
 TS = 1700000000.25
+
+
+def serving(**instances: tuple[str | None, str | None]) -> dict[str, dict[str, str | None]]:
+    """What served before the run and serves now, by instance."""
+    return {name: {"before": before, "now": now} for name, (before, now) in instances.items()}
+
+
 EVENTS: tuple[events.Event, ...] = (
     events.RunStarted("push", "shop", "prod", "me@here", ts=TS),
     events.PlanMade({"release": "R2"}, "release R2  (now: R1)\nwave 1 of 1: web1:0 (restart)", ts=TS),
@@ -26,8 +33,13 @@ EVENTS: tuple[events.Event, ...] = (
     events.CheckFinished("test_unit", "web1", "skipped", "no systemd", ts=TS),
     events.RunFinished("succeeded", 0, "R2", "R1", 65.4, ts=TS),
     events.RunFinished("unchanged", 0, "R2", "R2", 1.2, ts=TS),
-    events.RunFinished("rolled_back", 5, "R2", "R1", 200.0, ts=TS),
-    events.RunFinished("rolled_back", 5, "R2", None, 9.0, ts=TS),
+    events.RunFinished("rolled_back", 5, "R2", "R1", 200.0, serving=serving(a=("R1", "R1"), b=("R1", "R1")), ts=TS),
+    events.RunFinished("rolled_back", 5, "R2", "R1", 9.0, serving=serving(a=(None, None), b=(None, None)), ts=TS),
+    events.RunFinished("rolled_back", 5, "R2", "R1", 9.0, serving=serving(a=("R1", "R1"), b=(None, None)), ts=TS),
+    events.RunFinished("failed", 6, "R2", "R1", 9.0, serving=serving(a=("R1", None), b=("R1", "R2")), ts=TS),
+    events.RunFinished("rolled_back", 5, "R2", "R1", 9.0, serving={}, ts=TS),
+    events.RunFinished("rolled_back", 5, "R2", "R1", 9.0, ts=TS),
     events.RunFinished("refused", 4, None, None, 0.3, ts=TS),
     events.RunFinished("interrupted", 130, "R2", "R1", 12.0, ts=TS),
+    events.RunFinished("interrupted", 130, "R2", "R1", 12.0, serving=serving(a=("R1", "R1")), ts=TS),
 )

@@ -278,6 +278,7 @@ def through_a_rollback(monkeypatch: pytest.MonkeyPatch, rollout: Rollout, found:
     monkeypatch.setattr(rollback, "survey", lambda run: found)
     monkeypatch.setattr(rollback, "with_pools", lambda run, facts: facts)
     monkeypatch.setattr(rollback, "resumed", lambda run, facts: NEW)
+    monkeypatch.setattr(rollback, "judged_end", lambda run, before: contextlib.nullcontext())
     monkeypatch.setattr(rollback.secrets, "differing", lambda run, values: [])
     monkeypatch.setattr(rollback.Pools, "recover", lambda self: [])
     monkeypatch.setattr(rollback, "_commit_of", lambda project, wanted: wanted)
