@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -71,6 +72,9 @@ def run(
     words: Words,
     everywhere: Annotated[bool, typer.Option("--all", help="On every host, not only the first.")] = False,
     stdin: Stdin = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The command's own output, byte for byte; deploy's goes to stderr.")
+    ] = False,
     timeout: Timeout = "1h",
     *,
     common: Common,
@@ -78,6 +82,8 @@ def run(
     """Run a command in the current release: its virtualenv, environment, secrets, user; with your terminal.
 
     Example: deploy run prod -- python manage.py shell
+
+    Example: deploy run prod --raw -- pg_dump -Fc shop > shop.dump
     """
     from deployer.rollout.execute import run as start
 
@@ -91,9 +97,11 @@ def run(
             words=words,
             everywhere=everywhere,
             stdin=stdin,
+            raw=raw,
             timeout=seconds(timeout, "--timeout"),
             stop=stop,
         ),
+        events_to=sys.stderr if raw else None,
     )
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import typer
 
@@ -55,12 +55,13 @@ def carry_out(
     work: Callable[[Bus, Record, threading.Event], object],
     *,
     winding_up: str = WINDING_UP,
+    events_to: TextIO | None = None,
 ) -> None:
     """Calls `work(bus, record, interrupted)`, reports how it ended, and exits with the contract's status.
 
     Ctrl-C once sets `interrupted`, and the work winds up; twice raises KeyboardInterrupt at once. A terminal or pipe
     that goes away is as one Ctrl-C. A fault of the program itself is shown with its traceback, and ends the run with 1.
-    `winding_up` is what the first Ctrl-C is answered.
+    `winding_up` is what the first Ctrl-C is answered. `events_to`: where events go, in place of the standard output.
     """
     interrupted = threading.Event()
 
@@ -68,7 +69,7 @@ def carry_out(
         interrupted.set()
         _forget_output()
 
-    shown = WhileRead(listener(common.output), unread)
+    shown = WhileRead(listener(common.output, events_to), unread)
     read_already = ShownOutput()
     bus = Bus(naming_environment(shown, lambda: common.environment.name), read_already, run=run_id())
     record = Record(command)

@@ -1,4 +1,4 @@
-"""A person's terminal on a host: one program there, every key handed on, until it ends."""
+"""One program on a host, with this process's terminal, or with its plain streams, until it ends."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import select
 import signal
 import sys
 import termios
+import threading
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from deployer.remote.connection import Connection, closed_after
@@ -35,6 +36,40 @@ def interact(connection: Connection, command: str) -> int:
         # The status comes with the end of the output; a host that never sends it must not keep a person waiting.
         status = channel.recv_exit_status() if channel.status_event.wait(_STATUS_S) else -1
         return 255 if status < 0 else int(status)
+
+
+def pipe(connection: Connection, command: str, *, stdin: bool) -> int:
+    """Runs `command` there with this process's standard streams, byte for byte and without a terminal.
+
+    `stdin`: this process's standard input goes there; else the program finds an empty one. Returns as `interact`.
+    """
+    with closed_after(_START_S, connection, connection.target.name):
+        channel = connection.transport.open_session(timeout=_START_S)
+        channel.exec_command(command)
+    with contextlib.closing(channel):
+        errors = threading.Thread(target=_copy, args=(channel.recv_stderr, sys.stderr.fileno()), daemon=True)
+        errors.start()
+        if stdin:
+            threading.Thread(target=_feed, args=(channel, sys.stdin.fileno()), daemon=True).start()
+        else:
+            channel.shutdown_write()
+        _copy(channel.recv, sys.stdout.fileno())
+        errors.join()
+        status = channel.recv_exit_status() if channel.status_event.wait(_STATUS_S) else -1
+        return 255 if status < 0 else int(status)
+
+
+def _copy(receive: Callable[[int], bytes], out: int) -> None:
+    while data := receive(_CHUNK):
+        _write(out, data)
+
+
+def _feed(channel: Any, source: int) -> None:
+    """Until this side's input ends, or the program there reads no more."""
+    with contextlib.suppress(OSError):
+        while data := os.read(source, _CHUNK):
+            channel.sendall(data)
+        channel.shutdown_write()
 
 
 def _start(connection: Connection, command: str) -> Any:

@@ -86,7 +86,7 @@ def what_serves(event: events.RunFinished) -> str:
     if event.serving is None:
         return "nothing that serves was touched"
     if not event.serving:
-        return "what serves could not be seen, deploy status shows it"
+        return "what serves could not be seen"
     groups: dict[str, list[str]] = {}
     for name, release in event.serving.items():
         groups.setdefault(_change(release["before"], release["now"]), []).append(name)

@@ -128,8 +128,8 @@ class Rich:
         return ""
 
 
-def listener(output: Format) -> events.Listener:
-    """The listener for `--output`."""
+def listener(output: Format, out: TextIO | None = None) -> events.Listener:
+    """The listener for `--output`. With `out` events go there as lines, and nothing is drawn on the terminal."""
     if output == "json":
-        return JsonLines()
-    return Plain() if output == "plain" else Rich()
+        return JsonLines(out)
+    return Plain(out) if output == "plain" or out else Rich()

@@ -5,26 +5,32 @@ None of them takes the lock: a shell that is open for an hour must not stop push
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shlex
+import stat
 import sys
+import termios
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TextIO
 
 from deployer.agent.layout import WITHIN
 from deployer.agent.shell import shell_argv
 from deployer.errors import CommandError, DeployError, InterruptedRun, NotReadyError, UsageError
-from deployer.events import Bus, Output, RunStarted
+from deployer.events import Bus, Output, RunStarted, Warned
 from deployer.inventory import patterns
 from deployer.inventory.model import Host
 from deployer.plan.topology import WebHost
+from deployer.remote.connection import Connection
 from deployer.remote.dialer import Dialer
 from deployer.remote.fleet import Fleet, together
-from deployer.remote.terminal import interact
+from deployer.remote.terminal import interact, pipe
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 
+_LONGEST_S = 3600.0
 # Whoever logs in becomes the app's user: root without a question, others by sudo, which may ask for a password.
 _AS_USER = """\
 [ "$(id -un)" = "$0" ] && exec "$@"
@@ -75,18 +81,25 @@ def run(
     words: Sequence[str],
     everywhere: bool,
     stdin: bool,
+    raw: bool = False,
     timeout: float | None,
     stop: threading.Event,
 ) -> None:
     """Runs a command in the current release: its folder, virtualenv, environment, secrets and user.
 
     On the first host with instances, or with `everywhere` on all of them. With a terminal here (both ways), and on
-    one host, the command has it. Else as `execute`, which tells the other arguments.
+    one host, the command has it. With `raw` its standard output and errors are this process's own, byte for byte. Else
+    as `execute`, which tells the other arguments.
 
     Raises as `execute`; NotReadyError where nothing was pushed: the command was begun nowhere then.
     """
     chosen = project.topology.web if everywhere else project.topology.web[:1]
     webs = {web.name: web for web in chosen}
+    if raw and everywhere:
+        raise UsageError("--raw is the output of one host, and --all means all", hint="leave one of them out")
+    if raw:
+        _raw(project, bus, record, chosen[0], words, stdin, timeout or _LONGEST_S, stop)
+        return
     if len(chosen) == 1 and not stdin and sys.stdin.isatty() and sys.stdout.isatty():
         with Fleet.open([chosen[0].host], sudo_password=project.sudo_password, identity=project.who) as fleet:
             _require_release(project, fleet, webs)
@@ -139,6 +152,8 @@ def _on_hosts(
     with Fleet.open(hosts, sudo_password=project.sudo_password, identity=project.who, partial=True) as fleet:
         _stopped_with(stop, fleet)
         before(fleet)
+        if not stdin:
+            _warn_of_unread_input(bus)
 
         def heard(host: Host, event: dict[str, Any]) -> None:
             if event.get("event") == "output":
@@ -166,6 +181,69 @@ def _on_hosts(
     if failures:
         raise together(failures)
     _require_success(name, statuses)
+
+
+def _raw(
+    project: Project,
+    bus: Bus,
+    record: Record,
+    web: WebHost,
+    words: Sequence[str],
+    stdin: bool,
+    timeout: float,
+    stop: threading.Event,
+) -> None:
+    """The command on that host with this process's streams. It ends after `timeout` seconds, with status 124."""
+    bus.emit(RunStarted("run", project.topology.settings.app, project.env, project.who))
+    with Fleet.open([web.host], sudo_password=project.sudo_password, identity=project.who) as fleet:
+        _require_release(project, fleet, {web.name: web})
+    if not stdin:
+        _warn_of_unread_input(bus)
+    dialer = Dialer(user=project.user)
+    connection = dialer.connect(web.host)
+    _close_with(stop, connection)
+    try:
+        bounded = ["timeout", f"{timeout:g}", *_within(web, words)]
+        status = pipe(connection, _as_user(web, bounded), stdin=stdin)
+    finally:
+        connection.close()
+        dialer.close()
+    if stop.is_set():
+        raise InterruptedRun("stopped by a person: the command has lost its streams", step="run")
+    record.host(web.name, "succeeded" if status == 0 else "failed")
+    if status:
+        _require_success("run", {web.name: status})
+
+
+def _close_with(stop: threading.Event, connection: Connection) -> None:
+    """Ctrl-C here takes the command's streams away."""
+
+    def watch() -> None:
+        stop.wait()
+        connection.close()
+
+    threading.Thread(target=watch, name="stop", daemon=True).start()
+
+
+def _warn_of_unread_input(bus: Bus) -> None:
+    """Says so where something was piped in that nobody is going to read."""
+    if _waiting_bytes(sys.stdin):
+        bus.emit(Warned("standard input is not handed on to the command", hint="add --stdin, before the --"))
+
+
+def _waiting_bytes(stream: TextIO) -> int:
+    """Bytes that a pipe or a file still has for its reader; 0 for a terminal, or where nobody can tell."""
+    try:
+        kind = os.fstat(stream.fileno())
+        if stat.S_ISREG(kind.st_mode):
+            return kind.st_size
+        if not (stat.S_ISFIFO(kind.st_mode) or stat.S_ISSOCK(kind.st_mode)):
+            return 0
+        count = bytearray(4)
+        fcntl.ioctl(stream.fileno(), termios.FIONREAD, count)
+    except (OSError, ValueError):
+        return 0
+    return int.from_bytes(count, sys.byteorder)
 
 
 def _require_release(project: Project, fleet: Fleet, webs: Mapping[str, WebHost]) -> None:

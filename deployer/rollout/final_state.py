@@ -41,7 +41,8 @@ def judged_end(run: Run, before: Facts) -> Iterator[None]:
                 after, silent = _settled(run, before)
         except DeployError as unseen:
             run.record.serving = {}
-            run.warn(f"what serves now could not be seen: {unseen.message}", host=unseen.host or "")
+            hint = "deploy status {env} shows it"
+            run.warn(f"what serves now could not be seen: {unseen.message}", host=unseen.host or "", hint=hint)
             raise error from None
         missing = _note(run, before, after, silent) | _note_others(run, others, _others(run, after))
         if missing and not isinstance(error, NeedsPersonError):

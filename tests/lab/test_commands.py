@@ -72,6 +72,19 @@ def test_standard_input_goes_there_when_it_is_asked_for(shop: Project) -> None:
     assert process.returncode == 0 and b'"line": "300000"' in process.stdout, process
 
 
+def test_its_own_bytes_come_out_and_events_go_elsewhere(shop: Project) -> None:
+    command = [*shop.command("run", "cat; printf '\\377\\0'; echo its error >&2; exit 3"), "--raw", "--stdin"]
+    done = subprocess.run(command, cwd=shop.folder, input=b"\xfe\n", capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (3, b"\xfe\n\xff\0")
+    assert b"its error\n" in done.stderr and b'"run.finished"' in done.stderr
+
+
+def test_input_that_nobody_reads_is_said(shop: Project) -> None:
+    command = shop.command("run", "cat")
+    done = subprocess.run(command, cwd=shop.folder, input="x", text=True, capture_output=True, timeout=60, check=True)
+    assert "--stdin" in done.stdout
+
+
 def test_a_command_has_this_terminal_and_its_keys(shop: Project) -> None:
     script = "trap 'exit 9' INT; test -t 0 && stty size && read answer && echo got:$answer; while :; do sleep 0.1; done"
     with Terminal(shop.command("run", script)[:-2], shop.folder) as terminal:

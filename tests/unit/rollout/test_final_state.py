@@ -123,7 +123,7 @@ def test_where_nothing_can_be_seen_nothing_is_claimed(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(final_state, "read_facts", lost)
     raised, line = ending.after(fleet(OLD, OLD), RESTORED)
-    assert raised is RESTORED and line == "rolled back: what serves could not be seen, deploy status shows it"
+    assert raised is RESTORED and line == "rolled back: what serves could not be seen"
 
 
 def test_an_end_within_the_budget_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
