@@ -71,7 +71,7 @@ def judge(run: Run, sets: Sequence[CheckSet], junitxml: Path | None = None, hint
     def told(result: CheckResult) -> None:
         run.bus.emit(CheckFinished(result.check, result.host, result.outcome, result.detail))
 
-    found = verify.run(sets, runner, told, junitxml)
+    found = verify.run(sets, runner, told, junitxml, run.checker)
     if found.failures:
         first = found.failures[0]
         raise ChecksError(

@@ -15,6 +15,7 @@ from deployer.rollout.endings import refused_as
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 from deployer.rollout.run import Run
+from deployer.verify import Checker
 
 
 @contextmanager
@@ -46,8 +47,9 @@ def opened(
             Fleet.open(
                 topology.hosts, sudo_password=project.sudo_password, identity=project.who, partial=partial or rolls
             ) as fleet,
+            Checker() as checker,
         ):
-            run = Run(topology, fleet, bus, record, project.who, stop)
+            run = Run(topology, fleet, bus, record, project.who, stop, checker=checker)
             if rolls:
                 run.topology, run.absent = absent.without(topology, fleet.failures), fleet.failures
                 absent.tell(run)

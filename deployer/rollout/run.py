@@ -17,6 +17,7 @@ from deployer.remote.errors import SessionLost
 from deployer.remote.fleet import Fleet
 from deployer.rollout.parallel import map_hosts
 from deployer.rollout.record import Record
+from deployer.verify import Checker
 
 Args = Mapping[str, Any] | Callable[[str], Mapping[str, Any]]
 
@@ -28,7 +29,7 @@ class Run:
     `absent` are the hosts that it goes on without, and why. `lost` are hosts whose session died in the middle; nothing
     more is asked of them. `behind` are hosts on which an instance stayed on an earlier release, within the budget.
     `currents` is what `current` pointed at on hosts where it was moved. `stopped_by` is who asked this run to stop.
-    `stays`: it has ended, and what it brought instances stays there.
+    `stays`: it has ended, and what it brought instances stays there. `checker` is the process that runs its checks.
     """
 
     topology: Topology
@@ -43,6 +44,7 @@ class Run:
     absent: Mapping[str, DeployError] = field(default_factory=dict)
     stays: bool = False
     currents: dict[str, str | None] = field(default_factory=dict)
+    checker: Checker = field(default_factory=Checker)
 
     @property
     def id(self) -> str:

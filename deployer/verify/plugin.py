@@ -26,7 +26,6 @@ class ChecksPlugin:
         self._targets = targets
         self._tell = tell
         self._running: dict[str, CheckResult] = {}
-        self.interrupted = False
         self.crash = ""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -47,9 +46,8 @@ class ChecksPlugin:
             self._tell(CheckResult(self._title(report.nodeid), "", report.outcome, _why(report), 0.0))
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Ctrl-C, or a check that called `pytest.exit`."""
-        self.interrupted = excinfo.errisinstance(KeyboardInterrupt)
-        self.crash = str(excinfo.value)
+        """A check called `pytest.exit` or raised KeyboardInterrupt."""
+        self.crash = str(excinfo.value) or excinfo.typename
 
     def pytest_internalerror(self, excrepr: object) -> None:
         self.crash = str(excrepr)

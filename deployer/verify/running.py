@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 from deployer.errors import ChecksError
-from deployer.verify import fixtures
-from deployer.verify.backend import open_host
+from deployer.verify.checker import Checker
 from deployer.verify.files import find
-from deployer.verify.fixtures import Target
-from deployer.verify.isolation import run_pytest
 from deployer.verify.junit import write_junit
-from deployer.verify.model import CheckResult, CheckSet, CommandResult, Runner, Verification
-from deployer.verify.plugin import ChecksPlugin
-from deployer.verify.quiet import Quiet
+from deployer.verify.model import CheckResult, CheckSet, Runner, Verification
+from deployer.verify.wire import Round
 
-_Work = dict[Path, dict[Path, list[Target]]]
+_Target = tuple[str, Mapping[str, Any]]
+_Work = dict[Path, dict[str, list[_Target]]]
 
 
 def run(
@@ -26,38 +24,35 @@ def run(
     runner: Runner,
     on_result: Callable[[CheckResult], None] = lambda result: None,
     junitxml: Path | None = None,
+    checker: Checker | None = None,
 ) -> Verification:
     """Runs every check of every set against the set's hosts, one after another, and returns all results.
 
     Args:
         checks: what to run where.
         runner: runs one command on one host; what it raises fails the check that asked.
-        on_result: told each result as soon as it is known, in the calling thread.
+        on_result: takes each result as soon as it is known, in the calling thread.
         junitxml: also write the results there.
+        checker: the process that runs them; by default one that ends with this call.
 
-    Failed checks are results, not exceptions. Works in any thread; a second call waits for the first.
+    Failed checks are results, not exceptions. Works in any thread; calls with one checker wait for each other.
 
     Raises:
-        ChecksError: nothing was checked at all, a path does not exist, or pytest itself broke.
+        ChecksError: nothing was checked at all, a path does not exist, or the checks' process broke.
         KeyboardInterrupt: Ctrl-C while it ran.
     """
     results: list[CheckResult] = []
-    quiet = Quiet()
 
-    def tell(result: CheckResult) -> None:
+    def note(result: CheckResult) -> None:
         results.append(result)
-        with quiet.lifted():
-            on_result(result)
+        on_result(result)
 
-    def asked(host: str, command: str) -> CommandResult:
-        with quiet.lifted():
-            return runner(host, command)
-
-    work = _work(checks, asked)
+    work = _work(checks)
     try:
-        with quiet.entered():
+        with ExitStack() as stack:
+            process = checker or stack.enter_context(Checker())
             for folder, targets in work.items():
-                _run_folder(folder, targets, tell)
+                process.run(Round(str(folder), targets), runner, note)
     finally:
         if junitxml is not None:
             write_junit(junitxml, results)
@@ -68,29 +63,19 @@ def run(
     return Verification(tuple(results), tuple(host for host in hosts if host not in checked))
 
 
-def _work(checks: Sequence[CheckSet], runner: Runner) -> _Work:
+def _work(checks: Sequence[CheckSet]) -> _Work:
     """Folder → check file → the targets it runs against, in the order of the sets."""
     work: _Work = {}
     for check_set in checks:
         variables = json.loads(json.dumps(dict(check_set.variables)))
-        targets = [Target(name, open_host(name, runner), SimpleNamespace(**variables)) for name in check_set.hosts]
+        targets: list[_Target] = [(name, variables) for name in check_set.hosts]
         for path in map(Path.absolute, check_set.paths):
             if not path.exists():
                 raise ChecksError(f"there is no {path}", step="verify", hint="look at checks: in deploy.yaml")
             folder = path if path.is_dir() else path.parent
             for file in find(path) if path.is_dir() else (path,):
-                work.setdefault(folder, {}).setdefault(file, []).extend(targets)
+                work.setdefault(folder, {}).setdefault(str(file), []).extend(targets)
     return work
-
-
-def _run_folder(folder: Path, targets: Mapping[Path, Sequence[Target]], tell: Callable[[CheckResult], None]) -> None:
-    plugin = ChecksPlugin(folder, targets, tell)
-    status = run_pytest(folder, tuple(targets), [fixtures, plugin])
-    if plugin.interrupted:
-        raise KeyboardInterrupt
-    if plugin.crash or status not in (0, 1, 5):
-        log = plugin.crash.splitlines()[-20:]
-        raise ChecksError(f"pytest could not run the checks in {folder}", step="verify", log=log)
 
 
 def _nothing_checked(work: _Work, results: Sequence[CheckResult]) -> ChecksError:
