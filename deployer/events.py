@@ -184,12 +184,14 @@ def naming_environment(listener: Listener, env: Callable[[], str | None]) -> Lis
 class Bus:
     """Hands every event to every listener, in order, stamped with the run's id.
 
-    A listener must not raise; one that does is the program's own fault and ends the run.
+    A listener must neither raise nor block: one that writes to a screen or a pipe is given here behind
+    `deployer.report.screen.Screen`. `flush` waits until what was emitted is shown.
     """
 
-    def __init__(self, *listeners: Listener, run: str = "") -> None:
+    def __init__(self, *listeners: Listener, run: str = "", flush: Callable[[], object] = lambda: None) -> None:
         self.run = run
         self._listeners = list(listeners)
+        self.flush = flush
 
     def subscribe(self, listener: Listener) -> None:
         """Adds a listener for all later events."""

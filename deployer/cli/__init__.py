@@ -9,10 +9,17 @@ def main() -> None:
     import sys
 
     from deployer.cli.app import app
+    from deployer.cli.interrupts import leave
     from deployer.cli.run import told_as_json
+    from deployer.errors import StoppedAtOnce
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal of another encoding gets a question mark for an arrow, and no run breaks off for it.
         sys.stdout.reconfigure(errors="replace")
-    with told_as_json(sys.argv):
-        app()
+    try:
+        with told_as_json(sys.argv):
+            app()
+    except SystemExit as end:
+        if end.code == StoppedAtOnce.exit_status:  # threads of a run that was stopped at once may wait for hosts
+            leave(StoppedAtOnce.exit_status)
+        raise

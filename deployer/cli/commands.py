@@ -64,6 +64,7 @@ def execute(env: EnvNeeded, words: Words, stdin: Stdin = False, timeout: Timeout
             timeout=seconds(timeout, "--timeout"),
             stop=stop,
         ),
+        backpressure=True,
     )
 
 
@@ -102,6 +103,7 @@ def run(
             stop=stop,
         ),
         events_to=sys.stderr if raw else None,
+        backpressure=True,
     )
 
 

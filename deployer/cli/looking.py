@@ -127,6 +127,7 @@ def logs(
             process=process,
             stop=stop,
         ),
+        backpressure=True,
     )
 
 

@@ -7,22 +7,24 @@ import errno
 import getpass
 import itertools
 import os
-import signal
 import socket
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TextIO, TypeVar
+from dataclasses import replace
+from typing import TextIO, TypeVar
 
 import typer
 
+from deployer.cli.interrupts import Interrupts
 from deployer.cli.options import Common
-from deployer.errors import DeployError, StoppedAtOnce, UsageError
-from deployer.events import Bus, naming_environment
+from deployer.errors import DeployError, InterruptedRun, StoppedAtOnce, UsageError
+from deployer.events import Bus, Warned, naming_environment
 from deployer.report.lines import error_block
-from deployer.report.listeners import WhileRead, listener
+from deployer.report.listeners import json_line, listener
+from deployer.report.screen import Screen, show_cursor
 from deployer.report.shown_output import ShownOutput
 from deployer.rollout.record import Record
 
@@ -56,12 +58,20 @@ def carry_out(
     *,
     winding_up: str = WINDING_UP,
     events_to: TextIO | None = None,
+    backpressure: bool = False,
 ) -> None:
     """Calls `work(bus, record, interrupted)`, reports how it ended, and exits with the contract's status.
 
-    Ctrl-C once sets `interrupted`, and the work winds up; twice raises KeyboardInterrupt at once. A terminal or pipe
+    Ctrl-C once sets `interrupted`, and the work winds up; twice ends the process within a second. A terminal or pipe
     that goes away is as one Ctrl-C. A fault of the program itself is shown with its traceback, and ends the run with 1.
-    `winding_up` is what the first Ctrl-C is answered. `events_to`: where events go, in place of the standard output.
+
+    Args:
+        command: the command's name, for the record.
+        common: the options that every command has.
+        work: what the command does.
+        winding_up: what the first Ctrl-C is answered.
+        backpressure: for commands that change nothing: `work` waits where the output takes its lines too slowly.
+        events_to: where events go, in place of the standard output.
     """
     interrupted = threading.Event()
 
@@ -69,35 +79,70 @@ def carry_out(
         interrupted.set()
         _forget_output()
 
-    shown = WhileRead(listener(common.output, events_to), unread)
-    read_already = ShownOutput()
-    bus = Bus(naming_environment(shown, lambda: common.environment.name), read_already, run=run_id())
     record = Record(command)
-    error: DeployError | None = None
-    previous = _handled(_first_then_now(interrupted, winding_up))
-    try:
-        work(bus, record, interrupted)
-    except DeployError as raised:
-        error = raised
-    except KeyboardInterrupt:
-        error = StoppedAtOnce(
-            "stopped at once; the hosts wind up by themselves",
-            hint="deploy status {env} shows what is left; deploy push {env} --wait 5m heals it",
-        )
-    except Exception as fault:
-        error = _fault(fault)
-    finally:
-        for signum, old in previous.items():
-            signal.signal(signum, old)
-    if error is not None:
-        error.name_environment(common.environment.name)
-    finished = record.finish(error)
-    if error is not None and common.output != "json":
-        _say(error_block(error, log_is_shown=read_already.has_all(error.log)))
-    bus.emit(finished)
+    stopped = StoppedAtOnce(
+        "stopped at once; the hosts wind up by themselves",
+        hint="deploy status {env} shows what is left; deploy push {env} --wait 5m heals it",
+    )
+    with Screen(listener(common.output, events_to), unread, out=events_to, backpressure=backpressure) as screen:
+        shown = naming_environment(screen, lambda: common.environment.name)
+        read_already = ShownOutput()
+        bus = Bus(shown, read_already, run=run_id(), flush=screen.flush)
+
+        def wind_up() -> None:
+            if sys.stderr.isatty() and common.output == "rich":
+                bus.emit(Warned(winding_up))
+            else:
+                _say(winding_up)
+
+        def last_words() -> None:
+            screen.release()
+            stopped.name_environment(common.environment.name)
+            if common.output == "json":
+                closing = replace(record.finish(stopped), run=bus.run)
+                os.write(sys.stdout.fileno(), f"{json_line(closing)}\n".encode())
+            else:
+                show_cursor(sys.stdout)
+                _say(error_block(stopped))
+
+        with Interrupts(interrupted, wind_up=wind_up, last_words=last_words, status=stopped.exit_status):
+            error = _run(work, bus, record, interrupted, stopped)
+            if error is not None:
+                error.name_environment(common.environment.name)
+            finished = record.finish(error)
+            try:
+                screen.flush()
+                if error is not None and common.output != "json":
+                    _say(error_block(error, log_is_shown=read_already.has_all(error.log)))
+                bus.emit(finished)
+                screen.close()
+            except KeyboardInterrupt:  # the output is stopped, and nobody wants to wait for it
+                if common.output != "json":
+                    show_cursor(sys.stdout)
+                os._exit(finished.exit_status or InterruptedRun.exit_status)
     _told.append(finished.exit_status)
     if finished.exit_status:
         raise typer.Exit(finished.exit_status)
+
+
+def _run(
+    work: Callable[[Bus, Record, threading.Event], object],
+    bus: Bus,
+    record: Record,
+    interrupted: threading.Event,
+    stopped: StoppedAtOnce,
+) -> DeployError | None:
+    """Does the work; the error that it ended with."""
+    try:
+        work(bus, record, interrupted)
+    except DeployError as raised:
+        return raised
+    except KeyboardInterrupt:
+        return stopped
+    except Exception as fault:
+        bus.flush()
+        return _fault(fault)
+    return None
 
 
 @contextlib.contextmanager
@@ -128,26 +173,6 @@ def reported(look: Callable[[], T], common: Common) -> T:
         else:
             _say(error_block(error))
         raise typer.Exit(error.exit_status) from None
-
-
-def _handled(handler: Callable[[int, object], None]) -> dict[signal.Signals, Any]:
-    """Installs the handler for what stops a run; returns the handlers that were there."""
-    # Pipelines stop their jobs with SIGTERM; a terminal that closes sends SIGHUP, which `nohup` has ignored.
-    wanted = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        wanted.append(signal.SIGHUP)
-    return {signum: signal.signal(signum, handler) for signum in wanted}
-
-
-def _first_then_now(interrupted: threading.Event, winding_up: str) -> Callable[[int, object], None]:
-    def handle(signum: int, frame: object) -> None:
-        # A closing terminal sends SIGHUP twice, by the kernel and by the shell.
-        if interrupted.is_set() and signum != signal.SIGHUP:
-            raise KeyboardInterrupt
-        interrupted.set()
-        _say(winding_up)
-
-    return handle
 
 
 def _forget_output() -> None:
@@ -186,4 +211,5 @@ def _fault(fault: Exception) -> DeployError:
 def _say(text: str) -> None:
     """To stderr, if anybody is there."""
     with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()

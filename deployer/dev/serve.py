@@ -101,6 +101,7 @@ def dev(
             Path(beside, name).write_text(text, "utf-8")
         words = [word.replace(PORT, str(port)).replace(SLOT, beside) for word in made.words]
         argv = [str(python.path), *words] if made.module else words
+        bus.flush()
         status = _live(argv, folder, variables, stop, output)
     if stop.is_set():
         record.outcome, record.exit_status = "interrupted", InterruptedRun.exit_status

@@ -6,7 +6,6 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from deployer import events
@@ -18,37 +17,20 @@ if TYPE_CHECKING:
 Format = Literal["rich", "plain", "json"]
 
 
-class WhileRead:
-    """Passes events on until nobody reads them any more (a closed pipe, a terminal that went); then calls `gone` once.
-
-    A run must not break off half way because its output does.
-    """
-
-    def __init__(self, inner: events.Listener, gone: Callable[[], None]) -> None:
-        self._inner = inner
-        self._gone = gone
-        self._over = threading.Event()
-
-    def __call__(self, event: events.Event) -> None:
-        if self._over.is_set():
-            return
-        try:
-            self._inner(event)
-        except OSError:
-            if not self._over.is_set():
-                self._over.set()
-                self._gone()
+def json_line(event: events.Event) -> str:
+    """The event as one line of JSON, in ASCII, which every output can take."""
+    return json.dumps(event.as_json(), default=str)
 
 
 class JsonLines:
-    """One JSON object a line, flushed at once. In ASCII, which every output can take."""
+    """One JSON object a line, flushed at once."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout
         self._lock = threading.Lock()
 
     def __call__(self, event: events.Event) -> None:
-        text = json.dumps(event.as_json(), default=str)
+        text = json_line(event)
         with self._lock:
             self._out.write(text + "\n")
             self._out.flush()
@@ -73,14 +55,24 @@ class Plain:
 
 
 class Rich:
-    """The same lines with colour, and the step that runs now at the bottom."""
+    """The same lines with colour, and the steps that run now at the bottom."""
 
     def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console as RichConsole
-        from rich.status import Status
+        from rich.live import Live
+        from rich.spinner import Spinner
 
         self._console = console or RichConsole(highlight=False)
-        self._status = Status("", console=self._console)
+        self._spinner = Spinner("dots", style="status.spinner")
+        # The process's streams stay as they are: what else writes there does so when `settle` has left the screen.
+        self._live = Live(
+            self._spinner,
+            console=self._console,
+            refresh_per_second=12.5,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
         self._running: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
 
@@ -93,6 +85,16 @@ class Rich:
             if line is not None:
                 self._console.print(Text(line, style=self._style(event)))
 
+    def settle(self) -> None:
+        """Takes the live line off the screen, for others to write there. The next step brings it back."""
+        with self._lock:
+            self._live.stop()
+
+    @property
+    def running(self) -> str:
+        """What the live line says: the steps that run now."""
+        return " · ".join(list(self._running.values())[:4])
+
     def _follow(self, event: events.Event) -> None:
         from rich.text import Text
 
@@ -103,10 +105,10 @@ class Rich:
         elif isinstance(event, events.RunFinished):
             self._running.clear()
         if self._running:
-            self._status.update(Text(" · ".join(list(self._running.values())[:4])))
-            self._status.start()
+            self._spinner.update(text=Text(self.running))
+            self._live.start()
         else:
-            self._status.stop()
+            self._live.stop()
 
     @staticmethod
     def _style(event: events.Event) -> str:

@@ -103,6 +103,7 @@ def run(
     if len(chosen) == 1 and not stdin and sys.stdin.isatty() and sys.stdout.isatty():
         with Fleet.open([chosen[0].host], sudo_password=project.sudo_password, identity=project.who) as fleet:
             _require_release(project, fleet, webs)
+        bus.flush()
         _with_terminal(project, record, chosen[0].host, _as_user(chosen[0], _within(chosen[0], words)))
         return
 

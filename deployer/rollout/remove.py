@@ -61,6 +61,7 @@ def remove(
     names = ", ".join(web.name for web in going)
     shared = ", ".join(dict.fromkeys(web.site.shared for web in going))
     app = project.topology.settings.app
+    bus.flush()
     confirm(f"take {app} off {names} in {project.env}? Its releases and secrets go, {shared} stays")
     with opened(project, bus, record, "remove", stop) as run:
         run.topology = _with_a_root(run)

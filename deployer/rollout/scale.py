@@ -90,6 +90,7 @@ def scale(
     for line in edit.diff.splitlines():
         bus.emit(Output(line, step="settings"))
     if edit.diff:
+        bus.flush()
         confirm(f"write that to {shown(edit.path)} and bring {project.env} to it?")
     with edit.made():
         resized = load()

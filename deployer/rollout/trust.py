@@ -25,6 +25,7 @@ def trust(project: Project, bus: Bus, record: Record, *, confirm: Callable[[str]
         for key in keys:
             bus.emit(Output(f"{key.type} {key.fingerprint}", host=name))
     raise_first(failed)
+    bus.flush()
     confirm(f"Do these fingerprints match what the {len(hosts)} hosts' own consoles show?")
     path = known_hosts_path(project)
     added = pin(_all(found), path, replace)

@@ -12,7 +12,7 @@ from samples import EVENTS
 
 from deployer import events
 from deployer.report.lines import line_of
-from deployer.report.listeners import JsonLines, Plain, Rich, WhileRead
+from deployer.report.listeners import JsonLines, Plain, Rich
 
 CONTRACT = {"outcome", "exit_status", "release", "previous", "duration_s", "hosts", "probe", "error"}
 
@@ -90,31 +90,11 @@ def test_rich_shows_what_runs_now_until_it_ends() -> None:
     listener = Rich(Console(file=out, force_terminal=True, width=200, color_system=None))
     listener(events.StepStarted("switch", host="web1", instance="web1:0"))
     listener(events.StepStarted("switch", host="web2", instance="web2:0"))
-    assert "switch web1:0 · switch web2:0" in str(listener._status.status)
+    assert "switch web1:0 · switch web2:0" in listener.running
     listener(events.StepFinished("switch", host="web1", instance="web1:0"))
-    assert str(listener._status.status) == "switch web2:0"
+    assert listener.running == "switch web2:0"
     listener(events.RunFinished("succeeded", 0, "R2", None, 1.0))
     assert listener._running == {}
-
-
-def test_when_nobody_reads_any_more_the_run_is_told_once_and_goes_on() -> None:
-    class ClosedPipe(io.StringIO):
-        def write(self, text: str) -> int:
-            raise BrokenPipeError
-
-    told: list[str] = []
-    bus = events.Bus(WhileRead(JsonLines(ClosedPipe()), lambda: told.append("gone")))
-    for event in EVENTS:
-        bus.emit(event)
-    assert told == ["gone"]
-
-
-def test_what_is_no_matter_of_the_output_is_not_hidden() -> None:
-    def broken(event: events.Event) -> None:
-        raise KeyError("a fault of the program")
-
-    with pytest.raises(KeyError):
-        WhileRead(broken, lambda: None)(EVENTS[0])
 
 
 def test_events_of_a_run_carry_its_id_and_keep_their_own() -> None:
