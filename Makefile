@@ -23,14 +23,15 @@ lint: setup
 
 unit: setup
 	$(PYTEST) -n 2 tests/unit
+	PYTHONPATH=$(VENV)/oldest $(PYTEST) -n 2 tests/unit/cli tests/unit/report
 
 # Most of what these do is wait for drains and deadlines, so files run beside each other, each with labs of its own. Those
 # that take longest come first, so that no worker is alone in the end.
 labs: setup
-	$(PYTEST) -n 3 --dist loadfile --timeout 900 --durations 25 tests/machines tests/lab
+	$(PYTEST) -n 3 --dist loadfile --timeout 900 --durations 25 tests/machines tests/lab tests/terminal
 
 lab: setup
-	$(PYTEST) -n 2 --dist loadfile tests/lab
+	$(PYTEST) -n 2 --dist loadfile tests/lab tests/terminal
 
 machines: setup
 	$(PYTEST) -n 2 --dist loadfile --timeout 900 tests/machines

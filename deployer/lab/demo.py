@@ -32,7 +32,7 @@ from deployer.templating import content
 NAME = "demo"
 SETTINGS = """\
 app: shop
-health: {within: 10s}
+health: {within: 20s}
 rolling: {drain_timeout: 2s, soak: 1s}
 runtime: {graceful_timeout: 5s, workers: 2}
 """
