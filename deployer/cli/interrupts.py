@@ -18,11 +18,19 @@ _LAST_WORDS_S = 0.2
 
 
 def leave(status: int) -> None:
-    """Ends the process with `status`, whatever threads still run or wait."""
+    """Ends the process with `status`, and the programs that it started, whatever threads still run or wait."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
+    _end_programs()
     os._exit(status)
+
+
+def _end_programs() -> None:
+    """Ends hooks, builds and checks, which would go on without us in sessions of their own."""
+    from deployer import process_tree
+
+    process_tree.kill(process_tree.descendants(os.getpid()))
 
 
 class Interrupts:
@@ -109,3 +117,4 @@ class Interrupts:
     def _speak(self) -> None:
         with contextlib.suppress(Exception):
             self._last_words()
+        _end_programs()

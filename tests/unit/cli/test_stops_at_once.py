@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,7 @@ PROGRAM = """
 import sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 import typer
+from deployer import local_program
 from deployer.cli.options import Common
 from deployer.cli.run import carry_out
 from deployer.events import Output, StepStarted
@@ -63,10 +67,16 @@ def rich(bus, stop):
     bus.flush()
     lock(bus, stop)
 
+def program(bus, stop):
+    local_program.run(["sleep", sys.argv[3]], timeout=600)
+
 def work(bus, record, stop):
     bus.emit(StepStarted("switch", host="web1"))
     bus.flush()
     print("READY", flush=True)
+    if sys.argv[1] == "stuck":  # the program runs in a thread, and nobody hears the second Ctrl-C
+        threading.Thread(target=program, args=(bus, stop), daemon=True).start()
+        loop(bus, stop)
     globals()[sys.argv[1]](bus, stop)
 
 def app():
@@ -111,3 +121,33 @@ def test_sigterm_twice_ends_json_lines_with_the_closing_event(tmp_path: Path) ->
         assert terminal.end(60) == 6
         closing = json.loads(terminal.screen.splitlines()[-1])
         assert (closing["event"], closing["exit_status"], closing["error"]["code"]) == ("run.finished", 6, "stopped")
+
+
+@pytest.mark.parametrize("state", ["program", "stuck"])
+def test_a_program_that_was_started_ends_too(state: str, tmp_path: Path) -> None:
+    seconds = f"600.{os.getpid()}"
+    words = [sys.executable, "-c", PROGRAM, state, "plain", seconds]
+    with Terminal(words, tmp_path) as terminal:
+        terminal.until("READY")
+        wait_until(lambda: running(["sleep", seconds]))
+        terminal.types(CTRL_C)
+        terminal.until("winding up")
+        terminal.types(CTRL_C)
+        assert terminal.end(60) == 6, terminal.text
+        wait_until(lambda: not running(["sleep", seconds]))
+
+
+def running(words: list[str]) -> bool:
+    line = "\0".join([*words, ""]).encode()
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if entry.read_bytes() == line:
+                return True
+    return False
+
+
+def wait_until(condition: Callable[[], bool], within: float = 60.0) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
