@@ -9,7 +9,7 @@ import stat
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Optional, Tuple, Union
 
-from deployer.agent import tree, users
+from deployer.agent import ownership, tree, users
 from deployer.agent.created import DIRECTORY, Created, digest, link_digest
 from deployer.agent.layout import Site
 from deployer.agent.resources import Absent, Directory, File, Link
@@ -174,6 +174,8 @@ class Placing:
             return Refusal("directory", folder.path, "there is no folder but a " + found.what)
         if _has(found, folder.owner, folder.group, mode) or not self._may_change(folder.path):
             return None
+        if tree.inside(self._site.shared, folder.path) and ownership.is_used_by(self._site, found.owner[0]):
+            return None  # the release that runs as that user needs it until a push has taken its place
         return Step("directory", folder.path, "permissions", do, new=DIRECTORY)
 
     def _may_change(self, path: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deployer.agent.release_id import new_release_id
-from deployer.plan import judging, processes
+from deployer.plan import judging, ownership, processes
 from deployer.plan.draft import Draft
 from deployer.plan.facts import Facts, Serving
 from deployer.plan.model import Action, FileChange, Inferred, InstanceStep, Plan
@@ -178,6 +178,7 @@ def plan_of(
             *warnings,
             *risks(topology, facts, waves, strategy),
             *_farewells(topology, facts),
+            *ownership.remarks(topology, facts),
             *left_alone(topology, facts),
             *processes.left_alone(topology, facts),
             *processes.forgotten(wanted.release, topology, facts),

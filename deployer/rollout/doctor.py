@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from deployer.errors import DeployError, LockedError, NotReadyError, UnreachableError
 from deployer.events import Bus, Output
+from deployer.plan import ownership
 from deployer.plan.facts import Facts
 from deployer.plan.shared import is_folder_name
 from deployer.rollout import certificates
@@ -47,6 +48,8 @@ def doctor(project: Project, bus: Bus, record: Record) -> None:
             facts = with_pools_that_answer(run, survey(run))
             for host, line in certificates.tell(run):
                 bus.emit(Output(f"✓ {line}", host=host))
+            for remark in ownership.remarks(run.topology, facts):
+                run.warn(remark)
             for what, look in _questions(project, run, facts):
                 _look(project.env, problems, bus, what, look)
     except UnreachableError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from deployer.events import Bus, Output
+from deployer.plan import ownership
 from deployer.rollout import adopting, certificates, secrets
 from deployer.rollout.adopting import Adoption
 from deployer.rollout.giving_caddy import give_caddy
@@ -42,6 +43,9 @@ def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: th
             bus.emit(Output(f"{change.action} {change.kind} {change.name}", host=change.host, step="setup"))
         for host in run.topology.hosts:
             record.host(host.name, "changed" if any(each.host == host.name for each in changes) else "unchanged")
+        # A user that was made just now is another uid than before, on a host that kept its shared files.
+        for remark in ownership.remarks(run.topology, survey(run) if changes else facts):
+            run.warn(remark)
         with locked(run):  # The site is there now, and takes a lock: a push will find it usable.
             run.each(run.hosts, "site.join", {}, step="setup")
             if adoption:

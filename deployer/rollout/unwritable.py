@@ -13,7 +13,8 @@ from deployer.plan.topology import Topology
 _QUOTED = re.compile(r"(?:Read-only file system|Permission denied): ['\"](?P<path>[^'\"]+)['\"]")
 _BEFORE = re.compile(r"['\"\u2018]?(?P<path>/?[\w./@+-]+)['\"\u2019]?: Read-only file system")
 _WHY = "releases are read-only (docs/settings.md, Shared paths)"
-_SQLITE = re.compile("unable to open database file|attempt to write a readonly database")
+_READONLY_DATABASE = "attempt to write a readonly database"
+_SQLITE = re.compile(f"unable to open database file|{_READONLY_DATABASE}")
 
 
 def hint_for(error: DeployError, topology: Topology) -> str:
@@ -30,14 +31,20 @@ def hint_for(error: DeployError, topology: Topology) -> str:
             what = f"{folder}/" if posixpath.dirname(inside) else inside
             return f"write shared: [{what}] in deploy.yaml, {push}: {_WHY}"
         if _in_shared(path, topology):
-            user, shared = topology.web[0].site.user, topology.web[0].site.shared
-            return f"deploy exec {topology.env} -- 'chown -Rh {user}: {shared}' gives the app what it may not write"
+            return _give(topology)
+    if topology.settings.shared and any(_READONLY_DATABASE in line for line in lines):
+        return _give(topology)
     if any(_SQLITE.search(line) for line in lines):
         return (
             "put the SQLite file into a folder of its own, such as data/, write shared: [data/] in deploy.yaml, "
             f"{push}: {_WHY}"
         )
     return ""
+
+
+def _give(topology: Topology) -> str:
+    user, shared = topology.web[0].site.user, topology.web[0].site.shared
+    return f"deploy exec {topology.env} -- 'chown -Rh {user}: {shared}' gives the app what it may not write"
 
 
 def _paths(lines: Iterable[str]) -> list[str]:

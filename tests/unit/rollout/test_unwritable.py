@@ -48,3 +48,10 @@ def test_the_hint_names_what_is_to_be_shared(line: str, says: str) -> None:
 )
 def test_other_failures_keep_their_hint(line: str) -> None:
     assert hint_for(RolloutError("the release hook failed", log=[line]), topology(1)) == ""
+
+
+def test_a_database_in_shared_that_another_user_owns_is_given_to_the_app() -> None:
+    error = RolloutError(
+        "the release hook failed", log=["sqlite3.OperationalError: attempt to write a readonly database"]
+    )
+    assert "chown -Rh shop: /srv/shop/shared" in hint_for(error, topology(1, shared=["data/"]))
