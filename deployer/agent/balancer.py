@@ -16,7 +16,6 @@ from deployer.agent import driver as drivers
 from deployer.agent.driver import Driver, Server, missing, settle
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
-from deployer.agent.places import place
 
 _PAUSE = 0.05  # seconds between two looks at the balancer
 _TELL = 2.0  # seconds between two words about a drain that takes time
@@ -32,17 +31,19 @@ def drain(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     site, balancer = Site.from_args(args), drivers.of(args["driver"])
     wanted: List[str] = list(args["servers"])
     by, run = args.get("by", "run"), args["run"]
-    problem = missing(balancer.servers(), wanted)
+    servers = balancer.servers()
+    problem = missing(servers, wanted)
     if problem:
         raise problem
     if by == "run":
         watchdog.arm(ctx, site, run, args["driver"])
     new = drained.record(by, run, ctx.identity, args.get("reason", ""))
     with drained.editing(site) as records:
+        drained.follow(records, servers)
         ctx.require_lease("drain " + ", ".join(wanted))
         for name in wanted:
             if _gives_way(records.get(name)):
-                records[name] = dict(new)
+                records[name] = {**new, "at": servers[name].at}
         drained.save(site, records)
         _take_out(balancer, wanted)
         held = {name: records[name] for name in wanted}
@@ -67,8 +68,10 @@ def admit(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         raise problem
     answers: Dict[str, Dict[str, Any]] = {}
     with drained.editing(site) as records:
-        _inherit(balancer, records, args.get("instead") or {})
-        again = {name: record for name, record in (args.get("held") or {}).items() if name in before}
+        drained.follow(records, before)
+        _inherit(balancer, records, args.get("instead") or {}, before)
+        held_again = {name: record for name, record in (args.get("held") or {}).items() if name in before}
+        again = {name: {**record, "at": before[name].at} for name, record in held_again.items()}
         records.update(again)
         balancer.set(sorted(again), "drain")
         for name in wanted:
@@ -80,6 +83,7 @@ def admit(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     free = [name for name in wanted if name not in answers]
     up = _until_up(ctx, balancer, free, float(args.get("wait", 30.0)))
     late = [name for name in free if name not in up]
+    seen = balancer.servers() if late else {}
     with drained.editing(site) as records:
         for admin in sorted({before[name].admin for name in late}):
             balancer.set([name for name in late if before[name].admin == admin], admin)
@@ -88,7 +92,7 @@ def admit(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
             records.pop(name, None)
     answers.update({name: {"state": "UP", "seconds": seconds, "held": None} for name, seconds in up.items()})
     if late:
-        raise _not_up(balancer, late, answers)
+        raise _not_up([seen[name] for name in late], answers)
     return {"servers": answers}
 
 
@@ -105,9 +109,11 @@ def retire(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     if problem:
         raise problem
     with drained.editing(site) as records:
+        drained.follow(records, servers)
         ctx.require_lease("retire " + ", ".join(wanted))
         fresh = [n for n in wanted if records.get(n, {}).get("by") != "spare" or servers[n].admin != "maint"]
-        records.update(dict.fromkeys(fresh, drained.record("spare", args["run"], ctx.identity, "not in use")))
+        spare = drained.record("spare", args["run"], ctx.identity, "not in use")
+        records.update({name: {**spare, "at": servers[name].at} for name in fresh})
         drained.save(site, records)
         balancer.set(fresh, "maint")
         if fresh:
@@ -117,9 +123,19 @@ def retire(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 @operation("balancer.state")
 def state(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """How the balancer sees every server of the backend now, and who holds it out."""
+    """How the balancer sees every server of the backend now, and who holds it out.
+
+    `judged_within` are the seconds, at most, to wait until the balancer has checked every server that is to serve:
+    right after a reload it has not. Not at all when it is left out.
+    """
+    balancer = drivers.of(args["driver"])
+    end = time.monotonic() + float(args.get("judged_within", 0.0))
+    servers = balancer.servers()
+    while time.monotonic() < end and not all(server.judged for server in servers.values()):
+        ctx.cancelled.wait(_PAUSE)
+        servers = balancer.servers()
     records = drained.read(Site.from_args(args))
-    servers = drivers.of(args["driver"]).servers()
+    drained.follow(records, servers)
     return {"servers": {name: _told(server, records.get(name)) for name, server in servers.items()}}
 
 
@@ -135,6 +151,7 @@ def recover(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     held: Dict[str, List[str]] = {}
     with drained.editing(site) as records:
         servers = balancer.servers()
+        drained.follow(records, servers)
         for name, found in sorted(records.items()):
             if name not in servers:
                 del records[name]
@@ -172,12 +189,12 @@ def _may_lift(held: drained.Record, args: Dict[str, Any]) -> bool:
     return bool(args.get("force")) or held["by"] in ("run", "spare") or held["by"] == args.get("by") == "person"
 
 
-def _inherit(balancer: Driver, records: drained.Records, instead: Dict[str, str]) -> None:
-    """A person's drain is of the instance, and goes with it to its other slot."""
+def _inherit(balancer: Driver, records: drained.Records, instead: Dict[str, str], servers: Dict[str, Server]) -> None:
+    """A person's drain is of the instance, and goes with it to its other slot, or to its other address."""
     for name, other in instead.items():
         found = records.get(other)
         if found and found["by"] == "person":
-            records[name] = dict(found)
+            records[name] = {**found, "at": servers[name].at}
             balancer.set([name], "drain")
 
 
@@ -260,19 +277,18 @@ def _told(server: Server, held: Optional[drained.Record]) -> Dict[str, Any]:
         "serves": server.serves,
         "check": server.check or server.status,
         "sessions": server.sessions,
-        "address": place(server.address, server.port),
+        "address": server.at,
         "held": held,
     }
 
 
-def _not_up(balancer: Driver, late: List[str], answers: Dict[str, Dict[str, Any]]) -> OpError:
-    servers = balancer.servers()
-    seen = ["%s (%s)" % (name, servers[name].check or servers[name].status or "not checked") for name in late]
+def _not_up(late: List[Server], answers: Dict[str, Dict[str, Any]]) -> OpError:
+    seen = ["%s at %s (%s)" % (each.name, each.at, each.check or each.status or "not checked") for each in late]
     return OpError(
         "not_up",
         "the balancer's health check does not pass for " + ", ".join(seen),
         "look at what the balancer's host gets from that address; deploy status {env} shows the check",
-        detail={"late": late, "servers": answers},
+        detail={"late": [each.name for each in late], "servers": answers},
     )
 
 

@@ -203,8 +203,11 @@ def put_back(site: Site, run: str, balancer: Driver, why: str, due: Callable[[],
     records then stay.
     """
     with drained.editing(site) as records:
-        mine = sorted(drained.of_run(records, run)) if due() else []
-        known = balancer.servers() if mine else {}
+        due_now = bool(drained.of_run(records, run)) and due()
+        known = balancer.servers() if due_now else {}
+        if due_now:
+            drained.follow(records, known)
+        mine = sorted(drained.of_run(records, run)) if due_now else []
         settle(balancer, [name for name in mine if name in known], "ready")
         for name in mine:
             del records[name]
@@ -259,6 +262,8 @@ def _order(path: str) -> Dict[str, Any]:
 
 def _require_out(balancer: Driver, records: drained.Records, names: Sequence[str]) -> None:
     servers = balancer.servers() if names else {}
+    if names:
+        drained.follow(records, servers)
     back = [name for name in names if name in servers and (name not in records or servers[name].admin == "ready")]
     if back:
         raise OpError(

@@ -49,6 +49,7 @@ _STARTING = 5.0  # seconds from listening to answering
 LOADS_WITHIN = IDLE + 45.0  # seconds: Caddy answers when the old servers have ended
 GENERATION = "g-%s-%d.sock"
 ANY_HOST = "*"
+PLACES = ".places"  # beside the files of a pool's slots: where each was when they were made
 ACCESS = "http.log.access.deploy"  # what Caddy calls the log of a server whose logger is `deploy`
 
 
@@ -340,22 +341,59 @@ def _clash(name: str, first: Dict[str, Any], second: Dict[str, Any], place: Dict
 
 
 def lay_slots(apps: List[Dict[str, Any]], places: Places) -> None:
-    """Makes missing files as the records say, and corrects addresses that have moved.
+    """Makes the files of slots: each is what the slot was that is at its place, whatever its name.
 
-    A slot that a pool gets later is in maintenance until somebody admits it. Where all are new they are left to the
+    A slot at a place where none was is in maintenance until somebody admits it. Where all are new they are left to the
     health checks: nobody else could serve meanwhile.
     """
     for app in apps:
+        folder = "%s/%s" % (places.slots, app["pool"])
         records = json.loads(read(app["drained"]) or "{}")
-        grows = any(read("%s/%s/%s" % (places.slots, app["pool"], slot)) for slot in app["slots"])
+        texts = {slot: read("%s/%s" % (folder, slot)) for slot in _laid(folder)}
+        before = _names_before(app["slots"], _placed(folder, texts, app["slots"]))
         for slot, place in app["slots"].items():
-            path = "%s/%s/%s" % (places.slots, app["pool"], slot)
-            before = read(path)
-            if not before:
-                record = records.get(slot)
-                write_slot(path, slot_text(place, "maint" if grows and record is None else held_as(record)))
-            elif slot_admin(before) == "ready" and before.strip() != place:
-                write_slot(path, slot_text(place, "ready"))
+            record = records.get(slot)
+            if record and record.get("at") not in (None, _without_network(place)):
+                record = None
+            if slot in before and texts.get(before[slot]):
+                wanted = slot_admin(texts[before[slot]])
+            else:
+                wanted = "maint" if before and record is None else held_as(record)
+            if texts.get(slot) != slot_text(place, wanted):
+                write_slot("%s/%s" % (folder, slot), slot_text(place, wanted))
+        if app["slots"] != json.loads(read("%s/%s" % (folder, PLACES)) or "{}"):
+            write("%s/%s" % (folder, PLACES), json.dumps(app["slots"], indent=1) + "\n")
+
+
+def _laid(folder: str) -> List[str]:
+    """The slots that have a file."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return [name for name in names if not name.startswith(".")]
+
+
+def _placed(folder: str, texts: Dict[str, str], slots: Dict[str, str]) -> Dict[str, str]:
+    """Slot → where it was when the files were made last.
+
+    A slot that no list of places has is where its file says; one that is held out, where it is now.
+    """
+    known: Dict[str, str] = json.loads(read("%s/%s" % (folder, PLACES)) or "{}")
+    told = {name: text.strip() if slot_admin(text) == "ready" else slots.get(name, "") for name, text in texts.items()}
+    return {name: known.get(name, at) for name, at in told.items()}
+
+
+def _names_before(wanted: Dict[str, str], there: Dict[str, str]) -> Dict[str, str]:
+    """Slot → the name before of the slot that is at its place; its own name comes first. `there`: who was where."""
+    found = {name: name for name, place in wanted.items() if there.get(name) == place}
+    free = {place: name for name, place in there.items() if name not in found}
+    for name, place in wanted.items():
+        if name not in found and place in free:
+            found[name] = free.pop(place)
+    return found
+
+
+def _without_network(place: str) -> str:
+    """As `agent.places` writes a place that Caddy dials."""
+    return place[len("unix/") :] if place.startswith("unix/") else place
 
 
 def remove_slots(apps: List[Dict[str, Any]], places: Places) -> None:

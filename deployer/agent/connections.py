@@ -8,16 +8,17 @@ import sys
 from typing import Dict, Iterable, Iterator, List, Set
 
 from deployer.agent import procfs
+from deployer.agent.places import place
 
 _OPEN = ("01", "02")  # established, or about to be: the request follows
 
 
 def held_by(pids: Iterable[int]) -> Dict[str, int]:
-    """`ADDRESS:PORT` → how many connections these processes hold to it. One that ended meanwhile holds none."""
+    """`places.place` → how many connections these processes hold to it. One that ended meanwhile holds none."""
     found: Dict[str, int] = {}
     for pid in pids:
-        for place in _remotes(pid):
-            found[place] = found.get(place, 0) + 1
+        for remote in _remotes(pid):
+            found[remote] = found.get(remote, 0) + 1
     return found
 
 
@@ -43,7 +44,7 @@ def _remotes(pid: int) -> Iterator[str]:
             fields = line.split()
             if fields[3] in _OPEN and fields[9] in inodes:
                 address, _, port = fields[2].rpartition(":")
-                yield "%s:%d" % (_decoded(address), int(port, 16))
+                yield place(_decoded(address), int(port, 16))
 
 
 def _sockets(pid: int) -> Set[str]:

@@ -1,6 +1,9 @@
 """The record of what is held out of the balancer: by whom, why, since when. One file a site, on each balancer host.
 
-    {"web1-8000": {"by": "run" | "person" | "quarantine" | "spare", "run", "who", "reason", "since"}}
+    {"web1-8000": {"by": "run" | "person" | "quarantine" | "spare", "run", "who", "reason", "since", "at"}}
+
+`at` is where the server is (`places.place`). A record belongs to that place: when a changed pool gives the place
+another name, or the name another place, the record goes with the place (`follow`).
 
 `spare` are slots that no instance serves in: a successor that starts there gets no request before it is admitted, also
 when the balancer is restarted meanwhile.
@@ -17,7 +20,7 @@ import fcntl
 import json
 import os
 import time
-from typing import Any, Dict, Iterator
+from typing import TYPE_CHECKING, Any, Dict, Iterator
 
 from deployer.agent.layout import Site
 from deployer.agent.ledger import fsync_folder
@@ -26,6 +29,9 @@ from deployer.agent.operation import OpError
 _LONGEST = 300.0  # seconds; a block asks the balancer, by commands of the user's where need be
 _AGAIN = 0.02  # seconds between two tries for the lock
 
+if TYPE_CHECKING:
+    from deployer.agent.driver import Server
+
 Record = Dict[str, Any]
 Records = Dict[str, Record]
 
@@ -33,6 +39,27 @@ Records = Dict[str, Record]
 def record(by: str, run: str, who: str, reason: str) -> Record:
     """A new record, from now on. `since` is seconds since the epoch."""
     return {"by": by, "run": run, "who": who, "reason": reason, "since": round(time.time(), 3)}
+
+
+def follow(records: Records, servers: Dict[str, Server]) -> None:
+    """Gives each record to the server that is where the record's server was; forgets it when no server is there.
+
+    `servers` are all of the pool now. A record without a place stays with its name; so does that of a slot which is
+    still not in use at another place.
+    """
+    places = {server.at: name for name, server in reversed(list(servers.items()))}
+    stay: Records = {}
+    moved: Records = {}
+    for name, found in records.items():
+        server, at = servers.get(name), found.get("at")
+        if at is None or (server and server.at == at):
+            stay[name] = found
+        elif at in places:
+            moved[places[at]] = found
+        elif server and found["by"] == "spare" and server.admin == "maint":
+            stay[name] = {**found, "at": server.at}
+    records.clear()
+    records.update({**moved, **stay})
 
 
 def read(site: Site) -> Records:

@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Optional, Protocol
 
 from deployer.agent.operation import OpError
+from deployer.agent.places import place
 
 if TYPE_CHECKING:
     from deployer.agent.figures import Request
+
+NOT_YET = ("INI", "asked, no answer yet", "not checked yet")
+"""What HAProxy, nginx and Caddy have for a check until the first one has ended."""
 
 _SETTLE = 0.3  # seconds in which a reload that was under way would undo what we set
 
@@ -25,7 +29,8 @@ class Server:
     """One server as the balancer sees it now.
 
     `admin` is what people and runs asked for: `ready`, `drain` or `maint`. `status` and `check` are the balancer's
-    words (HAProxy: `UP`, `DOWN`, `no check`; `L7OK`, `L4CON`). `sessions` counts requests and websockets in flight, at
+    words (HAProxy: `UP`, `DOWN`, `no check`; `L7OK`, `L4CON`); `check` is empty, or `NOT_YET`, until the first one has
+    ended. `sessions` counts requests and websockets in flight, at
     the process that serves now and at older ones that still finish theirs.
     """
 
@@ -45,6 +50,16 @@ class Server:
         return "UP" if self.status.startswith(("UP", "no check")) else "DOWN"
 
     @property
+    def at(self) -> str:
+        """Where it is, as its configuration says."""
+        return place(self.address, self.port)
+
+    @property
+    def judged(self) -> bool:
+        """Whether the balancer knows by now if requests may go there; right after a reload it does not."""
+        return self.admin != "ready" or self.status == "no check" or self.check not in ("", *NOT_YET)
+
+    @property
     def serves(self) -> bool:
         """It gets requests, and its last health check, if it has any, passed."""
         return self.state == "UP" and (self.status == "no check" or self.check in ("L7OK", "L6OK", "L4OK"))
@@ -54,7 +69,8 @@ class Driver(Protocol):
     """One pool of one balancer. Every method raises OpError `balancer_down` when the balancer does not answer.
 
     A server that a pool gets later is in maintenance there until somebody admits it, unless all of them are new: the
-    kind's reload tool sees to that (`with_new_servers`, `new_gates`, `lay_slots`), since it knows the servers before.
+    kind's reload tool sees to that (`carried_over`, `new_gates`, `lay_slots`), since it knows the servers before. A
+    server is new at a place where none was: one that only has another name is what it was.
     """
 
     def servers(self) -> Dict[str, Server]:

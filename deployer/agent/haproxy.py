@@ -15,9 +15,10 @@ from typing import Any, Dict, Iterable, List
 from deployer.agent import haproxy_requests, haproxy_workers
 from deployer.agent.driver import Server
 from deployer.agent.figures import Request
-from deployer.agent.haproxy_reload import CLOSED, ask, dump, routes, write
+from deployer.agent.haproxy_reload import CLOSED, ask, configured, dump, routes, write
 from deployer.agent.haproxy_reload import closed as closed_map
 from deployer.agent.operation import OpError
+from deployer.agent.places import parts, place
 
 _PATIENCE = 2.0  # seconds that HAProxy may be away: a restart takes less
 _COLUMNS = {"srv_name", "srv_addr", "srv_port", "srv_admin_state"}
@@ -47,20 +48,23 @@ class HAProxy:
             raise self._down("it has no backend %s (%s)" % (self._backend, states.strip()[:100]))
         stats = {row["svname"]: row for row in self._table("show stat %s 4 -1" % self._backend)}
         older = haproxy_workers.connections(self._socket)
+        written = configured(self._folder, self._backend) if self._folder else {}
         found = {}
         for row in _rows(states):
-            place = "%s:%s" % (row["srv_addr"], row["srv_port"])
+            at = _place(row)
             stat = stats.get(row["srv_name"], {})
-            name = self._ours.get(place, "") if self._ours else row["srv_name"]
+            name = self._ours.get(at, "") if self._ours else row["srv_name"]
             if name:
+                # What runs has addresses in place of names.
+                address, port = parts(written.get(name, at))
                 found[name] = Server(
                     name=name,
-                    address=row["srv_addr"],
-                    port=int(row["srv_port"]),
+                    address=address,
+                    port=port,
                     admin=_admin(int(row["srv_admin_state"])),
                     status=stat.get("status", ""),
                     check=stat.get("check_status", "").replace("* ", ""),  # a star: a check is under way
-                    sessions=int(stat.get("scur") or 0) + older.get(place, 0),
+                    sessions=int(stat.get("scur") or 0) + older.get(at, 0),
                 )
         return found
 
@@ -118,7 +122,7 @@ class HAProxy:
         if not self._ours:
             return name
         for row in _rows(self._ask("show servers state " + self._backend)):
-            if self._ours.get("%s:%s" % (row["srv_addr"], row["srv_port"])) == name:
+            if self._ours.get(_place(row)) == name:
                 return row["srv_name"]
         return name
 
@@ -142,6 +146,11 @@ class HAProxy:
             "HAProxy cannot be asked: " + why,
             "on that host: systemctl status haproxy; deploy setup {env} installs its configuration",
         )
+
+
+def _place(row: Dict[str, str]) -> str:
+    """Where a server is, by a line of `show servers state`."""
+    return place(row["srv_addr"], int(row["srv_port"]))
 
 
 def _rows(text: str) -> List[Dict[str, str]]:

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ipaddress
 import json
 import os
 import shutil
@@ -98,35 +99,73 @@ def state_of(path: str, backend: str) -> str:
     return text
 
 
-def with_new_servers(text: str, configuration: str) -> str:
-    """The state with a line for every server that the configuration adds: in maintenance, until somebody admits it.
+def carried_over(text: str, configuration: str) -> str:
+    """The state for the next process: a server has the state of the one that is where it is, whatever the names.
 
-    HAProxy takes a new server for UP until its first check, and would send requests to where nothing listens yet. Where
-    all servers are new, nobody else could serve meanwhile, so they are left as they are.
+    A server at a place that no server had before is in maintenance until somebody admits it: HAProxy takes a new
+    server for UP until its first check, and would send requests to where nothing listens yet. Where all servers are
+    new, nobody else could serve meanwhile, so they are left as they are.
     """
     lines = [line for line in text.split("\n") if line.strip()]
     if len(lines) < 3:
         return text  # nobody serves there yet
-    columns, last = lines[1].lstrip("# ").split(" "), lines[-1].split(" ")
-    at = {name: columns.index(name) for name in columns}
-    known = {line.split(" ")[at["srv_name"]] for line in lines[2:]}
-    highest = max(int(line.split(" ")[at["srv_id"]]) for line in lines[2:])
-    servers = [line.split() for line in configuration.split("\n") if line.strip().startswith("server ")]
-    if not known.intersection(words[1] for words in servers):
+    columns = lines[1].lstrip("# ").split(" ")
+    before = [dict(zip(columns, line.split(" "))) for line in lines[2:]]
+    wanted = _servers(configuration)
+    kept = _rows_by_name(before, wanted)
+    if not kept:
         return text
-    for words in servers:
-        if words[1] in known:
-            continue
-        highest += 1
-        address, _, port = words[2].rpartition(":")
-        own = {"srv_id": highest, "srv_name": words[1], "srv_addr": address.strip("[]"), "srv_port": port}
-        out = {"srv_op_state": 0, "srv_admin_state": 1, "srv_check_status": 1, "srv_check_result": 0}
-        row = list(last)
-        for name, value in {**own, **out, "srv_check_health": 0, "srv_fqdn": "-"}.items():
-            if name in at:
-                row[at[name]] = str(value)
-        lines.append(" ".join(row))
-    return "\n".join(lines) + "\n"
+    highest = max(int(row["srv_id"]) for row in before)
+    rows = []
+    for name, at in wanted.items():
+        row = dict(kept.get(name) or before[-1])
+        if name not in kept:
+            highest += 1
+            address, _, port = at.rpartition(":")
+            row.update(srv_id=str(highest), srv_addr=address.strip("[]"), srv_port=port, srv_fqdn="-")
+            row.update(srv_op_state="0", srv_admin_state="1", srv_check_status="1", srv_check_result="0")
+            row["srv_check_health"] = "0"
+        rows.append(" ".join({**row, "srv_name": name}[column] for column in columns))
+    return "\n".join([*lines[:2], *rows]) + "\n"
+
+
+def _rows_by_name(before: List[Dict[str, str]], wanted: Dict[str, str]) -> Dict[str, Dict[str, str]]:
+    """The line of the state that goes on as each server, where one does: the line of its own name comes first."""
+    free = {row["srv_name"]: row for row in before}
+    found = {}
+    for name, at in wanted.items():
+        if name in free and (not _literal(at) or _at(free[name]) == at):
+            found[name] = free.pop(name)
+    for name, at in wanted.items():
+        row = next((each for each in free.values() if name not in found and _at(each) == at), None)
+        if row is not None:
+            found[name] = free.pop(row["srv_name"])
+    return found
+
+
+def _at(row: Dict[str, str]) -> str:
+    """Where the server of a line of the state is, as the configuration writes it."""
+    return ("[%s]:%s" if ":" in row["srv_addr"] else "%s:%s") % (row["srv_addr"], row["srv_port"])
+
+
+def _literal(at: str) -> bool:
+    """Whether a place is an address. What a name stands for only HAProxy knows."""
+    try:
+        ipaddress.ip_address(at.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _servers(configuration: str) -> Dict[str, str]:
+    """Name → `ADDRESS:PORT` of the servers in the text of a backend."""
+    lines = [line.split() for line in configuration.split("\n") if line.strip().startswith("server ")]
+    return {words[1]: words[2] for words in lines}
+
+
+def configured(folder: str, backend: str) -> Dict[str, str]:
+    """Name → `ADDRESS:PORT` of a backend's servers, as the configuration on the disk says; empty when it has none."""
+    return _servers(_configuration(folder, backend))
 
 
 def routes(folder: str) -> List[Dict[str, Any]]:
@@ -420,7 +459,7 @@ def dump_all(folder: str, path: str) -> None:
     for app in routes(folder):
         if app["backend"] in running:
             text = state_of(path, app["backend"])
-            write(app["state_file"], with_new_servers(text, _configuration(folder, app["backend"])))
+            write(app["state_file"], carried_over(text, _configuration(folder, app["backend"])))
 
 
 def _configuration(folder: str, backend: str) -> str:
@@ -442,8 +481,9 @@ def hold(folder: str, path: str) -> None:
                 records = json.load(file)
         except FileNotFoundError:
             continue
+        now = configured(folder, app["backend"])
         for name, record in records.items():
-            if record["by"] != "run":
+            if record["by"] != "run" and record.get("at") in (None, now.get(name)):
                 state = "maint" if record["by"] == "spare" else "drain"
                 ask(path, "set server %s/%s state %s" % (app["backend"], name, state))
 

@@ -26,7 +26,7 @@ from deployer.agent.figures import Request
 from deployer.agent.ledger import fsync_folder
 from deployer.agent.nginx_checks import Checks
 from deployer.agent.operation import OpError
-from deployer.agent.places import socket_of
+from deployer.agent.places import place, socket_of
 from deployer.agent.supervision import Health
 
 _PATIENCE = 2.0  # seconds that nginx may be away: a restart takes less
@@ -95,7 +95,7 @@ class Nginx:
                 names["unix:" + path] = name
                 continue
             for each in self._addresses(str(slot["address"])):
-                names["%s:%d" % ("[%s]" % each if ":" in each else each, slot["port"])] = name
+                names[place(each, slot["port"])] = name
         try:
             nginx_requests.ask(self._requests, os.path.basename(self._gates), ahead)
             return list(nginx_requests.requests(self._requests, names, last))
@@ -139,7 +139,7 @@ class Nginx:
         path = socket_of(slot["address"], slot["port"])
         if path:
             return procfs.unix_connections_to(path)
-        return sum(held.get("%s:%d" % (each, slot["port"]), 0) for each in self._addresses(str(slot["address"])))
+        return sum(held.get(place(each, slot["port"]), 0) for each in self._addresses(str(slot["address"])))
 
     def _addresses(self, host: str) -> List[str]:
         """The addresses of a server, as the kernel writes them; looked up once."""

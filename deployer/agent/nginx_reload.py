@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import ipaddress
 import json
 import os
 import re
@@ -87,6 +88,7 @@ server {{
 """
 _SSL_REJECT_HANDSHAKE = (1, 19, 4)  # the first that has it
 _HTTP2_DIRECTIVE = (1, 25, 1)  # since then HTTP/2 is no word of `listen`
+_UPSTREAM = re.compile(r"^upstream (\S+) \{\n((?:    server .*;\n)+)\}$", re.MULTILINE)
 _LISTENERS = ("20-servers.conf", "30-leaving.conf")
 App = Dict[str, Any]
 Texts = Dict[str, Optional[str]]
@@ -249,20 +251,50 @@ def _go_live(apps: List[App], service: Service) -> str:
 
 
 def new_gates(apps: List[App], before: str) -> Texts:
-    """A gate for every server that a pool gets later, given the servers `before`: out of it until somebody admits it.
+    """The gates of servers that are where none was, or that have the name of another one, by the servers `before`.
 
-    Nobody knows what answers there: a host that comes back may have its old release. Where all servers of a pool are
-    new, nobody else could serve meanwhile, so they are left open.
+    Nobody knows what answers at a new place: a host that comes back may have its old release. So it is out of the
+    pool until somebody admits it. Where all places of a pool are new, nobody else could serve meanwhile, so they are
+    left open. A server that only has another name is as open as it was.
     """
-    known = set(re.findall(r"^upstream (\S+) \{$", before, re.MULTILINE))
+    upstreams = dict(_UPSTREAM.findall(before))
     texts: Texts = {}
     for app in apps:
-        new = [name for name in app["servers"] if "%s.%s" % (app["pool"], name) not in known]
-        for name in new if len(new) < len(app["servers"]) else ():
+        named = app["pool"] + "."
+        there = {name[len(named) :]: body for name, body in upstreams.items() if name.startswith(named)}
+        kept = _names_before(app, there)
+        for name in app["servers"] if kept else ():
             path = os.path.join(app["gates"], name)
-            if not os.path.exists(path):
-                texts[path] = "maint\n"
+            if name not in kept:
+                texts[path] = _read(path) if name not in there and os.path.exists(path) else "maint\n"
+            elif kept[name] != name:
+                texts[path] = _read(os.path.join(app["gates"], kept[name]))
     return texts
+
+
+def _names_before(app: App, there: Dict[str, str]) -> Dict[str, str]:
+    """Name → the name before of the server that is where that one was; its own name comes first. `there`: who was."""
+    free, found = dict(there), {}
+    wanted = {name: _places(slot) for name, slot in app["servers"].items()}
+    for name, slot in app["servers"].items():
+        if name in free and (free[name] == wanted[name] or not _literal(slot["address"])):
+            found[name] = name
+            del free[name]
+    for name, body in wanted.items():
+        other = next((each for each in free if name not in found and free[each] == body), None)
+        if other is not None:
+            found[name] = other
+            del free[other]
+    return found
+
+
+def _literal(address: str) -> bool:
+    """Whether it is an address, or a socket's folder. A name may stand for other addresses than it did."""
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return address.startswith("/")
+    return True
 
 
 def _forget_gates(apps: List[App]) -> None:
@@ -400,7 +432,7 @@ def servers(folder: str, apps: List[App], before: str) -> Texts:
 
     A server whose name leads nowhere now keeps the addresses that it had `before`.
     """
-    known = dict(re.findall(r"^upstream (\S+) \{\n((?:    server .*;\n)+)\}$", before, re.MULTILINE))
+    known = dict(_UPSTREAM.findall(before))
     lines = ["# Made by nginx_reload.py from routes/*.json.\n"]
     for app in apps:
         sockets = sorted({slot["socket"] for slot in app["servers"].values()})

@@ -17,8 +17,8 @@ def socket_of(address: str, port: int) -> str:
 
 
 def place(address: str, port: int) -> str:
-    """Where that is, as people and configurations write it: `ADDRESS:PORT`, or the socket's path."""
-    return socket_of(address, port) or "%s:%d" % (address, port)
+    """Where that is, as people and configurations write it: `ADDRESS:PORT`, `[IPV6]:PORT`, or the socket's path."""
+    return socket_of(address, port) or ("[%s]:%d" if ":" in address else "%s:%d") % (address, port)
 
 
 def parts(text: str) -> Tuple[str, int]:
@@ -27,4 +27,4 @@ def parts(text: str) -> Tuple[str, int]:
         folder, _, name = text.rpartition("/")
         return folder, int(name[: -len(".sock")])
     address, _, port = text.rpartition(":")
-    return address, int(port)
+    return address.strip("[]"), int(port)

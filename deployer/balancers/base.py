@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -9,6 +10,8 @@ from deployer.agent.layout import Site
 from deployer.agent.resources import Resource
 from deployer.agent.supervision import Argv, Health
 from deployer.settings.tls import Certificate
+
+_SECOND = re.compile(r"^(.+-\d+)\.\d+$")
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,22 @@ def server_name(host: str, port: int) -> str:
     return f"{safe}-{port}"
 
 
+def second_name(server: str, number: int = 2) -> str:
+    """The balancer's name for a slot at another address, while it knows the slot at both: `web1-8000.2`."""
+    return f"{server}.{number}"
+
+
+def first_name(server: str) -> str:
+    """The name that `server_name` made, of a server that may have a second one."""
+    found = _SECOND.match(server)
+    return found.group(1) if found else server
+
+
 def port_in(server: str, host: str) -> int | None:
-    """The port in a name that `server_name` made for that host; None for any other name."""
-    port = server.rpartition("-")[2]
-    return int(port) if port.isdigit() and server == server_name(host, int(port)) else None
+    """The port in a name of that host's, a first or a second one; None for any other name."""
+    name = first_name(server)
+    port = name.rpartition("-")[2]
+    return int(port) if port.isdigit() and name == server_name(host, int(port)) else None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import Any
 from deployer import templating
 from deployer.agent.haproxy_reload import CLOSED
 from deployer.agent.layout import Site
+from deployer.agent.places import place
 from deployer.agent.resources import Absent, Directory, File, Package, Resource, Service
 from deployer.agent.supervision import USUAL_REFUSALS, Argv, Health
 from deployer.balancers.base import Front, Pool
@@ -123,7 +124,7 @@ class HAProxy:
         """
         found = {"kind": self.name, "socket": pool.socket, "backend": word(pool.name, "balancer.backend")}
         if not pool.options.get("manage", True):
-            places = {each.name: f"{each.address}:{each.port}" for each in pool.servers}
+            places = {each.name: place(each.address.strip("[]"), each.port) for each in pool.servers}
             return {**found, "state_file": "", "addresses": places}
         if pool.socket in (USUAL_SOCKET, pool.site.system(USUAL_SOCKET)):
             found["socket"] = pool.site.system(SOCKET)

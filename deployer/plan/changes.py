@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from deployer.agent.release_id import new_release_id
+from deployer.balancers.base import first_name
 from deployer.plan import judging, ownership, processes
 from deployer.plan.draft import Draft
 from deployer.plan.facts import Facts, Serving
@@ -19,6 +20,7 @@ from deployer.plan.slots import (
     left_out,
     require_same_bind,
     require_same_supervisor,
+    seconds,
     surplus,
     unused,
     used_ports,
@@ -63,9 +65,12 @@ def wanted_by_push(
 
 
 def steps_for(
-    wanted: Wanted, topology: Topology, facts: Facts, strategy: Strategy
+    wanted: Wanted, topology: Topology, facts: Facts, strategy: Strategy, elsewhere: Set[str] = frozenset()
 ) -> tuple[list[InstanceStep], list[InstanceStep]]:
-    """The instances that change, and those that stay as they are."""
+    """The instances that change, and those that stay as they are.
+
+    `elsewhere` are servers that come to another address, for which there has to be a wave.
+    """
     changing: list[InstanceStep] = []
     kept: list[InstanceStep] = []
     held, unexplained = facts.held(), facts.unexplained()
@@ -79,7 +84,7 @@ def steps_for(
             as_held = topology.holds_ports == facts[web.name].holds_port(used)
             held_as_wanted = as_held or strategy.action == "reload"
             fine = _serves(serving, wanted) and not quarantined and not beside and held_as_wanted
-            if fine and topology.server(web.name, used) in unexplained:
+            if fine and topology.server(web.name, used) in unexplained | elsewhere:
                 # Its name or place is new to a balancer, which waits to be told that it serves.
                 changing.append(InstanceStep(web.name, index, used, "settle", before))
             elif fine:
@@ -142,7 +147,9 @@ def plan_of(
         out=out,
         no_reload=hindered.why if hindered else "",
     )
-    changing, kept = steps_for(wanted, topology, facts, strategy)
+    # Pools change only in a run that changes files.
+    other_addresses = {first_name(name) for name in seconds(topology, facts)} if changes else set()
+    changing, kept = steps_for(wanted, topology, facts, strategy, other_addresses)
     if hindered and any(step.action == "reload" for step in changing):
         raise hindered.refused(wanted.command)
     rolling = settings.rolling
@@ -214,8 +221,8 @@ def majority(facts: Facts, topology: Topology) -> str | None:
 def _farewells(topology: Topology, facts: Facts) -> list[str]:
     """Servers that leave the pools, where nobody can be asked to stop what runs there."""
     mine = {topology.server(step.host, step.port) for step in surplus(topology, facts)}
-    every = leaving(topology, facts)
-    mine |= set(left_out(topology, every))
+    every, slots = leaving(topology, facts), topology.places
+    mine |= {*left_out(topology, facts).others, *(name for name in every if first_name(name) in slots)}
     return [
         f"{name} ({place}) is not in the inventory any more: it leaves the pools at the end, and the app runs on there"
         for name, place in every.items()

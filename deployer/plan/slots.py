@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Set
+from dataclasses import dataclass, field, replace
+from itertools import count
 
-from deployer.balancers.base import port_in
+from deployer.balancers.base import first_name, port_in, second_name
 from deployer.errors import SettingsError
 from deployer.plan.adopting import foreign_ports
 from deployer.plan.facts import Facts, HostFacts, Serving
@@ -123,23 +124,89 @@ def surplus(topology: Topology, facts: Facts) -> list[InstanceStep]:
     return found
 
 
-def leaving(topology: Topology, facts: Facts) -> dict[str, str]:
-    """Server → `ADDRESS:PORT` of those that balancers know and that the inventory and settings no longer have."""
+def moved(topology: Topology, facts: Facts) -> dict[str, str]:
+    """Server → `ADDRESS:PORT` where a balancer knows it, of those that the inventory has elsewhere now."""
     if not topology.settings.balancer.manage:
         return {}
-    known = {topology.server(web.name, port) for web in topology.everywhere for port in (*web.ports, *web.spare_ports)}
-    every = {
-        name: str(state["address"])
-        for servers in facts.pools.values()
-        for name, state in servers.items()
-        if "address" in state
+    wanted = topology.places
+    return {name: at for name, at in _known(facts) if name in wanted and at != wanted[name]}
+
+
+def seconds(topology: Topology, facts: Facts) -> dict[str, str]:
+    """Second name → `ADDRESS:PORT` where the inventory has a slot of the run's hosts that is in use elsewhere.
+
+    A slot that is not in use is where the inventory has it without further ado.
+    """
+    hosts, idle, wanted = [web.name for web in topology.web], facts.spare(), topology.places
+    return {
+        second_name(name): wanted[name]
+        for name in moved(topology, facts)
+        if name not in idle and any(port_in(name, host) is not None for host in hosts)
     }
-    return {name: place for name, place in every.items() if name not in known}
 
 
-def left_out(topology: Topology, servers: Mapping[str, str]) -> dict[str, str]:
-    """Those of the servers (name → place) that are of hosts which the run leaves as they are."""
-    hosts = [web.name for web in (*topology.spared, *topology.absent)]
+def leaving(topology: Topology, facts: Facts) -> dict[str, str]:
+    """Server → `ADDRESS:PORT` of those that balancers know and that the inventory and settings no longer have.
+
+    So are second names of a slot at a place where neither the inventory nor the slot's own name has it.
+    """
+    if not topology.settings.balancer.manage:
+        return {}
+    wanted, elsewhere, idle = topology.places, moved(topology, facts), facts.spare()
+    found: dict[str, str] = {}
+    for name, at in _known(facts):
+        first = first_name(name)
+        if first not in wanted:
+            found[name] = at
+        elif name != first and name not in idle and at not in (wanted[first], elsewhere.get(first)):
+            names = (second_name(first, number) for number in count(3))
+            found[next(each for each in names if found.get(each, at) == at)] = at
+    return found
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What of the pools is not as the inventory has it.
+
+    `others` (server → `ADDRESS:PORT`) are servers that the inventory does not have, or has at another address; `known`
+    says where its own servers are for now.
+    """
+
+    others: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, hosts: Collection[str]) -> Standing:
+        """The part that is about these hosts."""
+        return Standing(_of(hosts, self.others), _of(hosts, self.known))
+
+    def without(self, hosts: Collection[str]) -> Standing:
+        """The part that is about all others."""
+        others, known = _of(hosts, self.others), _of(hosts, self.known)
+        return Standing(
+            {name: at for name, at in self.others.items() if name not in others},
+            {name: at for name, at in self.known.items() if name not in known},
+        )
+
+
+def standing(topology: Topology, facts: Facts) -> Standing:
+    """The pools as the balancers know them: no server goes, and none comes to another address."""
+    wanted = topology.places
+    twins = {name: at for name, at in _known(facts) if name not in wanted and at == wanted.get(first_name(name))}
+    return Standing({**leaving(topology, facts), **twins}, moved(topology, facts))
+
+
+def _known(facts: Facts) -> list[tuple[str, str]]:
+    """Every server and where a balancer knows it."""
+    pairs = [pair for servers in facts.pools.values() for pair in servers.items()]
+    return [(name, str(state["address"])) for name, state in pairs if "address" in state]
+
+
+def left_out(topology: Topology, facts: Facts) -> Standing:
+    """What stays as the balancers know it of the hosts that the run leaves as they are."""
+    return standing(topology, facts).of([web.name for web in (*topology.spared, *topology.absent)])
+
+
+def _of(hosts: Collection[str], servers: Mapping[str, str]) -> dict[str, str]:
     return {name: at for name, at in servers.items() if any(port_in(name, host) is not None for host in hosts)}
 
 

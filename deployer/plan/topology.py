@@ -12,7 +12,7 @@ from typing import Any
 
 from deployer import balancers, runtimes, supervisors
 from deployer.agent.layout import WWW, Site
-from deployer.agent.places import parts
+from deployer.agent.places import parts, place
 from deployer.agent.supervision import Health, Instance, Process, Schedule
 from deployer.balancers.base import Balancer, Https, Pool, Server, Www, port_in, server_name
 from deployer.inventory.effective import HostSettings
@@ -354,18 +354,35 @@ class Topology:
                 return f"{web.name}:{web.index_of(port)}"
         return server
 
-    def pool(self, balancer: BalancerHost, leaving: Mapping[str, str] | None = None) -> Pool:
-        """This app's pool as one balancer host has it.
-
-        `leaving` (server → `ADDRESS:PORT`) are servers of an earlier inventory that stay until the run has its own up.
-        """
-        settings = self.settings
-        former = [Server(name, *parts(place)) for name, place in sorted((leaving or {}).items())]
-        servers = [
-            Server(server_name(web.name, port), web.reached_at, port, f"{web.name}:{web.index_of(port)}")
+    @property
+    def places(self) -> dict[str, str]:
+        """Server → `ADDRESS:PORT` where the inventory has it, of all slots, whatever the limit."""
+        return {
+            server_name(web.name, port): plain_place(web.reached_at, port)
             for web in self.everywhere
             for port in (*web.ports, *web.spare_ports)
-        ]
+        }
+
+    def pool(
+        self,
+        balancer: BalancerHost,
+        others: Mapping[str, str] | None = None,
+        known: Mapping[str, str] | None = None,
+    ) -> Pool:
+        """This app's pool as one balancer host has it.
+
+        `others` (server → `ADDRESS:PORT`) are servers beside those of the inventory: of an earlier one, or slots at
+        another address than usual. `known` is where servers are for now, of those that are not where the inventory
+        has them.
+        """
+        settings = self.settings
+        former = [Server(name, *parts(at)) for name, at in sorted((others or {}).items())]
+        servers = []
+        for web in self.everywhere:
+            for port in (*web.ports, *web.spare_ports):
+                name = server_name(web.name, port)
+                address, _ = parts(known[name]) if known and name in known else (web.reached_at, port)
+                servers.append(Server(name, address, port, f"{web.name}:{web.index_of(port)}"))
         return Pool(
             site=balancer.site,
             name=settings.balancer.backend or f"{settings.app}-{self.env}",
@@ -416,6 +433,14 @@ class Topology:
         graceful = self.settings.runtime.graceful_timeout
         forward, back = (max(self.slowest_start, each) for each in (health.within, health.within_again))
         return 2 * (graceful + 15.0 + 5.0) + forward + back
+
+
+def plain_place(address: str, port: int) -> str:
+    """`places.place`, with an address written as balancers tell it."""
+    try:
+        return place(str(ipaddress.ip_address(address.strip("[]"))), port)
+    except ValueError:
+        return place(address, port)
 
 
 def bind_address(web: WebHost) -> str:

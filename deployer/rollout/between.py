@@ -7,13 +7,14 @@ reopen()  the way back of a run whose end failed: as for the waves, and who serv
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import suppress
 
 from deployer.agent.kept import POOLS
-from deployer.balancers.base import port_in
+from deployer.balancers.base import first_name, port_in, second_name
+from deployer.errors import DeployError
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan
-from deployer.plan.slots import leaving, left_out
+from deployer.plan.slots import Standing, leaving, left_out, seconds, standing
 from deployer.rollout import resources
 from deployer.rollout.pools import Pools
 from deployer.rollout.run import Run
@@ -46,11 +47,27 @@ class Between:
         self._left_out = lenient
         self._lenient = lenient or (applies and {*facts.asked(), self._target} != {run.topology.asked})
         self._former = leaving(run.topology, facts) if applies else {}
+        self._seconds = seconds(run.topology, facts) if applies else {}
+        self._before = standing(run.topology, facts) if applies else Standing()
+        self._left = left_out(run.topology, facts) if applies else Standing()
         self._served = facts.in_use()
+        self._closed = False
+        self._facts = facts
 
     def open(self) -> None:
         """The pools for the waves, and the hosts' units as they are to be."""
-        self._apply(self._lenient, self._former)
+        if not self.applies:
+            self._apply(self._lenient, Standing())
+            return
+        firsts = {first_name(name) for name in self._seconds}
+        if self._closed:  # they have other addresses already, and go back from there
+            others = {second_name(name): self._before.known[name] for name in firsts}
+            self._apply(self._lenient, Standing({**self._former, **self._left.others, **others}, self._left.known))
+            return
+        known = {name: at for name, at in self._before.known.items() if name in firsts}
+        others = {**self._former, **self._left.others, **self._seconds}
+        self._apply(self._lenient, Standing(others, {**self._left.known, **known}))
+        self._bring_in()
 
     def close(self, done: Plan) -> None:
         """The pools for what serves now that the plan was carried out as `done`: its `surplus` is what was stopped."""
@@ -58,8 +75,12 @@ class Between:
             return
         run, shape = self._run, self._run.topology
         goes_on = {shape.server(step.host, step.port) for step in self._plan.surplus if step not in done.surplus}
-        stay = {**{name: self._former[name] for name in goes_on & set(self._former)}, **left_out(shape, self._former)}
+        surplus = {name: self._former[name] for name in goes_on & set(self._former)}
+        left, behind = self._left, self._before.of(run.behind)
+        second = Standing(self._seconds).of(run.behind).others
+        stay = Standing({**surplus, **left.others, **second}, {**left.known, **behind.known})
         earlier = bool(run.behind or shape.leaves_some_out) or self._target != shape.asked
+        self._closed = True
         self._apply(self._left_out or (self._lenient and earlier), stay)
 
     def reopen(self) -> None:
@@ -74,9 +95,31 @@ class Between:
         gone = [name for name in self._former if all(port_in(name, host) is None for host in mine)]
         Pools(self._run).admit_servers([name for name in gone if name in self._served])
 
-    def _apply(self, lenient: bool, former: Mapping[str, str]) -> None:
+    def _bring_in(self) -> None:
+        """Servers at another address get no requests before their wave, but where nobody gets any at the one before."""
+        if not self._seconds:
+            return
+        pools = Pools(self._run)
+        states = pools.states(judged=True)
+        told = [pair for servers in states.values() for pair in servers.items()]
+        fresh = {name for name, state in told if name in self._seconds and state["state"] == "MAINT"}
+        pools.retire_servers(sorted(fresh))
+        serving = {first_name(name) for name, state in told if state["serves"]}
+        held = {name for name, state in told if state.get("held")}
+        proven = {
+            self._run.topology.server(web.name, each.port)
+            for web in self._run.topology.web
+            for each in self._facts[web.name].serving.values()
+            if each.proven
+        }
+        for name in sorted(fresh):
+            if first_name(name) in proven - serving - held:
+                with suppress(DeployError):
+                    pools.admit_servers([name])
+
+    def _apply(self, lenient: bool, pools: Standing) -> None:
         with self._run.step("resources") as note:
-            wishes = resources.for_push(self._run.topology, lenient=lenient, former=former, keep=self._run.id)
+            wishes = resources.for_push(self._run.topology, lenient=lenient, pools=pools, keep=self._run.id)
             behind = self._run.behind  # what stayed there went back to the units of before
             wishes = [wish for wish in wishes if wish.part == POOLS or (self._units and wish.host not in behind)]
             note.detail = f"{len(resources.apply(self._run, wishes))} changes"

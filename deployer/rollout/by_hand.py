@@ -28,6 +28,7 @@ def drain(project: Project, bus: Bus, record: Record, *, host: str, reason: str,
     there = project.reached_by(project.topology.balancers_alone)
     with opened(there, bus, record, "drain", threading.Event()) as run:
         pools = Pools(run)
+        pools.remember()
         slots = _in_pools(run, pools, host)
         if not force:
             _require_others(pools, slots)
@@ -44,6 +45,7 @@ def admit(project: Project, bus: Bus, record: Record, *, host: str, force: bool)
     _require_host(project.topology, host)
     with opened(project, bus, record, "admit", threading.Event()) as run, locked(run):
         slots, pools = _slots(run, host), Pools(run)
+        pools.remember()
         left = pools.admit_by_hand(slots, force=force)
         if left:
             raise NotReadyError(
@@ -119,7 +121,7 @@ def _in_pools(run: Run, pools: Pools, host: str) -> list[Slot]:
             step="drain",
             hint=f"deploy push {run.topology.env} tells them of a host that is new or has another name",
         )
-    return [slot for slot in slots if pools.name(slot) in serving] or slots
+    return [slot for slot in slots if serving & set(pools.names([slot]))] or slots
 
 
 def _require_others(pools: Pools, slots: Sequence[Slot]) -> None:

@@ -45,7 +45,7 @@ class Guard:
             return
         shape = self._run.topology
         names = set(self._pools.names(leaving))
-        for balancer, servers in self._pools.states().items():
+        for balancer, servers in self._pools.states(judged=True).items():
             up = {name for name, state in servers.items() if state["serves"]}
             # By instances: one that is up in both its slots is one, and loses nothing with the first of them.
             before, after = ({shape.instance_of(self._pools.own(name)) for name in some} for some in (up, up - names))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from deployer.balancers.base import first_name
 from deployer.errors import RolloutError
 from deployer.events import WaveJudged
 from deployer.plan.judging import Figures, enough, judge_of, worse
@@ -133,7 +134,8 @@ class Canary:
         found: dict[str, Figures] = {}
         for answer in answers.values():
             for name, data in answer["servers"].items():
-                found[name] = found.get(name, Figures()) + Figures.of(data)
+                slot = first_name(name)
+                found[slot] = found.get(slot, Figures()) + Figures.of(data)
         return found
 
     def _args(self, args: Mapping[str, float]) -> Callable[[str], dict[str, Any]]:

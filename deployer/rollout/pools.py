@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from deployer.agent.places import place
+from deployer.balancers.base import first_name
 from deployer.errors import DeployError, RolloutError
 from deployer.plan.model import InstanceStep
 from deployer.remote.errors import AgentError
+from deployer.rollout.addresses import Addresses
 from deployer.rollout.run import Run
 
 Slot = tuple[str, int]
@@ -16,6 +18,9 @@ Slot = tuple[str, int]
 
 FRESH_S = 3.5
 """A balancer's agent has to have been heard of within this many seconds before an instance is stopped."""
+
+JUDGED_S = 10.0
+"""The most that a balancer may take to check its servers after a reload: its interval, and the longest check."""
 
 QUIET_S = 5.0
 """How long a watchdog waits for its agent while no instance is being stopped or started."""
@@ -41,25 +46,39 @@ class Pools:
         self._held: dict[str, dict[str, Any]] = {}
         self._known: set[str] = set()
         self._names_before: dict[str, list[str]] = {}
+        self._wanted = run.topology.places
+        self._addresses = Addresses()
+        self._before: dict[str, str] = {}
 
     def remember(self) -> None:
         """How it is as the run begins: what the balancers know, and by which names.
 
         Who is held out by a person or a quarantine is held out so again where it goes back (`admit_again`). A host that
-        has another name now is one place with two of them, and is taken out by both.
+        has another name now is one place with two of them, and is taken out by both. A slot that the balancers know at
+        two addresses is two servers: the one at the inventory's address comes in, the other one is where it goes back.
         """
         if self._run.balancers:
             states = self.states()
             self._known = set.intersection(*(set(servers) for servers in states.values()))
             told = [pair for servers in states.values() for pair in servers.items()]
             places = {name: str(state["address"]) for name, state in told if state.get("address")}
-            every = self._run.topology.everywhere
-            mine = {self.name((web.name, port)) for web in every for port in (*web.ports, *web.spare_ports)}
+            mine = set(self._wanted)
             for name in mine & set(places):
-                others = [other for other, at in places.items() if at == places[name] and other not in mine]
+                others = [each for each, at in places.items() if at == places[name] and first_name(each) not in mine]
                 self._names_before[name] = sorted(others)
             records = {name: dict(state["held"]) for name, state in told if state.get("held")}
             self._held = {name: each for name, each in records.items() if each["by"] in ("person", "quarantine")}
+            self._addresses = Addresses(told, mine)
+            up = [name for name, state in told if state.get("serves")]
+            used = [name for name in places if records.get(name, {}).get("by") != "spare"]
+            for name in (*up, *used):
+                self._before.setdefault(first_name(name), places.get(name, ""))
+
+    def learn(self) -> None:
+        """The names by which the balancers know the slots now, after the pools have changed."""
+        if self._run.balancers:
+            told = [pair for servers in self.states().values() for pair in servers.items()]
+            self._addresses = Addresses(told, set(self._wanted))
 
     def watch(self) -> None:
         """Arms the watchdog on every balancer host, once a run, before anything is drained."""
@@ -114,19 +133,24 @@ class Pools:
         """Puts slots back everywhere and waits for each balancer's own UP.
 
         They are proven, so a quarantine ends here. What a person took out stays out, and is said; `instead` says whose
-        place a slot takes, since a person means the instance, whichever slot it serves in.
+        place a slot takes, since a person means the instance, whichever slot it serves in. A slot comes in at the
+        inventory's address; once it serves there, it leaves the one that it had.
         """
         if not slots or not self._run.balancers:
             return
-        named = {self.name(slot): self.name(other) for slot, other in (instead or {}).items()}
+        entering = {slot: self._entering(slot) for slot in slots}
+        places = {slot: (instead or {}).get(slot, slot) for slot in slots}
+        named = {entering[slot]: self._returning(other) for slot, other in places.items()}
+        named = {name: other for name, other in named.items() if name != other}
         with self._run.step("admit", instance=self._told(slots)) as note:
-            held = self._admitted([self.name(slot) for slot in slots], named, force=False)
+            held = self._admitted(list(entering.values()), named, force=False)
             quarantined = [name for name, record in held.items() if record["by"] == "quarantine"]
             if quarantined:
                 self._admitted(quarantined, force=True)
             others = sorted(set(held) - set(quarantined))
             if others:
                 note.detail = f"left out, as a person asked: {', '.join(others)}"
+        self._leave(entering)
 
     def admit_again(self, slots: Sequence[Slot], *, instead: Mapping[Slot, Slot] | None = None) -> None:
         """On the way back: as `admit`, but who was held out before the run is held out by the same again.
@@ -135,22 +159,29 @@ class Pools:
         """
         if not slots or not self._run.balancers:
             return
-        names = self.names(slots)
+        returning = {slot: self._returning(slot) for slot in slots}
+        names = [each for name in returning.values() for each in (name, *self._names_before.get(name, ()))]
         held = {name: self._held[name] for name in names if name in self._held}
-        named = {self.name(slot): self.name(other) for slot, other in (instead or {}).items()}
+        named = {self._returning(slot): self._entering(other) for slot, other in (instead or {}).items()}
         with self._run.step("admit", instance=self._told(slots)) as note:
             out = self._admitted(names, named, held=held, force=False)
             if out:
                 note.detail = f"left out, as before the run: {', '.join(sorted(out))}"
+        self._leave(returning)
 
     def admit_servers(self, names: Sequence[str]) -> None:
         """Puts servers back that only the balancers know: of hosts that are in no inventory any more."""
         if names and self._run.balancers:
             self._admitted(list(names), force=False)
 
+    def retire_servers(self, names: Sequence[str]) -> None:
+        """As `retire`, by the balancers' own names."""
+        if names and self._run.balancers:
+            self._each("balancer.retire", {"servers": list(names)}, "retire")
+
     def admit_by_hand(self, slots: Sequence[Slot], *, force: bool) -> dict[str, str]:
         """Puts back what a person took out. Returns what stays out, and why; with `force`, nothing does."""
-        held = self._admitted(self.names(slots), by="person", force=force)
+        held = self._admitted([self._returning(slot) for slot in slots], by="person", force=force)
         return {name: str(record["reason"]) for name, record in held.items()}
 
     def there(self, slots: Sequence[Slot]) -> list[Slot]:
@@ -196,9 +227,12 @@ class Pools:
         answers = self._each("balancer.recover", {}, "balancer")
         return sorted({name for answer in answers.values() for name in answer.get("admitted", ())})
 
-    def states(self) -> dict[str, dict[str, Any]]:
-        """Every balancer's view of this app's servers: balancer → server → state."""
-        answers = self._each("balancer.state", {}, "state")
+    def states(self, *, judged: bool = False) -> dict[str, dict[str, Any]]:
+        """Every balancer's view of this app's servers: balancer → server → state.
+
+        `judged`: once it has checked those that are to serve, which right after a reload takes it a moment.
+        """
+        answers = self._each("balancer.state", {"judged_within": JUDGED_S} if judged else {}, "state")
         return {host: answer["servers"] for host, answer in answers.items()}
 
     def states_of_answering(self) -> tuple[dict[str, dict[str, Any]], dict[str, DeployError]]:
@@ -212,7 +246,7 @@ class Pools:
             return []
         pairs = [pair for servers in self.states().values() for pair in servers.items()]
         names = {name for name, state in pairs if (state.get("held") or {}).get("by") == "run"}
-        return [slot for slot in slots if self.name(slot) in names]
+        return [slot for slot in slots if names & set(self.names([slot]))]
 
     def only(self, slots: Sequence[Slot]) -> str:
         """The first balancer at which somebody serves, and none but these slots; empty where there is none such."""
@@ -241,9 +275,33 @@ class Pools:
                 )
 
     def names(self, slots: Sequence[Slot]) -> list[str]:
-        """What the balancers call the slots, now and as the run began."""
-        names = [self.name(slot) for slot in slots]
+        """What the balancers call the slots, now and as the run began, at every address."""
+        names = [each for slot in slots for each in self._addresses.names(self.name(slot))]
         return [each for name in names for each in (name, *self._names_before.get(name, ()))]
+
+    def _entering(self, slot: Slot) -> str:
+        """The slot's server at the inventory's address."""
+        name = self.name(slot)
+        return self._addresses.at(name, self._wanted.get(name, ""))
+
+    def _returning(self, slot: Slot) -> str:
+        """The slot's server at the address at which it served as the run began."""
+        name = self.name(slot)
+        return self._addresses.at(name, self._before.get(name, ""))
+
+    def _leave(self, kept: Mapping[Slot, str]) -> None:
+        """The other servers of slots, at other addresses: requests under way end, and no more come."""
+        others = [
+            other for slot, name in kept.items() for other in self._addresses.names(self.name(slot)) if other != name
+        ]
+        if others:
+            self.watch()
+            timeout = self._run.topology.settings.rolling.drain_timeout
+            reason = f"run {self._run.id} uses another address"
+            self._each(
+                "balancer.drain", {"servers": others, "timeout": timeout, "by": "run", "reason": reason}, "drain"
+            )
+            self._each("balancer.retire", {"servers": others}, "retire")
 
     def own(self, server: str) -> str:
         """The name of today of a server that the balancers may know by another one."""

@@ -13,7 +13,7 @@ from deployer.artifact.build_hook import run_build_hook
 from deployer.artifact.source import SourceTree
 from deployer.errors import DeployError, RolloutError, UsageError
 from deployer.events import Bus, Output, PlanMade
-from deployer.plan import shared, sqlite, start
+from deployer.plan import shared, slots, sqlite, start
 from deployer.plan.adopting import FRONT, UNIT, held_back, still_to_do
 from deployer.plan.changes import Wanted, plan_of, wanted_by_push
 from deployer.plan.draft import Draft, content_of
@@ -235,7 +235,8 @@ def prepared(
     draft = Draft(content, starts, tree.commit, tree.ref, shipped, proven.origin if proven and elsewhere else None)
     release, builds = wanted_by_push(draft, topology, facts, planned)
     lenient = topology.leaves_some_out and resources.asks_leniently(run, facts)
-    changes = resources.differences(run, resources.for_push(topology, lenient=lenient))
+    pools = slots.left_out(topology, facts)
+    changes = resources.differences(run, resources.for_push(topology, lenient=lenient, pools=pools))
     secrets_changed = secrets.differing(run, values)
     wanted = Wanted(
         "push",

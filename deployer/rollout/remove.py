@@ -18,7 +18,7 @@ from deployer.events import Bus, Output
 from deployer.plan import adopting
 from deployer.plan.facts import Facts
 from deployer.plan.model import InstanceStep
-from deployer.plan.slots import leaving
+from deployer.plan.slots import standing
 from deployer.plan.topology import Topology, WebHost
 from deployer.rollout import resources
 from deployer.rollout.adopting import led_here
@@ -98,7 +98,7 @@ class Off:
         self._facts = facts
         self._shape = run.topology
         self._stays = bool(run.topology.spared)
-        self._strangers = leaving(everybody, facts)
+        self._pools = standing(everybody, facts)
 
     def require_ours(self) -> None:
         """NotReadyError for a file that somebody has changed since it was written; nothing was touched."""
@@ -154,10 +154,12 @@ class Off:
         """
         smaller = replace(self._shape, web=(), spared=(*others, *self._shape.spared))
         now = replace(self._shape, web=(), spared=self._shape.everywhere)
-        wanted = resources.for_push(smaller, former=self._strangers)
-        seen = (resources.for_push(now, former=self._strangers), wanted)
+        gone = [web.name for web in self._shape.everywhere if web not in smaller.spared]
+        pools = self._pools.without(gone)
+        wanted = resources.for_push(smaller, pools=pools)
+        seen = (resources.for_push(now, pools=self._pools), wanted)
         if all(resources.differences(self._run, each) for each in seen):
-            return resources.for_push(smaller, lenient=True, former=self._strangers)
+            return resources.for_push(smaller, lenient=True, pools=pools)
         return wanted
 
     def _without_pools(self) -> list[Wish]:

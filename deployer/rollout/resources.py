@@ -16,7 +16,7 @@ from deployer.events import Output
 from deployer.inventory.model import Host
 from deployer.plan.facts import Facts
 from deployer.plan.model import FileChange
-from deployer.plan.slots import leaving
+from deployer.plan.slots import Standing, standing
 from deployer.plan.topology import BalancerHost, Topology
 from deployer.roles import Adapters, setup_resources
 from deployer.rollout.project import Project
@@ -55,13 +55,14 @@ def for_setup(project: Project, facts: Facts | None = None, *, lenient: bool = F
     """Everything that `setup` makes of every host: roles with units and pools; `lenient` as of `for_push`."""
     topology = project.topology
     wishes = []
-    # A pool only shrinks in a push, once those that stay have been seen to serve.
-    former = leaving(topology, facts) if facts else {}
+    # A pool only shrinks in a push, once those that stay have been seen to serve; and its servers come to other
+    # addresses in one, instance by instance.
+    pools = standing(topology, facts) if facts else Standing()
     for balancer in topology.balancers:
         managed = topology.settings.balancer.manage
         adapters = Adapters(
             balancer=topology.balancer_adapter if managed else None,
-            pools=(_pool(topology, balancer, former, lenient),) if managed else (),
+            pools=(_pool(topology, balancer, pools, lenient),) if managed else (),
             systemd=balancer.systemd,
         )
         wishes.append(_wish(project, "balancers", balancer.host, adapters, facts))
@@ -71,12 +72,10 @@ def for_setup(project: Project, facts: Facts | None = None, *, lenient: bool = F
     return wishes
 
 
-def for_push(
-    topology: Topology, *, lenient: bool = False, former: Mapping[str, str] | None = None, keep: str = ""
-) -> list[Wish]:
+def for_push(topology: Topology, *, lenient: bool = False, pools: Standing | None = None, keep: str = "") -> list[Wish]:
     """What every push keeps in order: the units of web hosts, the pool of balancer hosts, and that both start at boot.
 
-    `former` are servers of an earlier inventory (name → `ADDRESS:PORT`) that stay in the pools for now.
+    `pools` is what stays as the balancers know it, for now.
 
     `lenient`: the balancers' health checks accept every status below 500. Between two releases that are asked for their
     health in different ways one of them answers 404 to the other's path, and serves its users well. (Each instance is
@@ -87,7 +86,7 @@ def for_push(
     wishes = []
     for balancer in topology.balancers if topology.settings.balancer.manage else ():
         adapter = topology.balancer_adapter
-        pool = _pool(topology, balancer, former, lenient)
+        pool = _pool(topology, balancer, pools or Standing(), lenient)
         handlers = adapter.handlers(balancer.site, systemd=balancer.systemd)
         services = _enabled_services(adapter.base(balancer.site, systemd=True)) if balancer.systemd else ()
         wishes.append(Wish(balancer.name, (*adapter.resources(pool), *services), handlers, keep, POOLS))
@@ -103,8 +102,8 @@ def _enabled_services(resources: Iterable[Resource]) -> tuple[Service, ...]:
     return tuple(replace(item, running=False) for item in resources if isinstance(item, Service))
 
 
-def _pool(topology: Topology, balancer: BalancerHost, former: Mapping[str, str] | None, lenient: bool) -> Pool:
-    pool = topology.pool(balancer, former)
+def _pool(topology: Topology, balancer: BalancerHost, pools: Standing, lenient: bool) -> Pool:
+    pool = topology.pool(balancer, pools.others, pools.known)
     return replace(pool, health=replace(pool.health, lenient=lenient))
 
 

@@ -289,6 +289,7 @@ class Waves:
         """The balancers have the slots of before again; False if not, and what took their place goes on."""
         try:
             self._reopen()
+            self._pools.learn()
         except DeployError as error:
             self._progress.stuck.update(dict.fromkeys(changed, error))
             return False
@@ -307,8 +308,11 @@ class Waves:
             pools = self._pools.states().values()
         except DeployError:  # whoever goes back is going to hear of it
             return list(steps)
-        names = {step: self._run.topology.server(step.host, step.port) for step in steps}
-        return sorted(steps, key=lambda step: all(pool.get(names[step], {}).get("serves") for pool in pools))
+        names = {step: self._pools.names([(step.host, step.port)]) for step in steps}
+        return sorted(
+            steps,
+            key=lambda step: all(any(pool.get(name, {}).get("serves") for name in names[step]) for pool in pools),
+        )
 
     def _each_way(self, steps: Sequence[InstanceStep], act: Callable[[Way, Sequence[InstanceStep]], None]) -> None:
         for way, mine in self._by_way(steps):

@@ -134,7 +134,7 @@ def test_the_rest_of_the_host_is_left_alone() -> None:
     assert not [each for each in adapter.base(REAL, systemd=False) if isinstance(each, User | Service)]
 
 
-def test_slots_are_laid_as_the_records_say_and_follow_an_address(tmp_path: Path) -> None:
+def test_slots_are_laid_as_the_records_say_and_belong_to_their_address(tmp_path: Path) -> None:
     places, shop = Places(str(tmp_path)), app()
     shop["drained"] = str(tmp_path / "drained.json")
     records = {"web1-8000": {"by": "person"}, "web2-8000": {"by": "spare"}, "web3-8000": {"by": "run"}}
@@ -142,7 +142,7 @@ def test_slots_are_laid_as_the_records_say_and_follow_an_address(tmp_path: Path)
     shop["slots"]["web3-8000"] = "192.0.2.3:8000"
     lay_slots([shop], places)
     folder = tmp_path / "var/lib/deploy/caddy-slots/shop-prod"
-    kept = {each.name: each.read_text().strip() for each in folder.iterdir()}
+    kept = {each.name: each.read_text().strip() for each in folder.glob("[!.]*")}
     nowhere = caddy_reload.NOWHERE
     assert kept == {"web1-8000": f"{nowhere}drain", "web2-8000": f"{nowhere}maint", "web3-8000": "192.0.2.3:8000"}
     shop["slots"]["web4-8000"] = "192.0.2.4:8000"
@@ -150,9 +150,14 @@ def test_slots_are_laid_as_the_records_say_and_follow_an_address(tmp_path: Path)
     assert (folder / "web4-8000").read_text() == f"{nowhere}maint\n", "a pool that grows sends nothing there yet"
     settle([shop], places)
     assert (folder / "web4-8000").read_text() == f"{nowhere}maint\n"
-    shop["slots"]["web3-8000"] = "192.0.2.33:8000"
+    shop["slots"]["web3-8000.2"] = "192.0.2.33:8000"
     lay_slots([shop], places)
-    assert (folder / "web3-8000").read_text() == "192.0.2.33:8000\n"
+    assert (folder / "web3-8000.2").read_text() == f"{nowhere}maint\n", "nobody knows what answers at another address"
+    (folder / "web3-8000.2").write_text("192.0.2.33:8000\n")
+    (folder / "web3-8000").write_text(f"{nowhere}maint\n")
+    shop["slots"]["web3-8000"] = shop["slots"].pop("web3-8000.2")
+    lay_slots([shop], places)
+    assert (folder / "web3-8000").read_text() == "192.0.2.33:8000\n", "what serves there goes on by its other name"
     assert (folder / "web1-8000").read_text() == f"{nowhere}drain\n"
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from deployer.balancers.base import first_name
 from deployer.errors import DeployError
 from deployer.events import Bus, Event
 from deployer.plan.model import Action, InstanceStep, Plan, ProcessStep
@@ -47,6 +48,7 @@ class World:
     `foreign` what their agents tell of these.
     `maintenance` is the record of the page that users get instead of the app.
     `applied` are the paths that were made so, host by host; `emptied` the hosts that the app was taken off.
+    `places` says where balancers know servers, `silent_places` where nothing answers.
     """
 
     topology: Topology
@@ -72,6 +74,8 @@ class World:
     maintenance: dict[str, Any] | None = None
     answers: dict[str, int | None] = field(default_factory=dict)
     asked: list[tuple[str, str, bool]] = field(default_factory=list)
+    places: dict[str, str] = field(default_factory=dict)
+    silent_places: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -91,9 +95,18 @@ class World:
     def available(self) -> int:
         """Instances that serve and that every balancer sends requests to."""
         return sum(
-            found is not None and all(pool[server].admin == "ready" for pool in self.pools.values())
+            found is not None and all(self._answers(pool, server) for pool in self.pools.values())
             for server, found in self.serving.items()
         )
+
+    def _answers(self, pool: Mapping[str, Slot], slot: str) -> bool:
+        """Whether requests that a balancer sends to a slot, by any of its names, are answered."""
+        ready = [name for name, found in pool.items() if first_name(name) == slot and found.admin == "ready"]
+        return any(self.places.get(name) not in self.silent_places for name in ready)
+
+    def _at(self, server: str) -> str | None:
+        """What answers at a server's place."""
+        return None if self.places.get(server) in self.silent_places else self.serving[first_name(server)]
 
     @property
     def out(self) -> dict[str, str | None]:
@@ -272,7 +285,7 @@ class World:
         self.lowest = min(self.lowest, self.available)
         for pool in self.pools.values():
             ready = [server for server, slot in pool.items() if slot.admin == "ready"]
-            self.shown |= {(server, found) for server in ready if (found := self.serving[server])}
+            self.shown |= {(server, found) for server in ready if (found := self._at(server))}
 
     def _server(self, host: str, instance: Mapping[str, Any]) -> str:
         return self.topology.server(host, instance["port"])
@@ -281,7 +294,7 @@ class World:
         """Stops what a slot serves, and notes the harm if a balancer still sends requests there."""
         if self.serving[server] is not None:
             self.harm += [
-                f"{server} stopped under {lb}" for lb, pool in self.pools.items() if pool[server].admin == "ready"
+                f"{server} stopped under {lb}" for lb, pool in self.pools.items() if self._answers(pool, server)
             ]
             if not self.pools and server not in self.held:
                 self.harm.append(f"{server} refused requests")
@@ -330,7 +343,7 @@ class World:
             slot = self.pools[host][server]
             if slot.by not in (None, "run", "spare") and not args["force"]:
                 answers[server] = {"state": "DRAIN", "held": {"by": slot.by}}
-            elif self.serving[server] is None:
+            elif self._at(server) is None:
                 late.append(server)
             else:
                 slot.admin, slot.by = "ready", None
@@ -374,8 +387,10 @@ class World:
         return {
             "servers": {
                 server: {
-                    "serves": slot.admin == "ready" and self.serving[server] is not None,
+                    "state": "UP" if slot.admin == "ready" else "MAINT",
+                    "serves": slot.admin == "ready" and self._at(server) is not None,
                     "held": {"by": slot.by} if slot.by else None,
+                    **({"address": self.places[server]} if server in self.places else {}),
                 }
                 for server, slot in self.pools[host].items()
             }
