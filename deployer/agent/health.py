@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Callable, Optional
 
+from deployer.agent import procfs
 from deployer.agent.layout import Site
 from deployer.agent.places import socket_of
 from deployer.agent.supervision import FORWARDED_PROTO, Health
@@ -56,7 +57,7 @@ def ask(address: str, port: int, health: Health, through: str = "", still: Calla
     wait.
     """
     through = through or socket_of(address, port)
-    connection = http.client.HTTPConnection(reachable(address), port, timeout=health.timeout)
+    connection = http.client.HTTPConnection(loopback(reachable(address), port), port, timeout=health.timeout)
     # A server that trickles bytes never meets a socket timeout; closing the socket from outside bounds the whole.
     answered = threading.Event()
     began = time.monotonic()
@@ -114,8 +115,21 @@ def reachable(address: str) -> str:
     return "localhost" if bare.startswith("/") else known.get(bare, bare)
 
 
+def loopback(address: str, port: int) -> str:
+    """The loopback address of the family in which something listens at the port; any other address as it is.
+
+    A release listens as it was built to: `0.0.0.0` is not reached at `::1`, nor `::` of some servers at `127.0.0.1`.
+    """
+    if address not in ("127.0.0.1", "::1"):
+        return address
+    listening = {"::1" if ":" in found.address else "127.0.0.1" for found in procfs.listeners([port])}
+    return address if address in listening or not listening else min(listening)
+
+
 def _headers(address: str, port: int, health: Health) -> "dict[str, str]":
-    shown = "[%s]" % reachable(address) if ":" in reachable(address) else reachable(address)
+    known = reachable(address)
+    # An app that knows its own names knows this one; whether it is asked by IPv4 or IPv6 is not its business.
+    shown = "127.0.0.1" if known == "::1" else "[%s]" % known if ":" in known else known
     headers = {"Host": health.host or "%s:%d" % (shown, port), "User-Agent": USER_AGENT, "Connection": "close"}
     lower = {name.lower(): name for name in headers}
     for name, value in health.sent_headers.items():

@@ -45,7 +45,7 @@ def way(topology: Topology, web: WebHost, inferred: Inferred, size: Size, seen: 
         workers=workers,
         release=PLACEHOLDER,
         # Whoever comes by a socket is of the same host and has no address.
-        trusted=("*",) if web.sockets else trusted(topology.balancers, seen),
+        trusted=("*",) if web.sockets else trusted(topology.balancers, seen, by_ipv6=web.by_ipv6),
         env=web.own.env,
         pythonpath=inferred.pythonpath,
         search=topology.templates,

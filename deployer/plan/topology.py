@@ -58,6 +58,11 @@ class WebHost:
         return self.sockets or self.own.address
 
     @property
+    def by_ipv6(self) -> bool:
+        """Whether balancers reach its instances at an IPv6 address."""
+        return not self.sockets and ":" in self.own.address
+
+    @property
     def spare_ports(self) -> tuple[int, ...]:
         """The second slot's port of every instance, by index."""
         return self.own.spare_ports
@@ -322,6 +327,7 @@ class Topology:
             site=web.site,
             ports=(*web.ports, *web.spare_ports),
             sockets=web.sockets,
+            by_ipv6=web.by_ipv6,
             graceful=self.settings.runtime.graceful_timeout,
             options=self.settings.unit,
             search=self.templates,
@@ -444,19 +450,24 @@ def plain_place(address: str, port: int) -> str:
 
 
 def bind_address(web: WebHost) -> str:
-    """Where instances of a host listen: all addresses on a real host, its own loopback address in a lab; or sockets."""
-    return web.sockets or (web.own.address if web.host.prefix else "0.0.0.0")
+    """Where instances of a host listen: all addresses on a real host, its own loopback address in a lab; or sockets.
+
+    All IPv6 addresses where it is reached at one; servers that can listen at all IPv4 addresses too then do.
+    """
+    return web.sockets or (web.own.address if web.host.prefix else "::" if web.by_ipv6 else "0.0.0.0")
 
 
 def probe_address(web: WebHost, bind: str = "") -> str:
     """Where the agent reaches an instance of its own host; `bind` is how that listens, where not as settings say."""
     sockets = web.site.sockets if (bind or web.own.bind) == "unix" else ""
-    return sockets or (web.own.address if web.host.prefix else "127.0.0.1")
+    return sockets or (web.own.address if web.host.prefix else "::1" if web.by_ipv6 else "127.0.0.1")
 
 
-def trusted(balancers: Sequence[BalancerHost], seen: Sequence[str] = ()) -> tuple[str, ...]:
+def trusted(balancers: Sequence[BalancerHost], seen: Sequence[str] = (), *, by_ipv6: bool = False) -> tuple[str, ...]:
     """Addresses whose forwarded headers count: loopback, every balancer whose address is a literal, and those of the
     balancers' own that the app's host was found to see (`seen`).
+
+    `by_ipv6`: instances listen at IPv6 addresses, where those of IPv4 clients are written as `::ffff:192.0.2.1`.
     """
     addresses = ["127.0.0.1"]
     for balancer in balancers:
@@ -464,4 +475,5 @@ def trusted(balancers: Sequence[BalancerHost], seen: Sequence[str] = ()) -> tupl
             addresses.append(str(ipaddress.ip_address(balancer.host.ssh.hostname)))
         except ValueError:
             continue
-    return tuple(dict.fromkeys((*addresses, *seen)))
+    both = tuple(dict.fromkeys((*addresses, *seen)))
+    return (*both, "::1", *(f"::ffff:{each}" for each in both if "." in each)) if by_ipv6 else both

@@ -156,6 +156,7 @@ def health_checks(topology: Topology) -> re.Pattern[str] | None:
     if topology.health_path == "/":
         return None
     own = [web.own.address for web in topology.everywhere]
-    addresses = "|".join(re.escape(address) for address in (*trusted(topology.balancers), *own))
+    balancers = trusted(topology.balancers, by_ipv6=any(":" in each for each in own))
+    addresses = "|".join(re.escape(address) for address in (*balancers, *own))
     asked = rf'"(?:GET|HEAD) {re.escape(topology.health_path)} HTTP/[0-9.]+" [123][0-9]{{2}}\b'
     return re.compile(rf"(?<![0-9.])(?:{addresses})(?::[0-9]+)? .*{asked}")

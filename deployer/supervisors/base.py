@@ -39,7 +39,7 @@ class UnitSpec:
     `ports` are all slot ports of this host (first and spare); `sockets` is the folder of the instances' UNIX sockets,
     empty where they listen at ports; `graceful` is in seconds; `options` is the user's
     `unit:` map, merged into the unit's own section. `search`: the user's template folders. `processes` and `schedules`
-    are those that this host has.
+    are those that this host has. `by_ipv6`: users or balancers reach the instances at an IPv6 address.
     """
 
     site: Site
@@ -50,6 +50,7 @@ class UnitSpec:
     processes: tuple[ProcessSpec, ...] = ()
     schedules: tuple[ScheduleSpec, ...] = ()
     sockets: str = ""
+    by_ipv6: bool = False
 
 
 class Supervisor(Protocol):

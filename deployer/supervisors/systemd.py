@@ -31,7 +31,13 @@ class Systemd:
         site = spec.site
         sections = merged(own_options(spec), spec.options)
         text = templating.render("systemd/app@.service.j2", search=spec.search, site=site, service=sections)
-        port = templating.render("systemd/app@.socket.j2", search=spec.search, site=site, sockets=spec.sockets)
+        port = templating.render(
+            "systemd/app@.socket.j2",
+            search=spec.search,
+            site=site,
+            sockets=spec.sockets,
+            address="[::]" if spec.by_ipv6 else "0.0.0.0",
+        )
         folder = site.system("/etc/systemd/system")
         return [
             *socket_folder(spec),

@@ -21,7 +21,7 @@ ASK = (
     + """
 health = json.loads(sys.argv[3])
 sock.settimeout(health["timeout"])
-connection = http.client.HTTPConnection("localhost" if address.startswith("/") else address, port)
+connection = http.client.HTTPConnection("localhost" if address[:1] in "/:" else address, port)
 connection.sock = sock
 headers = dict(health["headers"])
 if health["host"]:

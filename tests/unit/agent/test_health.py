@@ -191,3 +191,24 @@ def test_a_closed_connection_and_an_answer_that_never_comes_are_told_apart() -> 
         assert health.ask("127.0.0.1", port, Health()).why.endswith("the connection was closed before an answer came")
     with server(lambda taken, _: time.sleep(0.6)) as port:
         assert health.ask("127.0.0.1", port, Health(timeout=0.2)).why.endswith("no answer within 0.2 s")
+
+
+@pytest.mark.parametrize("listening", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("asked", ["127.0.0.1", "::1"])
+def test_loopback_is_asked_in_the_family_that_the_release_listens_in(listening: str, asked: str) -> None:
+    seen: list[bytes] = []
+    family = socket.AF_INET6 if ":" in listening else socket.AF_INET
+    with socket.create_server((listening, 0), family=family) as server:
+
+        def serve() -> None:
+            taken, _ = server.accept()
+            with taken:
+                seen.append(taken.recv(65536))
+                taken.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        port = int(server.getsockname()[1])
+        assert health.ask(asked, port, Health(status=200)).ok
+        thread.join(10)
+    assert b"Host: 127.0.0.1:%d\r\n" % port in seen[0], "an app that knows its names need not know ::1"

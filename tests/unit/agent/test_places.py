@@ -12,7 +12,7 @@ from deployer.balancers.base import port_in, server_name
     ("address", "text", "path"),
     [
         ("192.0.2.1", "192.0.2.1:8000", ""),
-        ("2001:db8::1", "2001:db8::1:8000", ""),
+        ("2001:db8::1", "[2001:db8::1]:8000", ""),
         ("web1.example.com", "web1.example.com:8000", ""),
         ("/run/deploy/shop-prod", "/run/deploy/shop-prod/8000.sock", "/run/deploy/shop-prod/8000.sock"),
     ],

@@ -7,7 +7,7 @@ from dataclasses import replace
 from support.facts import facts, host
 from support.topologies import topology
 
-from deployer.plan.topology import Topology, trusted
+from deployer.plan.topology import Topology, bind_address, probe_address, trusted
 from deployer.rollout.push import seen_by
 
 
@@ -39,3 +39,12 @@ def test_one_that_has_another_address_towards_the_app_is_believed_by_both() -> N
 def test_what_is_not_known_is_not_believed() -> None:
     shape = named()
     assert seen_by(shape, facts(host("web1"), host("lb1"), host("lb2", sources={})), shape.web[0]) == []
+
+
+def test_a_host_that_is_reached_by_ipv6_listens_there_and_believes_balancers_of_both_families() -> None:
+    one, two = topology(2, 1, own={"web1": {"address": "2001:db8::1"}}).web
+    assert (bind_address(one), probe_address(one)) == ("::", "::1")
+    assert (bind_address(two), probe_address(two)) == ("0.0.0.0", "127.0.0.1")
+    balancers = topology(1, 1).balancers
+    both = ("127.0.0.1", "192.0.2.101", "2001:db8::5", "::1", "::ffff:127.0.0.1", "::ffff:192.0.2.101")
+    assert trusted(balancers, ["2001:db8::5"], by_ipv6=True) == both
