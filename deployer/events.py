@@ -149,7 +149,7 @@ class CheckFinished(Event):
 
 @dataclass(frozen=True)
 class RunFinished(Event):
-    """Always the last event; its fields are the contract's.
+    """Always the last event; its fields are the contract's. `silent`: it has no line of its own for a person.
 
     `serving` is what was seen after a run that failed: instance → the release that served `before`, and serves `now`.
     """
@@ -164,6 +164,12 @@ class RunFinished(Event):
     probe: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     serving: dict[str, dict[str, str | None]] | None = None
+    silent: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        data = super().as_json()
+        del data["silent"]
+        return data
 
 
 Listener = Callable[[Event], None]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from deployer import local_program
 from deployer.agent import pip_settings
+from deployer.agent.failure import unfitting
 from deployer.agent.process import Finished
 from deployer.artifact.host_python import HostPython
 from deployer.artifact.uv_binary import uv_here
@@ -128,8 +129,9 @@ def _answer(done: Finished, by: str, text: str) -> Answer:
         return Answer(text, by)
     if done.timed_out:
         return Answer(None, by, f"{by} on this machine failed: no answer within {_TIMEOUT_S:g} s")
-    last = [line for line in done.stderr.splitlines() if line.strip()][-1:] or [done.why]
-    return Answer(None, by, f"{by} on this machine failed: {last[0].strip()}")
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    last = unfitting(lines) or (lines[-1].strip() if lines else done.why)
+    return Answer(None, by, f"{by} on this machine failed: {last}")
 
 
 def _run(argv: list[str], folder: Path, environ: Mapping[str, str]) -> Finished:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deployer.cli.options import Common, with_common
-from deployer.cli.project import Env, load, other
+from deployer.cli.project import Env, load, load_to_look, other
 from deployer.cli.run import carry_out
 from deployer.cli.values import OnFailure, ProbeUrl, Rate, Strategy, Wait, Waves, rolling_keys, seconds
 
@@ -122,7 +122,7 @@ def plan(
         "plan",
         common,
         lambda bus, record, stop: show_plan(
-            load(env, common, rolling),
+            load_to_look(env, common, rolling),
             bus,
             record,
             ref=ref,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deployer.cli.options import Common, with_common
-from deployer.cli.project import Env, EnvNeeded, load
+from deployer.cli.project import Env, EnvNeeded, load, load_to_look
 from deployer.cli.run import carry_out
 from deployer.cli.values import seconds
 
@@ -22,7 +22,7 @@ def status(env: Env = None, *, common: Common) -> None:
     """
     from deployer.rollout.status import status as run
 
-    carry_out("status", common, lambda bus, record, stop: run(load(env, common), bus, record, stop=stop))
+    carry_out("status", common, lambda bus, record, stop: run(load_to_look(env, common), bus, record, stop=stop))
 
 
 def releases(env: Env = None, *, common: Common) -> None:
@@ -32,7 +32,7 @@ def releases(env: Env = None, *, common: Common) -> None:
     """
     from deployer.rollout.status import releases as run
 
-    carry_out("releases", common, lambda bus, record, stop: run(load(env, common), bus, record, stop=stop))
+    carry_out("releases", common, lambda bus, record, stop: run(load_to_look(env, common), bus, record, stop=stop))
 
 
 def history(
@@ -48,7 +48,9 @@ def history(
     from deployer.rollout.status import history as run
 
     carry_out(
-        "history", common, lambda bus, record, stop: run(load(env, common), bus, record, run_id=run_id, stop=stop)
+        "history",
+        common,
+        lambda bus, record, stop: run(load_to_look(env, common), bus, record, run_id=run_id, stop=stop),
     )
 
 
@@ -65,7 +67,9 @@ def verify(
     from deployer.rollout.verify import verify as run
 
     carry_out(
-        "verify", common, lambda bus, record, stop: run(load(env, common), bus, record, junitxml=junitxml, stop=stop)
+        "verify",
+        common,
+        lambda bus, record, stop: run(load_to_look(env, common), bus, record, junitxml=junitxml, stop=stop),
     )
 
 
@@ -116,7 +120,7 @@ def logs(
         "logs",
         common,
         lambda bus, record, stop: run(
-            load(env, common),
+            load_to_look(env, common),
             bus,
             record,
             lines=lines,
@@ -138,7 +142,7 @@ def hosts(env: Env = None, *, common: Common) -> None:
     """
     from deployer.rollout.hosts import hosts as run
 
-    carry_out("hosts", common, lambda bus, record, stop: run(load(env, common), bus, record))
+    carry_out("hosts", common, lambda bus, record, stop: run(load_to_look(env, common), bus, record))
 
 
 def schema() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployer.cli.options import Common, Environment
+from deployer.errors import UsageError
 
 if TYPE_CHECKING:
     from deployer.rollout.project import Project
@@ -37,6 +38,29 @@ def load(env: str | None, common: Common, rolling: Mapping[str, Any] | None = No
     )
     common.environment.name = project.env
     return project
+
+
+def load_to_look(env: str | None, common: Common, rolling: Mapping[str, Any] | None = None) -> Project:
+    """`load` for a command that changes nothing: where there is only one environment, it needs no name."""
+    from deployer.settings.load import NO_ENVIRONMENT
+
+    try:
+        return load(env, common, rolling)
+    except UsageError as error:
+        known = _environments(common) if error.code == NO_ENVIRONMENT and env is None else []
+        if len(known) != 1:
+            if known:
+                error.hint = f"deploy {{command}} {known[0]}; there are: {', '.join(known)}"
+            raise
+        return load(known[0], common, rolling)
+
+
+def _environments(common: Common) -> list[str]:
+    """The environments beside deploy.yaml and above it, sorted."""
+    from deployer.inventory.find import known_environments
+    from deployer.settings.load import find
+
+    return sorted(known_environments(find(common.config).parent))
 
 
 def other(common: Common) -> Common:

@@ -33,6 +33,9 @@ T = TypeVar("T")
 # The exit statuses that this process has told by a closing event: one at most.
 _told: list[int] = []
 
+_LOOKING = frozenset(("plan", "status", "releases", "history", "logs", "hosts", "render", "doctor", "diff", "config"))
+"""Commands that change nothing. What they show is their end, and their exit status says how it went."""
+
 
 def run_id() -> str:
     """A name for this run: UTC time and process number, sortable and unique enough for one team."""
@@ -109,7 +112,9 @@ def carry_out(
             error = _run(work, bus, record, interrupted, stopped)
             if error is not None:
                 error.name_environment(common.environment.name)
-            finished = record.finish(error)
+                error.hint = error.hint and error.hint.replace("{command}", command)
+            quiet = command in _LOOKING and common.output != "json"
+            finished = replace(record.finish(error), silent=quiet)
             try:
                 screen.flush()
                 if error is not None and common.output != "json":

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deployer.cli.options import Common, with_common
-from deployer.cli.project import Env, load
+from deployer.cli.project import Env, load, load_to_look
 from deployer.cli.run import carry_out
 from deployer.cli.values import one_of
 
@@ -107,7 +107,7 @@ def doctor(env: Env = None, *, common: Common) -> None:
     """
     from deployer.rollout.doctor import doctor as run
 
-    carry_out("doctor", common, lambda bus, record, stop: run(load(env, common), bus, record))
+    carry_out("doctor", common, lambda bus, record, stop: run(load_to_look(env, common), bus, record))
 
 
 def register(app: typer.Typer) -> None:

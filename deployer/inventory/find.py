@@ -32,6 +32,11 @@ def find(env: str, base: Path) -> Path:
     raise _none(env, known)
 
 
+def known_environments(base: Path) -> set[str]:
+    """The environments that have an inventory in `inventories/` of `base`, or of a folder above it."""
+    return {name for above in (base.absolute(), *base.absolute().parents) for name in environments(above / FOLDER)}
+
+
 def environments(folder: Path) -> set[str]:
     """The environments that have an inventory in this folder."""
     return {name for path in folder.iterdir() if (name := _environment(path))} if folder.is_dir() else set()

@@ -51,7 +51,7 @@ def line_of(event: events.Event) -> str | None:
             return f"! {event.host + ': ' if event.host else ''}{event.message}{hint}"
         case events.CheckFinished() if event.outcome == "failed":
             return f"✗ {event.host:<16} check      {event.check}: {' '.join(event.detail.split())}"
-        case events.RunFinished():
+        case events.RunFinished() if not event.silent:
             return "\n".join([*receipt(event.probe), finished(event)])
     return None
 

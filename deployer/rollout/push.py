@@ -33,6 +33,7 @@ from deployer.rollout.final_state import judged_end
 from deployer.rollout.finish import note_kept, promote, prune
 from deployer.rollout.hooks import controller_env, here, release_hook
 from deployer.rollout.interpreter import require_python
+from deployer.rollout.inventory_remarks import inventory_remarks
 from deployer.rollout.locks import locked, require_not_frozen
 from deployer.rollout.open import opened
 from deployer.rollout.planfile import PlanFile
@@ -267,6 +268,7 @@ def prepared(
                 *certificates.remarks(topology),
                 *shared.remarks(topology.settings.shared, files.files),
                 *sqlite.remarks(topology, project.inferred.sqlite, values),
+                *inventory_remarks(topology),
                 *held_back(topology, facts),
             ),
             hooks=shown,

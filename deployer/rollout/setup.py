@@ -9,6 +9,7 @@ from deployer.plan import ownership
 from deployer.rollout import adopting, certificates, secrets
 from deployer.rollout.adopting import Adoption
 from deployer.rollout.giving_caddy import give_caddy
+from deployer.rollout.inventory_remarks import inventory_remarks
 from deployer.rollout.locks import locked
 from deployer.rollout.open import opened
 from deployer.rollout.project import Project, with_certificate
@@ -25,7 +26,7 @@ def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: th
     project = with_certificate(project)
     values = project.secrets() if project.topology.kind == "command" else {}
     with opened(project, bus, record, "setup", stop) as run:
-        for remark in certificates.remarks(run.topology):
+        for remark in (*certificates.remarks(run.topology), *inventory_remarks(run.topology)):
             run.warn(remark)
         facts = with_pools_that_answer(run, survey(run))
         adoption = adopting.found(run, facts, anew=replace)

@@ -19,6 +19,8 @@ from deployer.settings.overlay import merge, without_nulls
 
 FILE = "deploy.yaml"
 _ENV = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+NO_ENVIRONMENT = "no_environment"
+"""The code of the error for a command line that names no environment."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ def _environment(named: str | None, base: Document, environ: Mapping[str, str] |
     if not name:
         raise UsageError(
             "no environment is named",
-            hint="name one (deploy push prod), set DEPLOY_ENV, or add default_env: to deploy.yaml",
+            hint="name one: deploy {command} prod, say; or set DEPLOY_ENV, or add default_env: to deploy.yaml",
+            code=NO_ENVIRONMENT,
         )
     if not isinstance(name, str) or not _ENV.fullmatch(name):
         raise UsageError(f"{name!r} is no name of an environment", hint="letters, digits, - and _, such as prod")

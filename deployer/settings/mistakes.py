@@ -14,6 +14,30 @@ from deployer.settings.document import Document, KeyPath
 from deployer.settings.reference import meaning
 from deployer.settings.values import Misplaced
 
+_HOSTS = "hosts are not in this file: write them into inventories/prod.yaml, as Ansible has them"
+_ELSEWHERE = {
+    "service": "the app's name is app: NAME",
+    "name": "the app's name is app: NAME",
+    "servers": _HOSTS,
+    "hosts": _HOSTS,
+    "roles": _HOSTS,
+    "inventory": _HOSTS,
+    "image": "there are no images: the code is shipped as it is in git",
+    "registry": "there are no images: the code is shipped as it is in git",
+    "builder": "hooks: {build: COMMAND} runs on this machine before the code is shipped",
+    "proxy": "domains: [shop.example.com] names the app's domains, balancer: what stands before it",
+    "ssh": "the inventory says how SSH reaches a host: ansible_user, ansible_port",
+    "accessories": "only the app is deployed; what runs beside it is processes:",
+    "environment": "variables are env: {NAME: value}",
+    "volumes": "folders that outlive a release are shared: [media/]",
+    "linked_dirs": "folders that outlive a release are shared: [media/]",
+    "linked_files": "files that outlive a release are shared: [settings_local.py]",
+    "keep_releases": "the number of releases that stay is keep: 5",
+    "repository": "the code is that of this folder; source: {path: …} names another",
+    "healthcheck": "health: {path: /healthz}",
+}
+"""What keys of other tools (Kamal, Capistrano, Ansible, Compose) are here."""
+
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that `word` was probably meant to be, or None."""
@@ -84,6 +108,7 @@ def _one(path: KeyPath, details: list[ErrorDetails], model: type[BaseModel], doc
         near = nearest(str(path[-1]), keys_at(model, path[:-1]))
         message = f"there is no key {shown}"
         hint = f"did you mean {near}?" if near else f"known keys here: {', '.join(keys_at(model, path[:-1]))}"
+        hint = _ELSEWHERE.get(str(path[0]), hint) if len(path) == 1 else hint
     elif kind == "missing":
         message = f"{shown} is missing"
     elif kind == "value_error":

@@ -47,7 +47,7 @@ def test_no_deploy_yaml_anywhere(deploy: Any) -> None:
 
 
 def test_no_env_named_anywhere(deploy: Any, project: Path) -> None:
-    one_error(deploy("hosts"), "next:")
+    one_error(deploy("push"), "next:")
 
 
 def test_the_env_comes_from_the_settings_or_the_environment(
