@@ -8,8 +8,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, Optional
 
-from deployer.agent.health import USER_AGENT
 from deployer.agent.operation import Context, operation
+from deployer.agent.supervision import USER_AGENT
 
 _AT_ONCE = 8  # names that are asked at the same time
 _PAUSE = 0.5  # seconds between two requests for one name

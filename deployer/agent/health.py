@@ -14,10 +14,7 @@ from typing import Callable, Optional
 from deployer.agent import procfs
 from deployer.agent.layout import Site
 from deployer.agent.places import socket_of
-from deployer.agent.supervision import FORWARDED_PROTO, Health
-
-USER_AGENT = "deploy-health"
-"""What all health checks call themselves, so that logs can leave them out."""
+from deployer.agent.supervision import FORWARDED_PROTO, USER_AGENT, Health
 
 SLOW = "mend what its log says, or raise health.within if it only needs longer to start; then push again"
 WRONG_STATUS = "mend what the health path answers, or set health.path and health.status; then push again"

@@ -13,6 +13,8 @@ Argv = Tuple[str, ...]
 USUAL_REFUSALS = (401, 403, 404, 405)
 """Statuses from 400 on with which an app without a health path is healthy: it serves, and refuses this request."""
 USUALLY_HEALTHY = "a status below 400, or 401, 403, 404 or 405"
+USER_AGENT = "deploy-health"
+"""What all health checks call themselves, so that logs can leave them out."""
 FORWARDED_PROTO = "X-Forwarded-Proto"
 
 
@@ -76,6 +78,12 @@ class Health:
         known = {name.lower() for name in self.headers}
         forwarded = self.https and FORWARDED_PROTO.lower() not in known
         return {**self.headers, **({FORWARDED_PROTO: "https"} if forwarded else {})}
+
+    @property
+    def named_headers(self) -> Dict[str, str]:
+        """`sent_headers`, with the name that all health checks have in access logs."""
+        known = {name.lower() for name in self.headers}
+        return {**({} if "user-agent" in known else {"User-Agent": USER_AGENT}), **self.sent_headers}
 
     def accepts(self, status: int) -> bool:
         """Whether an answer with that status is healthy."""

@@ -299,7 +299,7 @@ def _headers(pool: Pool) -> dict[str, list[str]]:
         if not _HEADER.match(header):
             raise SettingsError(f"health.headers: {header!r} is no name of a header")
     host = health.host or next(iter(pool.domains), "localhost")
-    others = sorted((name, value) for name, value in health.sent_headers.items() if name.lower() != "host")
+    others = sorted((name, value) for name, value in health.named_headers.items() if name.lower() != "host")
     return {name: [_literal(value)] for name, value in [("Host", host), *others]}
 
 

@@ -158,7 +158,7 @@ def _backend(pool: Pool) -> str:
         state_file=_state_file(pool),
         health=health,
         host=health.host or next(iter(pool.domains), "localhost"),
-        headers=sorted((name, value) for name, value in health.sent_headers.items() if name.lower() != "host"),
+        headers=sorted((name, value) for name, value in health.named_headers.items() if name.lower() != "host"),
         expect=_expect(health),
         trusted=pool.trusted_proxies,
         tunnel=round((pool.websocket_timeout or 0) * 1000),

@@ -155,7 +155,7 @@ def _words(command: Sequence[str], root: str, port: int) -> list[str]:
 
 
 def _asking(health: Health, port: int) -> str:
-    headers = {**({"Host": health.host} if health.host else {}), "User-Agent": "deploy-health", **health.sent_headers}
+    headers = {**({"Host": health.host} if health.host else {}), **health.named_headers}
     usual = f"status < 400 or status in {USUAL_REFUSALS}"
     ok = f"status == {health.status}" if health.status is not None else usual
     return _ASKS.format(port=port, timeout=health.timeout, path=health.path, headers=headers, ok=ok)

@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
+from deployer.agent.supervision import USER_AGENT, USUAL_REFUSALS
 from deployer.errors import UsageError
 from deployer.events import Bus, Output
 from deployer.plan.topology import Topology, trusted
@@ -143,20 +144,32 @@ def line_filter(topology: Topology, grep: str | None, *, everything: bool) -> Fi
         raise UsageError(f"{grep!r} is no regular expression: {error}") from None
     if pattern is not None:
         return lambda line: pattern.search(line) is not None
-    checks = None if everything else health_checks(topology)
-    return None if checks is None else lambda line: checks.search(line) is None
+    if everything:
+        return None
+    checks = health_checks(topology)
+    return lambda line: checks.search(line) is None
 
 
-def health_checks(topology: Topology) -> re.Pattern[str] | None:
+def health_checks(topology: Topology) -> re.Pattern[str]:
     """What lines of an access log look like in which a balancer or an agent was told that all is well.
 
-    They come from the host itself or a balancer, ask for the health path, and were answered with less than 400. None
-    where there is no health path but `/`, which users ask for too.
+    They ask for the health path, were answered well, and either name themselves (`USER_AGENT`), or come from the host
+    itself or a balancer. Users ask for `/` too, and some servers log the balancer as their address: so at `/` an
+    address counts only in uvicorn's lines, behind a balancer of deploy's own, which says whom a request is from.
     """
-    if topology.health_path == "/":
-        return None
+    path = re.escape(topology.health_path)
+    refusals = "".join(f"|{status}" for status in USUAL_REFUSALS) if topology.health_path == "/" else ""
+    good = f"(?:[123][0-9]{{2}}{refusals})"
+    request = rf'"(?:GET|HEAD) {path} HTTP/[0-9.]+" {good}\b'
+    ways = [rf'{request}.*"{USER_AGENT}', rf'"path": "{path}".*"status": {good}\b.*"agent": "{USER_AGENT}']
     own = [web.own.address for web in topology.everywhere]
     balancers = trusted(topology.balancers, by_ipv6=any(":" in each for each in own))
     addresses = "|".join(re.escape(address) for address in (*balancers, *own))
-    asked = rf'"(?:GET|HEAD) {re.escape(topology.health_path)} HTTP/[0-9.]+" [123][0-9]{{2}}\b'
-    return re.compile(rf"(?<![0-9.])(?:{addresses})(?::[0-9]+)? .*{asked}")
+    says_whom = bool(topology.balancers) and topology.kind != "command" and topology.settings.balancer.manage
+    if topology.health_path != "/":
+        ways.append(rf"(?<![0-9.])(?:{addresses})(?::[0-9]+)? .*{request}")
+    if topology.health_path != "/" or says_whom:
+        ways.append(rf"(?<![0-9.])(?:{addresses}):[0-9]+ - {request}")
+        asked = rf'"method": "(?:GET|HEAD)", "path": "{path}", "query": "", "status": {good}, "port"'
+        ways.append(rf'"client": "(?:{addresses})", {asked}')
+    return re.compile("|".join(f"(?:{way})" for way in ways))

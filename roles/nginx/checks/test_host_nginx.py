@@ -38,7 +38,7 @@ def nginx(deploy):
 @pytest.fixture
 def servers(host, deploy):
     """Server name → what it answers through nginx's listener; None for one that is to get no requests."""
-    headers = Health(**deploy.balancer["health"]).sent_headers
+    headers = Health(**deploy.balancer["health"]).named_headers
     driver = {**deploy.balancer, "health": {**deploy.balancer["health"], "headers": headers}}
     asked = host.run("%s -Ic %s %s", deploy.python or "python3", ASK, json.dumps(driver))
     assert asked.succeeded, f"nginx cannot be asked: {asked.stderr.strip().splitlines()[-1]}"

@@ -31,7 +31,7 @@ backend shop-prod from deploy
     http-request set-header X-Forwarded-Proto http unless { ssl_fc }
     http-request disable-l7-retry unless { method GET HEAD OPTIONS }
     option httpchk
-    http-check send meth GET uri '/healthz' ver HTTP/1.1 hdr Host 'shop.example.com' hdr 'X-Probe' '50%% of '\\''it'\\'''
+    http-check send meth GET uri '/healthz' ver HTTP/1.1 hdr Host 'shop.example.com' hdr 'User-Agent' 'deploy-health' hdr 'X-Probe' '50%% of '\\''it'\\'''
     http-check expect status 200
     timeout check 5000ms
     default-server check inter 1s fastinter 250ms downinter 500ms fall 2 rise 1 pool-purge-delay 1250ms init-addr libc,last,none
