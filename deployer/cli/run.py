@@ -99,7 +99,7 @@ def carry_out(
                 _say(winding_up)
 
         def last_words() -> None:
-            screen.release()
+            screen.abandon()
             stopped.name_environment(common.environment.name)
             if common.output == "json":
                 closing = replace(record.finish(stopped), run=bus.run)
@@ -122,6 +122,7 @@ def carry_out(
                 bus.emit(finished)
                 screen.close()
             except KeyboardInterrupt:  # the output is stopped, and nobody wants to wait for it
+                screen.abandon()
                 if common.output != "json":
                     show_cursor(sys.stdout)
                 os._exit(finished.exit_status or InterruptedRun.exit_status)

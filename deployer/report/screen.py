@@ -63,7 +63,6 @@ class Screen:
         self._busy_since: float | None = None
         self._worker = 0  # counts the threads that were started: only the newest one takes events
         self._over = False
-        self._released = False
         self._start_worker()
         threading.Thread(target=self._watch, name="screen watch", daemon=True).start()
 
@@ -71,7 +70,7 @@ class Screen:
         """Takes one event; returns at once, but for `backpressure`."""
         with self._changed:
             if self._backpressure:
-                self._changed.wait_for(lambda: len(self._queue) < self._most or self._over or self._released)
+                self._changed.wait_for(lambda: len(self._queue) < self._most or self._over)
             if self._over:
                 return
             if len(self._queue) >= self._most and isinstance(event, events.Output):
@@ -84,7 +83,7 @@ class Screen:
     def flush(self) -> None:
         """Waits until all events are shown and the screen is free for others, as long as the output takes.
 
-        Returns early when the output has ended or locked up, or after `release`.
+        Returns early when the output has ended or locked up, or after `abandon`.
         """
         shown = threading.Event()
         with self._changed:
@@ -93,13 +92,11 @@ class Screen:
             self._note_gap()
             self._queue.append(shown)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: shown.is_set() or self._over or self._released)
+            self._changed.wait_for(lambda: shown.is_set() or self._over)
 
-    def release(self) -> None:
-        """Nobody waits for the output any more: a person wants to stop."""
-        with self._changed:
-            self._released = True
-            self._changed.notify_all()
+    def abandon(self) -> None:
+        """Drops what is not shown yet, and lets all who wait for it go on: a person wants to stop at once."""
+        self._end()
 
     def close(self) -> None:
         """Shows what is left, and ends."""
@@ -150,7 +147,7 @@ class Screen:
                 self._replace(number, inner, f"{type(error).__name__}: {error}")
                 continue
             with self._changed:
-                if self._worker != number:
+                if self._worker != number or self._over:
                     return
                 self._busy_since = None
                 self._queue.popleft()

@@ -200,7 +200,7 @@ def test_nobody_waits_for_the_output_once_a_person_wants_to_stop() -> None:
     screen(events.Output("a line"))
     waiting = threading.Thread(target=screen.flush)
     waiting.start()
-    screen.release()
+    screen.abandon()
     waiting.join(LIMIT_S)
     assert not waiting.is_alive()
     never.set()
