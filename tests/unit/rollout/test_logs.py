@@ -62,11 +62,19 @@ def test_checks_of_the_path_that_users_ask_for_too_are_left_out(line: str) -> No
     [
         '192.0.2.101 - - [24/Nov/2026:20:00:00 +0000] "GET / HTTP/1.1" 200 9 "-" "curl/8"',
         'INFO:     203.0.113.9:0 - "GET / HTTP/1.1" 200 OK',
+        'INFO:     127.0.0.1:0 - "GET / HTTP/1.1" 200 OK',
         'INFO:     192.0.2.101:40000 - "GET / HTTP/1.1" 400 Bad Request',
         '{"client": "192.0.2.101", "path": "/", "query": "", "status": 200, "bytes": 2, "agent": "curl/8"}',
         f"192.0.2.101 - - {NAMED.replace('404', '500')}",
     ],
-    ids=["a user behind a balancer", "a user", "it failed", "a user in JSON", "it failed with a name"],
+    ids=[
+        "a user behind a balancer",
+        "a user",
+        "a user on the balancer's host",
+        "it failed",
+        "a user in JSON",
+        "it failed with a name",
+    ],
 )
 def test_users_of_that_path_are_shown(line: str) -> None:
     assert not AT_ROOT.search(line)
