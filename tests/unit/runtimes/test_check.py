@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,22 @@ def test_a_good_asgi_release_passes(tmp_path: Path, server: str) -> None:
 def test_a_good_wsgi_release_passes(tmp_path: Path, worker_class: str) -> None:
     done = check(make_release(tmp_path, WSGI), "gunicorn", interface="wsgi", worker_class=worker_class)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_import_whose_time_is_up_shows_where_it_was(tmp_path: Path) -> None:
+    """The host ends it by TERM; its last lines are all that tells a person what takes so long."""
+    release = make_release(tmp_path, "import time\nprint('begun', flush=True)\ntime.sleep(60)\n")
+    made = serving()
+    env = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    command = runtimes.get("uvicorn").check(made)
+    with subprocess.Popen(
+        command, cwd=release, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout and run.stdout.readline() == "begun\n"
+        run.terminate()
+        _, errors = run.communicate(timeout=60)
+    assert run.returncode == -signal.SIGTERM
+    assert "shop/main.py" in errors
 
 
 def test_a_src_layout_is_found(tmp_path: Path) -> None:
