@@ -25,6 +25,7 @@ from deployer.agent.manifest import Manifest
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.retiring import Retiring
 from deployer.agent.static_files import StaticFiles
+from deployer.agent.weight import weigh
 
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}\Z")
 _SPARE = 32 << 20  # bytes that stay free on the disk beside what a release needs
@@ -116,12 +117,21 @@ def build(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 def prune(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Removes releases beyond the newest `keep` proven ones, and virtualenvs that none of the rest links to.
 
-    What `current`, a slot or a live process uses, `protect` names or was proven last is never touched.
-    Returns `removed` (ids) and `venvs` (keys).
+    What `current`, a slot or a live process uses, `protect` names or was proven last is never touched. With `dry_run`
+    nothing is removed. With `weigh` the answer says what that gives back.
+    Returns `removed` (ids), `venvs` (keys), and with `weigh` `bytes` and `inodes`.
     """
     site = Site.from_args(args)
     retiring = Retiring(site, complete)
-    removed = retiring.releases(int(args["keep"]), {str(name) for name in args.get("protect", ())})
+    keep, protect = int(args["keep"]), {str(name) for name in args.get("protect", ())}
+    weight: Dict[str, Any] = {}
+    if args.get("weigh"):
+        removed, keys = retiring.removable(keep, protect)
+        size, inodes = weigh([*map(site.release, removed), *map(site.venv, keys)])
+        weight = {"bytes": size, "inodes": inodes}
+        if args.get("dry_run"):
+            return {"removed": removed, "venvs": keys, **weight}
+    removed = retiring.releases(keep, protect)
     keys = retiring.venvs()
     hook.forget(site)
     uv = tool.find_uv(site) if keys else None  # a virtualenv that went is when a cache comes to outweigh them
@@ -129,7 +139,7 @@ def prune(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         uv_cache.bound(site, uv)
     if removed or keys:
         ctx.progress("removed %d old releases" % len(removed), releases=removed, venvs=keys)
-    return {"removed": removed, "venvs": keys}
+    return {"removed": removed, "venvs": keys, **weight}
 
 
 @operation("release.discard")
@@ -216,7 +226,7 @@ def _require_space(site: Site, size: int, files: int) -> None:
 
 
 def _no_space(site: Site, message: str, needed: int, free: int) -> OpError:
-    hint = "make room on %s, or lower keep: in deploy.yaml" % site.root
+    hint = "make room on %s, or lower keep: in deploy.yaml, which the next push then prunes to" % site.root
     return OpError("no_space", message, hint, detail={"needed": needed, "free": free})
 
 

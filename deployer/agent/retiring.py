@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Callable, Dict, List, Optional, Set
+from typing import Callable, Dict, List, Optional, Set, Tuple
 
 from deployer.agent import ledger, links, procfs, release_id, tree, venv_integrity
 from deployer.agent.layout import Site
@@ -45,11 +45,20 @@ class Retiring:
 
     def releases(self, keep: int, protect: Set[str]) -> List[str]:
         """Removes what may go; the ids removed, oldest first. Withdrawn ones stay where proven ones leave room."""
+        return self._removed(self._staying(keep, protect))
+
+    def removable(self, keep: int, protect: Set[str]) -> Tuple[List[str], List[str]]:
+        """The ids of the releases and the names of the virtualenvs that would go. Removes nothing."""
+        staying = self._staying(keep, protect)
+        folders = release_id.list_releases(self.site)
+        gone = [name for name in folders if name not in staying]
+        return gone, self._unlinked_venvs(set(gone))
+
+    def _staying(self, keep: int, protect: Set[str]) -> Set[str]:
         good, gone = ledger.standing(ledger.read(self.site))
         folders = release_id.list_releases(self.site)
         proven = [name for name in (*gone, *good) if name in folders and self._complete(self.site, name)]
-        stays = set(proven[-max(1, keep) :]) | protect | set(self.used())
-        return self._removed(stays)
+        return set(proven[-max(1, keep) :]) | protect | set(self.used())
 
     def everything(self) -> None:
         """Removes all releases and virtualenvs, and their folders where nothing of a stranger's lies in them."""
@@ -70,15 +79,21 @@ class Retiring:
 
     def venvs(self) -> List[str]:
         """Removes virtualenvs that no release links to and no process runs from; the keys removed."""
-        linked = {self._venv_of(name) for name in _listed(self.site.releases)}
-        removed = []
+        keys = self._unlinked_venvs(set())
+        for key in keys:
+            tree.remove(self.site.venv(key))
+        return keys
+
+    def _unlinked_venvs(self, gone: Set[str]) -> List[str]:
+        """The virtualenvs that would go with the releases `gone`."""
+        linked = {self._venv_of(name) for name in _listed(self.site.releases) if name not in gone}
+        found = []
         for key in sorted(_listed(self.site.venvs)):
             path = self.site.venv(key)
             ours = os.path.exists(path + "/" + venv_integrity.MARKER) or os.path.exists(path + "/pyvenv.cfg")
             if ours and key not in linked and not self._runs_from(path):
-                tree.remove(path)
-                removed.append(key)
-        return removed
+                found.append(key)
+        return found
 
     def _venv_of(self, release: str) -> Optional[str]:
         return links.release_at(self.site.release(release) + "/.venv")

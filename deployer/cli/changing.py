@@ -196,7 +196,28 @@ def rollback(
     )
 
 
+def prune(
+    env: Env = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go, and how much it frees.")] = False,
+    wait: Wait = "0",
+    *,
+    common: Common,
+) -> None:
+    """Remove the releases and virtualenvs that `keep` no longer covers; what is in use or proven last stays.
+
+    Example: deploy prune prod --dry-run
+    """
+    from deployer.rollout.prune import prune as run
+
+    bound = seconds(wait)
+    carry_out(
+        "prune",
+        common,
+        lambda bus, record, stop: run(load(env, common), bus, record, dry_run=dry_run, wait=bound, stop=stop),
+    )
+
+
 def register(app: typer.Typer) -> None:
     """Adds these commands to the application."""
-    for function in (setup, plan, push, reload, rollback):
+    for function in (setup, plan, push, reload, rollback, prune):
         app.command()(with_common(function))

@@ -143,7 +143,7 @@ def _room(run: Run, facts: Facts) -> None:
             raise NotReadyError(
                 f"only {free / 1e6:.0f} MB are free below {web.site.root}",
                 host=web.name,
-                hint="make room, or lower keep: in deploy.yaml",
+                hint=f"deploy prune {run.topology.env}, or make room there",
                 code="no_space",
             )
 

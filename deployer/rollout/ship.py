@@ -20,6 +20,7 @@ from deployer.plan.start import Way
 from deployer.remote.errors import AgentError
 from deployer.rollout.parallel import map_hosts
 from deployer.rollout.project import Project
+from deployer.rollout.prune import make_room
 from deployer.rollout.run import Run
 from deployer.rollout.versions import Versions
 from deployer.settings.secrets import resolve_secrets
@@ -103,14 +104,19 @@ def build(run: Run, project: Project, shipment: Shipment, hosts: tuple[str, ...]
 
 def _build_on(run: Run, project: Project, shipment: Shipment, host: str) -> None:
     with run.step("build", host=host, detail=shipment.release) as note:
-        for attempt in range(2):
+        repeated = pruned = False
+        while True:
             try:
-                answer = _begin_fill_build(run, project, shipment, host)
-                break
+                note.detail = _begin_fill_build(run, project, shipment, host)
+                return
             except AgentError as error:
-                if error.code not in REPEATABLE or attempt:
+                if error.code == "no_space" and not pruned:
+                    pruned = True
+                    if make_room(run, host, [shipment.release, *([before] if (before := run.record.previous) else [])]):
+                        continue
+                if error.code not in REPEATABLE or repeated:
                     raise
-        note.detail = answer
+                repeated = True
 
 
 def _begin_fill_build(run: Run, project: Project, shipment: Shipment, host: str) -> str:

@@ -312,14 +312,27 @@ def test_pruning_keeps_what_anything_needs(host: Host) -> None:
     (Path(host.site.releases) / "notes-of-a-person").mkdir()
     lives = subprocess.Popen([sys.executable, "-c", "input()"], cwd=host.site.release(names[1]), stdin=subprocess.PIPE)
     try:
+        would = host.call("release.prune", keep=2, protect=[names[2]], weigh=True, dry_run=True)
+        assert set(names) <= set(os.listdir(host.site.releases)), "it only looks"
         removed = host.call("release.prune", keep=2, protect=[names[2]])["removed"]
-        assert removed == [names[3], names[5]]
+        assert removed == would["removed"] == [names[3], names[5]]
         with pytest.raises(OpError, match=f"process {lives.pid}"):
             host.call("release.discard", release=names[1])
     finally:
         lives.communicate(b"\n")
     assert host.call("release.discard", release=names[1]) == {"removed": True}
     assert "notes-of-a-person" in os.listdir(host.site.releases)
+
+
+def test_pruning_says_what_it_gives_back_and_shared_files_give_nothing(host: Host) -> None:
+    big, kept = "x" * (1 << 20), {"key": "kept", "python": sys.executable, "installer": "none"}
+    host.push(OLD, {**FILES, "own": "y" * (2 << 20), "both": big})
+    host.push(NEW, {**FILES, "both": big}, venv=kept)
+    would = host.call("release.prune", keep=1, protect=[NEW], weigh=True, dry_run=True)
+    assert would["removed"] == [OLD] and would["venvs"] == ["none"]
+    assert 2 << 20 <= would["bytes"] < 3 << 20
+    assert host.call("release.prune", keep=1, protect=[NEW], weigh=True) == would
+    assert os.listdir(host.site.releases) == [NEW] and os.listdir(host.site.venvs) == ["kept"]
 
 
 def test_a_release_in_use_is_not_cleared_away_even_if_its_marker_is_lost(host: Host) -> None:

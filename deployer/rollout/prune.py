@@ -1,0 +1,82 @@
+"""`deploy prune`: old releases and virtualenvs go, as after a push; and what a full disk does before it is refused."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from deployer.events import Bus, Output
+from deployer.rollout.locks import locked
+from deployer.rollout.open import opened
+from deployer.rollout.project import Project
+from deployer.rollout.record import Record
+from deployer.rollout.rolling import note_end
+from deployer.rollout.run import Run
+from deployer.rollout.survey import look_first
+
+
+def prune(
+    project: Project, bus: Bus, record: Record, *, dry_run: bool, wait: float = 0.0, stop: threading.Event
+) -> None:
+    """Removes what `keep` no longer covers on every web host, and says what that is and how much it gives back.
+
+    What `current`, a slot, a process or a rollback needs stays. `unchanged` where nothing is to go.
+
+    Args:
+        dry_run: only says it; takes no lock.
+        wait: seconds to wait for the lock.
+
+    Raises NotReadyError, LockedError before anything is removed.
+    """
+    with opened(project, bus, record, "prune", stop) as run:
+        look_first(run)
+        if dry_run:
+            _report(run, _ask(run, dry_run=True), "would remove")
+            return
+        with locked(run, wait=wait):
+            with run.step("prune"):
+                answers = _ask(run, dry_run=False)
+            _report(run, answers, "removed")
+            note_end(run, "prune", None, None)
+
+
+def make_room(run: Run, host: str, protect: Sequence[str]) -> bool:
+    """Removes on a host whose disk is full what `keep` no longer covers; whether anything went.
+
+    Args:
+        protect: releases that stay whatever `keep` says.
+    """
+    args = {"keep": run.topology.settings.keep, "protect": list(protect), "weigh": True}
+    answer = run.call(host, "release.prune", args, step="prune")
+    if answer["removed"] or answer["venvs"]:
+        line = f"the disk is full: removed {_what(answer)}, which keep: {run.topology.settings.keep} no longer covers"
+        run.bus.emit(Output(line, host=host, step="prune"))
+        return True
+    return False
+
+
+def _ask(run: Run, *, dry_run: bool) -> dict[str, dict[str, Any]]:
+    args = {"keep": run.topology.settings.keep, "protect": [], "weigh": True, "dry_run": dry_run}
+    return run.each(run.web, "release.prune", args, step="prune")
+
+
+def _report(run: Run, answers: Mapping[str, Mapping[str, Any]], verb: str) -> None:
+    keep = run.topology.settings.keep
+    changed = False
+    for host, answer in answers.items():
+        goes = [*(f"release {each}" for each in answer["removed"]), *(f"virtualenv {key}" for key in answer["venvs"])]
+        changed = changed or bool(goes)
+        for each in goes:
+            run.bus.emit(Output(f"{verb} {each}", host=host, step="prune"))
+        total = f"{verb} {_what(answer)}" if goes else f"nothing to remove: keep: {keep} covers every release"
+        run.bus.emit(Output(total, host=host, step="prune"))
+        run.record.host(host, "changed" if goes and verb == "removed" else "unchanged")
+    run.record.outcome = "succeeded" if changed and verb == "removed" else "unchanged"
+
+
+def _what(answer: Mapping[str, Any]) -> str:
+    """`2 releases and 1 virtualenv (54.1 MB, 1204 files)`."""
+    releases, venvs = len(answer["removed"]), len(answer["venvs"])
+    what = f"{releases} release{'s' * (releases != 1)} and {venvs} virtualenv{'s' * (venvs != 1)}"
+    return f"{what} ({answer['bytes'] / 1e6:.1f} MB, {answer['inodes']} files)"
