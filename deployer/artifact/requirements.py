@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.errors import SettingsError
+from deployer.settings.requirement_line import from_editable, is_url
 
 _INCLUDE = re.compile(r"^(?:-r\s*|--requirement[\s=]\s*)(?P<path>\S+)$")
 _CONSTRAINT = re.compile(r"^(?:-c\s*|--constraint[\s=]\s*)(?P<path>\S+)$")
@@ -20,7 +21,8 @@ _COMMENT = re.compile(r"(^|\s+)#.*$")
 class Requirements:
     """`lines` are requirements, `options` the `--index-url`s and their like; `own` is the project itself, with extras.
 
-    `hashed` tells that every line carries a hash: then the file is complete, and nothing is to be resolved.
+    An include or a constraint at a URL is one of the `lines`. `hashed` tells that every line carries a hash: then the
+    file is complete, and nothing is to be resolved.
     """
 
     lines: tuple[str, ...]
@@ -46,9 +48,13 @@ def read(file: Path) -> Requirements:
     constraints: list[str] = []
     own: tuple[str, ...] | None = None
     for path, line in _logical(file, set()):
-        itself, limit = _SELF.match(line), _CONSTRAINT.match(line)
-        if itself:
+        itself, limit, repository = _SELF.match(line), _CONSTRAINT.match(line), from_editable(line)
+        if repository:
+            lines.append(repository)
+        elif itself:
             own = tuple(part.strip() for part in (itself["extras"] or "").split(",") if part.strip())
+        elif (limit and is_url(limit["path"])) or _INCLUDE.match(line):
+            lines.append(line)  # at a URL: pip and uv fetch it while they resolve
         elif limit:
             constraints += [each for _, each in _logical(path.parent / limit["path"], set())]
         elif _LOCAL.match(line):
@@ -67,7 +73,7 @@ def files(file: Path) -> tuple[Path, ...]:
     seen: set[Path] = set()
     for path, line in list(_logical(file, seen)):
         limit = _CONSTRAINT.match(line)
-        if limit:
+        if limit and not is_url(limit["path"]):
             list(_logical(path.parent / limit["path"], seen))
     return tuple(sorted(seen))
 
@@ -85,7 +91,7 @@ def _logical(file: Path, seen: set[Path]) -> Iterator[tuple[Path, str]]:
     for raw in joined.splitlines():
         line = re.sub(r"\s+", " ", _COMMENT.sub("", raw)).strip()
         include = _INCLUDE.match(line)
-        if include:
+        if include and not is_url(include["path"]):
             yield from _logical(file.parent / include["path"], seen)
         elif line:
             yield file, line

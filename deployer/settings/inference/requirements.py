@@ -14,6 +14,7 @@ from packaging.version import InvalidVersion, Version
 
 from deployer.errors import SettingsError
 from deployer.settings import project_files
+from deployer.settings.requirement_line import from_editable
 
 FILES = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml")
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?")
@@ -191,6 +192,8 @@ def _from_text(path: Path, seen: set[Path]) -> list[str]:
             raise SettingsError(
                 f"{line.strip()!r} is no requirement", file=path.name, line=number, hint="write one requirement a line"
             )
+        elif repository := from_editable(line):
+            lines.append(repository)
         elif not line.lstrip().startswith(("#", "-")):
             lines.append(line)
     return lines
