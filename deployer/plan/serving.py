@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Set
 
+from deployer.balancers.base import first_name
 from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology, WebHost
 
@@ -74,12 +75,18 @@ def _of_balancers(topology: Topology, facts: Facts, web: WebHost, index: int, si
         return "it is in quarantine, so it gets no requests"
     if held_by == "person" or not (facts.pools or silent):
         return ""
-    states = {host: servers.get(server) for host, servers in facts.pools.items()}
+    states = {host: _of_slot(servers, server) for host, servers in facts.pools.items()}
     if any(state and (state.get("serves") or state.get("state") == "UP") for state in states.values()):
         return ""
     words = [f"{host}: {_state(state)}" for host, state in states.items()]
     words += [f"{host} does not answer: {why}" for host, why in silent.items()]
     return f"{_NOT_UP} ({'; '.join(words)})"
+
+
+def _of_slot(servers: Mapping[str, Mapping[str, object]], server: str) -> Mapping[str, object] | None:
+    """The state of a slot's server; of the one that serves, where a run that died has left the slot two addresses."""
+    seconds = (state for name, state in servers.items() if first_name(name) == server and state.get("serves"))
+    return next(seconds, servers.get(server))
 
 
 def _state(state: Mapping[str, object] | None) -> str:

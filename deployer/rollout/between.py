@@ -16,6 +16,7 @@ from deployer.plan.facts import Facts
 from deployer.plan.model import Plan
 from deployer.plan.slots import Standing, leaving, left_out, seconds, standing
 from deployer.rollout import resources
+from deployer.rollout.health_change import as_served, require_passed
 from deployer.rollout.pools import Pools
 from deployer.rollout.run import Run
 
@@ -80,8 +81,12 @@ class Between:
         second = Standing(self._seconds).of(run.behind).others
         stay = Standing({**surplus, **left.others, **second}, {**left.known, **behind.known})
         earlier = bool(run.behind or shape.leaves_some_out) or self._target != shape.asked
+        lenient = self._left_out or (self._lenient and earlier)
+        if self._lenient and not lenient:
+            names = [shape.server(step.host, step.port) for step in (*done.steps, *done.kept)]
+            require_passed(run, {name: shape.places[name] for name in names})
         self._closed = True
-        self._apply(self._left_out or (self._lenient and earlier), stay)
+        self._apply(lenient, stay)
 
     def reopen(self) -> None:
         """The pools as for the waves. Servers of hosts that the inventory no longer has serve again as they did.
@@ -119,7 +124,9 @@ class Between:
 
     def _apply(self, lenient: bool, pools: Standing) -> None:
         with self._run.step("resources") as note:
-            wishes = resources.for_push(self._run.topology, lenient=lenient, pools=pools, keep=self._run.id)
+            # What serves is asked as it has passed until now; what is new is proven by its own host.
+            shape = as_served(self._run.topology, self._facts) if lenient else self._run.topology
+            wishes = resources.for_push(shape, lenient=lenient, pools=pools, keep=self._run.id)
             behind = self._run.behind  # what stayed there went back to the units of before
             wishes = [wish for wish in wishes if wish.part == POOLS or (self._units and wish.host not in behind)]
             note.detail = f"{len(resources.apply(self._run, wishes))} changes"

@@ -19,6 +19,7 @@ from deployer.plan.model import FileChange
 from deployer.plan.slots import Standing, standing
 from deployer.plan.topology import BalancerHost, Topology
 from deployer.roles import Adapters, setup_resources
+from deployer.rollout.health_change import as_served
 from deployer.rollout.project import Project
 from deployer.rollout.run import Run
 
@@ -58,11 +59,12 @@ def for_setup(project: Project, facts: Facts | None = None, *, lenient: bool = F
     # A pool only shrinks in a push, once those that stay have been seen to serve; and its servers come to other
     # addresses in one, instance by instance.
     pools = standing(topology, facts) if facts else Standing()
+    asked = as_served(topology, facts) if facts and lenient else topology
     for balancer in topology.balancers:
         managed = topology.settings.balancer.manage
         adapters = Adapters(
             balancer=topology.balancer_adapter if managed else None,
-            pools=(_pool(topology, balancer, pools, lenient),) if managed else (),
+            pools=(_pool(asked, balancer, pools, lenient),) if managed else (),
             systemd=balancer.systemd,
         )
         wishes.append(_wish(project, "balancers", balancer.host, adapters, facts))

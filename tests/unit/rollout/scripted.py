@@ -48,7 +48,8 @@ class World:
     `foreign` what their agents tell of these.
     `maintenance` is the record of the page that users get instead of the app.
     `applied` are the paths that were made so, host by host; `emptied` the hosts that the app was taken off.
-    `places` says where balancers know servers, `silent_places` where nothing answers.
+    `places` says where balancers know servers, `silent_places` where nothing answers; `picky` servers
+    answer health checks of their own host alone.
     """
 
     topology: Topology
@@ -76,6 +77,7 @@ class World:
     asked: list[tuple[str, str, bool]] = field(default_factory=list)
     places: dict[str, str] = field(default_factory=dict)
     silent_places: set[str] = field(default_factory=set)
+    picky: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -351,6 +353,13 @@ class World:
         if late:
             raise AgentError("not_up", f"{', '.join(late)} did not come up")
         return {"servers": answers}
+
+    def servers_ask(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        """`picky` servers answer their own host alone."""
+        answers = {name: name not in self.picky and self._at(name) is not None for name in args["servers"]}
+        return {
+            "servers": {name: {"ok": ok, "status": 200 if ok else 403, "why": "403"} for name, ok in answers.items()}
+        }
 
     def maintenance_state(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         return {"maintenance": self.maintenance}

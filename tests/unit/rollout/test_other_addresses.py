@@ -14,6 +14,7 @@ from deployer.balancers.base import first_name, port_in, second_name
 from deployer.plan.changes import Wanted, plan_of
 from deployer.plan.facts import Facts
 from deployer.plan.model import FileChange
+from deployer.plan.serving import unserved
 from deployer.plan.slots import Standing, left_out, moved, seconds, standing
 from deployer.remote.errors import AgentError
 
@@ -137,6 +138,13 @@ def test_one_that_serves_the_release_goes_through_a_wave_where_the_pools_change(
     files = [FileChange("lb1", "file", "50-shop-prod.cfg", "change")] if changes else []
     plan = plan_of(Wanted("push", OLD), topology(2, 1), found, changes=files)
     assert [(step.name, step.action) for step in plan.steps] == ([("web1:0", "settle")] if changes else [])
+
+
+def test_a_run_that_died_on_the_way_leaves_one_that_serves() -> None:
+    found = known(web1_8000="198.51.100.1:8000", web1_8000__2="192.0.2.1:8000", web2_8000="192.0.2.2:8000")
+    held = {"state": "MAINT", "serves": False, "held": {"by": "spare"}, "address": "198.51.100.1:8000"}
+    half = Facts(found.hosts, {"lb1": {**found.pools["lb1"], "web1-8000": held}})
+    assert unserved(topology(2, 1), half) == {}
 
 
 def test_names_of_servers() -> None:

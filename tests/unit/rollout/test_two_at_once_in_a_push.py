@@ -22,6 +22,7 @@ from deployer.plan.slots import surplus
 from deployer.plan.topology import Topology
 from deployer.remote.errors import AgentError
 from deployer.rollout import push, resources, rollback
+from deployer.rollout.health_change import as_served, require_passed
 from deployer.rollout.instances import Instances
 from deployer.rollout.pools import Pools
 from deployer.rollout.waves import Waves
@@ -29,7 +30,7 @@ from deployer.rollout.waves import Waves
 
 class Filed(World):
     """Pools are as their files say. A server that a file adds is in maintenance until it is admitted, where others of
-    the pool were there before (`haproxy_reload.with_new_servers`). What files were is kept, and put back.
+    the pool were there before (`haproxy_reload.carried_over`). What files were is kept, and put back.
     """
 
     def __post_init__(self) -> None:
@@ -510,3 +511,21 @@ def test_what_the_settings_no_longer_have_is_drained_at_a_balancer_of_somebody_e
     rollout.carry_out()
     assert rollout.exit == 0 and fleet.busy.keys() == {f"web{n}-{size['port']}" for n in (1, 2, 3)}
     assert fleet.harm == [], "an instance stops only when every balancer has drained it"
+
+
+# -- another health check, and a release that passes it on its own host alone ------------------------------------------
+
+
+def test_another_health_check_that_balancers_do_not_pass_never_reaches_them() -> None:
+    fleet = Filed(topology(2, 1, rolling={"soak": 0}), picky={"web2-8000"})
+    run = Rollout(fleet).run
+    places = fleet.topology.places
+    require_passed(run, {"web1-8000": places["web1-8000"]})
+    with pytest.raises(
+        DeployError, match=r"web2-8000 at 192\.0\.2\.2:8000 does not pass the new health check from lb1"
+    ):
+        require_passed(run, {name: places[name] for name in ("web1-8000", "web2-8000")})
+    record = {"path": "/old", "status": 204, "host": "old.example.com", "headers": {"X-Old": "1"}}
+    old = release(OLD, asked="another", health=record)
+    shape = as_served(fleet.topology, facts(host("web1", [old], current=OLD, slots={"8000": OLD})))
+    assert (shape.health().path, shape.health().host) == ("/old", "old.example.com")
