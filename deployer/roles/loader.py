@@ -81,7 +81,7 @@ def read(folder: Path) -> Role:
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise SettingsError("the role is no YAML", file=str(file), line=line, cause=str(error.problem)) from error
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
+    except (OSError, ValueError, TypeError, RecursionError, YAMLError) as error:
         raise SettingsError("the role cannot be read", file=str(file), cause=str(error)) from error
     try:
         return Role(name=folder.name, folder=folder, text=RoleText.model_validate(data or {}))
