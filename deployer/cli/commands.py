@@ -39,7 +39,12 @@ class _ThenWords(TyperCommand):
         return super().parse_args(ctx, args)
 
 
-Words = Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="One word is a line for sh.")]
+Words = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="-- COMMAND…", help="One word is text for sh; of several lines, the first that fails ends it."
+    ),
+]
 Stdin = Annotated[bool, typer.Option("--stdin", help="Hand this command's standard input on.")]
 Timeout = Annotated[str, typer.Option("--timeout", metavar="DURATION", help="Kill it after this long.")]
 
