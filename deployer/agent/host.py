@@ -32,6 +32,7 @@ _OF_MARKER: Dict[str, Tuple[type, ...]] = {
     "created": (int, float, type(None)),
     "origin": _MAP,
     "health": _MAP,
+    "resolution": _MAP,
     "processes": (list, type(None)),
 }
 """The keys of a release's marker that are reported, and the types that each may have."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, Literal
 from deployer.agent.app_command import Redactor
 from deployer.artifact import lockfiles, requirements
 from deployer.artifact.host_python import HostPython, Installer
+from deployer.artifact.kept_versions import KeptVersions
 from deployer.artifact.resolving import Resolution, remembered, resolve
 from deployer.errors import SettingsError
 from deployer.settings import project_files
@@ -47,7 +49,9 @@ class Dependencies:
 class Locked:
     """Everything that is to be installed on hosts with the same Python. `key` names the virtualenv.
 
-    `origin` says where the versions come from; `pythonpath` are folders of the release for `sys.path`.
+    `origin` says where the versions come from; `pythonpath` are folders of the release for `sys.path`. `resolution`
+    (`digest, at`) is the question that the last of the requirements answers and when it was resolved, in seconds since
+    the epoch; empty where nothing was resolved.
     """
 
     key: str
@@ -55,6 +59,7 @@ class Locked:
     origin: str
     host: HostPython
     pythonpath: tuple[str, ...]
+    resolution: Mapping[str, Any] = field(default_factory=dict)
 
     def spec(
         self,
@@ -114,7 +119,8 @@ class Unsettled:
     def settled(self, answer: str, host: str) -> Locked:
         """What is to be installed everywhere, with the versions that `host` found; remembered for the next run."""
         text = self.resolution.keep(self.cache, answer)
-        return _locked(self.dependencies, self.host, self.pinned, text, f"resolved on {host}, because {self.why}")
+        locked = _locked(self.dependencies, self.host, self.pinned, text, f"resolved on {host}, because {self.why}")
+        return replace(locked, resolution={"digest": self.resolution.digest, "at": int(time.time())})
 
 
 def read(tree: Path, settings: Python) -> Dependencies:
@@ -148,6 +154,7 @@ def lock(
     cache: Path,
     secrets: Mapping[str, str] | None = None,
     proven: tuple[str, ...] = (),
+    kept: KeptVersions = KeptVersions(),  # noqa: B008 (frozen)
 ) -> Locked | Unsettled:
     """Exact versions for a host. Hosts with equal facts get equal texts, and so the same key.
 
@@ -155,6 +162,7 @@ def lock(
         cache: a folder where resolved texts are kept by the content of what was asked for.
         secrets: the values of `python.secrets`, for private indexes.
         proven: what the same tree was installed with elsewhere (`Locked.requirements`): nothing is resolved anew.
+        kept: what the current release was resolved to, which counts before what this machine remembers.
 
     Raises:
         SettingsError: a lock file cannot be used.
@@ -166,8 +174,10 @@ def lock(
     if proven:
         return _locked(dependencies, host, pinned, proven[-1], "as it was proven")
     resolution = Resolution(loose, dependencies.options, (*dependencies.constraints, *_names(pinned.text)), host)
-    text = remembered(resolution, cache)
-    origin = "resolved before"
+    answer = kept.find(resolution.digest)
+    remembers = None if kept.anew or answer else remembered(resolution, cache)
+    text, at = (answer.text, answer.at) if answer else remembers or (None, int(time.time()))
+    origin = f"as {answer.release} has them" if answer else "resolved before"
     if text is None:
         found = resolve(resolution, {**dependencies.settings.env, **(secrets or {})})
         if found.text is None:
@@ -176,7 +186,8 @@ def lock(
         text, origin = resolution.keep(cache, found.text), f"resolved here by {found.by}"
     if dependencies.kind in ("uv.lock", "pylock.toml"):
         origin = f"{dependencies.kind}, and python.with {origin}"
-    return _locked(dependencies, host, pinned, text, origin)
+    locked = _locked(dependencies, host, pinned, text, origin)
+    return replace(locked, resolution={"digest": resolution.digest, "at": at})
 
 
 def _pinned(dependencies: Dependencies, host: HostPython) -> lockfiles.Pinned:

@@ -60,10 +60,11 @@ class Answer:
     said: str = ""
 
 
-def remembered(resolution: Resolution, cache: Path) -> str | None:
-    """The answer that was kept for this very question, if any."""
+def remembered(resolution: Resolution, cache: Path) -> tuple[str, int] | None:
+    """The answer that was kept for this very question, and when, in seconds since the epoch; None if none was."""
+    file = cache / f"{resolution.digest}.txt"
     try:
-        return (cache / f"{resolution.digest}.txt").read_text("utf-8")
+        return file.read_text("utf-8"), int(file.stat().st_mtime)
     except FileNotFoundError:
         return None
 

@@ -54,6 +54,9 @@ def push(
         Path | None, typer.Option("--plan", metavar="FILE", help="Exactly what plan --out FILE planned.")
     ] = None,
     skip_hook: Annotated[list[str] | None, typer.Option("--skip-hook", help="Leave out this hook.")] = None,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="Resolve unlocked dependencies anew, as a new release.")
+    ] = False,
     wait: Wait = "0",
     waves: Waves = None,
     strategy: Strategy = None,
@@ -87,6 +90,7 @@ def push(
             origin=load(options.origin, other(common)) if options.origin else None,
             planned=planned,
             skip_hooks=tuple(skip_hook or ()),
+            upgrade=upgrade,
             wait=waiting,
             stop=stop,
         )

@@ -49,10 +49,13 @@ class Wanted:
 
 
 def wanted_by_push(
-    draft: Draft, topology: Topology, facts: Facts, planned: str | None = None
+    draft: Draft, topology: Topology, facts: Facts, planned: str | None = None, *, anew: bool = False
 ) -> tuple[str, tuple[str, ...]]:
-    """The release id that a push uses, and the hosts that have to build it. `planned`: the id for a new one."""
-    found = draft.found(facts)
+    """The release id that a push uses, and the hosts that have to build it. `planned`: the id for a new one.
+
+    `anew`: it is a new one, whatever the hosts have.
+    """
+    found = None if anew else draft.found(facts)
     if found is None:
         taken = [release.id for web in topology.builders for release in facts[web.name].releases]
         return planned or new_release_id(draft.content, taken), tuple(web.name for web in topology.builders)

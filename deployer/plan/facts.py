@@ -15,7 +15,8 @@ class ReleaseFacts:
     `asked` how it was asked for its health (`Topology.asked`), and `health` that request (`Health.record`);
     `processes` are those that it was built with.
     `origin` (`env, release`) is where it was proven before. `damage` says what is wrong with its virtualenv, which the
-    host can build again if it is `repairable`; empty: nothing.
+    host can build again if it is `repairable`; empty: nothing. `resolved_at` is when its unlocked dependencies were
+    resolved, in seconds since the epoch; 0: all are locked, or it is not known.
     """
 
     id: str
@@ -34,6 +35,7 @@ class ReleaseFacts:
     processes: tuple[str, ...] = ()
     damage: str = ""
     repairable: bool = False
+    resolved_at: int = 0
 
     @property
     def is_lost(self) -> bool:
@@ -60,6 +62,7 @@ class ReleaseFacts:
             processes=tuple(map(str, data.get("processes") or ())),
             damage=str(data.get("damage") or ""),
             repairable=bool(data.get("repairable")),
+            resolved_at=int((data.get("resolution") or {}).get("at") or 0),
         )
 
 

@@ -34,6 +34,7 @@ from deployer.rollout.finish import note_kept, promote, prune
 from deployer.rollout.hooks import controller_env, here, release_hook
 from deployer.rollout.interpreter import require_python
 from deployer.rollout.inventory_remarks import inventory_remarks
+from deployer.rollout.kept_versions import age_of_versions
 from deployer.rollout.locks import locked, require_not_frozen
 from deployer.rollout.open import opened
 from deployer.rollout.planfile import PlanFile
@@ -75,6 +76,7 @@ class Prepared:
     plan: Plan
     proven: Proven | None = None
     lenient: bool = False
+    upgrade: bool = False
 
     @property
     def holds(self) -> dict[str, str]:
@@ -94,6 +96,7 @@ def push(
     proven: Proven | None = None,
     planned: PlanFile | None = None,
     skip_hooks: Sequence[str] = (),
+    upgrade: bool = False,
     wait: float = 0.0,
     stop: threading.Event,
 ) -> None:
@@ -108,6 +111,7 @@ def push(
         proven: a release that is known to be proven, in place of `origin`.
         planned: a plan that was written to a file: exactly that is carried out. Its commit is the `ref`.
         skip_hooks: names of hooks to leave out.
+        upgrade: resolves unlocked dependencies anew, which makes a new release, also of the same code.
         wait: seconds to wait for the lock.
 
     Raises NotReadyError, LockedError, FrozenError before anything is changed; RolloutError when it failed and was
@@ -119,6 +123,11 @@ def push(
         raise UsageError(
             "--ref, --release, --from and --resume exclude each other",
             hint="each says what is to run: leave all but one out",
+        )
+    if upgrade and (release is not None or resume or origin is not None or planned is not None):
+        raise UsageError(
+            "--upgrade resolves dependencies for a release that is built now",
+            hint="leave out --release, --resume, --from or --plan",
         )
     if release is not None or resume:
         bring(project, bus, record, command="push", release=release, resume=resume, values=values, wait=wait, stop=stop)
@@ -139,7 +148,9 @@ def push(
             if recovered:
                 run.warn(f"an earlier run had left drained, and is back: {', '.join(recovered)}")
             resumed = adopting.resume(run, known)
-            ready = prepared(run, project, tree, values, skip_hooks, proven, planned.release if planned else None)
+            ready = prepared(
+                run, project, tree, values, skip_hooks, proven, planned.release if planned else None, upgrade
+            )
             require_not_frozen(run, ready.facts)
             if planned:
                 planned.require_still(ready.holds, ready.plan)
@@ -204,6 +215,7 @@ def prepared(
     skip_hooks: Sequence[str],
     proven: Proven | None = None,
     planned: str | None = None,
+    upgrade: bool = False,
 ) -> Prepared:
     """Everything that the push is going to do, from the source and the facts. Changes nothing.
 
@@ -234,7 +246,7 @@ def prepared(
     content = content_of(shipped, topology.settings, topology.health_request)
     elsewhere = proven is not None and proven.env != project.env
     draft = Draft(content, starts, tree.commit, tree.ref, shipped, proven.origin if proven and elsewhere else None)
-    release, builds = wanted_by_push(draft, topology, facts, planned)
+    release, builds = wanted_by_push(draft, topology, facts, planned, anew=upgrade)
     lenient = topology.leaves_some_out and resources.asks_leniently(run, facts)
     pools = slots.left_out(topology, facts)
     changes = resources.differences(run, resources.for_push(topology, lenient=lenient, pools=pools))
@@ -262,7 +274,7 @@ def prepared(
             facts,
             changes=[*changes, *still_to_do(topology, facts)],
             secrets_changed=secrets_changed,
-            inferred=_inferred(project, ways),
+            inferred=[*_inferred(project, ways), *([] if upgrade else age_of_versions(run, facts))],
             warnings=(
                 *project.inferred.warnings,
                 *certificates.remarks(topology),
@@ -278,8 +290,10 @@ def prepared(
     plan = planned_as(wanted)
     if builds and any(step.action == "reload" for step in plan.steps):
         requirements = proven.requirements if proven else ()
-        plan = planned_as(replace(wanted, venvs=ship.virtualenvs(run, project, tree, facts, builds, requirements)))
-    return Prepared(project, tree, files, draft, ways, facts, plan, proven, lenient)
+        plan = planned_as(
+            replace(wanted, venvs=ship.virtualenvs(run, project, tree, facts, builds, requirements, anew=upgrade))
+        )
+    return Prepared(project, tree, files, draft, ways, facts, plan, proven, lenient, upgrade)
 
 
 def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks: Sequence[str]) -> None:
@@ -299,6 +313,7 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
                 ready.facts,
                 plan.builds,
                 ready.proven.requirements if ready.proven else (),
+                anew=ready.upgrade,
             )
             keys = {host: each.key for host, each in shipment.locked.items()}
             _require_same_dependencies(run, ready, keys)

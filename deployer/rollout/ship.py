@@ -18,6 +18,7 @@ from deployer.plan.draft import Draft
 from deployer.plan.facts import Facts
 from deployer.plan.start import Way
 from deployer.remote.errors import AgentError
+from deployer.rollout.kept_versions import kept_versions
 from deployer.rollout.parallel import map_hosts
 from deployer.rollout.project import Project
 from deployer.rollout.prune import make_room
@@ -55,16 +56,19 @@ def prepare(
     facts: Facts,
     hosts: tuple[str, ...],
     proven: tuple[str, ...] = (),
+    *,
+    anew: bool = False,
 ) -> Shipment:
     """Settles the exact versions for the Python of every host, and collects wheels where hosts have no way out.
 
-    `proven` are the exact requirements that the same code has elsewhere.
+    `proven` are the exact requirements that the same code has elsewhere; `anew` resolves unlocked dependencies anew.
     """
     settings = project.topology.settings
     hidden = resolve_secrets(settings.python.secrets, project.base)
     with run.step("resolve") as note:
         wanted = python.read(tree.path, settings.python)
-        locked = Versions(run, project, facts, hidden, proven).settled(wanted, hosts)
+        kept = kept_versions(run, facts, anew=anew)
+        locked = Versions(run, project, facts, hidden, proven, kept).settled(wanted, hosts)
         note.detail = ", ".join(sorted({each.origin for each in locked.values() if each.origin}))
         house = None
         if settings.python.build == "here":
@@ -81,6 +85,8 @@ def virtualenvs(
     facts: Facts,
     hosts: tuple[str, ...],
     proven: tuple[str, ...] = (),
+    *,
+    anew: bool = False,
 ) -> dict[str, str]:
     """Host → the virtualenv (its key) that a release of this tree gets there, where that can be told from here.
 
@@ -89,7 +95,8 @@ def virtualenvs(
     settings = project.topology.settings.python
     try:
         hidden = resolve_secrets(settings.secrets, project.base)
-        return Versions(run, project, facts, hidden, proven).told(python.read(tree.path, settings), hosts)
+        kept = kept_versions(run, facts, anew=anew)
+        return Versions(run, project, facts, hidden, proven, kept).told(python.read(tree.path, settings), hosts)
     except SettingsError:
         return {}
 
@@ -149,6 +156,7 @@ def _recipe(project: Project, shipment: Shipment, host: str) -> dict[str, Any]:
             "content": shipment.draft.content,
             "files": shipment.draft.files,
             "requirements": list(locked.requirements),
+            "resolution": dict(locked.resolution) or None,
             "origin": shipment.draft.origin,
             "start_sha": shipment.draft.starts[host].sha,
             "commit": shipment.draft.commit,

@@ -7,6 +7,7 @@ from typing import Any
 
 from deployer.artifact import python
 from deployer.artifact.host_python import HostPython, choose_installer
+from deployer.artifact.kept_versions import KeptVersions
 from deployer.cache import cache
 from deployer.errors import RolloutError
 from deployer.plan.facts import Facts
@@ -23,15 +24,23 @@ class Versions:
     Args:
         hidden: the values of `python.secrets`.
         proven: exact requirements of the same code elsewhere, to be taken as they are.
+        kept: what the current release was resolved to.
     """
 
     def __init__(
-        self, run: Run, project: Project, facts: Facts, hidden: Mapping[str, str], proven: tuple[str, ...] = ()
+        self,
+        run: Run,
+        project: Project,
+        facts: Facts,
+        hidden: Mapping[str, str],
+        proven: tuple[str, ...],
+        kept: KeptVersions,
     ) -> None:
         self._run = run
         self._facts = facts
         self._hidden = hidden
         self._proven = proven
+        self._kept = kept
         self._wish = project.topology.settings.python
         self._giving = Giving(run, insisted=self._wish.installer == "uv")
 
@@ -51,7 +60,9 @@ class Versions:
         """Host → the key of its virtualenv, of those whose versions can be settled from here. Changes nothing there."""
         asked = self._inspected(hosts)
         locked = {
-            host: python.lock(wanted, self._described(host, asked[host]), cache(), self._hidden, self._proven)
+            host: python.lock(
+                wanted, self._described(host, asked[host]), cache(), self._hidden, self._proven, self._kept
+            )
             for host in hosts
         }
         return {host: each.key for host, each in locked.items() if isinstance(each, python.Locked)}
@@ -66,7 +77,7 @@ class Versions:
         return HostPython.of(inspected, choose_installer(self._wish.installer, uv, host, givable), uv)
 
     def _lock(self, wanted: python.Dependencies, own: HostPython, host: str) -> python.Locked:
-        locked = python.lock(wanted, own, cache(), self._hidden, self._proven)
+        locked = python.lock(wanted, own, cache(), self._hidden, self._proven, self._kept)
         if isinstance(locked, python.Locked):
             return locked
         self._run.warn(f"{host} resolves the versions, since this machine cannot: {locked.why}", host=host)

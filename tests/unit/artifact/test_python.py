@@ -13,6 +13,7 @@ import pytest
 
 from deployer.artifact import lockfiles, python, requirements, resolving
 from deployer.artifact.host_python import HostPython, choose_installer
+from deployer.artifact.kept_versions import KeptAnswer, KeptVersions
 from deployer.artifact.wheels import wheelhouse
 from deployer.errors import NotReadyError, SettingsError
 from deployer.settings.models import Python
@@ -274,6 +275,31 @@ def test_loose_requirements_are_resolved_here_with_all_that_they_need(
     assert wheelhouse(made, tmp_path / "cache") == folder
     elsewhere = dataclasses.replace(made, key="other", host=ALPINE)
     assert len(list(wheelhouse(elsewhere, tmp_path / "cache").iterdir())) == 2
+
+
+def test_what_the_current_release_was_resolved_to_counts_before_this_machines_own_answer(
+    tmp_path: Path, index: Path
+) -> None:
+    (tmp_path / "requirements.txt").write_text("tinyweb\n")
+    wanted, cache = python.read(tmp_path, Python()), tmp_path / "cache"
+    first = python.lock(wanted, this_python(), cache)
+    assert isinstance(first, python.Locked), first.why
+    assert "tinydep==0.4" in first.requirements[0] and first.resolution["at"] > 0
+    digest = str(first.resolution["digest"])
+
+    other = KeptVersions({digest: KeptAnswer("tinyweb==1.0\ntinydep==0.3\n", 1700000000, "20261101T100000Z-aaaaaaaa")})
+    kept = python.lock(wanted, this_python(), cache, kept=other)
+    assert isinstance(kept, python.Locked)
+    assert kept.requirements == ("tinyweb==1.0\ntinydep==0.3\n",)
+    assert kept.resolution == {"digest": digest, "at": 1700000000} and "20261101T100000Z-aaaaaaaa" in kept.origin
+
+    [file] = cache.glob("*.txt")
+    file.write_text("tinyweb==1.0\ntinydep==0.2\n")
+    remembered = python.lock(wanted, this_python(), cache)
+    assert isinstance(remembered, python.Locked) and "tinydep==0.2" in remembered.requirements[0]
+    anew = python.lock(wanted, this_python(), cache, kept=dataclasses.replace(other, anew=True))
+    assert isinstance(anew, python.Locked) and "tinydep==0.4" in anew.requirements[0]
+    assert anew.key == first.key and anew.origin.startswith("resolved here")
 
 
 def test_packages_beside_a_lock_keep_to_the_versions_of_the_lock(tmp_path: Path, index: Path) -> None:

@@ -69,6 +69,13 @@ def test_damaged_virtualenvs_of_the_release_and_of_what_serves_are_rebuilt() -> 
     assert venv_repairs("20250101T000000Z-cccccccc", topology(1), found) == ()
 
 
+def test_an_upgrade_is_a_new_release_of_the_same_code() -> None:
+    found = facts(host("web1", [made_of(JUNE)]))
+    assert wanted_by_push(draft(web1=HERE), topology(1), found) == (JUNE, ())
+    release_id, builds = wanted_by_push(draft(web1=HERE), topology(1), found, anew=True)
+    assert release_id > JUNE and builds == ("web1",)
+
+
 def test_only_hosts_that_lack_the_release_build_it() -> None:
     shape = topology(3)
     found = facts(host("web1", [made_of(JUNE)]), host("web2"), host("web3", [made_of(JUNE, complete=False)]))
