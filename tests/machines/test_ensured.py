@@ -93,11 +93,14 @@ DAMAGES = {
 
 
 def test_a_damaged_virtualenv_is_rebuilt_before_anything_stops(lab: Lab, shop: Project, tmp_path: Path) -> None:
-    """The app is asked all the time: what serves from memory goes on while its virtualenv is rebuilt beside it."""
+    """The app is asked all the time: what serves from memory goes on while its virtualenv is rebuilt beside it.
+
+    The limit is generous: two hosts and the installers share this machine's processors.
+    """
     releases = {shop.deploy("push").release}
     shop.version("with a later release")
     releases.add(shop.deploy("push").release)
-    with traffic(lab.address, tmp_path / "log", host_header="shop.test") as users:
+    with traffic(lab.address, tmp_path / "log", host_header="shop.test", limit=60.0) as users:
         for command, damage in DAMAGES.items():
             sh(lab, "web1", f"cd /srv/shop/current/.venv/ && {damage}")
             doctor = shop.deploy("doctor", expect=3)
