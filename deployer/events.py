@@ -19,6 +19,7 @@ class Event:
     """Base of all events. `ts` is seconds since the epoch, UTC; `run` the run's id, empty outside a run."""
 
     name: ClassVar[str] = "event"
+    for_people: ClassVar[bool] = False
     run: str = field(default="", kw_only=True)
     ts: float = field(default_factory=time.time, kw_only=True)
 
@@ -127,6 +128,16 @@ class Output(Event):
 
 
 @dataclass(frozen=True)
+class Text(Event):
+    """A line of a command's answer, for people. JSON has the answer as `data` of the closing event instead."""
+
+    name = "text"
+    for_people: ClassVar[bool] = True
+    line: str
+    host: str = ""
+
+
+@dataclass(frozen=True)
 class Warned(Event):
     """Something a person should know that stops nothing."""
 
@@ -152,6 +163,7 @@ class RunFinished(Event):
     """Always the last event; its fields are the contract's. `silent`: it has no line of its own for a person.
 
     `serving` is what was seen after a run that failed: instance → the release that served `before`, and serves `now`.
+    `data` is the answer of a command that looks.
     """
 
     name = "run.finished"
@@ -164,6 +176,7 @@ class RunFinished(Event):
     probe: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     serving: dict[str, dict[str, str | None]] | None = None
+    data: dict[str, Any] | None = None
     silent: bool = False
 
     def as_json(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ _PAUSE = 0.05  # seconds between two looks at the balancer
 _TELL = 2.0  # seconds between two words about a drain that takes time
 
 
-@operation("balancer.drain")
+@operation("balancer.drain", longest=lambda args: float(args.get("timeout") or 0) + 10.0)
 def drain(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Takes servers out of the pool and waits until what they were doing is done, at most `timeout` seconds.
 
@@ -51,7 +51,7 @@ def drain(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return {"servers": {name: {**answer, "held": held[name]} for name, answer in answers.items()}}
 
 
-@operation("balancer.admit")
+@operation("balancer.admit", longest=lambda args: float(args.get("wait") or 0) + 10.0)
 def admit(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Puts servers back and waits until the balancer sends them requests, at most `wait` seconds.
 

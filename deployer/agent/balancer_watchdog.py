@@ -75,6 +75,7 @@ def arm(
         if watch is None:
             watch = _watches[(site.state, run)] = Watch(site, run)
             wind.on_loss(watch.outlast)
+            wind.bound(watch.left)
             wind.on_end(watch.dismiss)
         return watch.arm(ctx, driver, bound, out)
 
@@ -122,6 +123,13 @@ class Watch:
                 break
             time.sleep(_LOOK)
         put_back(self._site, self._run, driver_of(self._driver), "the controller was lost")
+
+    def left(self) -> float:
+        """Seconds until the watchdog has put back what this run drained; 0 when nothing of it is out."""
+        if not drained.of_run(drained.read(self._site), self._run):
+            return 0.0
+        last = _renewed(self._site, self._run)
+        return max(0.0, (procfs.now() if last is None else last) + self._bound + _LOOK - procfs.now())
 
     def dismiss(self) -> None:
         """Ends the watchdog, unless something of this run is still drained: then it is needed."""

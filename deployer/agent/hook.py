@@ -34,7 +34,7 @@ _LOG_LINES = 30
 _KEPT_FILES = 60  # logs of runs long gone are removed beyond these
 
 
-@operation("hook.release")
+@operation("hook.release", longest=lambda args: float(args.get("timeout") or 0) + 30.0)
 def release(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Runs the release hook unless it succeeded for this release already.
 

@@ -46,7 +46,7 @@ def survey(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         args: `site`; `ports` to look at, on `address` alone (or in the folder that it is) if given; `sockets` (port →
             argv that prints `active` where systemd holds that port for us); names of `tools` to find;
             `python_versions` (`["3.12"]`) to find; `peers`, addresses or names that this host connects to.
-            With `brief` only `user, exists, writable, owner, frozen, adoption` are looked up.
+            With `brief` only `user, exists, writable, owner, frozen, lock, adoption` are looked up.
     """
     site = Site.from_args(args)
     if args.get("brief"):
@@ -71,6 +71,7 @@ def _standing(site: Site) -> Dict[str, Any]:
         "writable": exists and os.access(site.root, os.W_OK),
         "owner": owner.owner(site) if exists else None,
         "frozen": freeze.frozen(site),
+        "lock": lock.holder(site),
         "adoption": adopting.noted(site),
     }
 
@@ -86,7 +87,6 @@ def _of_site(site: Site) -> Dict[str, Any]:
         "processes": links.processes(site),
         "schedules": links.schedules(site),
         "half_done": ledger.open_intents(entries),
-        "lock": lock.holder(site),
     }
 
 

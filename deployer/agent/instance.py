@@ -16,7 +16,7 @@ from deployer.agent.unit import Unit
 from deployer.agent.waiting import until_free
 
 
-@operation("instance.switch")
+@operation("instance.switch", longest=lambda args: Instance.from_wire(args["instance"]).longest_switch)
 def switch(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Makes one instance serve `release`, and goes back to `previous` when that fails.
 
@@ -55,7 +55,7 @@ def prove(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return {"slots": answers}
 
 
-@operation("instance.stop")
+@operation("instance.stop", longest=lambda args: float(args["instance"]["graceful"]) + 20.0)
 def stop(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Stops one instance, empties its slot and takes it off the boot; `stopped` False: there was nothing to stop.
 

@@ -4,6 +4,8 @@ A crash may tear the last line. A torn line is closed by the next append and ski
 fsynced whole, so nothing was done that relied on it.
 
     {"ts", "run", "event": "intent" | "outcome", "op", "instance", "port", "release", "previous", "ok", "why"}
+    {"ts", "run", "event": "begun", "who", "command", "release"}
+    {"ts", "run", "event": "ended", "who", "command", "release", "outcome", "why", "duration_s"}
     {"ts", "run", "event": "current", "release", "previous", "via": "push" | "rollback" | "restore" | "reload"}
 """
 

@@ -14,13 +14,15 @@ import os
 import time
 from typing import Any, Callable, Dict, Iterator, Optional
 
-from deployer.agent import owner, wind
+from deployer.agent import ledger, owner, wind
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 
 _POLL = 0.25  # seconds
-_TELL_EVERY = 5.0  # seconds between progress events while waiting
+_TELL_EVERY = 10.0  # seconds between signs of life while waiting
 _GLANCE = 0.2  # seconds that `wait: 0` still takes, for somebody may just be looking (`holder`)
+
+_ABOUT_HOLDER = ("who", "run", "command", "since", "pid", "lost", "until")
 
 # path → descriptor of the site locks that this process holds until `lock.release` or its end. The kernel keeps the
 # truth; this is only how to give one back.
@@ -32,18 +34,21 @@ def take(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Takes the site's lock and keeps it until `lock.release` or the agent's end.
 
     Args:
-        args: `site, run, who`; `wait`: seconds to wait for another holder, 0 fails at once.
+        args: `site, run, who`; `wait`: seconds to wait for another holder, 0 fails at once; `command`: the ledger
+            notes that it began.
 
     Returns:
         `taken: True`, also when this agent has it already.
 
     Raises:
-        OpError `locked` with detail `{who, run, since, pid}`; `cancelled`; `not_set_up` when it cannot be created;
-        `not_ours` when the root belongs to another app or environment.
+        OpError `locked` with the holder as detail; `cancelled`; `not_set_up` when it cannot be created; `not_ours` when
+        the root belongs to another app or environment.
     """
     site = Site.from_args(args)
     owner.require_ours(site)
+    command = args.get("command")
     note = {"who": args["who"], "run": args["run"], "since": round(time.time(), 3), "pid": os.getpid()}
+    note["command"] = command
     if site.lock in _held:
         _describe(_held[site.lock], {**note, "since": (_content(_held[site.lock]) or note)["since"]})
         return {"taken": True}
@@ -51,6 +56,9 @@ def take(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     _describe(fd, note)
     _held[site.lock] = fd
     owner.claim(site)
+    wind.on_notice(lambda until: _note_loss(site, until))
+    if command:
+        ledger.append(site, {"event": "begun", "run": args["run"], "who": args["who"], "command": command})
     wind.escape_session()
     return {"taken": True}
 
@@ -98,7 +106,12 @@ def _request(site: Site) -> str:
 
 
 def holder(site: Site) -> Optional[Dict[str, Any]]:
-    """Who holds the site's lock now: `{who, run, since, pid}`; None when nobody does, or it may not be read."""
+    """Who holds the site's lock now; None when nobody does, or it may not be read.
+
+    Returns:
+        `who, run, command, since` (seconds since the epoch) and `pid` of the agent. When its controller is gone also
+        `lost`, since when, and `until`, by when the agent has wound up and the lock is free; else both are None.
+    """
     mine = _held.get(site.lock)
     if mine is not None:
         return _content(mine)
@@ -135,15 +148,17 @@ def host_lock(site: Site, bound: float = 60.0) -> Iterator[None]:
 
 
 def _wait_for(ctx: Context, site: Site, wait: float) -> int:
-    told = [time.monotonic() - _TELL_EVERY]
+    last: Dict[str, Any] = {"at": time.monotonic() - _TELL_EVERY, "holder": None}
 
     def attempt() -> Optional[int]:
         fd = _attempt(site.lock)
         if fd is None and (ctx.cancelled.is_set() or ctx.lost.is_set()):
             raise OpError("cancelled", "the run was cancelled while it waited for the lock")
-        if fd is None and wait and time.monotonic() - told[0] >= _TELL_EVERY:
-            told[0] = time.monotonic()
-            ctx.progress("waiting for the lock, held by " + _named(_read_content(site.lock)))
+        if fd is None and wait:
+            now, current = time.monotonic(), _read_content(site.lock)
+            if now - last["at"] >= _TELL_EVERY or (current != last["holder"] and current and current.get("who")):
+                last.update(at=now, holder=current)
+                ctx.emit({"event": "waiting", "holder": current})
         return fd
 
     fd = _poll(attempt, max(wait, _GLANCE), _POLL if wait else _GLANCE / 4)
@@ -154,7 +169,7 @@ def _wait_for(ctx: Context, site: Site, wait: float) -> int:
         "locked",
         "%s is locked by %s" % (site.app, _named(note)),
         "--wait 10m waits for it; deploy cancel %s asks it to stop" % site.env,
-        detail={key: note.get(key) for key in ("who", "run", "since", "pid")},
+        detail={key: note.get(key) for key in _ABOUT_HOLDER},
     )
 
 
@@ -211,8 +226,16 @@ def _is_at(fd: int, path: str) -> bool:
 
 
 def _describe(fd: int, note: Dict[str, Any]) -> None:
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, json.dumps(note).encode("ascii") + b"\n", 0)
+    data = json.dumps(note).encode("ascii") + b"\n"
+    os.pwrite(fd, data, 0)  # before the end is cut: an empty file would say that nobody holds the lock
+    os.ftruncate(fd, len(data))
+
+
+def _note_loss(site: Site, until: float) -> None:
+    """Writes down for others that the controller is gone, and `until` when (seconds since the epoch) this agent is."""
+    fd = _held.get(site.lock)
+    if fd is not None:
+        _describe(fd, {**(_content(fd) or {}), "lost": round(time.time(), 3), "until": round(until, 3)})
 
 
 def _content(fd: int) -> Optional[Dict[str, Any]]:
@@ -220,7 +243,7 @@ def _content(fd: int) -> Optional[Dict[str, Any]]:
         found = json.loads(os.pread(fd, 4096, 0).decode("utf-8"))
     except (OSError, ValueError):
         found = {}  # held, but its holder has not said yet who it is
-    return {key: found.get(key) for key in ("who", "run", "since", "pid")} if isinstance(found, dict) else None
+    return {key: found.get(key) for key in _ABOUT_HOLDER} if isinstance(found, dict) else None
 
 
 def _read_content(path: str) -> Optional[Dict[str, Any]]:

@@ -16,6 +16,8 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 Operation = Callable[["Context", Dict[str, Any]], Dict[str, Any]]
 
 _operations: Dict[str, Operation] = {}
+_longest: Dict[str, Callable[[Dict[str, Any]], float]] = {}
+_USUAL_LONGEST = 30.0  # seconds for an operation that does not say how long it may take
 
 
 class OpError(Exception):
@@ -111,14 +113,26 @@ class Context:
         return b"".join(chunks)
 
 
-def operation(name: str) -> Callable[[Operation], Operation]:
-    """Registers a function as the operation `name` (`module.verb`)."""
+def operation(
+    name: str, longest: Optional[Callable[[Dict[str, Any]], float]] = None
+) -> Callable[[Operation], Operation]:
+    """Registers a function as the operation `name` (`module.verb`).
+
+    `longest` says how many seconds it may take at most with these arguments.
+    """
 
     def register(function: Operation) -> Operation:
         _operations[name] = function
+        if longest is not None:
+            _longest[name] = longest
         return function
 
     return register
+
+
+def longest_of(name: str, args: Dict[str, Any]) -> float:
+    """Seconds that the operation may take at most; 30 where it does not say."""
+    return _longest[name](args) if name in _longest else _USUAL_LONGEST
 
 
 def find(name: str) -> Operation:

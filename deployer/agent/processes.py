@@ -22,7 +22,7 @@ _GRACE = 10.0  # seconds that a supervisor may take to name the process it has j
 _TICK = 0.1
 
 
-@operation("processes.switch")
+@operation("processes.switch", longest=lambda args: 2 * (float(args["process"]["graceful"]) + 35.0))
 def switch(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Brings one process to a release, and back to the one it had when that fails.
 
@@ -40,7 +40,7 @@ def switch(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return move.to(str(args["release"]), str(args.get("via") or "push"))
 
 
-@operation("processes.stop")
+@operation("processes.stop", longest=lambda args: float(args["process"]["graceful"]) + 35.0)
 def stop(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Stops one process for good: `site, run, process`. `stopped` False: there was nothing to stop."""
     return _Move(ctx, Site.from_args(args), str(args["run"]), Process.from_wire(args["process"])).away()

@@ -32,6 +32,12 @@ _SPARE = 32 << 20  # bytes that stay free on the disk beside what a release need
 _SPARE_INODES = 500
 
 
+def _longest_build(args: Dict[str, Any]) -> float:
+    """Seconds for the virtualenv, the prepare hook, the check of the app, and the compilation."""
+    parts = [args.get("venv") or {}, args.get("prepare") or {}, args.get("check") or {}]
+    return 600.0 + sum(float(part.get("timeout") or 0) for part in parts)
+
+
 @operation("release.begin")
 def begin(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Takes `release`, `venv` (its key, optional: no wheels are asked for when it is built), a manifest as the body.
@@ -83,7 +89,7 @@ def fill(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return {"files": files, "bytes": size}
 
 
-@operation("release.build")
+@operation("release.build", longest=_longest_build)
 def build(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Makes a complete release of what was gathered.
 

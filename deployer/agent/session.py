@@ -11,11 +11,11 @@ import queue
 import signal
 import sys
 import threading
-from typing import Any, BinaryIO, Dict, List, Optional
+from typing import Any, BinaryIO, Dict, List, Optional, Tuple
 
 from deployer.agent import disk, protocol, wind
 from deployer.agent.body import Body
-from deployer.agent.operation import Context, OpError, find
+from deployer.agent.operation import Context, OpError, find, longest_of
 from deployer.agent.outbox import Outbox
 
 _TICK = 0.2  # seconds between looks at the lease
@@ -58,6 +58,7 @@ class Session:
         self._why_lost = ""
         self._lost = threading.Event()
         self._bye = False
+        self._in_hand: Optional[Tuple[Request, float]] = None
 
     def run(self) -> bool:
         """Serves until the controller says goodbye or is lost, and winds up. True after a goodbye."""
@@ -71,6 +72,7 @@ class Session:
         if lost:
             self._lost.set()
             self._outbox.give_up()
+            wind.the_end.notice(self._left_in_hand())
         self._drop_queued(lost)
         lane.join()
         for thread in self._side:
@@ -95,6 +97,13 @@ class Session:
         elif self._lease.given_up():
             self.lose("the controller was not heard of for %.0f s" % (self._lease.seconds + self._lease.grace))
         return self._bye or bool(self._why_lost)
+
+    def _left_in_hand(self) -> float:
+        """Seconds that the operation of the main lane may still take."""
+        if self._in_hand is None:
+            return 0.0
+        request, began = self._in_hand
+        return max(0.0, began + longest_of(request.op, request.args) - protocol.clock())
 
     def _drop_queued(self, lost: bool) -> None:
         """Lets the current operation of the main lane finish; everything else is told to stop."""
@@ -184,7 +193,9 @@ class Session:
             if request.cancelled.is_set():
                 self._close(request, OpError("cancelled", "%s was cancelled before it began" % request.op).as_dict())
             else:
+                self._in_hand = request, protocol.clock()
                 self._answer(request)
+                self._in_hand = None
 
     def _answer(self, request: Request) -> None:
         context = Context(

@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any, Dict, List, Optional
 
-from deployer.agent import ledger, links, owner
+from deployer.agent import ledger, links, lock, owner
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 
@@ -70,18 +70,27 @@ def plan(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return {"run": found["run"], "plan": found["plan"], "ended": ended}
 
 
+@operation("site.note_begin")
+def note_begin(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Writes into the ledger what a run is about, once it is known: `site, run, who, command, release`."""
+    keys = ("run", "who", "command", "release")
+    ledger.append(Site.from_args(args), {"event": "begun", **{key: args.get(key) for key in keys}})
+    return {}
+
+
 @operation("site.note_end")
 def note_end(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """Writes into the ledger how a run ended: `site, run, who, command, release, outcome, why`."""
-    keys = ("run", "who", "command", "release", "outcome", "why")
+    """Writes into the ledger how a run ended: `site, run, who, command, release, outcome, why, duration_s`."""
+    keys = ("run", "who", "command", "release", "outcome", "why", "duration_s")
     ledger.append(Site.from_args(args), {"event": "ended", **{key: args.get(key) for key in keys}})
     return {}
 
 
 @operation("site.ledger")
 def entries(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
-    """The last `limit` entries of the ledger (all when None), oldest first, as `entries`."""
-    return {"entries": ledger.read(Site.from_args(args), args.get("limit"))}
+    """The last `limit` entries of the ledger (all when None), oldest first, as `entries`; `lock`: who holds it now."""
+    site = Site.from_args(args)
+    return {"entries": ledger.read(site, args.get("limit")), "lock": lock.holder(site)}
 
 
 @operation("site.join")

@@ -2,6 +2,8 @@
 
 wind.on_loss(readmit)   the controller was lost: run once, in the order of registration
 wind.on_end(release)    the agent ends, lost or not; after all `on_loss`
+wind.on_notice(tell)    the controller was lost: called at once, with the time by which the agent ends
+wind.bound(until)       asked then for how long something that this agent guards takes
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import time
 from typing import Callable, List
 
 Callback = Callable[[], None]
+Notice = Callable[[float], None]
+Bound = Callable[[], float]
 
 
 class WindUp:
@@ -22,6 +26,29 @@ class WindUp:
         self._lock = threading.Lock()
         self._on_loss: List[Callback] = []
         self._on_end: List[Callback] = []
+        self._on_notice: List[Notice] = []
+        self._bounds: List[Bound] = []
+
+    def on_notice(self, callback: Notice) -> None:
+        """Registers what is told when the agent ends (seconds since the epoch), once the controller is lost."""
+        with self._lock:
+            self._on_notice.append(callback)
+
+    def bound(self, seconds: Bound) -> None:
+        """Registers what says for how many seconds from now on the agent has to stay without its controller."""
+        with self._lock:
+            self._bounds.append(seconds)
+
+    def notice(self, seconds: float) -> None:
+        """Tells the latest end: `seconds` from now for the operation in hand, or what `bound` says, if it is later."""
+        with self._lock:
+            callbacks, bounds = list(self._on_notice), list(self._bounds)
+        try:
+            until = time.time() + max([seconds, *(bound() for bound in bounds)])
+            for callback in callbacks:
+                callback(until)
+        except Exception as error:
+            sys.excepthook(type(error), error, error.__traceback__)
 
     def on_loss(self, callback: Callback) -> Callback:
         """Registers `callback` for the loss of the controller; returns a function that takes it back."""
@@ -64,6 +91,8 @@ class WindUp:
 the_end = WindUp()
 on_loss = the_end.on_loss
 on_end = the_end.on_end
+on_notice = the_end.on_notice
+bound = the_end.bound
 
 
 def escape_session() -> bool:

@@ -30,7 +30,7 @@ def releases(env: Env = None, *, common: Common) -> None:
 
     Example: deploy releases prod
     """
-    from deployer.rollout.status import releases as run
+    from deployer.rollout.releases import releases as run
 
     carry_out("releases", common, lambda bus, record, stop: run(load_to_look(env, common), bus, record, stop=stop))
 
@@ -45,7 +45,7 @@ def history(
 
     Example: deploy history prod
     """
-    from deployer.rollout.status import history as run
+    from deployer.rollout.history import history as run
 
     carry_out(
         "history",

@@ -46,6 +46,8 @@ def line_of(event: events.Event) -> str | None:
             )
         case events.Output() if event.step not in QUIET:
             return f"  {place(event.host):<16} │ {event.line}"
+        case events.Text():
+            return f"  {place(event.host):<16} │ {event.line}"
         case events.Warned():
             hint = f" ({event.hint})" if event.hint else ""
             return f"! {event.host + ': ' if event.host else ''}{event.message}{hint}"

@@ -30,6 +30,8 @@ class JsonLines:
         self._lock = threading.Lock()
 
     def __call__(self, event: events.Event) -> None:
+        if event.for_people:
+            return
         text = json_line(event)
         with self._lock:
             self._out.write(text + "\n")

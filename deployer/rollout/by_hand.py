@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from deployer.balancers.base import port_in
-from deployer.errors import NotReadyError, UsageError
+from deployer.errors import NotReadyError, UnreachableError, UsageError
 from deployer.events import Bus, Output
 from deployer.plan.slots import used_ports
 from deployer.plan.topology import Topology
@@ -15,10 +15,12 @@ from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools, Slot
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
+from deployer.rollout.recording import ended_in_ledgers, recorded
 from deployer.rollout.run import Run
 from deployer.rollout.survey import survey, with_pools
 
 
+@recorded
 def drain(project: Project, bus: Bus, record: Record, *, host: str, reason: str, force: bool) -> None:
     """Takes all instances of a host out of every pool, until somebody admits them again; pushes leave them out.
 
@@ -26,24 +28,27 @@ def drain(project: Project, bus: Bus, record: Record, *, host: str, reason: str,
     """
     _require_host(project.topology, host)
     there = project.reached_by(project.topology.balancers_alone)
-    with opened(there, bus, record, "drain", threading.Event()) as run:
-        pools = Pools(run)
-        pools.remember()
-        slots = _in_pools(run, pools, host)
-        if not force:
-            _require_others(pools, slots)
-        pools.drain(slots, by="person", reason=reason)
+    with opened(there, bus, record, threading.Event()) as run:
+        run.noted |= set(run.hosts)
+        with ended_in_ledgers(run):
+            pools = Pools(run)
+            pools.remember()
+            slots = _in_pools(run, pools, host)
+            if not force:
+                _require_others(pools, slots)
+            pools.drain(slots, by="person", reason=reason)
         record.host(host, "drained")
         bus.emit(Output(f"out of the pools until `deploy admit {project.env} {host}`: {reason}", host=host))
 
 
+@recorded
 def admit(project: Project, bus: Bus, record: Record, *, host: str, force: bool) -> None:
     """Puts the instances of a host back into every pool. Under the lock: a run's own drains are not a person's to end.
 
     NotReadyError for what is in quarantine, which a push brings back once it proved a release, unless `force`.
     """
     _require_host(project.topology, host)
-    with opened(project, bus, record, "admit", threading.Event()) as run, locked(run):
+    with opened(project, bus, record, threading.Event()) as run, locked(run):
         slots, pools = _slots(run, host), Pools(run)
         pools.remember()
         left = pools.admit_by_hand(slots, force=force)
@@ -59,32 +64,56 @@ def admit(project: Project, bus: Bus, record: Record, *, host: str, force: bool)
         bus.emit(Output("back in the pools", host=host))
 
 
+@recorded
 def freeze(project: Project, bus: Bus, record: Record, *, reason: str) -> None:
     """Stops all pushes to the environment, on every host, until somebody thaws it. Rollbacks still work."""
-    with opened(project, bus, record, "freeze", threading.Event(), partial=True) as run:
+    with opened(project, bus, record, threading.Event(), partial=True) as run:
+        if not run.hosts:
+            return
         freeze_hosts(run, reason)
+        _require_everywhere(run, f"is frozen on {', '.join(run.hosts)} only", "freezes it there too")
 
 
 def freeze_hosts(run: Run, reason: str) -> None:
-    """The stop sign on every host of a run."""
-    run.each(run.hosts, "freeze.set", {"reason": reason, "who": run.who}, step="freeze")
-    run.bus.emit(
-        Output(f"{run.topology.env} is frozen: {reason}; deploy unfreeze {run.topology.env} lets pushes go again")
-    )
+    """The stop sign on every host of a run that answers. One of them is enough to refuse a push that reaches it."""
+    env = run.topology.env
+    done = run.each(run.hosts, "freeze.set", {"reason": reason, "who": run.who}, step="freeze")
+    run.record.in_ledgers |= set(done)
+    where = f" on {', '.join(run.hosts)}" if run.lost else ""
+    run.bus.emit(Output(f"{env} is frozen{where}: {reason}; deploy unfreeze {env} lets pushes go again"))
 
 
+def _require_everywhere(run: Run, state: str, again: str) -> None:
+    """UnreachableError that says where a stop sign is as wanted and where not, unless all hosts answered."""
+    for host, error in run.absent.items():
+        raise UnreachableError(
+            f"{run.topology.env} {state}, since {', '.join(run.absent)} does not answer",
+            host=host,
+            step="connect",
+            cause=str(error.cause or error.message),
+            hint=f"deploy {run.record.command} again {again} once it answers",
+            code=error.code,
+        )
+
+
+@recorded
 def unfreeze(project: Project, bus: Bus, record: Record) -> None:
     """Lets pushes go again. `unchanged` where nothing was frozen."""
-    with opened(project, bus, record, "unfreeze", threading.Event(), partial=True) as run:
+    with opened(project, bus, record, threading.Event(), partial=True) as run:
+        if not run.hosts:
+            return
         answers = run.each(run.hosts, "freeze.clear", {"who": project.who}, step="unfreeze")
         thawed = any(answer["cleared"] for answer in answers.values())
         record.outcome = "succeeded" if thawed else "unchanged"
-        bus.emit(Output(f"{project.env} is no longer frozen" if thawed else f"{project.env} was not frozen"))
+        record.in_ledgers |= set(answers)
+        where = f" on {', '.join(run.hosts)}" if run.lost else ""
+        bus.emit(Output(f"{project.env} {'is no longer' if thawed else 'was not'} frozen{where}"))
+        _require_everywhere(run, f"is not frozen on {', '.join(run.hosts)}, and may be elsewhere", "asks there too")
 
 
 def cancel(project: Project, bus: Bus, record: Record) -> None:
     """Asks the run that holds the lock to stop, as Ctrl-C there would. `unchanged` when nobody holds it."""
-    with opened(project, bus, record, "cancel", threading.Event(), partial=True) as run:
+    with opened(project, bus, record, threading.Event(), partial=True) as run:
         answers = run.each(run.hosts, "lock.ask", {"who": project.who}, step="cancel")
         holders = {str(found["run"]): found for answer in answers.values() if (found := answer["holder"])}
         if not holders:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from deployer.errors import DeployError, LockedError, NotReadyError, UnreachableError
+from deployer.errors import DeployError, NotReadyError, UnreachableError
 from deployer.events import Bus, Output
 from deployer.plan import ownership
 from deployer.plan.facts import Facts
 from deployer.plan.shared import is_folder_name
 from deployer.rollout import certificates
 from deployer.rollout.interpreter import require_python
-from deployer.rollout.locks import require_not_frozen
+from deployer.rollout.locks import require_not_frozen, require_unlocked
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project, with_certificate
@@ -43,21 +43,29 @@ def doctor(project: Project, bus: Bus, record: Record) -> None:
     _look(project.env, problems, bus, "every secret has a value", project.secrets)
     project = _with_certificate(problems, bus, project)
     try:
-        with opened(project, bus, record, "doctor", threading.Event()) as run:
-            bus.emit(Output(f"✓ {len(run.topology.hosts)} hosts answer, with their known keys"))
-            facts = with_pools_that_answer(run, survey(run))
-            for host, line in certificates.tell(run):
-                bus.emit(Output(f"✓ {line}", host=host))
-            for remark in ownership.remarks(run.topology, facts):
-                run.warn(remark)
-            for what, look in _questions(project, run, facts):
-                _look(project.env, problems, bus, what, look)
+        with opened(project, bus, record, threading.Event(), partial=True) as run:
+            known = f"{len(run.hosts)} of {len(run.topology.hosts)}" if run.lost else f"{len(run.hosts)}"
+            bus.emit(Output(f"{'!' if run.lost else '✓'} {known} hosts answer, with their known keys"))
+            run.topology = run.answering
+            if run.hosts:
+                _look_at_hosts(problems, bus, project.reached_by(run.topology), run)
     except UnreachableError as error:
         problems.append(error)
-        bus.emit(Output(f"✗ {error}"))
+        bus.emit(Output(f"✗ {error}" + (f" — next: {error.hint}" if error.hint else "")))
     if problems:
         raise problems[0]
     bus.emit(Output("nothing here would stop a push"))
+
+
+def _look_at_hosts(problems: list[DeployError], bus: Bus, project: Project, run: Run) -> None:
+    """All that can be asked of the hosts that answer."""
+    facts = with_pools_that_answer(run, survey(run))
+    for host, line in certificates.tell(run):
+        bus.emit(Output(f"✓ {line}", host=host))
+    for remark in ownership.remarks(run.topology, facts):
+        run.warn(remark)
+    for what, look in _questions(project, run, facts):
+        _look(project.env, problems, bus, what, look)
 
 
 def _with_certificate(problems: list[DeployError], bus: Bus, project: Project) -> Project:
@@ -78,7 +86,7 @@ def _questions(project: Project, run: Run, facts: Facts) -> list[tuple[str, Call
         ("every virtualenv in use is whole", lambda: _virtualenvs(run, facts)),
         ("the shared files are there", lambda: _shared_files(run, facts)),
         ("nobody froze it", lambda: require_not_frozen(run, facts)),
-        ("nobody holds the lock", lambda: _unlocked(run, facts)),
+        ("nobody holds the lock", lambda: require_unlocked(run, facts)),
         ("the balancers answer", lambda: _of_balancers(run, facts, lambda run: Pools(run).states())),
         ("the balancers take their configuration", lambda: _of_balancers(run, facts, require_valid_balancers)),
     ]
@@ -146,13 +154,6 @@ def _room(run: Run, facts: Facts) -> None:
                 hint=f"deploy prune {run.topology.env}, or make room there",
                 code="no_space",
             )
-
-
-def _unlocked(run: Run, facts: Facts) -> None:
-    for host in run.topology.hosts:
-        lock = facts[host.name].raw.get("lock")
-        if lock:
-            raise LockedError(f"locked by {lock.get('who')} (run {lock.get('run')})", host=host.name)
 
 
 def _look(env: str, problems: list[DeployError], bus: Bus, what: str, look: Callable[[], object]) -> None:

@@ -28,6 +28,11 @@ def refused_as(kind: type[DeployError], hint: str = "") -> Iterator[None]:
         raise error.as_kind(kind, hint=hint) from error
 
 
+def doctor_hint(env: str) -> str:
+    """What to type when a host refuses and does not say what helps."""
+    return f"deploy doctor {env} looks for everything that is wrong"
+
+
 def ending(cause: DeployError, stuck: Stuck, plan: Plan, record: Record) -> DeployError:
     """The error that a run ends with which was restored, as far as that could be.
 

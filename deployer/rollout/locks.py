@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from deployer.errors import DeployError, FrozenError, LockedError, NotReadyError
 from deployer.plan.facts import Facts
 from deployer.remote.errors import AgentError
+from deployer.rollout.endings import doctor_hint, refused_as
+from deployer.rollout.holder import holder_text, latest_end
+from deployer.rollout.recording import ended_in_ledgers
 from deployer.rollout.run import Run
 
 ASKED_EVERY_S = 2.0
+WAITING = ("push", "reload", "rollback", "remove", "scale", "prune")
+"""The commands that have `--wait`."""
 
 
 @contextmanager
 def locked(run: Run, *, wait: float = 0.0) -> Iterator[None]:
-    """Holds the lock on every host of the run. LockedError says who has it. Ends with the agents in any case."""
-    with run.step("lock"):
-        for host in run.topology.hosts:
-            take(run, host.name, wait)
+    """Holds the lock on every host of the run. LockedError says who has it. Ends with the agents in any case.
+
+    The ledgers of the hosts note that the run begins, and before the locks are released how it ended.
+    """
     try:
-        with _listening(run):
-            yield
+        with ended_in_ledgers(run), refused_as(NotReadyError, doctor_hint(run.topology.env)):
+            with run.step("lock"):
+                for host in run.topology.hosts:
+                    take(run, host.name, wait)
+            with _listening(run):
+                yield
     finally:
         for host in run.topology.hosts:
-            if host.name in run.lost:
+            if host.name in run.lost or host.name not in run.noted:
                 continue
             try:
                 run.call(host.name, "lock.release", {}, step="unlock")
@@ -60,12 +72,14 @@ def _listening(run: Run) -> Iterator[None]:
 
 def take(run: Run, host: str, wait: float) -> None:
     """The lock on one host; LockedError names its holder."""
+    args = {"run": run.id, "who": run.who, "wait": wait, "command": run.record.command}
     try:
-        run.call(host, "lock.take", {"run": run.id, "who": run.who, "wait": wait}, step="lock")
+        run.call(host, "lock.take", args, step="lock")
+        run.noted.add(host)
     except DeployError as error:
-        if error.code != "locked":
+        if error.code != "locked" or not isinstance(error, AgentError):
             raise
-        if isinstance(error, AgentError) and error.detail.get("run") == run.id:
+        if error.detail.get("run") == run.id:
             raise NotReadyError(
                 f"{host} is the same machine as another host of the inventory",
                 host=host,
@@ -73,12 +87,32 @@ def take(run: Run, host: str, wait: float) -> None:
                 hint="name each machine once; two apps on it are two deploy.yaml",
                 code="same_machine",
             ) from error
-        raise LockedError(
-            error.message,
-            host=host,
-            step="lock",
-            hint=error.hint or "wait for it to end, or add --wait 10m",
-        ) from error
+        raise locked_error(run, host, error.detail) from error
+
+
+def require_unlocked(run: Run, facts: Facts) -> None:
+    """LockedError when somebody holds the lock of a host now; the one that is held longest is named."""
+    locks = {host.name: lock for host in run.topology.hosts if (lock := facts[host.name].raw.get("lock"))}
+    holder = latest_end(list(locks.values()))
+    if holder is not None:
+        raise locked_error(run, next(host for host, lock in locks.items() if lock is holder), holder)
+
+
+def locked_error(run: Run, host: str, holder: Mapping[str, Any]) -> LockedError:
+    """The error for a lock that `holder` has on a host."""
+    env, command = run.topology.env, run.record.command
+    waits = command in WAITING
+    if holder.get("lost"):
+        left = max(0.0, float(holder.get("until") or 0) - time.time())
+        minutes = math.ceil((left + 30.0) / 60.0)
+        again = f"deploy {command} {env} --wait {minutes}m waits for that"
+        hint = again if waits else f"deploy status {env} shows when it is free"
+    else:
+        again = f"deploy {command} {env} --wait 10m waits for it; " if waits else ""
+        hint = f"{again}deploy cancel {env} asks it to stop"
+    return LockedError(
+        f"{run.topology.settings.app} is locked by {holder_text(holder)}", host=host, step="lock", hint=hint
+    )
 
 
 def require_not_frozen(run: Run, facts: Facts) -> None:

@@ -60,7 +60,9 @@ def logs(
     wanted = lines or (SEARCHED if since else USUAL)
     keeps = line_filter(project.topology, grep, everything=everything)
     searched = max(wanted, SEARCHED) if keeps else wanted
-    with opened(project, bus, record, "logs", stop, partial=True) as run:
+    with opened(project, bus, record, stop, partial=True) as run:
+        for host, error in run.absent.items() if follow else ():  # the end, where it is the error, may be far away
+            run.warn(f"its logs are not followed: {error.message}", host=host)
         webs = {web.name: sources(run.topology, web, process) for web in run.topology.web if web.name in run.web}
         reader = LogReader(run, webs, lines=searched, since=since)
         try:

@@ -12,9 +12,11 @@ from deployer.rollout.moments import utc
 from deployer.rollout.open import opened
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
+from deployer.rollout.recording import recorded
 from deployer.rollout.run import Run
 
 
+@recorded
 def maintenance(project: Project, bus: Bus, record: Record, *, on: bool, reason: str) -> None:
     """Closes the app to its users at every balancer, or opens it. `unchanged` where it was so at all of them.
 
@@ -27,7 +29,7 @@ def maintenance(project: Project, bus: Bus, record: Record, *, on: bool, reason:
             hint="add a group `balancers` to the inventory, or close the app where its users come in",
         )
     there = project.reached_by(topology.balancers_alone)
-    with opened(there, bus, record, "maintenance", threading.Event()) as run:
+    with opened(there, bus, record, threading.Event()) as run:
         drivers = {each.name: topology.balancer_adapter.driver(topology.pool(each)) for each in topology.balancers}
         answers = run.each(
             run.balancers,
@@ -35,6 +37,7 @@ def maintenance(project: Project, bus: Bus, record: Record, *, on: bool, reason:
             lambda host: {"driver": drivers[host], "on": on, "reason": reason, "who": project.who},
             step="maintenance",
         )
+        record.in_ledgers |= set(answers)  # as `closed` and `opened`
         changed = any(answer["changed"] for answer in answers.values())
         record.outcome = "succeeded" if changed else "unchanged"
         for host, answer in answers.items():

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from deployer.errors import DeployError, NotReadyError
-from deployer.events import Bus, RunStarted
-from deployer.remote.fleet import Fleet, together
+from deployer.events import Bus
+from deployer.remote.fleet import Fleet
 from deployer.rollout import absent, unwritable
-from deployer.rollout.endings import refused_as
+from deployer.rollout.endings import doctor_hint, refused_as
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
+from deployer.rollout.recording import announce
 from deployer.rollout.run import Run
 from deployer.verify import Checker
 
@@ -23,7 +24,6 @@ def opened(
     project: Project,
     bus: Bus,
     record: Record,
-    command: str,
     stop: threading.Event,
     *,
     partial: bool = False,
@@ -31,19 +31,19 @@ def opened(
 ) -> Iterator[Run]:
     """A run with an agent on every host; closed at the end, whatever happens.
 
-    With `partial` (for commands that only look) the block runs with the hosts that answer; those that do not are
-    warned about before it, are `lost` in it, and are the error after it. With `rolls` (for commands that change
+    With `partial` the block runs with the hosts that answer; those that do not are `lost` and `absent` in it, and are
+    the error after it, which says how to go on without them. With `rolls` (for commands that change
     instances) it runs without web hosts that are out of reach, as far as `rolling.max_failures` goes: they are
     `absent`, and told of before it.
 
     Raises UnreachableError that names every host that could not be reached; nothing was changed then. What a host
     refuses in the block is a NotReadyError, unless the block says that something was changed by then.
     """
-    bus.emit(RunStarted(command, project.topology.settings.app, project.env, project.who))
+    announce(project, bus, record)
     topology = project.topology
     try:
         with (
-            refused_as(NotReadyError, f"deploy doctor {project.env} looks for everything that is wrong"),
+            refused_as(NotReadyError, doctor_hint(project.env)),
             Fleet.open(
                 topology.hosts, sudo_password=project.sudo_password, identity=project.who, partial=partial or rolls
             ) as fleet,
@@ -51,17 +51,16 @@ def opened(
         ):
             run = Run(topology, fleet, bus, record, project.who, stop, checker=checker)
             if rolls:
-                run.topology, run.absent = absent.without(topology, fleet.failures), fleet.failures
+                run.topology, run.absent = absent.without(topology, fleet.failures, record.command), fleet.failures
                 absent.tell(run)
                 yield run
                 return
-            run.lost = set(fleet.failures)
-            for name, error in fleet.failures.items():
-                run.warn(error.message, host=name)
+            run.lost, run.absent = set(fleet.failures), fleet.failures
+            for name in fleet.failures:
                 record.host(name, "unreachable")
             yield run
             if fleet.failures:
-                raise together(fleet.failures)
+                raise absent.unreachable(topology, fleet.failures, record.command)
     except DeployError as error:
         error.hint = unwritable.hint_for(error, topology) or error.hint
         if error.hint:  # the rooms below do not know the environment's name

@@ -13,7 +13,7 @@ from deployer.rollout.finish import note_kept
 from deployer.rollout.open import opened
 from deployer.rollout.planfile import Options, PlanFile
 from deployer.rollout.project import Project, with_certificate
-from deployer.rollout.push import prepared, proven_by, shipped_tree
+from deployer.rollout.push import built_here, prepared, proven_by, source_tree, to_ship
 from deployer.rollout.record import Record
 
 
@@ -41,10 +41,10 @@ def show_plan(
     proven = proven_by(project, origin, bus)
     skipped = () if proven or out else ("build",)
     with (
-        shipped_tree(project, bus, proven.commit if proven else ref, skipped) as (project, tree),
-        opened(project, bus, record, "plan", threading.Event(), rolls=True) as run,
+        source_tree(project, bus, proven.commit if proven else ref) as tree,
+        opened(to_ship(project, tree, skipped), bus, record, threading.Event(), rolls=True) as run,
     ):
-        project = project.reached_by(run.topology)
+        project = built_here(run, project, tree, skipped)
         ready = prepared(run, project, tree, values, (), proven)
         record.release, record.previous = ready.plan.release, ready.plan.previous
         record.outcome = "unchanged" if ready.plan.empty else "succeeded"

@@ -11,7 +11,6 @@ from deployer.rollout.locks import locked
 from deployer.rollout.open import opened
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
-from deployer.rollout.rolling import note_end
 from deployer.rollout.run import Run
 from deployer.rollout.survey import look_first
 
@@ -29,7 +28,7 @@ def prune(
 
     Raises NotReadyError, LockedError before anything is removed.
     """
-    with opened(project, bus, record, "prune", stop) as run:
+    with opened(project, bus, record, stop) as run:
         look_first(run)
         if dry_run:
             _report(run, _ask(run, dry_run=True), "would remove")
@@ -38,7 +37,6 @@ def prune(
             with run.step("prune"):
                 answers = _ask(run, dry_run=False)
             _report(run, answers, "removed")
-            note_end(run, "prune", None, None)
 
 
 def make_room(run: Run, host: str, protect: Sequence[str]) -> bool:

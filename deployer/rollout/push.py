@@ -35,7 +35,7 @@ from deployer.rollout.hooks import controller_env, here, release_hook
 from deployer.rollout.interpreter import require_python
 from deployer.rollout.inventory_remarks import inventory_remarks
 from deployer.rollout.kept_versions import age_of_versions
-from deployer.rollout.locks import locked, require_not_frozen
+from deployer.rollout.locks import locked, require_not_frozen, require_unlocked
 from deployer.rollout.open import opened
 from deployer.rollout.planfile import PlanFile
 from deployer.rollout.pools import Pools
@@ -43,9 +43,10 @@ from deployer.rollout.probe_url import require_answer
 from deployer.rollout.project import Project, reading, with_certificate, with_hook_host
 from deployer.rollout.promotion import Proven, proven_in
 from deployer.rollout.record import Record, outcome_of
+from deployer.rollout.recording import note_release, recorded
 from deployer.rollout.repair import repair_venvs
 from deployer.rollout.rollback import bring
-from deployer.rollout.rolling import note_end, roll
+from deployer.rollout.rolling import roll
 from deployer.rollout.run import Run
 from deployer.rollout.source_notes import source_notes
 from deployer.rollout.survey import (
@@ -57,6 +58,7 @@ from deployer.rollout.survey import (
     survey,
     with_pools,
 )
+from deployer.settings.models import Hook
 from deployer.settings.workers import Size
 
 
@@ -84,6 +86,7 @@ class Prepared:
         return planfile.holding(self.project.topology, self.facts, self.draft)
 
 
+@recorded
 def push(
     project: Project,
     bus: Bus,
@@ -138,16 +141,19 @@ def push(
     ref = proven.commit if proven else ref
     with (
         _failed_hook(project, bus, record, skip_hooks),
-        shipped_tree(project, bus, ref, skip_hooks) as (project, tree),
-        opened(project, bus, record, "push", stop, rolls=True) as run,
+        source_tree(project, bus, ref) as tree,
+        opened(to_ship(project, tree, skip_hooks), bus, record, stop, rolls=True) as run,
     ):
-        project = project.reached_by(run.topology)
         known = look_first(run)
+        require_not_frozen(run, known)
+        if not wait and build_hook(project, skip_hooks):
+            require_unlocked(run, known)
+        project = built_here(run, project, tree, skip_hooks)
         with locked(run, wait=wait):
             recovered = Pools(run).recover()
             if recovered:
                 run.warn(f"an earlier run had left drained, and is back: {', '.join(recovered)}")
-            resumed = adopting.resume(run, known)
+            adopting.resume(run, known)
             ready = prepared(
                 run, project, tree, values, skip_hooks, proven, planned.release if planned else None, upgrade
             )
@@ -158,11 +164,10 @@ def push(
             _announce(run, ready.plan)
             if ready.plan.empty:
                 record.outcome = "unchanged"
-                if resumed:
-                    note_end(run, "push", ready.plan.release, None)
                 note_kept(run, ready.plan)
                 absent.require_nobody(run)
                 return
+            note_release(run)
             with judged_end(run, ready.facts), resources.put_back_on_failure(run):
                 _carry_out(run, ready, values, skip_hooks)
     here(project, "succeeded", record.outcome, bus, record, skip_hooks)
@@ -180,21 +185,47 @@ def _failed_hook(project: Project, bus: Bus, record: Record, skip_hooks: Sequenc
 
 
 @contextmanager
-def shipped_tree(
-    project: Project, bus: Bus, ref: str | None, skip_hooks: Sequence[str]
-) -> Iterator[tuple[Project, SourceTree]]:
-    """The source as it is shipped, after the build hook, and the project as its code tells."""
+def source_tree(project: Project, bus: Bus, ref: str | None) -> Iterator[SourceTree]:
+    """The checkout that is shipped, as the build hook finds it. Says what is not part of it."""
     settings = project.topology.settings
-    hook = settings.hooks.build if "build" not in skip_hooks else None
-    with source.resolve(settings.source, project.base, ref, private=hook is not None) as tree:
+    with source.resolve(settings.source, project.base, ref, private=settings.hooks.build is not None) as tree:
         for note in source_notes(project, tree):
             bus.emit(Output(note, step="source"))
-        if hook is not None:
-            env = controller_env(project, tree.commit)
-            run_build_hook(tree, hook, env, lambda line: bus.emit(Output(line, step="build hook")))
-        shipped = reading(project, tree.path)
-        shipped.inferred.require_server()
-        yield (shipped if "release" in skip_hooks else with_hook_host(shipped)), tree
+        yield tree
+
+
+def build_hook(project: Project, skip_hooks: Sequence[str]) -> Hook | None:
+    """The build hook, unless it is skipped."""
+    return None if "build" in skip_hooks else project.topology.settings.hooks.build
+
+
+def to_ship(project: Project, tree: SourceTree, skip_hooks: Sequence[str]) -> Project:
+    """The project whose hosts are to be opened. Without a build hook the code in the tree is read already.
+
+    UsageError for code that cannot be served, before any host is reached.
+    """
+    with_helper = project if "release" in skip_hooks else with_hook_host(project)
+    return with_helper if build_hook(project, skip_hooks) else _as_code_says(with_helper, tree)
+
+
+def built_here(run: Run, project: Project, tree: SourceTree, skip_hooks: Sequence[str]) -> Project:
+    """The project as the code in the tree says, once the build hook has run there, for the hosts of the run."""
+    project = project.reached_by(run.topology)
+    hook = build_hook(project, skip_hooks)
+    if hook is not None:
+        env = controller_env(project, tree.commit)
+        with run.step("build hook", detail=hook.command.partition("\n")[0]):
+            run_build_hook(tree, hook, env, lambda line: run.bus.emit(Output(line, step="build hook")))
+        run.check_interrupt()
+    project = _as_code_says(project, tree)
+    run.topology = project.topology
+    return project
+
+
+def _as_code_says(project: Project, tree: SourceTree) -> Project:
+    shipped = reading(project, tree.path)
+    shipped.inferred.require_server()
+    return shipped
 
 
 def proven_by(project: Project, origin: Project | None, bus: Bus) -> Proven | None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deployer import errors
 from deployer.events import RunFinished
+
+if TYPE_CHECKING:
+    from deployer.rollout.data import Data
 
 _OUTCOMES = (
     ("its host does not answer", "unreachable"),
@@ -26,6 +29,8 @@ class Record:
     `outcome` is settled by the command when it succeeds (`succeeded`, `unchanged`); errors settle it otherwise.
     `serving` is what was seen at the end of a run that failed: instance → the release that served `before` the run and
     serves `now`, None for none. It is None where nothing that serves was touched, and empty where nothing was seen.
+    `data` is the answer of a command that looks. `announced`: the header was shown. `in_ledgers` are the hosts whose
+    ledger has the end of the run.
     """
 
     command: str
@@ -36,6 +41,9 @@ class Record:
     probe: dict[str, Any] | None = None
     serving: dict[str, dict[str, str | None]] | None = None
     exit_status: int = 0
+    announced: bool = False
+    data: Data | None = None
+    in_ledgers: set[str] = field(default_factory=set)
     started: float = field(default_factory=time.monotonic)
 
     def instance(self, host: str, index: int, port: int, release: str | None, state: str, **takes: float) -> None:
@@ -74,6 +82,7 @@ class Record:
             probe=self.probe,
             serving=self.serving,
             error=error.as_dict() if error else None,
+            data=self.data.model_dump(mode="json") if self.data else None,
         )
 
 

@@ -18,15 +18,17 @@ from deployer.rollout.pools import Pools
 from deployer.rollout.probe_url import require_answer
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
+from deployer.rollout.recording import note_release, recorded
 from deployer.rollout.repair import repair_venvs
 from deployer.rollout.rolling import roll
 from deployer.rollout.survey import require_set_up, survey, with_pools
 
 
+@recorded
 def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: float, stop: threading.Event) -> None:
     """Restarts every instance on the release it has. `wait` seconds for the lock."""
     values = project.secrets()
-    with opened(project, bus, record, "reload", stop, rolls=True) as run, locked(run, wait=wait):
+    with opened(project, bus, record, stop, rolls=True) as run, locked(run, wait=wait):
         project = project.reached_by(run.topology)
         Pools(run).recover()
         facts = with_pools(run, survey(run))
@@ -41,6 +43,7 @@ def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: f
         require_answer(run, plan)
         record.release = record.previous = release
         bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
+        note_release(run)
         project = project.reached_by(run.topology.asking(facts.known(release)))
 
         def finish(done: Plan) -> None:

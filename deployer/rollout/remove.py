@@ -31,14 +31,15 @@ from deployer.rollout.pools import Pools
 from deployer.rollout.processes import stop_processes
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
+from deployer.rollout.recording import recorded
 from deployer.rollout.resources import Wish
-from deployer.rollout.rolling import note_end
 from deployer.rollout.run import Run
 from deployer.rollout.schedules import stop_schedules
 from deployer.rollout.survey import require_owned, survey, with_pools
 from deployer.rollout.ways import clear_known, left
 
 
+@recorded
 def remove(
     project: Project,
     bus: Bus,
@@ -63,7 +64,7 @@ def remove(
     app = project.topology.settings.app
     bus.flush()
     confirm(f"take {app} off {names} in {project.env}? Its releases and secrets go, {shared} stays")
-    with opened(project, bus, record, "remove", stop) as run:
+    with opened(project, bus, record, stop) as run:
         run.topology = _with_a_root(run)
         with locked(run, wait=wait):
             facts = _facts(run)
@@ -73,13 +74,8 @@ def remove(
             _require_nobody_led_here(run, facts)
             off = Off(run, facts, project.topology)
             off.require_ours()
-            try:
-                with refused_as(NeedsPersonError, f"deploy remove {project.env} again goes on from there"):
-                    off.carry_out()
-            except DeployError as error:
-                note_end(run, "remove", None, error)
-                raise
-            note_end(run, "remove", None, None)
+            with refused_as(NeedsPersonError, f"deploy remove {project.env} again goes on from there"):
+                off.carry_out()
     bus.emit(Output(f"taken off {names}; what stays there: {shared}, and the history beside it"))
     if project.topology.spared:
         bus.emit(

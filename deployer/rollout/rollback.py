@@ -29,6 +29,7 @@ from deployer.rollout.pools import Pools
 from deployer.rollout.probe_url import answered_or_left_out, require_answer
 from deployer.rollout.project import Project, with_certificate
 from deployer.rollout.record import Record
+from deployer.rollout.recording import note_release, recorded
 from deployer.rollout.repair import repair_venvs
 from deployer.rollout.rolling import roll
 from deployer.rollout.run import Run
@@ -36,6 +37,7 @@ from deployer.rollout.survey import look_first, survey, with_pools
 from deployer.rollout.unfinished import resumed
 
 
+@recorded
 def rollback(
     project: Project,
     bus: Bus,
@@ -77,7 +79,7 @@ def bring(
     """
     with suppress(DeployError):  # only pools need it, which an earlier release may leave as they are
         project = with_certificate(project)
-    with opened(project, bus, record, command, stop, rolls=True) as run:
+    with opened(project, bus, record, stop, rolls=True) as run:
         project = project.reached_by(run.topology)
         look_first(run)
         with locked(run, wait=wait):
@@ -105,6 +107,7 @@ def bring(
                 record.outcome = "unchanged"
                 absent.require_nobody(run)
                 return
+            note_release(run)
             known = facts.known(target)
             asked = known.asked if known else ""
             project = project.reached_by(run.topology.asking(known))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from deployer.errors import DeployError
 from deployer.plan.facts import Facts
 from deployer.plan.model import InstanceStep, Plan
 from deployer.rollout import secrets
@@ -13,7 +12,6 @@ from deployer.rollout.judging import Canary
 from deployer.rollout.processes import Processes, with_processes
 from deployer.rollout.project import Project
 from deployer.rollout.receipt import watched
-from deployer.rollout.record import outcome_of
 from deployer.rollout.run import Run
 from deployer.rollout.schedules import Schedules
 from deployer.rollout.waves import Waves
@@ -42,39 +40,27 @@ def roll(
         instance(steps, release)
         canary.look_before(steps)
 
-    try:
+    with secrets.put_back_on_failure(run):
+        run.each(run.hosts, "site.note_plan", {"run": run.id, "plan": plan.as_dict()}, step="plan")
+    with watched(run, plan) as watch:
+
+        def judge(steps: Sequence[InstanceStep], release: str) -> None:
+            watch.require_few(steps, release)
+            canary.judge(steps, release)
+
+        beside, times = Processes(run, plan, via=via), Schedules(run, plan)
         with secrets.put_back_on_failure(run):
-            run.each(run.hosts, "site.note_plan", {"run": run.id, "plan": plan.as_dict()}, step="plan")
-        with watched(run, plan) as watch:
-
-            def judge(steps: Sequence[InstanceStep], release: str) -> None:
-                watch.require_few(steps, release)
-                canary.judge(steps, release)
-
-            beside, times = Processes(run, plan, via=via), Schedules(run, plan)
-            with secrets.put_back_on_failure(run):
-                watch.begin()
-                beside.forward()
-            with canary.counting():
-                Waves(
-                    run,
-                    plan,
-                    via=via,
-                    checks=checks,
-                    finish=lambda carried: times.after(with_processes(beside, lambda: finish(carried)))(),
-                    reopen=reopen,
-                    judge=judge,
-                    restored=beside.back,
-                ).carry_out()
-            times.require_moved()
-    except DeployError as error:
-        note_end(run, plan.command, plan.release, error)
-        raise
-    note_end(run, plan.command, plan.release, None)
-
-
-def note_end(run: Run, command: str, release: str | None, why: DeployError | None) -> None:
-    """Who did what and how it ended, in the ledger of every host that is still there."""
-    outcome = outcome_of(why) if why else run.record.outcome
-    end = {"run": run.id, "who": run.who, "command": command, "release": release, "outcome": outcome}
-    run.try_each(run.hosts, "site.note_end", {**end, "why": str(why) if why else ""}, step="history")
+            watch.begin()
+            beside.forward()
+        with canary.counting():
+            Waves(
+                run,
+                plan,
+                via=via,
+                checks=checks,
+                finish=lambda carried: times.after(with_processes(beside, lambda: finish(carried)))(),
+                reopen=reopen,
+                judge=judge,
+                restored=beside.back,
+            ).carry_out()
+        times.require_moved()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from deployer.errors import DeployError, InterruptedRun
@@ -15,6 +15,7 @@ from deployer.events import Bus, Output, StepFinished, StepStarted, Warned
 from deployer.plan.topology import Topology
 from deployer.remote.errors import SessionLost
 from deployer.remote.fleet import Fleet
+from deployer.rollout.holder import holder_text
 from deployer.rollout.parallel import map_hosts
 from deployer.rollout.record import Record
 from deployer.verify import Checker
@@ -29,6 +30,7 @@ class Run:
     `absent` are the hosts that it goes on without, and why. `lost` are hosts whose session died in the middle; nothing
     more is asked of them. `behind` are hosts on which an instance stayed on an earlier release, within the budget.
     `currents` is what `current` pointed at on hosts where it was moved. `stopped_by` is who asked this run to stop.
+    `noted` are the hosts whose ledger has its beginning.
     `stays`: it has ended, and what it brought instances stays there. `checker` is the process that runs its checks.
     """
 
@@ -45,6 +47,14 @@ class Run:
     stays: bool = False
     currents: dict[str, str | None] = field(default_factory=dict)
     checker: Checker = field(default_factory=Checker)
+    noted: set[str] = field(default_factory=set)
+
+    @property
+    def answering(self) -> Topology:
+        """The topology without the hosts that are lost: what can be judged now."""
+        balancers = tuple(balancer for balancer in self.topology.balancers if balancer.name not in self.lost)
+        web = tuple(web for web in self.topology.web if web.name not in self.lost)
+        return replace(self.topology, web=web, balancers=balancers)
 
     @property
     def id(self) -> str:
@@ -164,6 +174,9 @@ class Run:
         def on_event(event: dict[str, Any]) -> None:
             if event.get("event") == "output":
                 self.bus.emit(Output(str(event.get("line", "")), host=host, step=str(event.get("step") or step)))
+            elif event.get("event") == "waiting":
+                line = f"waiting for the lock, which is held by {holder_text(event.get('holder') or {})}"
+                self.bus.emit(Output(line, host=host, step=step))
 
         return on_event
 

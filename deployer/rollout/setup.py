@@ -14,10 +14,12 @@ from deployer.rollout.locks import locked
 from deployer.rollout.open import opened
 from deployer.rollout.project import Project, with_certificate
 from deployer.rollout.record import Record
+from deployer.rollout.recording import recorded
 from deployer.rollout.resources import apply, asks_leniently, differences, for_setup
 from deployer.rollout.survey import survey, with_pools_that_answer
 
 
+@recorded
 def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: threading.Event) -> None:
     """Packages, users, folders, supervisor, balancer, on every host. Unchanged when all is there.
 
@@ -25,7 +27,7 @@ def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: th
     """
     project = with_certificate(project)
     values = project.secrets() if project.topology.kind == "command" else {}
-    with opened(project, bus, record, "setup", stop) as run:
+    with opened(project, bus, record, stop) as run:
         for remark in (*certificates.remarks(run.topology), *inventory_remarks(run.topology)):
             run.warn(remark)
         facts = with_pools_that_answer(run, survey(run))

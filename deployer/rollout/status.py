@@ -1,14 +1,14 @@
-"""`deploy status`, `releases`, `history`: what is true now, what can be gone back to, what happened."""
+"""`deploy status`: what is true now."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Set
 from datetime import UTC, datetime
 from typing import Any
 
-from deployer.errors import ChecksError, DeployError, UsageError
+from deployer.errors import ChecksError, DeployError
 from deployer.events import Bus, Output
 from deployer.plan import adopting, slots
 from deployer.plan.changes import majority
@@ -16,12 +16,12 @@ from deployer.plan.facts import Facts, Scheduled, Serving
 from deployer.plan.serving import unserved, way_to_serve
 from deployer.plan.topology import Topology, WebHost
 from deployer.rollout import certificates, maintenance
+from deployer.rollout.holder import holder_text
 from deployer.rollout.moments import utc
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
-from deployer.rollout.rollback import candidates
 from deployer.rollout.run import Run
 from deployer.rollout.survey import survey
 from deployer.rollout.unfinished import unfinished
@@ -37,7 +37,7 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
     A host that does not answer is shown as such beside the others; at the end it is the error (exit 3). ChecksError at
     the end (exit 7) when an instance does not serve that should. One that a person took out of the pools is in order.
     """
-    with opened(project, bus, record, "status", stop, partial=True) as run:
+    with opened(project, bus, record, stop, partial=True) as run:
         facts = survey(run, measure=True)
         run.topology = run.topology.beside_serving(facts)
         pools, silent = _pools(run, facts)
@@ -97,70 +97,6 @@ def left_unfinished(run: Run, facts: Facts) -> Iterator[str]:
             f"run {left.run} ({left.command} of {left.release}) {left.how}: deploy push {env} --resume goes on, "
             f"deploy push {env} pushes what is committed, deploy rollback {env} goes back"
         )
-
-
-def releases(project: Project, bus: Bus, record: Record, *, stop: threading.Event) -> None:
-    """Release folders of the first web host and whether all hosts have them; the current one is marked."""
-    with opened(project, bus, record, "releases", stop) as run:
-        facts = survey(run)
-        current = majority(facts, run.topology)
-        usable = {release.id for release in candidates(run.topology, facts)}
-        every = {release.id: release for web in run.topology.web for release in facts[web.name].releases}
-        record.release = current
-        for release in sorted(every.values(), key=lambda each: each.id):
-            words = [
-                "current" if release.id == current else "",
-                "can be rolled back to" if release.id in usable and release.id != current else "",
-                "withdrawn" if release.withdrawn else "",
-                "" if release.proven else "never proven",
-                f"commit {release.commit[:12]}" if release.commit else "",
-                f"from {release.origin['env']} ({release.origin['release']})" if release.origin else "",
-            ]
-            bus.emit(Output(f"{release.id}  {', '.join(word for word in words if word)}"))
-
-
-def history(project: Project, bus: Bus, record: Record, *, run_id: str | None, stop: threading.Event) -> None:
-    """Who did what and how it ended, a line a run, oldest first; with `run_id` every line of that run, of all hosts.
-
-    UsageError for a run that no ledger knows.
-    """
-    with opened(project, bus, record, "history", stop) as run:
-        answers = run.each(run.hosts, "site.ledger", {"limit": None}, step="history")
-        lines = [(entry, host) for host, answer in answers.items() for entry in answer["entries"]]
-        lines.sort(key=lambda line: float(line[0].get("ts", 0)))
-        if run_id is None:
-            for line in ended_runs([entry for entry, _ in lines]):
-                bus.emit(Output(line))
-            return
-        mine = [(entry, host) for entry, host in lines if entry.get("run") == run_id]
-        if not mine:
-            raise UsageError(f"no run {run_id} is in the ledgers", hint=f"deploy history {project.env} lists them")
-        for entry, host in mine:
-            bus.emit(Output(_ledger_line(entry), host=host))
-
-
-def ended_runs(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line a run: when it began, who did what to which release, and how it ended, if it did. Freezes are told too."""
-    runs: dict[str, list[Mapping[str, Any]]] = {}
-    for number, entry in enumerate(entries):
-        runs.setdefault(str(entry.get("run") or f"by hand {number}"), []).append(entry)
-    told = []
-    for run, mine in runs.items():
-        when = utc(mine[0].get("ts"))
-        end = next((entry for entry in mine if entry.get("event") == "ended"), None)
-        if end is not None:
-            how = f"{end.get('outcome')}: {end['why']}" if end.get("why") else str(end.get("outcome"))
-            what = " ".join(filter(None, (end.get("command"), end.get("release"))))
-            line = f"{when} {what} by {end.get('who')}: {how}  ({run})"
-        elif mine[0].get("event") in ("frozen", "thawed", "closed", "opened"):
-            why = f": {mine[0]['why']}" if mine[0].get("why") else ""
-            line = f"{when} {mine[0]['event']} by {mine[0].get('who')}{why}"
-        else:
-            releases = sorted({str(entry["release"]) for entry in mine if entry.get("release")})
-            line = f"{when} a run that noted no end, of {', '.join(releases) or 'nothing'}  ({run})"
-        if line not in told:
-            told.append(line)
-    return told
 
 
 def _pools(run: Run, facts: Facts) -> tuple[dict[str, dict[str, Any]], dict[str, DeployError]]:
@@ -267,7 +203,7 @@ def _notes(run: Run, facts: Facts, pools: dict[str, dict[str, Any]]) -> Iterator
             yield host.name, f"taken off by {removed.get('who')}, and still in the inventory"
         if raw.get("lock"):
             lock = raw["lock"]
-            yield host.name, f"locked by {lock.get('who')} (run {lock.get('run')})"
+            yield host.name, f"locked by {holder_text(lock)}"
         if raw.get("frozen"):
             yield host.name, f"frozen by {raw['frozen'].get('who')}: {raw['frozen'].get('reason')}"
         for half in raw.get("half_done") or ():
@@ -284,9 +220,3 @@ def _notes(run: Run, facts: Facts, pools: dict[str, dict[str, Any]]) -> Iterator
             if held and held.get("by") != "spare":
                 since = utc(held.get("since"))
                 yield balancer, f"{name} is held out by {held.get('by')} since {since} UTC: {held.get('reason')}"
-
-
-def _ledger_line(entry: dict[str, Any]) -> str:
-    when = utc(entry.get("ts"))
-    rest = {key: value for key, value in entry.items() if key not in ("ts", "event") and value is not None}
-    return f"{when} {entry.get('event')} " + " ".join(f"{key}={value}" for key, value in rest.items())

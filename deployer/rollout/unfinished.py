@@ -75,7 +75,7 @@ def _half_way(run: Run, facts: Facts) -> Unfinished | None:
 def _open_ends(entries: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """How runs ended on a host that may have left it half way, since the last that succeeded there."""
     for entry in reversed(entries):
-        if entry.get("event") != "ended":
+        if entry.get("event") != "ended" or not entry.get("release"):  # a drain, say, is about no release
             continue
         if entry.get("outcome") in ("succeeded", "unchanged"):
             return

@@ -18,7 +18,7 @@ from deployer.rollout.survey import survey
 
 def verify(project: Project, bus: Bus, record: Record, *, junitxml: Path | None, stop: threading.Event) -> None:
     """Runs instance and fleet checks against the current release. ChecksError (exit 7) when one fails or none ran."""
-    with opened(project, bus, record, "verify", stop) as run:
+    with opened(project, bus, record, stop) as run:
         facts = survey(run)
         release = majority(facts, run.topology)
         if release is None:

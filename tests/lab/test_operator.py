@@ -98,6 +98,28 @@ def test_a_push_that_is_cancelled_from_elsewhere_goes_back(shop: Project, lab: L
     users.demand(proven={before, ended["release"]}, at_least=100)
 
 
+def test_a_push_looks_at_the_hosts_before_its_build_hook_and_is_in_the_history_however_it_ends(
+    shop: Project, tmp_path: Path
+) -> None:
+    marker = tmp_path / "hook-ran"
+    shop.settings({"hooks": {"build": f"touch {marker}; false"}})
+    shop.commit("with a build hook that fails")
+    shop.deploy("freeze", "--reason", "the sale is on")
+    refused = shop.deploy("push", expect=4)
+    assert not marker.exists(), "the hook ran though it was frozen"
+    shop.deploy("unfreeze")
+    failed = shop.deploy("push", expect=5)
+    shop.settings({"hooks": {}})
+    assert marker.exists() and failed.events[0]["event"] == "run.started"
+    answer = shop.deploy("history").last["data"]
+    told = {run["run"]: run for run in answer["runs"]}
+    for done, outcome, why in ((refused, "refused", "the sale is on"), (failed, "rolled_back", "build hook")):
+        run = told[str(done.events[0]["run"])]
+        assert (run["command"], run["outcome"], run["local"]) == ("push", outcome, True), run
+        assert why in run["why"] and "@" in run["who"] and run["duration_s"] > 0, run
+    assert [each["event"] for each in answer["by_hand"]][-2:] == ["frozen", "thawed"]
+
+
 def test_the_probe_beside_a_run_is_its_gate(shop: Project, lab: Lab) -> None:
     url = f"http://{lab.address}/"
     shop.version("behind a probe that hears the balancer alone")
@@ -145,9 +167,11 @@ def test_a_push_that_was_killed_is_shown_and_resumed(shop: Project, lab: Lab, tm
     assert resumed.release == push.release
     assert "did not come to its end" not in lines(shop)
     assert shop.deploy("push", "--resume", expect=2).error["message"] == "no run is left unfinished"
-    told = [event["line"] for event in shop.deploy("history").of("output")]
-    assert any(line.endswith(f"({push.run})") and "noted no end" in line for line in told), told
-    assert f"push {push.release} by " in told[-1] and "succeeded" in told[-1]
+    runs = {each["run"]: each for each in shop.deploy("history").last["data"]["runs"]}
+    killed, last = runs[push.run], list(runs.values())[-1]
+    assert (killed["command"], killed["release"], killed["outcome"]) == ("push", push.release, None), killed
+    assert "@" in killed["who"] and not killed["local"] and not killed["under_way"], killed
+    assert (last["command"], last["release"], last["outcome"]) == ("push", push.release, "succeeded"), last
 
 
 @pytest.mark.more

@@ -54,8 +54,8 @@ def test_what_staging_has_proven_goes_live_and_grows_there(lab: Lab, tmp_path: P
     site = Path(lab.folder) / "hosts/web2/root/srv/mover"
     assert (site / "current/VERSION").read_text() == "1\n"
     assert live.deploy("push", "--from", "staging").last["outcome"] == "unchanged"
-    listed = [each["line"] for each in live.deploy("releases").of("output")]
-    assert any(f"from staging ({tested.release})" in line for line in listed), listed
+    listed = {each["id"]: each for each in live.deploy("releases").last["data"]["releases"]}
+    assert listed[promoted.release]["origin"] == {"env": "staging", "release": tested.release}, listed
 
     with traffic(lab.address, tmp_path / "log", host_header="mover.test") as users:
         more = live.deploy("scale", "--instances", "2", "--yes", within=900)

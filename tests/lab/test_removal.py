@@ -48,7 +48,7 @@ def test_one_of_three_leaves_under_traffic_and_then_all(lab: Lab, tmp_path: Path
     assert not (root / "etc/supervisor/conf.d/leaver.conf").exists()
     pool = Path(lab.folder) / f"hosts/lb1/root/etc/haproxy/deploy/50-leaver-{lab.name}.cfg"
     assert "web3" not in pool.read_text() and "web2-8130" in pool.read_text()
-    assert "remove by" in "".join(each["line"] for each in shop.deploy("history").of("output"))
+    assert "remove" in [each["command"] for each in shop.deploy("history").last["data"]["runs"]]
 
     not_there = shop.deploy("push", expect=3)
     assert not_there.error["code"] == "removed" and f"deploy setup {lab.name}" in not_there.error["hint"]

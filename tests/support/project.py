@@ -102,7 +102,7 @@ class Project:
         return subprocess.Popen(
             self.command(*args),
             cwd=self.folder,
-            env={**os.environ, **(env or {})},
+            env={**os.environ, "XDG_STATE_HOME": str(self.folder.parent / f"{self.folder.name}-state"), **(env or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,

@@ -53,7 +53,8 @@ def test_a_brief_look_agrees_with_the_whole_one(tmp_path: Path, used: World) -> 
     shop = Site(app="shop", env="prod", root="/nonexistent/srv/shop", prefix=str(tmp_path), user="")
     for site_ in (shop, used.site):
         brief, whole = survey(site_, brief=True), survey(site_)
-        assert brief == {key: whole[key] for key in ("user", "exists", "writable", "owner", "frozen", "adoption")}
+        keys = ("user", "exists", "writable", "owner", "frozen", "lock", "adoption")
+        assert brief == {key: whole[key] for key in keys}
 
 
 def test_a_tool_of_the_hosts_own_folder_comes_first(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from supervised import wait_until
 
-from deployer.agent import lock
+from deployer.agent import ledger, lock, wind
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError
 
@@ -152,12 +152,12 @@ def test_a_file_replaced_between_open_and_lock_is_locked_anew(shop: Site, monkey
 
 
 def test_it_waits_when_asked_and_says_for_whom(shop: Site) -> None:
-    told: list[str] = []
+    told: list[dict[str, Any]] = []
     with another_agent(shop) as (agent, _):
         threading.Timer(0.6, agent.kill).start()
-        taken = lock.take(Context(emit=lambda event: told.append(event["message"])), args(shop, wait=20))
+        taken = lock.take(Context(emit=told.append), args(shop, wait=20))
     assert taken == {"taken": True}
-    assert "theirs@laptop" in told[0]
+    assert told[0]["event"] == "waiting" and told[0]["holder"]["who"] == "theirs@laptop"
 
 
 def test_a_wait_ends_when_its_time_is_up_or_when_it_is_cancelled(shop: Site) -> None:
@@ -197,3 +197,27 @@ def test_the_hosts_own_lock_is_short_and_bounded(shop: Site) -> None:
         assert busy.value.code == "host_busy"
     with lock.host_lock(shop, bound=0.3):
         assert os.path.exists(shop.host_lock)
+
+
+def test_a_lock_whose_controller_is_gone_says_so_and_until_when(shop: Site) -> None:
+    take(shop)
+    assert (lock.holder(shop) or {})["lost"] is None
+    wind.the_end.notice(42.0)
+    found = lock.holder(shop) or {}
+    assert abs(found["lost"] - time.time()) < 30 and 30 < found["until"] - found["lost"] < 60
+    assert (found["run"], found["who"]) == ("mine", "mine@laptop")
+
+
+def test_what_is_guarded_longest_decides_until_when() -> None:
+    ends, told = wind.WindUp(), list[float]()
+    ends.on_notice(told.append)
+    ends.bound(lambda: 100.0)
+    ends.notice(5.0)
+    assert 90 < told[0] - time.time() < 110
+
+
+def test_the_ledger_has_the_beginning_of_a_run_that_took_the_lock(shop: Site) -> None:
+    lock.take(Context(), {**args(shop), "command": "push"})
+    lock.take(Context(), {**args(shop), "command": "push"})
+    (begun,) = ledger.read(shop)
+    assert {"event": "begun", "run": "mine", "who": "mine@laptop", "command": "push"}.items() <= begun.items()

@@ -26,6 +26,7 @@ EVENTS: tuple[events.Event, ...] = (
     events.Output("Running upgrade -> 3f2a [ok] :smile:", host="web1", step="release hook", ts=TS),
     events.Output("Collecting fastapi", host="web1", step="build", ts=TS),
     events.Output("", step="build hook", ts=TS),
+    events.Text("20240601T000000Z-bbbbbbbb  current", ts=TS),
     events.Warned("it was left drained", host="lb1", hint="deploy status prod", ts=TS),
     events.Warned("there is no balancer", ts=TS),
     events.CheckFinished("test_port[8000]", "web1", "passed", ts=TS),

@@ -23,6 +23,7 @@ LINES = [
     "  web1             │ Running upgrade -> 3f2a [ok] :smile:",
     None,
     "  here             │ ",
+    "  here             │ 20240601T000000Z-bbbbbbbb  current",
     "! lb1: it was left drained (deploy status prod)",
     "! there is no balancer",
     None,

@@ -275,6 +275,12 @@ class World:
         self.secrets[host] = "settled"
         return {"changed": True}
 
+    def site_note_begin(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {}
+
+    def site_note_end(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {}
+
     def site_promote(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         mine = {found for port in args["ports"] if (found := self.serving[self.topology.server(host, port)])}
         if mine - {args["release"]}:

@@ -13,7 +13,7 @@ from support.topologies import topology
 from deployer.errors import DeployError, InterruptedRun, RolloutError, UsageError
 from deployer.plan.apart import apart
 from deployer.plan.facts import Facts, HostFacts
-from deployer.rollout.rolling import note_end
+from deployer.rollout.recording import note_end
 from deployer.rollout.run import Run
 from deployer.rollout.status import left_unfinished, require_serving
 from deployer.rollout.unfinished import resumed
@@ -61,7 +61,8 @@ def pushed(fleet: Noting, name: str = "run-1") -> None:
     rollout = Rollout(fleet)
     rollout.bus.run = name
     rollout.run.each(rollout.run.hosts, "site.note_plan", {"run": name, "plan": rollout.plan.as_dict()})
-    note_end(rollout.run, "push", NEW, rollout.carry_out().error)
+    rollout.run.noted, rollout.run.record.release = set(rollout.run.hosts), NEW
+    note_end(rollout.run, rollout.carry_out().error)
 
 
 def asking(fleet: Noting) -> Run:
@@ -140,7 +141,8 @@ def test_one_that_was_put_back_does_not(kind: type[DeployError]) -> None:
     pushed(fleet)
     later = Rollout(fleet, NEXT)
     later.bus.run = "run-2"
-    note_end(later.run, "push", NEXT, kind("it was put back"))
+    later.run.noted, later.run.record.release = set(later.run.hosts), NEXT
+    note_end(later.run, kind("it was put back"))
     assert f"run run-1 (push of {NEW}) came only half way" in told(fleet)
 
 

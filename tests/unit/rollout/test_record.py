@@ -36,7 +36,7 @@ def test_every_end_has_its_outcome_and_exit_status(error: DeployError | None, ou
     record = Record("push", release="R2", previous="R1")
     record.instance("web1", 0, 8000, "R2", "proven")
     finished = json.loads(json.dumps(record.finish(error).as_json()))
-    assert list(finished) == [*FIELDS, "error", "serving"]
+    assert list(finished) == [*FIELDS, "error", "serving", "data"]
     assert (finished["event"], finished["outcome"], finished["exit_status"]) == ("run.finished", outcome, status)
     assert (finished["release"], finished["previous"], finished["probe"]) == ("R2", "R1", None)
     assert finished["hosts"]["web1"]["instances"]["0"] == {"port": 8000, "release": "R2", "state": "proven"}

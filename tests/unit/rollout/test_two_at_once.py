@@ -209,7 +209,7 @@ def test_the_only_one_that_serves_is_out_of_reach_and_is_not_taken_out_of_the_po
     fleet = World(shape)
     fleet.serving["web1-8000"] = None  # it crashed; web2 serves all users, and SSH does not reach it
     failures = {"web2": UnreachableError("no answer", host="web2", step="connect", code="timeout")}
-    fleet.topology = absent.without(shape, failures)
+    fleet.topology = absent.without(shape, failures, "push")
     fleet.lost.add("web2")
     fleet.lowest = fleet.available
     for pool in fleet.pools.values():

@@ -300,7 +300,7 @@ def test_frozen_and_a_push_of_what_is_there_already_is_refused(
     rolled: list[str] = []
     through_a_rollback(monkeypatch, rollout, found)
     monkeypatch.setattr(rollback, "roll", lambda run, project, plan, **_: rolled.append(plan.release))
-    project: Any = SimpleNamespace(topology=shape, env="prod", base=Path("/nonexistent"), secrets=dict)
+    project: Any = SimpleNamespace(topology=shape, env="prod", base=Path("/nonexistent"), secrets=dict, who="me@here")
     project.reached_by = lambda topology: project
     monkeypatch.setattr(push, "with_certificate", lambda project: project)
     with pytest.raises(FrozenError):
@@ -424,7 +424,7 @@ def test_changed_secrets_and_a_host_that_refuses_them_in_a_rollback_leaves_none_
     through_a_rollback(monkeypatch, rollout, facts(*webs, HostFacts("lb1", {})))
     monkeypatch.setattr(rollback.secrets, "differing", lambda run, values: ["web1", "web2"])
     fleet.fails("secrets.write", "web2", "no_space")
-    project: Any = SimpleNamespace(topology=shape, env="prod", base=Path("/nonexistent"), secrets=dict)
+    project: Any = SimpleNamespace(topology=shape, env="prod", base=Path("/nonexistent"), secrets=dict, who="me@here")
     project.reached_by = lambda topology: project
     with pytest.raises(DeployError):
         rollback.rollback(project, rollout.bus, rollout.record, release=OLD, wait=0, stop=rollout.stop)
@@ -458,7 +458,7 @@ def test_a_changed_health_check_and_a_rollback_asks_for_both_as_the_push_did(mon
         Waves(run, plan, via=via, checks=lambda steps, release: None, finish=finish, **more).carry_out()
 
     monkeypatch.setattr(rollback, "roll", roll)
-    project: Any = SimpleNamespace(topology=shape, env="prod", base=Path("/nonexistent"), secrets=dict)
+    project: Any = SimpleNamespace(topology=shape, env="prod", base=Path("/nonexistent"), secrets=dict, who="me@here")
     project.reached_by = lambda topology: project
     rollback.rollback(project, rollout.bus, rollout.record, release=None, wait=0, stop=rollout.stop)
     assert set(fleet.busy.values()) == {OLD}
