@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # haproxy and sshd are there, which a user's PATH leaves out.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: demo test lint unit labs lab machines faults kills more table setup clean
+.PHONY: demo test lint unit labs lab machines faults kills more table reference setup clean
 
 demo: setup
 	$(BIN)/deploy demo
@@ -53,6 +53,11 @@ more: setup
 # of it takes an hour or two. `make table CELLS='reload/*'` and `make table SEED=7` measure those cells again.
 table: setup
 	PYTHONPATH=tests $(BIN)/python -m table $(if $(CELLS),--cells '$(CELLS)') $(if $(SEED),--seed '$(SEED)')
+
+# The JSON Schemas in docs/reference. A test compares them with the code.
+reference: setup
+	for command in status releases history hosts plan doctor verify; do \
+		$(BIN)/deploy schema $$command > docs/reference/$$command.schema.json || exit 1; done
 
 setup: $(VENV)/.ready
 

@@ -49,6 +49,10 @@ class PlanMade(Event):
     plan: dict[str, Any]
     text: str
 
+    def as_json(self) -> dict[str, Any]:
+        """Without the text, which says the same for people."""
+        return {key: value for key, value in super().as_json().items() if key != "text"}
+
 
 @dataclass(frozen=True)
 class StepStarted(Event):

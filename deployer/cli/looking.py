@@ -145,16 +145,28 @@ def hosts(env: Env = None, *, common: Common) -> None:
     carry_out("hosts", common, lambda bus, record, stop: run(load_to_look(env, common), bus, record))
 
 
-def schema() -> None:
-    """The JSON Schema of deploy.yaml, for editors.
+def schema(
+    command: Annotated[
+        str | None,
+        typer.Argument(metavar="COMMAND", help="The schema of what this command answers with --output json."),
+    ] = None,
+) -> None:
+    """The JSON Schema of deploy.yaml, for editors, or of what a command that looks answers.
 
     Example: deploy schema > deploy.schema.json
     """
     import json
 
-    from deployer.settings.schema import schema as make
+    if command is None:
+        from deployer.settings.schema import schema as make
 
-    typer.echo(json.dumps(make(), indent=2))
+        typer.echo(json.dumps(make(), indent=2))
+        return
+    from deployer.rollout.answers import ANSWERS, answer_schema
+
+    if command not in ANSWERS:
+        raise typer.BadParameter(f"{command!r} is not one of {', '.join(ANSWERS)}", param_hint="COMMAND")
+    typer.echo(json.dumps(answer_schema(command), indent=2))
 
 
 def register(app: typer.Typer) -> None:

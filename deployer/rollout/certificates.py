@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from deployer.balancers.values import Listen
 from deployer.plan.topology import Topology
 from deployer.rollout.run import Run
+from deployer.rollout.status_data import CertificateStatus
 from deployer.settings.tls import Certificate, certificate_of
 
 
@@ -18,8 +19,8 @@ def remarks(topology: Topology) -> list[str]:
     return [f"the certificate ends on {own.until}, in {own.days_left():.0f} days: renew it, then push or setup again"]
 
 
-def tell(run: Run) -> Iterator[tuple[str, str]]:
-    """A line a certificate that a balancer presents: (balancer, line). What a person should look at is warned about."""
+def tell(run: Run) -> Iterator[CertificateStatus]:
+    """The certificates that the balancers present. What a person should look at is warned about."""
     for balancer in run.topology.balancers:
         https = run.topology.pool(balancer).https
         if https is None or balancer.name in run.lost:
@@ -44,7 +45,9 @@ def tell(run: Run) -> Iterator[tuple[str, str]]:
                 run.warn(
                     f"the certificate of {', '.join(certificate.names)} {when}", host=balancer.name, hint=_hint(run)
                 )
-            yield balancer.name, f"https: {certificate.told} ({left:.0f} days)"
+            yield CertificateStatus(
+                host=balancer.name, names=list(certificate.names), until=certificate.until, days_left=round(left, 1)
+            )
 
 
 def _hint(run: Run) -> str:

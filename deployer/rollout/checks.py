@@ -55,10 +55,16 @@ def fleet_checks(run: Run, project: Project, plan: Plan) -> None:
         note.detail = f"{found.passed} passed on {len(run.topology.hosts)} hosts"
 
 
-def judge(run: Run, sets: Sequence[CheckSet], junitxml: Path | None = None, hint: str = _AGAIN) -> Verification:
+def judge(
+    run: Run,
+    sets: Sequence[CheckSet],
+    junitxml: Path | None = None,
+    hint: str = _AGAIN,
+    note: Callable[[Verification], None] = lambda found: None,
+) -> Verification:
     """Runs the checks. ChecksError names the first that failed, and is raised too when none ran on some host.
 
-    `hint`: what to do about a check that failed.
+    `hint`: what to do about a check that failed. `note` is given what came of the checks before anything is raised.
     """
 
     def runner(host: str, command: str) -> CommandResult:
@@ -72,6 +78,7 @@ def judge(run: Run, sets: Sequence[CheckSet], junitxml: Path | None = None, hint
         run.bus.emit(CheckFinished(result.check, result.host, result.outcome, result.detail))
 
     found = verify.run(sets, runner, told, junitxml, run.checker)
+    note(found)
     if found.failures:
         first = found.failures[0]
         raise ChecksError(

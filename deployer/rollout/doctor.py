@@ -6,11 +6,12 @@ import threading
 from collections.abc import Callable
 
 from deployer.errors import DeployError, NotReadyError, UnreachableError
-from deployer.events import Bus, Output
+from deployer.events import Bus, Text
 from deployer.plan import ownership
 from deployer.plan.facts import Facts
 from deployer.plan.shared import is_folder_name
 from deployer.rollout import certificates
+from deployer.rollout.data import Data
 from deployer.rollout.interpreter import require_python
 from deployer.rollout.locks import require_not_frozen, require_unlocked
 from deployer.rollout.open import opened
@@ -19,6 +20,7 @@ from deployer.rollout.project import Project, with_certificate
 from deployer.rollout.record import Record
 from deployer.rollout.resources import asks_leniently, differences, for_setup
 from deployer.rollout.run import Run
+from deployer.rollout.status_data import CertificateStatus
 from deployer.rollout.survey import (
     require_free_ports,
     require_host_set_up,
@@ -36,59 +38,166 @@ SHOWN = 6
 """Differences from what setup makes that the message names."""
 
 
+class Finding(Data):
+    """One thing that doctor looked at."""
+
+    check: str
+    """What was looked at: a stable word, such as ports or secrets."""
+    ok: bool
+    """It would not stop a push."""
+    host: str | None
+    """The host that it is about, if it is about one."""
+    step: str | None
+    """The step of a push that would fail."""
+    code: str | None
+    """The code of the error; null when it is ok."""
+    message: str
+    """What is wrong; empty when it is ok."""
+    cause: str | None
+    """Why, where the message does not say it."""
+    hint: str | None
+    """What to type or change next."""
+
+
+class Diagnosis(Data):
+    """What `deploy doctor` answers."""
+
+    answering: list[str]
+    """The hosts that answer, with their known keys."""
+    unreachable: list[str]
+    """The hosts that do not answer. Nothing could be looked at there."""
+    findings: list[Finding]
+    """All that was looked at, in order."""
+    certificates: list[CertificateStatus]
+    """The certificates that the balancers present."""
+
+
+class Examination:
+    """Looks at one thing after the other, and shows each at once. `problems` are the errors that a push would raise."""
+
+    def __init__(self, env: str, bus: Bus) -> None:
+        self._env = env
+        self._bus = bus
+        self._findings: list[Finding] = []
+        self._certificates: list[CertificateStatus] = []
+        self.problems: list[DeployError] = []
+        self.answering: list[str] = []
+        self.unreachable: list[str] = []
+
+    @property
+    def answer(self) -> Diagnosis:
+        """All that was found so far."""
+        return Diagnosis(
+            answering=self.answering,
+            unreachable=self.unreachable,
+            findings=self._findings,
+            certificates=self._certificates,
+        )
+
+    def look(self, check: str, what: str, look: Callable[[], object]) -> None:
+        """Carries out one look; what it raises is a finding. `what` says in words what is well."""
+        try:
+            look()
+        except DeployError as error:
+            self.fail(check, error, what)
+        else:
+            self._note(check, None)
+            self._bus.emit(Text(f"✓ {what}"))
+
+    def fail(self, check: str, error: DeployError, what: str = "") -> None:
+        """Notes a problem."""
+        error.name_environment(self._env)
+        self.problems.append(error)
+        self._note(check, error)
+        text = f"{what}: {error}" if what else str(error)
+        self._bus.emit(Text(f"✗ {text}" + (f" — next: {error.hint}" if error.hint else "")))
+
+    def see_hosts(self, run: Run) -> None:
+        """Notes who answers."""
+        self.answering, self.unreachable = run.hosts, sorted(run.lost)
+        known = f"{len(run.hosts)} of {len(run.topology.hosts)}" if run.lost else f"{len(run.hosts)}"
+        self._bus.emit(Text(f"{'!' if run.lost else '✓'} {known} hosts answer, with their known keys"))
+
+    def see_certificates(self, run: Run) -> None:
+        """Notes what the balancers present."""
+        for certificate in certificates.tell(run):
+            self._certificates.append(certificate)
+            self._bus.emit(Text(f"✓ {certificate.text}", host=certificate.host))
+
+    def _note(self, check: str, error: DeployError | None) -> None:
+        self._findings.append(
+            Finding(
+                check=check,
+                ok=error is None,
+                host=error.host if error else None,
+                step=error.step if error else None,
+                code=error.code if error else None,
+                message=error.message if error else "",
+                cause=error.cause if error else None,
+                hint=error.hint if error else None,
+            )
+        )
+
+
 def doctor(project: Project, bus: Bus, record: Record) -> None:
-    """Emits a line a finding. Raises the first problem as the error of the run, after all of them were shown."""
-    problems: list[DeployError] = []
-    _look(project.env, problems, bus, "the server has what it needs", project.inferred.require_server)
-    _look(project.env, problems, bus, "every secret has a value", project.secrets)
-    project = _with_certificate(problems, bus, project)
+    """Shows a line per finding. Raises the first problem as the error of the run, after all of them were shown.
+
+    Hosts that do not answer are a problem too, and do not keep it from looking at the others.
+    """
+    examination = Examination(project.env, bus)
+    examination.look("server", "the server has what it needs", project.inferred.require_server)
+    examination.look("secrets", "every secret has a value", project.secrets)
+    project = _with_certificate(examination, project)
     try:
         with opened(project, bus, record, threading.Event(), partial=True) as run:
-            known = f"{len(run.hosts)} of {len(run.topology.hosts)}" if run.lost else f"{len(run.hosts)}"
-            bus.emit(Output(f"{'!' if run.lost else '✓'} {known} hosts answer, with their known keys"))
+            examination.see_hosts(run)
             run.topology = run.answering
             if run.hosts:
-                _look_at_hosts(problems, bus, project.reached_by(run.topology), run)
+                _look_at_hosts(examination, project.reached_by(run.topology), run)
     except UnreachableError as error:
-        problems.append(error)
-        bus.emit(Output(f"✗ {error}" + (f" — next: {error.hint}" if error.hint else "")))
-    if problems:
-        raise problems[0]
-    bus.emit(Output("nothing here would stop a push"))
+        examination.fail("hosts", error)
+    record.data = examination.answer
+    if examination.problems:
+        raise examination.problems[0]
+    bus.emit(Text("nothing here would stop a push"))
 
 
-def _look_at_hosts(problems: list[DeployError], bus: Bus, project: Project, run: Run) -> None:
+def _look_at_hosts(examination: Examination, project: Project, run: Run) -> None:
     """All that can be asked of the hosts that answer."""
     facts = with_pools_that_answer(run, survey(run))
-    for host, line in certificates.tell(run):
-        bus.emit(Output(f"✓ {line}", host=host))
+    examination.see_certificates(run)
     for remark in ownership.remarks(run.topology, facts):
         run.warn(remark)
-    for what, look in _questions(project, run, facts):
-        _look(project.env, problems, bus, what, look)
+    for check, what, look in _questions(project, run, facts):
+        examination.look(check, what, look)
 
 
-def _with_certificate(problems: list[DeployError], bus: Bus, project: Project) -> Project:
+def _with_certificate(examination: Examination, project: Project) -> Project:
     tls, found = project.topology.settings.tls, [project]
     if isinstance(tls, Tls) and tls.certificate is not None:
-        _look(project.env, problems, bus, "the certificate can serve", lambda: found.append(with_certificate(project)))
+        look = lambda: found.append(with_certificate(project))  # noqa: E731
+        examination.look("certificate", "the certificate can serve", look)
     return found[-1]
 
 
-def _questions(project: Project, run: Run, facts: Facts) -> list[tuple[str, Callable[[], object]]]:
+def _questions(project: Project, run: Run, facts: Facts) -> list[tuple[str, str, Callable[[], object]]]:
     return [
-        ("every host is set up", lambda: require_set_up(run, facts)),
-        ("nothing of setup is missing or changed by hand", lambda: _nothing_missing(project, run, facts)),
-        ("the app's Python is there", lambda: require_python(run.topology, facts)),
-        ("the ports are free or ours", lambda: require_free_ports(run, facts)),
-        ("what starts the schedules is there", lambda: require_starters(run, facts)),
-        ("there is room on the disks", lambda: _room(run, facts)),
-        ("every virtualenv in use is whole", lambda: _virtualenvs(run, facts)),
-        ("the shared files are there", lambda: _shared_files(run, facts)),
-        ("nobody froze it", lambda: require_not_frozen(run, facts)),
-        ("nobody holds the lock", lambda: require_unlocked(run, facts)),
-        ("the balancers answer", lambda: _of_balancers(run, facts, lambda run: Pools(run).states())),
-        ("the balancers take their configuration", lambda: _of_balancers(run, facts, require_valid_balancers)),
+        ("set_up", "every host is set up", lambda: require_set_up(run, facts)),
+        ("as_set_up", "nothing of setup is missing or changed by hand", lambda: _nothing_missing(project, run, facts)),
+        ("python", "the app's Python is there", lambda: require_python(run.topology, facts)),
+        ("ports", "the ports are free or ours", lambda: require_free_ports(run, facts)),
+        ("schedules", "what starts the schedules is there", lambda: require_starters(run, facts)),
+        ("disk", "there is room on the disks", lambda: _room(run, facts)),
+        ("virtualenvs", "every virtualenv in use is whole", lambda: _virtualenvs(run, facts)),
+        ("shared_files", "the shared files are there", lambda: _shared_files(run, facts)),
+        ("frozen", "nobody froze it", lambda: require_not_frozen(run, facts)),
+        ("locked", "nobody holds the lock", lambda: require_unlocked(run, facts)),
+        ("balancers", "the balancers answer", lambda: _of_balancers(run, facts, lambda run: Pools(run).states())),
+        (
+            "balancer_configuration",
+            "the balancers take their configuration",
+            lambda: _of_balancers(run, facts, require_valid_balancers),
+        ),
     ]
 
 
@@ -154,14 +263,3 @@ def _room(run: Run, facts: Facts) -> None:
                 hint=f"deploy prune {run.topology.env}, or make room there",
                 code="no_space",
             )
-
-
-def _look(env: str, problems: list[DeployError], bus: Bus, what: str, look: Callable[[], object]) -> None:
-    try:
-        look()
-    except DeployError as error:
-        problems.append(error)
-        error.name_environment(env)
-        bus.emit(Output(f"✗ {what}: {error}" + (f" — next: {error.hint}" if error.hint else "")))
-    else:
-        bus.emit(Output(f"✓ {what}"))

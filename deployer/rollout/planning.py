@@ -7,14 +7,27 @@ import time
 from pathlib import Path
 
 from deployer.errors import UsageError
-from deployer.events import Bus, Output, PlanMade
+from deployer.events import Bus, PlanMade, Text
+from deployer.plan.model import Plan
 from deployer.plan.text import text_of
+from deployer.rollout.data import Data
 from deployer.rollout.finish import note_kept
 from deployer.rollout.open import opened
 from deployer.rollout.planfile import Options, PlanFile
 from deployer.rollout.project import Project, with_certificate
 from deployer.rollout.push import built_here, prepared, proven_by, source_tree, to_ship
 from deployer.rollout.record import Record
+
+
+class PlanAnswer(Data):
+    """What `deploy plan` answers."""
+
+    changes: bool
+    """A push would change something."""
+    digest: str
+    """A digest of what would be done; the same plan has the same."""
+    plan: Plan
+    """What a push would do."""
 
 
 def show_plan(
@@ -48,6 +61,7 @@ def show_plan(
         ready = prepared(run, project, tree, values, (), proven)
         record.release, record.previous = ready.plan.release, ready.plan.previous
         record.outcome = "unchanged" if ready.plan.empty else "succeeded"
+        record.data = PlanAnswer(changes=not ready.plan.empty, digest=ready.plan.digest, plan=ready.plan)
         bus.emit(PlanMade(ready.plan.as_dict(), text_of(ready.plan, diffs=diffs)))
         note_kept(run, ready.plan)
         if out is not None:
@@ -61,6 +75,6 @@ def show_plan(
                 holds=ready.holds,
                 plan=ready.plan.as_dict(),
             ).write(out)
-            bus.emit(Output(f"written to {out}; deploy push {project.env} --plan {out} carries it out"))
+            bus.emit(Text(f"written to {out}; deploy push {project.env} --plan {out} carries it out"))
         if detailed_exitcode and not ready.plan.empty:
             record.exit_status = 10

@@ -6,23 +6,37 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Set
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from deployer.errors import ChecksError, DeployError
-from deployer.events import Bus, Output
+from deployer.events import Bus, Text
 from deployer.plan import adopting, slots
 from deployer.plan.changes import majority
-from deployer.plan.facts import Facts, Scheduled, Serving
+from deployer.plan.facts import Facts
 from deployer.plan.serving import unserved, way_to_serve
 from deployer.plan.topology import Topology, WebHost
 from deployer.rollout import certificates, maintenance
-from deployer.rollout.holder import holder_text
-from deployer.rollout.moments import utc
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 from deployer.rollout.run import Run
+from deployer.rollout.status_data import (
+    FreezeStatus,
+    HalfDone,
+    HeldOut,
+    InstanceStatus,
+    LockStatus,
+    MaintenanceStatus,
+    ProcessStatus,
+    RemovedStatus,
+    ScheduleStatus,
+    SlotStatus,
+    Status,
+    SurplusStatus,
+    Takeover,
+    UnfinishedRun,
+)
 from deployer.rollout.survey import survey
 from deployer.rollout.unfinished import unfinished
 from deployer.settings.cron import zone
@@ -43,16 +57,9 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
         pools, silent = _pools(run, facts)
         facts = slots.with_pools(run.topology, Facts(facts.hosts, pools))
         record.release = majority(facts, run.topology)
-        for web in run.topology.web:
-            beside = (*_surplus(run, web, facts), *_processes(run, web, facts), *_schedules(run, web, facts))
-            for line in (*_instances(run, web, facts, pools), *beside):
-                bus.emit(Output(line, host=web.name))
-        for host, found in maintenance.closed(run).items():
-            bus.emit(Output(maintenance.told(found), host=host))
-        for host, line in (*_notes(run, facts, pools), *certificates.tell(run)):
-            bus.emit(Output(line, host=host))
-        for line in (*_taking_over(run, facts), *left_unfinished(run, facts)):
-            bus.emit(Output(line))
+        record.data = answer = answer_of(run, facts, pools)
+        for host, line in answer.lines(project.env):
+            bus.emit(Text(line, host=host))
         require_serving(run.topology, facts, run.lost, silent)
 
 
@@ -86,17 +93,78 @@ def require_serving(
         )
 
 
-def left_unfinished(run: Run, facts: Facts) -> Iterator[str]:
+def answer_of(run: Run, facts: Facts, pools: Mapping[str, Mapping[str, Any]]) -> Status:
+    """All that `deploy status` answers, also noted in the run's record host by host."""
+    webs = run.topology.web
+    return Status(
+        release=run.record.release,
+        unreachable=sorted(run.lost),
+        instances=[instance for web in webs for instance in _instances(run, web, facts, pools)],
+        surplus=[
+            SurplusStatus(host=step.host, port=step.port, release=step.before)
+            for step in slots.surplus(run.topology, facts)
+        ],
+        processes=[process for web in webs for process in _processes(run, web, facts)],
+        schedules=[schedule for web in webs for schedule in _schedules(run, web, facts)],
+        maintenance=[
+            MaintenanceStatus(host=host, who=found["who"], reason=found["reason"], since=found["since"])
+            for host, found in maintenance.closed(run).items()
+        ],
+        removed=[
+            RemovedStatus(host=host.name, who=found.get("who"))
+            for host in run.topology.hosts
+            if (found := facts[host.name].removed)
+        ],
+        locks=[
+            LockStatus(host=host, **{key: lock.get(key) for key in _LOCK}) for host, lock in _noted(run, facts, "lock")
+        ],
+        freezes=[
+            FreezeStatus(host=host, **{key: found.get(key) for key in ("who", "reason", "since")})
+            for host, found in _noted(run, facts, "frozen")
+        ],
+        half_done=[
+            HalfDone(host=host.name, **{key: half.get(key) for key in ("op", "instance", "release", "run")})
+            for host in run.topology.hosts
+            for half in facts[host.name].raw.get("half_done") or ()
+        ],
+        held_out=list(_held_out(pools)),
+        certificates=list(certificates.tell(run)),
+        takeovers=[
+            Takeover(host=change.host, name=change.name, action=change.action)
+            for change in (() if run.lost else adopting.still_to_do(run.topology, facts))
+        ],
+        unfinished=left_unfinished(run, facts),
+    )
+
+
+_LOCK = ("who", "run", "command", "since", "lost", "until")
+
+
+def _noted(run: Run, facts: Facts, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The hosts whose survey has something at that key, and what."""
+    for host in run.topology.hosts:
+        if facts[host.name].raw.get(key):
+            yield host.name, facts[host.name].raw[key]
+
+
+def _held_out(pools: Mapping[str, Mapping[str, Any]]) -> Iterator[HeldOut]:
+    for balancer, servers in pools.items():
+        for name, state in servers.items():
+            held = state.get("held")
+            if held and held.get("by") != "spare":
+                about = {key: held.get(key) for key in ("by", "reason", "since")}
+                yield HeldOut(host=balancer, server=name, **about)
+
+
+def left_unfinished(run: Run, facts: Facts) -> UnfinishedRun | None:
     """The last run, if it did not come to its end, or only half way, and nobody is at it."""
     if any(facts[host].raw.get("lock") for host in run.hosts):
-        return
+        return None
     left = unfinished(run, facts)
-    if left is not None:
-        env = run.topology.env
-        yield (
-            f"run {left.run} ({left.command} of {left.release}) {left.how}: deploy push {env} --resume goes on, "
-            f"deploy push {env} pushes what is committed, deploy rollback {env} goes back"
-        )
+    if left is None:
+        return None
+    state: Literal["died", "half_way"] = "half_way" if left.apart else "died"
+    return UnfinishedRun(run=left.run, command=left.command, release=left.release, state=state, how=left.apart)
 
 
 def _pools(run: Run, facts: Facts) -> tuple[dict[str, dict[str, Any]], dict[str, DeployError]]:
@@ -114,51 +182,46 @@ def _pools(run: Run, facts: Facts) -> tuple[dict[str, dict[str, Any]], dict[str,
     return pools, silent
 
 
-def _instances(run: Run, web: WebHost, facts: Facts, pools: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _instances(
+    run: Run, web: WebHost, facts: Facts, pools: Mapping[str, Mapping[str, Any]]
+) -> Iterator[InstanceStatus]:
     for index, port in enumerate(slots.used_ports(web, facts)):
-        serving = facts[web.name].serving.get(index)
-        release = serving.release if serving else None
-        state = "proven" if serving and serving.proven else (serving.why if serving else "nothing runs")
+        serving, beside = facts[web.name].serving.get(index), facts[web.name].beside.get(index)
+        why = "nothing runs" if serving is None else "" if serving.proven else serving.why
         if web.name in run.lost:
-            state = "its host does not answer"
-        takes = {"memory": serving.memory, "age_s": round(serving.age)} if serving and serving.memory else {}
-        run.record.instance(web.name, index, port, release, state, **takes)
+            why = "its host does not answer"
+        measured = serving if serving and serving.memory else None
+        takes = {"memory": measured.memory, "age_s": round(measured.age)} if measured else {}
+        release = serving.release if serving else None
+        run.record.instance(web.name, index, port, release, why or "proven", **takes)
         server = run.topology.server(web.name, port)
-        seen = ", ".join(
-            f"{host}: {servers.get(server, {}).get('state', 'unknown')}" for host, servers in pools.items()
+        yield InstanceStatus(
+            host=web.name,
+            index=index,
+            port=port,
+            release=release,
+            proven=not why,
+            why=why,
+            memory_bytes=measured.memory if measured else None,
+            age_s=round(measured.age) if measured else None,
+            balancers={host: servers.get(server, {}).get("state", "unknown") for host, servers in pools.items()},
+            beside=SlotStatus(port=beside.port, release=beside.release) if beside else None,
         )
-        size = f"  {_takes(serving)}" if serving and takes else ""
-        yield f"{web.name}:{index} port {port}  {release or '-'}  {state}{size}" + (f"  [{seen}]" if seen else "")
-        beside = facts[web.name].beside.get(index)
-        if beside:
-            yield f"{web.name}:{index} port {beside.port}  {beside.release}  beside it, from a run that did not end"
 
 
-def _surplus(run: Run, web: WebHost, facts: Facts) -> Iterator[str]:
-    """Slots that a run has not come to stop, or that the settings have lost since."""
-    for step in slots.surplus(run.topology, facts):
-        if step.host == web.name:
-            why = f"no longer in the settings: deploy push {run.topology.env} drains and stops it"
-            yield f"{web.name} port {step.port}  {step.before}  {why}"
-
-
-def _takes(serving: Serving) -> str:
-    """`212 MB after 3 h`: what an instance has grown to."""
-    age = next((f"{serving.age / of:.0f} {unit}" for of, unit in _UNITS if serving.age >= of), f"{serving.age:.0f} s")
-    return f"{serving.memory / 1e6:.0f} MB after {age}"
-
-
-_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
-
-
-def _processes(run: Run, web: WebHost, facts: Facts) -> Iterator[str]:
+def _processes(run: Run, web: WebHost, facts: Facts) -> Iterator[ProcessStatus]:
     for label, found in facts[web.name].processes.items():
-        state = "runs" if found.running else found.why
-        run.record.process(web.name, label, found.release, state)
-        yield f"{web.name}:{label}  {found.release or '-'}  {state}"
+        run.record.process(web.name, label, found.release, "runs" if found.running else found.why)
+        yield ProcessStatus(
+            host=web.name,
+            process=label,
+            release=found.release,
+            running=found.running,
+            why="" if found.running else found.why,
+        )
 
 
-def _schedules(run: Run, web: WebHost, facts: Facts) -> Iterator[str]:
+def _schedules(run: Run, web: WebHost, facts: Facts) -> Iterator[ScheduleStatus]:
     """Each schedule with its release, what keeps it from being run, its next run, and what came of the last one."""
     wanted, current = run.topology.schedules_of(web), facts[web.name].current
     for name, found in facts[web.name].schedules.items():
@@ -169,54 +232,19 @@ def _schedules(run: Run, web: WebHost, facts: Facts) -> Iterator[str]:
             why = f"runs in {found.release}, and {current} is current"
         if not why and name not in wanted:
             why = "this host is not to have it"
-        told = run.topology.settings.schedules.get(name)
+        settings = run.topology.settings.schedules.get(name)
         upcoming = found.next
-        if upcoming is None and told and not found.why:
-            upcoming = int(told.times.after(datetime.now(UTC), zone(told.timezone)).timestamp())
+        if upcoming is None and settings and not found.why:
+            upcoming = int(settings.times.after(datetime.now(UTC), zone(settings.timezone)).timestamp())
         run.record.schedule(web.name, name, found.release, why or "scheduled", next=upcoming, last=found.last)
-        words = [why or "scheduled", *([f"next {utc(upcoming)} UTC"] if upcoming and not found.why else [])]
-        yield f"{web.name}:{name}  {found.release or '-'}  {', '.join((*words, _last(found)))}"
-
-
-def _last(found: Scheduled) -> str:
-    """The run that is under way, or the one before."""
-    if found.pid:
-        return f"runs now (process {found.pid}), since {utc(found.began)} UTC" if found.began else "runs now"
-    if found.began is None:
-        return "no run known yet"
-    return f"last {utc(found.began)} UTC: {found.result or 'unknown'}"
-
-
-def _taking_over(run: Run, facts: Facts) -> Iterator[str]:
-    """What a person has allowed to be taken over, and is not yet."""
-    if run.lost:
-        return
-    for change in adopting.still_to_do(run.topology, facts):
-        hint = f"deploy push {run.topology.env} does it"
-        yield f"{change.name} on {change.host} is to be taken over ({change.action}): {hint}"
-
-
-def _notes(run: Run, facts: Facts, pools: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    for host in run.topology.hosts:
-        raw, removed = facts[host.name].raw, facts[host.name].removed
-        if removed:
-            yield host.name, f"taken off by {removed.get('who')}, and still in the inventory"
-        if raw.get("lock"):
-            lock = raw["lock"]
-            yield host.name, f"locked by {holder_text(lock)}"
-        if raw.get("frozen"):
-            yield host.name, f"frozen by {raw['frozen'].get('who')}: {raw['frozen'].get('reason')}"
-        for half in raw.get("half_done") or ():
-            yield (
-                host.name,
-                (
-                    f"half done: {half.get('op')} of instance {half.get('instance')} to {half.get('release')} in run "
-                    f"{half.get('run')}; deploy push {run.topology.env} heals it"
-                ),
-            )
-    for balancer, servers in pools.items():
-        for name, state in servers.items():
-            held = state.get("held")
-            if held and held.get("by") != "spare":
-                since = utc(held.get("since"))
-                yield balancer, f"{name} is held out by {held.get('by')} since {since} UTC: {held.get('reason')}"
+        yield ScheduleStatus(
+            host=web.name,
+            schedule=name,
+            release=found.release,
+            why=why,
+            next=None if found.why else upcoming,
+            process=found.pid or None,
+            began=found.began,
+            ended=found.ended,
+            result=found.result,
+        )

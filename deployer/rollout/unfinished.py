@@ -14,12 +14,15 @@ from deployer.rollout.run import Run
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run that is to be gone on with, or gone back from. `how` says what became of it, after its name."""
+    """A run that is to be gone on with, or gone back from.
+
+    `apart` says which instances serve what, of a run that ended half way; it is empty for one that noted no end.
+    """
 
     run: str
     command: str
     release: str
-    how: str
+    apart: str = ""
 
 
 def unfinished(run: Run, facts: Facts) -> Unfinished | None:
@@ -54,7 +57,7 @@ def _died(run: Run) -> Unfinished | None:
     if newest is None or newest in ended:
         return None
     plan = plans[newest]
-    return Unfinished(newest, str(plan["command"]), str(plan["release"]), "did not come to its end")
+    return Unfinished(newest, str(plan["command"]), str(plan["release"]))
 
 
 def _half_way(run: Run, facts: Facts) -> Unfinished | None:
@@ -69,7 +72,7 @@ def _half_way(run: Run, facts: Facts) -> Unfinished | None:
     if newest is None:
         return None
     end = ends[newest]
-    return Unfinished(newest, str(end["command"]), str(end["release"]), f"came only half way ({how})")
+    return Unfinished(newest, str(end["command"]), str(end["release"]), how)
 
 
 def _open_ends(entries: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

@@ -119,7 +119,7 @@ def shop(lab: Lab, folder: Path, pool: str, balancer: dict[str, Any]) -> Project
 
 
 def up_lines(done: Done) -> int:
-    return sum("UP" in event["line"] for event in done.of("output"))
+    return sum("UP" in each["balancers"].values() for each in done.last["data"]["instances"])
 
 
 def there_and_back(shop: Project, users_at: str, tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_a_certificate_is_served_renewed_and_kept_apart(
     secret = new.key.splitlines()[1]
     assert secret not in told and old.key.splitlines()[1] not in told
     shop.deploy("verify", env=env)
-    lines = [event["line"] for event in shop.deploy("status", env=env).of("output")]
+    lines = shop.show("status", env=env).splitlines()
     assert any(line.startswith("https: certificate of shop.test, *.shop.test, until") for line in lines), lines
 
     holding = [path for path in Path(lab.folder).rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
@@ -230,7 +230,7 @@ def test_maintenance_shows_a_page_while_everything_goes_on(kind: str, lab: Lab, 
     slow.join(30)
     assert slow.status == 200, "what was under way ended as it should"
     assert app.deploy("maintenance", "on").last["outcome"] == "unchanged"
-    lines = [event["line"] for event in app.deploy("status").of("output")]
+    lines = app.show("status").splitlines()
     assert any(line.startswith("maintenance since") and "a new database" in line for line in lines), lines
 
     app.version(2)

@@ -33,7 +33,7 @@ def shop(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project
 
 def lines(project: Project) -> str:
     """What `deploy status` shows."""
-    return "\n".join(event["line"] for event in project.deploy("status").of("output"))
+    return project.show("status")
 
 
 def test_what_a_person_drained_stays_out_through_a_push_until_it_is_admitted(
@@ -168,7 +168,7 @@ def test_a_push_that_was_killed_is_shown_and_resumed(shop: Project, lab: Lab, tm
     assert "did not come to its end" not in lines(shop)
     assert shop.deploy("push", "--resume", expect=2).error["message"] == "no run is left unfinished"
     runs = {each["run"]: each for each in shop.deploy("history").last["data"]["runs"]}
-    killed, last = runs[push.run], list(runs.values())[-1]
+    killed, last = runs[push.run], runs[str(resumed.events[0]["run"])]
     assert (killed["command"], killed["release"], killed["outcome"]) == ("push", push.release, None), killed
     assert "@" in killed["who"] and not killed["local"] and not killed["under_way"], killed
     assert (last["command"], last["release"], last["outcome"]) == ("push", push.release, "succeeded"), last

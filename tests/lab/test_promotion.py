@@ -49,7 +49,7 @@ def test_what_staging_has_proven_goes_live_and_grows_there(lab: Lab, tmp_path: P
     staging.version("2, which nobody has tested")
 
     planned = live.deploy("plan", "--from", "staging")
-    assert tested.release in planned.of("plan.made")[0]["text"]
+    assert tested.release in planned.last["data"]["plan"]["source"]
     promoted = live.deploy("push", "--from", "staging")
     site = Path(lab.folder) / "hosts/web2/root/srv/mover"
     assert (site / "current/VERSION").read_text() == "1\n"

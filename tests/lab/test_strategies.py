@@ -72,8 +72,8 @@ def test_a_limit_changes_its_hosts_and_takes_nobody_out_of_the_pool(shop: Projec
     assert {each["state"] for each in after.values()} == {"proven"}
     hook = [event for event in limited.of("step.finished") if event["step"] == "release hook"]
     assert [event["host"] for event in hook] == ["web1"], "the hook's host moves with the limit"
-    lines = [event["line"] for event in shop.deploy("status").of("output")]
-    assert sum("UP" in line for line in lines) == 3, lines
+    seen = [each["balancers"] for each in shop.deploy("status").last["data"]["instances"]]
+    assert seen == [{"lb1": "UP"}] * 3, seen
     assert shop.deploy("push").release == limited.release
 
 
@@ -121,5 +121,5 @@ def test_more_and_fewer_instances_under_traffic(shop: Project, lab: Lab, tmp_pat
     for host in ("web1", "web2", "web3"):
         slots = Path(lab.folder) / "hosts" / host / "root/srv/strategies/slots"
         assert len(list(slots.iterdir())) == 1, host
-    lines = [event["line"] for event in shop.deploy("status").of("output")]
-    assert sum("UP" in line for line in lines) == 3, lines
+    seen = [each["balancers"] for each in shop.deploy("status").last["data"]["instances"]]
+    assert seen == [{"lb1": "UP"}] * 3, seen

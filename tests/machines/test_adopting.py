@@ -149,7 +149,7 @@ def does(lab: Lab, host: str, command: str) -> str:
 @pytest.mark.timeout(1500)
 def test_from_hand_written_units_to_deploy_without_a_failed_request(by_hand: Lab, tmp_path: Path) -> None:
     shop, given = written_down(by_hand, tmp_path)
-    said = "\n".join(each["line"] for each in shop.deploy("doctor", expect=3).of("output"))
+    said = shop.show("doctor", expect=3)
     assert "port 8000 is taken by shop.service: " in said, said
     (balancers,) = (line for line in said.splitlines() if line.startswith("✗ the balancers take their configuration"))
     assert "lb1 was never set up" in balancers, said
@@ -206,8 +206,9 @@ def test_deploy_takes_over_what_a_person_allowed_without_a_failed_request(
         shop.deploy("setup", *given, "--replace")
         assert as_before()
         planned = shop.deploy("plan", *given).of("plan.made")[0]
-        assert f"then lead front {named} on lb1\n" in planned["text"]
-        assert "then retire foreign unit shop.service on web2" in planned["text"]
+        assert f"then lead front {named} on lb1\n" in shop.show("plan", *given)
+        taken = [(change["action"], change["kind"], change["name"]) for change in planned["plan"]["changes"]]
+        assert ("retire", "foreign unit", "shop.service") in taken, taken
         assert {step["port"] for wave in planned["plan"]["waves"] for step in wave} == {8500}, "beside what serves"
 
         shop.breaks("boot")
@@ -264,7 +265,7 @@ def test_a_push_that_dies_while_it_takes_over_is_gone_on_with(by_hand: Lab, tmp_
             told = [event["message"] for event in second.of("warning")]
             assert any("shop.service still has" in message for message in told), told
             assert states(by_hand) == {"web1": "active", "web2": "inactive"}
-            seen = "\n".join(event["line"] for event in shop.deploy("status", *given).of("output"))
+            seen = shop.show("status", *given)
             assert "shop.service on web1 is to be taken over (retire)" in seen and "shop.service on web2" not in seen
             assert f"default_backend shop-{by_hand.name}" in does(by_hand, "lb1", "cat /etc/haproxy/haproxy.cfg")
         third = shop.deploy("push", *given)

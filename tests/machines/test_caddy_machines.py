@@ -70,7 +70,7 @@ def test_two_pushes_and_a_reboot_of_the_balancer(caddies: Lab, tmp_path: Path) -
     records.write_text(json.dumps({**held, file: {**next(iter(held.values())), "by": "run", "run": "dead"}}))
     lab.power_off("lb1")
     lab.power_on("lb1")
-    lines = "\n".join(event["line"] for event in shop.deploy("status", within=600).of("output"))
+    lines = shop.show("status", within=600)
     assert pool(lab) == drained
     assert lines.count("[lb1: UP]") == 1 and lines.count("[lb1: DRAIN]") == 1, lines
     with traffic(lab.address, tmp_path / "after", mix="http", rate=25) as users:

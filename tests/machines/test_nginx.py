@@ -68,5 +68,5 @@ def test_two_pushes_under_traffic_and_gates_that_outlive_everything(nginx_lab: L
 def balancer_states(shop: Project) -> dict[str, str]:
     """Web host → the balancer's word for its instance."""
     said = re.compile(r"^(web\d):0 port 8000 .* \[lb1: (\w+)\]$")
-    found = (said.match(event["line"]) for event in shop.deploy("status").of("output"))
+    found = (said.match(line) for line in shop.show("status").splitlines())
     return {match[1]: match[2] for match in found if match}

@@ -102,7 +102,7 @@ class Project:
         return subprocess.Popen(
             self.command(*args),
             cwd=self.folder,
-            env={**os.environ, "XDG_STATE_HOME": str(self.folder.parent / f"{self.folder.name}-state"), **(env or {})},
+            env={**os.environ, **self._own_state, **(env or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
@@ -128,6 +128,21 @@ class Project:
             assert done.exit == expect, done.summary
             assert done.last["exit_status"] == expect, done.summary
         return done
+
+    def show(self, *args: str, expect: int | None = 0, within: float = 240.0, env: dict[str, str] | None = None) -> str:
+        """What a `deploy` command shows people: its lines, without the time of day and the column of the host."""
+        command = [*self.command(*args)[:-1], "plain"]
+        given = {**os.environ, **self._own_state, **(env or {})}
+        done = subprocess.run(command, cwd=self.folder, env=given, capture_output=True, text=True, timeout=within)
+        if expect is not None:
+            assert done.returncode == expect, done.stdout[-3000:] + done.stderr[-3000:]
+        lines = (line[9:] for line in done.stdout.splitlines())
+        return "\n".join(line.partition(" │ ")[2] if " │ " in line else line for line in lines)
+
+    @property
+    def _own_state(self) -> dict[str, str]:
+        """Runs are noted beside the project, and not with those of this machine's user."""
+        return {"XDG_STATE_HOME": str(self.folder.parent / f"{self.folder.name}-state")}
 
     def _git(self, *args: str) -> str:
         who = ["-c", "user.name=tests", "-c", "user.email=tests@example.invalid"]

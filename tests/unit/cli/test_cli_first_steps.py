@@ -44,7 +44,9 @@ def test_init_in_a_folder_without_an_app(deploy: Any, folder: Path) -> None:
 def test_hosts_lists_every_host_with_its_part(deploy: Any, project: Path) -> None:
     result = deploy("hosts", "prod", "--output", "json")
     told = lines(result)
-    assert [each["event"] for each in told] == ["output"] * 3 + ["run.finished"]
+    assert [each["event"] for each in told] == ["run.finished"], "text for people"
+    parts = [(each["host"], each["part"]) for each in told[-1]["data"]["hosts"]]
+    assert parts == [("lb1.example.com", "balancer"), ("web1.example.com", "web"), ("web2.example.com", "web")]
     assert {name: host["outcome"] for name, host in told[-1]["hosts"].items()} == {
         "lb1.example.com": "balancer",
         "web1.example.com": "web",
@@ -55,7 +57,8 @@ def test_hosts_lists_every_host_with_its_part(deploy: Any, project: Path) -> Non
 def test_a_limit_leaves_out_web_hosts_and_never_the_balancer(deploy: Any, project: Path) -> None:
     told = lines(deploy("hosts", "prod", "-l", "web2*", "-u", "somebody", "--output", "json"))
     assert set(told[-1]["hosts"]) == {"lb1.example.com", "web2.example.com"}
-    assert "somebody@web2.example.com:22" in told[1]["line"]
+    entry = told[-1]["data"]["hosts"][1]
+    assert (entry["ssh_user"], entry["ssh_host"], entry["ssh_port"]) == ("somebody", "web2.example.com", 22)
 
 
 def test_another_inventory_and_settings_from_anywhere(

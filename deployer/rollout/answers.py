@@ -1,0 +1,31 @@
+"""The commands that look, and the JSON Schema of what each of them answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deployer.rollout.data import Data
+from deployer.rollout.doctor import Diagnosis
+from deployer.rollout.history import History
+from deployer.rollout.hosts import Hosts
+from deployer.rollout.planning import PlanAnswer
+from deployer.rollout.releases import Releases
+from deployer.rollout.status_data import Status
+from deployer.rollout.verify import Verified
+
+ANSWERS: dict[str, type[Data]] = {
+    "status": Status,
+    "releases": Releases,
+    "history": History,
+    "hosts": Hosts,
+    "plan": PlanAnswer,
+    "doctor": Diagnosis,
+    "verify": Verified,
+}
+"""Command → the model of `data` in its closing event with `--output json`."""
+
+
+def answer_schema(command: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the answer of a command."""
+    schema = ANSWERS[command].model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": f"deploy {command}"}
