@@ -32,13 +32,17 @@ class Event:
 
 @dataclass(frozen=True)
 class RunStarted(Event):
-    """A command that may change hosts began. `who` is user@machine of the person or pipeline."""
+    """A command that may change hosts began. `who` is user@machine of the person or pipeline.
+
+    `hosts` are the names of all hosts that take part.
+    """
 
     name = "run.started"
     command: str
     app: str
     env: str
     who: str
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,17 @@ class StepStarted(Event):
     host: str = ""
     instance: str = ""
     detail: str = ""
+
+
+@dataclass(frozen=True)
+class StepRunning(Event):
+    """A step has run for `elapsed_s` seconds on the hosts or instances of `places` and goes on. Not part of JSON."""
+
+    name = "step.running"
+    for_people: ClassVar[bool] = True
+    step: str
+    places: tuple[str, ...]
+    elapsed_s: float
 
 
 @dataclass(frozen=True)

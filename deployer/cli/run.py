@@ -26,6 +26,7 @@ from deployer.report.lines import error_block
 from deployer.report.listeners import json_line, listener
 from deployer.report.screen import Screen, show_cursor
 from deployer.report.shown_output import ShownOutput
+from deployer.report.signs import SignsOfLife
 from deployer.rollout.record import Record
 
 T = TypeVar("T")
@@ -91,6 +92,8 @@ def carry_out(
         shown = naming_environment(screen, lambda: common.environment.name)
         read_already = ShownOutput()
         bus = Bus(shown, read_already, run=run_id(), flush=screen.flush)
+        if common.output == "plain":
+            bus.subscribe(SignsOfLife(screen))
 
         def wind_up() -> None:
             if sys.stderr.isatty() and common.output == "rich":

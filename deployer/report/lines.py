@@ -9,6 +9,7 @@ from deployer import events
 from deployer.errors import DeployError
 
 SHOWN_FAILURES = 10
+PLACE_WIDTH, STEP_WIDTH = 16, 12
 
 QUIET = ("build", "resolve", "ship")
 """Steps whose commands (installers) are only shown when they fail, in the error's log."""
@@ -28,8 +29,16 @@ def place(host: str, instance: str = "") -> str:
     return instance or host or "here"
 
 
-def line_of(event: events.Event) -> str | None:
-    """One line for a person, or None where an event says nothing worth a line of its own."""
+def width_of(event: events.RunStarted) -> int:
+    """How wide the column of hosts and instances is in a run: as its longest name, with room for `:0`."""
+    return max(PLACE_WIDTH, *(len(host) + 2 for host in event.hosts)) if event.hosts else PLACE_WIDTH
+
+
+def line_of(event: events.Event, width: int = PLACE_WIDTH) -> str | None:
+    """One line for a person, or None where an event says nothing worth a line of its own.
+
+    `width` is that of the column of hosts and instances.
+    """
     match event:
         case events.RunStarted():
             return f"{event.command} {event.app} → {event.env}"
@@ -41,18 +50,20 @@ def line_of(event: events.Event) -> str | None:
         case events.StepFinished():
             mark = "✓" if event.ok else "✗"
             detail = f"  {event.detail}" if event.detail else ""
-            return (
-                f"{mark} {place(event.host, event.instance):<16} {event.step:<10} {seconds(event.duration_s)}{detail}"
-            )
+            where = f"{place(event.host, event.instance):<{width}} {event.step:<{STEP_WIDTH}}"
+            return f"{mark} {where} {seconds(event.duration_s)}{detail}"
+        case events.StepRunning():
+            where = f" on {_some(event.places)}" if event.places else ""
+            return f"… {event.step}{where}, {seconds(event.elapsed_s)} so far"
         case events.Output() if event.step not in QUIET:
-            return f"  {place(event.host):<16} │ {event.line}"
+            return f"  {place(event.host):<{width}} │ {event.line}"
         case events.Text():
-            return f"  {place(event.host):<16} │ {event.line}"
+            return f"  {place(event.host):<{width}} │ {event.line}"
         case events.Warned():
             hint = f" ({event.hint})" if event.hint else ""
             return f"! {event.host + ': ' if event.host else ''}{event.message}{hint}"
         case events.CheckFinished() if event.outcome == "failed":
-            return f"✗ {event.host:<16} check      {event.check}: {' '.join(event.detail.split())}"
+            return f"✗ {event.host:<{width}} {'check':<{STEP_WIDTH}} {event.check}: {' '.join(event.detail.split())}"
         case events.RunFinished() if not event.silent:
             return "\n".join([*receipt(event.probe), finished(event)])
     return None

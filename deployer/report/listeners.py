@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from deployer import events
-from deployer.report.lines import line_of
+from deployer.report.lines import PLACE_WIDTH, line_of, width_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,9 +44,12 @@ class Plain:
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout
         self._lock = threading.Lock()
+        self._width = PLACE_WIDTH
 
     def __call__(self, event: events.Event) -> None:
-        line = line_of(event)
+        if isinstance(event, events.RunStarted):
+            self._width = width_of(event)
+        line = line_of(event, self._width)
         if line is None:
             return
         stamp = time.strftime("%H:%M:%S", time.localtime(event.ts))
@@ -76,6 +79,7 @@ class Rich:
             redirect_stderr=False,
         )
         self._running: dict[tuple[str, str], str] = {}
+        self._width = PLACE_WIDTH
         self._lock = threading.Lock()
 
     def __call__(self, event: events.Event) -> None:
@@ -83,8 +87,8 @@ class Rich:
 
         with self._lock:
             self._follow(event)
-            line = line_of(event)
-            if line is not None:
+            line = line_of(event, self._width)
+            if line is not None and not isinstance(event, events.StepRunning):  # the live line says that
                 self._console.print(Text(line, style=self._style(event)))
 
     def settle(self) -> None:
@@ -100,7 +104,9 @@ class Rich:
     def _follow(self, event: events.Event) -> None:
         from rich.text import Text
 
-        if isinstance(event, events.StepStarted):
+        if isinstance(event, events.RunStarted):
+            self._width = width_of(event)
+        elif isinstance(event, events.StepStarted):
             self._running[event.instance or event.host, event.step] = f"{event.step} {event.instance or event.host}"
         elif isinstance(event, events.StepFinished):
             self._running.pop((event.instance or event.host, event.step), None)

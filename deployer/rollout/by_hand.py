@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Sequence
 
@@ -71,7 +72,8 @@ def freeze(project: Project, bus: Bus, record: Record, *, reason: str) -> None:
         if not run.hosts:
             return
         freeze_hosts(run, reason)
-        _require_everywhere(run, f"is frozen on {', '.join(run.hosts)} only", "freezes it there too")
+        again = f"deploy freeze {project.env} --reason {shlex.quote(reason)}"
+        _require_everywhere(run, f"is frozen on {', '.join(run.hosts)} only", again)
 
 
 def freeze_hosts(run: Run, reason: str) -> None:
@@ -91,7 +93,7 @@ def _require_everywhere(run: Run, state: str, again: str) -> None:
             host=host,
             step="connect",
             cause=str(error.cause or error.message),
-            hint=f"deploy {run.record.command} again {again} once it answers",
+            hint=f"{again} once it answers",
             code=error.code,
         )
 
@@ -108,7 +110,9 @@ def unfreeze(project: Project, bus: Bus, record: Record) -> None:
         record.in_ledgers |= set(answers)
         where = f" on {', '.join(run.hosts)}" if run.lost else ""
         bus.emit(Output(f"{project.env} {'is no longer' if thawed else 'was not'} frozen{where}"))
-        _require_everywhere(run, f"is not frozen on {', '.join(run.hosts)}, and may be elsewhere", "asks there too")
+        _require_everywhere(
+            run, f"is not frozen on {', '.join(run.hosts)}, and may be elsewhere", f"deploy unfreeze {project.env}"
+        )
 
 
 def cancel(project: Project, bus: Bus, record: Record) -> None:

@@ -79,7 +79,7 @@ class Canary:
                 old, when = before, "before"
             self._before = before
             why, where = self._verdict(each, new, old, margins)
-            note.detail = why or _shown(new, old, when, margins)
+            note.detail = why or _summary(new, old, when, margins)
             self._run.bus.emit(
                 WaveJudged(
                     instances=tuple(each),
@@ -143,6 +143,13 @@ class Canary:
 
     def _name(self, step: InstanceStep) -> str:
         return self._run.topology.server(step.host, step.port)
+
+
+def _summary(new: Figures, old: Figures, when: str, margins: Judge) -> str:
+    """What the judge's step says: short where there were too few requests to tell."""
+    if enough(new, old, margins):
+        return _shown(new, old, when, margins)
+    return f"too few requests to judge failures: {new.requests} and {old.requests} of {margins.min_requests} each"
 
 
 def _shown(new: Figures, old: Figures, when: str, margins: Judge) -> str:

@@ -59,7 +59,9 @@ def announce(project: Project, bus: Bus, record: Record) -> None:
     """Emits RunStarted, once in a run."""
     if not record.announced:
         record.announced = True
-        bus.emit(RunStarted(record.command, project.topology.settings.app, project.env, project.who))
+        topology = project.topology
+        hosts = tuple(host.name for host in topology.hosts)
+        bus.emit(RunStarted(record.command, topology.settings.app, project.env, project.who, hosts))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ EVENTS: tuple[events.Event, ...] = (
     events.RunStarted("push", "shop", "prod", "me@here", ts=TS),
     events.PlanMade({"release": "R2"}, "release R2  (now: R1)\nwave 1 of 1: web1:0 (restart)", ts=TS),
     events.StepStarted("switch", host="web1", instance="web1:0", detail="R2", ts=TS),
+    events.StepRunning("build", ("web1", "web2"), 20.0, ts=TS),
     events.StepFinished("switch", host="web1", instance="web1:0", detail="R2 proven", duration_s=2.34, ts=TS),
     events.StepFinished("drain", host="lb1", ok=False, detail="balancer_down", duration_s=31.0, ts=TS),
     events.StepFinished("lock", duration_s=0.04, ts=TS),

