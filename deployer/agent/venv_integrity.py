@@ -29,6 +29,8 @@ def damage(path: str) -> str:
         with open(path + "/" + MARKER, encoding="utf-8") as file:
             marker = json.load(file)
     except (OSError, ValueError):
+        marker = None
+    if not isinstance(marker, dict):
         return "its marker is missing"
     if not os.access(path + "/" + _PYTHON, os.X_OK):
         return "its interpreter %s is missing" % _target(path)

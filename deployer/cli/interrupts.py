@@ -97,8 +97,9 @@ class Interrupts:
                 received += 1
                 if received == 1:
                     self._interrupted.set()
-                    self._winding_up = threading.Thread(target=self._wind_up, name="winding up", daemon=True)
-                    self._winding_up.start()
+                    winding_up = threading.Thread(target=self._wind_up, name="winding up", daemon=True)
+                    winding_up.start()
+                    self._winding_up = winding_up
                 elif signum != signal.SIGHUP:
                     self._end_soon()
         self._signals.close()

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,7 +137,9 @@ def test_a_complete_virtualenv_needs_no_program(tmp_path: Path) -> None:
     folder = Path(host.site.venv("k1"))
     folder.mkdir(parents=True)
     assert host.call("tool.has", venv="k1", **named(WORKS))["needed"]
-    (folder / ".deploy-venv.json").touch()
+    (folder / "bin").mkdir()
+    (folder / "bin/python").symlink_to(sys.executable)
+    (folder / ".deploy-venv.json").write_text("{}")
     assert not host.call("tool.has", venv="k1", **named(WORKS))["needed"]
 
 
