@@ -6,6 +6,7 @@ timeout ends everything that it started.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def run(
     env: Mapping[str, str] | None = None,
     on_line: Callable[[str], None] | None = None,
     merge_stderr: bool = False,
+    cancelled: threading.Event | None = None,
 ) -> Finished:
     """Runs a program that asks nothing: stdin is empty, and it has a session of its own.
 
@@ -32,6 +34,7 @@ def run(
         env: the complete environment; this process's own by default.
         on_line: called with every line as it comes.
         merge_stderr: stderr goes where stdout goes.
+        cancelled: once set, the process group is ended as at a timeout.
 
     Returns:
         How it ended. Bytes that are not UTF-8 are surrogates, which `os.fsencode` turns back.
@@ -43,6 +46,7 @@ def run(
         env=env,
         on_line=on_line,
         merge_stderr=merge_stderr,
+        cancelled=cancelled,
         limit=_LIMIT,
         errors="surrogateescape",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping
 
 from deployer import local_program
@@ -17,13 +18,18 @@ _LOG_LINES = 30
 
 
 def run_build_hook(
-    tree: SourceTree, hook: Hook, env: Mapping[str, str] | None = None, on_line: Callable[[str], None] = print
+    tree: SourceTree,
+    hook: Hook,
+    env: Mapping[str, str] | None = None,
+    on_line: Callable[[str], None] = print,
+    stop: threading.Event | None = None,
 ) -> None:
     """Runs the hook in `tree.path`; what it creates there is shipped.
 
     Args:
         env: variables beside this process's own environment.
         on_line: called with every line that it prints.
+        stop: once set, the hook's process group is ended, and nothing is raised.
 
     Raises:
         RolloutError `build_failed` with its last lines, when it fails, or takes longer than its timeout: its whole
@@ -36,8 +42,9 @@ def run_build_hook(
         env={**os.environ, **(env or {})},
         on_line=on_line,
         merge_stderr=True,
+        cancelled=stop,
     )
-    if done.ok:
+    if done.ok or done.cancelled:
         return
     why = cause_of(done.stdout.splitlines(), done.why)
     ending = f"took longer than {hook.timeout:g} s" if done.timed_out else f"failed: {why}"

@@ -215,8 +215,8 @@ def built_here(run: Run, project: Project, tree: SourceTree, skip_hooks: Sequenc
     if hook is not None:
         env = controller_env(project, tree.commit)
         with run.step("build hook", detail=hook.command.partition("\n")[0]):
-            run_build_hook(tree, hook, env, lambda line: run.bus.emit(Output(line, step="build hook")))
-        run.check_interrupt()
+            run_build_hook(tree, hook, env, lambda line: run.bus.emit(Output(line, step="build hook")), run.stop)
+            run.check_interrupt()
     project = _as_code_says(project, tree)
     run.topology = project.topology
     return project

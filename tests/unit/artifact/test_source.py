@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,18 @@ def test_a_build_hook_that_fails_or_hangs_stops_the_run(repo: Path) -> None:
         assert caught.value.code == "build_failed" and caught.value.log == ("no npm",)
         with pytest.raises(RolloutError, match=r"longer than 0.2 s"):
             run_build_hook(tree, Hook(command="sleep 60", timeout=0.2), {}, said.append)
+
+
+def test_a_build_hook_ends_when_a_person_stops_the_run(repo: Path) -> None:
+    stop, lines = threading.Event(), []
+
+    def stop_at_once(line: str) -> None:
+        lines.append(line)
+        stop.set()
+
+    with resolve(Source(), repo) as tree:
+        run_build_hook(tree, Hook(command="echo begun; sleep 200; echo ended", timeout=200), {}, stop_at_once, stop)
+    assert lines == ["begun"]
 
 
 def test_a_build_hook_ends_although_something_that_it_started_goes_on(repo: Path) -> None:
