@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from deployer.agent import disk, health, holding, ledger, links, process, procfs, proof, resource, secrets
 from deployer.agent.hup import Reload
@@ -32,7 +32,8 @@ from deployer.agent.waiting import until_free, until_proven
 
 LOG_LINES = 30
 _UNITS_WAIT = 5.0  # seconds for the host's lock, while nothing serves here
-_KILLED = re.compile(r"status=9/KILL|SIGKILL|oom-kill|Out of memory")
+_KILLED = re.compile(r"status=9/KILL|(sent|terminated by|killed by) SIGKILL|oom-kill|Out of memory")
+_KILLED_AT_STOP = re.compile(r"'stop-\S+' timed out")  # systemd's own SIGKILL, for what did not end when asked
 _LAST_CHECKS = 3  # answers to health checks that are shown: an access log would hide everything else
 
 
@@ -212,7 +213,7 @@ class Switch:
         error = _as_error(failure)
         if not error.log:
             error.log = self._own_words()
-        if error.code in ("did_not_start", "unhealthy") and any(map(_KILLED.search, error.log)):
+        if error.code in ("did_not_start", "unhealthy") and _was_killed(error.log):
             error.hint = process.OUT_OF_MEMORY
         self._ctx.progress("%s: %s; going back" % (self._unit.name, error.message))
         problem = ""
@@ -323,3 +324,8 @@ def _as_error(failure: Exception) -> OpError:
 
 def _since(began: float) -> float:
     return round(time.monotonic() - began, 3)
+
+
+def _was_killed(log: Sequence[str]) -> bool:
+    """Whether the log tells of a SIGKILL that was not the supervisor's own, for what did not stop in time."""
+    return any(map(_KILLED.search, log)) and not any(map(_KILLED_AT_STOP.search, log))

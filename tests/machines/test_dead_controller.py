@@ -136,9 +136,8 @@ def test_a_push_before_it_is_over_is_told_who_has_the_lock(hit: dict[str, App]) 
     refused = queue.deploy("push", expect=4)
     assert refused.error["code"] == "locked"
     assert queue.hit.run in refused.error["message"]
-    status = queue.deploy("status")
-    lines = " / ".join(event["line"] for event in status.of("output"))
-    assert f"(run {queue.hit.run})" in lines
+    lines = queue.project.show("status", *queue.user)
+    assert f"run {queue.hit.run}" in lines, lines
     assert "held out by run" in lines
     queue.waiting = queue.push("--wait", "5m")
 

@@ -24,8 +24,8 @@ import pytest
 from support.labs import fresh_name
 from support.project import Project
 
+from deployer import process_tree
 from deployer.agent import pip_settings, procfs
-from deployer.dev import family
 from deployer.lab import LabSpec, down
 from deployer.lab.machines import requirements
 from deployer.lab.machines.mounts import unmount_below
@@ -185,14 +185,14 @@ class Container:
 
     def first(self) -> int:
         """The process that an engine has as number 1: below buildah's own, which is the app's user too in the end."""
-        pids = [pid for pid in family.below(self.process.pid) if "/.venv/bin/python" in procfs.command(pid)]
+        pids = [pid for pid in process_tree.descendants(self.process.pid) if "/.venv/bin/python" in procfs.command(pid)]
         pids = [pid for pid in pids if not procfs.command(pid).startswith("buildah")]
         known = {pid: procfs.process(pid) for pid in pids}
         (one,) = [pid for pid, process in known.items() if process and process.ppid not in known]
         return one
 
     def removed(self) -> None:
-        family.kill(family.below(self.process.pid))
+        process_tree.kill(process_tree.descendants(self.process.pid))
         self.process.wait(LIMIT_S)
         self.buildah("rm", self.name, expect=None)
 

@@ -101,8 +101,11 @@ class Fleet:
         assert {name for name, _ in instances} == set(WEB)
         expected = (self.release, "proven")
         wrong = [str(each) for each in instances if (each[1]["release"], each[1]["state"]) != expected]
-        lines = [str(event["line"]) for event in done.of("output")] + [str(each) for each in done.of("warning")]
-        return wrong + [line for line in lines if not ("  proven  " in line and line.endswith("  [lb1: UP, lb2: UP]"))]
+        data = dict(done.last["data"])
+        up = {"lb1": "UP", "lb2": "UP"}
+        wrong += [str(each) for each in data.pop("instances") if not each["proven"] or each["balancers"] != up]
+        wrong += [f"{name}: {value}" for name, value in data.items() if value and name != "release"]
+        return wrong + [str(each) for each in done.of("warning")]
 
     @contextmanager
     def version(self, number: int, settings: Mapping[str, Any] | None = None, **files: str) -> Iterator[None]:

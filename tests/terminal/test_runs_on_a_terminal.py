@@ -99,9 +99,8 @@ def test_a_stopped_screen_does_not_stop_the_run(shop: Project) -> None:
         deadline = time.monotonic() + 120
         before = shop.deploy("status").release
         while release in ("", before) and time.monotonic() < deadline:
-            answer = shop.deploy("status", expect=None)
-            locked = any("locked by" in line["line"] for line in answer.of("output"))
-            release = before if locked else answer.release or ""
+            locked = "locked by" in shop.show("status", expect=None)
+            release = before if locked else shop.deploy("status", expect=None).release or ""
         assert terminal.silent_for(0.5)
         assert terminal.process.poll() is None, "what was not shown waits for the terminal"
         terminal.types(CTRL_Q)
@@ -116,9 +115,9 @@ def test_a_terminal_that_goes_away_winds_the_run_up(shop: Project) -> None:
         terminal.until("wave 1 of 2")
         terminal.hang_up()
         assert terminal.process.wait(120) == 130
-    after = shop.deploy("status")
-    assert after.release == before
-    assert not [line for line in after.of("output") if "locked by" in line["line"] or "DRAIN" in line["line"]]
+    assert shop.deploy("status").release == before
+    after = shop.show("status")
+    assert "web1:0" in after and "locked by" not in after and "DRAIN" not in after, after
 
 
 def test_logs_are_followed_until_ctrl_c(shop: Project) -> None:
