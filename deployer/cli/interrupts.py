@@ -96,10 +96,10 @@ class Interrupts:
                     continue
                 received += 1
                 if received == 1:
-                    self._interrupted.set()
                     winding_up = threading.Thread(target=self._wind_up, name="winding up", daemon=True)
                     winding_up.start()
-                    self._winding_up = winding_up
+                    self._winding_up = winding_up  # known before the work ends, so that its end waits for the words
+                    self._interrupted.set()
                 elif signum != signal.SIGHUP:
                     self._end_soon()
         self._signals.close()

@@ -124,10 +124,10 @@ def test_a_stopped_terminal_holds_nothing_up_and_shows_everything_later(view: st
     with stopped_terminal() as (keys, stream):
         console = Console(file=stream, force_terminal=True, width=100, color_system=None, highlight=False)
         inner = Rich(console) if view == "rich" else Plain(stream)
-        screen = Screen(inner, nothing, out=stream, patience=0.1)
+        screen = Screen(inner, nothing, out=stream, patience=2.0)
         for number in range(3000):  # more than the terminal's own buffer takes
             screen(events.Output(f"line {number}", host="web1"))
-        assert not select.select([keys], [], [], 0.3)[0]
+        assert not select.select([keys], [], [], 3.0)[0]  # longer than its patience
         termios.tcflow(stream.fileno(), termios.TCOON)
         flushed = threading.Thread(target=screen.flush)
         flushed.start()
