@@ -15,7 +15,7 @@ import stat
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from deployer.agent import foreign, fronts, ledger, process, procfs, tree
+from deployer.agent import files, foreign, fronts, ledger, process, procfs
 from deployer.agent.front import CannotMove, Moved
 from deployer.agent.layout import Site
 from deployer.agent.lock import host_lock
@@ -101,7 +101,7 @@ def move(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         if after.diff and after.diff != wanted["diff"]:
             raise _changed(path, site, "other lines would have to be changed now")
         if after.diff:
-            tree.write(site.front_before, fronts.encoded(before), 0o600)
+            files.write(site.front_before, fronts.encoded(before), 0o600)
             _note(site, found, wanted, "moving")
             ctx.progress("leading %s to %s" % (path, wanted["backend"]))
             _write(path, after.text)
@@ -190,7 +190,7 @@ def _write(path: str, text: str) -> None:
     """Replaces the file's content whole, through a link, with the rights and owner that it has."""
     real = os.path.realpath(path)
     about = os.stat(real)
-    tree.write(real, fronts.encoded(text), stat.S_IMODE(about.st_mode), (about.st_uid, about.st_gid))
+    files.write(real, fronts.encoded(text), stat.S_IMODE(about.st_mode), (about.st_uid, about.st_gid))
 
 
 def _made_live(handler: List[List[str]]) -> Optional[process.Finished]:
@@ -221,7 +221,7 @@ def _note(site: Site, whole: Dict[str, Any], part: Dict[str, Any], state: str) -
 
 
 def _save(site: Site, entry: Dict[str, Any]) -> None:
-    tree.write(site.adoption, json.dumps(entry).encode("utf-8"), 0o600)
+    files.write(site.adoption, json.dumps(entry).encode("utf-8"), 0o600)
 
 
 def _changed(path: str, site: Site, why: str) -> OpError:

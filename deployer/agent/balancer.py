@@ -12,8 +12,8 @@ from typing import Any, Callable, Dict, List, Optional
 
 from deployer.agent import balancer_watchdog as watchdog
 from deployer.agent import drained, ledger
-from deployer.agent import driver as drivers
 from deployer.agent.driver import Driver, Server, missing, settle
+from deployer.agent.kinds import create_driver
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 
@@ -28,7 +28,7 @@ def drain(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     Several at once. A server that a person or a quarantine holds already stays as it is. Answers for each server
     `{drained, remaining, seconds, held}`: `remaining` requests and websockets were left at the end.
     """
-    site, balancer = Site.from_args(args), drivers.of(args["driver"])
+    site, balancer = Site.from_args(args), create_driver(args["driver"])
     wanted: List[str] = list(args["servers"])
     by, run = args.get("by", "run"), args["run"]
     servers = balancer.servers()
@@ -60,7 +60,7 @@ def admit(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     → record) are servers that are held out again as they were before the run.
     One that does not come up goes back to how it was, with its record: `not_up`.
     """
-    site, balancer = Site.from_args(args), drivers.of(args["driver"])
+    site, balancer = Site.from_args(args), create_driver(args["driver"])
     wanted: List[str] = list(args["servers"])
     before = balancer.servers()
     problem = missing(before, wanted)
@@ -102,7 +102,7 @@ def retire(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
     They get no request meanwhile, whatever starts there and whoever restarts the balancer.
     """
-    site, balancer = Site.from_args(args), drivers.of(args["driver"])
+    site, balancer = Site.from_args(args), create_driver(args["driver"])
     wanted: List[str] = list(args["servers"])
     servers = balancer.servers()
     problem = missing(servers, wanted)
@@ -128,7 +128,7 @@ def state(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     `judged_within` are the seconds, at most, to wait until the balancer has checked every server that is to serve:
     right after a reload it has not. Not at all when it is left out.
     """
-    balancer = drivers.of(args["driver"])
+    balancer = create_driver(args["driver"])
     end = time.monotonic() + float(args.get("judged_within", 0.0))
     servers = balancer.servers()
     while time.monotonic() < end and not all(server.judged for server in servers.values()):
@@ -146,7 +146,7 @@ def recover(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     Nothing is waited for: the balancer's own health checks decide whether requests go there. What a person drained and
     what is in quarantine is drained again, should a restart of the host have forgotten it.
     """
-    site, balancer, run = Site.from_args(args), drivers.of(args["driver"]), args["run"]
+    site, balancer, run = Site.from_args(args), create_driver(args["driver"]), args["run"]
     admitted: List[str] = []
     held: Dict[str, List[str]] = {}
     with drained.editing(site) as records:

@@ -37,9 +37,9 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from deployer.agent import boot, drained, ledger, procfs, wind
+from deployer.agent import boot, drained, files, ledger, procfs, wind
 from deployer.agent.driver import Driver, settle
-from deployer.agent.driver import of as driver_of
+from deployer.agent.kinds import create_driver
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError
 
@@ -102,7 +102,7 @@ class Watch:
         """Tells the watchdog the bound, starts it unless it runs, and renews it from now on."""
         self._driver = driver
         with drained.editing(self._site) as records:
-            _require_out(driver_of(driver), records, out)
+            _require_out(create_driver(driver), records, out)
             self._bound = bound or self._bound or _UNSAID_BOUND
             self._renew()
             self._describe()
@@ -122,7 +122,7 @@ class Watch:
             if not self._runs() and procfs.now() >= end - _SLACK:
                 break
             time.sleep(_LOOK)
-        put_back(self._site, self._run, driver_of(self._driver), "the controller was lost")
+        put_back(self._site, self._run, create_driver(self._driver), "the controller was lost")
 
     def left(self) -> float:
         """Seconds until the watchdog has put back what this run drained; 0 when nothing of it is out."""
@@ -160,7 +160,7 @@ class Watch:
             "bound": self._bound,
             "agent": {"pid": os.getpid(), "ticks": me.ticks if me else 0},
         }
-        _write(_file(site, self._run, ".json"), json.dumps(order))
+        _write_record(_file(site, self._run, ".json"), order)
 
     def _runs(self) -> bool:
         try:
@@ -248,7 +248,7 @@ def _done(path: str) -> bool:
     if drained.of_run(drained.read(site), run):
         if _is_due(path):
             why = "the agent was not alive for %.0f s" % order["bound"]
-            put_back(site, run, driver_of(order["driver"]), why, lambda: _is_due(path))
+            put_back(site, run, create_driver(order["driver"]), why, lambda: _is_due(path))
         return False
     if _alive(order["agent"]):
         return False
@@ -293,9 +293,8 @@ def _detach() -> None:
 
 def _say_that_it_runs(order: str) -> None:
     me = procfs.process(os.getpid())
-    text = json.dumps({"pid": os.getpid(), "ticks": me.ticks if me else 0})
     if os.path.exists(order):
-        _write(order[: -len(".json")] + ".pid", text)
+        _write_record(order[: -len(".json")] + ".pid", {"pid": os.getpid(), "ticks": me.ticks if me else 0})
 
 
 def _alive(who: Dict[str, int]) -> bool:
@@ -321,8 +320,8 @@ def _file(site: Site, run: str, suffix: str) -> str:
 
 def _runs(site: Site) -> List[str]:
     names = os.listdir(site.state) if os.path.isdir(site.state) else []
-    found = {os.path.splitext(name)[0][len("watchdog-") :] for name in names if name.startswith("watchdog-")}
-    return sorted(found)
+    stems = {os.path.splitext(name)[0] for name in names if name.endswith(_SUFFIXES)}
+    return sorted(stem[len("watchdog-") :] for stem in stems if stem.startswith("watchdog-"))
 
 
 def _remove(site: Site, run: str) -> None:
@@ -332,7 +331,6 @@ def _remove(site: Site, run: str) -> None:
             os.unlink(_file(site, run, suffix))
 
 
-def _write(path: str, text: str) -> None:
-    with open(path + ".tmp", "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(path + ".tmp", path)
+def _write_record(path: str, record: Dict[str, Any]) -> None:
+    # Process ids and times of the boot clock mean nothing after a reboot, and arming must not wait for a slow disk.
+    files.write(path, json.dumps(record).encode("utf-8"), 0o600, durable=False)

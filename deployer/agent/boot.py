@@ -74,17 +74,12 @@ def archive(path: str) -> List[str]:
 
     Returns the argv that runs it, to which a module name and its arguments are added.
     """
+    from deployer.agent import files
+
     content = _zipped(_sources())
     if not _holds(path, content):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        temporary = "%s.%d" % (path, os.getpid())
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o700)
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o700)
-        os.replace(temporary, path)
+        files.write(path, content, 0o700)
     return [sys.executable or "python3", "-IS", path]
 
 

@@ -14,11 +14,11 @@ import re
 import time
 from typing import Any, Dict, List, Optional
 
-from deployer.agent import app_command, failure, process, secrets, tree, venv, venv_integrity
+from deployer.agent import app_command, failure, files, process, secrets, tree, venv, venv_integrity
 from deployer.agent import shared as shared_folders
+from deployer.agent.files import fsync_folder
 from deployer.agent.incoming import Incoming
 from deployer.agent.layout import Site
-from deployer.agent.ledger import fsync_folder
 from deployer.agent.manifest import NAME, RUN, VENV, Entry, Manifest, below, escapes, obstructed, problem, reserved
 from deployer.agent.operation import Context, OpError
 from deployer.agent.shell import shell_argv
@@ -242,7 +242,7 @@ class Building:
             "run_sha": hashlib.sha256(str(self.args["run"]).encode("utf-8")).hexdigest(),
         }
         os.chmod(self.path, tree.FOLDER)
-        tree.write(self.site.marker(self.release), json.dumps(text, sort_keys=True).encode("utf-8"), 0o444)
+        files.write(self.site.marker(self.release), json.dumps(text, sort_keys=True).encode("utf-8"), 0o444)
         os.chmod(self.path, tree.READ_ONLY)
         fsync_folder(self.site.releases)
 

@@ -28,8 +28,7 @@ from deployer.agent.caddy_reload import (
     write,
     write_slot,
 )
-from deployer.agent.driver import Server
-from deployer.agent.figures import Request
+from deployer.agent.driver import Request, Server
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.places import parts

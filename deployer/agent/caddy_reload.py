@@ -125,7 +125,7 @@ def write(path: str, text: str, modified: Optional[float] = None) -> None:
     """
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
-    temporary = "%s/.%s.%d.tmp" % (folder, os.path.basename(path), os.getpid())
+    temporary = "%s/.%s.%d.new" % (folder, os.path.basename(path), os.getpid())
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(text)

@@ -12,7 +12,7 @@ import json
 import time
 from typing import Dict, List
 
-from deployer.agent.figures import Request
+from deployer.agent.driver import Request
 
 _GIVEN_UP = (0, 499)  # by the user
 

@@ -25,8 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, Iterable, List, NoReturn, Tuple
 
 from deployer.agent import app_command, process, secrets
-from deployer.agent.driver import Server
-from deployer.agent.figures import Request
+from deployer.agent.driver import Request, Server
 from deployer.agent.layout import Site
 from deployer.agent.operation import OpError
 from deployer.agent.shell import shell_argv

@@ -12,7 +12,7 @@ import json
 import os
 from typing import Dict, List
 
-from deployer.agent import tree
+from deployer.agent import files
 from deployer.agent.layout import Site
 from deployer.agent.operation import OpError
 
@@ -77,4 +77,4 @@ class Created:
         """Writes the record; on return it is on the disk."""
         os.makedirs(self._folder, 0o755, exist_ok=True)
         data = {"v": 1, "paths": self.paths, "pending": self.pending}
-        tree.write(self._path, (json.dumps(data, indent=1, sort_keys=True) + "\n").encode("utf-8"), 0o600)
+        files.write(self._path, (json.dumps(data, indent=1, sort_keys=True) + "\n").encode("utf-8"), 0o600)

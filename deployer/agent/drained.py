@@ -22,8 +22,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Dict, Iterator
 
+from deployer.agent import files
 from deployer.agent.layout import Site
-from deployer.agent.ledger import fsync_folder
 from deployer.agent.operation import OpError
 
 _LONGEST = 300.0  # seconds; a block asks the balancer, by commands of the user's where need be
@@ -121,12 +121,4 @@ def _lock(fd: int, site: Site) -> None:
 
 def save(site: Site, records: Records) -> None:
     """Writes the records and returns when they are on the disk. Only within `editing`."""
-    temporary = site.drained + ".tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        json.dump(records, file, indent=1, sort_keys=True)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, site.drained)
-    fsync_folder(site.state)
+    files.write(site.drained, (json.dumps(records, indent=1, sort_keys=True) + "\n").encode("utf-8"), 0o644)

@@ -1,7 +1,6 @@
 """What the balancer's operations ask of a balancer, whatever its kind: look at one pool's servers, move them.
 
-A driver is built from plain data that the controller's adapter made (`Balancer.driver`): `{"kind": "haproxy", …}`. Each
-kind is one module beside this one, imported only where it is used.
+A driver is built from plain data that the controller's adapter made (`Balancer.driver`); `kinds.create_driver` does it.
 """
 
 from __future__ import annotations
@@ -10,13 +9,10 @@ import contextlib
 import time
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Optional, Protocol
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Protocol
 
 from deployer.agent.operation import OpError
 from deployer.agent.places import place
-
-if TYPE_CHECKING:
-    from deployer.agent.figures import Request
 
 NOT_YET = ("INI", "asked, no answer yet", "not checked yet")
 """What HAProxy, nginx and Caddy have for a check until the first one has ended."""
@@ -65,6 +61,20 @@ class Server:
         return self.state == "UP" and (self.status == "no check" or self.check in ("L7OK", "L6OK", "L4OK"))
 
 
+class Request(NamedTuple):
+    """One request in a balancer's log.
+
+    Attributes:
+        server: our name of the server that it was sent to.
+        status: the HTTP status of the response; None if no whole response came.
+        took: milliseconds until the first byte of the response; None if the log does not say.
+    """
+
+    server: str
+    status: Optional[int]
+    took: Optional[float]
+
+
 class Driver(Protocol):
     """One pool of one balancer. Every method raises OpError `balancer_down` when the balancer does not answer.
 
@@ -85,7 +95,7 @@ class Driver(Protocol):
         """Makes what was set outlive the balancer's own reloads and restarts, whoever asks for them."""
         ...
 
-    def requests(self, last: float, ahead: float) -> "Iterable[Request]":
+    def requests(self, last: float, ahead: float) -> Iterable[Request]:
         """The requests that ended within the `last` seconds, as far back as the balancer remembers.
 
         Those of the next `ahead` seconds can be asked for later; 0: nobody is going to ask. OpError `no_figures` where
@@ -124,7 +134,7 @@ class StrictDriver:
         with self._translate_errors():
             self._driver.keep()
 
-    def requests(self, last: float, ahead: float) -> "Iterable[Request]":
+    def requests(self, last: float, ahead: float) -> Iterable[Request]:
         """As `Driver.requests`."""
         with self._translate_errors():
             requests = self._driver.requests(last, ahead)
@@ -135,7 +145,7 @@ class StrictDriver:
         with self._translate_errors():
             self._driver.close(closed)
 
-    def _checked(self, requests: "Iterable[Request]") -> "Iterator[Request]":
+    def _checked(self, requests: Iterable[Request]) -> Iterator[Request]:
         with self._translate_errors():
             yield from requests
 
@@ -152,32 +162,6 @@ class StrictDriver:
                 "run the same command again; if it stays so, look at the balancer's log on that host",
                 log=traceback.format_exc().splitlines()[-8:],
             ) from error
-
-
-def of(driver: Dict[str, Any]) -> Driver:
-    """The driver that the data describes; OpError `unknown_balancer` for a kind that has none here."""
-    return StrictDriver(_of_kind(driver), str(driver.get("kind")))
-
-
-def _of_kind(driver: Dict[str, Any]) -> Driver:
-    kind = driver.get("kind")
-    if kind == "haproxy":
-        from deployer.agent.haproxy import HAProxy
-
-        return HAProxy(driver)
-    if kind == "nginx":
-        from deployer.agent.nginx import Nginx
-
-        return Nginx(driver)
-    if kind == "caddy":
-        from deployer.agent.caddy import Caddy
-
-        return Caddy(driver)
-    if kind == "command":
-        from deployer.agent.command_balancer import Commands
-
-        return Commands(driver)
-    raise OpError("unknown_balancer", "this agent cannot drive a balancer of kind %r" % kind)
 
 
 def settle(driver: Driver, names: List[str], admin: str) -> None:

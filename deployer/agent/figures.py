@@ -9,23 +9,13 @@ byte of its answer → how many took that long. Requests that a user gave up are
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, NamedTuple, Optional
+from typing import Any, Dict, Iterable
 
-from deployer.agent import driver as drivers
+from deployer.agent.driver import Request
+from deployer.agent.kinds import create_driver
 from deployer.agent.operation import Context, operation
 
 Figures = Dict[str, Any]
-
-
-class Request(NamedTuple):
-    """One request as a balancer's log has it: the server's name, the status of its answer, its milliseconds.
-
-    `status` None: no whole answer came. `took` None: nobody knows.
-    """
-
-    server: str
-    status: Optional[int]
-    took: Optional[float]
 
 
 def tally(requests: Iterable[Request]) -> Dict[str, Figures]:
@@ -48,4 +38,4 @@ def read(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
     OpError `no_figures` where the balancer does not log what it would take, with what to do about it.
     """
-    return {"servers": tally(drivers.of(args["driver"]).requests(float(args["last"]), float(args["ahead"])))}
+    return {"servers": tally(create_driver(args["driver"]).requests(float(args["last"]), float(args["ahead"])))}

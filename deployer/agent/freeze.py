@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any, Dict, Optional
 
-from deployer.agent import ledger
+from deployer.agent import files, ledger
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, operation
 
@@ -35,13 +35,7 @@ def put(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     site = Site.from_args(args)
     note = {"who": args.get("who") or ctx.identity, "reason": args["reason"], "since": round(time.time(), 3)}
     os.makedirs(site.state, exist_ok=True)
-    fresh = path(site) + ".new"
-    with open(fresh, "w", encoding="utf-8") as file:
-        json.dump(note, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(fresh, path(site))
-    ledger.fsync_folder(site.state)
+    files.write(path(site), json.dumps(note).encode("utf-8"), 0o644)
     ledger.append(site, {"event": "frozen", "who": note["who"], "why": note["reason"]})
     return {"frozen": note}
 
@@ -50,10 +44,7 @@ def put(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 def clear(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Thaws the site: `site`, `who`. `cleared` False: it was not frozen."""
     site = Site.from_args(args)
-    try:
-        os.unlink(path(site))
-    except FileNotFoundError:
+    if not files.remove(path(site)):
         return {"cleared": False}
-    ledger.fsync_folder(site.state)
     ledger.append(site, {"event": "thawed", "who": args.get("who") or ctx.identity})
     return {"cleared": True}

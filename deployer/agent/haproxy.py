@@ -13,8 +13,7 @@ import time
 from typing import Any, Dict, Iterable, List
 
 from deployer.agent import haproxy_requests, haproxy_workers
-from deployer.agent.driver import Server
-from deployer.agent.figures import Request
+from deployer.agent.driver import Request, Server
 from deployer.agent.haproxy_reload import CLOSED, ask, configured, dump, routes, write
 from deployer.agent.haproxy_reload import closed as closed_map
 from deployer.agent.operation import OpError

@@ -78,12 +78,21 @@ def ask(path: str, command: str, timeout: float = 5.0) -> str:
 
 
 def write(path: str, text: str) -> None:
-    """Replaces a file whole: a reader sees the old text or the new one."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = "%s.%d.tmp" % (path, os.getpid())
-    with open(temporary, "w", encoding="utf-8") as file:
+    """Replaces a file as a whole, on the disk when this returns: a reader sees the old text or the new one."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    temporary = "%s/.%s.%d.new" % (folder, os.path.basename(path), os.getpid())
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def dump(path: str, backend: str, state_file: str) -> None:

@@ -15,7 +15,7 @@ import time
 from datetime import datetime
 from typing import Iterator, List, Optional
 
-from deployer.agent.figures import Request
+from deployer.agent.driver import Request
 
 _LINE = re.compile(
     r"(?P<logged>\S+) \S+ \[[^\]]*\] \S+ (?P<backend>[^ /]+)/(?P<server>\S+) "

@@ -20,7 +20,7 @@ import subprocess
 import time
 from typing import Any, Dict, List, Optional
 
-from deployer.agent import boot, ledger, links, secrets, tree
+from deployer.agent import boot, files, ledger, links, secrets
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 
@@ -139,7 +139,7 @@ class _Hook:
             "timeout": float(args.get("timeout") or 600.0),
         }
         path = "%s/%s.json" % (self.folder, self.run)
-        tree.write(path, json.dumps(spec).encode("utf-8"), 0o600)
+        files.write(path, json.dumps(spec).encode("utf-8"), 0o600)
         program = boot.archive(self.folder + "/agent.pyz")
         ledger.append(self.site, {"run": self.run, "event": "intent", "op": OP, "release": self.release})
         command = [*program, "hook_runner", path]

@@ -7,7 +7,7 @@ import json
 import os
 from typing import Any, Dict, List
 
-from deployer.agent import tree
+from deployer.agent import files, tree
 from deployer.agent.created import Commands
 from deployer.agent.layout import Site
 from deployer.agent.placing import Found, Step, look, restorer
@@ -49,7 +49,7 @@ class Kept:
         found = {path: _written(each) for path, each in self.found.items()}
         data = json.dumps({"run": run, "found": found, "handlers": self.handlers})
         os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
-        tree.write(self._path, data.encode("utf-8"), 0o600)
+        files.write(self._path, data.encode("utf-8"), 0o600)
 
     def back(self, *, new: bool = True) -> List[Step]:
         """What puts everything back as it was kept; each handler is notified by every step.

@@ -16,6 +16,7 @@ import os
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
+from deployer.agent import files
 from deployer.agent.layout import Site
 
 Entry = Dict[str, Any]
@@ -43,7 +44,7 @@ def append(site: Site, entry: Entry) -> Entry:
     finally:
         os.close(fd)
     if created:
-        fsync_folder(site.state)
+        files.fsync_folder(site.state)
     return stamped
 
 
@@ -110,15 +111,6 @@ def open_intents(entries: List[Entry]) -> List[Entry]:
             left.append(entry)
     keys = ("run", "op", "instance", "port", "release", "previous")
     return [{**{key: entry.get(key) for key in keys}, "since": entry.get("ts")} for entry in left]
-
-
-def fsync_folder(path: str) -> None:
-    """Makes the names in a folder durable: links that were switched, files that were created."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _settles(entry: Entry, earlier: Entry) -> bool:

@@ -9,8 +9,8 @@ import os
 import re
 from typing import Dict, Optional
 
+from deployer.agent import files
 from deployer.agent.layout import Site
-from deployer.agent.ledger import fsync_folder
 from deployer.agent.operation import OpError
 
 _RELEASE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}\Z")
@@ -94,8 +94,7 @@ def drop_current(site: Site) -> None:
     """Removes `current`. Raises OpError `refused` when it is no link of ours."""
     if os.path.lexists(site.current):
         _require_link(site.current)
-        os.unlink(site.current)
-        fsync_folder(site.root)
+        files.remove(site.current)
 
 
 def empty_slot(site: Site, port: int) -> bool:
@@ -109,7 +108,7 @@ def _of(folder: str) -> Dict[str, str]:
         names = sorted(os.listdir(folder))
     except OSError:
         return {}
-    found = {name: release_at(folder + "/" + name) for name in names}
+    found = {name: release_at(folder + "/" + name) for name in names if not name.startswith(".")}
     return {name: release for name, release in found.items() if release}
 
 
@@ -117,21 +116,13 @@ def _drop(path: str) -> bool:
     if not os.path.lexists(path):
         return False
     _require_link(path)
-    os.unlink(path)
-    fsync_folder(os.path.dirname(path))
-    return True
+    return files.remove(path)
 
 
 def _point(path: str, target: str) -> None:
     if os.path.lexists(path):
         _require_link(path)
-    folder, name = os.path.split(path)
-    fresh = "%s/.%s.new" % (folder, name)
-    if os.path.lexists(fresh):  # left by a crash; the site's lock keeps everybody else away
-        os.unlink(fresh)
-    os.symlink(target, fresh)
-    os.rename(fresh, path)
-    fsync_folder(folder)
+    files.replace_link(path, target)
     if os.readlink(path) != target:
         raise OpError("refused", "%s does not lead to %s although it was just switched" % (path, target))
 

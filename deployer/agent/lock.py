@@ -14,7 +14,7 @@ import os
 import time
 from typing import Any, Callable, Dict, Iterator, Optional
 
-from deployer.agent import ledger, owner, wind
+from deployer.agent import files, ledger, owner, wind
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 
@@ -83,10 +83,8 @@ def ask(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     site = Site.from_args(args)
     found = holder(site)
     if found is not None:
-        fresh = _request(site) + ".new"
-        with open(fresh, "w", encoding="utf-8") as file:
-            json.dump({"run": found["run"], "who": args["who"], "since": round(time.time(), 3)}, file)
-        os.rename(fresh, _request(site))
+        request = {"run": found["run"], "who": args["who"], "since": round(time.time(), 3)}
+        files.write(_request(site), json.dumps(request).encode("utf-8"), 0o644)
     return {"holder": found}
 
 

@@ -11,8 +11,8 @@ import os
 import time
 from typing import Any, Dict, Optional
 
-from deployer.agent import driver as drivers
-from deployer.agent import ledger, tree
+from deployer.agent import files, ledger
+from deployer.agent.kinds import create_driver
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 
@@ -23,7 +23,7 @@ def put(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
     One that is closed already keeps its record. OpError `balancer_down` when the balancer cannot be told.
     """
-    site, balancer, on = Site.from_args(args), drivers.of(args["driver"]), bool(args["on"])
+    site, balancer, on = Site.from_args(args), create_driver(args["driver"]), bool(args["on"])
     found = read(site)
     new = found
     if on and found is None:
@@ -61,7 +61,6 @@ def read(site: Site) -> Optional[Dict[str, Any]]:
 def _write(site: Site, record: Optional[Dict[str, Any]]) -> None:
     if record is not None:
         os.makedirs(site.state, exist_ok=True)
-        tree.write(site.maintenance, (json.dumps(record) + "\n").encode("utf-8"), 0o644)
-    elif os.path.exists(site.maintenance):
-        os.unlink(site.maintenance)
-        ledger.fsync_folder(site.state)
+        files.write(site.maintenance, (json.dumps(record) + "\n").encode("utf-8"), 0o644)
+    else:
+        files.remove(site.maintenance)

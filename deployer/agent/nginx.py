@@ -11,7 +11,6 @@ the server, since it keeps no idle ones.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
@@ -20,10 +19,8 @@ import time
 from dataclasses import replace
 from typing import Any, Dict, Iterable, List
 
-from deployer.agent import connections, nginx_requests, procfs
-from deployer.agent.driver import Server
-from deployer.agent.figures import Request
-from deployer.agent.ledger import fsync_folder
+from deployer.agent import connections, files, nginx_requests, procfs
+from deployer.agent.driver import Request, Server
 from deployer.agent.nginx_checks import Checks
 from deployer.agent.operation import OpError
 from deployer.agent.places import place, socket_of
@@ -78,13 +75,13 @@ class Nginx:
                 raise OpError("unknown_server", "the pool %s of nginx has no server %s" % (self._route, name))
         for name in names:
             if admin == "ready":
-                _remove(self._gate(name))
+                files.remove(self._gate(name))
             else:
-                _write(self._gate(name), admin + "\n")
+                files.write(self._gate(name), (admin + "\n").encode("utf-8"), 0o644)
 
     def keep(self) -> None:
         """Makes sure that the gates are on the disk."""
-        fsync_folder(self._gates)
+        files.fsync_folder(self._gates)
 
     def requests(self, last: float, ahead: float) -> Iterable[Request]:
         """The requests that ended within the `last` seconds, since somebody first asked for them."""
@@ -106,9 +103,9 @@ class Nginx:
     def close(self, closed: bool) -> None:
         """A gate before the whole pool."""
         if closed:
-            _write(self._gate(CLOSED), "closed\n")
+            files.write(self._gate(CLOSED), b"closed\n", 0o644)
         else:
-            _remove(self._gate(CLOSED))
+            files.remove(self._gate(CLOSED))
         self.keep()
 
     def _slots(self) -> Dict[str, Dict[str, Any]]:
@@ -169,21 +166,6 @@ def _addresses(host: str) -> List[str]:
         return sorted({str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)})
     except OSError:
         return [host]
-
-
-def _write(path: str, text: str) -> None:
-    temporary = path + ".tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
 
 
 def _down(why: str) -> OpError:

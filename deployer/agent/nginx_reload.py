@@ -587,13 +587,28 @@ def _read(path: str) -> Optional[str]:
         return None
 
 
+def _write(path: str, text: str) -> None:
+    """Replaces a file as a whole, on the disk when this returns: a reader sees the old text or the new one."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    temporary = "%s/.%s.%d.new" % (folder, os.path.basename(path), os.getpid())
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def _write_all(texts: Texts) -> None:
     for path, text in texts.items():
         if text is not None:
-            temporary = "%s.%d.tmp" % (path, os.getpid())
-            with open(temporary, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(temporary, path)
+            _write(path, text)
         elif os.path.exists(path):
             os.unlink(path)
 

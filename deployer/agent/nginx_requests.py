@@ -15,7 +15,7 @@ import os
 import time
 from typing import Dict, Iterator, List
 
-from deployer.agent.figures import Request
+from deployer.agent.driver import Request
 
 SLICE = 100  # seconds, as `map $msec $deploy_slice` has it
 _MOST = 8 << 20  # bytes of the log that are read: its last 100,000 requests or so

@@ -9,8 +9,8 @@ import json
 import os
 from typing import Any, Dict, Optional
 
+from deployer.agent import files
 from deployer.agent.layout import Site
-from deployer.agent.ledger import fsync_folder
 from deployer.agent.operation import OpError
 
 
@@ -50,13 +50,8 @@ def claim(site: Site) -> None:
 
 def note(site: Site, removed: Optional[Dict[str, Any]]) -> None:
     """Writes down whose the site is, and who took the app off this host; None: it is there."""
-    fresh = _file(site) + ".new"
-    with open(fresh, "w", encoding="utf-8") as file:
-        json.dump({"app": site.app, "env": site.env, **({"removed": removed} if removed else {})}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(fresh, _file(site))
-    fsync_folder(site.state)
+    record = {"app": site.app, "env": site.env, **({"removed": removed} if removed else {})}
+    files.write(_file(site), json.dumps(record).encode("utf-8"), 0o644)
 
 
 def _file(site: Site) -> str:

@@ -9,7 +9,7 @@ import stat
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Optional, Tuple, Union
 
-from deployer.agent import ownership, tree, users
+from deployer.agent import files, ownership, tree, users
 from deployer.agent.created import DIRECTORY, Created, digest, link_digest
 from deployer.agent.layout import Site
 from deployer.agent.resources import Absent, Directory, File, Link
@@ -130,7 +130,7 @@ class Placing:
 
         def do() -> None:
             os.makedirs(os.path.dirname(file.path), 0o755, exist_ok=True)
-            tree.write(file.path, data, mode, users.owner_of(file.owner, file.group))
+            files.write(file.path, data, mode, users.owner_of(file.owner, file.group))
 
         put_back = restorer(file.path, found)
         return Step("file", file.path, action, do, difference, file.notify, put_back, digest(data))
@@ -146,7 +146,7 @@ class Placing:
 
         def do() -> None:
             os.makedirs(os.path.dirname(link.path), 0o755, exist_ok=True)
-            point(link.path, link.target)
+            files.replace_link(link.path, link.target)
 
         action = "create" if found.what == "missing" else "change"
         put_back = restorer(link.path, found)
@@ -223,23 +223,14 @@ def _has(found: Found, owner: str, group: str, mode: int) -> bool:
     return found.mode == mode and (wanted is None or found.owner == wanted)
 
 
-def point(path: str, target: str) -> None:
-    """Makes `path` a symbolic link to `target`, at once."""
-    temporary = "%s.%d.new" % (path, os.getpid())
-    if os.path.lexists(temporary):
-        os.unlink(temporary)
-    os.symlink(target, temporary)
-    os.rename(temporary, path)
-
-
 def restorer(path: str, found: Found) -> Callable[[], None]:
     """What puts back at `path` what was found there."""
 
     def restore() -> None:
         if found.what == "file":
-            tree.write(path, found.data, found.mode, found.owner if os.geteuid() == 0 else None)
+            files.write(path, found.data, found.mode, found.owner if os.geteuid() == 0 else None)
         elif found.what == "link":
-            point(path, found.target)
+            files.replace_link(path, found.target)
         elif found.what == "missing" and os.path.lexists(path):
             os.unlink(path)
 

@@ -12,7 +12,7 @@ import re
 import stat
 from typing import Any, Dict
 
-from deployer.agent import app_command, tree
+from deployer.agent import app_command, files, tree
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 
@@ -42,7 +42,7 @@ def write(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         prepare_state(site)
         if args.get("keep"):
             _keep(site, owner)
-        tree.write(site.secrets, text, 0o600, owner)
+        files.write(site.secrets, text, 0o600, owner)
     return {"changed": True}
 
 
@@ -79,7 +79,7 @@ def _keep(site: Site, owner: "tuple[int, int]") -> None:
     if os.path.lexists(site.secrets):
         os.link(site.secrets, site.secrets_before, follow_symlinks=False)
     else:
-        tree.write(site.secrets_before, b"", 0o600, owner)
+        files.write(site.secrets_before, b"", 0o600, owner)
 
 
 def prepare_state(site: Site) -> None:

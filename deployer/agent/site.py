@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any, Dict, List, Optional
 
-from deployer.agent import ledger, links, lock, owner
+from deployer.agent import files, ledger, links, lock, owner
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 
@@ -47,13 +47,7 @@ def note_plan(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Keeps what a run is about to do, durable before it does anything: `site, run, plan` (plain data)."""
     site = Site.from_args(args)
     os.makedirs(site.state, exist_ok=True)
-    fresh = site.plan + ".new"
-    with open(fresh, "w", encoding="utf-8") as file:
-        json.dump({"run": args["run"], "plan": args["plan"]}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(fresh, site.plan)
-    ledger.fsync_folder(site.state)
+    files.write(site.plan, json.dumps({"run": args["run"], "plan": args["plan"]}).encode("utf-8"), 0o644)
     return {}
 
 

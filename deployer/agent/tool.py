@@ -19,8 +19,8 @@ import zlib
 from typing import Any, Dict, Iterator, List, Optional
 
 from deployer.agent import machine, process, tree, venv
+from deployer.agent.files import fsync_folder
 from deployer.agent.layout import Site
-from deployer.agent.ledger import fsync_folder
 from deployer.agent.operation import Context, OpError, operation
 
 _KEPT = 3  # versions of a program that stay: controllers need not all have the same one

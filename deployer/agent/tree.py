@@ -1,4 +1,4 @@
-"""Files and folders of releases: links that share no fate, removal of read-only trees, writes that last.
+"""Files and folders of releases: links that share no fate, removal of read-only trees.
 
 A tree may belong to the app's user while a hook runs in it, so owners and modes are changed through descriptors that
 were opened without following links: nobody can make root change a file outside the tree.
@@ -14,9 +14,7 @@ import hashlib
 import os
 import shutil
 import stat
-from typing import Callable, Iterator, Optional, Tuple
-
-from deployer.agent.ledger import fsync_folder
+from typing import Callable, Iterator, Optional
 
 _FICLONE = 0x40049409  # linux/fs.h
 _CHUNK = 1 << 18
@@ -57,33 +55,6 @@ def link(source: str, target: str, mode: int) -> None:
         if error.errno not in _NO_LINK:
             raise
         copy(source, target, mode)
-
-
-def write(path: str, data: bytes, mode: int, owner: Optional[Tuple[int, int]] = None) -> None:
-    """Replaces a file whole; on return its content and name are on the disk.
-
-    Args:
-        mode: set before the first byte is written.
-        owner: uid and gid; the agent's own by default.
-    """
-    temporary = "%s.%d.new" % (path, os.getpid())
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(temporary)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with open(fd, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            if owner is not None and owner != (os.geteuid(), os.getegid()):
-                os.fchown(file.fileno(), owner[0], owner[1])
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    fsync_folder(os.path.dirname(path))
 
 
 def remove(path: str) -> bool:

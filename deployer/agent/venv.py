@@ -14,7 +14,7 @@ import os
 import re
 from typing import Any, Dict, List, Mapping
 
-from deployer.agent import app_command, failure, pip_settings, process, strays, tree, uv_cache, venv_integrity
+from deployer.agent import app_command, failure, files, pip_settings, process, strays, tree, uv_cache, venv_integrity
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.venv_integrity import MARKER
@@ -94,7 +94,7 @@ def ensure(ctx: Context, site: Site, spec: Mapping[str, Any], wheels: str = "", 
         tree.flush(path)
         marker = {"key": key, "python": spec["python"], "installer": spec["installer"]}
         marker.update(venv_integrity.describe(path))
-        tree.write(path + "/" + MARKER, json.dumps(marker).encode(), 0o644)
+        files.write(path + "/" + MARKER, json.dumps(marker).encode(), 0o644)
     except BaseException:
         tree.remove(path)
         raise

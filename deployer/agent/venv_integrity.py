@@ -11,7 +11,7 @@ import os
 import re
 from typing import Any, Dict, Iterator, List, Optional
 
-from deployer.agent import tree
+from deployer.agent import files, tree
 from deployer.agent.layout import Site
 
 MARKER = ".deploy-venv.json"
@@ -96,13 +96,9 @@ def _links(site: Site) -> Dict[str, str]:
 
 def _point(release: str, target: str) -> None:
     """Moves the `.venv` link of a sealed release at once."""
-    fresh = release + "/.venv.new"
     os.chmod(release, tree.FOLDER)
     try:
-        if os.path.lexists(fresh):
-            os.unlink(fresh)
-        os.symlink(target, fresh)
-        os.rename(fresh, release + "/.venv")
+        files.replace_link(release + "/.venv", target)
     finally:
         os.chmod(release, tree.READ_ONLY)
 

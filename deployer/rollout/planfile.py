@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from deployer.agent import tree
+from deployer.agent import files
 from deployer.agent.release_id import is_release_id
 from deployer.errors import UsageError
 from deployer.inventory.model import Host
@@ -97,7 +97,7 @@ class PlanFile:
             "plan": dict(self.plan),
         }
         try:
-            tree.write(os.path.abspath(path), (json.dumps(data, indent=1) + "\n").encode(), 0o600)
+            files.write(os.path.abspath(path), (json.dumps(data, indent=1) + "\n").encode(), 0o600)
         except OSError as error:
             raise UsageError(f"the plan cannot be written: {error.strerror}", file=str(path)) from None
 

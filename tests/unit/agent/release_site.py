@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from deployer.agent import operation, tree
+from deployer.agent import files, operation, tree
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context
 from deployer.artifact import manifest
@@ -109,9 +109,10 @@ def _die() -> None:
 
 
 def _die_at(host: Host, moment: str) -> None:
-    """Arranges the end: at a progress event of that step, or instead of a function of `tree`."""
-    if moment.startswith("tree."):
-        setattr(tree, moment.partition(".")[2], lambda *args, **kwargs: _die())
+    """Arranges the end: at a progress event of that step, or instead of a function of `tree` or `files`."""
+    module, _, function = moment.partition(".")
+    if function:
+        setattr({"tree": tree, "files": files}[module], function, lambda *args, **kwargs: _die())
         return
     host.emit = lambda event: _die() if moment and event.get("step") == moment else None  # type: ignore[assignment]
 

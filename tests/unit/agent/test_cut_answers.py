@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from deployer.agent import balancer_watchdog, caddy_reload, drained, driver
+from deployer.agent import balancer_watchdog, caddy_reload, drained
 from deployer.agent.caddy_reload import age_of_slot, write_slot
+from deployer.agent.kinds import create_driver
 from deployer.agent.layout import Site
 from deployer.agent.operation import OpError
 
@@ -95,7 +96,7 @@ def haproxy(tmp_path: Path) -> Iterator[tuple[HAProxySocket, dict[str, Any]]]:
 
 
 def test_whole_answers_are_read(haproxy: tuple[HAProxySocket, dict[str, Any]]) -> None:
-    servers = driver.of(haproxy[1]).servers()
+    servers = create_driver(haproxy[1]).servers()
     assert {name: (one.state, one.port) for name, one in servers.items()} == {
         "web1": ("DRAIN", 8000),
         "web2": ("UP", 8000),
@@ -112,7 +113,7 @@ def test_an_answer_of_haproxy_that_is_cut_anywhere_is_no_answer(
     for size in range(0, length, 7 if length > 300 else 1):
         balancer.spoil = lambda asked, answer, end=size: answer[:end] if asked.startswith(command) else answer  # type: ignore[misc]
         with pytest.raises(OpError) as caught:
-            driver.of(order).servers()
+            create_driver(order).servers()
         assert caught.value.code == "balancer_down", size
 
 
@@ -120,7 +121,7 @@ def test_a_cut_answer_to_a_drain_is_an_error(haproxy: tuple[HAProxySocket, dict[
     balancer, order = haproxy
     balancer.spoil = lambda asked, answer: b"" if asked.startswith("set") else answer
     with pytest.raises(OpError, match="cut off"):
-        driver.of(order).set(["web1"], "drain")
+        create_driver(order).set(["web1"], "drain")
 
 
 GARBLED = (
@@ -138,7 +139,7 @@ def test_a_garbled_answer_of_haproxy_is_no_answer(haproxy: tuple[HAProxySocket, 
     balancer, order = haproxy
     balancer.spoil = lambda asked, whole: answer if asked.startswith("show servers") else whole
     with pytest.raises(OpError) as caught:
-        driver.of(order).servers()
+        create_driver(order).servers()
     assert caught.value.code == "balancer_down"
 
 
@@ -191,7 +192,7 @@ def test_a_garbled_file_of_the_pool_is_no_answer(tmp_path: Path, kind: str, text
     nginx = {"kind": "nginx", "route": pool, "gates": str(tmp_path), "requests": "", "health": {}}
     caddy = {"kind": "caddy", "socket": f"{tmp_path}/s", "ask": "", "app": pool, "slots": str(tmp_path), "requests": ""}
     with serving(f"{tmp_path}/s", lambda line: _http(b"[]")), pytest.raises(OpError) as caught:
-        driver.of(nginx if kind == "nginx" else caddy).servers()
+        create_driver(nginx if kind == "nginx" else caddy).servers()
     assert caught.value.code == "balancer_down"
 
 
@@ -217,7 +218,7 @@ def test_an_answer_of_caddy_that_is_cut_or_garbled_is_no_answer(tmp_path: Path, 
         "requests": "",
     }
     with serving(order["socket"], lambda line: answer), pytest.raises(OpError) as caught:
-        driver.of(order).servers()
+        create_driver(order).servers()
     assert caught.value.code == "balancer_down"
 
 
@@ -238,7 +239,7 @@ def test_odd_words_of_a_command_are_no_answer_or_no_figure(tmp_path: Path, print
         "state": f"printf '{printed}'",
     }
     try:
-        assert driver.of(order).servers()["w"].sessions >= 1
+        assert create_driver(order).servers()["w"].sessions >= 1
     except OpError as error:
         assert error.code == "balancer_down"
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deployer.agent import caddy_requests, nginx_requests
-from deployer.agent.figures import Request, tally
+from deployer.agent.driver import Request
+from deployer.agent.figures import tally
 from deployer.agent.haproxy_requests import requests
 
 

@@ -18,7 +18,7 @@ from deployer.agent import procfs
 
 OLD, NEW = "20261101T100000Z-aaaaaaaa", "20261102T100000Z-bbbbbbbb"
 ARGS = {"prepare": {"command": "echo built > made"}, "check": {"argv": [".venv/bin/python", "-c", "import app"]}}
-MOMENTS = ["assemble", "venv", "prepare", "compile", "check", "tree.copy", "tree.seal", "tree.flush", "tree.write"]
+MOMENTS = ["assemble", "venv", "prepare", "compile", "check", "tree.copy", "tree.seal", "tree.flush", "files.write"]
 
 
 def killed(host: Host, moment: str, source: Path, args: dict[str, object]) -> None:
