@@ -8,7 +8,7 @@ from pathlib import Path
 
 PROGRAM = """\
 [program:nginx]
-command = /bin/sh -c "rm -rf {prefix}/run/deploy-nginx && mkdir {prefix}/run/deploy-nginx && exec {start}"
+command = /bin/sh -c "mkdir -p {prefix}/run/deploy-nginx && rm -f {prefix}/run/deploy-nginx/* && exec {start}"
 autostart = true
 autorestart = true
 startsecs = 1

@@ -64,6 +64,7 @@ class House:
             stderr=subprocess.DEVNULL,
         )
         until("supervisord answers", (prefix / "run/supervisor.sock").exists)
+        until("nginx runs", lambda: (prefix / "run/nginx.pid").exists() and self.master != 0)
         self.install(self.adapter.base(self.site("any"), systemd=False))
 
     def site(self, app: str) -> Site:
