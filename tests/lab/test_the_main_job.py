@@ -20,7 +20,7 @@ QUICK = {
 @pytest.fixture(scope="module")
 def shop(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The example app, set up and pushed once."""
-    project = Project(tmp_path_factory.mktemp("main") / "shop", lab.name, "shop", QUICK)
+    project = Project(tmp_path_factory.mktemp("main") / "shop", lab.name, "shop", QUICK, lean=False)
     project.deploy("setup")
     assert project.deploy("setup").last["outcome"] == "unchanged"
     return project

@@ -277,7 +277,7 @@ class TestWhileUsersAreThere:
         assert error["log"][-1] == "ModuleNotFoundError: No module named 'shopp'"
 
     def test_requirements_without_the_server(self, fleet: Fleet) -> None:
-        with fleet.version(2, requirements__txt="fastapi>=0.110\nwebsockets>=12\n"):
+        with fleet.version(2, requirements__txt="starlette>=0.40\nwebsockets>=12\n"):
             fleet.refused(2, "missing_server", host=None, step="plan", says="needs uvicorn", next_="with: [uvicorn]")
 
     def test_an_app_that_cannot_be_imported(self, fleet: Fleet) -> None:

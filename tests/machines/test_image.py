@@ -136,7 +136,9 @@ def free_port() -> int:
 def drawn(folder: Path, example: str, settings: dict[str, Any]) -> tuple[Project, int]:
     """An example with its Dockerfile, and the port that it will serve at."""
     port = free_port()
-    project = Project(folder / "project", "prod", example, {"port": port, "python": {"version": "3.11"}, **settings})
+    project = Project(
+        folder / "project", "prod", example, {"port": port, "python": {"version": "3.11"}, **settings}, lean=False
+    )
     (project.folder / "inventories").mkdir()
     (project.folder / "inventories" / "prod.yaml").write_text("web: {hosts: {web1.example.com: {}}}\n")
     project.deploy("render", "--out", "out", "--dockerfile")

@@ -27,7 +27,7 @@ SETTINGS = {
     "health": {"within": f"{WITHIN:g}s"},
     "rolling": {"drain_timeout": f"{DRAIN:g}s", "soak": "500ms", "waves": [1, 2], "max_unavailable": 2},
 }
-RATE = 12.0
+RATE = 8.0
 
 
 @dataclass

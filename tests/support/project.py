@@ -53,10 +53,22 @@ class Done:
 class Project:
     """A copy of an example app with settings of the test's own, committed to git."""
 
-    def __init__(self, folder: Path, env: str, example: str = "shop", settings: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        env: str,
+        example: str = "shop",
+        settings: dict[str, Any] | None = None,
+        lean: bool = True,
+    ) -> None:
+        """Copies a folder of `examples/`; `lean`: with the files that `tests/apps` has for it, which start faster."""
         self.folder = folder
         self.env = env
-        shutil.copytree(REPOSITORY / "examples" / example, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        without_caches = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / "examples" / example, folder, ignore=without_caches)
+        replacements = REPOSITORY / "tests/apps" / example
+        if lean and replacements.is_dir():
+            shutil.copytree(replacements, folder, ignore=without_caches, dirs_exist_ok=True)
         self._git("init", "-q", "-b", "main")
         self.settings(settings or {})
         self.commit("the first version")

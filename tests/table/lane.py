@@ -46,7 +46,7 @@ class Lane:
     def set_up(self, cells: Sequence[Cell]) -> None:
         """Everything that the cells need beside releases: all apps are known to hosts and balancers afterwards."""
         for example in dict.fromkeys(SERVERS[cell.server].example for cell in cells):
-            self.apps[example] = Project(self.folder / self._app(example), self.lab.name, example)
+            self.apps[example] = Project(self.folder / self._app(example), self.lab.name, example, lean=False)
             self._settings(next(cell for cell in cells if SERVERS[cell.server].example == example))
             self._deploy(self.apps[example], "setup")
 
