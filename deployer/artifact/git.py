@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tarfile
 import tempfile
 from collections.abc import Sequence
@@ -68,14 +69,21 @@ class Repository:
 
     @classmethod
     def at(cls, path: Path) -> Repository | None:
-        """The work tree that `path` lies in, if git is here and knows one, and does not ignore `path`."""
-        found = _git(path, ["rev-parse", "--show-toplevel", "--show-prefix"])
-        if not found.started:
+        """Finds the work tree that `path` lies in.
+
+        Returns:
+            None if there is no `.git` in `path` or above it, or if git ignores `path`.
+
+        Raises:
+            UsageError: there is a `.git`, and git is not installed or cannot read it. Without git nobody knows which
+                files are committed, so files that must stay private could be shipped.
+        """
+        answer = _git(path, ["rev-parse", "--show-toplevel", "--show-prefix"])
+        if not answer.ok:
+            _refuse_dubious(path, answer.stderr)
+            _refuse_unreadable(path, answer)
             return None
-        if not found.ok:
-            _refuse_dubious(path, found.stderr)
-            return None
-        top, prefix = found.stdout.split("\n")[:2]
+        top, prefix = answer.stdout.split("\n")[:2]
         if prefix and _git(Path(top), ["check-ignore", "-q", prefix]).ok:
             return None
         return cls(Path(top), prefix)
@@ -245,6 +253,38 @@ def _refuse_dubious(path: Path, said: str) -> None:
             hint=f"git config --global --add safe.directory {_trusted(path)}",
             code="source",
         )
+
+
+def _refuse_unreadable(path: Path, answer: Finished) -> None:
+    marker = _marker(path)
+    if marker is None:
+        return
+    if not answer.started:
+        raise UsageError(
+            "the source is a git repository, and there is no git program to read it with",
+            file=str(marker),
+            cause="without git, files that are not committed or that git ignores would be shipped too",
+            hint="apt-get install git",
+            code="source",
+        )
+    raise UsageError(
+        "git cannot read the repository that the source lies in",
+        file=str(marker),
+        cause=answer.why if answer.timed_out else answer.stderr.strip() or answer.why,
+        hint=f"git -C {shlex.quote(str(path))} status",
+        code="source",
+    )
+
+
+def _marker(path: Path) -> Path | None:
+    """The `.git` in `path` or the nearest folder above it; like git, it does not look on other file systems."""
+    device = path.stat().st_dev
+    for folder in (path, *path.parents):
+        if folder.stat().st_dev != device:
+            return None
+        if os.path.lexists(folder / ".git"):
+            return folder / ".git"
+    return None
 
 
 def _trusted(path: Path) -> Path:

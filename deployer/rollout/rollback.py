@@ -197,8 +197,13 @@ def _way_back(topology: Topology, facts: Facts) -> str:
 
 def _commit_of(project: Project, wanted: str | None) -> str | None:
     """The commit that a tag or branch here names, for a release is known by its commit; anything else as it is."""
-    repository = Repository.at(project.base / project.topology.settings.source.path)
-    if not wanted or wanted == "current" or not repository:
+    if not wanted or wanted == "current" or is_release_id(wanted):
+        return wanted
+    try:
+        repository = Repository.at(project.base / project.topology.settings.source.path)
+    except UsageError:  # without git the releases are still known by their ids and commits: enough to go back
+        repository = None
+    if repository is None:
         return wanted
     return repository.named(wanted) or wanted
 

@@ -282,3 +282,37 @@ def test_a_git_hook_that_runs_us_does_not_mislead(repo: Path, monkeypatch: pytes
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
     with resolve(Source(), repo) as tree:
         assert os.path.exists(tree.path / "app.py")
+
+
+def test_a_repository_is_never_shipped_without_git(repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (repo / "service").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for folder in (repo, repo / "service"):
+        with pytest.raises(UsageError, match="no git program") as refused, resolve(Source(), folder):
+            pass
+        assert refused.value.file == str(repo / ".git")
+
+
+@pytest.mark.parametrize("marker", ["empty folder", "lost gitdir", "dangling link", "bad configuration"])
+def test_a_repository_that_git_cannot_read_is_not_shipped_as_a_plain_folder(tmp_path: Path, marker: str) -> None:
+    (tmp_path / "main.py").write_text("app = 1\n")
+    if marker == "empty folder":
+        (tmp_path / ".git").mkdir()
+    elif marker == "lost gitdir":
+        (tmp_path / ".git").write_text("gitdir: ../elsewhere/.git/modules/app\n")
+    elif marker == "dangling link":
+        (tmp_path / ".git").symlink_to("elsewhere")
+    else:
+        git(tmp_path, "init", "-q")
+        (tmp_path / ".git/config").write_text("[core\n")
+    with pytest.raises(UsageError, match="git cannot read") as refused, resolve(Source(), tmp_path):
+        pass
+    assert refused.value.cause and refused.value.file == str(tmp_path / ".git")
+
+
+def test_without_git_a_plain_folder_is_shipped_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/main.py").write_text("app = 1\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with resolve(Source(), tmp_path / "app") as tree:
+        assert tree.commit is None and list(tree.manifest().files) == ["main.py"]
