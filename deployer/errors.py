@@ -14,6 +14,7 @@
     ├── ChecksError              7   checks failed, nothing was changed by this run
     ├── LeftBehindError          8   finished within its budget, some instances were left behind
     ├── CommandError            its  the command of `exec`, `run` or `shell` ended with another status than 0
+    ├── ProgramFault             1   a fault of the program itself, met in a run that still has to wind up
     └── InterruptedRun         130   interrupted, and cleanly wound up
         └── StoppedAtOnce        6   interrupted twice: the hosts wind up by themselves
 
@@ -133,6 +134,32 @@ class DeployError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
         return f"{text}: {self.cause}" if self.cause else text
+
+
+class ProgramFault(DeployError):
+    """A fault of the program itself. Its `__cause__` is the exception, whose traceback the command line shows."""
+
+    @classmethod
+    def of(cls, error: Exception) -> DeployError:
+        """`error` itself if it is a DeployError, else the ProgramFault for it."""
+        if isinstance(error, DeployError):
+            return error
+        fault = cls(
+            "this is a fault of deploy itself",
+            cause=f"{type(error).__name__}: {error}",
+            hint="deploy status {env} shows what serves; report the fault with the lines above",
+        )
+        fault.__cause__ = error
+        return fault
+
+    @staticmethod
+    def behind(error: BaseException | None) -> Exception | None:
+        """The exception that is the fault behind `error`, through all its causes; None where there is none."""
+        while error is not None:
+            if isinstance(error, ProgramFault):
+                return error.__cause__ if isinstance(error.__cause__, Exception) else error
+            error = error.__cause__
+        return None
 
 
 class UsageError(DeployError):

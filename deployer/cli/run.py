@@ -7,6 +7,7 @@ import errno
 import getpass
 import itertools
 import os
+import shlex
 import socket
 import sys
 import threading
@@ -20,7 +21,7 @@ import typer
 
 from deployer.cli.interrupts import Interrupts
 from deployer.cli.options import Common
-from deployer.errors import DeployError, InterruptedRun, StoppedAtOnce, UsageError
+from deployer.errors import DeployError, InterruptedRun, ProgramFault, StoppedAtOnce, UsageError
 from deployer.events import Bus, Warned, naming_environment
 from deployer.report.lines import error_block
 from deployer.report.listeners import json_line, listener
@@ -145,6 +146,9 @@ def _run(
     try:
         work(bus, record, interrupted)
     except DeployError as raised:
+        if (behind := ProgramFault.behind(raised)) is not None:
+            bus.flush()
+            _say("".join(traceback.format_exception(behind)))
         return raised
     except KeyboardInterrupt:
         return stopped
@@ -197,24 +201,28 @@ def _forget_output() -> None:
 _ABOUT_FILES = frozenset(
     {
         *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG),
-        *(errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EIO, errno.EMFILE, errno.ENFILE),
+        *(errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY, errno.ENXIO, errno.EIO),
+        *(errno.EMFILE, errno.ENFILE),
     }
 )
 """Why the system refuses a file: for a reason that is a person's to mend, and not a fault of this program."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _fault(fault: Exception) -> DeployError:
     """The error for what should not have happened, after its traceback was shown; a file that cannot be used is one."""
     if isinstance(fault, OSError) and fault.errno in _ABOUT_FILES and fault.filename is not None:
+        path = os.fsdecode(fault.filename) if isinstance(fault.filename, bytes | str) else str(fault.filename)
         return UsageError(
             "a file or folder of this machine cannot be used",
-            file=os.fsdecode(fault.filename) if isinstance(fault.filename, bytes | str) else str(fault.filename),
+            file=path,
             cause=fault.strerror,
+            hint=f"{'df -h -i' if fault.errno in _FULL else 'ls -ld'} {shlex.quote(path)}",
             code="local_file",
         )
     _say("".join(traceback.format_exception(fault)))
-    text = f"{type(fault).__name__}: {fault}"
-    return DeployError("this is a fault of deploy itself", cause=text, hint="report it with the lines above")
+    return ProgramFault.of(fault)
 
 
 def _say(text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -38,9 +38,11 @@ class Pending:
         on_event: OnEvent | None,
         lane: str = "main",
         deadline: float = BASE_S,
+        args: Mapping[str, Any] | None = None,
     ) -> None:
         self.number = number
         self.op = op
+        self.args = args or {}
         self.lane = lane
         self.deadline = deadline
         self._sent = 0

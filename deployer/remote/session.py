@@ -25,6 +25,12 @@ from deployer.remote.frames import checked
 from deployer.remote.greeting import Greeting
 from deployer.remote.heart import Heart
 from deployer.remote.pending import Body, OnEvent, Pending
+from deployer.remote.responses import (
+    UnexpectedResponse,
+    require_expected,
+    require_expected_detail,
+    require_expected_event,
+)
 
 _START = 30.0  # seconds for the agent to answer
 _LONGEST_START = 3 * _START  # seconds for the channel, the agent's first line and its welcome together
@@ -152,7 +158,7 @@ class Session:
             if self._lost is not None:
                 raise self._lost
             self._requests += 1
-            pending = Pending(self._requests, op, self, on_event, lane, deadline)
+            pending = Pending(self._requests, op, self, on_event, lane, deadline, args or {})
             self._pending[pending.number] = pending
         head = {"t": "request", "id": pending.number, "op": op, "args": args or {}, "lane": lane}
         try:
@@ -338,18 +344,27 @@ class Session:
             pending = self._pending.pop(number, None) if ended else self._pending.get(number)
         if pending is None:
             return
-        if kind == "event":
-            pending.event(head["event"])
-        elif kind == "credit":
+        if kind == "credit":
             pending.credit(head["bytes"])
-        elif kind == "result":
-            pending.finish(head["value"])
-        elif kind == "error":
-            pending.fail(self._error(head))
+            return
+        try:
+            self._answer(pending, kind, head)
+        except UnexpectedResponse as error:
+            self._forget(number)
+            pending.fail(error)
 
-    def _error(self, head: dict[str, Any]) -> AgentError:
-        fields = (head["code"], head["message"], head.get("hint") or "", head.get("log") or (), head.get("detail"))
-        return AgentError(*fields, host=self.host.name)
+    def _answer(self, pending: Pending, kind: str, head: dict[str, Any]) -> None:
+        """Hands an event, a result or an error to its request. Raises UnexpectedResponse."""
+        host, operation = self.host.name, pending.op
+        if kind == "event":
+            pending.event(require_expected_event(host, operation, head["event"]))
+        elif kind == "result":
+            pending.finish(require_expected(host, operation, pending.args, head["value"]))
+        elif kind == "error":
+            detail = require_expected_detail(host, operation, head["code"], head.get("detail") or {})
+            hint = (head.get("hint") or "").replace("{host}", host)
+            fields = (head["code"], head["message"], hint, head.get("log") or (), detail)
+            pending.fail(AgentError(*fields, host=host))
 
     def _acknowledged(self, number: int) -> None:
         sent = self._sent_at.get(number)

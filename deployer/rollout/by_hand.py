@@ -119,7 +119,7 @@ def cancel(project: Project, bus: Bus, record: Record) -> None:
     """Asks the run that holds the lock to stop, as Ctrl-C there would. `unchanged` when nobody holds it."""
     with opened(project, bus, record, threading.Event(), partial=True) as run:
         answers = run.each(run.hosts, "lock.ask", {"who": project.who}, step="cancel")
-        holders = {str(found["run"]): found for answer in answers.values() if (found := answer["holder"])}
+        holders = {str(found.get("run")): found for answer in answers.values() if (found := answer["holder"])}
         if not holders:
             record.outcome = "unchanged"
             bus.emit(Output(f"nothing runs on {project.env}"))

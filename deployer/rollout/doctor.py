@@ -12,6 +12,7 @@ from deployer.plan.facts import Facts
 from deployer.plan.shared import is_folder_name
 from deployer.rollout import certificates
 from deployer.rollout.data import Data
+from deployer.rollout.endings import refused_as
 from deployer.rollout.interpreter import require_python
 from deployer.rollout.locks import require_not_frozen, require_unlocked
 from deployer.rollout.open import opened
@@ -158,7 +159,8 @@ def doctor(project: Project, bus: Bus, record: Record) -> None:
         examination.fail("hosts", error)
     record.data = examination.answer
     if examination.problems:
-        raise examination.problems[0]
+        with refused_as(NotReadyError, f"deploy status {project.env}"):  # nothing was changed
+            raise examination.problems[0]
     bus.emit(Text("nothing here would stop a push"))
 
 

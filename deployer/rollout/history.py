@@ -115,7 +115,7 @@ def history(project: Project, bus: Bus, record: Record, *, run_id: str | None, s
     with opened(project, bus, record, stop, partial=True) as run:
         answers = run.each(run.hosts, "site.ledger", {"limit": None}, step="history")
         lines = [(entry, host) for host, answer in answers.items() for entry in answer["entries"]]
-        under_way = {str(lock["run"]) for answer in answers.values() if (lock := answer.get("lock"))}
+        under_way = {str(lock.get("run")) for answer in answers.values() if (lock := answer.get("lock"))}
         answer = history_of(lines, local, under_way)
         if run_id is not None:
             answer = of_one_run(answer, run_id, [*lines, *((entry, "") for entry in local)])

@@ -12,6 +12,7 @@ from deployer.agent.supervision import Verbs
 from deployer.errors import DeployError
 from deployer.plan.topology import Topology, WebHost
 from deployer.remote.errors import AgentError
+from deployer.remote.responses import UnexpectedResponse
 from deployer.rollout.parallel import map_hosts
 from deployer.rollout.run import Run
 
@@ -114,11 +115,14 @@ class LogReader:
         wanted = {name: source | {"cursor": self._cursors.get((host, name))} for name, source in named.items()}
         answer = self._run.call(host, "logs.read", {"logs": wanted, "partial": partial, **self._first}, step="logs")
         lines: list[LogLine] = []
-        for name, page in answer["logs"].items():
+        for name in wanted:
+            page = answer["logs"][name]
+            if page["more"] and page["cursor"] == wanted[name]["cursor"]:  # the same page would be read for ever
+                raise UnexpectedResponse(host, "logs.read", f"logs.{name} has more lines, and the cursor does not move")
             self._cursors[host, name] = page["cursor"]
             lines += self._in_order(host, name, page["lines"])
-        gaps = tuple(name for name, page in answer["logs"].items() if page["gap"])
-        more = tuple(name for name, page in answer["logs"].items() if page["more"])
+        gaps = tuple(name for name in wanted if answer["logs"][name]["gap"])
+        more = tuple(name for name in wanted if answer["logs"][name]["more"])
         return Answer(host, tuple(lines), more, gaps, float(answer["now"]))
 
     def close(self) -> None:

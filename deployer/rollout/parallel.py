@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
-from deployer.errors import DeployError
+from deployer.errors import DeployError, ProgramFault
 
 T = TypeVar("T")
 S = TypeVar("S", bound="OnHost")
@@ -32,7 +32,8 @@ def by_host(steps: Iterable[S]) -> dict[str, list[S]]:
 def map_hosts(hosts: Sequence[str], work: Callable[[str], T]) -> tuple[dict[str, T], dict[str, DeployError]]:
     """`work(host)` for every host, at most 64 at a time. Waits for all of them.
 
-    Returns the answers of those that ended well, and the DeployErrors of the others; any other exception is raised.
+    Returns the answers of those that ended well, and the errors of the others: a fault of the program on one host
+    must not hide what became of the others, so it is a ProgramFault.
     """
     done: dict[str, T] = {}
     failed: dict[str, DeployError] = {}
@@ -43,6 +44,6 @@ def map_hosts(hosts: Sequence[str], work: Callable[[str], T]) -> tuple[dict[str,
         for host, future in futures.items():
             try:
                 done[host] = future.result()
-            except DeployError as error:
-                failed[host] = error
+            except Exception as error:
+                failed[host] = ProgramFault.of(error)
     return done, failed

@@ -117,15 +117,21 @@ def differences(run: Run, wishes: Sequence[Wish], *, replace: bool = False) -> l
         if refused and not replace:
             first = refused[0]
             raise NotReadyError(
-                f"{first['name']} is not ours to change: {first['why']}",
+                _refused(first),
                 host=wish.host,
                 step="resources",
                 log=str(first.get("diff", "")).splitlines(),
-                hint=str(first.get("hint") or "")
+                hint=str(first.get("hint") or "").replace("{host}", wish.host)
                 or f"look at the diff; deploy setup {run.topology.env} --replace takes it over",
             )
         changes += _changes(wish, answer)
     return changes
+
+
+def _refused(refusal: Mapping[str, Any]) -> str:
+    """One sentence for a refusal of `resource.apply`. One about another path than its own names that path itself."""
+    name, why = str(refusal["name"]), str(refusal["why"])
+    return f"{name} cannot be made: {why}" if why.startswith("/") else f"{name} is not ours to change: {why}"
 
 
 def asks_leniently(run: Run, facts: Facts, *, replace: bool = False) -> bool:

@@ -12,12 +12,13 @@ from deployer.agent.manifest import Manifest
 from deployer.artifact import manifest, python, wheels
 from deployer.artifact.source import SourceTree
 from deployer.cache import cache
-from deployer.errors import DeployError, RolloutError, SettingsError
+from deployer.errors import DeployError, RolloutError, SettingsError, UsageError
 from deployer.plan import shared, start
 from deployer.plan.draft import Draft
 from deployer.plan.facts import Facts
 from deployer.plan.start import Way
 from deployer.remote.errors import AgentError
+from deployer.remote.responses import UnexpectedResponse
 from deployer.rollout.kept_versions import kept_versions
 from deployer.rollout.parallel import map_hosts
 from deployer.rollout.project import Project
@@ -133,7 +134,10 @@ def _begin_fill_build(run: Run, project: Project, shipment: Shipment, host: str)
     if begun["complete"]:
         return "it was there already"
     if begun["missing"]:
-        stream = manifest.pack(shipment.files, begun["missing"], shipment.tree.path, shipment.house)
+        try:
+            stream = manifest.pack(shipment.files, begun["missing"], shipment.tree.path, shipment.house)
+        except UsageError as unknown:
+            raise UnexpectedResponse(host, "release.begin", unknown.message) from unknown
         run.call(host, "release.fill", key, body=stream, step="ship")
     built = run.call(host, "release.build", {"release": release, **_recipe(project, shipment, host)}, step="build")
     sent = f"{len(begun['missing'])} files sent ({begun['missing_bytes'] / 1000:.0f} kB)"

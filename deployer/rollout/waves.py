@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from deployer.errors import DeployError, InterruptedRun
+from deployer.errors import DeployError, InterruptedRun, ProgramFault
 from deployer.events import WaveFinished, WaveStarted
 from deployer.plan.model import InstanceStep, Plan, ProcessStep
 from deployer.rollout import absent, endings, resources, secrets
@@ -112,7 +112,8 @@ class Waves:
             self._run.behind |= self._budget.hosts
             self._stop_surplus()
             self._finish(replace(self._plan, surplus=tuple(self._progress.surplus)))
-        except DeployError as error:
+        except Exception as raised:  # whatever it was: what this run changed must not stay half way
+            error = ProgramFault.of(raised)
             if self._rolling.on_failure == "stop":
                 self._run.stays = bool(self._progress.changed or self._progress.stuck)
                 secrets.settle(self._run, behind=set(self._run.hosts) - self._changed_hosts)
@@ -150,7 +151,7 @@ class Waves:
         self._each_way(wave, lambda way, steps: way.require(steps))
         try:
             self._each_way(wave, lambda way, steps: way.prepare(steps))
-        except DeployError:
+        except Exception:
             self._admitted_again(wave)
             raise
         failed = self._instances.switch(wave, self._plan.release, via=self._via)

@@ -81,11 +81,11 @@ def frames() -> list[dict[str, Any]]:
         {"t": "beat", "n": 0},
         {"t": "noise", "line": "a print"},
         {"t": "event", "id": 1, "event": event, "dropped": 2},
-        {"t": "result", "id": 1, "value": {"exit": 0}},
+        {"t": "result", "id": 1, "value": {"exit": 0, "stdout": "", "stderr": ""}},
         {"t": "event", "id": 2, "event": event},
         {"t": "error", "id": 2, "code": "x", "message": "m", "hint": "", "log": ["l"], "detail": {}},
         {"t": "error", "id": 3, "code": "x", "message": "m"},
-        {"t": "result", "id": 4, "value": {}},
+        {"t": "result", "id": 4, "value": {"exit": 0, "stdout": "", "stderr": ""}},
     ]
 
 
@@ -137,7 +137,7 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def read(stream: bytes) -> tuple[Session, list[Any]]:
     """A session with requests that has read all that its host sent."""
     one = session_on(stream)
-    pending = [one.request("host.survey", {}, None, lambda event: None) for _ in range(REQUESTS)]
+    pending = [one.request("command.run", {}, None, lambda event: None) for _ in range(REQUESTS)]
     one._read_all()
     return one, pending
 

@@ -1,0 +1,274 @@
+"""A scripted fleet for whole commands: `deploy push prod` in this process, with `World` in place of the hosts.
+
+Responses and errors pass the same checks as those of real agents (`Session`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import OLD, World
+from support.topologies import topology
+from typer.testing import CliRunner
+
+from deployer import verify
+from deployer.cli.app import app
+from deployer.remote.errors import AgentError
+from deployer.remote.responses import UnexpectedResponse, require_expected, require_expected_detail
+from deployer.rollout import final_state, open, status
+from deployer.verify import Verification
+
+Change = Callable[[str, str, dict[str, Any]], dict[str, Any]]
+"""Takes host, operation and response; returns the response that arrives."""
+
+HEALTH = {"path": "/healthz", "status": 200, "host": "", "headers": {}, "https": False, "within": 30.0, "timeout": 5.0}
+
+
+class Hosts(World):
+    """Two web hosts and a balancer, set up and serving `OLD`; `OLDER` was proven before it.
+
+    `calls` are the operations that were called, in order. `change` changes each response on its way; `rejected` are the
+    operations whose responses were refused for it, and `answered` those that went well since.
+    """
+
+    OLDER = "20230101T000000Z-cccccccc"
+
+    def __init__(self) -> None:
+        super().__init__(topology(2, 1))
+        self.calls: list[tuple[str, str]] = []
+        self.change: Change = lambda host, operation, value: value
+        self.built: set[tuple[str, str]] = set()
+        self.ledger: list[dict[str, Any]] = []
+        self.holder: str | None = None
+        self.failures: dict[str, Any] = {}
+        self.answered: list[tuple[str, str]] = []
+        self.rejected: list[tuple[str, str]] = []
+
+    # -- what `Fleet` is to a run -----------------------------------------------------------------------------------
+
+    def __getitem__(self, host: str) -> Any:
+        return Session(self, host)
+
+    def __enter__(self) -> Hosts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def call(self, host: str, operation: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        self.calls.append((host, operation))
+        try:
+            value = super().call(host, operation, args)
+        except AgentError as error:
+            changed = self.change(host, operation, {"detail": error.detail})
+            require_expected_detail(host, operation, error.code, changed.get("detail") or {})
+            raise
+        # As it would have crossed the wire: nothing of the script's own state is shared.
+        value = self.change(host, operation, json.loads(json.dumps(value)))
+        self.answered.append((host, operation))
+        try:
+            return require_expected(host, operation, args, value)
+        except UnexpectedResponse:
+            self.answered.clear()
+            self.rejected.append((host, operation))
+            raise
+
+    # -- operations that only whole commands need ---------------------------------------------------------------------
+
+    def host_survey(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        balances = host in self.pools
+        standing = {
+            "user": "root",
+            "exists": True,
+            "writable": True,
+            "owner": {"app": "shop", "env": "prod"},
+            "frozen": None,
+            "lock": {"who": "me@here", "run": self.holder, "command": "push", "since": 1.0} if self.holder else None,
+            "adoption": None,
+        }
+        if args.get("brief"):
+            return standing
+        known = [self.OLDER, OLD, *sorted({release for name, release in self.built if name == host})]
+        slots = {} if balances else self._slots(host)
+        return {
+            **standing,
+            "hostname": host,
+            "os": {"id": "debian", "version": "12"},
+            "arch": "x86_64",
+            "libc": "glibc 2.36",
+            "uid": 0,
+            "python": {"version": "3.11.2", "path": "/usr/bin/python3"},
+            "init": "systemd",
+            "cores": 2,
+            "memory": 4 << 30,
+            "mem_available": 3 << 30,
+            "limits": {"host": {"cores": None, "memory": None}, "unit": {"cores": 1.5, "memory": None}},
+            "boot_id": "0",
+            "uptime": 1000.0,
+            "tools": {"uv": None, "systemctl": "/usr/bin/systemctl", "cron": "/usr/sbin/cron"},
+            "pythons": {"3.11": "/usr/bin/python3.11"},
+            "free_bytes": 50 << 30,
+            "user_exists": True,
+            "foreign": None,
+            "sources": dict.fromkeys(args.get("peers", ()), "192.0.2.101"),
+            "ports": {str(port): None for port in args["ports"]},
+            "current": None if balances else self.current[host],
+            "releases": [] if balances else [self._release(name) for name in known],
+            "slots": slots,
+            "processes": {},
+            "schedules": {},
+            "half_done": [],
+        }
+
+    def _slots(self, host: str) -> dict[str, str]:
+        web = self.topology.web_host(host)
+        named = {port: self.serving[self.topology.server(host, port)] for port in (*web.ports, *web.spare_ports)}
+        return {str(port): release for port, release in named.items() if release}
+
+    def _release(self, name: str) -> dict[str, Any]:
+        return {
+            "id": name,
+            "complete": True,
+            "proven": True,
+            "withdrawn": False,
+            "content": f"content of {name}",
+            "start_sha": "s",
+            "run_sha": "r",
+            "venv": "v",
+            "bind": "port",
+            "commit": "0" * 40,
+            "created": 1700000000,
+            "origin": None,
+            "health": HEALTH,
+            "asked": self.topology.asked,
+            "processes": [],
+            "damage": "",
+            "repairable": False,
+            "resolution": None,
+        }
+
+    def instance_prove(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        if args["release"] is not None:
+            return super().instance_prove(host, args)
+        answers = {}
+        for instance in args["instances"]:
+            server = self._server(host, instance)
+            serves = self.serving[server]
+            about = {"why": "" if serves else "nothing listens", "pids": [self.pids[server]], "release": serves}
+            measured = {"memory": 100 << 20, "age": 12.5} if args.get("measure") else {}
+            answers[str(instance["port"])] = {"proven": serves is not None, **about, **measured}
+        return {"slots": answers}
+
+    def lock_take(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        if self.holder not in (None, args["run"]):
+            detail = {"who": "ana@ci", "run": self.holder, "command": "push", "since": 1.0, "lost": None, "until": None}
+            raise AgentError("locked", "shop is locked", detail=detail, host=host)
+        self.holder = args["run"]
+        self.ledger.append({"ts": 2.0, "event": "begun", "run": args["run"], "who": args["who"], "command": "push"})
+        return {"taken": True}
+
+    def lock_release(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        self.holder = None
+        return {"released": True}
+
+    def lock_asked(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"by": None}
+
+    def site_note_end(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        about = ("run", "who", "command", "release", "outcome", "why", "duration_s")
+        self.ledger.append({"ts": 3.0, "event": "ended", **{key: args[key] for key in about}})
+        return {}
+
+    def site_note_plan(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {}
+
+    def site_plan(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"run": "r0", "plan": {"command": "push", "release": OLD}, "ended": True}
+
+    def site_ledger(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"entries": self.ledger, "lock": None}
+
+    def balancer_recover(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"admitted": [], "held_again": []}
+
+    def resource_settle(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"changed": False}
+
+    def command_run(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"exit": 0, "signal": None, "stdout": "", "stderr": ""}
+
+    def venv_inspect(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        about = {"implementation": "cpython", "abi": "cp311", "arch": "x86_64", "libc": "glibc 2.36"}
+        return {"path": "/usr/bin/python3", "version": "3.11.2", **about}
+
+    def secrets_write(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"changed": False}
+
+    def release_marker(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"marker": {"files": "f", "requirements": [], "resolution": None}}
+
+    def release_begin(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"complete": False, "missing": [], "missing_bytes": 0, "reused": 3}
+
+    def release_build(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        self.built.add((host, args["release"]))
+        return {"built": True, "venv_built": True, "seconds": 0.1}
+
+    def release_prune(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"removed": [self.OLDER], "venvs": ["v1"], "bytes": 54_100_000, "inodes": 1204}
+
+    def tls_presented(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"certificates": {name: {"pem": None, "why": "refused"} for name in args["names"]}}
+
+    def secrets_settle(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"changed": False}
+
+
+class Session:
+    """One host's session as `Run` and `Fleet.each` use it."""
+
+    def __init__(self, world: Hosts, host: str) -> None:
+        self._world, self._host = world, host
+        self.lost = None
+
+    def call(self, operation: str, args: Mapping[str, Any], *, body: Any = None, **_: Any) -> dict[str, Any]:
+        if body is not None and not isinstance(body, bytes):
+            for _chunk in body:
+                pass
+        return self._world.call(self._host, operation, args)
+
+    def fresh_for(self) -> float:
+        return 0.0
+
+
+class Commands:
+    """The command line in a project of one app, with `hosts` behind it."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.hosts = Hosts()
+        (folder / "main.py").write_text("from fastapi import FastAPI\n\napp = FastAPI()\n")
+        (folder / "requirements.txt").write_text("fastapi==0.115.0\nuvicorn==0.30.0\n")
+        (folder / "deploy.yaml").write_text(
+            "app: shop\ndomains: [shop.example.com]\nhealth: {path: /healthz}\npython: {installer: none}\n"
+            "rolling: {soak: 0s, drain_timeout: 1s}\n"
+        )
+        (folder / "inventories").mkdir()
+        web = "web: {hosts: {web1: {ansible_host: 192.0.2.1}, web2: {ansible_host: 192.0.2.2}}}\n"
+        (folder / "inventories/prod.yaml").write_text(web + "balancers: {hosts: {lb1: {ansible_host: 192.0.2.101}}}\n")
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(open.Fleet, "open", lambda *_, **__: self.hosts)
+        monkeypatch.setattr(final_state, "SETTLE_S", 0.0)
+        monkeypatch.setattr(status, "_CHECKED_S", 0.0)
+        monkeypatch.setattr(verify, "run", lambda *_, **__: Verification([]))
+
+    def fresh(self) -> None:
+        """Hosts as they were in the beginning."""
+        self.hosts = Hosts()
+
+    def run(self, *words: str, output: str = "json") -> Any:
+        """Runs `deploy`; returns what the runner has seen."""
+        return CliRunner().invoke(app, [*words, "--output", output])
