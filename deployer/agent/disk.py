@@ -1,14 +1,26 @@
-"""What a host's file system refuses, in words for a person: no room, no inodes, read-only, broken."""
+"""What a host's file system refuses, in words for a person: no room, read-only, something in the way, no permission."""
 
 from __future__ import annotations
 
 import errno
 import os
+import shlex
+import stat
 from typing import Optional
 
 from deployer.agent.operation import OpError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+_BLOCKED = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY, errno.ENXIO)
+_FORBIDDEN = (errno.EACCES, errno.EPERM)
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISREG, "a file"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISBLK, "a block device"),
+    (stat.S_ISCHR, "a character device"),
+)
 _FEW_INODES = 16  # so few that the next file may find none
 
 
@@ -19,19 +31,70 @@ def explain(error: OSError, what: str, path: str = "") -> Optional[OpError]:
         what: what could not be done, such as `release.build`.
         path: a path on that file system, where the error names none.
     """
-    place = os.path.abspath(error.filename if isinstance(error.filename, str) and error.filename[:1] == "/" else path)
+    named = error.filename if isinstance(error.filename, str) else ""
+    place = os.path.abspath(named if named[:1] == "/" or not path else path)
     if error.errno in FULL:
-        hint = "make room on that host (df -h and df -i show where), then run the same command again"
-        return OpError("no_space", "%s, so %s could not do its work" % (shortage(place, error.errno), what), hint)
+        hint = "deploy exec {env} -l {host} -- df -h -i %s shows what is left; make room, then deploy {command} {env}"
+        message = "%s, so %s could not do its work" % (shortage(place, error.errno), what)
+        return OpError("no_space", message, hint % shlex.quote(_existing(place)))
     if error.errno == errno.EROFS:
-        hint = "dmesg on that host shows why it became so; make it writable, then run the same command again"
+        hint = "deploy exec {env} -l {host} -- dmesg shows why it became so; mend that, then deploy {command} {env}"
         return OpError(
             "read_only", "%s is on a read-only file system, so %s could not do its work" % (place, what), hint
         )
     if error.errno == errno.EIO:
-        hint = "look at dmesg on that host: the disk may be failing"
+        hint = "deploy exec {env} -l {host} -- dmesg shows whether the disk is failing"
         return OpError("disk_error", "%s cannot be read or written (%s)" % (place, error.strerror), hint)
+    if error.errno in _BLOCKED and named:
+        return blocked(named if named[:1] != "/" else place, what)
+    if error.errno in _FORBIDDEN and named:
+        message = "this user may not use %s (%s), so %s could not do its work" % (place, error.strerror, what)
+        hint = "deploy exec {env} -l {host} -- ls -ld %s shows who may; mend that, then deploy {command} {env}"
+        return OpError("not_permitted", message, hint % shlex.quote(place))
+    if error.errno == errno.ENAMETOOLONG:
+        return OpError("invalid", "the path %s is too long, so %s could not do its work" % (named[:300], what))
     return None
+
+
+def blocked(path: str, what: str) -> OpError:
+    """The error for a path of which a part is something else than `what`, such as `resource.apply`, needs there."""
+    spot = obstacle(path)
+    message = "%s is %s, so %s could not do its work" % (spot, describe(spot), what)
+    return OpError("path_blocked", message, hint_for(spot))
+
+
+def hint_for(spot: str) -> str:
+    """What a person types about a path that is in the way."""
+    shows = "deploy exec {env} -l {host} -- ls -ld %s shows it" % shlex.quote(spot)
+    return shows + "; move it away, then deploy {command} {env}"
+
+
+def obstacle(path: str) -> str:
+    """The first part of `path` that is there and no folder; `path` itself where all of them are folders."""
+    parts = path.split("/")
+    for end in range(2, len(parts)):
+        above = "/".join(parts[:end])
+        if os.path.lexists(above) and not os.path.isdir(above):
+            return above
+    return path
+
+
+def describe(path: str) -> str:
+    """What is at `path`: `a file`, `a link to /mnt/media, where nothing is`, and so on."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return "missing"
+    if not stat.S_ISLNK(mode):
+        return next((name for fits, name in _KINDS if fits(mode)), "something else")
+    target = os.readlink(path)
+    try:
+        behind = os.stat(path).st_mode
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "a link to %s, which leads back to itself" % target
+        return "a link to %s, where nothing is" % target
+    return "a link to %s, which is %s" % (target, next((name for fits, name in _KINDS if fits(behind)), "something"))
 
 
 def shortage(path: str, number: int = errno.ENOSPC) -> str:

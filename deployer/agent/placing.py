@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 import stat
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Optional, Tuple, Union
 
-from deployer.agent import files, ownership, tree, users
+from deployer.agent import disk, files, ownership, tree, users
 from deployer.agent.created import DIRECTORY, Created, digest, link_digest
 from deployer.agent.layout import Site
 from deployer.agent.resources import Absent, Directory, File, Link
@@ -74,7 +75,9 @@ def look(path: str) -> Found:
     """What is at `path`, links not followed. Raises OSError for what cannot be read."""
     try:
         status = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
         return Found("missing")
     mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
     if stat.S_ISLNK(status.st_mode):
@@ -99,6 +102,9 @@ class Placing:
     def plan(self, resource: Placed) -> Union[Step, Refusal, None]:
         """The step that makes it so, why that is refused, or None when it is so."""
         found = look(resource.path)
+        spot = disk.obstacle(resource.path) if found.what == "missing" else resource.path
+        if spot != resource.path and not isinstance(resource, Absent):
+            return _blocked(KINDS[type(resource)], resource.path, spot)
         if isinstance(resource, Directory):
             return self._directory(resource, found)
         if isinstance(resource, Absent):
@@ -171,7 +177,7 @@ class Placing:
         if found.what != "directory":
             if found.what == "link" and os.path.isdir(folder.path):
                 return None
-            return Refusal("directory", folder.path, "there is no folder but a " + found.what)
+            return _blocked("directory", folder.path, folder.path)
         if _has(found, folder.owner, folder.group, mode) or not self._may_change(folder.path):
             return None
         if tree.inside(self._site.shared, folder.path) and ownership.is_used_by(self._site, found.owner[0]):
@@ -205,6 +211,13 @@ class Placing:
         if found.what == "missing" or self._replace or self._created.ours(path, found.digest):
             return ""
         return "somebody changed it since" if self._created.known(path) else "it is there, and not made by deploy"
+
+
+def _blocked(kind: str, path: str, spot: str) -> Refusal:
+    """The refusal for a path of which the part `spot` has to be a folder and is something else."""
+    return Refusal(
+        kind, path, "%s is %s, and has to be a folder" % (spot, disk.describe(spot)), hint=disk.hint_for(spot)
+    )
 
 
 def _other_app(site: Site, found: Found) -> str:

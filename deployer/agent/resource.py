@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any, ContextManager, Dict, List, Tuple, Union
 
-from deployer.agent import boot_units, owner, packages, process, services, users
+from deployer.agent import boot_units, disk, owner, packages, process, services, users
 from deployer.agent.created import Commands, Created
 from deployer.agent.kept import PARTS, UNITS, Kept
 from deployer.agent.layout import Site
@@ -176,7 +176,7 @@ class _Work:
         try:
             step.do()
         except (OSError, KeyError) as error:
-            raise OpError("failed", "%s could not be written: %s" % (step.name, error)) from error
+            raise _failed(error, step.name, "%s could not be written: %s" % (step.name, error)) from error
 
     def _handle(self, name: str, commands: Commands) -> None:
         for command in commands:
@@ -240,7 +240,7 @@ class _Work:
             try:
                 made: Union[Step, Refusal, None] = placing.plan(resource)
             except OSError as error:
-                raise OpError("failed", "%s cannot be looked at: %s" % (resource.path, error)) from error
+                raise _failed(error, resource.path, "%s cannot be looked at: %s" % (resource.path, error)) from error
             if isinstance(made, Refusal):
                 refusals.append(made)
             elif made is not None:
@@ -280,6 +280,12 @@ class _Work:
             elif isinstance(resource, BootUnit) and boot_units.is_disabled(resource):
                 steps.append(Step("boot unit", resource.name, "enable", partial(boot_units.enable, resource)))
         return steps
+
+
+def _failed(error: Exception, path: str, message: str) -> OpError:
+    """The error for a path that could not be looked at or written: in the words of `disk` where it knows them."""
+    known = disk.explain(error, "resource.apply", path) if isinstance(error, OSError) else None
+    return known or OpError("failed", message)
 
 
 def _creator(user: User) -> Any:

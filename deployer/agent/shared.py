@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import shutil
 import stat
 from typing import List, Tuple
 
+from deployer.agent import disk
 from deployer.agent.operation import OpError
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -111,15 +113,18 @@ def _is_link(folder: int, name: str) -> bool:
 
 def _make_way(folder: int, name: str, shown: str, owner: Tuple[int, int], lines: List[str]) -> bool:
     """Removes a dangling link of the app's own; False where the link stays."""
-    if os.path.exists(shown):
+    if os.path.isdir(shown):
         return False
+    if os.path.exists(shown):
+        raise _not_a_folder(shown)
     target = os.readlink(name, dir_fd=folder)
     mine = os.lstat(name, dir_fd=folder).st_uid == owner[0]
     if not mine or os.geteuid() != 0:
         raise OpError(
             "invalid",
             "%s is a link to %s, and there is nothing" % (shown, target),
-            "mount or make what it leads to, or remove the link on that host; then push again",
+            "deploy exec {env} -l {host} -- ls -ld %s shows it; mount or make what it leads to, or remove it, then "
+            "deploy push {env}" % shlex.quote(shown),
         )
     os.unlink(name, dir_fd=folder)
     lines.append("%s was a link to %s, where nothing is: the app gets a folder in its place" % (shown, target))
@@ -138,11 +143,12 @@ def _folder(folder: int, name: str, shown: str, owner: Tuple[int, int]) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
-        raise OpError(
-            "invalid",
-            "%s is not a folder, and shared: in deploy.yaml needs one there" % shown,
-            "move it out of the way on that host, then push again",
-        ) from None
+        raise _not_a_folder(shown) from None
     if made and os.geteuid() == 0:
         os.fchown(below, owner[0], owner[1])
     return below
+
+
+def _not_a_folder(shown: str) -> OpError:
+    why = "%s is %s, and shared: in deploy.yaml needs a folder there" % (shown, disk.describe(shown))
+    return OpError("invalid", why, disk.hint_for(shown))

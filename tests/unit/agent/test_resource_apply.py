@@ -223,8 +223,7 @@ def test_folders_of_the_app_get_their_mode_and_strangers_folders_keep_theirs(hos
 
 def test_a_write_that_fails_puts_back_what_was_written_before_it(host: Host) -> None:
     host.apply(host.file("a\n"))
-    (host.folder / "etc/plain").write_text("a file, no folder")
-    impossible = File(str(host.folder / "etc/plain/below"), "x")
+    impossible = File("/proc/nothing/below", "x")  # only a write shows that nothing can be made there
     error = host.refused(host.file("b\n"), impossible)
     assert error.code == "failed" and "below" in error.message
     assert host.conf.read_text() == "a\n"
