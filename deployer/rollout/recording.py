@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec
 
 from deployer.errors import DeployError
-from deployer.events import Bus, RunStarted
+from deployer.events import Bus, Event, RunStarted, StepStarted, Warned
 from deployer.rollout.local_runs import LocalRuns
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record, outcome_of
@@ -41,7 +41,17 @@ def in_history(project: Project, bus: Bus, record: Record) -> Iterator[None]:
         return
     announce(project, bus, record)
     runs = LocalRuns(project.topology.settings.app, project.env)
+    for end in runs.settle():
+        what = f"{end.get('command') or 'run'} {end['run']}"
+        bus.emit(Warned(f"the {what} was interrupted: {end['why']}", hint=f"deploy history {project.env} {end['run']}"))
     runs.begin(bus.run, who=project.who, command=record.command)
+    _warn_of(runs.problem, project, bus)
+
+    def note(event: Event) -> None:
+        if isinstance(event, StepStarted):
+            runs.note_step(bus.run, event.step, event.host)
+
+    bus.subscribe(note)
     why: BaseException | None = None
     try:
         yield
@@ -49,10 +59,19 @@ def in_history(project: Project, bus: Bus, record: Record) -> Iterator[None]:
         why = error
         raise
     finally:
+        known = runs.problem
         if record.in_ledgers:
             runs.forget(bus.run)
         else:
             runs.end(bus.run, **_end(record, project.who, why))
+        _warn_of("" if known else runs.problem, project, bus)
+
+
+def _warn_of(problem: str, project: Project, bus: Bus) -> None:
+    """Says that this machine cannot note the run, if it cannot."""
+    if problem:
+        hint = f"deploy history {project.env} has it once it is in the ledgers of the hosts"
+        bus.emit(Warned(f"this run goes on, and cannot be noted on this machine: {problem}", hint=hint))
 
 
 def announce(project: Project, bus: Bus, record: Record) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from deployer.rollout.history import History, history_of, of_one_run, text_of
 from deployer.rollout.local_runs import KEPT, LocalRuns
+from deployer.state import state
 
 NEW = "20240601T000000Z-bbbbbbbb"
 
@@ -86,7 +87,59 @@ def test_a_process_that_died_here_before_any_host_noted_it() -> None:
     assert "is under way" in told(local=runs.read())[0]
     child.kill()
     child.communicate()
-    assert "noted no end" in told(local=runs.read())[0]
+    (line,) = told(local=runs.read())
+    assert "push by ann@desk: interrupted after" in line and "its process was killed" in line
+
+
+def killed(moment: str) -> None:
+    """A push of a process that kills itself at that moment, as power does."""
+    code = "import os, signal; from deployer.rollout.local_runs import LocalRuns; runs = LocalRuns('shop', 'prod'); "
+    code += f"runs.begin('r1', who='ann@desk', command='push'); {moment}; os.kill(os.getpid(), signal.SIGKILL)"
+    subprocess.run([sys.executable, "-c", code], env=dict(os.environ), check=False)
+
+
+def test_a_killed_run_is_interrupted_at_its_last_known_step() -> None:
+    killed("runs.note_step('r1', 'ship', ''); runs.note_step('r1', 'switch', 'web2')")
+    runs = LocalRuns("shop", "prod")
+    (line,) = told(local=runs.read())
+    assert "interrupted" in line and "its last known step is switch on web2, begun at 20" in line
+    (end,) = runs.settle()
+    assert end["run"] == "r1" and runs.settle() == [], "it is said once"
+    assert told(local=runs.read()) == [line], "and stays in the history"
+
+
+def test_a_run_whose_number_another_process_has_now_is_not_alive() -> None:
+    killed("runs.note_step('r1', 'ship', '')")
+    (path,) = state().rglob("*.jsonl")
+    path.write_text(path.read_text().replace('"pid": ', f'"pid": {os.getpid()}, "was": '))
+    (line,) = told(local=LocalRuns("shop", "prod").read())
+    assert "under way" not in line and "interrupted" in line
+
+
+@pytest.mark.parametrize("kept", [0, 1, 30, -1, -12])
+def test_a_file_that_was_cut_by_a_power_loss_hides_no_run(kept: int) -> None:
+    killed("runs.note_step('r1', 'ship', '')")
+    (path,) = state().rglob("*.jsonl")
+    path.write_bytes(path.read_bytes()[:kept])
+    runs = LocalRuns("shop", "prod")
+    (line,) = told(local=runs.read())
+    assert "interrupted" in line and "(r1, known on this machine only)" in line
+    assert len(runs.settle()) == 1 and runs.settle() == []
+    assert told(local=runs.read())[0].endswith(line[-60:])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\0" * 200, b"12", b"[]", b"null", b"{}", b'{"run": "r1"}', b'{"run": 5, "event": "x", "ts": 1}', b"\xff\xfe"]
+    + [b'{"run": "r1", "event": "begun", "ts": %s}' % ts for ts in (b'"x"', b"null", b"1e999", b"true", b"-1")],
+)
+def test_lines_that_are_not_ours_are_passed_over(line: bytes) -> None:
+    runs = LocalRuns("shop", "prod")
+    runs.begin("r1", who="ann@desk", command="push")
+    runs.end("r1", who="ann@desk", command="push", outcome="succeeded", why="", duration_s=1.0)
+    (path,) = state().rglob("*.jsonl")
+    path.write_bytes(line + b"\n" + path.read_bytes())
+    assert "push by ann@desk: succeeded" in told(local=LocalRuns("shop", "prod").read())[0]
 
 
 def test_only_the_newest_runs_are_kept_here() -> None:
@@ -103,7 +156,21 @@ def test_a_folder_that_cannot_be_written_stops_no_run(tmp_path: Path, monkeypatc
     runs.begin("r1")
     runs.end("r1")
     runs.forget("r1")
-    assert runs.read() == []
+    assert runs.read() == [] and "Not a directory" in runs.problem
+
+
+@pytest.mark.parametrize("why", ["no home", "loop"])
+def test_a_home_that_cannot_be_had_stops_no_run(why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME")
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setenv("HOME", str(tmp_path / "loop"))
+    if why == "no home":
+        monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home directory")))
+    runs = LocalRuns("shop", "prod")
+    runs.begin("r1")
+    runs.note_step("r1", "ship", "")
+    runs.end("r1")
+    assert runs.problem and runs.read() == runs.settle() == []
 
 
 def test_every_line_of_one_run_with_its_hosts() -> None:
