@@ -106,9 +106,23 @@ _SURVEY = record(
 )
 _WHOLE_SURVEY = ("exists", "writable", "python", "arch", "tools", "releases", "slots", "ports", "cores", "memory")
 _BRIEF_SURVEY = ("exists", "writable")
-_PROOF = record(
-    {"proven": boolean, "pids": list_of(integer)}, why=text, release=text, memory=count, age=amount, instance=count
+_STATE_OF_SLOT = record(
+    {"proven": boolean, "pids": list_of(integer), "release": optional(text)},
+    why=text,
+    memory=count,
+    age=amount,
+    instance=count,
 )
+
+
+def _proof(value: Any, path: str) -> str:
+    """The state of a slot. A proven one names its release: a slot that seems empty is stopped without a drain."""
+    wrong = _STATE_OF_SLOT(value, path)
+    return wrong or (
+        f"{path}.release is null, and {path} is proven" if value["proven"] and not value["release"] else ""
+    )
+
+
 _SWITCHED = record({"pids": list_of(integer)}, seconds=number, changed=boolean)
 _PROCESS = record({"running": boolean, "pid": optional(integer), "why": optional(text)}, release=text)
 _SCHEDULE = record(release=text, why=text, pid=integer, next=moment, began=moment, ended=moment, result=text)
@@ -155,7 +169,7 @@ _SHAPES: Mapping[str, Check] = {
     "secrets.write": _CHANGED,
     "hook.release": record(exit=integer, output=text, skipped=boolean),
     "instance.switch": _SWITCHED,
-    "instance.prove": record({"slots": by_port(_PROOF)}),
+    "instance.prove": record({"slots": by_port(_proof)}),
     "processes.switch": record({"pid": integer}, seconds=number, changed=boolean),
     "processes.state": record({"processes": map_of(_PROCESS)}),
     "schedules.switch": record({"armed": boolean}, changed=boolean),

@@ -140,7 +140,7 @@ def test_a_link_that_leads_somewhere_is_left_and_nothing_is_made_behind_it(host:
 def test_a_file_where_a_shared_folder_belongs_is_one_clear_error(host: Host) -> None:
     Path(host.site.shared).mkdir()
     (Path(host.site.shared) / "media").write_text("a file")
-    with pytest.raises(OpError, match=r"shared/media is not a folder") as caught:
+    with pytest.raises(OpError, match=r"shared/media is a file, and shared: in deploy.yaml needs a folder") as caught:
         host.push(FIRST, shared=["media/"])
     assert caught.value.code == "invalid" and caught.value.hint
 

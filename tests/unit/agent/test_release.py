@@ -179,7 +179,7 @@ def test_a_shared_path_without_a_slash_is_what_the_host_has_or_what_the_push_say
     assert (Path(host.site.release(NEW)) / "notes").is_file()
     with pytest.raises(OpError) as caught:
         host.push("20261103T100000Z-cccccccc", shared=["notes/"])
-    assert "is not a folder" in caught.value.message
+    assert "needs a folder there" in caught.value.message
 
 
 def test_shared_paths_that_are_new_get_what_the_source_has_once(host: Host) -> None:
