@@ -56,7 +56,7 @@ table: setup
 
 # The JSON Schemas in docs/reference. A test compares them with the code.
 reference: setup
-	for command in status releases history hosts plan doctor verify; do \
+	for command in status releases history hosts plan doctor verify prune; do \
 		$(BIN)/deploy schema $$command > docs/reference/$$command.schema.json || exit 1; done
 
 setup: $(VENV)/.ready

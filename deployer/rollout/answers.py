@@ -1,4 +1,4 @@
-"""The commands that look, and the JSON Schema of what each of them answers."""
+"""The commands whose answer is data, and the JSON Schema of it: those that look, and `prune`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from deployer.rollout.doctor import Diagnosis
 from deployer.rollout.history import History
 from deployer.rollout.hosts import Hosts
 from deployer.rollout.planning import PlanAnswer
+from deployer.rollout.prune import Pruned
 from deployer.rollout.releases import Releases
 from deployer.rollout.status_data import Status
 from deployer.rollout.verify import Verified
@@ -21,6 +22,7 @@ ANSWERS: dict[str, type[Data]] = {
     "plan": PlanAnswer,
     "doctor": Diagnosis,
     "verify": Verified,
+    "prune": Pruned,
 }
 """Command → the model of `data` in its closing event with `--output json`."""
 

@@ -7,12 +7,39 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deployer.events import Bus, Output
+from deployer.rollout.data import Data
 from deployer.rollout.locks import locked
 from deployer.rollout.open import opened
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 from deployer.rollout.run import Run
 from deployer.rollout.survey import look_first
+
+
+class PrunedHost(Data):
+    """What goes on one host."""
+
+    host: str
+    """The host."""
+    releases: list[str]
+    """The ids of the releases."""
+    venvs: list[str]
+    """The keys of the virtualenvs."""
+    bytes: int
+    """The bytes that this gives back on the disk."""
+    inodes: int
+    """The files that this gives back on the disk."""
+
+
+class Pruned(Data):
+    """What `deploy prune` answers."""
+
+    dry_run: bool
+    """Nothing was removed: `hosts` is what would be."""
+    keep: int
+    """How many releases are kept on each host (`keep` in deploy.yaml)."""
+    hosts: list[PrunedHost]
+    """Every web host, also one where nothing goes."""
 
 
 def prune(
@@ -31,12 +58,30 @@ def prune(
     with opened(project, bus, record, stop) as run:
         look_first(run)
         if dry_run:
-            _report(run, _ask(run, dry_run=True), "would remove")
+            answers = _ask(run, dry_run=True)
+            record.data = pruned(run, answers, dry_run=True)
+            _report(run, answers, "would remove")
             return
         with locked(run, wait=wait):
             with run.step("prune"):
                 answers = _ask(run, dry_run=False)
+            record.data = pruned(run, answers, dry_run=False)
             _report(run, answers, "removed")
+
+
+def pruned(run: Run, answers: Mapping[str, Mapping[str, Any]], *, dry_run: bool) -> Pruned:
+    """The answer of the command, from those of the hosts (`release.prune`)."""
+    hosts = [
+        PrunedHost(
+            host=host,
+            releases=list(answer["removed"]),
+            venvs=list(answer["venvs"]),
+            bytes=answer["bytes"],
+            inodes=answer["inodes"],
+        )
+        for host, answer in answers.items()
+    ]
+    return Pruned(dry_run=dry_run, keep=run.topology.settings.keep, hosts=hosts)
 
 
 def make_room(run: Run, host: str, protect: Sequence[str]) -> bool:

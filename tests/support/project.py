@@ -13,6 +13,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from support.answers import require_described
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -136,6 +138,8 @@ class Project:
                 f"deploy {' '.join(args)} took more than {within} s\n{out[-3000:]}\n{err[-3000:]}"
             ) from None
         done = Done(process.returncode, [json.loads(line) for line in out.splitlines() if line.startswith("{")], err)
+        if done.events and done.last["event"] == "run.finished":
+            require_described(args[0], done.last)
         if expect is not None:
             assert done.exit == expect, done.summary
             assert done.last["exit_status"] == expect, done.summary

@@ -221,6 +221,14 @@ class Hosts(World):
     def release_prune(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         return {"removed": [self.OLDER], "venvs": ["v1"], "bytes": 54_100_000, "inodes": 1204}
 
+    def processes_state(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        state = {"release": OLD, "running": True, "pid": 7, "why": ""}
+        return {"processes": {f"{one['name']}@{one['number']}": state for one in args["processes"]}}
+
+    def schedules_state(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        times = {"pid": None, "next": 1800000000, "began": 1700000000, "ended": 1700000009, "result": "succeeded"}
+        return {"schedules": {one["name"]: {"release": OLD, "why": "", **times} for one in args["schedules"]}}
+
     def tls_presented(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         return {"certificates": {name: {"pem": None, "why": "refused"} for name in args["names"]}}
 
@@ -272,3 +280,10 @@ class Commands:
     def run(self, *words: str, output: str = "json") -> Any:
         """Runs `deploy`; returns what the runner has seen."""
         return CliRunner().invoke(app, [*words, "--output", output])
+
+    def closing(self, *words: str) -> dict[str, Any]:
+        """The closing event of a command."""
+        result = self.run(*words)
+        end: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+        assert end["event"] == "run.finished" and "Traceback" not in result.stderr, result.stderr
+        return end
