@@ -28,14 +28,16 @@ from typing import Any, ClassVar, TypeVar
 
 Kind = TypeVar("Kind", bound="DeployError")
 
-_ENVIRONMENT = "{env}"
+_ENVIRONMENT, _COMMAND = "{env}", "{command}"
 
 
-def name_environment(text: str, env: str | None) -> str:
-    """`text` with the environment's name for `{env}`, which whoever wrote it did not know.
+def name_environment(text: str, env: str | None, command: str = "") -> str:
+    """`text` with the environment's name for `{env}` and the command that was typed for `{command}`.
 
-    Without a name the word is left out: such commands then take the default environment.
+    Without an environment the word is left out: such commands then take the default environment. Without a command
+    `{command}` stays.
     """
+    text = text.replace(_COMMAND, command) if command else text
     return text.replace(_ENVIRONMENT, env) if env else text.replace(f" {_ENVIRONMENT}", "")
 
 
@@ -48,7 +50,7 @@ class DeployError(Exception):
         step: the step of the run (`connect`, `build`, `switch` …).
         file: the user's file that is wrong, and `line` (1-based) in it.
         cause: why, when the message does not say it.
-        hint: what to type or change next; `{env}` in it stands for the environment.
+        hint: what to type or change next; `{env}` in it stands for the environment, `{command}` for the command typed.
         log: the last lines of whatever died, oldest first.
         code: a stable word for scripts; the class's own by default.
     """
@@ -112,11 +114,11 @@ class DeployError(Exception):
             code=self.code,
         )
 
-    def name_environment(self, env: str | None) -> None:
-        """Puts the environment's name for `{env}` into the texts, before a person sees them."""
-        self.message = name_environment(self.message, env)
-        self.cause = self.cause and name_environment(self.cause, env)
-        self.hint = self.hint and name_environment(self.hint, env)
+    def name_environment(self, env: str | None, command: str = "") -> None:
+        """Puts the names of environment and command into the texts, before a person sees them."""
+        self.message = name_environment(self.message, env, command)
+        self.cause = self.cause and name_environment(self.cause, env, command)
+        self.hint = self.hint and name_environment(self.hint, env, command)
 
     def as_dict(self) -> dict[str, Any]:
         """The `error` object of the JSON contract, with whatever else is known."""

@@ -207,12 +207,12 @@ class RunFinished(Event):
 Listener = Callable[[Event], None]
 
 
-def naming_environment(listener: Listener, env: Callable[[], str | None]) -> Listener:
-    """A listener that gets warnings with the environment's name for `{env}`; `env` is asked for it each time."""
+def naming_environment(listener: Listener, env: Callable[[], str | None], command: str = "") -> Listener:
+    """A listener that gets warnings with the names for `{env}` and `{command}`; `env` is called each time."""
 
     def listen(event: Event) -> None:
         if isinstance(event, Warned):
-            message, hint = (name_environment(text, env()) for text in (event.message, event.hint))
+            message, hint = (name_environment(text, env(), command) for text in (event.message, event.hint))
             event = dataclasses.replace(event, message=message, hint=hint)
         listener(event)
 

@@ -112,7 +112,9 @@ def move(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
             # A reload that came too late for its handler may have taken the file up: the old one is loaded again.
             if not _put_back(site, path, wanted) or _made_live(args["handler"]) is not None:
                 why = "%s: the balancer does not take it, nor what was there before: %s" % (path, said.why)
-                raise OpError("unsettled", why, "look at its log on that host, then push again", log=said.log())
+                raise OpError(
+                    "unsettled", why, "look at its log on that host, then type deploy push {env}", log=said.log()
+                )
             _note(site, found, wanted, "recorded")
             why = "%s: the balancer does not take it: %s; all is as it was" % (path, said.why)
             raise OpError("invalid", why, log=said.log())

@@ -277,7 +277,7 @@ def _require_out(balancer: Driver, records: drained.Records, names: Sequence[str
         raise OpError(
             "not_out",
             "the balancer sends requests to %s again, so it may not be stopped" % ", ".join(back),
-            "its host was asleep, or somebody restarted the balancer; push again",
+            "its host was asleep, or somebody restarted the balancer; type deploy push {env}",
         )
 
 

@@ -138,7 +138,7 @@ class Building:
             if code == "check_failed" and done.exit == 1 and said:
                 why = said[:_LONGEST_CAUSE]
             message = "%s failed in the new release: %s" % (what, why)
-            hint = done.hint or "mend it and push again; nothing that serves was touched"
+            hint = done.hint or "mend it, then type deploy {command} {env}; nothing that serves was touched"
             if code == "check_failed" and done.timed_out:
                 hint = "raise health.within, which this check may take too, or do less while the app is imported"
             raise OpError(code, message, hint, log=lines[-_LOG_LINES:])

@@ -114,7 +114,7 @@ def _lock(fd: int, site: Site) -> None:
                 raise OpError(
                     "host_busy",
                     "another process has held %s/drained.lock for more than %g s" % (site.state, _LONGEST),
-                    "look on that host who has it open (lslocks), then run the same command again",
+                    "look on that host who has it open (lslocks), then type deploy {command} {env}",
                 ) from None
         time.sleep(_AGAIN)
 

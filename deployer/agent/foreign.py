@@ -52,7 +52,7 @@ def stop_for_good(each: Dict[str, Any]) -> None:
     if said is not None:
         why = "%s was not stopped: %s" % (each["unit"], "it is still active" if said.ok else said.why)
         by_hand = each.get("stop") or "systemctl disable --now %s" % each["unit"]
-        raise OpError("did_not_stop", why, "%s, then push again" % by_hand, log=said.log())
+        raise OpError("did_not_stop", why, "%s, then type deploy push {env}" % by_hand, log=said.log())
 
 
 def _unit(unit: str, ports: List[int]) -> Dict[str, Any]:

@@ -16,19 +16,20 @@ from deployer.agent.layout import Site
 from deployer.agent.places import socket_of
 from deployer.agent.supervision import FORWARDED_PROTO, USER_AGENT, Health
 
-SLOW = "mend what its log says, or raise health.within if it only needs longer to start; then push again"
-WRONG_STATUS = "mend what the health path answers, or set health.path and health.status; then push again"
+SLOW = "mend what its log says, or raise health.within if it only needs longer to start; then type deploy push {env}"
+WRONG_STATUS = "mend what the health path answers, or set health.path and health.status; then type deploy push {env}"
 _TO_HTTPS = (
     "the app redirects HTTP to https: set health.headers: {X-Forwarded-Proto: https} in deploy.yaml, "
-    "which says that the user came by TLS; then push again"
+    "which says that the user came by TLS; then type deploy push {env}"
 )
 _DISTRUSTED = (
     "the app redirects to https although the check says X-Forwarded-Proto: https: have it trust that header "
-    "(Django: SECURE_PROXY_SSL_HEADER); then push again"
+    "(Django: SECURE_PROXY_SSL_HEADER); then type deploy push {env}"
 )
 _REFUSED_HOST = (
     "the app refuses the request: Django answers 400 (DisallowedHost) until ALLOWED_HOSTS has %s; add that name, "
-    "or set domains: or health.headers: {Host: NAME} in deploy.yaml to a name that the app accepts; then push again"
+    "or set domains: or health.headers: {Host: NAME} in deploy.yaml to a name that the app accepts; "
+    "then type deploy push {env}"
 )
 _LOOK = 0.2  # seconds between looks at whether an answer is still worth waiting for
 

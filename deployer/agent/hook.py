@@ -191,7 +191,7 @@ class _Hook:
             raise OpError(
                 "hook_failed",
                 "the release hook failed: %s" % ended.get("why"),
-                "mend it and push again; nothing that serves was touched",
+                "mend it, then type deploy {command} {env}; nothing that serves was touched",
                 log=_last_lines(self.log),
                 detail={"exit": ended.get("exit"), "log": self.log},
             )

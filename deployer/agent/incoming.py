@@ -42,7 +42,7 @@ class Incoming:
             with open(self.path + "/" + NAME, "rb") as file:
                 return Manifest.from_bytes(file.read())
         except (OSError, ValueError):
-            raise OpError("not_begun", "this release was not begun", "run the same command again") from None
+            raise OpError("not_begun", "this release was not begun", "deploy {command} {env}") from None
 
     def reuse(self, manifest: Manifest, releases: List[str]) -> int:
         """Links what earlier releases hold unchanged, after its hash was checked; how many files that were.
@@ -185,7 +185,7 @@ class Incoming:
         if os.path.exists(other):  # the same content under another mode: an inode has but one
             tree.copy(other, moded, entry.mode)
             return
-        raise OpError("corrupt", "content %s did not arrive" % entry.sha256, "run the same command again")
+        raise OpError("corrupt", "content %s did not arrive" % entry.sha256, "deploy {command} {env}")
 
 
 class _Stream:
@@ -208,4 +208,4 @@ class _Stream:
 
 
 def _corrupt(why: str) -> OpError:
-    return OpError("corrupt", "the files did not arrive whole: " + why, "run the same command again")
+    return OpError("corrupt", "the files did not arrive whole: " + why, "deploy {command} {env}")

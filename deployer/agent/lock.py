@@ -137,7 +137,7 @@ def host_lock(site: Site, bound: float = 60.0) -> Iterator[None]:
         raise OpError(
             "host_busy",
             "another deploy on this host has held %s for more than %g s" % (site.host_lock, bound),
-            "wait for it to end, then run the same command again",
+            "wait for it to end, then type deploy {command} {env}",
         )
     try:
         yield

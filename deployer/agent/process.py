@@ -20,7 +20,7 @@ from deployer.agent.operation import OpError
 
 OUT_OF_MEMORY = (
     "nothing here sent that SIGKILL: most often it is the kernel, out of memory (look at `dmesg` there): give the host "
-    "more, raise unit.MemoryMax, or lower runtime.workers; then push again"
+    "more, raise unit.MemoryMax, or lower runtime.workers; then type deploy push {env}"
 )
 """What to type where a program was killed and no one said that they did."""
 

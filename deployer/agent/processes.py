@@ -125,7 +125,7 @@ class _Move:
                     "did_not_stop",
                     "%s did not stop within %g s: process %d is still there"
                     % (self._unit.name, self._unit.stop_bound, main),
-                    "kill %d on that host, then run the same command again" % main,
+                    "kill %d on that host, then type deploy {command} {env}" % main,
                     log=said.log(2),
                 )
             time.sleep(_TICK)
@@ -212,5 +212,5 @@ def _release_of(site: Site, pid: int) -> Optional[str]:
 
 
 def _failed(unit: Unit, release: str, why: str) -> OpError:
-    hint = "mend what its log says, then push again"
+    hint = "mend what its log says, then type deploy push {env}"
     return OpError("did_not_start", "%s did not start with release %s: %s" % (unit.name, release, why), hint)

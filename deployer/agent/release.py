@@ -182,7 +182,7 @@ def _clear(site: Site, release: str) -> None:
     """
     if release in (links.release_at(site.current), *links.slots(site).values()):
         raise OpError(
-            "in_use", "release %s is in use and has lost its marker" % release, "push again, as a new release"
+            "in_use", "release %s is in use and has lost its marker" % release, "deploy push {env}, as a new release"
         )
     if os.path.isdir(site.release(release)):
         strays.end_below(site.release(release))

@@ -28,7 +28,9 @@ def end_below(folder: str) -> List[int]:
     deadline = time.monotonic() + _PATIENCE
     while any(_works_below(pid, real) for pid in found):
         if time.monotonic() > deadline:
-            raise OpError("busy", "process %d still works in %s" % (found[0], folder), "look at it, then push again")
+            raise OpError(
+                "busy", "process %d still works in %s" % (found[0], folder), "look at it, then type deploy push {env}"
+            )
         time.sleep(0.02)
     return found
 

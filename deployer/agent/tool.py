@@ -110,7 +110,7 @@ def _receive(body: Iterator[bytes], path: str, sha: str) -> None:
             seen.update(chunk)
             file.write(chunk)
         if seen.hexdigest() != sha:
-            raise OpError("corrupt", "the program did not arrive whole", "run the same command again")
+            raise OpError("corrupt", "the program did not arrive whole", "deploy {command} {env}")
         os.fchmod(file.fileno(), 0o755)
         file.flush()
         os.fsync(file.fileno())
@@ -123,7 +123,7 @@ def _unpacked(body: Iterator[bytes]) -> Iterator[bytes]:
             yield unpack.decompress(chunk)
         yield unpack.flush()
     except zlib.error as error:
-        raise OpError("corrupt", "the program did not arrive whole: %s" % error, "run the same command again") from None
+        raise OpError("corrupt", "the program did not arrive whole: %s" % error, "deploy {command} {env}") from None
 
 
 def _try(program: str) -> None:

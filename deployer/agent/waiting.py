@@ -20,7 +20,7 @@ _SLACK = 5.0  # seconds beyond `within` for the start verb's own answer
 HINTS = {
     "did_not_start": health.SLOW,
     "unhealthy": health.SLOW,
-    "port_taken": "stop that process, or choose another port: in deploy.yaml; then push again",
+    "port_taken": "stop that process, or choose another port: in deploy.yaml; then type deploy push {env}",
 }
 
 
@@ -169,6 +169,6 @@ def _still_there(
     return OpError(
         "did_not_stop",
         "instance %d (%s) did not stop %s: %s%s" % (instance.index, unit.name, how, who, said_so),
-        "kill %s on that host, then run the same command again" % (" ".join(map(str, left)) or "it"),
+        "kill %s on that host, then type deploy {command} {env}" % (" ".join(map(str, left)) or "it"),
         detail={"pids": left},
     )

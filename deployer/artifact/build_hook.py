@@ -52,7 +52,7 @@ def run_build_hook(
         f"the build hook {ending}",
         step="build",
         cause=first_line(hook.command),
-        hint="mend it and push again; no host was touched",
+        hint="mend it, then type deploy {command} {env}; no host was touched",
         log=tail(done.stdout, _LOG_LINES),
         code="build_failed",
     )

@@ -144,7 +144,9 @@ def _content(path: Path, size: int, sha: str) -> Iterator[bytes]:
             read += len(data)
             yield data
     if read != size or seen.hexdigest() != sha:
-        raise UsageError(f"{path.name} changed while it was shipped", file=str(path), hint="push again", code="source")
+        raise UsageError(
+            f"{path.name} changed while it was shipped", file=str(path), hint="deploy push {env}", code="source"
+        )
 
 
 def _compressed(parts: Iterator[bytes]) -> Iterator[bytes]:

@@ -274,7 +274,8 @@ def _group(groups: Mapping[str, Any], name: str, outer: tuple[str, ...]) -> list
 
 
 def _missing(what: str, name: str) -> SettingsError:
-    return SettingsError(f"pyproject.toml has no {what} {name}", hint=f"mend python: {{{what}s: […]}} in deploy.yaml")
+    hint = f"mend python: {{{what}s: […]}} in deploy.yaml, then type deploy {{command}} {{env}}"
+    return SettingsError(f"pyproject.toml has no {what} {name}", hint=hint)
 
 
 def _names(text: str) -> list[str]:

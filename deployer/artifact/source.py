@@ -48,7 +48,7 @@ class SourceTree:
                 raise UsageError(
                     f"{len(pointers)} file(s) are Git LFS pointers, not content",
                     cause=", ".join(pointers[:8]),
-                    hint="install git-lfs, then git lfs install && git lfs fetch, and push again",
+                    hint="install git-lfs, then git lfs install && git lfs fetch, then type deploy push {env}",
                     code="source",
                 )
         return manifest

@@ -90,7 +90,7 @@ def carry_out(
         hint="deploy status {env} shows what is left; deploy push {env} --wait 5m heals it",
     )
     with Screen(listener(common.output, events_to), unread, out=events_to, backpressure=backpressure) as screen:
-        shown = naming_environment(screen, lambda: common.environment.name)
+        shown = naming_environment(screen, lambda: common.environment.name, command)
         read_already = ShownOutput()
         bus = Bus(shown, read_already, run=run_id(), flush=screen.flush)
         if common.output == "plain":
@@ -115,8 +115,7 @@ def carry_out(
         with Interrupts(interrupted, wind_up=wind_up, last_words=last_words, status=stopped.exit_status):
             error = _run(work, bus, record, interrupted, stopped)
             if error is not None:
-                error.name_environment(common.environment.name)
-                error.hint = error.hint and error.hint.replace("{command}", command)
+                error.name_environment(common.environment.name, command)
             quiet = command in _LOOKING and common.output != "json"
             finished = replace(record.finish(error), silent=quiet)
             try:

@@ -122,7 +122,7 @@ class Story:
                 step="demo",
                 cause=f"answers of releases that were never proven: {sorted(strangers)}" if strangers else None,
                 log=[f"{failure.kind}: {failure.what}" for failure in self.receipt.failures[:10]],
-                hint="run it again; if it fails again, it is a fault of ours",
+                hint="deploy demo runs it again; if it fails again, it is a fault of ours",
             )
 
     def _push(self, title: str) -> Record:

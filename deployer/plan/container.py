@@ -138,7 +138,7 @@ def _python(inferred: Inferred) -> tuple[str, str]:
     raise SettingsError(
         f"no Python between 3.9 and 3.14 is allowed by requires-python ({wanted})",
         step="render",
-        hint="mend requires-python in pyproject.toml",
+        hint="mend requires-python in pyproject.toml, then type deploy {command} {env}",
     )
 
 

@@ -65,7 +65,7 @@ def closed_after(seconds: float, connection: Connection, host: str) -> Iterator[
             host=host,
             step="connect",
             code="timeout",
-            hint="look at that host's load and at the log of its sshd, then run the same command again",
+            hint="look at that host's load and at the log of its sshd, then type deploy {command} {env}",
         ) from error
     finally:
         timer.cancel()

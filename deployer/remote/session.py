@@ -35,7 +35,7 @@ from deployer.remote.responses import (
 _START = 30.0  # seconds for the agent to answer
 _LONGEST_START = 3 * _START  # seconds for the channel, the agent's first line and its welcome together
 _GOODBYE = 5.0  # seconds for the agent to end after a goodbye
-_OVERDUE_HINT = "look at that host (load, disks, dmesg), then run the same command again"
+_OVERDUE_HINT = "look at that host (load, disks, dmesg), then type deploy {command} {env}"
 
 
 class Session:

@@ -272,7 +272,7 @@ def _front(
     asked = {"kind": topology.kind, "path": ours.path, "places": places, "backend": ours.backend}
     answer = run.call(balancer.name, "adopting.front", asked, step=STEP)
     if answer["why"]:
-        raise _impossible(first, balancer.name, answer["why"], "mend that file")
+        raise _impossible(first, balancer.name, answer["why"], f"mend that file, then type deploy setup {topology.env}")
     return {**asked, "path": answer["path"], "diff": answer["diff"], "backends": answer["backends"]}
 
 

@@ -107,7 +107,7 @@ class Examination:
 
     def fail(self, check: str, error: DeployError, what: str = "") -> None:
         """Notes a problem."""
-        error.name_environment(self._env)
+        error.name_environment(self._env, "push")
         self.problems.append(error)
         self._note(check, error)
         text = f"{what}: {error}" if what else str(error)

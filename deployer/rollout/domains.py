@@ -87,7 +87,7 @@ def _hint(name: str, status: int | None) -> str:
     other = "or set health.public_path to a path that answers"
     if status == 400:
         return f"with Django, add {name!r} to ALLOWED_HOSTS (DisallowedHost), or take it out of domains:, {other}"
-    return f"mend what the app answers there, {other}; then push again"
+    return f"mend what the app answers there, {other}; then type deploy push {{env}}"
 
 
 def _told(names: Mapping[str, Mapping[str, Any]]) -> str:

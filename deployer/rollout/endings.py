@@ -54,7 +54,9 @@ def ending(cause: DeployError, stuck: Stuck, plan: Plan, record: Record) -> Depl
         return InterruptedRun(cause.message, hint=f"deploy push {plan.env} starts over")
     ahead = [step.name for step in plan.kept if step.before == plan.release] if plan.steps else []
     stays = f", but for {', '.join(ahead)}, which had {plan.release} before this run" if ahead else ""
-    return cause.as_kind(RolloutError, hint=f"mend it and push again; everything was put back{stays}")
+    return cause.as_kind(
+        RolloutError, hint=f"mend it, then type deploy {{command}} {{env}}; everything was put back{stays}"
+    )
 
 
 def _not_back(step: InstanceStep | ProcessStep, error: DeployError) -> str:

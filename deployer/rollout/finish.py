@@ -15,7 +15,7 @@ def promote(run: Run, release: str | None, ports: Mapping[str, Sequence[int]], *
 
     `ports` are the slots of each host that its instances serve in.
     """
-    again = "every instance serves the release, but a host did not note it: run the same command again"
+    again = "every instance serves the release, but a host did not note it: type deploy {command} {env}"
     with refused_as(NeedsPersonError, again):
         _promote(run, {host: release for host in run.web if host not in run.behind}, ports, via)
 

@@ -40,6 +40,7 @@ def require_passed(run: Run, servers: Mapping[str, str]) -> None:
                     host=balancer,
                     step="resources",
                     cause="the balancers go on with the health check of before",
-                    hint=f"let {balancer} have the answer that the instance's own host gets, and push again",
+                    hint=f"let {balancer} have the answer that the instance's own host gets, then type "
+                    f"deploy push {run.topology.env}",
                     code="not_up",
                 )

@@ -38,7 +38,9 @@ def release_hook(run: Run, project: Project, release: str) -> None:
             answer = run.call(web.name, "hook.release", args, step="release hook")
         except AgentError as error:
             kind = NeedsPersonError if error.code == "unknown_outcome" else RolloutError
-            raise error.as_kind(kind, hint="mend it and push again; no instance was touched") from error
+            raise error.as_kind(
+                kind, hint="mend it, then type deploy {command} {env}; no instance was touched"
+            ) from error
         note.detail = "was done before" if answer.get("skipped") else first_line(hook.command)
 
 

@@ -65,7 +65,10 @@ def _other_python(topology: Topology, facts: Facts, host: str) -> str:
             return f'write python: {{version: "{version}"}} in deploy.yaml: {host} has it'
     version = next((version for version in _KNOWN if _within_minor(version, wanted)), None)
     if version is None:
-        return "mend requires-python in pyproject.toml: no Python that can be had here is in that range"
+        return (
+            "mend requires-python in pyproject.toml, then type deploy {command} {env}: "
+            "no Python that can be had here is in that range"
+        )
     return (
         f'write python: {{version: "{version}"}} in deploy.yaml, and install it on the hosts: '
         f"{_by_uv(version)}; or widen requires-python"

@@ -114,8 +114,8 @@ class Canary:
             host=hosts.pop() if len(hosts) == 1 else None,
             step="judge",
             cause=f"{figures}; rolling.judge lets {margins.errors} more of them fail{slower}",
-            hint=f"deploy logs {self._run.topology.env} shows why; mend it and push again, or widen rolling.judge "
-            "if it is meant to be so",
+            hint=f"deploy logs {self._run.topology.env} shows why; mend it, or widen rolling.judge if it is "
+            "meant to be so, then type deploy {command} {env}",
             code="worse",
         )
 

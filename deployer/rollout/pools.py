@@ -271,7 +271,7 @@ class Pools:
                     f"the balancer host was not heard of for {silent:.1f} s, so nothing is stopped",
                     host=balancer,
                     step="switch",
-                    hint="check the connection to it and push again",
+                    hint="check the connection to it, then type deploy push {env}",
                 )
 
     def names(self, slots: Sequence[Slot]) -> list[str]:

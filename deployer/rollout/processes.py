@@ -109,7 +109,7 @@ class Processes:
             return ending(cause, list(stuck.items()), self._plan, self._run.record)
         if isinstance(cause, InterruptedRun):
             return cause
-        hint = "mend it and push again; everything was put back, and no instance was touched"
+        hint = "mend it, then type deploy {command} {env}; everything was put back, and no instance was touched"
         return cause.as_kind(RolloutError, hint=hint)
 
     def _some(self, steps: Sequence[ProcessStep]) -> None:

@@ -330,7 +330,10 @@ def prepared(
 def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks: Sequence[str]) -> None:
     project, plan = ready.project, ready.plan
     taken_over, led = any(change.kind in (FRONT, UNIT) for change in plan.changes), list[bool]()
-    with refused_as(RolloutError, "mend it and push again; no instance was touched"), secrets.put_back_on_failure(run):
+    with (
+        refused_as(RolloutError, "mend it, then type deploy {command} {env}; no instance was touched"),
+        secrets.put_back_on_failure(run),
+    ):
         repair_venvs(run, project, plan)
         if plan.builds:
             shipment = ship.prepare(

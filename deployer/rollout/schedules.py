@@ -120,7 +120,7 @@ def stop_schedule(run: Run, web: WebHost, name: str) -> None:
                     f"a run of {name} has not ended in the time that it has: process {pid} is still there",
                     host=web.name,
                     step="stop",
-                    hint=f"wait for its end, or kill {pid} on that host; then run the same command again",
+                    hint=f"wait for its end, or kill {pid} on that host; then type deploy {{command}} {{env}}",
                     code="still_runs",
                 )
             pid = int(_told(run, web.name, "schedules.stop", name, {"wait": WAIT_S})["pid"])

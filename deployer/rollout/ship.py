@@ -196,4 +196,6 @@ def _explained(error: DeployError) -> DeployError:
         return error
     if error.code == "no_space":
         error.hint = f"deploy exec {{env}} -l {error.host} -- df -h shows what is full; make room there, or lower keep:"
-    return error.as_kind(RolloutError, hint="mend it and push again; nothing that serves was touched")
+    return error.as_kind(
+        RolloutError, hint="mend it, then type deploy {command} {env}; nothing that serves was touched"
+    )

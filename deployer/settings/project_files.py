@@ -59,7 +59,9 @@ def parse(text: str, name: str) -> dict[str, Any]:
             file=name,
             line=_line_of(text, place),
             cause=f"it is {_described(value)}" if expected else None,
-            hint=f"mend {name}" if name == "pyproject.toml" else f"write {name} anew with the tool that made it",
+            hint=f"mend {name}, then type deploy {{command}} {{env}}"
+            if name == "pyproject.toml"
+            else f"write {name} anew with the tool that made it",
         )
     return data
 

@@ -272,7 +272,7 @@ class TestWhileUsersAreThere:
     def test_an_app_path_in_a_module_that_is_not_there(self, fleet: Fleet) -> None:
         with fleet.version(2, {"runtime": {**SETTINGS["runtime"], "app": "shopp:app"}}):
             error = fleet.refused(
-                5, "check_failed", host="web1", step="build", says="No module named 'shopp'", next_="push again"
+                5, "check_failed", host="web1", step="build", says="No module named 'shopp'", next_="deploy push"
             )
         assert error["log"][-1] == "ModuleNotFoundError: No module named 'shopp'"
 
@@ -283,7 +283,7 @@ class TestWhileUsersAreThere:
     def test_an_app_that_cannot_be_imported(self, fleet: Fleet) -> None:
         with fleet.version(2, BREAK="import\n"):
             error = fleet.refused(
-                5, "check_failed", host="web1", step="build", says="ImportError: broken on purpose", next_="push again"
+                5, "check_failed", host="web1", step="build", says="ImportError: broken on purpose", next_="deploy push"
             )
         assert any("breakage.py" in line for line in error["log"])
         assert not any("importlib" in line for line in error["log"])

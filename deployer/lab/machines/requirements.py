@@ -54,7 +54,8 @@ def missing_packages() -> list[str]:
 def _install(packages: list[str], progress: Progress) -> None:
     command = ["apt-get", "install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", *packages]
     if shutil.which("apt-get") is None:
-        raise NotReadyError(f"these programs are missing: {' '.join(packages)}", hint="install them and try again")
+        missing = " ".join(packages)
+        raise NotReadyError(f"these programs are missing: {missing}", hint="install them, then type deploy {command}")
     progress(f"installing what the lab needs: {' '.join(command)}")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
     if attempt(command, env=env, timeout=900).returncode != 0:

@@ -110,6 +110,24 @@ def test_every_command_in_a_text_exists() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+_TOLD_TO_REPEAT = re.compile(r"\b(push|run|try|do|type) (it |that |the same )?again\b|same command again|^mend ", re.I)
+
+
+def test_whoever_is_told_to_do_something_again_is_told_the_command() -> None:
+    """A hint such as "mend it and push again" leaves a person to find out what to type, with which environment."""
+    vague = [text for text in texts() if _TOLD_TO_REPEAT.search(text.value) and not _names_a_command(text.value)]
+    wrong = [f"{text.where}: {text.value!r}" for text in vague if text.value not in _COMPLETED]
+    assert not wrong, "\n".join(wrong)
+
+
+def _names_a_command(text: str) -> bool:
+    return bool(_COMMAND.search(text)) or re.search(rf"deploy ({{command}}|{HOLE})", text) is not None
+
+
+_COMPLETED = {"incorrect password|sorry, try again|no password was provided"}
+"""What sudo says, which is only compared."""
+
+
 def test_the_examples_in_the_help_work() -> None:
     known = commands()
     lines = [line for command in known.values() for line in (command.help or "").splitlines()]
