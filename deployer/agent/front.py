@@ -67,4 +67,6 @@ class Places:
     def _spelled(self, place: str) -> List[str]:
         """A place as every `IP:PORT` that it may mean, and as it is written."""
         address, _, port = place.rpartition(":")
-        return [place, *("%s:%s" % (each, port) for each in self._resolved(address))] if address else [place]
+        return (
+            [place, *("%s:%s" % (each, port) for each in self._resolved(address.strip("[]")))] if address else [place]
+        )

@@ -172,7 +172,9 @@ def _require_free(host: str, port: int) -> None:
     except OSError as error:
         why = "somebody else listens there" if error.errno == errno.EADDRINUSE else error.strerror
         other = port + 1 if port < _LAST_PORT else _LAST_PORT - 1
-        raise UsageError(f"{host}:{port} is not free: {why}", step="dev", hint=f"deploy dev --port {other}") from None
+        raise UsageError(
+            f"{bracketed(host)}:{port} is not free: {why}", step="dev", hint=f"deploy dev --port {other}"
+        ) from None
 
 
 def _live(argv: list[str], folder: Path, env: Mapping[str, str], stop: threading.Event, output: int | None) -> int:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from deployer.errors import InventoryError
 from deployer.inventory.model import Host, SshOptions
-from deployer.inventory.names import is_host
+from deployer.inventory.names import host_and_port, why_unreachable
 from deployer.inventory.raw import Value
 from deployer.inventory.ssh_args import SshArgs, read_ssh_args
 from deployer.inventory.variables import Variables
@@ -71,11 +72,23 @@ def _ssh(variables: Variables, folder: Path) -> SshOptions:
 
 
 def _address(variables: Variables) -> str:
-    address = variables.text("ansible_host", "ansible_ssh_host")
-    if address is not None and not is_host(address):
-        name = variables.first("ansible_host", "ansible_ssh_host") or ""
-        raise variables.wrong(name, f"{address!r} is no host name or address", "the port goes into ansible_port")
-    return address or variables.host
+    written = variables.text("ansible_host", "ansible_ssh_host")
+    if written is None:
+        why = why_unreachable(variables.host)
+        if why:
+            raise InventoryError(f"{variables.host} {why}", host=variables.host, hint="set ansible_host")
+        return variables.host
+    name = variables.first("ansible_host", "ansible_ssh_host") or ""
+    try:
+        address, port = host_and_port(written)
+    except ValueError as problem:
+        raise variables.wrong(name, f"{name}: {problem}") from None
+    if port is not None:
+        raise variables.wrong(name, f"{name}: {written!r} has a port", f"ansible_host: {address}, ansible_port: {port}")
+    why = why_unreachable(address)
+    if why:
+        raise variables.wrong(name, f"{name}: {address} {why}")
+    return address
 
 
 def _user(variables: Variables) -> str | None:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from deployer.errors import InventoryError, SettingsError
 from deployer.inventory.model import Host
+from deployer.inventory.names import host_and_port, usual_form
 from deployer.inventory.variables import unreadable
 from deployer.settings.document import Document
 from deployer.settings.mistakes import settings_error
@@ -67,12 +68,23 @@ def for_host(settings: Settings, host: Host, *, local_balancer: bool = False) ->
         spare_port=own.spare_port or settings.spare_port or port + SPARE_DISTANCE,
         instances=settings.instances if own.instances is None else own.instances,
         workers=own.workers or settings.runtime.workers,
-        address=own.address or ("127.0.0.1" if local_balancer else host.ssh.hostname),
+        address=_address(settings.app, host, own.address or ("127.0.0.1" if local_balancer else host.ssh.hostname)),
         env={**settings.env, **own.env},
         bind=settings.bind,
     )
     _check_ports(made)
     return made
+
+
+def _address(app: str, host: Host, written: str) -> str:
+    """Where balancers reach the host, an IP address in its usual form: they write it so, whoever wrote it how."""
+    try:
+        name, port = host_and_port(written)
+    except ValueError as problem:
+        raise _wrong(host, f"the variable deploy.{app}.address: {problem}", "write a name or an IP address") from None
+    if port is not None:
+        raise _wrong(host, f"the variable deploy.{app}.address: {written!r} has a port", f"deploy.{app}.port sets it")
+    return usual_form(name)
 
 
 def _user(app: str, host: Host) -> str:

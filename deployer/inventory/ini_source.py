@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.errors import InventoryError
-from deployer.inventory.names import host_and_port
-from deployer.inventory.ranges import expand
+from deployer.inventory.names import expanded_hosts
 from deployer.inventory.raw import UNGROUPED, RawInventory, Value, Values
 from deployer.settings.document import Mark
 from deployer.settings.mistakes import nearest
@@ -56,7 +55,7 @@ def _section(text: str, mark: Mark) -> tuple[str, str]:
 def _hosts(text: str, group: str, mark: Mark, raw: RawInventory) -> None:
     try:
         first, *rest = shlex.split(text, comments=True) or [""]
-        names = [host_and_port(name) for name in ([first] if first.count(":") > 2 else expand(first))]
+        names = expanded_hosts(first)
     except ValueError as problem:
         raise _wrong(mark, str(problem), "write: NAME key=value key=value") from None
     variables: Values = {}

@@ -6,15 +6,17 @@ import re
 import shlex
 from dataclasses import dataclass, replace
 
+from deployer.inventory.names import is_ipv6
+
 # Multiplexing, compression and keepalives change how fast ssh is, not where or as whom it connects.
 _WITHOUT_MEANING = {
     "controlmaster", "controlpath", "controlpersist", "compression", "serveraliveinterval", "serveralivecountmax",
     "tcpkeepalive", "loglevel", "preferredauthentications", "batchmode", "identitiesonly", "passwordauthentication",
-    "pubkeyauthentication", "gssapiauthentication", "connectionattempts",
+    "pubkeyauthentication", "gssapiauthentication", "connectionattempts", "addressfamily",
 }  # fmt: skip
-_FLAGS_WITHOUT_MEANING = {"-C", "-q", "-4", "-T", "-n", "-v"}
+_FLAGS_WITHOUT_MEANING = {"-C", "-q", "-4", "-6", "-T", "-n", "-v"}
 _UNCHECKED = {"no", "off", "accept-new", "ask"}
-_JUMP = re.compile(r"([A-Za-z0-9._-]+@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:\d{1,5})?")
+_JUMP = re.compile(r"(?:ssh://)?([A-Za-z0-9._-]+@)?(\[[^\[\]]+\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:\d{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,10 @@ def _known_hosts(found: SshArgs, value: str) -> SshArgs:
 def _chain(value: str) -> str:
     hops = [hop.strip() for hop in value.split(",")]
     for hop in hops:
-        if not _JUMP.fullmatch(hop):
-            raise ValueError(f"the ProxyJump host {hop!r} is not understood: write user@host:port")
+        if not _is_jump(hop):
+            raise ValueError(
+                f"the ProxyJump host {hop!r} is not understood: write user@host:port, with IPv6 user@[::1]:port"
+            )
     return ",".join(hops)
 
 
@@ -141,4 +145,9 @@ def _gateway_of(command: str) -> str | None:
     if not forwards or host is None or (user and "@" in host):
         return None
     hop = (f"{user}@" if user else "") + host + (f":{port}" if port else "")
-    return hop if _JUMP.fullmatch(hop) else None
+    return hop if _is_jump(hop) else None
+
+
+def _is_jump(hop: str) -> bool:
+    match = _JUMP.fullmatch(hop)
+    return bool(match and (not match[2].startswith("[") or is_ipv6(match[2][1:-1])))

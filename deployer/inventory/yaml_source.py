@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.errors import InventoryError
-from deployer.inventory.names import host_and_port
-from deployer.inventory.ranges import expand
+from deployer.inventory.names import expanded_hosts
 from deployer.inventory.raw import ALL, RawInventory, Value, Values
 from deployer.settings.document import Document, KeyPath, Opaque, read_document
 from deployer.settings.mistakes import nearest
@@ -89,7 +88,7 @@ class _Reader:
     def _hosts(self, group: str, content: Any, path: KeyPath) -> None:
         for written, data, below in self._named(content, path, f"hosts of {group}"):
             try:
-                names = [host_and_port(name) for name in _names(written)]
+                names = expanded_hosts(written)
             except ValueError as problem:
                 raise self._wrong(below, str(problem)) from None
             variables = self._variables(data, below, f"variables of {written}")
@@ -138,8 +137,3 @@ class _Reader:
     def _wrong(self, path: KeyPath, message: str, hint: str | None = None) -> InventoryError:
         mark = self.document.mark(*path)
         return InventoryError(message, file=mark.file, line=mark.line, hint=hint)
-
-
-def _names(written: str) -> list[str]:
-    """The host's names; a bracketed IPv6 address is not a range."""
-    return [written] if written.startswith("[") and written.count(":") > 2 else expand(written)

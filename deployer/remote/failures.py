@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import paramiko
 from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
 
+from deployer.agent.places import place
 from deployer.errors import DeployError, UnreachableError
 
 
@@ -24,8 +25,8 @@ class Attempt:
 
     @property
     def place(self) -> str:
-        """`hostname:port`."""
-        return f"{self.hostname}:{self.port}"
+        """`hostname:port`, an IPv6 address in brackets."""
+        return place(self.hostname, self.port)
 
 
 def explain(error: BaseException, attempt: Attempt) -> DeployError:
@@ -45,7 +46,7 @@ def explain(error: BaseException, attempt: Attempt) -> DeployError:
         hint = "update the host's OpenSSH: SHA-1 and DSA are not supported"
         return _unreachable(attempt, "incompatible", f"{attempt.place} and we share no SSH algorithm", hint, str(error))
     if isinstance(error, TimeoutError) or "timeout" in str(error).lower() or "timed out" in str(error).lower():
-        hint = "is the host up, and does a firewall let us through? Try: ssh " + attempt.hostname
+        hint = f"is the host up, and does a firewall let us through? Try: ssh -p {attempt.port} {attempt.hostname}"
         return _unreachable(attempt, "timeout", f"no answer from {attempt.place} within {attempt.timeout:g} s", hint)
     if closed_early(error):
         hint = "is that an SSH port? sshd also does so above MaxStartups, or when it blocks an address"
@@ -68,7 +69,8 @@ def not_answered(error: BaseException) -> bool:
 
 def _refused_login(attempt: Attempt) -> UnreachableError:
     message = f"{attempt.place} does not let {attempt.user} in"
-    hint = f"-u USER or ansible_user sets another user; ssh-copy-id {attempt.user}@{attempt.hostname} adds your key"
+    copy = f"ssh-copy-id -p {attempt.port} {attempt.user}@{attempt.hostname}"
+    hint = f"-u USER or ansible_user sets another user; {copy} adds your key"
     return _unreachable(attempt, "auth", message, hint, attempt.keys or None)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deployer.agent.places import place
 from deployer.balancers.base import Front
 from deployer.errors import DeployError, NotReadyError, RolloutError
 from deployer.plan.adopting import foreign_ports, front_of, pending_units
@@ -261,7 +262,7 @@ def _front(
     """The foreign frontends of a balancer that lead to these units, and what they would be changed to."""
     topology = run.topology
     places = {
-        f"{address}:{port}": web.name
+        place(address, port): web.name
         for web in topology.web
         for each in units[web.name]
         for port in each["ports"]
@@ -282,7 +283,7 @@ def _led_by(topology: Topology, balancer: BalancerHost) -> Front | None:
 
 def _addresses(web: WebHost, balancer: BalancerHost) -> list[str]:
     """How a balancer's configuration may name a host."""
-    here = ["127.0.0.1", "localhost"] if web.name == balancer.name else []
+    here = ["127.0.0.1", "::1", "localhost"] if web.name == balancer.name else []
     return list(dict.fromkeys([web.own.address, web.name, web.host.ssh.hostname, *here]))
 
 

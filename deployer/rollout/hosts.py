@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from deployer.agent.places import place
 from deployer.events import Bus, Text
 from deployer.inventory.model import Host
 from deployer.plan.topology import Topology
@@ -37,7 +38,7 @@ class HostEntry(Data):
     @property
     def text(self) -> str:
         """The host as one line."""
-        where = f"{self.ssh_user or ''}@{self.ssh_host}:{self.ssh_port}"
+        where = f"{self.ssh_user or ''}@{place(self.ssh_host, self.ssh_port)}"
         if self.part == "balancer":
             return f"{self.host}  balancer ({self.balancer})  {where}"
         ports = ", ".join(map(str, self.ports))

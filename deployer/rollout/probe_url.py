@@ -108,8 +108,13 @@ def _as(url: str, *, scheme: str = "", name: str = "") -> str:
     """The URL with another scheme (and its own port) or another name."""
     parts = urllib.parse.urlsplit(url)
     if scheme:
-        return parts._replace(scheme=scheme, netloc=parts.hostname or "").geturl()
+        return parts._replace(scheme=scheme, netloc=_in_url(parts.hostname or "")).geturl()
     return parts._replace(netloc=f"{name}:{parts.port}" if parts.port else name).geturl()
+
+
+def _in_url(host: str) -> str:
+    """A host as URLs have it: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _name(url: str) -> str:

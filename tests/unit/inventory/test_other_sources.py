@@ -62,7 +62,7 @@ def test_an_ini_inventory(tmp_path: Path) -> None:
         ("[web]\nw[3:1]\n", 2, "go up"),
         ("[web]\na x='1\n", 2, "quotation"),
         ("[a:children]\nb\n[b:children]\na\n", 4, "contain itself"),
-        ("[web]\n-oProxyCommand=x\n", 2, "no host name"),
+        ("[web]\n-oProxyCommand=x\n", 2, "not a host name"),
     ],
 )
 def test_a_mistake_names_its_line(tmp_path: Path, text: str, line: int, says: str) -> None:

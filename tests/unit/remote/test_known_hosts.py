@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 from pathlib import Path
+
+import pytest
 
 from deployer.remote.known_hosts import KnownHosts, fingerprint, host_names
 
@@ -51,3 +55,23 @@ def test_what_cannot_be_used_is_told_with_its_line(tmp_path: Path) -> None:
 
 def test_fingerprints_are_those_of_ssh_keygen() -> None:
     assert fingerprint(b"") == "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"
+
+
+def hashed(name: str) -> str:
+    """As `ssh-keygen -H` writes a name."""
+    salt = b"0123456789abcdefghij"
+    digest = hmac.new(salt, name.encode(), hashlib.sha1).digest()
+    return f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"
+
+
+@pytest.mark.parametrize("form", ["{}", "{},192.0.2.1", "hashed"])
+@pytest.mark.parametrize(("address", "port", "name"), [("::1", 22, "::1"), ("::1", 2222, "[::1]:2222")])
+def test_ipv6_addresses(tmp_path: Path, form: str, address: str, port: int, name: str) -> None:
+    written = hashed(name) if form == "hashed" else form.format(name)
+    known = read(tmp_path, f"{written} ssh-ed25519 {A}")
+    assert known.trusted(host_names(address, port))
+    assert not known.trusted(host_names("::2", port)) and not known.trusted([f"[{address}]:2223"])
+
+
+def test_the_plain_form_of_an_ipv6_address_counts_at_every_port(tmp_path: Path) -> None:
+    assert read(tmp_path, f"::1 ssh-ed25519 {A}").trusted(host_names("::1", 2222))

@@ -250,3 +250,7 @@ def test_what_others_serve_before_the_first_push_is_measured_from_the_start(site
         seen(watch)
         watch.require_few()
     assert asking.record.probe is not None and asking.record.probe["failed"] == 0
+
+
+def test_an_ipv6_address_keeps_its_brackets_in_another_url() -> None:
+    assert probe_url._as("http://[::1]:8080/version", scheme="https") == "https://[::1]/version"
