@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import ipaddress
 import json
 import os
@@ -539,10 +540,8 @@ def _taken(address: str, port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
-        except PermissionError:
-            return False
-        except OSError:
-            return True
+        except OSError as error:  # what else is wrong with an address, HAProxy says itself
+            return error.errno == errno.EADDRINUSE
     return False
 
 

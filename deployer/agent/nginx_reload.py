@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import hashlib
 import ipaddress
 import json
@@ -40,8 +41,7 @@ _KEEPALIVE_MIN_TIMEOUT = (1, 27, 4)  # since then a reload can leave idle client
 _NOT_FOUND = """\
 # Made by nginx_reload.py: names that no app serves at {listen}.
 server {{
-    listen {at};
-    server_name ~^;
+{listens}    server_name ~^;
     default_type text/plain;
     return 404 "no app serves this name here\\n";
 }}
@@ -49,8 +49,7 @@ server {{
 _NO_HANDSHAKE = """\
 # Made by nginx_reload.py: names that no app serves with TLS at {listen}.
 server {{
-    listen {at} default_server ssl;
-    ssl_reject_handshake on;
+{listens}    ssl_reject_handshake on;
     default_type text/plain;
     return 404 "no app serves this name here\\n";
 }}
@@ -228,10 +227,12 @@ def _go_live(apps: List[App], service: Service) -> str:
     before = service.workers()
     ours = _listening(service)
     for app, place in places(apps):
-        wide = "::" if ":" in place["address"] else "0.0.0.0"
-        if ours & {(place["address"], place["port"]), (wide, place["port"])}:
-            continue
-        if _taken(place["address"], place["port"]):
+        taken = [
+            address
+            for address, port in addresses(place)
+            if not ours & {(address, port), ("::" if ":" in address else "0.0.0.0", port)} and _taken(address, port)
+        ]
+        if taken:
             key = "listen" if place is app else "listen_tls"
             raise Refused(
                 "%s is taken on this host, by another program or by a `listen` of nginx's own configuration for one "
@@ -324,15 +325,29 @@ def places(apps: List[App]) -> List[Tuple[App, App]]:
     return [(app, place) for app in apps for place in (app, app.get("secure")) if place]
 
 
+def addresses(place: App) -> List[Tuple[str, int]]:
+    """Where nginx listens for a place. `[::]:80` stands for IPv4 too, which takes a second `listen`."""
+    port = int(place["port"])
+    return [("::", port), ("0.0.0.0", port)] if place["address"] == "::" else [(place["address"], port)]
+
+
+def _listen(address: str, port: int) -> str:
+    """An address as `listen` takes it."""
+    if address == "0.0.0.0":
+        return str(port)
+    return ("[%s]:%d" if ":" in address else "%s:%d") % (address, port)
+
+
 def refuse_clashes(apps: List[App]) -> None:
     """Refused when two apps want the same name, the whole of one address, or one address with TLS and without."""
-    owners: Dict[Tuple[str, str], App] = {}
+    owners: Dict[Tuple[Tuple[str, int], str], App] = {}
     secure: Dict[str, bool] = {}
     for app, place in places(apps):
         if secure.setdefault(place["frontend"], place is not app) != (place is not app):
             raise Refused("%s is to speak TLS for one app and plain HTTP for another" % place["listen"])
-        for name in app["domains"] or [ANY_HOST]:
-            other = owners.setdefault((place["frontend"], name), app)
+        wanted = [(at, name) for name in app["domains"] or [ANY_HOST] for at in addresses(place)]
+        for at, name in wanted:
+            other = owners.setdefault((at, name), app)
             if other is app:
                 continue
             both = "%s and %s" % (other["app"], app["app"])
@@ -362,7 +377,7 @@ class Theirs:
 
     def meets(self, place: App) -> bool:
         """Whether it is the very address of that app."""
-        return (self.address, self.port) == (place["address"], place["port"])
+        return (self.address, self.port) in addresses(place)
 
 
 def listens(text: str, folder: str) -> List[Theirs]:
@@ -404,11 +419,15 @@ def refuse_theirs(apps: List[App], theirs: List[Theirs], remarks: str) -> None:
 def not_found(folder: str, apps: List[App], theirs: List[Theirs]) -> Texts:
     """The servers of what no app serves. None where the host's own configuration listens: it may want just that."""
     texts: Texts = {}
+    own = {(place["address"], int(place["port"])): place["frontend"] for _, place in places(apps)}
     for app, place in places(apps):
         if not any(each.meets(place) for each in theirs):
-            text = _NOT_FOUND if place is app else _NO_HANDSHAKE
+            text, words = (_NOT_FOUND, "") if place is app else (_NO_HANDSHAKE, " default_server ssl")
             path = os.path.join(folder, "90-%s.conf" % place["frontend"])
-            texts[path] = text.format(listen=place["listen"], at=place["listen"].lstrip(":"))
+            # Another place may have one of the addresses for itself.
+            mine = [at for at in addresses(place) if own.get(at, place["frontend"]) == place["frontend"]]
+            lines = ["    listen %s%s;\n" % (_listen(*at), words) for at in mine]
+            texts[path] = text.format(listen=place["listen"], listens="".join(lines))
     return texts
 
 
@@ -421,9 +440,11 @@ def secure_listens(folder: str, apps: List[App], version: Tuple[int, ...]) -> Te
         if version < _SSL_REJECT_HANDSHAKE:
             oldest = ".".join(map(str, _SSL_REJECT_HANDSHAKE))
             raise Refused("tls for %s needs nginx %s or later" % (app["app"], oldest))
-        at = app["secure"]["listen"].lstrip(":")
-        line = "listen %s ssl;\nhttp2 on;\n" if version >= _HTTP2_DIRECTIVE else "listen %s ssl http2;\n"
-        texts[os.path.join(folder, "listen-%s.inc" % app["secure"]["frontend"])] = line % at
+        directive = version >= _HTTP2_DIRECTIVE
+        words = "ssl" if directive else "ssl http2"
+        lines = ["listen %s %s;\n" % (_listen(*at), words) for at in addresses(app["secure"])]
+        text = "".join([*lines, "http2 on;\n" if directive else ""])
+        texts[os.path.join(folder, "listen-%s.inc" % app["secure"]["frontend"])] = text
     return texts
 
 
@@ -479,9 +500,11 @@ def _places(slot: Dict[str, Any]) -> str:
 
 def _addresses(host: str) -> List[str]:
     try:
-        return sorted({str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)})
+        answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
         return []
+    addresses = {str(answer[4][0]) for answer in answers}
+    return sorted(address for address in addresses if "%" not in address)  # nginx takes no zone
 
 
 def host_settings(folder: str, main: str, version: Tuple[int, ...], said: Set[str]) -> Texts:
@@ -546,12 +569,12 @@ def _taken(address: str, port: int) -> bool:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         try:
             probe.bind((address, port))
-        except PermissionError:
-            return False
-        except OSError:
-            return True
+        except OSError as error:  # what else is wrong with an address, nginx says itself
+            return error.errno == errno.EADDRINUSE
     return False
 
 

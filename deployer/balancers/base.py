@@ -80,9 +80,12 @@ class Pool:
 
 
 def server_name(host: str, port: int) -> str:
-    """The balancer's name for a slot: the host's inventory name and the port, only of characters safe everywhere."""
+    """The balancer's name for a slot: the host's inventory name and the port, only of characters safe everywhere.
+
+    It begins with a letter or a digit: `::1` is `host--1`.
+    """
     safe = "".join(char if char.isalnum() or char in "._-" else "-" for char in host)
-    return f"{safe}-{port}"
+    return f"{safe}-{port}" if safe[:1].isalnum() else f"host{safe}-{port}"
 
 
 def second_name(server: str, number: int = 2) -> str:

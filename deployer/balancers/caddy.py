@@ -134,7 +134,7 @@ class Caddy:
 
 
 def _app(pool: Pool) -> dict[str, Any]:
-    listen = Listen.parse(pool.listen)
+    listen = _listen(pool.listen)
     name = word(pool.name, "balancer.backend")
     folder = f"{_places(pool.site).slots}/{name}"
     servers = [server(each) for each in pool.servers]
@@ -157,6 +157,12 @@ def _app(pool: Pool) -> dict[str, Any]:
     }
 
 
+def _listen(text: str) -> Listen:
+    """Where Caddy listens. At `:80` it listens with IPv4 and IPv6, so `[::]:80` is the same place."""
+    listen = Listen.parse(text)
+    return Listen("0.0.0.0", listen.port) if listen.address == "::" else listen
+
+
 def _dialled(slot: Server) -> str:
     """Where a slot is, as Caddy's `dial` takes it."""
     path = socket_of(slot.address, slot.port)
@@ -171,7 +177,7 @@ def _secure(pool: Pool) -> dict[str, Any] | None:
     https = pool.https
     if https is None:
         return None
-    listen = Listen.parse(https.listen)
+    listen = _listen(https.listen)
     found = {"listen": listen.text, "port": listen.port, "server": listen.name}
     if https.certificate is not None:
         tag = f"{pool.site.app}-{pool.site.env}-{https.certificate.sha256[:12]}"

@@ -112,7 +112,7 @@ class Nginx:
             pool=_name(pool),
             folder=folder,
             gates=_gates(pool),
-            listen=listen.text.removeprefix(":"),
+            listens=[text.removeprefix(":") for text in listen.texts],
             names=[domain(name) for name in pool.domains] or _ANY_NAME,
             instances=instances,
             front=_front(pool),

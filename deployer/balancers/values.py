@@ -27,14 +27,20 @@ class Listen:
     def parse(cls, text: str) -> Listen:
         """`:80`, `ADDRESS:80` or `[IPV6]:80`; SettingsError for anything else."""
         address, colon, port = text.rpartition(":")
-        address = address.removeprefix("[").removesuffix("]")
+        bracketed = address.startswith("[") and address.endswith("]")
         try:
-            plain = "0.0.0.0" if address in ("", "*") else str(ipaddress.ip_address(address))
+            plain = "0.0.0.0" if address in ("", "*") else str(ipaddress.ip_address(address.strip("[]")))
         except ValueError:
             plain = ""
-        if not colon or not plain or not port.isdigit() or not 1 <= int(port) <= 65535:
+        if not colon or not plain or bracketed != (":" in plain) or not port.isdigit() or not 1 <= int(port) <= 65535:
             raise SettingsError(
-                f"balancer.listen: {text!r} is no address to listen at", hint="write :80 or 192.0.2.7:80"
+                f"balancer.listen: {text!r} is not an address to listen at",
+                hint="write :80, 192.0.2.7:80, [::]:80 or [2001:db8::7]:80",
+            )
+        if "%" in plain:
+            raise SettingsError(
+                f"balancer.listen: {text!r} has a zone, which balancers cannot listen at",
+                hint="write [::]:80, or an address that is not link-local",
             )
         return cls(plain, int(port))
 
@@ -56,6 +62,11 @@ class Listen:
             return f":{self.port}"
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """As a server takes it that needs `:80` beside `[::]:80` to listen with IPv4 too."""
+        return (self.text, f":{self.port}") if self.address == "::" else (self.text,)
+
 
 def domain(text: str) -> str:
     """A name that the balancer serves, in lower case."""
@@ -74,7 +85,9 @@ def server(given: Server) -> Server:
     except ValueError:
         plain = given.address
         if not _HOST_NAME.match(plain.lower()):
-            raise SettingsError(f"{plain!r} is no address of a server for the balancer") from None
+            raise SettingsError(f"{plain!r} is not an address at which a balancer can reach a server") from None
+    if "%" in plain:
+        raise SettingsError(f"the zone in {plain} means something on this machine only, and nothing to a balancer")
     return Server(word(given.name, "server"), plain, int(given.port), given.instance)
 
 

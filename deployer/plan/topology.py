@@ -475,5 +475,6 @@ def trusted(balancers: Sequence[BalancerHost], seen: Sequence[str] = (), *, by_i
             addresses.append(str(ipaddress.ip_address(balancer.host.ssh.hostname)))
         except ValueError:
             continue
-    both = tuple(dict.fromkeys((*addresses, *seen)))
+    # A zone is a name that only its own host has for a network.
+    both = tuple(each for each in dict.fromkeys((*addresses, *seen)) if "%" not in each)
     return (*both, "::1", *(f"::ffff:{each}" for each in both if "." in each)) if by_ipv6 else both

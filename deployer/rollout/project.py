@@ -18,6 +18,7 @@ from deployer.inventory.load import load as load_inventory
 from deployer.inventory.model import Host, Inventory
 from deployer.inventory.parts import parts
 from deployer.plan.topology import BalancerHost, Topology, WebHost
+from deployer.rollout.balancer_addresses import require_addresses
 from deployer.runtimes.environment import check_env
 from deployer.settings.infer import Inferred, infer
 from deployer.settings.load import Loaded
@@ -114,6 +115,7 @@ def load(
         schedule_hosts=members.schedules,
     )
     _require_movable(loaded, topology)
+    require_addresses(loaded, topology)
     _require_reachable_sockets(loaded, topology)
     check_env(dict.fromkeys(settings.secrets, ""), where="secrets")
     return Project(loaded, found, topology, guessed, who, user, sudo_password)

@@ -221,7 +221,7 @@ class Balancer(Model):
             return None
         match = LISTEN.match(value)
         if not match or not 1 <= int(match[2]) <= 65535:
-            raise ValueError(f'{value!r} is no address to listen at: write ":80" or "10.0.0.5:8080"')
+            raise ValueError(f'{value!r} is no address to listen at: write ":80", "10.0.0.5:8080" or "[::]:8080"')
         return value
 
     @model_validator(mode="after")
@@ -523,7 +523,8 @@ class HostOverrides(Model):
     """
 
     address: (
-        Annotated[str, matching(re.compile(r"[A-Za-z0-9.:_-]+"), "address: a name or an IP, without a port")] | None
+        Annotated[str, matching(re.compile(r"[A-Za-z0-9.:_%\[\]-]+"), "address: a name or an IP, without a port")]
+        | None
     ) = None
     port: Port | None = None
     spare_port: Port | None = None

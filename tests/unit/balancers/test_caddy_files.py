@@ -188,3 +188,9 @@ def test_an_older_caddy_is_refused_with_its_version(tmp_path: Path) -> None:
     old.chmod(0o755)
     with pytest.raises(Refused, match=r"caddy is 2\.6\.2; setup brings one"):
         program(places)
+
+
+def test_every_ipv6_address_is_where_caddy_listens_anyway() -> None:
+    """Caddy listens with both families at `:80`; a second socket for `[::]:80` could not be bound beside it."""
+    both = [app(listen=listen) for listen in (":80", "[::]:80")]
+    assert both[0] == both[1] and both[0]["listen"] == ":80"

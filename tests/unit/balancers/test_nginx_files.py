@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from deployer.agent.resources import Directory, File, Service, name_of
 from deployer.agent.supervision import Health
 from deployer.balancers import Pool, Server
 from deployer.balancers.base import Www
+from deployer.balancers.values import Listen
 from deployer.errors import SettingsError
 from deployer.lab.processes import nginx as plain
 
@@ -251,6 +253,7 @@ def test_the_driver_knows_the_pool_its_gates_and_what_to_ask() -> None:
         {},
         {"listen": "127.0.0.1:8080"},
         {"listen": "[::1]:8080"},
+        {"listen": "[::]:8080"},
         {"servers": ()},
         {"servers": (Server("web1-8500", "192.0.2.1", 8500, "web1:0"),)},
         {"servers": (Server("web-1", "localhost", 8000),)},
@@ -274,6 +277,7 @@ def test_nginx_accepts_several_apps_at_one_address(tmp_path: Path) -> None:
         tmp_path,
         pool(site=site, listen=":8080"),
         pool(site=blog, name="blog-prod", listen="*:8080", domains=("blog.example.com",)),
+        pool(site=replace(blog, env="test"), name="blog-test", listen="[::]:8080", domains=("test.example.com",)),
     )
     assert done.returncode == 0, done.stderr
     assert "[warn]" not in done.stderr, done.stderr
@@ -304,3 +308,28 @@ def test_nginx_accepts_several_apps_at_one_address(tmp_path: Path) -> None:
 def test_what_nginx_cannot_be_told_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):
         balancers.get("nginx").resources(pool(**changes))
+
+
+def _place(listen: str, app: str, *domains: str, **more: Any) -> dict[str, Any]:
+    parsed = Listen.parse(listen)
+    at = {"listen": parsed.text, "address": parsed.address, "port": parsed.port, "frontend": parsed.name}
+    return {**at, "app": app, "domains": list(domains), "secure": None, **more}
+
+
+def test_every_ipv6_address_is_listened_at_with_ipv4_too(tmp_path: Path) -> None:
+    """nginx takes `[::]:80` for IPv6 alone, where HAProxy and Caddy serve both."""
+    apps = [_place("[::]:80", "shop", "shop.example.com")]
+    (text,) = nginx_reload.not_found(str(tmp_path), apps, []).values()
+    assert text is not None and "    listen [::]:80;\n    listen 80;\n" in text
+    secure = _place("[::]:443", "shop")
+    apps = [_place("[::]:80", "shop", "shop.example.com", secure=secure)]
+    (lines,) = nginx_reload.secure_listens(str(tmp_path), apps, (1, 26, 0)).values()
+    assert lines == "listen [::]:443 ssl;\nlisten 443 ssl;\nhttp2 on;\n"
+
+
+def test_two_places_that_share_an_address_have_one_server_of_unknown_names_there(tmp_path: Path) -> None:
+    apps = [_place("[::]:80", "shop", "shop.example.com"), _place(":80", "blog", "blog.example.com")]
+    texts = [text or "" for text in nginx_reload.not_found(str(tmp_path), apps, []).values()]
+    assert sorted(text.count("listen ") for text in texts) == [1, 1]
+    with pytest.raises(nginx_reload.Refused, match="both serve shop"):
+        nginx_reload.refuse_clashes([apps[0], {**apps[1], "domains": ["shop.example.com"]}])
