@@ -38,24 +38,34 @@ _LOOK = 0.2  # seconds between looks at whether an answer is still worth waiting
 class Answer:
     """`ok`: as wanted; else `why` says what came instead, in plain words, and `hint` what to change.
 
-    `status` None: no answer at all.
+    `status` None: no answer at all. `refused`: a host is there, and nothing listens at that port.
     """
 
     ok: bool
     status: Optional[int] = None
     why: str = ""
     hint: str = ""
+    refused: bool = False
 
 
-def ask(address: str, port: int, health: Health, through: str = "", still: Callable[[], bool] = lambda: True) -> Answer:
+def ask(
+    address: str,
+    port: int,
+    health: Health,
+    through: str = "",
+    still: Callable[[], bool] = lambda: True,
+    *,
+    exactly: bool = False,
+) -> Answer:
     """Sends `GET health.path` and judges the status; never raises, takes at most about `health.timeout` seconds.
 
     A wildcard `address` is asked at loopback, a folder at the socket in it. No redirect is followed. `through` is a
     unix socket to connect to instead: a balancer's own way to the instance. `still`: asked meanwhile; False ends the
-    wait.
+    wait. `exactly`: at that loopback address, also where the instance listens at the one of the other family.
     """
     through = through or socket_of(address, port)
-    connection = http.client.HTTPConnection(loopback(reachable(address), port), port, timeout=health.timeout)
+    place = reachable(address) if exactly else loopback(reachable(address), port)
+    connection = http.client.HTTPConnection(place, port, timeout=health.timeout)
     # A server that trickles bytes never meets a socket timeout; closing the socket from outside bounds the whole.
     answered = threading.Event()
     began = time.monotonic()
@@ -71,7 +81,8 @@ def ask(address: str, port: int, health: Health, through: str = "", still: Calla
         status, location = response.status, response.getheader("Location") or ""
     except (OSError, http.client.HTTPException, ValueError) as error:
         late = time.monotonic() - began >= health.timeout
-        return Answer(False, None, "GET %s: %s" % (health.path, _reason(error, health, late)), SLOW)
+        why = "GET %s: %s" % (health.path, _reason(error, health, late))
+        return Answer(False, None, why, SLOW, refused=isinstance(error, ConnectionRefusedError))
     finally:
         answered.set()
         connection.close()

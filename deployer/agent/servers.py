@@ -24,7 +24,8 @@ def ask(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
             for which a server that does not pass is asked again.
 
     Returns:
-        `servers`: name → `{ok, status, why}`; `status` null: there was no answer.
+        `servers`: name → `{ok, status, why, refused}`; `status` null: there was no answer; `refused`: a host is there,
+            and nothing listens at that port.
     """
     until = time.monotonic() + float(args.get("wait") or 0)
     health = Health(**args["health"])
@@ -32,9 +33,9 @@ def ask(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     def last_answer(place: str) -> Dict[str, Any]:
         address, port = parts(place)
         while True:
-            answer = ask_health(address, port, health)
+            answer = ask_health(address, port, health, exactly=True)
             if answer.ok or time.monotonic() >= until or ctx.cancelled.wait(_PAUSE):
-                return {"ok": answer.ok, "status": answer.status, "why": answer.why}
+                return {"ok": answer.ok, "status": answer.status, "why": answer.why, "refused": answer.refused}
 
     names = sorted(args["servers"])
     with ThreadPoolExecutor(_AT_ONCE) as pool:

@@ -194,7 +194,7 @@ _SHAPES: Mapping[str, Check] = {
     "maintenance.set": record({"maintenance": optional(_MAINTENANCE), "changed": boolean}),
     "maintenance.state": record({"maintenance": optional(_MAINTENANCE)}),
     "tls.presented": record({"certificates": map_of(record({"pem": optional(text), "why": text}))}),
-    "servers.ask": record({"servers": map_of(record({"ok": boolean}, status=integer, why=text))}),
+    "servers.ask": record({"servers": map_of(record({"ok": boolean, "why": text}, status=integer, refused=boolean))}),
     "domains.request": record({"names": map_of(record({"status": optional(integer)}, why=text))}),
     "figures.read": record({"servers": map_of(_FIGURES)}),
 }

@@ -15,6 +15,7 @@ from deployer.rollout.data import Data
 from deployer.rollout.endings import refused_as
 from deployer.rollout.interpreter import require_python
 from deployer.rollout.locks import require_not_frozen, require_unlocked
+from deployer.rollout.new_addresses import require_new_addresses
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project, with_certificate
@@ -199,6 +200,11 @@ def _questions(project: Project, run: Run, facts: Facts) -> list[tuple[str, str,
             "balancer_configuration",
             "the balancers take their configuration",
             lambda: _of_balancers(run, facts, require_valid_balancers),
+        ),
+        (
+            "addresses",
+            "the balancers reach what serves where the inventory has it",
+            lambda: _of_balancers(run, facts, lambda run: require_new_addresses(run, facts)),
         ),
     ]
 

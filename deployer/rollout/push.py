@@ -36,6 +36,7 @@ from deployer.rollout.interpreter import require_python
 from deployer.rollout.inventory_remarks import inventory_remarks
 from deployer.rollout.kept_versions import age_of_versions
 from deployer.rollout.locks import locked, require_not_frozen, require_unlocked
+from deployer.rollout.new_addresses import require_new_addresses
 from deployer.rollout.open import opened
 from deployer.rollout.planfile import PlanFile
 from deployer.rollout.pools import Pools
@@ -260,6 +261,7 @@ def prepared(
     require_starters(run, facts)
     require_valid_balancers(run)
     facts = with_pools(run, facts)
+    require_new_addresses(run, facts)
     files = tree.manifest()
     with project.loaded.placing():
         manifest.require_room_for_shared(topology.settings.shared, files)
