@@ -11,7 +11,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from deployer.agent import balancer_watchdog as watchdog
-from deployer.agent import drained, ledger
+from deployer.agent import drained, known_places, ledger
 from deployer.agent.driver import Driver, Server, missing, settle
 from deployer.agent.kinds import create_driver
 from deployer.agent.layout import Site
@@ -35,6 +35,7 @@ def drain(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     problem = missing(servers, wanted)
     if problem:
         raise problem
+    known_places.require_nowhere_else(site, args["driver"], wanted)
     if by == "run":
         watchdog.arm(ctx, site, run, args["driver"])
     new = drained.record(by, run, ctx.identity, args.get("reason", ""))
@@ -90,6 +91,7 @@ def admit(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         balancer.keep()
         for name in up:
             records.pop(name, None)
+        known_places.note(site, args["driver"], balancer)
     answers.update({name: {"state": "UP", "seconds": seconds, "held": None} for name, seconds in up.items()})
     if late:
         raise _not_up([seen[name] for name in late], answers)
@@ -139,6 +141,19 @@ def state(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return {"servers": {name: _told(server, records.get(name)) for name, server in servers.items()}}
 
 
+@operation("balancer.elsewhere")
+def elsewhere(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Whether servers get requests at an earlier address too, which a drain would not stop. See `known_places`.
+
+    Args:
+        args: `site`, `driver`, and `servers`, the names to look for.
+
+    Returns:
+        `servers`: name → the earlier `ADDRESS:PORT`s, of those that have any.
+    """
+    return {"servers": known_places.requested_elsewhere(Site.from_args(args), args["driver"], args["servers"])}
+
+
 @operation("balancer.recover")
 def recover(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """Admits what earlier runs left drained, and ends their watchdogs. Only for the holder of the app's lock.
@@ -164,6 +179,7 @@ def recover(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         settle(balancer, admitted, "ready")
         for name in admitted:
             del records[name]
+        known_places.note(site, args["driver"], balancer)
     watchdog.dismiss_others(site, run)
     if admitted:
         ledger.append(site, {"run": run, "event": "admitted", "servers": admitted, "why": "left drained by a dead run"})

@@ -190,6 +190,7 @@ _SHAPES: Mapping[str, Check] = {
     "balancer.drain": record({"servers": map_of(record({"remaining": count}, drained=boolean, held=_HELD))}),
     "balancer.admit": record({"servers": map_of(record({"state": text}, held=_HELD))}),
     "balancer.state": record({"servers": map_of(_SERVER)}),
+    "balancer.elsewhere": record({"servers": map_of(list_of(text))}),
     "balancer.recover": record({"admitted": list_of(text)}, held_again=list_of(text)),
     "maintenance.set": record({"maintenance": optional(_MAINTENANCE), "changed": boolean}),
     "maintenance.state": record({"maintenance": optional(_MAINTENANCE)}),

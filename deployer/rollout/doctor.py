@@ -13,6 +13,7 @@ from deployer.plan.shared import is_folder_name
 from deployer.rollout import certificates
 from deployer.rollout.data import Data
 from deployer.rollout.endings import refused_as
+from deployer.rollout.foreign_pools import require_current_pools
 from deployer.rollout.interpreter import require_python
 from deployer.rollout.locks import require_not_frozen, require_unlocked
 from deployer.rollout.new_addresses import require_new_addresses
@@ -204,7 +205,7 @@ def _questions(project: Project, run: Run, facts: Facts) -> list[tuple[str, str,
         (
             "addresses",
             "the balancers reach what serves where the inventory has it",
-            lambda: _of_balancers(run, facts, lambda run: require_new_addresses(run, facts)),
+            lambda: _of_balancers(run, facts, lambda run: _addresses(run, facts)),
         ),
     ]
 
@@ -214,6 +215,11 @@ def _of_balancers(run: Run, facts: Facts, look: Callable[[Run], object]) -> None
     for balancer in run.topology.balancers:
         require_host_set_up(run, facts, balancer.name)
     look(run)
+
+
+def _addresses(run: Run, facts: Facts) -> None:
+    require_new_addresses(run, facts)
+    require_current_pools(run, facts)
 
 
 def _nothing_missing(project: Project, run: Run, facts: Facts) -> None:

@@ -235,6 +235,11 @@ class Pools:
         answers = self._each("balancer.state", {"judged_within": JUDGED_S} if judged else {}, "state")
         return {host: answer["servers"] for host, answer in answers.items()}
 
+    def elsewhere(self, servers: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+        """Balancer → server → the earlier places to which it still sends requests. Only in pools of somebody else's."""
+        answers = self._each("balancer.elsewhere", {"servers": list(servers)}, "state") if servers else {}
+        return {host: answer["servers"] for host, answer in answers.items()}
+
     def states_of_answering(self) -> tuple[dict[str, dict[str, Any]], dict[str, DeployError]]:
         """`states` of the balancers that answer, and the errors of those that do not."""
         answers, failures = self._run.try_each(self._run.balancers, "balancer.state", self._args({}), step="state")

@@ -31,6 +31,7 @@ from deployer.rollout.domains import require_domains
 from deployer.rollout.endings import refused_as
 from deployer.rollout.final_state import judged_end
 from deployer.rollout.finish import note_kept, promote, prune
+from deployer.rollout.foreign_pools import require_current_pools
 from deployer.rollout.hooks import controller_env, here, release_hook
 from deployer.rollout.interpreter import require_python
 from deployer.rollout.inventory_remarks import inventory_remarks
@@ -262,6 +263,7 @@ def prepared(
     require_valid_balancers(run)
     facts = with_pools(run, facts)
     require_new_addresses(run, facts)
+    require_current_pools(run, facts)
     files = tree.manifest()
     with project.loaded.placing():
         manifest.require_room_for_shared(topology.settings.shared, files)

@@ -12,6 +12,7 @@ from deployer.plan.text import text_of
 from deployer.rollout import secrets
 from deployer.rollout.final_state import judged_end
 from deployer.rollout.finish import note_kept, promote
+from deployer.rollout.foreign_pools import require_current_pools
 from deployer.rollout.locks import locked
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
@@ -33,6 +34,7 @@ def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: f
         Pools(run).recover()
         facts = with_pools(run, survey(run))
         require_set_up(run, facts)
+        require_current_pools(run, facts)
         release = majority(facts, run.topology)
         if release is None:
             raise NotReadyError(

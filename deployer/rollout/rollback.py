@@ -23,6 +23,7 @@ from deployer.rollout.checks import fleet_checks
 from deployer.rollout.domains import require_domains
 from deployer.rollout.final_state import judged_end
 from deployer.rollout.finish import note_kept, promote
+from deployer.rollout.foreign_pools import require_current_pools
 from deployer.rollout.locks import locked, require_not_frozen
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
@@ -85,6 +86,7 @@ def bring(
         with locked(run, wait=wait):
             Pools(run).recover()
             facts = with_pools(run, survey(run))
+            require_current_pools(run, facts)
             current = majority(facts, run.topology)
             if resume:
                 target = resumed(run, facts)
