@@ -43,6 +43,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 DROP_IN = "/etc/systemd/system/haproxy.service.d/deploy.conf"
 LONGEST_RELOAD = 15.0  # seconds; HAProxy itself tries for about 2 s to bind an address
+PATIENCE = 2.0  # seconds for which a question is put again when its answer was cut off
 LONGEST_END = 30.0  # seconds that HAProxy may take to finish requests before it is started again with our folder
 BRIDGE = "deploy-haproxy-bridge.service"
 MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req"
@@ -78,6 +79,24 @@ def ask(path: str, command: str, timeout: float = 5.0) -> str:
     return answer.decode("utf-8", "replace")
 
 
+def ask_through_reload(path: str, command: str) -> str:
+    """`ask`, tried again for `PATIENCE` seconds: a reload that is under way may replace the worker that was asked.
+
+    Raises:
+        OSError: as `ask`; at once where nobody listens.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return ask(path, command)
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise
+        except OSError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(0.05)
+
+
 def write(path: str, text: str) -> None:
     """Replaces a file as a whole, on the disk when this returns: a reader sees the old text or the new one."""
     folder = os.path.dirname(path)
@@ -103,7 +122,7 @@ def dump(path: str, backend: str, state_file: str) -> None:
 
 def state_of(path: str, backend: str) -> str:
     """What `show servers state` tells of a backend; OSError when HAProxy does not answer, or not as it should."""
-    text = ask(path, "show servers state " + backend)
+    text = ask_through_reload(path, "show servers state " + backend)
     if not text.startswith("1\n"):  # the version of the format, see `show servers state` in HAProxy's management guide
         raise OSError("HAProxy did not tell the state of %s: %s" % (backend, text.strip()[:200]))
     return text
@@ -465,7 +484,7 @@ def _start(path: str, service: Service) -> None:
 
 def dump_all(folder: str, path: str) -> None:
     """`dump` for every app whose backend runs."""
-    running = set(ask(path, "show backend").split("\n"))
+    running = set(ask_through_reload(path, "show backend").split("\n"))
     for app in routes(folder):
         if app["backend"] in running:
             text = state_of(path, app["backend"])
@@ -495,7 +514,7 @@ def hold(folder: str, path: str) -> None:
         for name, record in records.items():
             if record["by"] != "run" and record.get("at") in (None, now.get(name)):
                 state = "maint" if record["by"] == "spare" else "drain"
-                ask(path, "set server %s/%s state %s" % (app["backend"], name, state))
+                ask_through_reload(path, "set server %s/%s state %s" % (app["backend"], name, state))
 
 
 def worker(path: str) -> Optional[int]:
@@ -521,7 +540,7 @@ def _check(configuration: List[str]) -> None:
 def _refuse_taken(path: str, apps: List[Dict[str, Any]]) -> None:
     """Refused if someone else listens where a frontend of ours is to listen."""
     try:
-        ours = {line.split(",", 1)[0] for line in ask(path, "show stat -1 1 -1").split("\n")}
+        ours = {line.split(",", 1)[0] for line in ask_through_reload(path, "show stat -1 1 -1").split("\n")}
     except OSError:
         ours = set()
     for app in apps:

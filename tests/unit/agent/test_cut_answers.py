@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from deployer.agent import balancer_watchdog, caddy_reload, drained
+from deployer.agent import balancer_watchdog, caddy_reload, drained, haproxy_reload
 from deployer.agent.caddy_reload import age_of_slot, write_slot
 from deployer.agent.kinds import create_driver
 from deployer.agent.layout import Site
@@ -85,6 +85,7 @@ def serving(path: str, answer: Callable[[bytes], bytes]) -> Iterator[None]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in ("haproxy", "caddy"):
         monkeypatch.setattr(f"deployer.agent.{kind}._PATIENCE", 0.0)
+    monkeypatch.setattr(haproxy_reload, "PATIENCE", 0.0)
 
 
 @pytest.fixture
@@ -122,6 +123,24 @@ def test_a_cut_answer_to_a_drain_is_an_error(haproxy: tuple[HAProxySocket, dict[
     balancer.spoil = lambda asked, answer: b"" if asked.startswith("set") else answer
     with pytest.raises(OpError, match="cut off"):
         create_driver(order).set(["web1"], "drain")
+
+
+def test_the_state_is_read_again_where_a_reload_cut_the_answer(
+    haproxy: tuple[HAProxySocket, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker that was asked may be replaced before its answer has left."""
+    monkeypatch.setattr(haproxy_reload, "PATIENCE", 20.0)
+    balancer, order = haproxy
+    cut = iter([b"", b"1\n# be", b"1\n"])
+    balancer.spoil = lambda asked, answer: next(cut, answer)
+    haproxy_reload.dump(order["socket"], "shop", str(tmp_path / "state"))
+    assert (tmp_path / "state").read_text().startswith("1\n# be_id") and next(cut, None) is None
+
+
+def test_nobody_waits_for_an_haproxy_that_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(haproxy_reload, "PATIENCE", 1e9)
+    with pytest.raises(FileNotFoundError):
+        haproxy_reload.state_of(str(tmp_path / "none"), "shop")
 
 
 GARBLED = (
