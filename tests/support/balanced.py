@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.server
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 
 from deployer.agent import balancer
 from deployer.balancers import server_name
+from support.loopback import free_port
 
 TRAFFIC = """
 import http.client, select, sys
@@ -98,13 +98,6 @@ class Program:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait(10)
-
-
-def free_port() -> int:
-    """A port on which nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(what: str, holds: Callable[[], bool], limit: float = 20.0) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
+import random
 import selectors
 import shutil
 import socket
@@ -17,10 +19,16 @@ from deployer.inventory.model import Host, SshOptions
 
 
 def free_port() -> int:
-    """A TCP port of loopback that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of loopback that was free just now, and that the kernel gives to no connection by itself.
+
+    A port of the range that it uses for outgoing connections may be one's own end by the time somebody binds it.
+    """
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10_000, lowest)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def keygen(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:

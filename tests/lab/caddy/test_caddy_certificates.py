@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 from cryptography.x509 import load_der_x509_certificate
-from support.balanced import free_port
 from support.caddy import real_caddy
 from support.certificates import Authority
 from support.labs import fresh_name
+from support.loopback import free_port
 from support.project import Project
 from support.traffic import traffic
 

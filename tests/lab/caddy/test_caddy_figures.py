@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.balanced import Web, free_port, until
+from support.balanced import Web, until
 from support.caddy import real_caddy
+from support.loopback import free_port
 
 from deployer.agent import figures
 from deployer.agent.caddy_reload import Places, answers

@@ -14,7 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from support.balanced import Web, free_port, until
+from support.balanced import Web, until
+from support.loopback import free_port
 
 from deployer.agent import balancer
 from deployer.agent.haproxy import HAProxy as Driver

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from real_haproxy import House
-from support.balanced import free_port, until
+from support.balanced import until
+from support.loopback import free_port
 
 from deployer import runtimes
 from deployer.balancers import Server

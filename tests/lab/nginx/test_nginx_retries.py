@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from real_nginx import House
-from support.balanced import Web, free_port
+from support.balanced import Web
+from support.loopback import free_port
 
 from deployer.balancers import Pool
 
