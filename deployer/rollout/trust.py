@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from deployer.errors import DeployError
+from deployer.errors import DeployError, UntrustedHostError
 from deployer.events import Bus, Output
+from deployer.inventory.model import Host
+from deployer.remote.dialer import Dialer
 from deployer.remote.trust import HostKey, pin, scan
 from deployer.rollout.parallel import map_hosts
 from deployer.rollout.project import Project
@@ -16,21 +18,35 @@ from deployer.rollout.record import Record
 def trust(project: Project, bus: Bus, record: Record, *, confirm: Callable[[str], None], replace: bool = False) -> None:
     """Asks every host for its keys and pins them in `inventories/known_hosts` after `confirm`.
 
-    With `replace`, keys that are pinned there and changed since give way. Raises UnreachableError for hosts that do
-    not answer, UntrustedHostError for a key that changed, UsageError when the answer is no.
+    Hosts behind a gateway that is itself one of them are asked once its key is pinned. With `replace`, keys that are
+    pinned there and changed since give way. Raises UnreachableError for hosts that do not answer, UntrustedHostError
+    for a key that changed, UsageError when the answer is no.
     """
     hosts = {host.name: host for host in project.topology.hosts}
-    found, failed = map_hosts(list(hosts), lambda name: scan(hosts[name]))
-    for name, keys in found.items():
-        for key in keys:
-            bus.emit(Output(f"{key.type} {key.fingerprint}", host=name))
-    raise_first(failed)
-    bus.flush()
-    confirm(f"Do these fingerprints match what the {len(hosts)} hosts' own consoles show?")
-    path = known_hosts_path(project)
-    added = pin(_all(found), path, replace)
+    path, added = known_hosts_path(project), 0
+    while hosts:
+        found, failed = _scan(hosts, path)
+        behind = {name for name, error in failed.items() if isinstance(error, UntrustedHostError)}
+        if not found or behind != set(failed):
+            raise_first(failed)
+        for name, keys in found.items():
+            for key in keys:
+                bus.emit(Output(f"{key.type} {key.fingerprint}", host=name))
+        bus.flush()
+        confirm(f"Do these fingerprints match what the {len(found)} hosts' own consoles show?")
+        added += len(pin(_all(found), path, replace))
+        hosts = {name: hosts[name] for name in hosts if name in behind}
     record.outcome = "succeeded" if added else "unchanged"
-    bus.emit(Output(f"{len(added)} keys added to {path}" if added else f"{path} has them all already"))
+    bus.emit(Output(f"{added} keys added to {path}" if added else f"{path} has them all already"))
+
+
+def _scan(hosts: Mapping[str, Host], known_hosts: Path) -> tuple[dict[str, list[HostKey]], dict[str, DeployError]]:
+    """The keys of each host, or why there are none. `known_hosts` has the keys of gateways pinned so far."""
+    dialer = Dialer(known_hosts_files=(str(known_hosts),))
+    try:
+        return map_hosts(list(hosts), lambda name: scan(hosts[name], dialer))
+    finally:
+        dialer.close()
 
 
 def known_hosts_path(project: Project) -> Path:
