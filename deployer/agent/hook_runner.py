@@ -14,7 +14,7 @@ import signal
 import sys
 from typing import Any, Deque, Dict, Optional, Sequence
 
-from deployer.agent import app_command, failure, ledger, process, secrets
+from deployer.agent import app_command, failure, ledger, lock, process, secrets
 from deployer.agent.layout import Site
 from deployer.agent.operation import OpError
 from deployer.agent.shell import shell_argv
@@ -39,6 +39,7 @@ def main(argv: Sequence[str]) -> int:
         return 1
     os.ftruncate(held, 0)
     os.write(held, b"%d\n" % os.getpid())
+    lock.show_life(site)
     done, why = _run(site, spec, "%s/%s.log" % (folder, spec["run"]))
     outcome = {"run": spec["run"], "event": "outcome", "op": "hook", "release": spec["release"]}
     exit_status = done.exit if done else None

@@ -3,6 +3,9 @@
 Both are kernel locks (flock), so neither can go stale: they end with their holder, whatever the file says. The file's
 content only tells others who that is. Nobody inherits them: programs because of O_CLOEXEC,
 forks because they drop them.
+
+A holder also touches the file of the site's lock every few seconds. One that does not is stopped (SIGSTOP), frozen or
+hangs: it keeps the lock and does nothing any more, and others are told so.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import contextlib
 import fcntl
 import json
 import os
+import threading
 import time
 from typing import Any, Callable, Dict, Iterator, Optional
 
@@ -22,11 +26,14 @@ _POLL = 0.25  # seconds
 _TELL_EVERY = 10.0  # seconds between signs of life while waiting
 _GLANCE = 0.2  # seconds that `wait: 0` still takes, for somebody may just be looking (`holder`)
 
+_PULSE_S = 5.0  # how often a holder touches the file
+_SILENT_S = 30.0  # without a touch for so long, a holder is taken for stopped
 _ABOUT_HOLDER = ("who", "run", "command", "since", "pid", "lost", "until")
 
 # path → descriptor of the site locks that this process holds until `lock.release` or its end. The kernel keeps the
 # truth; this is only how to give one back.
 _held: Dict[str, int] = {}
+_pulse = threading.Lock()  # taken by the thread that touches the files, for as long as it runs
 
 
 @operation("lock.take")
@@ -49,12 +56,14 @@ def take(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     command = args.get("command")
     note = {"who": args["who"], "run": args["run"], "since": round(time.time(), 3), "pid": os.getpid()}
     note["command"] = command
+    note["pulse"] = _PULSE_S
     if site.lock in _held:
         _describe(_held[site.lock], {**note, "since": (_content(_held[site.lock]) or note)["since"]})
         return {"taken": True}
     fd = _wait_for(ctx, site, float(args.get("wait") or 0))
     _describe(fd, note)
     _held[site.lock] = fd
+    threading.Thread(target=_show_life, name="lock-pulse", daemon=True).start()
     owner.claim(site)
     wind.on_notice(lambda until: _note_loss(site, until))
     if command:
@@ -109,6 +118,7 @@ def holder(site: Site) -> Optional[Dict[str, Any]]:
     Returns:
         `who, run, command, since` (seconds since the epoch) and `pid` of the agent. When its controller is gone also
         `lost`, since when, and `until`, by when the agent has wound up and the lock is free; else both are None.
+        `silent`: seconds for which the agent has shown no sign of life; None while it does.
     """
     mine = _held.get(site.lock)
     if mine is not None:
@@ -167,7 +177,7 @@ def _wait_for(ctx: Context, site: Site, wait: float) -> int:
         "locked",
         "%s is locked by %s" % (site.app, _named(note)),
         "--wait 10m waits for it; deploy cancel %s asks it to stop" % site.env,
-        detail={key: note.get(key) for key in _ABOUT_HOLDER},
+        detail={key: note.get(key) for key in (*_ABOUT_HOLDER, "silent")},
     )
 
 
@@ -233,7 +243,8 @@ def _note_loss(site: Site, until: float) -> None:
     """Writes down for others that the controller is gone, and `until` when (seconds since the epoch) this agent is."""
     fd = _held.get(site.lock)
     if fd is not None:
-        _describe(fd, {**(_content(fd) or {}), "lost": round(time.time(), 3), "until": round(until, 3)})
+        note = {**(_content(fd) or {}), "pulse": _PULSE_S}
+        _describe(fd, {**note, "lost": round(time.time(), 3), "until": round(until, 3)})
 
 
 def _content(fd: int) -> Optional[Dict[str, Any]]:
@@ -241,7 +252,11 @@ def _content(fd: int) -> Optional[Dict[str, Any]]:
         found = json.loads(os.pread(fd, 4096, 0).decode("utf-8"))
     except (OSError, ValueError):
         found = {}  # held, but its holder has not said yet who it is
-    return {key: found.get(key) for key in _ABOUT_HOLDER} if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    silent = time.time() - os.fstat(fd).st_mtime
+    about = {key: found.get(key) for key in _ABOUT_HOLDER}
+    return {**about, "silent": round(silent) if found.get("pulse") and silent > _SILENT_S else None}
 
 
 def _read_content(path: str) -> Optional[Dict[str, Any]]:
@@ -262,12 +277,40 @@ def _named(note: Optional[Dict[str, Any]]) -> str:
     return "%s (run %s, since %s, process %s)" % (note["who"], note.get("run"), since, note.get("pid"))
 
 
+def show_life(site: Site) -> None:
+    """Touches the file of the site's lock until this process ends: it was given the lock by the agent that took it."""
+
+    def touch() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                os.utime(site.lock)
+            time.sleep(_PULSE_S)
+
+    threading.Thread(target=touch, name="lock-pulse", daemon=True).start()
+
+
+def _show_life() -> None:
+    """Touches the files of all locks that this process holds until it holds none; one thread at a time does."""
+    if not _pulse.acquire(blocking=False):
+        return
+    try:
+        while _held:
+            for fd in list(_held.values()):
+                with contextlib.suppress(OSError):
+                    os.utime(fd)
+            time.sleep(_PULSE_S)
+    finally:
+        _pulse.release()
+
+
 def _drop_in_child() -> None:
     """A fork keeps the parent's lock alive as long as it has the descriptor, so it closes its copy at once."""
+    global _pulse
     for fd in _held.values():
         with contextlib.suppress(OSError):
             os.close(fd)
     _held.clear()
+    _pulse = threading.Lock()  # the thread that had it is not in the child
 
 
 os.register_at_fork(after_in_child=_drop_in_child)

@@ -11,7 +11,8 @@ from deployer.errors import NotReadyError, UnreachableError, UsageError
 from deployer.events import Bus, Output
 from deployer.plan.slots import used_ports
 from deployer.plan.topology import Topology
-from deployer.rollout.locks import locked
+from deployer.rollout.holder import holder_text, is_stuck, latest_end
+from deployer.rollout.locks import locked, locked_error
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools, Slot
 from deployer.rollout.project import Project
@@ -116,16 +117,25 @@ def unfreeze(project: Project, bus: Bus, record: Record) -> None:
 
 
 def cancel(project: Project, bus: Bus, record: Record) -> None:
-    """Asks the run that holds the lock to stop, as Ctrl-C there would. `unchanged` when nobody holds it."""
+    """Asks the run that holds the lock to stop, as Ctrl-C there would.
+
+    `unchanged` when nobody holds it, or when its controller is gone: then the host winds up by itself. LockedError when
+    the agent that holds it is stopped.
+    """
     with opened(project, bus, record, threading.Event(), partial=True) as run:
         answers = run.each(run.hosts, "lock.ask", {"who": project.who}, step="cancel")
-        holders = {str(found.get("run")): found for answer in answers.values() if (found := answer["holder"])}
-        if not holders:
+        holders = {host: answer["holder"] for host, answer in answers.items() if answer["holder"]}
+        for host, holder in holders.items():
+            if is_stuck(holder):
+                raise locked_error(run, host, holder)
+        running = {str(holder.get("run")): holder for holder in holders.values() if not holder.get("lost")}
+        if not running:
             record.outcome = "unchanged"
-            bus.emit(Output(f"nothing runs on {project.env}"))
-        for name, found in holders.items():
+            last = latest_end(list(holders.values()))
+            bus.emit(Output(f"held by {holder_text(last)}" if last else f"nothing runs on {project.env}"))
+        for name, holder in running.items():
             bus.emit(
-                Output(f"asked run {name} of {found['who']} to stop; deploy status {project.env} shows when it has")
+                Output(f"asked run {name} of {holder['who']} to stop; deploy status {project.env} shows when it has")
             )
 
 

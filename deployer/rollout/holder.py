@@ -6,9 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from deployer.rollout.moments import duration
+
 
 def holder_text(holder: Mapping[str, Any]) -> str:
-    """`ana@ci (push since 10:28:03, run R)`; for a lock whose controller is gone also until when it is held.
+    """`ana@ci (push since 10:28:03, run R)`; also why it does not end, if its controller is gone or its agent stopped.
 
     Times are of this machine's zone. `holder` is as `lock.take` and `host.survey` tell it.
     """
@@ -17,12 +19,20 @@ def holder_text(holder: Mapping[str, Any]) -> str:
         return "somebody who has not said who it is"
     command = f"{holder['command']} " if holder.get("command") else ""
     text = f"{who} ({command}since {clock_time(holder.get('since'))}, run {holder.get('run')})"
+    if is_stuck(holder):
+        silent = duration(float(holder["silent"]))
+        return f"{text}: its agent, process {holder.get('pid')}, has shown no sign of life for {silent}; it is stopped"
     if not holder.get("lost"):
         return text
     until = float(holder.get("until") or 0)
     if until >= time.time():
         return f"{text}: its controller is gone; the host winds up by {clock_time(until)}"
     return f"{text}: its controller is gone; the host was to wind up by {clock_time(until)} and still works"
+
+
+def is_stuck(holder: Mapping[str, Any]) -> bool:
+    """Whether the agent that holds the lock is stopped or frozen: nothing goes on there, and nothing ends by itself."""
+    return bool(holder.get("silent"))
 
 
 def clock_time(moment: Any) -> str:

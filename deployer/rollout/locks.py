@@ -14,7 +14,7 @@ from deployer.errors import DeployError, FrozenError, LockedError, NotReadyError
 from deployer.plan.facts import Facts
 from deployer.remote.errors import AgentError
 from deployer.rollout.endings import doctor_hint, refused_as
-from deployer.rollout.holder import holder_text, latest_end
+from deployer.rollout.holder import holder_text, is_stuck, latest_end
 from deployer.rollout.recording import ended_in_ledgers
 from deployer.rollout.run import Run
 
@@ -102,7 +102,9 @@ def locked_error(run: Run, host: str, holder: Mapping[str, Any]) -> LockedError:
     """The error for a lock that `holder` has on a host."""
     env, command = run.topology.env, run.record.command
     waits = command in WAITING
-    if holder.get("lost"):
+    if is_stuck(holder):
+        hint = way_to_free(env, host, holder)
+    elif holder.get("lost"):
         left = max(0.0, float(holder.get("until") or 0) - time.time())
         minutes = math.ceil((left + 30.0) / 60.0)
         again = f"deploy {command} {env} --wait {minutes}m waits for that"
@@ -113,6 +115,11 @@ def locked_error(run: Run, host: str, holder: Mapping[str, Any]) -> LockedError:
     return LockedError(
         f"{run.topology.settings.app} is locked by {holder_text(holder)}", host=host, step="lock", hint=hint
     )
+
+
+def way_to_free(env: str, host: str, holder: Mapping[str, Any]) -> str:
+    """The command that lets a stopped agent go on; it then winds up and gives the lock back."""
+    return f"deploy exec {env} -l {host} -- kill -CONT {holder.get('pid')} lets it go on, and it winds up by itself"
 
 
 def require_not_frozen(run: Run, facts: Facts) -> None:

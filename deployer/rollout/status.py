@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from deployer.plan.facts import Facts
 from deployer.plan.serving import unserved, way_to_serve
 from deployer.plan.topology import Topology, WebHost
 from deployer.rollout import certificates, maintenance
+from deployer.rollout.holder import is_stuck
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
 from deployer.rollout.project import Project
@@ -71,10 +72,10 @@ def require_serving(
 ) -> None:
     """ChecksError that names the instances which do not serve users, once something was ever pushed.
 
-    Left out are `lost` hosts and those that the app was taken off. While a run holds the lock, nothing is a failure.
+    Left out are `lost` hosts and those that the app was taken off. While a run is under way, nothing is a failure.
     `silent` are balancers that did not answer.
     """
-    if any(facts[host.name].raw.get("lock") for host in topology.hosts if host.name not in lost):
+    if _is_under_way(facts, [host.name for host in topology.hosts if host.name not in lost]):
         return
     expected = [web for web in topology.web if web.name not in lost and not facts[web.name].removed]
     if not any(facts[web.name].current for web in expected):
@@ -137,7 +138,7 @@ def answer_of(run: Run, facts: Facts, pools: Mapping[str, Mapping[str, Any]]) ->
     )
 
 
-_LOCK = ("who", "run", "command", "since", "lost", "until")
+_LOCK = ("who", "run", "command", "since", "lost", "until", "pid", "silent")
 
 
 def _noted(run: Run, facts: Facts, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -156,9 +157,15 @@ def _held_out(pools: Mapping[str, Mapping[str, Any]]) -> Iterator[HeldOut]:
                 yield HeldOut(host=balancer, server=name, **about)
 
 
+def _is_under_way(facts: Facts, hosts: Iterable[str]) -> bool:
+    """Whether a run works on any of the hosts; a lock whose agent is stopped does not count."""
+    locks = (facts[host].raw.get("lock") for host in hosts)
+    return any(lock and not is_stuck(lock) for lock in locks)
+
+
 def left_unfinished(run: Run, facts: Facts) -> UnfinishedRun | None:
     """The last run, if it did not come to its end, or only half way, and nobody is at it."""
-    if any(facts[host].raw.get("lock") for host in run.hosts):
+    if _is_under_way(facts, run.hosts):
         return None
     left = unfinished(run, facts)
     if left is None:

@@ -167,6 +167,10 @@ class LockStatus(Data):
     """Since when the controller of that run is gone, in seconds since the epoch; null while it lives."""
     until: float | None
     """By when the host has wound up after that, in seconds since the epoch; null while the controller lives."""
+    pid: int | None = None
+    """The process id of the agent that holds it, on that host."""
+    silent: int | None = None
+    """For how many seconds the agent has shown no sign of life: it is stopped; null while it works."""
 
     @property
     def text(self) -> str:

@@ -27,6 +27,7 @@ import json, os, subprocess, sys
 from deployer.agent import lock
 from deployer.agent.operation import Context
 args = json.loads(sys.argv[1])
+lock._PULSE_S = float(os.environ.get("PULSE", lock._PULSE_S))
 lock.take(Context(), args)
 if "child" in sys.argv[2]:
     child = subprocess.Popen(["sleep", "600"], close_fds=False).pid
@@ -221,3 +222,19 @@ def test_the_ledger_has_the_beginning_of_a_run_that_took_the_lock(shop: Site) ->
     lock.take(Context(), {**args(shop), "command": "push"})
     (begun,) = ledger.read(shop)
     assert {"event": "begun", "run": "mine", "who": "mine@laptop", "command": "push"}.items() <= begun.items()
+
+
+def test_a_holder_that_is_stopped_is_told_from_one_that_works(shop: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "_SILENT_S", 0.5)
+    monkeypatch.setenv("PULSE", "0.05")
+    with another_agent(shop) as (agent, _):
+        wait_until(lambda: (lock.holder(shop) or {})["silent"] is None, "a sign of life", 10)
+        time.sleep(0.6)  # longer than a silent one may be
+        assert (lock.holder(shop) or {})["silent"] is None
+        agent.send_signal(signal.SIGSTOP)
+        wait_until(lambda: (lock.holder(shop) or {})["silent"] is not None, "its silence", 10)
+        with pytest.raises(OpError) as refused:
+            take(shop)
+        assert refused.value.detail["silent"] is not None and refused.value.detail["pid"] == agent.pid
+        agent.send_signal(signal.SIGCONT)
+        wait_until(lambda: (lock.holder(shop) or {})["silent"] is None, "the next sign of life", 10)

@@ -98,3 +98,10 @@ def test_a_run_that_is_at_it_is_no_failure_whatever_the_balancer_says() -> None:
     found = behind(DOWN)
     busy = host("web1", [NOW], current=NOW, lock={"who": "me", "run": "r"})
     require_serving(topology(1), replace(found, hosts={**found.hosts, "web1": busy}))
+
+
+def test_a_lock_whose_agent_is_stopped_is_no_run_at_it() -> None:
+    answers = behind(DOWN)
+    stuck = host("web1", [NOW], current=NOW, lock={"who": "me", "run": "r", "silent": 120})
+    with pytest.raises(ChecksError):
+        require_serving(topology(1), replace(answers, hosts={**answers.hosts, "web1": stuck}))
