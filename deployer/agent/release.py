@@ -125,7 +125,8 @@ def prune(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
     What `current`, a slot or a live process uses, `protect` names or was proven last is never touched. With `dry_run`
     nothing is removed. With `weigh` the answer says what that gives back.
-    Returns `removed` (ids), `venvs` (keys), and with `weigh` `bytes` and `inodes`.
+    Returns `removed` (ids), `venvs` (keys), `failed` (path → why it could not be removed), and with `weigh` `bytes` and
+    `inodes`.
     """
     site = Site.from_args(args)
     retiring = Retiring(site, complete)
@@ -136,7 +137,7 @@ def prune(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         size, inodes = weigh([*map(site.release, removed), *map(site.venv, keys)])
         weight = {"bytes": size, "inodes": inodes}
         if args.get("dry_run"):
-            return {"removed": removed, "venvs": keys, **weight}
+            return {"removed": removed, "venvs": keys, "failed": {}, **weight}
     removed = retiring.releases(keep, protect)
     keys = retiring.venvs()
     hook.forget(site)
@@ -145,7 +146,10 @@ def prune(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         uv_cache.bound(site, uv)
     if removed or keys:
         ctx.progress("removed %d old releases" % len(removed), releases=removed, venvs=keys)
-    return {"removed": removed, "venvs": keys, **weight}
+    if weight and retiring.failed:
+        size, inodes = weigh(retiring.failed)
+        weight = {"bytes": max(0, weight["bytes"] - size), "inodes": max(0, weight["inodes"] - inodes)}
+    return {"removed": removed, "venvs": keys, "failed": retiring.failed, **weight}
 
 
 @operation("release.discard")

@@ -7,11 +7,15 @@ import os
 from typing import Callable, Dict, List, Optional, Set, Tuple
 
 from deployer.agent import ledger, links, procfs, release_id, tree, venv_integrity
-from deployer.agent.layout import Site
+from deployer.agent.layout import MARKER, Site
+from deployer.agent.operation import OpError
 
 
 class Retiring:
     """The releases of a site, and what each is used by.
+
+    A tree that the system does not let go (a mount point, an immutable file) does not keep the others from going:
+    `failed` has its path, with the reason.
 
     Args:
         complete: tells whether a release was built to its end.
@@ -20,6 +24,7 @@ class Retiring:
     def __init__(self, site: Site, complete: Callable[[Site, str], bool]) -> None:
         self.site = site
         self._complete = complete
+        self.failed: Dict[str, str] = {}
 
     def running(self) -> Dict[str, str]:
         """Release → the process that runs in it right now, in words.
@@ -61,28 +66,41 @@ class Retiring:
         return set(proven[-max(1, keep) :]) | protect | set(self.used())
 
     def everything(self) -> None:
-        """Removes all releases and virtualenvs, and their folders where nothing of a stranger's lies in them."""
+        """Removes all releases and virtualenvs, and their folders where nothing of a stranger's lies in them.
+
+        Raises OpError `not_removed` at the end, when some of them could not be removed.
+        """
         self._removed(set())
         self.venvs()
         for folder in (self.site.releases, self.site.venvs, self.site.slots, self.site.processes, self.site.schedules):
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
+        if self.failed:
+            reasons = ["%s: %s" % item for item in self.failed.items()]
+            hint = "make them removable on that host (mount, lsattr -d), then run the same command again"
+            raise OpError("not_removed", "cannot remove %s" % ", ".join(reasons), hint)
 
     def _removed(self, stays: Set[str]) -> List[str]:
         """Removes all releases but `stays`; returns their ids, oldest first. Foreign names are left alone."""
         removed = []
         for name in release_id.list_releases(self.site):
-            if name not in stays:
-                tree.remove(self.site.release(name))
+            if name not in stays and self._try_remove(self.site.release(name), MARKER):
                 removed.append(name)
         return removed
+
+    def _try_remove(self, path: str, marker: str) -> bool:
+        """Removes a tree, its marker first, so that what is left of it does not pass for complete."""
+        try:
+            tree.remove(path, first=marker)
+        except OSError as error:
+            self.failed[path] = _reason(error, path)
+            return False
+        return True
 
     def venvs(self) -> List[str]:
         """Removes virtualenvs that no release links to and no process runs from; the keys removed."""
         keys = self._unlinked_venvs(set())
-        for key in keys:
-            tree.remove(self.site.venv(key))
-        return keys
+        return [key for key in keys if self._try_remove(self.site.venv(key), venv_integrity.MARKER)]
 
     def _unlinked_venvs(self, gone: Set[str]) -> List[str]:
         """The virtualenvs that would go with the releases `gone`."""
@@ -117,6 +135,13 @@ class Retiring:
         real = os.path.realpath(path)
         seen = (procfs.link(pid, name) for pid in procfs.pids() for name in ("cwd", "exe"))
         return any(link is not None and tree.inside(real, link) for link in seen)
+
+
+def _reason(error: OSError, tree_path: str) -> str:
+    """The system's words, with the path below the tree that they are about."""
+    reason = error.strerror or str(error)
+    path = error.filename if isinstance(error.filename, str) else tree_path
+    return reason if path == tree_path else "%s (%s)" % (reason, path)
 
 
 def _listed(folder: str) -> List[str]:

@@ -57,10 +57,13 @@ def link(source: str, target: str, mode: int) -> None:
         copy(source, target, mode)
 
 
-def remove(path: str) -> bool:
+def remove(path: str, first: str = "") -> bool:
     """Takes a tree, file or link away, read-only folders included; False if there was none.
 
-    What a link points at stays.
+    What a link points at stays. Raises OSError where the system refuses; part of the tree may be gone then.
+
+    Args:
+        first: a file in the tree that goes before all others, such as the mark that the tree is complete.
     """
     try:
         status = os.lstat(path)
@@ -70,6 +73,9 @@ def remove(path: str) -> bool:
         os.unlink(path)
         return True
     _each_folder(path, lambda fd: os.fchmod(fd, 0o700))
+    if first:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + "/" + first)
     shutil.rmtree(path)
     return True
 

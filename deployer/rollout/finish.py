@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from deployer.errors import NeedsPersonError
 from deployer.plan.model import Plan
@@ -46,9 +47,20 @@ def _promote(run: Run, releases: Mapping[str, str | None], ports: Mapping[str, S
 def prune(run: Run, protect: Sequence[str]) -> None:
     """Old releases and venvs go. A host that cannot is only warned about: the rollout is done."""
     args = {"keep": run.topology.settings.keep, "protect": list(protect)}
-    _, failed = run.try_each(run.web, "release.prune", args, step="prune")
+    answers, failed = run.try_each(run.web, "release.prune", args, step="prune")
+    for host, answer in answers.items():
+        warn_of_remains(run, host, answer)
     for host, error in failed.items():
         run.warn(f"old releases were not removed: {error.message}", host=host)
+
+
+def warn_of_remains(run: Run, host: str, answer: Mapping[str, Any]) -> None:
+    """One warning with everything that `release.prune` could not remove from a host."""
+    failed: Mapping[str, str] = answer.get("failed", {})
+    if failed:
+        reasons = ", ".join(f"{path}: {why}" for path, why in failed.items())
+        hint = f"make them removable there (mount, lsattr -d), then deploy prune {run.topology.env}"
+        run.warn(f"cannot remove {reasons}", host=host, hint=hint)
 
 
 def note_kept(run: Run, plan: Plan) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from deployer.events import Bus, Output
 from deployer.rollout.data import Data
+from deployer.rollout.finish import warn_of_remains
 from deployer.rollout.locks import locked
 from deployer.rollout.open import opened
 from deployer.rollout.project import Project
@@ -92,6 +93,7 @@ def make_room(run: Run, host: str, protect: Sequence[str]) -> bool:
     """
     args = {"keep": run.topology.settings.keep, "protect": list(protect), "weigh": True}
     answer = run.call(host, "release.prune", args, step="prune")
+    warn_of_remains(run, host, answer)
     if answer["removed"] or answer["venvs"]:
         line = f"the disk is full: removed {_what(answer)}, which keep: {run.topology.settings.keep} no longer covers"
         run.bus.emit(Output(line, host=host, step="prune"))
@@ -112,7 +114,9 @@ def _report(run: Run, answers: Mapping[str, Mapping[str, Any]], verb: str) -> No
         changed = changed or bool(goes)
         for each in goes:
             run.bus.emit(Output(f"{verb} {each}", host=host, step="prune"))
-        total = f"{verb} {_what(answer)}" if goes else f"nothing to remove: keep: {keep} covers every release"
+        nothing = "nothing was removed" if answer["failed"] else f"nothing to remove: keep: {keep} covers every release"
+        total = f"{verb} {_what(answer)}" if goes else nothing
+        warn_of_remains(run, host, answer)
         run.bus.emit(Output(total, host=host, step="prune"))
         run.record.host(host, "changed" if goes and verb == "removed" else "unchanged")
     run.record.outcome = "succeeded" if changed and verb == "removed" else "unchanged"

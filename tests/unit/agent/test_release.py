@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -350,7 +352,7 @@ def test_pruning_takes_virtualenvs_that_nothing_links_to(host: Host) -> None:
     host.push(NEW, venv={"key": "new", "python": sys.executable, "installer": "none"})
     ledger.append(host.site, {"event": "current", "release": NEW, "run": "r", "via": "push"})
 
-    assert host.call("release.prune", keep=1, protect=[]) == {"removed": [OLD], "venvs": ["old"]}
+    assert host.call("release.prune", keep=1, protect=[]) == {"removed": [OLD], "venvs": ["old"], "failed": {}}
     assert os.listdir(host.site.venvs) == ["new"]
 
 
@@ -361,3 +363,36 @@ def test_removing_a_tree_never_follows_a_link_out_of_it(tmp_path: Path) -> None:
     (inside / "a").chmod(0o555)
     assert tree.remove(str(inside))
     assert (outside / "keep").read_text() == "me"
+
+
+def _immutable(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Has the system refuse to remove the folders of that name, as it does for a mount point."""
+    rmtree = shutil.rmtree
+
+    def refuse(path: str) -> None:
+        if os.path.basename(path) in names:
+            raise OSError(errno.EBUSY, "Device or resource busy", path)
+        rmtree(path)
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+
+
+def test_pruning_goes_on_past_what_cannot_be_removed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"2026110{day}T100000Z-{day}{'a' * 7}" for day in range(1, 5)]
+    for name in names:
+        host.push(name)
+    ledger.append(host.site, {"event": "current", "release": names[3], "run": "r", "via": "push"})
+    _immutable(monkeypatch, names[1])
+    pruned = host.call("release.prune", keep=1, protect=[], weigh=True)
+    stuck = host.site.release(names[1])
+    assert pruned["removed"] == [names[0], names[2]] and pruned["failed"] == {stuck: "Device or resource busy"}
+    assert not os.path.exists(host.site.marker(names[1])), "what is left of it must not pass for complete"
+
+
+def test_removing_an_app_names_what_cannot_be_removed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.push(OLD)
+    host.push(NEW)
+    _immutable(monkeypatch, OLD)
+    with pytest.raises(OpError, match=f"{OLD}: Device or resource busy") as caught:
+        host.call("belongings.remove", run="r", who="me")
+    assert caught.value.code == "not_removed" and os.listdir(host.site.releases) == [OLD]
