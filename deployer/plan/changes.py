@@ -57,14 +57,27 @@ def wanted_by_push(
     """
     found = None if anew else draft.found(facts)
     if found is None:
-        taken = [release.id for web in topology.builders for release in facts[web.name].releases]
-        return planned or new_release_id(draft.content, taken), tuple(web.name for web in topology.builders)
+        release_id = planned or new_release_id(draft.content, _known_releases(topology, facts))
+        return release_id, tuple(web.name for web in topology.builders)
     lacking = [
         web.name
         for web in topology.builders
         if (release := facts[web.name].release(found)) is None or not release.complete
     ]
     return found, tuple(lacking)
+
+
+def _known_releases(topology: Topology, facts: Facts) -> set[str]:
+    """The releases that a new one must sort after: those that are complete, serve or are `current` somewhere.
+
+    An incomplete folder does not count, for a date of the future in its name would shift all later ids.
+    """
+    known: set[str | None] = set()
+    for web in topology.builders:
+        host = facts[web.name]
+        known |= {release.id for release in host.releases if release.complete}
+        known |= {host.current, *(each.release for each in (*host.serving.values(), *host.beside.values()))}
+    return {release for release in known if release}
 
 
 def steps_for(

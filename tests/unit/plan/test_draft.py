@@ -84,7 +84,7 @@ def test_only_hosts_that_lack_the_release_build_it() -> None:
 
 def test_a_new_release_is_built_everywhere_under_an_id_that_sorts_last() -> None:
     ahead = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + 3600)) + "-ffffffff"
-    found = facts(host("web1", [JANUARY]), host("web2", [release(ahead, complete=False)]))
+    found = facts(host("web1", [JANUARY]), host("web2", [release(ahead)]))
     chosen, builds = wanted_by_push(draft(web1=HERE, web2=HERE), topology(2), found)
     assert chosen > ahead and builds == ("web1", "web2")
 
@@ -145,3 +145,22 @@ def test_the_majority_rules_and_the_newest_where_they_are_even(
 ) -> None:
     hosts = [host(f"web{number}", current=current) for number, current in enumerate(currents, 1)]
     assert majority(facts(*hosts), topology(len(hosts))) == expected
+
+
+def test_an_unfinished_folder_of_the_future_does_not_shift_new_ids() -> None:
+    shop, future = topology(), "29990101T000000Z-dddddddd"
+    unfinished = made_of(future, content="other", complete=False)
+    known = facts(*(host(web.name, [made_of(JUNE, content="older"), unfinished]) for web in shop.web))
+    made, _ = wanted_by_push(draft(web1=HERE, web2=HERE), shop, known)
+    assert JUNE < made < future
+
+
+@pytest.mark.parametrize(
+    "known", [{"serving": ["29990101T000000Z-dddddddd"]}, {"current": "29990101T000000Z-dddddddd"}]
+)
+def test_a_new_id_sorts_after_what_serves_though_its_marker_is_lost(known: dict[str, object]) -> None:
+    shop, future = topology(), "29990101T000000Z-dddddddd"
+    lost = made_of(future, content="other", complete=False)
+    hosts = facts(*(host(web.name, [lost], **known) for web in shop.web))  # type: ignore[arg-type]
+    made, _ = wanted_by_push(draft(web1=HERE, web2=HERE), shop, hosts)
+    assert made > future
