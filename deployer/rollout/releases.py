@@ -46,6 +46,8 @@ class ReleaseEntry(Data):
     """When it was built, in seconds since the epoch."""
     hosts: list[str]
     """The hosts that have it complete."""
+    incomplete: list[str]
+    """The hosts where only an unfinished build of it lies."""
     origin: Origin | None
     """Where it was promoted from; null when it was built for this environment."""
 
@@ -59,7 +61,8 @@ class ReleaseEntry(Data):
             "current" if self.current else "",
             way_back if self.target and not self.current else "",
             "" if self.proven else "never proven",
-            "" if self.complete else f"only on {', '.join(self.hosts) or 'no host'}",
+            f"only on {', '.join(self.hosts)}" if self.hosts and not self.complete else "",
+            f"incomplete, on {', '.join(self.incomplete)}" if self.incomplete else "",
             f"commit {self.commit[:12]}" if self.commit else "",
             f"from {self.origin.env} ({self.origin.release})" if self.origin else "",
         ]
@@ -103,6 +106,7 @@ def releases_of(topology: Topology, facts: Facts) -> Releases:
                 commit=first.commit,
                 created=first.created or None,
                 hosts=having,
+                incomplete=[host for host, release in found.items() if not release.complete],
                 origin=Origin.model_validate(first.origin) if first.origin else None,
             )
         )
