@@ -11,6 +11,7 @@ import json
 import os
 import posixpath
 import re
+import stat
 import time
 from typing import Any, Dict, List, Optional
 
@@ -49,6 +50,7 @@ class Building:
         self.shared = tuple(_shared(path) for path in args.get("shared", ()))
         self.redact = secrets.redactor(site)
         self.venv = ""  # the name of its virtualenv's folder
+        self.links: Dict[str, str] = {}  # path in the release → target, of the links that deploy makes
 
     def assemble(self) -> None:
         """Files, links, `run`, rendered files, `.venv`: everything but what is executed. OSError if it cannot."""
@@ -66,7 +68,7 @@ class Building:
             self._put(path, entry, writable)
         shipped.update(self._rendered(made))
         self.venv = venv_integrity.folder_for(self.site, venv.checked(str(self.args["venv"]["key"])))
-        os.symlink("../../venvs/" + self.venv, self.path + "/" + VENV)
+        self._link(VENV, "../../venvs/" + self.venv)
         self._link_shared(made)
         self._write(NAME, Manifest(shipped).as_bytes(), 0o644)
         self.ctx.progress("%d files are in place" % len(shipped), step="assemble", files=len(shipped))
@@ -98,8 +100,25 @@ class Building:
                 shell_argv(str(hook["command"])), hook, "prepare_failed", "the prepare hook", step="prepare hook"
             )
         finally:
-            tree.take_back(self.path)
+            if os.path.isdir(self.path):
+                tree.take_back(self.path)
+        self._require_own_paths()
         self._record_changes()
+
+    def _require_own_paths(self) -> None:
+        """OpError `prepare_failed` when the hook removed or replaced what deploy put into the release.
+
+        What the hook puts in place of the virtualenv must not run as the agent's user, which may be root.
+        """
+        written = [RUN, *map(str, self.args.get("files", {}))]
+        changed = [path for path in written if _mode(self.path + "/" + path) != stat.S_IFREG]
+        changed += [path for path, target in self.links.items() if _link_target(self.path + "/" + path) != target]
+        if changed:
+            message = "the prepare hook removed or replaced %s in the new release" % ", ".join(sorted(changed))
+            hint = "let hooks.prepare leave that alone, and push again; nothing that serves was touched"
+            if VENV in changed:
+                hint = "deploy installs the dependencies into .venv: " + hint
+            raise OpError("prepare_failed", message, hint)
 
     def _check(self, check: Dict[str, Any]) -> None:
         self.ctx.progress("checking that the app can be loaded", step="check")
@@ -139,6 +158,8 @@ class Building:
                 why = said[:_LONGEST_CAUSE]
             message = "%s failed in the new release: %s" % (what, why)
             hint = done.hint or "mend it, then type deploy {command} {env}; nothing that serves was touched"
+            if code == "prepare_failed" and done.timed_out:
+                hint = "raise hooks.prepare.timeout (%g s), or mend the hook; then type deploy {command} {env}" % done.timeout
             if code == "check_failed" and done.timed_out:
                 hint = "raise health.within, which this check may take too, or do less while the app is imported"
             raise OpError(code, message, hint, log=lines[-_LOG_LINES:])
@@ -200,7 +221,11 @@ class Building:
             self._make_shared(path, is_folder=os.path.isdir(kept) or (named and not is_file))
             self._folder(posixpath.dirname(path), made)
             up = "../" * (2 + path.count("/"))
-            os.symlink(up + os.path.relpath(kept, self.site.root), self.path + "/" + path)
+            self._link(path, up + os.path.relpath(kept, self.site.root))
+
+    def _link(self, path: str, target: str) -> None:
+        os.symlink(target, self.path + "/" + path)
+        self.links[path] = target
 
     def _make_shared(self, path: str, *, is_folder: bool) -> None:
         """Makes the folders of a shared path, and seeds it where it is missing or an empty folder."""
@@ -249,6 +274,21 @@ class Building:
     def _created(self) -> float:
         created: Optional[float] = self.args.get("meta", {}).get("created")
         return float(created) if created else time.time()
+
+
+def _mode(path: str) -> int:
+    """The type of what lies at `path` (`stat.S_IFREG` and the like); 0 where nothing does."""
+    try:
+        return stat.S_IFMT(os.lstat(path).st_mode)
+    except OSError:
+        return 0
+
+
+def _link_target(path: str) -> Optional[str]:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None
 
 
 def _entry(root: str, path: str) -> Optional[Entry]:

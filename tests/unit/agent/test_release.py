@@ -396,3 +396,23 @@ def test_removing_an_app_names_what_cannot_be_removed(host: Host, monkeypatch: p
     with pytest.raises(OpError, match=f"{OLD}: Device or resource busy") as caught:
         host.call("belongings.remove", run="r", who="me")
     assert caught.value.code == "not_removed" and os.listdir(host.site.releases) == [OLD]
+
+
+@pytest.mark.parametrize(
+    "command, path",
+    [
+        ("rm -rf .venv", ".venv"),
+        ("rm .venv; mkdir -p .venv/bin; printf '#!/bin/sh' > .venv/bin/python; chmod +x .venv/bin/python", ".venv"),
+        ("rm .venv; ln -s /usr .venv", ".venv"),
+        ("rm -f run", "run"),
+        ("rm conf/own.py; ln -s /etc/passwd conf/own.py", "conf/own.py"),
+        ("rm media; mkdir media", "media"),
+        ('chmod -R u+w "$PWD"; rm -rf "$PWD"', ".venv, conf/own.py, media, run"),
+    ],
+)
+def test_a_prepare_hook_that_replaces_what_deploy_made_fails_by_name(host: Host, command: str, path: str) -> None:
+    source, own = write(host.folder / "source", FILES), {"conf/own.py": "x = 1"}
+    with pytest.raises(OpError, match=f"the prepare hook removed or replaced {path} in the new release") as caught:
+        host.ship(NEW, source, files=own, shared=["media/"], prepare={"command": command})
+    assert caught.value.code == "prepare_failed" and "hooks.prepare" in caught.value.hint
+    assert not os.path.exists(host.site.release(NEW))
