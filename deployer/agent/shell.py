@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import List
+
+_SHELLS = ("sh", "bash", "dash", "ash", "ksh", "mksh", "zsh")
+# The text lies in a private file while its interpreter runs, since most of them take a program only as a file.
+_RUN_AS_FILE = (
+    "file=$(mktemp) || exit 126; trap 'rm -f \"$file\"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; "
+    'printf "%s\\n" "$1" > "$file" || exit 126; shift; "$@" "$file"'
+)
 
 
 def shell_argv(text: str) -> List[str]:
-    """The words that run `text` with sh. Text of more than one line stops at the first command that fails.
+    """The words that run `text`.
 
-    A single line runs as in `sh -c`: its status is that of its last command.
+    Text whose first line is `#!INTERPRETER` is run by that interpreter, as an executable file would be. All other text
+    is run with sh: text of more than one line stops at the first command that fails, and a single line runs as in
+    `sh -c`, where its status is that of its last command.
     """
-    return ["/bin/sh", "-ec" if is_script(text) else "-c", text]
+    interpreter = _interpreter(text)
+    if not interpreter:
+        return ["/bin/sh", "-ec" if is_script(text) else "-c", text]
+    program = next((word for word in _without_env(interpreter) if word[:1] != "-" and "=" not in word), "")
+    if posixpath.basename(program) in _SHELLS:
+        return [*interpreter, "-c", text]
+    return ["/bin/sh", "-c", _RUN_AS_FILE, "sh", text.lstrip(), *interpreter]
 
 
 def is_script(text: str) -> bool:
@@ -19,6 +35,20 @@ def is_script(text: str) -> bool:
 
 
 def first_line(text: str) -> str:
-    """The first line of `text` that is not blank, with `…` behind it where more lines follow."""
-    line, _, rest = text.strip().partition("\n")
+    """The first line of `text` that is neither blank nor a `#!` line, with `…` behind it where more lines follow."""
+    text = text.strip()
+    if _interpreter(text) and is_script(text):
+        text = text.partition("\n")[2].strip()
+    line, _, rest = text.partition("\n")
     return line.rstrip() + (" …" if rest.strip() else "")
+
+
+def _interpreter(text: str) -> List[str]:
+    """The words behind `#!` in the first line; empty where there is no such line."""
+    line = text.lstrip().partition("\n")[0]
+    return line[2:].split() if line.startswith("#!") else []
+
+
+def _without_env(interpreter: List[str]) -> List[str]:
+    """The words behind `/usr/bin/env`, where that starts the interpreter."""
+    return interpreter[1:] if posixpath.basename(interpreter[0]) == "env" else interpreter

@@ -112,11 +112,15 @@ def _hook_words(hook: Hook | None) -> str:
     """What runs a hook, as one line to paste: bash's quoting keeps the line breaks of longer text."""
     if hook is None:
         return ""
-    text = hook.command.strip()
-    if not is_script(text):
-        return f"sh -c {templating.sh(text)}"
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\t", "\\t")
-    return f"sh -ec $'{escaped}'"
+    program, *words = shell_argv(hook.command.strip())
+    return " ".join([program.removeprefix("/bin/"), *map(_bash_word, words)])
+
+
+def _bash_word(word: str) -> str:
+    if not is_script(word):
+        return templating.sh(word)
+    escaped = word.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\t", "\\t")
+    return f"$'{escaped}'"
 
 
 def _python(inferred: Inferred) -> tuple[str, str]:
