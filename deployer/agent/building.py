@@ -115,7 +115,7 @@ class Building:
         changed += [path for path, target in self.links.items() if _link_target(self.path + "/" + path) != target]
         if changed:
             message = "the prepare hook removed or replaced %s in the new release" % ", ".join(sorted(changed))
-            hint = "let hooks.prepare leave that alone, and push again; nothing that serves was touched"
+            hint = "let hooks.prepare leave that alone, then type deploy {command} {env}; nothing that serves was touched"
             if VENV in changed:
                 hint = "deploy installs the dependencies into .venv: " + hint
             raise OpError("prepare_failed", message, hint)
@@ -159,7 +159,8 @@ class Building:
             message = "%s failed in the new release: %s" % (what, why)
             hint = done.hint or "mend it, then type deploy {command} {env}; nothing that serves was touched"
             if code == "prepare_failed" and done.timed_out:
-                hint = "raise hooks.prepare.timeout (%g s), or mend the hook; then type deploy {command} {env}" % done.timeout
+                raised = "raise hooks.prepare.timeout (%g s)" % done.timeout
+                hint = raised + ", or mend the hook; then type deploy {command} {env}"
             if code == "check_failed" and done.timed_out:
                 hint = "raise health.within, which this check may take too, or do less while the app is imported"
             raise OpError(code, message, hint, log=lines[-_LOG_LINES:])

@@ -188,10 +188,14 @@ class _Hook:
         self.refuse_unknown(rerun_safe=False)
         ended = self._last("outcome") or {}
         if not ended.get("ok"):
+            hint = "mend it, then type deploy {command} {env}; nothing that serves was touched"
+            if ended.get("timeout"):
+                raised = "raise hooks.release.timeout (%g s)" % ended["timeout"]
+                hint = raised + ", or mend the hook; then type deploy {command} {env}"
             raise OpError(
                 "hook_failed",
                 "the release hook failed: %s" % ended.get("why"),
-                "mend it, then type deploy {command} {env}; nothing that serves was touched",
+                hint,
                 log=_last_lines(self.log),
                 detail={"exit": ended.get("exit"), "log": self.log},
             )

@@ -43,7 +43,9 @@ def main(argv: Sequence[str]) -> int:
     done, why = _run(site, spec, "%s/%s.log" % (folder, spec["run"]))
     outcome = {"run": spec["run"], "event": "outcome", "op": "hook", "release": spec["release"]}
     exit_status = done.exit if done else None
-    ledger.append(site, {**outcome, "ok": bool(done and done.ok), "why": why, "exit": exit_status})
+    limit = done.timeout if done and done.timed_out else None
+    ended = {**outcome, "ok": bool(done and done.ok), "why": why, "exit": exit_status, "timeout": limit}
+    ledger.append(site, ended)
     os.unlink(argv[0])
     return 0
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from deployer.agent.operation import OpError
@@ -38,8 +38,9 @@ class Finished:
     """How a program ended.
 
     `exit` is its exit status as a shell tells it: 127 not found, 126 not executable, 128 + N killed by signal N.
-    `stdout` and `stderr` hold at most `limit` bytes each, the last ones. `seconds` is how long it ran. `started` is
-    false when there was no such program, or it could not be executed; `stderr` says why.
+    `stdout` and `stderr` hold at most `limit` bytes each, the last ones. `seconds` is how long it ran, and `timeout` how
+    long it was allowed to. `started` is false when there was no such program, or it could not be executed; `stderr`
+    says why.
     """
 
     exit: int
@@ -50,6 +51,7 @@ class Finished:
     seconds: float
     cancelled: bool = False
     started: bool = True
+    timeout: float = 0.0
 
     @property
     def ok(self) -> bool:
@@ -60,7 +62,7 @@ class Finished:
     def why(self) -> str:
         """The ending in words: `exit status 3`, `killed by SIGKILL`, `timed out after 30 s`."""
         if self.timed_out:
-            return "timed out after %.0f s" % self.seconds
+            return "timed out after %g s" % (self.timeout or round(self.seconds))
         if self.cancelled:
             return "was cancelled"
         if self.signal is not None:
@@ -326,7 +328,7 @@ class _Watch:
             if kill_at is not None:
                 self._members.signal(signal.SIGKILL)  # whoever of the group outlived its leader
             self._close()
-        return self._finished(timed_out, cancelled, time.monotonic() - began)
+        return replace(self._finished(timed_out, cancelled, time.monotonic() - began), timeout=timeout)
 
     def _turn(self) -> bool:
         """Moves what can be moved, for at most a tick; True if the program said something."""

@@ -46,13 +46,15 @@ def run_build_hook(
     )
     if done.ok or done.cancelled:
         return
-    why = cause_of(done.stdout.splitlines(), done.why)
+    why = cause_of(done.stdout.splitlines(), done.why if done.started else done.stderr)
     ending = f"took longer than {hook.timeout:g} s" if done.timed_out else f"failed: {why}"
     raise RolloutError(
         f"the build hook {ending}",
         step="build",
         cause=first_line(hook.command),
-        hint="mend it, then type deploy {command} {env}; no host was touched",
+        hint=f"raise hooks.build.timeout ({hook.timeout:g} s), or mend the hook; then type deploy {{command}} {{env}}"
+        if done.timed_out
+        else "mend it, then type deploy {command} {env}; no host was touched",
         log=tail(done.stdout, _LOG_LINES),
         code="build_failed",
     )

@@ -63,7 +63,8 @@ def here(project: Project, name: str, outcome: str, bus: Bus, record: Record, sk
         on_line=lambda line: bus.emit(Output(line, step=f"{name} hook")),
     )
     if done.exit != 0:
-        bus.emit(Warned(f"the hook {name} exited with {done.exit}; the run itself is not affected"))
+        hint = f"raise hooks.{name}.timeout" if done.timed_out else ""
+        bus.emit(Warned(f"hooks.{name} failed: {done.why}; the run itself is not affected", hint=hint))
 
 
 def controller_env(project: Project, commit: str | None) -> dict[str, str]:

@@ -59,7 +59,7 @@ def test_secrets_that_nothing_starts_with_are_gone_again(shop: Project, lab: Lab
         shop.version(3)
         failed = shop.deploy("push", env={"TOKEN": "bad again"}, expect=5)
         assert "it was rolled_back of returns" in [event["line"] for event in failed.of("output")]
-        assert any("hook failed exited with 3" in event["message"] for event in failed.of("warning"))
+        assert any("hooks.failed failed: exit status 3" in event["message"] for event in failed.of("warning"))
         assert secrets_of(lab, shop) == good
         shop.settings({"hooks": {}})
         proven.add(shop.deploy("push", env={"TOKEN": "good too"}).release)
