@@ -117,7 +117,7 @@ class Building:
             message = "the prepare hook removed or replaced %s in the new release" % ", ".join(sorted(changed))
             hint = "let hooks.prepare leave that alone, then type deploy {command} {env}; nothing that serves was touched"
             if VENV in changed:
-                hint = "deploy installs the dependencies into .venv: " + hint
+                hint = "the dependencies are installed into .venv already: " + hint
             raise OpError("prepare_failed", message, hint)
 
     def _check(self, check: Dict[str, Any]) -> None:

@@ -10,9 +10,10 @@ def main() -> None:
 
     from deployer.cli.app import app
     from deployer.cli.interrupts import leave
-    from deployer.cli.run import told_as_json
-    from deployer.errors import StoppedAtOnce
+    from deployer.cli.run import told_as_json, was_stopped_at_once
+    from deployer.cli.streams import open_closed_streams
 
+    open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal of another encoding gets a question mark for an arrow, and no run breaks off for it.
         sys.stdout.reconfigure(errors="replace")
@@ -20,6 +21,6 @@ def main() -> None:
         with told_as_json(sys.argv):
             app()
     except SystemExit as end:
-        if end.code == StoppedAtOnce.exit_status:  # threads of a run that was stopped at once may wait for hosts
-            leave(StoppedAtOnce.exit_status)
+        if was_stopped_at_once():
+            leave(int(end.code or 0))
         raise

@@ -29,14 +29,22 @@ from deployer.report.screen import Screen, show_cursor
 from deployer.report.shown_output import ShownOutput
 from deployer.report.signs import SignsOfLife
 from deployer.rollout.record import Record
+from deployer.stopping import CLOSED_OUTPUT, StopRequest
 
 T = TypeVar("T")
 
 # The exit statuses that this process has told by a closing event: one at most.
 _told: list[int] = []
 
+_stopped_at_once_by: list[DeployError] = []
+
 _LOOKING = frozenset(("plan", "status", "releases", "history", "logs", "hosts", "render", "doctor", "diff", "config"))
 """Commands that change nothing. What they show is their end, and their exit status says how it went."""
+
+_CHANGES_NOTHING = _LOOKING | {"verify"}
+
+_READER_LEFT = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
+"""How the system says that a pipe's reader or a terminal has gone, which is no mistake of anybody's."""
 
 
 def run_id() -> str:
@@ -53,6 +61,7 @@ def performer() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
+STOPPING = "stopping; Ctrl-C again stops at once"
 WINDING_UP = "winding up: the instance in hand is finished first; Ctrl-C again stops at once"
 
 
@@ -61,7 +70,7 @@ def carry_out(
     common: Common,
     work: Callable[[Bus, Record, threading.Event], object],
     *,
-    winding_up: str = WINDING_UP,
+    winding_up: str | None = None,
     events_to: TextIO | None = None,
     backpressure: bool = False,
 ) -> None:
@@ -74,21 +83,24 @@ def carry_out(
         command: the command's name, for the record.
         common: the options that every command has.
         work: what the command does.
-        winding_up: what the first Ctrl-C is answered.
+        winding_up: what the first Ctrl-C is answered, in place of the usual words.
         backpressure: for commands that change nothing: `work` waits where the output takes its lines too slowly.
         events_to: where events go, in place of the standard output.
     """
-    interrupted = threading.Event()
+    interrupted = StopRequest()
+    unwritten: list[OSError] = []
 
-    def unread() -> None:
-        interrupted.set()
+    def unread(error: OSError) -> None:
+        if error.errno not in _READER_LEFT:
+            unwritten.append(error)
+        interrupted.request(CLOSED_OUTPUT)
         _forget_output()
 
     record = Record(command)
-    stopped = StoppedAtOnce(
-        "stopped at once; the hosts wind up by themselves",
-        hint="deploy status {env} shows what is left; deploy push {env} --wait 5m heals it",
-    )
+    looks = command in _CHANGES_NOTHING
+    stopped = _stopped_at_once(looks)
+    if winding_up is None:
+        winding_up = STOPPING if looks else WINDING_UP
     with Screen(listener(common.output, events_to), unread, out=events_to, backpressure=backpressure) as screen:
         shown = naming_environment(screen, lambda: common.environment.name, command)
         read_already = ShownOutput()
@@ -114,12 +126,16 @@ def carry_out(
 
         with Interrupts(interrupted, wind_up=wind_up, last_words=last_words, status=stopped.exit_status):
             error = _run(work, bus, record, interrupted, stopped)
+            _stopped_at_once_by.extend([error] if error is stopped else [])
             if error is not None:
                 error.name_environment(common.environment.name, command)
             quiet = command in _LOOKING and common.output != "json"
             finished = replace(record.finish(error), silent=quiet)
             try:
                 screen.flush()
+                if unwritten and error is None:
+                    error = DeployError("the output could not be written", cause=unwritten[0].strerror, code="output")
+                    finished = replace(record.finish(error), silent=quiet)
                 if error is not None and common.output != "json":
                     _say(error_block(error, log_is_shown=read_already.has_all(error.log)))
                 bus.emit(finished)
@@ -139,7 +155,7 @@ def _run(
     bus: Bus,
     record: Record,
     interrupted: threading.Event,
-    stopped: StoppedAtOnce,
+    stopped: DeployError,
 ) -> DeployError | None:
     """Does the work; the error that it ended with."""
     try:
@@ -155,6 +171,21 @@ def _run(
         bus.flush()
         return _fault(fault)
     return None
+
+
+def _stopped_at_once(looks: bool) -> InterruptedRun:
+    """The error after a second Ctrl-C. `looks`: the command changes nothing, so nothing is left to heal."""
+    if looks:
+        return InterruptedRun("stopped at once; nothing was changed")
+    return StoppedAtOnce(
+        "stopped at once; the hosts wind up by themselves",
+        hint="deploy status {env} shows what is left; deploy push {env} --wait 5m heals it",
+    )
+
+
+def was_stopped_at_once() -> bool:
+    """Whether a command of this process ended by a second Ctrl-C, and may have left threads that wait for hosts."""
+    return bool(_stopped_at_once_by)
 
 
 @contextlib.contextmanager

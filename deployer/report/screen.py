@@ -35,7 +35,7 @@ class Screen:
 
     Args:
         inner: shows events. Where it has a method `settle`, that is called when others want to write to the screen.
-        gone: called when nobody reads the output any more.
+        gone: called with the error when the output takes nothing any more.
         out: the stream that `inner` writes to; standard output by default.
         backpressure: an emitter waits while too many events wait for the output, instead of losing lines. For commands
             whose lines are what they are for, and which hold nothing on the hosts meanwhile.
@@ -44,7 +44,7 @@ class Screen:
     def __init__(
         self,
         inner: events.Listener,
-        gone: Callable[[], None],
+        gone: Callable[[OSError], None],
         *,
         out: TextIO | None = None,
         backpressure: bool = False,
@@ -139,9 +139,9 @@ class Screen:
                 self._busy_since = time.monotonic()
             try:
                 self._show(inner, item)
-            except OSError:
+            except OSError as error:
                 if self._worker == number and self._end():
-                    self._gone()
+                    self._gone(error)
                 return
             except Exception as error:
                 self._replace(number, inner, f"{type(error).__name__}: {error}")

@@ -29,6 +29,7 @@ from deployer.remote.fleet import Fleet, together
 from deployer.remote.terminal import interact, pipe
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
+from deployer.stopping import CLOSED_OUTPUT, requester
 
 _LONGEST_S = 3600.0
 # Whoever logs in becomes the app's user: root without a question, others by sudo, which may ask for a password.
@@ -120,9 +121,15 @@ def run(
 def shell(project: Project, record: Record, *, host: str | None) -> None:
     """A login shell on a host, with this terminal: the first host with instances, or the one that is named.
 
-    Raises UnreachableError, UntrustedHostError; InventoryError or UsageError for what is no host; CommandError with
+    Raises UsageError where there is no terminal, UnreachableError, UntrustedHostError; InventoryError or UsageError for what is no host; CommandError with
     the shell's status.
     """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        example = host or project.topology.web[0].name
+        raise UsageError(
+            "a shell needs a terminal for its input and output",
+            hint=f"deploy exec {project.env} -l {example} -- COMMAND runs one command without a terminal",
+        )
     if host is None:
         chosen = project.topology.web[0].host
     else:
@@ -178,7 +185,7 @@ def _on_hosts(
     for host in fleet.failures:
         record.host(host, "unreachable")
     if stop.is_set():
-        raise InterruptedRun("stopped by a person: the commands were killed", step=name)
+        raise InterruptedRun(f"stopped by {requester(stop)}: the commands were killed", step=name)
     if failures:
         raise together(failures)
     _require_success(name, statuses)
@@ -206,11 +213,13 @@ def _raw(
     try:
         bounded = ["timeout", f"{timeout:g}", *_within(web, words)]
         status = pipe(connection, _as_user(web, bounded), stdin=stdin)
+    except BrokenPipeError:
+        raise InterruptedRun(f"stopped by {CLOSED_OUTPUT}: the command has lost its streams", step="run") from None
     finally:
         connection.close()
         dialer.close()
     if stop.is_set():
-        raise InterruptedRun("stopped by a person: the command has lost its streams", step="run")
+        raise InterruptedRun(f"stopped by {requester(stop)}: the command has lost its streams", step="run")
     record.host(web.name, "succeeded" if status == 0 else "failed")
     if status:
         _require_success("run", {web.name: status})

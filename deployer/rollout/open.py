@@ -47,7 +47,7 @@ def opened(
             Fleet.open(
                 topology.hosts, sudo_password=project.sudo_password, identity=project.who, partial=partial or rolls
             ) as fleet,
-            Checker() as checker,
+            Checker(stop=stop) as checker,
         ):
             run = Run(topology, fleet, bus, record, project.who, stop, checker=checker)
             if rolls:

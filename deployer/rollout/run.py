@@ -18,6 +18,7 @@ from deployer.remote.fleet import Fleet
 from deployer.rollout.holder import holder_text
 from deployer.rollout.parallel import map_hosts
 from deployer.rollout.record import Record
+from deployer.stopping import requester
 from deployer.verify import Checker
 
 Args = Mapping[str, Any] | Callable[[str], Mapping[str, Any]]
@@ -29,7 +30,7 @@ class Run:
 
     `absent` are the hosts that it goes on without, and why. `lost` are hosts whose session died in the middle; nothing
     more is asked of them. `behind` are hosts on which an instance stayed on an earlier release, within the budget.
-    `currents` is what `current` pointed at on hosts where it was moved. `stopped_by` is who asked this run to stop.
+    `currents` is what `current` pointed at on hosts where it was moved. `stopped_by` is who cancelled it elsewhere.
     `noted` are the hosts whose ledger has its beginning.
     `stays`: it has ended, and what it brought instances stays there. `checker` is the process that runs its checks.
     """
@@ -42,7 +43,7 @@ class Run:
     stop: threading.Event
     lost: set[str] = field(default_factory=set)
     behind: set[str] = field(default_factory=set)
-    stopped_by: str = "a person"
+    stopped_by: str = ""
     absent: Mapping[str, DeployError] = field(default_factory=dict)
     stays: bool = False
     currents: dict[str, str | None] = field(default_factory=dict)
@@ -87,7 +88,7 @@ class Run:
     def check_interrupt(self) -> None:
         """Raises InterruptedRun when a person asked to stop. Called between steps, never inside one."""
         if self.stop.is_set():
-            raise InterruptedRun(f"stopped by {self.stopped_by} between two steps")
+            raise InterruptedRun(f"stopped by {self.stopped_by or requester(self.stop)} between two steps")
 
     @contextmanager
     def step(self, step: str, *, host: str = "", instance: str = "", detail: str = "") -> Iterator[StepNote]:

@@ -15,14 +15,19 @@ from collections import deque
 from collections.abc import Callable
 from typing import IO, Any
 
-from deployer.errors import ChecksError
+from deployer.errors import ChecksError, InterruptedRun
+from deployer.stopping import requester
 from deployer.verify.model import CheckResult, Runner
 from deployer.verify.wire import Round, send
 
 SILENCE_S = 900.0
 """How long the process may neither ask for a command nor report a result before it counts as hung."""
 
+STOPPING_S = 5.0
+"""How long checks go on after a request to wind up, so that one that is short comes to its end."""
+
 _GOODBYE_S = 2.0
+_TICK_S = 0.25
 _LAST_LINES = 20
 
 # -P: nothing in the current folder is imported instead of ours. The rest of the import path is this process's own.
@@ -34,10 +39,16 @@ class Checker:
 
     No check can reach this process's streams, signals, environment or modules. The process is in a session of its own,
     so that Ctrl-C on the terminal goes to `deploy` alone, and it ends when `deploy` does, in whatever way.
+
+    Args:
+        silence: seconds after which a process that reports nothing counts as hung.
+        stop: once set, checks that still run after `STOPPING_S` are killed, whatever signals they ignore.
     """
 
-    def __init__(self, silence: float = SILENCE_S) -> None:
+    def __init__(self, silence: float = SILENCE_S, stop: threading.Event | None = None) -> None:
         self._silence = silence
+        self._stop = stop
+        self._kill_at: float | None = None
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
@@ -51,6 +62,7 @@ class Checker:
 
         Raises:
             ChecksError: pytest broke, a check ended its process, or nothing was heard of it for `silence` seconds.
+            InterruptedRun: the checks were killed after a request to wind up.
         """
         with self._lock:
             process = self._started()
@@ -123,10 +135,14 @@ class Checker:
     def _next(self, replies: IO[bytes]) -> dict[str, Any]:
         """The next message of the process; OSError when it has ended or is silent for too long."""
         deadline = time.monotonic() + self._silence
+        self._require_going_on()
         while b"\n" not in self._unread:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([replies], [], [], left)[0]:
-                raise OSError(f"no check ended, or asked its host, within {self._silence:g} s")
+            if not select.select([replies], [], [], max(0.0, min(left, _TICK_S)))[0]:
+                self._require_going_on()
+                if left <= 0:
+                    raise OSError(f"no check ended, or asked its host, within {self._silence:g} s")
+                continue
             data = os.read(replies.fileno(), 1 << 16)
             if not data:
                 status = self._process.wait() if self._process is not None else 0
@@ -135,6 +151,15 @@ class Checker:
         line, _, self._unread = self._unread.partition(b"\n")
         message: dict[str, Any] = json.loads(line)
         return message
+
+    def _require_going_on(self) -> None:
+        """InterruptedRun when the time after a request to wind up is over."""
+        if self._stop is None or not self._stop.is_set():
+            return
+        now = time.monotonic()
+        self._kill_at = self._kill_at or now + STOPPING_S
+        if now >= self._kill_at:
+            raise InterruptedRun(f"stopped by {requester(self._stop)} while checks ran", step="checks")
 
     def _broken(self, checks: Round, cause: str, log: list[str] | None = None) -> ChecksError:
         lines = log or list(self._lines)

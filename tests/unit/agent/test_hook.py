@@ -85,7 +85,7 @@ def test_a_failed_hook_shows_why_and_may_be_tried_again(host: Host) -> None:
 
 
 def test_a_hook_that_takes_too_long_is_ended_with_all_its_children(host: Host) -> None:
-    with pytest.raises(OpError, match="timed out after 1.5 s$") as caught:
+    with pytest.raises(OpError, match=r"timed out after 1\.5 s$") as caught:
         run_hook(host, "trap '' TERM; sleep 600 & echo $! > ../../child; while :; do wait; done", timeout=1.5)
     assert "hooks.release.timeout (1.5 s)" in caught.value.hint
     child = int(Path(host.site.root, "child").read_text())

@@ -38,8 +38,8 @@ def test_more_than_one_line_stops_at_the_first_failure(text: str, printed: str, 
         ("#!/usr/bin/env -S bash -e\necho a\nfalse\necho never\n", "a\n", 1),
         ("#!/bin/sh\necho a\nfalse\necho b\n", "a\nb\n", 0),
         ("\n#!/bin/sh\necho a\n", "a\n", 0),
-        ("#!/usr/bin/env python3\nimport sys\nprint('it\\'s \"%s\"' % 'a')\nsys.exit(3)\n", "it's \"a\"\n", 3),
-        ("#!/usr/bin/awk -f\nBEGIN { print \"a $1\"; exit 4 }\n", "a $1\n", 4),
+        ("#!/usr/bin/env python3\nimport sys\nprint('it\\'s \"%s\"' % 'a')\nsys.exit(3)\n", 'it\'s "a"\n', 3),
+        ('#!/usr/bin/awk -f\nBEGIN { print "a $1"; exit 4 }\n', "a $1\n", 4),
     ],
 )
 def test_a_first_line_names_the_interpreter(text: str, printed: str, status: int) -> None:

@@ -35,7 +35,7 @@ class Recorder:
         self.lines.append(line_of(event) or event.name)
 
 
-def nothing() -> None:
+def nothing(error: OSError) -> None:
     pass
 
 
@@ -55,7 +55,7 @@ def test_a_closed_pipe_is_reported_once_and_the_run_goes_on() -> None:
 
     calls: list[str] = []
     out = ClosedPipe()
-    with Screen(JsonLines(out), lambda: calls.append("gone"), out=out) as screen:
+    with Screen(JsonLines(out), lambda error: calls.append("gone"), out=out) as screen:
         for event in EVENTS:
             screen(event)
         screen.flush()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from deployer import verify
-from deployer.errors import ChecksError
-from deployer.verify import Checker, CheckResult, CheckSet, CommandResult, Runner
+from deployer.errors import ChecksError, InterruptedRun
+from deployer.verify import Checker, CheckResult, CheckSet, CommandResult, Runner, checker
 
 Write = Callable[..., Path]
 
@@ -39,6 +39,31 @@ def test_a_check_that_hangs_is_an_error_after_a_while(write: Write, local: Runne
     with Checker(silence=1.0) as checker, pytest.raises(ChecksError) as raised:
         verify.run([CheckSet([folder], ["web1"])], local, checker=checker)
     assert "within 1 s" in str(raised.value.cause)
+
+
+def test_a_check_that_ignores_signals_ends_soon_after_a_request_to_stop(
+    write: Write, local: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checker, "STOPPING_S", 0.2)
+    ignores = "signal.signal(signal.SIGTERM, signal.SIG_IGN), signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    body = f"    {ignores}\n    host.run('started')\n    time.sleep(600)\n"
+    folder = write("checks/test_a.py", f"import signal, time\ndef test_a(host):\n{body}")
+    stop = threading.Event()
+
+    def start(host: str, command: str) -> CommandResult:
+        stop.set()
+        return CommandResult(0, "", "")
+
+    with Checker(stop=stop) as process, pytest.raises(InterruptedRun, match="stopped by a person while checks ran"):
+        verify.run([CheckSet([folder], ["web1"])], start, checker=process)
+
+
+def test_a_check_that_is_about_to_end_ends_after_a_request_to_stop(write: Write, local: Runner) -> None:
+    folder = write("checks/test_a.py", "def test_a(host): pass\n")
+    stop = threading.Event()
+    stop.set()
+    with Checker(stop=stop) as process:
+        assert verify.run([CheckSet([folder], ["web1"])], local, checker=process).passed == 1
 
 
 def test_one_process_serves_many_rounds_and_they_do_not_see_each_other(write: Write, local: Runner) -> None:
