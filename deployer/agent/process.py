@@ -38,9 +38,9 @@ class Finished:
     """How a program ended.
 
     `exit` is its exit status as a shell tells it: 127 not found, 126 not executable, 128 + N killed by signal N.
-    `stdout` and `stderr` hold at most `limit` bytes each, the last ones. `seconds` is how long it ran, and `timeout` how
-    long it was allowed to. `started` is false when there was no such program, or it could not be executed; `stderr`
-    says why.
+    `stdout` and `stderr` hold at most `limit` bytes each, the last ones. `seconds` is how long it ran, and `timeout`
+    how long it was allowed to. `started` is false when there was no such program, or it could not be executed;
+    `stderr` says why.
     """
 
     exit: int

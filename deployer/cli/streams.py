@@ -18,4 +18,5 @@ def open_closed_streams() -> None:
         if nowhere != number:
             os.dup2(nowhere, number)
             os.close(nowhere)
-        setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))
+        stream = os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False)
+        setattr(sys, name, stream)

@@ -121,8 +121,8 @@ def run(
 def shell(project: Project, record: Record, *, host: str | None) -> None:
     """A login shell on a host, with this terminal: the first host with instances, or the one that is named.
 
-    Raises UsageError where there is no terminal, UnreachableError, UntrustedHostError; InventoryError or UsageError for what is no host; CommandError with
-    the shell's status.
+    Raises UsageError where there is no terminal; UnreachableError, UntrustedHostError; InventoryError or UsageError for
+    what is no host; CommandError with the shell's status.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         example = host or project.topology.web[0].name
