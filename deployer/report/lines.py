@@ -7,6 +7,7 @@ from typing import Any
 
 from deployer import events
 from deployer.errors import DeployError
+from deployer.report.printable import printable
 
 SHOWN_FAILURES = 10
 PLACE_WIDTH, STEP_WIDTH = 16, 12
@@ -37,8 +38,13 @@ def width_of(event: events.RunStarted) -> int:
 def line_of(event: events.Event, width: int = PLACE_WIDTH) -> str | None:
     """One line for a person, or None where an event says nothing worth a line of its own.
 
-    `width` is that of the column of hosts and instances.
+    `width` is that of the column of hosts and instances. Control characters that hosts printed have no effect.
     """
+    line = _line_of(event, width)
+    return None if line is None else printable(line)
+
+
+def _line_of(event: events.Event, width: int) -> str | None:
     match event:
         case events.RunStarted():
             return f"{event.command} {event.app} → {event.env}"
@@ -105,6 +111,8 @@ def what_serves(event: events.RunFinished) -> str:
         groups.setdefault(_change(release["before"], release["now"]), []).append(name)
     if list(groups) == [_NOTHING]:
         return "no release serves, as before"
+    if len(groups) > 1 and _UNSEEN in groups:
+        groups[_UNSEEN] = groups.pop(_UNSEEN)  # what is known comes first
     if len(groups) == 1:
         return next(iter(groups)).format(where="")
     return ", ".join(words.format(where=f" on {_some(names)}") for words, names in groups.items())
@@ -116,12 +124,15 @@ def _some(names: Sequence[str]) -> str:
     return f"{shown} and {further} more" if further > 0 else shown
 
 
+_UNSEEN = "what serves{where} could not be seen"
 _NOTHING = "nothing serves{where}, as before"
 
 
 def _change(before: str | None, now: str | None) -> str:
     if before is None and now is None:
         return _NOTHING
+    if now == events.UNKNOWN:
+        return _UNSEEN
     if now is None:
         return "nothing serves{where} any more"
     return now + (" serves{where} as before" if before == now else " serves{where} now")
@@ -142,4 +153,4 @@ def error_block(error: DeployError, *, log_is_shown: bool = False) -> str:
         lines.extend(f"    │ {line}" for line in error.log)
     if error.hint:
         lines.append(f"  next:  {error.hint}")
-    return "\n".join(lines)
+    return printable("\n".join(lines))

@@ -1,0 +1,20 @@
+"""Text of hosts and hooks, made safe for terminals and logs."""
+
+from __future__ import annotations
+
+import re
+
+# Control sequences (colours, cursor, erase) and operating system commands (titles, links, clipboard) of terminals.
+_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)")
+# C0, DEL and C1, but for tab and newline, and what else ends a line in Unicode.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would obey: sequences are left out, other control characters are escaped.
+
+    Tabs and newlines stay.
+    """
+    if text.isprintable():
+        return text
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], _SEQUENCE.sub("", text))
