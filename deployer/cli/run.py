@@ -251,8 +251,20 @@ def _fault(fault: Exception) -> DeployError:
             hint=f"{'df -h -i' if fault.errno in _FULL else 'ls -ld'} {shlex.quote(path)}",
             code="local_file",
         )
+    if isinstance(fault, FileNotFoundError) and not _has_current_folder():
+        return UsageError(
+            "the current folder does not exist any more", hint="cd into a folder that does", code="folder"
+        )
     _say("".join(traceback.format_exception(fault)))
     return ProgramFault.of(fault)
+
+
+def _has_current_folder() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _say(text: str) -> None:

@@ -62,3 +62,12 @@ def test_a_reader_that_leaves_is_no_person_who_stops(command: str, status: int, 
         argv = [sys.executable, "-c", WORKS, command]
         done = subprocess.run(argv, stdout=out, stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == status and words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_current_folder_that_is_gone_is_said(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    script = 'cd "$1" && rmdir "$1" && shift && exec "$@"'
+    words = [str(tmp_path / "gone"), sys.executable, "-P", "-m", "deployer", "status", "prod"]
+    done = subprocess.run(["/bin/sh", "-c", script, "sh", *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "the current folder does not exist any more" in done.stderr
+    assert "Traceback" not in done.stderr
