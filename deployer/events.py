@@ -13,6 +13,9 @@ from typing import Any, ClassVar
 
 from deployer.errors import name_environment
 
+UNKNOWN = "unknown"
+"""Stands for the release that an instance serves where that could not be seen. No release has this id."""
+
 
 @dataclass(frozen=True)
 class Event:
@@ -181,7 +184,8 @@ class CheckFinished(Event):
 class RunFinished(Event):
     """Always the last event; its fields are the contract's. `silent`: it has no line of its own for a person.
 
-    `serving` is what was seen after a run that failed: instance → the release that served `before`, and serves `now`.
+    `serving` is what was seen after a run that failed: instance → the release that served `before`, and serves `now`,
+    which is `UNKNOWN` where nobody could tell.
     `data` is the answer of a command that looks.
     """
 

@@ -143,7 +143,7 @@ class HAProxy:
         return OpError(
             "balancer_down",
             "HAProxy cannot be asked: " + why,
-            "on that host: systemctl status haproxy; deploy setup {env} installs its configuration",
+            "on that host: systemctl reload-or-restart haproxy; deploy setup {env} installs its configuration",
         )
 
 

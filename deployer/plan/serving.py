@@ -9,6 +9,7 @@ from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology, WebHost
 
 _NOT_UP = "no balancer sends it requests"
+_NOT_SEEN = "it cannot be seen whether a balancer sends it requests"
 
 
 def unserved(
@@ -35,6 +36,20 @@ def unserved(
     return found
 
 
+def unseen(facts: Facts, instances: Collection[str], silent: Collection[str]) -> set[str]:
+    """Those of `instances` that may serve all the same: their processes are proven, and balancers do not answer.
+
+    `instances` are names that `unserved` returned, and `silent` the balancers that do not answer.
+    """
+    names = set()
+    for instance in instances if silent else ():
+        host, _, index = instance.rpartition(":")
+        serving = facts[host].serving.get(int(index)) if host in facts.hosts else None
+        if serving is not None and serving.proven:
+            names.add(instance)
+    return names
+
+
 def release_of(facts: Facts, web: WebHost, index: int) -> str | None:
     """The release of an instance, by its processes; None where nothing runs."""
     serving = facts[web.name].serving.get(index)
@@ -55,8 +70,11 @@ def way_to_serve(topology: Topology, facts: Facts, instance: str, silent: Collec
         name = next(iter(silent))
         systemd = all(each.systemd for each in topology.balancers if each.name == name)
         service = {"caddy": "deploy-caddy", "command": ""}.get(topology.kind, topology.kind)
-        look = f"systemctl status {service}".strip() if systemd else "supervisorctl status"
         setup = f"deploy setup {topology.env} installs its configuration"
+        if systemd and service:
+            start = f"deploy exec {topology.env} -l {name} -- systemctl reload-or-restart {service}"
+            return f"{start} starts it, or has it open its socket again; {setup}"
+        look = "systemctl status" if systemd else "supervisorctl status"
         return f"deploy exec {topology.env} -l {name} -- {look} shows its state, {setup}"
     return f"deploy doctor {topology.env} shows what is wrong, deploy push {topology.env} writes the pools again"
 
@@ -80,7 +98,7 @@ def _of_balancers(topology: Topology, facts: Facts, web: WebHost, index: int, si
         return ""
     words = [f"{host}: {_state(state)}" for host, state in states.items()]
     words += [f"{host} does not answer: {why}" for host, why in silent.items()]
-    return f"{_NOT_UP} ({'; '.join(words)})"
+    return f"{_NOT_SEEN if silent else _NOT_UP} ({'; '.join(words)})"
 
 
 def _of_slot(servers: Mapping[str, Mapping[str, object]], server: str) -> Mapping[str, object] | None:

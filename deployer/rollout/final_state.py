@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from deployer.errors import DeployError, LeftBehindError, NeedsPersonError, UsageError
+from deployer.events import UNKNOWN
 from deployer.plan import slots
 from deployer.plan.facts import Facts
-from deployer.plan.serving import release_of, unserved, way_to_serve
+from deployer.plan.serving import release_of, unseen, unserved, way_to_serve
 from deployer.rollout.pools import Pools
 from deployer.rollout.run import Run
 from deployer.rollout.survey import read_facts
@@ -71,15 +72,20 @@ def _unserved(run: Run, facts: Facts, silent: Mapping[str, DeployError]) -> dict
 def _note(run: Run, before: Facts, after: Facts, silent: Mapping[str, DeployError]) -> dict[str, str]:
     """Notes each instance in the record; returns those that served before and do not now, with the reason."""
     down_before, down_now = unserved(run.topology, before, lost=run.lost), _unserved(run, after, silent)
+    unknown = unseen(after, down_now, silent.keys() - run.lost)
     run.record.serving = {}
     for web in run.topology.web:
-        if web.name in run.lost:
+        if web.name in run.lost and web.name not in before.hosts:
             continue
         for index in range(len(web.ports)):
             name = f"{web.name}:{index}"
+            if web.name in run.lost or name in unknown:
+                now: str | None = UNKNOWN
+            else:
+                now = None if name in down_now else release_of(after, web, index)
             run.record.serving[name] = {
                 "before": None if name in down_before else release_of(before, web, index),
-                "now": None if name in down_now else release_of(after, web, index),
+                "now": now,
             }
     return {name: why for name, why in down_now.items() if name not in down_before}
 
@@ -124,8 +130,11 @@ def _needs_person(
     hosts = {host for name in missing if (host := name.rpartition(":")[0])}
     for host in hosts:
         run.record.host(host, "failed")
+    message = f"{first} does not serve, and did before this run" + (f" (nor {', '.join(others)})" if others else "")
+    if unseen(after, missing, silent.keys() - run.lost) == set(missing):
+        message = f"it cannot be seen whether {', '.join(missing)} serves as before this run"
     return NeedsPersonError(
-        f"{first} does not serve, and did before this run" + (f" (nor {', '.join(others)})" if others else ""),
+        message,
         host=first.rpartition(":")[0] or None,
         step="restore",
         cause=f"{why}; the run had failed with: {error}",

@@ -13,7 +13,7 @@ from deployer.events import Bus, Text
 from deployer.plan import adopting, slots
 from deployer.plan.changes import majority
 from deployer.plan.facts import Facts
-from deployer.plan.serving import unserved, way_to_serve
+from deployer.plan.serving import unseen, unserved, way_to_serve
 from deployer.plan.topology import Topology, WebHost
 from deployer.rollout import certificates, maintenance
 from deployer.rollout.holder import is_stuck
@@ -84,8 +84,12 @@ def require_serving(
     down = unserved(topology, facts, {host: error.message for host, error in silent.items()}, lost)
     if down:
         first, why = next(iter(down.items()))
+        count = f"{len(down)} of {sum(len(web.ports) for web in expected)} instances"
+        is_seen = unseen(facts, down, silent.keys() - lost) != set(down)
         raise ChecksError(
-            f"{len(down)} of {sum(len(web.ports) for web in expected)} instances do not serve: {', '.join(down)}",
+            f"{count} do not serve: {', '.join(down)}"
+            if is_seen
+            else f"it cannot be seen whether {count} serve: {', '.join(down)}",
             host=first.rpartition(":")[0],
             step="status",
             cause=f"{first}: {why}",

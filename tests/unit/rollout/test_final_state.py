@@ -83,8 +83,12 @@ def test_what_the_balancer_does_not_send_requests_does_not_serve(monkeypatch: py
     assert raised.exit_status == 6 and "DOWN (L4CON)" in str(raised.cause) and "nor web2:0" in raised.message
     assert line == "failed: nothing serves any more"
     silent: dict[str, DeployError] = {"lb1": AgentError("balancer_down", "HAProxy cannot be asked")}
-    raised, _ = Ending(monkeypatch, fleet(OLD, OLD), silent=silent).after(fleet(OLD, OLD), RESTORED)
+    raised, line = Ending(monkeypatch, fleet(OLD, OLD), silent=silent).after(fleet(OLD, OLD), RESTORED)
     assert raised.exit_status == 6 and "HAProxy cannot be asked" in str(raised.cause)
+    assert raised.message == "it cannot be seen whether web1:0, web2:0 serves as before this run"
+    assert line == "failed: what serves could not be seen"
+    _, line = Ending(monkeypatch, fleet(OLD, None), silent=silent).after(fleet(OLD, OLD), RESTORED)
+    assert line == "failed: nothing serves on web2:0 any more, what serves on web1:0 could not be seen"
 
 
 def test_a_check_that_is_under_way_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,11 +112,12 @@ def test_another_release_than_before_is_said(monkeypatch: pytest.MonkeyPatch) ->
     assert line == f"failed: {NEW} serves on web1:0 now, {OLD} serves on web2:0 as before"
 
 
-def test_a_lost_host_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_lost_host_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
     ending = Ending(monkeypatch, fleet(OLD, None))
     ending.run.lost.add("web2")
     raised, line = ending.after(fleet(OLD, OLD), RESTORED)
-    assert raised is RESTORED and line == f"rolled back: {OLD} serves as before"
+    assert raised is RESTORED
+    assert line == f"rolled back: {OLD} serves on web1:0 as before, what serves on web2:0 could not be seen"
 
 
 def test_where_nothing_can_be_seen_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:

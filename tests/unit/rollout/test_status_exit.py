@@ -84,12 +84,12 @@ def test_what_a_person_took_out_is_in_order_and_what_a_dead_run_left_drained_is_
         require_serving(topology(1), behind({**held, "held": {**held["held"], "by": "run"}}))
 
 
-def test_balancers_that_do_not_answer_serve_nobody() -> None:
+def test_of_balancers_that_do_not_answer_nothing_is_claimed() -> None:
     error = AgentError("balancer_down", "HAProxy cannot be asked", hint="systemctl status haproxy", host="lb1")
-    with pytest.raises(ChecksError, match="web1:0") as down:
+    with pytest.raises(ChecksError, match="it cannot be seen whether 1 of 1 instances serve: web1:0") as down:
         require_serving(topology(1), behind(), silent={"lb1": error})
     assert "lb1 does not answer: HAProxy cannot be asked" in str(down.value.cause)
-    assert "deploy exec prod -l lb1 -- systemctl status haproxy" in str(down.value.hint)
+    assert "deploy exec prod -l lb1 -- systemctl reload-or-restart haproxy" in str(down.value.hint)
     require_serving(topology(1), behind(SERVES), silent={"lb2": error})
     require_serving(topology(1), behind(), {"lb1"}, {"lb1": error})
 
