@@ -115,7 +115,7 @@ class Building:
         changed += [path for path, target in self.links.items() if _link_target(self.path + "/" + path) != target]
         if changed:
             message = "the prepare hook removed or replaced %s in the new release" % ", ".join(sorted(changed))
-            hint = "let hooks.prepare leave that alone, then type deploy {command} {env}; nothing that serves was touched"
+            hint = "let hooks.prepare leave that alone, then type deploy {command} {env}"
             if VENV in changed:
                 hint = "the dependencies are installed into .venv already: " + hint
             raise OpError("prepare_failed", message, hint)

@@ -1,7 +1,7 @@
 """The ledger of one site: what was intended and what came of it, one JSON object a line, fsynced before the act.
 
 A crash may tear the last line. A torn line is closed by the next append and skipped by every reader: it was never
-fsynced whole, so nothing was done that relied on it.
+fsynced whole, so nothing was done that relied on it. So is a line whose fields have other types than these.
 
     {"ts", "run", "event": "intent" | "outcome", "op", "instance", "port", "release", "previous", "ok", "why"}
     {"ts", "run", "event": "begun", "who", "command", "release"}
@@ -20,6 +20,8 @@ from deployer.agent import files
 from deployer.agent.layout import Site
 
 Entry = Dict[str, Any]
+_TEXTS = ("run", "event", "op", "release", "previous", "who", "command", "outcome", "why", "via")
+_LAST_MOMENT = 253402300799  # the end of the year 9999, in seconds since the epoch
 
 
 def append(site: Site, entry: Entry) -> Entry:
@@ -55,7 +57,7 @@ def read(site: Site, limit: Optional[int] = None) -> List[Entry]:
             data = file.read()
     except OSError:
         return []
-    entries = [entry for entry in map(_parsed, data.split(b"\n")) if entry is not None]
+    entries = [entry for entry in map(parse_line, data.split(b"\n")) if entry is not None]
     return entries if limit is None else entries[max(0, len(entries) - limit) :]
 
 
@@ -119,12 +121,28 @@ def _settles(entry: Entry, earlier: Entry) -> bool:
     return same_work or (port is not None and port == earlier.get("port"))
 
 
-def _parsed(line: bytes) -> Optional[Entry]:
+def parse_line(line: bytes) -> Optional[Entry]:
+    """The entry of one line; None for a torn line, and for one whose fields have other types than ours."""
     try:
         entry = json.loads(line.decode("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return entry if isinstance(entry, dict) else None
+    return entry if isinstance(entry, dict) and _is_sound(entry) else None
+
+
+def _is_sound(entry: Entry) -> bool:
+    numbers_fit = _is_moment(entry.get("ts", 0)) and _is_moment(entry.get("duration_s", 0), optional=True)
+    texts_fit = all(isinstance(entry.get(key), (str, type(None))) for key in _TEXTS)
+    slot_fits = isinstance(entry.get("instance"), (int, str, type(None))) and isinstance(
+        entry.get("port"), (int, type(None))
+    )
+    return numbers_fit and texts_fit and slot_fits
+
+
+def _is_moment(value: Any, optional: bool = False) -> bool:
+    if value is None:
+        return optional
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _LAST_MOMENT
 
 
 def _is_torn(fd: int) -> bool:

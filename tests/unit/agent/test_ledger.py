@@ -35,6 +35,25 @@ def test_a_host_without_a_ledger_has_done_nothing(shop: Site) -> None:
     assert ledger.half_done(shop) == []
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        *('{"ts": "x", "event": "current", "release": "R"}', '{"event": "current", "release": [1]}', "null", "[]", "7"),
+        *('{"ts": NaN}', '{"ts": 1e300}', '{"ts": -1}', '{"ts": true}', '{"ts": null}', '{"ts": {}}', '{"event": 5}'),
+        *('{"run": ["r"]}', '{"who": {}}', '{"duration_s": []}', '{"duration_s": "long"}', '{"why": 0}', "[" * 9999),
+        *('{"event": "intent", "instance": [0]}', '{"event": "intent", "port": "8000"}', '{"via": 1}', "\x00\xff"),
+    ],
+)
+def test_a_line_of_other_types_is_skipped_by_every_reader(shop: Site, line: str) -> None:
+    current(shop, "R1", None)
+    with open(shop.ledger, "ab") as file:
+        file.write(line.encode("latin-1") + b"\n")
+    current(shop, "R2", "R1")
+    entries = site.entries(Context(), {"site": vars(shop)})["entries"]
+    assert [entry["release"] for entry in entries] == ["R1", "R2"] == ledger.proven(shop)
+    assert ledger.half_done(shop) == []
+
+
 def test_every_torn_last_line_is_skipped_and_repaired_by_the_next(shop: Site) -> None:
     intent(shop, "r1", 0)
     whole = Path(shop.ledger).read_bytes()
