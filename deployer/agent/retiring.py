@@ -77,7 +77,7 @@ class Retiring:
                 os.rmdir(folder)
         if self.failed:
             reasons = ["%s: %s" % item for item in self.failed.items()]
-            hint = "make them removable on that host (mount, lsattr -d), then run the same command again"
+            hint = "make them removable on that host (mount, lsattr -d), then type deploy {command} {env}"
             raise OpError("not_removed", "cannot remove %s" % ", ".join(reasons), hint)
 
     def _removed(self, stays: Set[str]) -> List[str]:

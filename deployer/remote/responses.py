@@ -143,7 +143,7 @@ _FIGURES = record(
 )
 _LEDGER_LINE = record(ts=moment, run=text, event=text, who=text, command=text, release=text, duration_s=amount)
 _REMOVED = record(
-    {"removed": list_of(text), "venvs": list_of(text), "failed": map_of(text)}, bytes=integer, inodes=integer
+    {"removed": list_of(text), "venvs": list_of(text)}, failed=map_of(text), bytes=integer, inodes=integer
 )
 _MARKER = record(
     files=text, commit=text, requirements=list_of(text), resolution=record({"at": moment, "digest": text}), venv=text

@@ -114,7 +114,9 @@ def _report(run: Run, answers: Mapping[str, Mapping[str, Any]], verb: str) -> No
         changed = changed or bool(goes)
         for each in goes:
             run.bus.emit(Output(f"{verb} {each}", host=host, step="prune"))
-        nothing = "nothing was removed" if answer["failed"] else f"nothing to remove: keep: {keep} covers every release"
+        nothing = (
+            "nothing was removed" if answer.get("failed") else f"nothing to remove: keep: {keep} covers every release"
+        )
         total = f"{verb} {_what(answer)}" if goes else nothing
         warn_of_remains(run, host, answer)
         run.bus.emit(Output(total, host=host, step="prune"))
