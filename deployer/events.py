@@ -185,7 +185,7 @@ class RunFinished(Event):
     """Always the last event; its fields are the contract's. `silent`: it has no line of its own for a person.
 
     `serving` is what was seen after a run that failed: instance → the release that served `before`, and serves `now`,
-    which is `UNKNOWN` where nobody could tell.
+    which is `UNKNOWN` where nobody could tell; `unknown` then says why.
     `data` is the answer of a command that looks.
     """
 

@@ -3,51 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Set
+from dataclasses import dataclass
 
 from deployer.balancers.base import first_name
 from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology, WebHost
 
 _NOT_UP = "no balancer sends it requests"
-_NOT_SEEN = "it cannot be seen whether a balancer sends it requests"
 
 
-def unserved(
+@dataclass(frozen=True)
+class Judgement:
+    """The instances that should serve users and are not seen to: `web1:0` → why.
+
+    `down` were seen not to serve. Of `unknown` nobody can tell: their host is out of reach, or no balancer that could
+    send them requests can be asked.
+    """
+
+    down: Mapping[str, str]
+    unknown: Mapping[str, str]
+
+
+def judge(
     topology: Topology, facts: Facts, silent: Mapping[str, str] | None = None, lost: Set[str] = frozenset()
-) -> dict[str, str]:
-    """The instances that should serve users and do not: `web1:0` → why.
+) -> Judgement:
+    """Judges every instance. Those that are in neither group of the answer serve, or a person took them out.
 
     Args:
         facts: what is true on the hosts, with the pools of every balancer that answered.
         silent: balancers that did not answer → why.
-        lost: hosts that nothing is known of; instances on them are not judged, nor is what balancers on them do.
+        lost: hosts that are out of reach.
 
-    An instance that a person took out of the pools is in order. One balancer that sends it requests is enough.
+    One balancer that sends an instance requests is enough.
     """
-    silent = {host: why for host, why in (silent or {}).items() if host not in lost}
-    found: dict[str, str] = {}
+    mute = _mute(topology, silent or {}, lost)
+    down: dict[str, str] = {}
+    unknown: dict[str, str] = {}
     for web in topology.web:
-        if web.name in lost or facts[web.name].removed:
-            continue
         for index in range(len(web.ports)):
-            why = _of_processes(facts, web, index) or _of_balancers(topology, facts, web, index, silent)
-            if why:
-                found[f"{web.name}:{index}"] = why
-    return found
+            name = f"{web.name}:{index}"
+            if web.name in lost:
+                unknown[name] = out_of_reach(web.name)
+            elif facts[web.name].removed:
+                continue
+            elif why := _of_processes(facts, web, index) or _of_balancers(topology, facts, web, index, mute):
+                down[name] = why
+            elif mute and not _is_settled(topology, facts, web, index):
+                unknown[name] = "; ".join(mute.values())
+    return Judgement(down, unknown)
 
 
-def unseen(facts: Facts, instances: Collection[str], silent: Collection[str]) -> set[str]:
-    """Those of `instances` that may serve all the same: their processes are proven, and balancers do not answer.
+def unserved(topology: Topology, facts: Facts, lost: Set[str] = frozenset()) -> Mapping[str, str]:
+    """The instances that were seen not to serve (`Judgement.down`), by the balancers that answered."""
+    return judge(topology, facts, lost=lost).down
 
-    `instances` are names that `unserved` returned, and `silent` the balancers that do not answer.
-    """
-    names = set()
-    for instance in instances if silent else ():
-        host, _, index = instance.rpartition(":")
-        serving = facts[host].serving.get(int(index)) if host in facts.hosts else None
-        if serving is not None and serving.proven:
-            names.add(instance)
-    return names
+
+def out_of_reach(host: str) -> str:
+    """Why nothing is known of what a host does."""
+    return f"{host} is out of reach"
 
 
 def release_of(facts: Facts, web: WebHost, index: int) -> str | None:
@@ -57,7 +70,7 @@ def release_of(facts: Facts, web: WebHost, index: int) -> str | None:
 
 
 def way_to_serve(topology: Topology, facts: Facts, instance: str, silent: Collection[str]) -> str:
-    """What to type for an instance that does not serve: about itself, or about the balancer that is at fault.
+    """What to type for an instance that is not seen to serve: about itself, or about the balancer that is at fault.
 
     `silent` are balancers that do not answer.
     """
@@ -70,13 +83,24 @@ def way_to_serve(topology: Topology, facts: Facts, instance: str, silent: Collec
         name = next(iter(silent))
         systemd = all(each.systemd for each in topology.balancers if each.name == name)
         service = {"caddy": "deploy-caddy", "command": ""}.get(topology.kind, topology.kind)
-        setup = f"deploy setup {topology.env} installs its configuration"
-        if systemd and service:
-            start = f"deploy exec {topology.env} -l {name} -- systemctl reload-or-restart {service}"
-            return f"{start} starts it, or has it open its socket again; {setup}"
-        look = "systemctl status" if systemd else "supervisorctl status"
-        return f"deploy exec {topology.env} -l {name} -- {look} shows its state, {setup}"
+        look = f"systemctl status {service}".strip() if systemd else "supervisorctl status"
+        again = f"deploy push {topology.env} then admits what a run left drained"
+        return f"deploy exec {topology.env} -l {name} -- {look} shows its state, {_way_to_ask(topology)}; {again}"
     return f"deploy doctor {topology.env} shows what is wrong, deploy push {topology.env} writes the pools again"
+
+
+def _way_to_ask(topology: Topology) -> str:
+    """What brings a balancer to answer again, where setup can."""
+    if topology.kind == "command" or not topology.settings.balancer.manage:
+        return "start it as its own configuration says"
+    return f"deploy setup {topology.env} starts it and opens its socket again, or says what does"
+
+
+def _mute(topology: Topology, silent: Mapping[str, str], lost: Set[str]) -> dict[str, str]:
+    """The balancers that cannot be asked, with the reason in words that name the host."""
+    reasons = {host: f"{host}: {why}" for host, why in silent.items() if host not in lost}
+    away = [balancer.name for balancer in topology.balancers if balancer.name in lost]
+    return {**{host: out_of_reach(host) for host in away}, **reasons}
 
 
 def _of_processes(facts: Facts, web: WebHost, index: int) -> str:
@@ -86,19 +110,37 @@ def _of_processes(facts: Facts, web: WebHost, index: int) -> str:
     return serving.why if serving and serving.why else "nothing runs"
 
 
-def _of_balancers(topology: Topology, facts: Facts, web: WebHost, index: int, silent: Mapping[str, str]) -> str:
-    server = topology.server(web.name, facts[web.name].serving[index].port)
-    held_by = facts.held().get(server, {}).get("by")
-    if held_by == "quarantine":
+def _of_balancers(topology: Topology, facts: Facts, web: WebHost, index: int, mute: Collection[str]) -> str:
+    """Why no balancer sends an instance requests; empty where one does, where a person holds it out, or some are mute.
+
+    A quarantine holds it out of them all.
+    """
+    if _held_by(topology, facts, web, index) == "quarantine":
         return "it is in quarantine, so it gets no requests"
-    if held_by == "person" or not (facts.pools or silent):
+    if mute or not facts.pools or _is_settled(topology, facts, web, index):
         return ""
-    states = {host: _of_slot(servers, server) for host, servers in facts.pools.items()}
-    if any(state and (state.get("serves") or state.get("state") == "UP") for state in states.values()):
-        return ""
-    words = [f"{host}: {_state(state)}" for host, state in states.items()]
-    words += [f"{host} does not answer: {why}" for host, why in silent.items()]
-    return f"{_NOT_SEEN if silent else _NOT_UP} ({'; '.join(words)})"
+    words = [f"{host}: {_state(state)}" for host, state in _states(topology, facts, web, index).items()]
+    return f"{_NOT_UP} ({'; '.join(words)})"
+
+
+def _is_settled(topology: Topology, facts: Facts, web: WebHost, index: int) -> bool:
+    """Whether a balancer sends an instance requests, or a person took it out."""
+    states = _states(topology, facts, web, index).values()
+    served = any(state and (state.get("serves") or state.get("state") == "UP") for state in states)
+    return served or _held_by(topology, facts, web, index) == "person"
+
+
+def _held_by(topology: Topology, facts: Facts, web: WebHost, index: int) -> str:
+    return str(facts.held().get(_server(topology, facts, web, index), {}).get("by") or "")
+
+
+def _server(topology: Topology, facts: Facts, web: WebHost, index: int) -> str:
+    return topology.server(web.name, facts[web.name].serving[index].port)
+
+
+def _states(topology: Topology, facts: Facts, web: WebHost, index: int) -> dict[str, Mapping[str, object] | None]:
+    server = _server(topology, facts, web, index)
+    return {host: _of_slot(servers, server) for host, servers in facts.pools.items()}
 
 
 def _of_slot(servers: Mapping[str, Mapping[str, object]], server: str) -> Mapping[str, object] | None:

@@ -106,16 +106,21 @@ def what_serves(event: events.RunFinished) -> str:
         return "nothing that serves was touched"
     if not event.serving:
         return "what serves could not be seen"
-    groups: dict[str, list[str]] = {}
+    groups: dict[tuple[str, str], list[str]] = {}
     for name, release in event.serving.items():
-        groups.setdefault(_change(release["before"], release["now"]), []).append(name)
-    if list(groups) == [_NOTHING]:
+        change = _change(release["before"], release["now"])
+        groups.setdefault((change, release.get("unknown") or ""), []).append(name)
+    if list(groups) == [(_NOTHING, "")]:
         return "no release serves, as before"
-    if len(groups) > 1 and _UNSEEN in groups:
-        groups[_UNSEEN] = groups.pop(_UNSEEN)  # what is known comes first
     if len(groups) == 1:
-        return next(iter(groups)).format(where="")
-    return ", ".join(words.format(where=f" on {_some(names)}") for words, names in groups.items())
+        (words, why), *_ = groups
+        return words.format(where="") + (f": {why}" if why else "")
+    known_first = sorted(groups, key=lambda group: group[0] == _UNSEEN)
+    parts = [
+        words.format(where=f" on {_some(groups[words, why])}") + (f" ({why})" if why else "")
+        for words, why in known_first
+    ]
+    return ", ".join(parts)
 
 
 def _some(names: Sequence[str]) -> str:

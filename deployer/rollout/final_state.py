@@ -10,7 +10,7 @@ from deployer.errors import DeployError, LeftBehindError, NeedsPersonError, Usag
 from deployer.events import UNKNOWN
 from deployer.plan import slots
 from deployer.plan.facts import Facts
-from deployer.plan.serving import release_of, unseen, unserved, way_to_serve
+from deployer.plan.serving import Judgement, judge, out_of_reach, release_of, unserved, way_to_serve
 from deployer.rollout.pools import Pools
 from deployer.rollout.run import Run
 from deployer.rollout.survey import read_facts
@@ -29,9 +29,9 @@ def judged_end(run: Run, before: Facts) -> Iterator[None]:
     """Judges the end of a run whose block fails, and notes in the record what served before it and what serves now.
 
     `before` are the facts of the run's beginning, with pools. The error becomes NeedsPersonError when an instance that
-    served before does not serve now, whatever the run believes to have put back.
+    served before does not serve now, or cannot be seen to, whatever the run believes to have put back.
     """
-    others = _others(run, before)
+    others, served = _others(run, before), judge(run.topology, before, lost=run.lost)
     try:
         yield
     except (LeftBehindError, UsageError):
@@ -45,7 +45,9 @@ def judged_end(run: Run, before: Facts) -> Iterator[None]:
             hint = "deploy status {env} shows it"
             run.warn(f"what serves now could not be seen: {unseen.message}", host=unseen.host or "", hint=hint)
             raise error from None
-        missing = _note(run, before, after, silent) | _note_others(run, others, _others(run, after))
+        now = _judge(run, after, silent)
+        missing = _note(run, (before, served), (after, now))
+        missing |= _note_others(run, others, _others(run, after), _why_unknown(run, silent))
         if missing and not isinstance(error, NeedsPersonError):
             raise _needs_person(run, error, after, missing, silent) from error
         raise
@@ -58,36 +60,38 @@ def _settled(run: Run, before: Facts) -> tuple[Facts, dict[str, DeployError]]:
         facts = read_facts(run)
         pools, silent = Pools(run).states_of_answering()
         facts = slots.with_pools(run.topology, Facts(facts.hosts, pools))
-        late = set(_unserved(run, facts, silent)) - set(unserved(run.topology, before, lost=run.lost))
+        late = set(_judge(run, facts, silent).down) - set(unserved(run.topology, before, run.lost))
         if not late or time.monotonic() >= until:
             return facts, silent
         time.sleep(_PAUSE_S)
 
 
-def _unserved(run: Run, facts: Facts, silent: Mapping[str, DeployError]) -> dict[str, str]:
-    why = {host: error.message for host, error in silent.items() if host not in run.lost}
-    return unserved(run.topology, facts, why, run.lost)
+def _judge(run: Run, facts: Facts, silent: Mapping[str, DeployError]) -> Judgement:
+    return judge(run.topology, facts, {host: error.message for host, error in silent.items()}, run.lost)
 
 
-def _note(run: Run, before: Facts, after: Facts, silent: Mapping[str, DeployError]) -> dict[str, str]:
-    """Notes each instance in the record; returns those that served before and do not now, with the reason."""
-    down_before, down_now = unserved(run.topology, before, lost=run.lost), _unserved(run, after, silent)
-    unknown = unseen(after, down_now, silent.keys() - run.lost)
+def _why_unknown(run: Run, silent: Mapping[str, DeployError]) -> str:
+    """Which balancers cannot be asked, and why; empty where all can."""
+    away = [out_of_reach(each.name) for each in run.topology.balancers if each.name in run.lost]
+    return "; ".join([*away, *(f"{host}: {error.message}" for host, error in silent.items() if host not in run.lost)])
+
+
+def _note(run: Run, before: tuple[Facts, Judgement], after: tuple[Facts, Judgement]) -> dict[str, str]:
+    """Notes each instance in the record; returns those that served before and are not seen to now, with the reason."""
+    (facts_before, served), (facts_now, serves) = before, after
     run.record.serving = {}
     for web in run.topology.web:
-        if web.name in run.lost and web.name not in before.hosts:
-            continue
         for index in range(len(web.ports)):
             name = f"{web.name}:{index}"
-            if web.name in run.lost or name in unknown:
-                now: str | None = UNKNOWN
-            else:
-                now = None if name in down_now else release_of(after, web, index)
+            was_seen = name not in served.down and name not in served.unknown
+            now = UNKNOWN if name in serves.unknown else release_of(facts_now, web, index)
             run.record.serving[name] = {
-                "before": None if name in down_before else release_of(before, web, index),
-                "now": now,
+                "before": release_of(facts_before, web, index) if was_seen else None,
+                "now": None if name in serves.down else now,
+                "unknown": serves.unknown.get(name),
             }
-    return {name: why for name, why in down_now.items() if name not in down_before}
+    missing = {**serves.down, **serves.unknown}
+    return {name: why for name, why in missing.items() if name not in served.down and name not in served.unknown}
 
 
 def _others(run: Run, facts: Facts) -> dict[str, str]:
@@ -112,14 +116,18 @@ def _others(run: Run, facts: Facts) -> dict[str, str]:
     return serving
 
 
-def _note_others(run: Run, before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
-    """As `_note`, for what `_others` returned before the run and returns now."""
+def _note_others(run: Run, before: Mapping[str, str], after: Mapping[str, str], unknown: str) -> dict[str, str]:
+    """As `_note`, for what `_others` returned before the run and returns now. `unknown`: why balancers cannot tell."""
     for name in sorted({*before, *after}):
         run.record.serving = {
             **(run.record.serving or {}),
-            name: {"before": before.get(name), "now": after.get(name)},
+            name: {
+                "before": before.get(name),
+                "now": after.get(name, UNKNOWN if unknown else None),
+                "unknown": None if name in after else unknown or None,
+            },
         }
-    return {name: "it is not served any more" for name in before if name not in after}
+    return {name: unknown or "it is not served any more" for name in before if name not in after}
 
 
 def _needs_person(
@@ -127,18 +135,29 @@ def _needs_person(
 ) -> NeedsPersonError:
     first, why = next(iter(missing.items()))
     others = [name for name in missing if name != first]
+    nor = f" (nor {', '.join(others)})" if others else ""
+    unknown = (run.record.serving or {}).get(first, {}).get("unknown")
     hosts = {host for name in missing if (host := name.rpartition(":")[0])}
     for host in hosts:
         run.record.host(host, "failed")
-    message = f"{first} does not serve, and did before this run" + (f" (nor {', '.join(others)})" if others else "")
-    if unseen(after, missing, silent.keys() - run.lost) == set(missing):
-        message = f"it cannot be seen whether {', '.join(missing)} serves as before this run"
     return NeedsPersonError(
-        message,
+        f"{first} cannot be seen to serve, and did before this run{nor}"
+        if unknown
+        else f"{first} does not serve, and did before this run{nor}",
         host=first.rpartition(":")[0] or None,
         step="restore",
         cause=f"{why}; the run had failed with: {error}",
         log=error.log,
-        hint=way_to_serve(run.topology, after, first, silent),
+        hint=_way_on(run, after, first, silent),
         code="not_serving",
     )
+
+
+def _way_on(run: Run, after: Facts, instance: str, silent: Mapping[str, DeployError]) -> str:
+    """What to type next: about a host that is out of reach, or about what does not serve (`way_to_serve`)."""
+    concerned = (instance.rpartition(":")[0], *(each.name for each in run.topology.balancers))
+    lost = next((host for host in concerned if host in run.lost), None)
+    if lost is None:
+        return way_to_serve(run.topology, after, instance, silent)
+    env = run.topology.env
+    return f"deploy status {env} shows what serves; deploy push {env} heals it once {lost} answers"

@@ -28,7 +28,8 @@ class Record:
 
     `outcome` is settled by the command when it succeeds (`succeeded`, `unchanged`); errors settle it otherwise.
     `serving` is what was seen at the end of a run that failed: instance → the release that served `before` the run and
-    serves `now`, None for none. It is None where nothing that serves was touched, and empty where nothing was seen.
+    serves `now`, None for none, and why that is `unknown` where nobody can tell. It is None where nothing that serves
+    was touched, and empty where nothing was seen.
     `data` is the answer of a command that looks. `announced`: the header was shown. `in_ledgers` are the hosts whose
     ledger has the end of the run.
     """

@@ -13,7 +13,7 @@ from deployer.events import Bus, Text
 from deployer.plan import adopting, slots
 from deployer.plan.changes import majority
 from deployer.plan.facts import Facts
-from deployer.plan.serving import unseen, unserved, way_to_serve
+from deployer.plan.serving import Judgement, judge, unserved, way_to_serve
 from deployer.plan.topology import Topology, WebHost
 from deployer.rollout import certificates, maintenance
 from deployer.rollout.holder import is_stuck
@@ -23,6 +23,7 @@ from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 from deployer.rollout.run import Run
 from deployer.rollout.status_data import (
+    NO_ANSWER,
     FreezeStatus,
     HalfDone,
     HeldOut,
@@ -50,7 +51,8 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
     """Every instance with the release its processes run, its state at each balancer, and whatever is not in order.
 
     A host that does not answer is shown as such beside the others; at the end it is the error (exit 3). ChecksError at
-    the end (exit 7) when an instance does not serve that should. One that a person took out of the pools is in order.
+    the end (exit 7) when an instance that should serve does not, or when nobody can tell since a balancer cannot be
+    asked. One that a person took out of the pools is in order.
     """
     with opened(project, bus, record, stop, partial=True) as run:
         facts = survey(run, measure=True)
@@ -58,7 +60,7 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
         pools, silent = _pools(run, facts)
         facts = slots.with_pools(run.topology, Facts(facts.hosts, pools))
         record.release = majority(facts, run.topology)
-        record.data = answer = answer_of(run, facts, pools)
+        record.data = answer = answer_of(run, facts, pools, silent)
         for host, line in answer.lines(project.env):
             bus.emit(Text(line, host=host))
         require_serving(run.topology, facts, run.lost, silent)
@@ -70,10 +72,10 @@ def require_serving(
     lost: Set[str] = frozenset(),
     silent: Mapping[str, DeployError] | None = None,
 ) -> None:
-    """ChecksError that names the instances which do not serve users, once something was ever pushed.
+    """ChecksError that names the instances which are not seen to serve users, once something was ever pushed.
 
     Left out are `lost` hosts and those that the app was taken off. While a run is under way, nothing is a failure.
-    `silent` are balancers that did not answer.
+    `silent` are balancers that did not answer: what only they could tell is said to be unknown.
     """
     if _is_under_way(facts, [host.name for host in topology.hosts if host.name not in lost]):
         return
@@ -81,30 +83,50 @@ def require_serving(
     if not any(facts[web.name].current for web in expected):
         return
     silent = silent or {}
-    down = unserved(topology, facts, {host: error.message for host, error in silent.items()}, lost)
-    if down:
-        first, why = next(iter(down.items()))
-        count = f"{len(down)} of {sum(len(web.ports) for web in expected)} instances"
-        is_seen = unseen(facts, down, silent.keys() - lost) != set(down)
-        raise ChecksError(
-            f"{count} do not serve: {', '.join(down)}"
-            if is_seen
-            else f"it cannot be seen whether {count} serve: {', '.join(down)}",
-            host=first.rpartition(":")[0],
-            step="status",
-            cause=f"{first}: {why}",
-            hint=way_to_serve(topology, facts, first, silent),
-            code="not_serving",
-        )
+    judged = judge(topology, facts, {host: error.message for host, error in silent.items()}, lost)
+    known = {web.name for web in expected} if set(silent) - set(lost) else set()
+    unknown = {name: why for name, why in judged.unknown.items() if name.rpartition(":")[0] in known}
+    if judged.down or unknown:
+        total = sum(len(web.ports) for web in expected)
+        raise _not_serving(topology, facts, judged.down, unknown, silent, total)
 
 
-def answer_of(run: Run, facts: Facts, pools: Mapping[str, Mapping[str, Any]]) -> Status:
+def _not_serving(
+    topology: Topology,
+    facts: Facts,
+    down: Mapping[str, str],
+    unknown: Mapping[str, str],
+    silent: Mapping[str, DeployError],
+    total: int,
+) -> ChecksError:
+    """The error for instances that do not serve (`down`), or of which nobody can tell (`unknown`), of `total`."""
+    first, why = next(iter({**down, **unknown}.items()))
+    parts = [f"{len(down)} of {total} instances do not serve: {', '.join(down)}"] if down else []
+    if unknown:
+        parts.append(f"whether users are served by {', '.join(unknown)} is unknown")
+    return ChecksError(
+        "; ".join(parts),
+        host=first.rpartition(":")[0] if down else next(iter(silent)),
+        step="status",
+        cause=f"{first}: {why}" if down else why,
+        hint=way_to_serve(topology, facts, first, silent),
+        code="not_serving" if down else "balancer_down",
+    )
+
+
+def answer_of(
+    run: Run,
+    facts: Facts,
+    pools: Mapping[str, Mapping[str, Any]],
+    silent: Mapping[str, DeployError],
+) -> Status:
     """All that `deploy status` answers, also noted in the run's record host by host."""
     webs = run.topology.web
+    judged = judge(run.topology, facts, {host: error.message for host, error in silent.items()}, run.lost)
     return Status(
         release=run.record.release,
         unreachable=sorted(run.lost),
-        instances=[instance for web in webs for instance in _instances(run, web, facts, pools)],
+        instances=[instance for web in webs for instance in _instances(run, web, facts, pools, silent, judged)],
         surplus=[
             SurplusStatus(host=step.host, port=step.port, release=step.before)
             for step in slots.surplus(run.topology, facts)
@@ -181,11 +203,11 @@ def left_unfinished(run: Run, facts: Facts) -> UnfinishedRun | None:
 def _pools(run: Run, facts: Facts) -> tuple[dict[str, dict[str, Any]], dict[str, DeployError]]:
     """How the balancers see their servers, and those that do not answer. A check that is under way is waited for."""
     until = time.monotonic() + _CHECKED_S
-    unproven = set(unserved(run.topology, facts, lost=run.lost))
+    unproven = set(unserved(run.topology, facts, run.lost))
     while True:
         pools, silent = Pools(run).states_of_answering()
         seen = slots.with_pools(run.topology, Facts(facts.hosts, pools))
-        down = set(unserved(run.topology, seen, lost=run.lost)) - unproven
+        down = set(unserved(run.topology, seen, run.lost)) - unproven
         if not down or silent or time.monotonic() >= until or run.stop.wait(0.5):
             break
     for host, error in silent.items():
@@ -194,7 +216,12 @@ def _pools(run: Run, facts: Facts) -> tuple[dict[str, dict[str, Any]], dict[str,
 
 
 def _instances(
-    run: Run, web: WebHost, facts: Facts, pools: Mapping[str, Mapping[str, Any]]
+    run: Run,
+    web: WebHost,
+    facts: Facts,
+    pools: Mapping[str, Mapping[str, Any]],
+    silent: Iterable[str],
+    judged: Judgement,
 ) -> Iterator[InstanceStatus]:
     for index, port in enumerate(slots.used_ports(web, facts)):
         serving, beside = facts[web.name].serving.get(index), facts[web.name].beside.get(index)
@@ -205,7 +232,9 @@ def _instances(
         takes = {"memory": measured.memory, "age_s": round(measured.age)} if measured else {}
         release = serving.release if serving else None
         run.record.instance(web.name, index, port, release, why or "proven", **takes)
-        server = run.topology.server(web.name, port)
+        server, name = run.topology.server(web.name, port), f"{web.name}:{index}"
+        out = name in judged.down or server in facts.held() or bool(facts[web.name].removed)
+        states = {host: servers.get(server, {}).get("state", "unknown") for host, servers in pools.items()}
         yield InstanceStatus(
             host=web.name,
             index=index,
@@ -215,7 +244,9 @@ def _instances(
             why=why,
             memory_bytes=measured.memory if measured else None,
             age_s=round(measured.age) if measured else None,
-            balancers={host: servers.get(server, {}).get("state", "unknown") for host, servers in pools.items()},
+            serves=None if name in judged.unknown else not out,
+            unknown_because=judged.unknown.get(name, ""),
+            balancers={**states, **dict.fromkeys(silent, NO_ANSWER)},
             beside=SlotStatus(port=beside.port, release=beside.release) if beside else None,
         )
 

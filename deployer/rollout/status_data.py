@@ -9,6 +9,9 @@ from deployer.rollout.data import Data
 from deployer.rollout.holder import holder_text
 from deployer.rollout.moments import utc
 
+NO_ANSWER = "no answer"
+"""The state of a server at a balancer that cannot be asked."""
+
 _AGES = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -40,8 +43,12 @@ class InstanceStatus(Data):
     """The memory that its processes take; null when it is not known."""
     age_s: int | None
     """For how many seconds its oldest process has lived; null when it is not known."""
+    serves: bool | None
+    """Users are served by it: its processes are proven, and a live balancer sends it requests; null: nobody knows."""
+    unknown_because: str
+    """Why nobody knows whether it serves: its host is out of reach, or no balancer can be asked. Empty when known."""
     balancers: dict[str, str]
-    """The state of its server at each balancer that answered: UP, DOWN, DRAIN, MAINT or unknown."""
+    """The state of its server at each balancer: UP, DOWN, DRAIN, MAINT, unknown, or `no answer` from that balancer."""
     beside: SlotStatus | None
     """What its other slot serves, from a run that did not end; null when that slot is free."""
 

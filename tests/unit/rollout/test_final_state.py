@@ -11,6 +11,7 @@ from support.facts import facts, host
 from support.topologies import topology
 
 from deployer.errors import DeployError, InterruptedRun, LeftBehindError, NeedsPersonError, RolloutError
+from deployer.events import UNKNOWN
 from deployer.plan.facts import Facts
 from deployer.remote.errors import AgentError
 from deployer.report.lines import finished
@@ -82,13 +83,21 @@ def test_what_the_balancer_does_not_send_requests_does_not_serve(monkeypatch: py
     raised, line = Ending(monkeypatch, fleet(OLD, OLD, pool=DOWN)).after(fleet(OLD, OLD), RESTORED)
     assert raised.exit_status == 6 and "DOWN (L4CON)" in str(raised.cause) and "nor web2:0" in raised.message
     assert line == "failed: nothing serves any more"
-    silent: dict[str, DeployError] = {"lb1": AgentError("balancer_down", "HAProxy cannot be asked")}
+
+
+def test_where_no_balancer_can_be_asked_it_is_unknown_who_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent: dict[str, DeployError] = {"lb1": AgentError("balancer_down", "HAProxy cannot be asked: no socket")}
     raised, line = Ending(monkeypatch, fleet(OLD, OLD), silent=silent).after(fleet(OLD, OLD), RESTORED)
-    assert raised.exit_status == 6 and "HAProxy cannot be asked" in str(raised.cause)
-    assert raised.message == "it cannot be seen whether web1:0, web2:0 serves as before this run"
-    assert line == "failed: what serves could not be seen"
+    assert raised.exit_status == 6 and raised.message.startswith("web1:0 cannot be seen to serve")
+    assert "nor web2:0" in raised.message and "deploy setup prod" in str(raised.hint)
+    assert line == "failed: what serves could not be seen: lb1: HAProxy cannot be asked: no socket"
+
+
+def test_what_is_seen_to_be_down_is_so_though_no_balancer_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent: dict[str, DeployError] = {"lb1": AgentError("balancer_down", "HAProxy cannot be asked")}
     _, line = Ending(monkeypatch, fleet(OLD, None), silent=silent).after(fleet(OLD, OLD), RESTORED)
-    assert line == "failed: nothing serves on web2:0 any more, what serves on web1:0 could not be seen"
+    assert "what serves on web1:0 could not be seen (lb1: HAProxy cannot be asked)" in line
+    assert "nothing serves on web2:0 any more" in line
 
 
 def test_a_check_that_is_under_way_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,12 +121,39 @@ def test_another_release_than_before_is_said(monkeypatch: pytest.MonkeyPatch) ->
     assert line == f"failed: {NEW} serves on web1:0 now, {OLD} serves on web2:0 as before"
 
 
-def test_of_a_lost_host_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_host_that_was_away_from_the_beginning_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
     ending = Ending(monkeypatch, fleet(OLD, None))
     ending.run.lost.add("web2")
-    raised, line = ending.after(fleet(OLD, OLD), RESTORED)
+    raised, line = ending.after(fleet(OLD, None), RESTORED)
     assert raised is RESTORED
-    assert line == f"rolled back: {OLD} serves on web1:0 as before, what serves on web2:0 could not be seen"
+    assert line == (
+        f"rolled back: {OLD} serves on web1:0 as before, what serves on web2:0 could not be seen (web2 is out of reach)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lost", "line"),
+    [
+        ("web2", f"{OLD} serves on web1:0 as before, what serves on web2:0 could not be seen (web2 is out of reach)"),
+        ("lb1", "what serves could not be seen: lb1 is out of reach"),
+    ],
+)
+def test_of_a_host_that_was_lost_in_the_run_it_is_unknown(
+    monkeypatch: pytest.MonkeyPatch, lost: str, line: str
+) -> None:
+    seen = fleet(OLD, OLD)
+    ending = Ending(monkeypatch, Facts(seen.hosts, {}) if lost == "lb1" else seen)
+    with pytest.raises(NeedsPersonError) as caught, judged_end(ending.run, fleet(OLD, OLD)):
+        ending.run.lost.add(lost)
+        raise RESTORED
+    assert caught.value.exit_status == 6 and f"once {lost} answers" in str(caught.value.hint)
+    closing = ending.run.record.finish(caught.value)
+    assert finished(closing).partition(" (after")[0] == f"failed: {line}"
+    assert closing.serving is not None and closing.serving["web2:0"] == {
+        "before": OLD,
+        "now": UNKNOWN,
+        "unknown": f"{lost} is out of reach",
+    }
 
 
 def test_where_nothing_can_be_seen_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,3 +188,12 @@ def test_what_serves_in_slots_that_the_settings_no_longer_have_is_seen_too(monke
     assert f"{OLD} serves on web1-7000 as before" in line and "an earlier release serves on gone-8000 as before" in line
     raised, _ = Ending(monkeypatch, moved(DOWN)).after(moved(UP), RESTORED)
     assert raised.exit_status == 6 and raised.message.startswith("gone-8000 does not serve")
+
+
+def test_of_earlier_slots_too_it_is_unknown_while_no_balancer_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent: dict[str, DeployError] = {"lb1": AgentError("balancer_down", "HAProxy cannot be asked")}
+    before = fleet(OLD, OLD)
+    before = Facts(before.hosts, {"lb1": {**before.pools["lb1"], "gone-8000": UP}})
+    ending = Ending(monkeypatch, fleet(OLD, OLD), silent=silent)
+    _, line = ending.after(before, RESTORED)
+    assert line == "failed: what serves could not be seen: lb1: HAProxy cannot be asked"

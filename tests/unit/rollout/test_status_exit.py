@@ -84,14 +84,28 @@ def test_what_a_person_took_out_is_in_order_and_what_a_dead_run_left_drained_is_
         require_serving(topology(1), behind({**held, "held": {**held["held"], "by": "run"}}))
 
 
-def test_of_balancers_that_do_not_answer_nothing_is_claimed() -> None:
+def test_whom_balancers_serve_that_cannot_be_asked_is_unknown() -> None:
     error = AgentError("balancer_down", "HAProxy cannot be asked", hint="systemctl status haproxy", host="lb1")
-    with pytest.raises(ChecksError, match="it cannot be seen whether 1 of 1 instances serve: web1:0") as down:
+    with pytest.raises(ChecksError, match="whether users are served by web1:0 is unknown") as unknown:
         require_serving(topology(1), behind(), silent={"lb1": error})
-    assert "lb1 does not answer: HAProxy cannot be asked" in str(down.value.cause)
-    assert "deploy exec prod -l lb1 -- systemctl reload-or-restart haproxy" in str(down.value.hint)
+    assert unknown.value.exit_status == 7 and "do not serve" not in str(unknown.value)
+    assert unknown.value.cause == "lb1: HAProxy cannot be asked" and unknown.value.host == "lb1"
+    assert "deploy exec prod -l lb1 -- systemctl status haproxy" in str(unknown.value.hint)
+    with pytest.raises(ChecksError, match="is unknown"):
+        found = behind(DOWN)
+        hosts = {**found.hosts, "lb2": HostFacts("lb2", {})}
+        require_serving(topology(1, 2), replace(found, hosts=hosts), silent={"lb2": error})
     require_serving(topology(1), behind(SERVES), silent={"lb2": error})
     require_serving(topology(1), behind(), {"lb1"}, {"lb1": error})
+
+
+def test_what_does_not_run_is_down_and_the_rest_unknown_while_no_balancer_can_be_asked() -> None:
+    error = AgentError("balancer_down", "HAProxy cannot be asked", host="lb1")
+    sick = host("web1", [NOW], current=NOW, unproven={0: "health check: 500"})
+    with pytest.raises(ChecksError) as down:
+        require_serving(topology(2), fleet(sick, host("web2", [NOW], current=NOW)), silent={"lb1": error})
+    words = "1 of 2 instances do not serve: web1:0; whether users are served by web2:0 is unknown"
+    assert down.value.message == words and down.value.cause == "web1:0: health check: 500"
 
 
 def test_a_run_that_is_at_it_is_no_failure_whatever_the_balancer_says() -> None:
