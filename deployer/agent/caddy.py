@@ -169,7 +169,7 @@ class Caddy:
         return OpError(
             "balancer_down",
             "Caddy cannot be asked: " + why,
-            "on that host: systemctl reload-or-restart deploy-caddy; deploy setup {env} installs its configuration",
+            "on that host: systemctl status deploy-caddy; deploy setup {env} starts it, or says what does",
         )
 
 

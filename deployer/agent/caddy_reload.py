@@ -443,6 +443,18 @@ class Service:
         _run(["systemctl", "reset-failed", UNIT], check=False)
         _run(["systemctl", "start", UNIT])  # of type exec: whether Caddy then serves is waited for
 
+    def runs(self) -> bool:
+        """Whether its supervisor has it running."""
+        if self._supervisorctl:
+            return _run([*self._supervisorctl, "pid", PROGRAM], check=False).strip() not in ("", "0")
+        return _run(["systemctl", "is-active", UNIT], check=False).strip() == "active"
+
+    def restart_command(self) -> str:
+        """What a person types on this host to restart it."""
+        return " ".join(
+            [*self._supervisorctl, "restart", PROGRAM] if self._supervisorctl else ["systemctl restart", UNIT]
+        )
+
     def log(self) -> str:
         """The last lines Caddy wrote."""
         if self._supervisorctl:
@@ -483,6 +495,11 @@ def apply(places: Places, service: Service) -> str:
 
 
 def _start(apps: List[Dict[str, Any]], places: Places, service: Service) -> None:
+    if service.runs() and not os.path.exists(places.admin) and not _within(_STARTING, lambda: answers(places)):
+        raise Refused(
+            "Caddy runs, and its admin socket %s is gone. It opens that only when it starts, and takes no connections "
+            "meanwhile: %s" % (places.admin, service.restart_command())
+        )
     try:
         _refuse_taken(apps)
     except Refused:

@@ -140,10 +140,13 @@ class HAProxy:
             time.sleep(0.1)
 
     def _down(self, why: str) -> OpError:
+        mends = "deploy setup {env} installs its configuration, starts it and opens its socket again"
+        if not self._folder:
+            mends = "its own configuration says where its stats socket is, and which backends it has"
         return OpError(
             "balancer_down",
             "HAProxy cannot be asked: " + why,
-            "on that host: systemctl reload-or-restart haproxy; deploy setup {env} installs its configuration",
+            "on that host: systemctl status haproxy; " + mends,
         )
 
 

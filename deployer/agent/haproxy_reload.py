@@ -48,6 +48,7 @@ LONGEST_END = 30.0  # seconds that HAProxy may take to finish requests before it
 BRIDGE = "deploy-haproxy-bridge.service"
 MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req"
 ANY_HOST = "*"
+BASE = "00-deploy.cfg"
 CLOSED = "closed.map"
 
 
@@ -454,6 +455,8 @@ def apply(folder: str, path: str, service: Service) -> str:
     swap.do()
     try:
         _check(service.configuration())
+        if service.loads_folder() and worker(path) is None:
+            _open_again(folder, path, service)
         _refuse_taken(path, apps)
         if not service.loads_folder():
             _start(path, service)
@@ -461,12 +464,7 @@ def apply(folder: str, path: str, service: Service) -> str:
         before = worker(path)
         if before is not None:
             dump_all(folder, path)
-        service.reload()
-        _wait(
-            "HAProxy refused the new configuration; the old one goes on serving",
-            service,
-            lambda: worker(path) not in (None, before),
-        )
+        _reload(path, service, before)
         return "reloaded"
     except (Refused, OSError) as error:
         swap.undo()
@@ -480,6 +478,35 @@ def _start(path: str, service: Service) -> None:
     except Refused:
         service.start_without_us()
         raise
+
+
+def _reload(path: str, service: Service, before: Optional[int]) -> None:
+    """Reloads, and waits until another worker than `before` answers."""
+    service.reload()
+    _wait(
+        "HAProxy refused the new configuration; the old one goes on serving",
+        service,
+        lambda: worker(path) not in (None, before),
+    )
+
+
+def _open_again(folder: str, path: str, service: Service) -> None:
+    """Brings back the stats socket whose file was removed while HAProxy runs, without closing any other.
+
+    A new worker takes over the sockets of the one before it by their names, and so also one that nobody can reach. By
+    another spelling of its path it is a new one. The next reload, with the usual spelling, opens it once more.
+    """
+    base = os.path.join(folder, BASE)
+    with open(base, encoding="utf-8") as file:
+        text = file.read()
+    where, name = os.path.split(path)
+    os.makedirs(where, exist_ok=True)
+    other = Swap({base: text.replace(path, "%s/./%s" % (where, name))})
+    other.do()
+    try:
+        _reload(path, service, None)
+    finally:
+        other.undo()
 
 
 def dump_all(folder: str, path: str) -> None:

@@ -172,5 +172,5 @@ def _down(why: str) -> OpError:
     return OpError(
         "balancer_down",
         "nginx cannot be asked: " + why,
-        "on that host: systemctl reload-or-restart nginx; deploy setup {env} installs its configuration",
+        "on that host: systemctl status nginx; deploy setup {env} starts it, or says what does",
     )

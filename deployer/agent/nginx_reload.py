@@ -141,6 +141,12 @@ class Service:
             _run(["systemctl", "reset-failed", "nginx.service"], check=False)
             _run(["systemctl", "start", "nginx.service"])
 
+    def restart_command(self) -> str:
+        """What a person types on this host to restart it."""
+        return " ".join(
+            [*self._supervisorctl, "restart", "nginx"] if self._supervisorctl else ["systemctl restart nginx"]
+        )
+
     def log(self) -> str:
         """The last lines nginx wrote where its supervisor reads them."""
         if self._supervisorctl:
@@ -242,6 +248,7 @@ def _go_live(apps: List[App], service: Service) -> str:
         service.start()
         _wait("nginx did not start", service, lambda: bool(service.workers()))
         return "started"
+    _refuse_unreachable(apps, service)
     service.reload()
     _wait(
         "nginx refused the new configuration; the old one goes on serving",
@@ -249,6 +256,19 @@ def _go_live(apps: List[App], service: Service) -> str:
         lambda: bool(service.workers()) and not service.workers() & before,
     )
     return "reloaded"
+
+
+def _refuse_unreachable(apps: List[App], service: Service) -> None:
+    """Refused when the file of a socket was removed at which nginx listens: a reload keeps what nobody can reach."""
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as file:
+        bound_paths = {line.split()[-1] for line in file}
+    paths = sorted({slot["socket"] for app in apps for slot in app["servers"].values()})
+    gone = [path for path in paths if path in bound_paths and not os.path.exists(path)]
+    if gone:
+        raise Refused(
+            "nginx runs, and its socket %s is gone, so nobody reaches the instance behind it. nginx opens it only when "
+            "it starts: %s" % (gone[0], service.restart_command())
+        )
 
 
 def new_gates(apps: List[App], before: str) -> Texts:

@@ -11,14 +11,14 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any, ContextManager, Dict, List, Tuple, Union
 
-from deployer.agent import boot_units, disk, owner, packages, process, services, users
+from deployer.agent import boot_units, disk, listeners, owner, packages, process, services, users
 from deployer.agent.created import Commands, Created
 from deployer.agent.kept import PARTS, UNITS, Kept
 from deployer.agent.layout import Site
 from deployer.agent.lock import host_lock
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.placing import Placing, Refusal, Step
-from deployer.agent.resources import BootUnit, Package, Resource, Service, User, all_from_wire
+from deployer.agent.resources import BootUnit, Listener, Package, Resource, Service, User, all_from_wire
 
 _HANDLER_TIMEOUT = 120.0  # seconds for one command of a handler
 
@@ -236,6 +236,10 @@ class _Work:
         refusals: List[Refusal] = []
         for resource in self._resources:
             if isinstance(resource, (Package, User, Service, BootUnit)):
+                continue
+            if isinstance(resource, Listener):
+                if listeners.is_absent(resource.path):
+                    steps.append(Step("listener", resource.path, "open", lambda: None, notify=resource.notify))
                 continue
             try:
                 made: Union[Step, Refusal, None] = placing.plan(resource)

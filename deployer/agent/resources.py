@@ -73,6 +73,14 @@ class Service:
 
 
 @dataclass(frozen=True)
+class Listener:
+    """A program answers at a UNIX socket. Where none does, `notify` names the handlers that bring it there."""
+
+    path: str
+    notify: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class BootUnit:
     """A unit of the app starts at boot while it is in use, which is while `link` exists.
 
@@ -95,7 +103,7 @@ class Absent:
     notify: Tuple[str, ...] = ()
 
 
-Resource = Union[Package, User, Directory, File, Link, Service, BootUnit, Absent]
+Resource = Union[Package, User, Directory, File, Link, Service, Listener, BootUnit, Absent]
 
 _kinds: Dict[str, Type[Any]] = {
     "package": Package,
@@ -104,6 +112,7 @@ _kinds: Dict[str, Type[Any]] = {
     "file": File,
     "link": Link,
     "service": Service,
+    "listener": Listener,
     "boot_unit": BootUnit,
     "absent": Absent,
 }

@@ -18,7 +18,7 @@ from deployer import templating
 from deployer.agent.caddy_reload import Places
 from deployer.agent.layout import Site
 from deployer.agent.places import socket_of
-from deployer.agent.resources import Absent, Directory, File, Resource, Service, User
+from deployer.agent.resources import Absent, Directory, File, Listener, Resource, Service, User
 from deployer.agent.supervision import USUAL_REFUSALS, Argv, Health
 from deployer.balancers.base import Front, Pool, Server
 from deployer.balancers.https import certificate, certificate_path, no_certificate
@@ -66,6 +66,7 @@ class Caddy:
             Directory(places.apps),
             Directory(site.system("/usr/local/lib/deploy")),
             File(site.system(TOOL), source, mode="0755", notify=(HANDLER,)),
+            Listener(places.admin, notify=(HANDLER,)),
         ]
         if not systemd:
             return own

@@ -20,7 +20,7 @@ from deployer import templating
 from deployer.agent.haproxy_reload import CLOSED
 from deployer.agent.layout import Site
 from deployer.agent.places import place
-from deployer.agent.resources import Absent, Directory, File, Package, Resource, Service
+from deployer.agent.resources import Absent, Directory, File, Listener, Package, Resource, Service
 from deployer.agent.supervision import USUAL_REFUSALS, Argv, Health
 from deployer.balancers.base import Front, Pool
 from deployer.balancers.https import CIPHERS, certificate, certificate_path, no_certificate, secure
@@ -61,6 +61,7 @@ class HAProxy:
             Directory(site.system("/usr/local/lib/deploy")),
             File(site.system(TOOL), source, mode="0755"),
             File(folder + "/00-deploy.cfg", base, notify=(HANDLER,)),
+            Listener(site.system(SOCKET), notify=(HANDLER,)),
         ]
         if not systemd:
             return [*own, Directory(site.system("/run/haproxy"), mode="0750")]

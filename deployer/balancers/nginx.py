@@ -24,7 +24,7 @@ from typing import Any
 
 from deployer import templating
 from deployer.agent.layout import Site
-from deployer.agent.resources import Absent, Directory, File, Package, Resource, Service
+from deployer.agent.resources import Absent, Directory, File, Listener, Package, Resource, Service
 from deployer.agent.supervision import Argv
 from deployer.balancers.base import Front, Pool, Server
 from deployer.balancers.https import CIPHERS, certificate, certificate_path, no_certificate, secure
@@ -131,6 +131,7 @@ class Nginx:
             File(_page_file(pool), page(pool)),
             File(_pool_file(pool), text, notify=(HANDLER,)),
             File(_route_file(pool), _route(pool, listen, instances), notify=(HANDLER,)),
+            *(Listener(instance.socket, notify=(HANDLER,)) for instance in instances),
         ]
 
     def absent(self, pool: Pool) -> list[Resource]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deployer.agent.kept import PARTS, POOLS, UNITS
-from deployer.agent.resources import Resource, Service, to_wire
+from deployer.agent.resources import Listener, Resource, Service, to_wire
 from deployer.agent.supervision import Argv
 from deployer.balancers.base import Pool
 from deployer.errors import NotReadyError
@@ -91,7 +91,9 @@ def for_push(topology: Topology, *, lenient: bool = False, pools: Standing | Non
         pool = _pool(topology, balancer, pools or Standing(), lenient)
         handlers = adapter.handlers(balancer.site, systemd=balancer.systemd)
         services = _enabled_services(adapter.base(balancer.site, systemd=True)) if balancer.systemd else ()
-        wishes.append(Wish(balancer.name, (*adapter.resources(pool), *services), handlers, keep, POOLS))
+        # The sockets of a balancer that runs are setup's to mend; new ones come with the changed configuration.
+        files = [item for item in adapter.resources(pool) if not isinstance(item, Listener)]
+        wishes.append(Wish(balancer.name, (*files, *services), handlers, keep, POOLS))
     for web in topology.web:
         supervisor = topology.supervisor(web)
         units = tuple(supervisor.resources(topology.units(web)))

@@ -254,3 +254,21 @@ def test_a_configuration_that_haproxy_refuses_changes_nothing(balancer_host: Hou
     assert re.search(r"50-blog-prod.cfg:2.*unknown keyword .nosuch.", done.stderr)
     assert {path.name: path.read_text() for path in folder.glob("*.map")} == maps
     assert balancer_host.get()[0] == 200
+
+
+@pytest.mark.more
+def test_a_stats_socket_that_was_removed_is_opened_again_and_nobody_notices(balancer_host: House) -> None:
+    one, two = balancer_host.web("web1"), balancer_host.web("web2")
+    pool = balancer_host.pool("shop", one, two)
+    balancer_host.apply(pool)
+    balancer_host.call("drain", pool, servers=[one.server])
+    base = Path(f"{balancer_host.prefix}/etc/haproxy/deploy/00-deploy.cfg")
+    text = base.read_text()
+    Path(_socket(balancer_host)).unlink()
+    with traffic(balancer_host.port) as count:
+        ended = balancer_host.notify()
+        done, failed = count()
+    assert ended.returncode == 0, ended.stderr
+    assert (done > 10, failed, base.read_text()) == (True, 0, text)
+    assert balancer_host.state(pool)[one.server]["state"] == "DRAIN"
+    _reload_by_somebody(balancer_host)

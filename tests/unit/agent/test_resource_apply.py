@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from deployer.agent.layout import Site
 from deployer.agent.operation import Context, OpError, find
-from deployer.agent.resources import Absent, BootUnit, Directory, File, Link, Package, Resource, to_wire
+from deployer.agent.resources import Absent, BootUnit, Directory, File, Link, Listener, Package, Resource, to_wire
 
 
 class Host:
@@ -386,3 +387,19 @@ def test_a_unit_that_cannot_be_enabled_stops_the_run_with_its_name(host: Host) -
     os.symlink("nowhere", f"{host.folder}/link")
     error = host.refused(boot_unit(host))
     assert error.code == "failed" and "shop@8000.service cannot be enabled at boot" in error.message
+
+
+def test_handlers_bring_a_socket_back_at_which_nobody_answers(host: Host) -> None:
+    path = str(host.folder / "s")
+    listener, handlers = Listener(path, notify=("open",)), {"open": host.says("open")}
+    planned = host.apply(listener, handlers=handlers, dry_run=True)
+    assert planned["changed"] == [{"kind": "listener", "name": path, "action": "open", "diff": ""}]
+    assert host.handled == []
+    assert host.apply(listener, handlers=handlers)["handlers"] == ["open"] and len(host.handled) == 1
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        assert host.apply(listener, handlers=handlers)["handlers"] == ["open"], "bound, and nobody listens"
+        server.listen()
+        assert host.apply(listener, handlers=handlers)["changed"] == []
+        os.unlink(path)
+        assert host.apply(listener, handlers=handlers)["handlers"] == ["open"], "nobody can reach it"
