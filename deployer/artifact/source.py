@@ -12,7 +12,7 @@ from deployer.agent.manifest import Manifest
 from deployer.artifact import git
 from deployer.artifact.manifest import scan
 from deployer.artifact.scratch import scratch
-from deployer.errors import UsageError
+from deployer.errors import DeployError, UsageError
 from deployer.settings.models import Source
 from deployer.settings.patterns import Exclude
 
@@ -81,7 +81,22 @@ def resolve(source: Source, base: Path, ref: str | None = None, *, private: bool
             tree = _copy(folder, source, into)
         else:
             tree = _checkout(repository, source, ref or "HEAD", into)
-        yield tree
+        try:
+            yield tree
+        except DeployError as error:
+            _name_origin(error, tree, folder)
+            raise
+
+
+def _name_origin(error: DeployError, tree: SourceTree, folder: Path) -> None:
+    """Names the folder that a person knows, and the commit, in place of the checkout, which is gone by then."""
+    checkout = str(tree.top)
+    if error.file and checkout in error.file:
+        commit = f" (commit {tree.commit[:12]})" if tree.commit else ""
+        error.file = error.file.replace(checkout, str(folder)) + commit
+    error.message = error.message.replace(checkout, str(folder))
+    error.cause = error.cause and error.cause.replace(checkout, str(folder))
+    error.hint = error.hint and error.hint.replace(checkout, str(folder))
 
 
 def _checkout(repository: git.Repository, source: Source, ref: str, into: Path) -> SourceTree:

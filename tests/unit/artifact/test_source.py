@@ -55,6 +55,22 @@ def test_head_is_pushed_and_what_is_not_committed_is_named(repo: Path) -> None:
     assert git(repo, "worktree", "list").count("\n") == 0
 
 
+def test_an_error_in_the_checkout_names_the_repository_and_the_commit(repo: Path) -> None:
+    (repo / "services" / "out").symlink_to("/etc/passwd")
+    made = commit(repo, {"a": "b"})
+    for source, folder in ((Source(), repo), (Source(), repo / "services"), (Source(subdir="services"), repo)):
+        with pytest.raises(UsageError, match="cannot be shipped") as caught, resolve(source, folder) as tree:
+            tree.manifest()
+        assert caught.value.file == f"{folder / source.subdir} (commit {made[:12]})"
+
+
+def test_an_error_in_a_copy_names_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("/etc/passwd")
+    with pytest.raises(UsageError) as caught, resolve(Source(), tmp_path, private=True) as tree:
+        tree.manifest()
+    assert caught.value.file == str(tmp_path)
+
+
 def test_any_ref_can_be_pushed(repo: Path) -> None:
     git(repo, "tag", "v1")
     commit(repo, {"app.py": "v2"})
