@@ -100,7 +100,8 @@ class Connection(fabric.Connection):  # type: ignore[misc]
         try:
             self._open_patiently(target, offers)
         except (OSError, EOFError, paramiko.SSHException) as error:
-            tried = Attempt(target.name, target.hostname, target.port, target.user, target.timeout, describe(offers))
+            place = (target.name, target.hostname, target.port, target.user, target.timeout)
+            tried = Attempt(*place, describe(offers), target.jump)
             raise explain(error, tried) from error
         return None
 

@@ -14,7 +14,10 @@ from deployer.errors import DeployError, UnreachableError
 
 @dataclass(frozen=True)
 class Attempt:
-    """What was tried: the inventory's name of the host, `hostname:port`, the user, seconds to wait, the keys' fate."""
+    """What was tried: the inventory's name of the host, `hostname:port`, the user, seconds to wait, the keys' fate.
+
+    `gateway` is the station before it, as ssh's option -J has it; empty for none.
+    """
 
     host: str
     hostname: str
@@ -22,11 +25,17 @@ class Attempt:
     user: str
     timeout: float
     keys: str = ""
+    gateway: str = ""
 
     @property
     def place(self) -> str:
         """`hostname:port`, an IPv6 address in brackets."""
         return place(self.hostname, self.port)
+
+    @property
+    def options(self) -> str:
+        """The words with which ssh and its kin connect as it was tried here, without the user and the name."""
+        return (f"-J {self.gateway} " if self.gateway else "") + f"-p {self.port}"
 
 
 def explain(error: BaseException, attempt: Attempt) -> DeployError:
@@ -46,7 +55,8 @@ def explain(error: BaseException, attempt: Attempt) -> DeployError:
         hint = "update the host's OpenSSH: SHA-1 and DSA are not supported"
         return _unreachable(attempt, "incompatible", f"{attempt.place} and we share no SSH algorithm", hint, str(error))
     if isinstance(error, TimeoutError) or "timeout" in str(error).lower() or "timed out" in str(error).lower():
-        hint = f"is the host up, and does a firewall let us through? Try: ssh -p {attempt.port} {attempt.hostname}"
+        ssh = f"ssh {attempt.options} {attempt.user}@{attempt.hostname}"
+        hint = f"is the host up, and does a firewall let us through? Try: {ssh}"
         return _unreachable(attempt, "timeout", f"no answer from {attempt.place} within {attempt.timeout:g} s", hint)
     if closed_early(error):
         hint = "is that an SSH port? sshd also does so above MaxStartups, or when it blocks an address"
@@ -69,7 +79,8 @@ def not_answered(error: BaseException) -> bool:
 
 def _refused_login(attempt: Attempt) -> UnreachableError:
     message = f"{attempt.place} does not let {attempt.user} in"
-    copy = f"ssh-copy-id -p {attempt.port} {attempt.user}@{attempt.hostname}"
+    jump = f"-o ProxyJump={attempt.gateway} " if attempt.gateway else ""
+    copy = f"ssh-copy-id {jump}-p {attempt.port} {attempt.user}@{attempt.hostname}"
     hint = f"-u USER or ansible_user sets another user; {copy} adds your key"
     return _unreachable(attempt, "auth", message, hint, attempt.keys or None)
 

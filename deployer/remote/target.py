@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from deployer.agent.places import place
 from deployer.remote.known_hosts import host_names
 from deployer.remote.ssh_config import SshConfig
 
@@ -31,6 +32,14 @@ class Target:
     def key(self) -> tuple[Any, ...]:
         """What makes two stations the same, for sharing gateways."""
         return (self.hostname, self.port, self.user, self.via.key if self.via else None)
+
+    @property
+    def jump(self) -> str:
+        """The stations before it, as ssh's option -J has them: `me@gate:22,me@inner:22`; empty for none."""
+        if self.via is None:
+            return ""
+        own = f"{self.via.user}@{place(self.via.hostname, self.via.port)}"
+        return f"{self.via.jump},{own}" if self.via.jump else own
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def scan(host: Host, dialer: Dialer | None = None) -> list[HostKey]:
         line = f"{name} {key.get_name()} {key.get_base64()}"
         found.append(HostKey(key.get_name(), fingerprint(key.asbytes()), line))
     if not found:
-        attempt = Attempt(target.name, target.hostname, target.port, target.user, target.timeout)
+        attempt = Attempt(target.name, target.hostname, target.port, target.user, target.timeout, gateway=target.jump)
         raise explain(failure or paramiko.ssh_exception.IncompatiblePeer("no host key of a known type"), attempt)
     return found
 
