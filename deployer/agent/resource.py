@@ -281,8 +281,10 @@ class _Work:
                 action = services.action(self._site, resource)
                 if action:
                     steps.append(Step("service", resource.name, action, _starter(self._site, resource)))
-            elif isinstance(resource, BootUnit) and boot_units.is_disabled(resource):
-                steps.append(Step("boot unit", resource.name, "enable", partial(boot_units.enable, resource)))
+            elif isinstance(resource, BootUnit):
+                action = boot_units.action(resource)
+                if action:
+                    steps.append(Step("boot unit", resource.name, action, partial(boot_units.enable, resource)))
         return steps
 
 

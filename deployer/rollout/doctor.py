@@ -224,6 +224,15 @@ def _addresses(run: Run, facts: Facts) -> None:
 
 def _nothing_missing(project: Project, run: Run, facts: Facts) -> None:
     missing = differences(run, for_setup(project, facts, lenient=asks_leniently(run, facts)))
+    masked = [each for each in missing if each.action == "unmask"]
+    if masked:
+        names = " ".join(each.name for each in masked if each.host == masked[0].host)
+        raise NotReadyError(
+            f"{names} is masked, so systemd does not start it",
+            host=masked[0].host,
+            hint=f"deploy exec {project.env} -l {masked[0].host} -- systemctl unmask {names}",
+            code="masked",
+        )
     if missing:
         shown = ", ".join(f"{each.kind} {each.name} on {each.host}" for each in missing[:SHOWN])
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
