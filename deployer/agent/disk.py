@@ -13,6 +13,17 @@ from deployer.agent.operation import OpError
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _BLOCKED = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY, errno.ENXIO)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
+# A mount point in the way, a program that is being run, or a network file system that is gone.
+_UNAVAILABLE = (
+    errno.EBUSY,
+    errno.ETXTBSY,
+    errno.ESTALE,
+    errno.ENOTCONN,
+    errno.ENODEV,
+    errno.EHOSTDOWN,
+    errno.ETIMEDOUT,
+    errno.EREMOTEIO,
+)
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISREG, "a file"),
@@ -51,6 +62,10 @@ def explain(error: OSError, what: str, path: str = "") -> Optional[OpError]:
         message = "this user may not use %s (%s), so %s could not do its work" % (place, error.strerror, what)
         hint = "deploy exec {env} -l {host} -- ls -ld %s shows who may; mend that, then deploy {command} {env}"
         return OpError("not_permitted", message, hint % shlex.quote(place))
+    if error.errno in _UNAVAILABLE and named:
+        message = "%s cannot be used (%s), so %s could not do its work" % (place, error.strerror, what)
+        hint = "deploy exec {env} -l {host} -- findmnt -T %s shows what is mounted there"
+        return OpError("path_blocked", message, hint % shlex.quote(place) + "; mend that, then deploy {command} {env}")
     if error.errno == errno.ENAMETOOLONG:
         return OpError("invalid", "the path %s is too long, so %s could not do its work" % (named[:300], what))
     return None

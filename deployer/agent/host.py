@@ -21,6 +21,7 @@ from deployer.agent import (
     release_id,
     repair,
     venv_integrity,
+    writing,
 )
 from deployer.agent.layout import MARKER, Site
 from deployer.agent.operation import Context, operation
@@ -56,6 +57,7 @@ def survey(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         "tools": machine.tools(site, args.get("tools") or ()),
         "pythons": machine.pythons(site, args.get("python_versions") or ()),
         "free_bytes": machine.free_bytes(site.root),
+        "unwritable": writing.unwritable(site),
         "user_exists": machine.user_exists(site.user),
         "foreign": ownership.foreign_paths(site),
         "sources": machine.sources(args.get("peers") or ()),

@@ -26,7 +26,7 @@ class Incoming:
 
     def __init__(self, site: Site, release: str) -> None:
         self.site = site
-        self.parent = site.state + "/incoming"
+        self.parent = site.incoming
         self.path = self.parent + "/" + release
 
     def reset(self, manifest: Manifest) -> None:

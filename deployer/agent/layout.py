@@ -79,6 +79,11 @@ class Site:
         return self.root + "/.deploy"
 
     @property
+    def incoming(self) -> str:
+        """Where a push gathers the content of a release before it is assembled."""
+        return self.state + "/incoming"
+
+    @property
     def lock(self) -> str:
         return self.state + "/lock"
 

@@ -93,6 +93,7 @@ _SURVEY = record(
     tools=map_of(optional(text)),
     pythons=map_of(optional(text)),
     free_bytes=count,
+    unwritable=list_of(record({"path": text, "why": text})),
     user_exists=boolean,
     foreign=record({"count": count, "complete": boolean, "users": list_of(text), "example": text}),
     sources=map_of(text),

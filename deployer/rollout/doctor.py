@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Callable
 
@@ -192,6 +193,7 @@ def _questions(project: Project, run: Run, facts: Facts) -> list[tuple[str, str,
         ("ports", "the ports are free or ours", lambda: require_free_ports(run, facts)),
         ("schedules", "what starts the schedules is there", lambda: require_starters(run, facts)),
         ("disk", "there is room on the disks", lambda: _room(run, facts)),
+        ("writable", "what a push writes can be written", lambda: _writable(run, facts)),
         ("virtualenvs", "every virtualenv in use is whole", lambda: _virtualenvs(run, facts)),
         ("shared_files", "the shared files are there", lambda: _shared_files(run, facts)),
         ("frozen", "nobody froze it", lambda: require_not_frozen(run, facts)),
@@ -286,3 +288,24 @@ def _room(run: Run, facts: Facts) -> None:
                 hint=f"deploy prune {run.topology.env}, or make room there",
                 code="no_space",
             )
+
+
+def _writable(run: Run, facts: Facts) -> None:
+    """NotReadyError for what a push could not write: the first in the message, the others in the cause."""
+    refusals = [
+        (host.name, str(refusal["path"]), str(refusal["why"]))
+        for host in run.topology.hosts
+        for refusal in facts[host.name].raw.get("unwritable") or ()
+    ]
+    if not refusals:
+        return
+    (name, path, why), *others = refusals
+    look = f"deploy exec {run.topology.env} -l {name} --"
+    raise NotReadyError(
+        f"{path} cannot be written: {why}",
+        host=name,
+        cause="; ".join(f"nor {path} on {host}: {why}" for host, path, why in others) or None,
+        hint=f"{look} findmnt -T {shlex.quote(path)} shows how it is mounted, "
+        f"{look} lsattr -d {shlex.quote(path)} its attributes",
+        code="not_writable",
+    )

@@ -13,7 +13,7 @@ import pytest
 import supervised
 from release_site import Host
 
-from deployer.agent import disk, ledger, procfs, session
+from deployer.agent import disk, ledger, procfs, session, writing
 from deployer.agent.operation import OpError
 
 RELEASE = "20240101T000000Z-aaaaaaaa"
@@ -63,6 +63,34 @@ def test_a_read_only_file_system_is_named_without_a_traceback(tmp_path: Path) ->
         told = session._fault("site.promote", caught.value)
     assert told["code"] == "read_only" and told["log"] == [] and told["hint"]
     assert told["message"].startswith(f"{tmp_path}/ro/file is on a read-only file system")
+
+
+def test_a_mount_point_where_releases_arrive_is_named_by_its_path(tmp_path: Path) -> None:
+    host = Host(tmp_path / "host")
+    host.set_up()
+    incoming = Path(host.site.incoming)
+    incoming.mkdir(parents=True)
+    assert writing.unwritable(host.site) == []
+    with mounted(incoming, "size=1m"):
+        with pytest.raises(OSError) as caught:
+            host.push(RELEASE)
+        answer = session._fault("release.begin", caught.value)
+        assert writing.unwritable(host.site) == [
+            {"path": str(incoming), "why": "it is a mount point, and a push removes it"}
+        ]
+    assert answer["code"] == "path_blocked" and answer["log"] == [] and f"findmnt -T {incoming}" in answer["hint"]
+    assert answer["message"].startswith(f"{incoming} cannot be used (Device or resource busy)")
+
+
+@pytest.mark.parametrize("name", ["releases", "venvs", "state", "shared"])
+def test_a_folder_that_a_push_could_not_write_is_seen_without_writing(tmp_path: Path, name: str) -> None:
+    host = Host(tmp_path / "host")
+    host.set_up()
+    folder = Path(getattr(host.site, name))
+    folder.mkdir(exist_ok=True)
+    with mounted(folder, "ro"):
+        seen = writing.unwritable(host.site)
+    assert seen == [{"path": str(folder), "why": "it is on a read-only file system"}]
 
 
 @pytest.mark.parametrize("number", [errno.EDQUOT, errno.EIO])

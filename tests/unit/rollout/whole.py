@@ -44,6 +44,7 @@ class Hosts(World):
         self.built: set[tuple[str, str]] = set()
         self.ledger: list[dict[str, Any]] = []
         self.holder: str | None = None
+        self.unwritable: dict[str, list[dict[str, str]]] = {}
         self.failures: dict[str, Any] = {}
         self.answered: list[tuple[str, str]] = []
         self.rejected: list[tuple[str, str]] = []
@@ -112,6 +113,7 @@ class Hosts(World):
             "tools": {"uv": None, "systemctl": "/usr/bin/systemctl", "cron": "/usr/sbin/cron"},
             "pythons": {"3.11": "/usr/bin/python3.11"},
             "free_bytes": 50 << 30,
+            "unwritable": self.unwritable.get(host, []),
             "user_exists": True,
             "foreign": None,
             "sources": dict.fromkeys(args.get("peers", ()), "192.0.2.101"),
