@@ -16,6 +16,10 @@ QUIET = ("build", "resolve", "ship")
 """Steps whose commands (installers) are only shown when they fail, in the error's log."""
 
 
+UNREMARKED = ("connect", "source")
+"""Steps whose end has no line: only signs of life show them, where they take long."""
+
+
 def seconds(value: float) -> str:
     """`0.4 s`, `12 s`, `3 min 05 s`."""
     if value < 10:
@@ -53,7 +57,7 @@ def _line_of(event: events.Event, width: int) -> str | None:
         case events.WaveStarted():
             word = "restoring" if event.restoring else "wave"
             return f"{word} {event.number} of {event.of}: {', '.join(event.instances)} → {event.release}"
-        case events.StepFinished():
+        case events.StepFinished() if event.step not in UNREMARKED:
             mark = "✓" if event.ok else "✗"
             detail = f"  {event.detail}" if event.detail else ""
             where = f"{place(event.host, event.instance):<{width}} {event.step:<{STEP_WIDTH}}"

@@ -12,6 +12,7 @@ from deployer.events import Bus
 from deployer.remote.fleet import Fleet
 from deployer.rollout import absent, unwritable
 from deployer.rollout.endings import doctor_hint, refused_as
+from deployer.rollout.long_step import long_step
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 from deployer.rollout.recording import announce
@@ -44,9 +45,7 @@ def opened(
     try:
         with (
             refused_as(NotReadyError, doctor_hint(project.env)),
-            Fleet.open(
-                topology.hosts, sudo_password=project.sudo_password, identity=project.who, partial=partial or rolls
-            ) as fleet,
+            _connected(project, bus, partial=partial or rolls) as fleet,
             Checker(stop=stop) as checker,
         ):
             run = Run(topology, fleet, bus, record, project.who, stop, checker=checker)
@@ -66,3 +65,10 @@ def opened(
         if error.hint:  # the rooms below do not know the environment's name
             error.hint = re.sub(r"\bENV\b", project.env, error.hint)
         raise
+
+
+def _connected(project: Project, bus: Bus, *, partial: bool) -> Fleet:
+    with long_step(bus, "connect"):
+        return Fleet.open(
+            project.topology.hosts, sudo_password=project.sudo_password, identity=project.who, partial=partial
+        )

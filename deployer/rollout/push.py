@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from deployer.agent.manifest import Manifest
@@ -37,6 +37,7 @@ from deployer.rollout.interpreter import require_python
 from deployer.rollout.inventory_remarks import inventory_remarks
 from deployer.rollout.kept_versions import age_of_versions
 from deployer.rollout.locks import locked, require_not_frozen, require_unlocked
+from deployer.rollout.long_step import long_step
 from deployer.rollout.new_addresses import require_new_addresses
 from deployer.rollout.open import opened
 from deployer.rollout.planfile import PlanFile
@@ -190,7 +191,10 @@ def _failed_hook(project: Project, bus: Bus, record: Record, skip_hooks: Sequenc
 def source_tree(project: Project, bus: Bus, ref: str | None) -> Iterator[SourceTree]:
     """The checkout that is shipped, as the build hook finds it. Says what is not part of it."""
     settings = project.topology.settings
-    with source.resolve(settings.source, project.base, ref, private=settings.hooks.build is not None) as tree:
+    with ExitStack() as stack:
+        with long_step(bus, "source"):
+            checkout = source.resolve(settings.source, project.base, ref, private=settings.hooks.build is not None)
+            tree = stack.enter_context(checkout)
         for note in source_notes(project, tree):
             bus.emit(Output(note, step="source"))
         yield tree
@@ -264,7 +268,8 @@ def prepared(
     facts = with_pools(run, facts)
     require_new_addresses(run, facts)
     require_current_pools(run, facts)
-    files = tree.manifest()
+    with long_step(run.bus, "source"):
+        files = tree.manifest()
     with project.loaded.placing():
         manifest.require_room_for_shared(topology.settings.shared, files)
     shipped = manifest.digest(files)
