@@ -6,9 +6,28 @@ from collections.abc import Iterator
 
 from deployer.balancers.values import Listen
 from deployer.plan.topology import Topology
+from deployer.rollout.data import Data
 from deployer.rollout.run import Run
-from deployer.rollout.status_data import CertificateStatus
 from deployer.settings.tls import Certificate, certificate_of
+
+
+class CertificateStatus(Data):
+    """A certificate that a balancer presents now."""
+
+    host: str
+    """The balancer host."""
+    names: list[str]
+    """The names that it is for."""
+    until: str
+    """The day on which it ends, YYYY-MM-DD."""
+    days_left: float
+    """How many days that is from now; negative when it has ended."""
+
+    @property
+    def text(self) -> str:
+        """The certificate as one line."""
+        names = ", ".join(self.names) or "no name"
+        return f"https: certificate of {names}, until {self.until} ({self.days_left:.0f} days)"
 
 
 def remarks(topology: Topology) -> list[str]:

@@ -12,6 +12,7 @@ from deployer.plan import ownership
 from deployer.plan.facts import Facts
 from deployer.plan.shared import is_folder_name
 from deployer.rollout import certificates
+from deployer.rollout.certificates import CertificateStatus
 from deployer.rollout.data import Data
 from deployer.rollout.endings import refused_as
 from deployer.rollout.foreign_pools import require_current_pools
@@ -24,7 +25,6 @@ from deployer.rollout.project import Project, with_certificate
 from deployer.rollout.record import Record
 from deployer.rollout.resources import asks_leniently, differences, for_setup
 from deployer.rollout.run import Run
-from deployer.rollout.status_data import CertificateStatus
 from deployer.rollout.survey import (
     require_free_ports,
     require_host_set_up,

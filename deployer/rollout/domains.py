@@ -8,7 +8,7 @@ from typing import Any
 from deployer.balancers.values import Listen
 from deployer.errors import ChecksError
 from deployer.plan.topology import BalancerHost, Topology
-from deployer.rollout.maintenance import closed
+from deployer.rollout.maintenance_page import closed
 from deployer.rollout.run import Run
 
 WAIT_S = 5.0

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import Any
 
 from deployer.errors import UsageError
 from deployer.events import Bus, Output
-from deployer.rollout.moments import utc
+from deployer.rollout.maintenance_page import maintenance_text
 from deployer.rollout.open import opened
 from deployer.rollout.project import Project
 from deployer.rollout.record import Record
 from deployer.rollout.recording import recorded
-from deployer.rollout.run import Run
 
 
 @recorded
@@ -42,15 +39,4 @@ def maintenance(project: Project, bus: Bus, record: Record, *, on: bool, reason:
         record.outcome = "succeeded" if changed else "unchanged"
         for host, answer in answers.items():
             record.host(host, "closed" if on else "open")
-            bus.emit(Output(told(answer["maintenance"]) if on else "users reach the app", host=host))
-
-
-def closed(run: Run) -> dict[str, dict[str, Any]]:
-    """Balancer → the record of its maintenance, where there is one."""
-    answers = run.each(run.balancers, "maintenance.state", {}, step="maintenance")
-    return {host: answer["maintenance"] for host, answer in answers.items() if answer["maintenance"]}
-
-
-def told(record: Mapping[str, Any]) -> str:
-    """A record as a line."""
-    return f"maintenance since {utc(record['since'])} UTC by {record['who']}: {record['reason']}: users get 503"
+            bus.emit(Output(maintenance_text(answer["maintenance"]) if on else "users reach the app", host=host))

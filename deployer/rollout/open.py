@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from deployer.errors import DeployError, NotReadyError
 from deployer.events import Bus
 from deployer.remote.fleet import Fleet
-from deployer.rollout import absent, unwritable
+from deployer.rollout import unreachable, unwritable
 from deployer.rollout.endings import doctor_hint, refused_as
 from deployer.rollout.long_step import long_step
 from deployer.rollout.project import Project
@@ -50,8 +50,8 @@ def opened(
         ):
             run = Run(topology, fleet, bus, record, project.who, stop, checker=checker)
             if rolls:
-                run.topology, run.absent = absent.without(topology, fleet.failures, record.command), fleet.failures
-                absent.tell(run)
+                run.topology, run.absent = unreachable.without(topology, fleet.failures, record.command), fleet.failures
+                unreachable.tell(run)
                 yield run
                 return
             run.lost, run.absent = set(fleet.failures), fleet.failures
@@ -59,7 +59,7 @@ def opened(
                 record.host(name, "unreachable")
             yield run
             if fleet.failures:
-                raise absent.unreachable(topology, fleet.failures, record.command)
+                raise unreachable.unreachable(topology, fleet.failures, record.command)
     except DeployError as error:
         error.hint = unwritable.hint_for(error, topology) or error.hint
         if error.hint:  # the rooms below do not know the environment's name

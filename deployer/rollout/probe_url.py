@@ -12,7 +12,7 @@ from deployer.errors import NotReadyError
 from deployer.plan.model import Plan
 from deployer.plan.topology import Topology
 from deployer.probe import Answer
-from deployer.rollout.maintenance import closed
+from deployer.rollout.maintenance_page import closed
 from deployer.rollout.run import Run
 
 _PATIENCE = 3.0

@@ -14,8 +14,7 @@ from deployer.errors import DeployError, RolloutError
 from deployer.events import Event, StepFinished, StepStarted
 from deployer.plan.model import InstanceStep, Plan
 from deployer.probe import Prober, Receipt
-from deployer.rollout.maintenance import closed
-from deployer.rollout.maintenance import told as told_of
+from deployer.rollout.maintenance_page import closed, maintenance_text
 from deployer.rollout.probe_url import asked, serves
 from deployer.rollout.probe_url import told as told_of_url
 from deployer.rollout.run import Run
@@ -107,7 +106,7 @@ def watched(run: Run, plan: Plan) -> Iterator[Watch]:
     """
     wanted = run.topology.settings.rolling.probe
     if wanted is not None and (found := closed(run)):
-        run.warn(f"the probe is left out: {told_of(next(iter(found.values())))}")
+        run.warn(f"the probe is left out: {maintenance_text(next(iter(found.values())))}")
         wanted = None
     if wanted is None:
         yield Watch(None, 0)

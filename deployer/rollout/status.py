@@ -15,7 +15,7 @@ from deployer.plan.changes import majority
 from deployer.plan.facts import Facts
 from deployer.plan.serving import Judgement, judge, unserved, way_to_serve
 from deployer.plan.topology import Topology, WebHost
-from deployer.rollout import certificates, maintenance
+from deployer.rollout import certificates, maintenance_page
 from deployer.rollout.holder import is_stuck
 from deployer.rollout.open import opened
 from deployer.rollout.pools import Pools
@@ -135,7 +135,7 @@ def answer_of(
         schedules=[schedule for web in webs for schedule in _schedules(run, web, facts)],
         maintenance=[
             MaintenanceStatus(host=host, who=found["who"], reason=found["reason"], since=found["since"])
-            for host, found in maintenance.closed(run).items()
+            for host, found in maintenance_page.closed(run).items()
         ],
         removed=[
             RemovedStatus(host=host.name, who=found.get("who"))

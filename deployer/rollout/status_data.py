@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from deployer.rollout.certificates import CertificateStatus
 from deployer.rollout.data import Data
 from deployer.rollout.holder import holder_text
 from deployer.rollout.moments import utc
@@ -255,25 +256,6 @@ class HeldOut(Data):
     def text(self) -> str:
         """The server as one line."""
         return f"{self.server} is held out by {self.by} since {utc(self.since)} UTC: {self.reason}"
-
-
-class CertificateStatus(Data):
-    """A certificate that a balancer presents now."""
-
-    host: str
-    """The balancer host."""
-    names: list[str]
-    """The names that it is for."""
-    until: str
-    """The day on which it ends, YYYY-MM-DD."""
-    days_left: float
-    """How many days that is from now; negative when it has ended."""
-
-    @property
-    def text(self) -> str:
-        """The certificate as one line."""
-        names = ", ".join(self.names) or "no name"
-        return f"https: certificate of {names}, until {self.until} ({self.days_left:.0f} days)"
 
 
 class Takeover(Data):

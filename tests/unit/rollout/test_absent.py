@@ -9,7 +9,7 @@ from scripted import NEW, OLD, Rollout, Slot, World
 from support.topologies import topology
 
 from deployer.errors import DeployError, LeftBehindError, UnreachableError, UntrustedHostError
-from deployer.rollout import absent
+from deployer.rollout import unreachable
 
 
 def silent(host: str, code: str = "timeout") -> DeployError:
@@ -21,7 +21,7 @@ def rollout_without(*hosts: str, web: int = 4, strategy: str = "restart", **roll
     shape = topology(web, 2, rolling={"soak": 0, "max_unavailable": "50%", "strategy": strategy, **rolling})
     fleet = World(shape)
     failures = {host: silent(host) for host in hosts}
-    fleet.topology = absent.without(shape, failures, "push")
+    fleet.topology = unreachable.without(shape, failures, "push")
     for host in hosts:
         fleet.loses(host)
         for pool in fleet.pools.values():  # as the run that last reached it left it
@@ -85,7 +85,7 @@ def test_a_balancer_that_cannot_quarantine_it_ends_the_run_before_anything_is_to
 )
 def test_what_is_refused_before_anything_is_changed(failures: dict[str, DeployError], more: dict[str, Any]) -> None:
     with pytest.raises(UnreachableError) as refused:
-        absent.without(topology(3, 1, rolling=more), failures, "push")
+        unreachable.without(topology(3, 1, rolling=more), failures, "push")
     assert refused.value.exit_status == 3
     assert all(host in str(refused.value) for host in failures)
 
@@ -93,20 +93,20 @@ def test_what_is_refused_before_anything_is_changed(failures: dict[str, DeployEr
 def test_the_host_of_the_release_hook_cannot_be_done_without() -> None:
     shape = topology(3, 1, rolling={"max_failures": 1}, hooks={"release": "alembic upgrade head"})
     with pytest.raises(UnreachableError, match="no answer from web1") as refused:
-        absent.without(shape, {"web1": silent("web1")}, "push")
+        unreachable.without(shape, {"web1": silent("web1")}, "push")
     assert "release hook" in str(refused.value.cause)
-    assert [web.name for web in absent.without(shape, {"web2": silent("web2")}, "push").absent] == ["web2"]
+    assert [web.name for web in unreachable.without(shape, {"web2": silent("web2")}, "push").absent] == ["web2"]
 
 
 def test_a_host_that_has_processes_alone_cannot_be_done_without() -> None:
     shape = topology(3, 1, own={"web3": {"instances": 0}}, rolling={"max_failures": 2})
     with pytest.raises(UnreachableError, match="web3"):
-        absent.without(shape, {"web3": silent("web3")}, "push")
+        unreachable.without(shape, {"web3": silent("web3")}, "push")
 
 
 def test_a_rollback_needs_no_host_of_the_release_hook() -> None:
     shape = topology(3, 1, rolling={"max_failures": 1}, hooks={"release": "alembic upgrade head"})
-    left = absent.without(shape, {"web1": silent("web1")}, "rollback")
+    left = unreachable.without(shape, {"web1": silent("web1")}, "rollback")
     assert [web.name for web in left.absent] == ["web1"]
 
 
@@ -134,4 +134,4 @@ def test_the_ways_to_go_on_without_hosts_are_said(hosts: list[str], command: str
     failures = {host: silent(host, "unreachable") for host in hosts}
     for error in failures.values():
         error.hint = "deploy doctor {env}"
-    assert absent.unreachable(topology(3, 1), failures, command).hint == hint
+    assert unreachable.unreachable(topology(3, 1), failures, command).hint == hint

@@ -15,7 +15,7 @@ from deployer.plan.changes import Wanted, plan_of
 from deployer.plan.model import InstanceStep, Plan, ProcessStep
 from deployer.plan.topology import Topology
 from deployer.remote.errors import AgentError
-from deployer.rollout import absent
+from deployer.rollout import unreachable
 from deployer.rollout.processes import Processes
 
 ANCIENT = "20230101T000000Z-00000000"
@@ -209,7 +209,7 @@ def test_the_only_one_that_serves_is_out_of_reach_and_is_not_taken_out_of_the_po
     fleet = World(shape)
     fleet.serving["web1-8000"] = None  # it crashed; web2 serves all users, and SSH does not reach it
     failures = {"web2": UnreachableError("no answer", host="web2", step="connect", code="timeout")}
-    fleet.topology = absent.without(shape, failures, "push")
+    fleet.topology = unreachable.without(shape, failures, "push")
     fleet.lost.add("web2")
     fleet.lowest = fleet.available
     for pool in fleet.pools.values():
