@@ -12,6 +12,7 @@ from deployer.plan import ownership
 from deployer.plan.facts import Facts
 from deployer.plan.shared import is_folder_name
 from deployer.rollout import certificates
+from deployer.rollout.balancer_configuration import require_valid_balancers
 from deployer.rollout.certificates import CertificateStatus
 from deployer.rollout.data import Data
 from deployer.rollout.endings import refused_as
@@ -30,7 +31,6 @@ from deployer.rollout.survey import (
     require_host_set_up,
     require_set_up,
     require_starters,
-    require_valid_balancers,
     survey,
     with_pools_that_answer,
 )

@@ -25,6 +25,7 @@ from deployer.plan.start import Way
 from deployer.plan.text import text_of
 from deployer.plan.topology import Topology, WebHost
 from deployer.rollout import absent, adopting, certificates, planfile, resources, secrets, ship
+from deployer.rollout.balancer_configuration import require_valid_balancers
 from deployer.rollout.between import Between
 from deployer.rollout.checks import fleet_checks
 from deployer.rollout.domains import require_domains
@@ -57,7 +58,6 @@ from deployer.rollout.survey import (
     require_free_ports,
     require_set_up,
     require_starters,
-    require_valid_balancers,
     survey,
     with_pools,
 )

@@ -157,24 +157,6 @@ def require_owned(run: Run, facts: Facts, host: str) -> None:
         )
 
 
-def require_valid_balancers(run: Run) -> None:
-    """NotReadyError when a balancer would refuse its own configuration: found now, not by a reload in the middle."""
-    for balancer in run.topology.balancers if run.topology.settings.balancer.manage else ():
-        argv = run.topology.balancer_adapter.check(balancer.site, systemd=balancer.systemd)
-        if not argv:
-            continue
-        done = run.call(balancer.name, "command.run", {"command": list(argv), "timeout": 30.0}, step="survey")
-        if done.get("exit") != 0:
-            raise NotReadyError(
-                f"{run.topology.kind} does not take its configuration",
-                host=balancer.name,
-                step="survey",
-                log=str(done.get("stderr") or done.get("stdout") or "").splitlines()[-20:],
-                hint="mend it on that host; deploy only ever writes files of its own",
-                code="balancer_configuration",
-            )
-
-
 def require_starters(run: Run, facts: Facts) -> None:
     """NotReadyError for the first host that is to have schedules, and lacks what its supervisor leaves them to."""
     for web in run.topology.web:
