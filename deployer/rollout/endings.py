@@ -48,7 +48,7 @@ def ending(cause: DeployError, stuck: Stuck, plan: Plan, record: Record) -> Depl
             step=error.step or "restore",
             cause=f"the run had failed with: {cause}",
             log=error.log or cause.log,
-            hint=f"{_seen_by(step, plan.env)}; deploy push {plan.env} --wait 5m heals it",
+            hint=f"{_way_on(step, error, plan.env)}; deploy push {plan.env} --wait 5m then heals it",
         )
     if isinstance(cause, InterruptedRun):
         return InterruptedRun(cause.message, hint=f"deploy push {plan.env} starts over")
@@ -67,6 +67,11 @@ def _not_back(step: InstanceStep | ProcessStep, error: DeployError) -> str:
     if isinstance(error, SessionLost):
         return f"{step.name} could not be brought back, since {error.host} was lost: {why}"
     return f"{step.name} could not be brought back: {error.host}: {why}"
+
+
+def _way_on(step: InstanceStep | ProcessStep, error: DeployError, env: str) -> str:
+    """What comes before the push that heals it: a balancer that cannot be asked refuses every push until then."""
+    return error.hint if error.code == "balancer_down" and error.hint else _seen_by(step, env)
 
 
 def _seen_by(step: InstanceStep | ProcessStep, env: str) -> str:
