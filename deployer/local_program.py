@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from deployer import process_tree
-from deployer.agent import process
-from deployer.agent.process import Finished
+from deployer.agent.system import process_runner
+from deployer.agent.system.process_runner import Finished
 
 _LIMIT = 1 << 30  # bytes of output that are kept: all that a sane program prints
 
@@ -39,7 +39,7 @@ def run(
     Returns:
         How it ended. Bytes that are not UTF-8 are surrogates, which `os.fsencode` turns back.
     """
-    return process.run(
+    return process_runner.run(
         argv,
         timeout=timeout,
         cwd=str(cwd) if cwd else None,
@@ -65,7 +65,7 @@ def run_at_terminal(
     Takes and returns what `run` does. `inherit_stderr`: what it prints to stderr goes to ours.
     """
     with process_tree.subreaper():
-        return process.run(
+        return process_runner.run(
             argv,
             timeout=timeout,
             cwd=str(cwd) if cwd else None,

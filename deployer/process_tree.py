@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from deployer.agent import process, procfs
+from deployer.agent.system import process_runner, procfs
 
 _LINUX = sys.platform.startswith("linux")
 _SET_SUBREAPER, _GET_SUBREAPER = 36, 37  # PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER of prctl(2)
@@ -71,7 +71,7 @@ def reap(within: float) -> None:
             time.sleep(_POLL_INTERVAL_S)
 
 
-class NewDescendants(process.Members):
+class NewDescendants(process_runner.Members):
     """What a program started in this session: the descendants of this process that did not exist before it.
 
     Programs of other threads are in sessions of their own, and do not count.
@@ -104,6 +104,6 @@ def _pairs() -> Iterable[tuple[int, int]]:
     if _LINUX:
         known = (procfs.process(pid) for pid in procfs.pids())
         return [(each.pid, each.ppid) for each in known if each and not each.dead]
-    listing = process.run(["ps", "-A", "-o", "pid=,ppid="], timeout=_PS_TIMEOUT_S).stdout
+    listing = process_runner.run(["ps", "-A", "-o", "pid=,ppid="], timeout=_PS_TIMEOUT_S).stdout
     pairs = (line.split() for line in listing.splitlines())
     return [(int(pair[0]), int(pair[1])) for pair in pairs if len(pair) == 2]

@@ -3,8 +3,9 @@
     @operation("release.prune")
     def prune(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]: ...
 
-The part before the dot names the module of `deployer.agent` that holds the operation, so that a host compiles only
-what a run uses. Arguments and results are JSON values. An operation that cannot do its work raises `OpError`.
+`MODULES` says which module holds the operations of a noun. It is imported when the first of them is called, so that a
+host compiles only what a run uses. Arguments and results are JSON values. An operation that cannot do its work raises
+`OpError`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,35 @@ import threading
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
 Operation = Callable[["Context", Dict[str, Any]], Dict[str, Any]]
+
+MODULES = {
+    "adopting": "takeover.operations",
+    "balancer": "balancer.operations",
+    "belongings": "release.uninstall",
+    "caddy": "balancer.caddy.driver",
+    "command": "system.command",
+    "domains": "balancer.domains",
+    "figures": "balancer.statistics",
+    "freeze": "site.freeze",
+    "hook": "release.release_hook",
+    "host": "survey",
+    "instance": "instance.operations",
+    "lock": "site.lock",
+    "logs": "instance.logs",
+    "maintenance": "balancer.maintenance",
+    "processes": "instance.processes",
+    "release": "release.operations",
+    "repair": "dependencies.repair",
+    "resource": "provisioning.operations",
+    "schedules": "instance.schedules",
+    "secrets": "site.secrets",
+    "servers": "balancer.servers",
+    "site": "site.operations",
+    "tls": "balancer.certificates",
+    "tool": "dependencies.tools",
+    "venv": "dependencies.venv",
+}
+"""The part of an operation's name before the dot → the module of `deployer.agent` that registers it."""
 
 _operations: Dict[str, Operation] = {}
 _longest: Dict[str, Callable[[Dict[str, Any]], float]] = {}
@@ -137,15 +167,9 @@ def longest_of(name: str, args: Dict[str, Any]) -> float:
 
 def find(name: str) -> Operation:
     """The operation of that name, imported on demand; OpError `unknown_operation` if there is none."""
-    if name not in _operations:
-        module = name.partition(".")[0]
-        if not module.isidentifier():
-            raise OpError("unknown_operation", "there is no operation %r" % name)
-        try:
-            importlib.import_module(__package__ + "." + module)
-        except ModuleNotFoundError as error:
-            if error.name != __package__ + "." + module:
-                raise
+    module = MODULES.get(name.partition(".")[0])
+    if name not in _operations and module is not None:
+        importlib.import_module(__package__ + "." + module)
     try:
         return _operations[name]
     except KeyError:

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Mapping
 
 from deployer import local_program
-from deployer.agent.failure import cause_of
-from deployer.agent.process import tail
-from deployer.agent.shell import first_line, shell_argv
+from deployer.agent.model.failure import cause_of
+from deployer.agent.model.shell import first_line, shell_argv
+from deployer.agent.system.process_runner import tail
 from deployer.artifact.source import SourceTree
 from deployer.errors import RolloutError
 from deployer.settings.models import Hook

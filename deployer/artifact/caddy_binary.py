@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 from deployer import local_program
-from deployer.agent import pip_settings
+from deployer.agent.dependencies import pip_settings
+from deployer.artifact.dependencies.resolving import find_uv
 from deployer.artifact.program import Program
-from deployer.artifact.resolving import find_uv
 from deployer.errors import NotReadyError
 
 VERSION = "2.11.7"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer import local_program
-from deployer.agent.process import Finished
+from deployer.agent.system.process_runner import Finished
 from deployer.errors import UsageError
 
 _LINK_MODE = "160000"  # a submodule in `git ls-tree`

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from deployer.agent.manifest import Entry, Manifest, escapes, obstructed, problem, reserved
+from deployer.agent.model.manifest import Entry, Manifest, escapes, obstructed, problem, reserved
 from deployer.errors import SettingsError, UsageError
 from deployer.settings.patterns import Exclude
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deployer.agent import tree
+from deployer.agent.system import tree
 
 
 @contextmanager

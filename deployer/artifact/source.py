@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.agent.manifest import Manifest
+from deployer.agent.model.manifest import Manifest
 from deployer.artifact import git
 from deployer.artifact.manifest import scan
 from deployer.artifact.scratch import scratch

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from deployer.agent.layout import Site
-from deployer.agent.resources import Resource
-from deployer.agent.supervision import Argv, Health
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Resource
+from deployer.agent.model.supervision import Argv, Health
 from deployer.settings.tls import Certificate
 
 _SECOND = re.compile(r"^(.+-\d+)\.\d+$")

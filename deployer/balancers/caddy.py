@@ -15,11 +15,11 @@ from importlib import resources as package_data
 from typing import Any
 
 from deployer import templating
-from deployer.agent.caddy_reload import Places
-from deployer.agent.layout import Site
-from deployer.agent.places import socket_of
-from deployer.agent.resources import Absent, Directory, File, Listener, Resource, Service, User
-from deployer.agent.supervision import USUAL_REFUSALS, Argv, Health
+from deployer.agent.balancer.caddy.reload_tool import Places
+from deployer.agent.model.endpoints import socket_of
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Absent, Directory, File, Listener, Resource, Service, User
+from deployer.agent.model.supervision import USUAL_REFUSALS, Argv, Health
 from deployer.balancers.base import Front, Pool, Server
 from deployer.balancers.https import certificate, certificate_path, no_certificate
 from deployer.balancers.page import RETRY_AFTER_S, page
@@ -59,7 +59,9 @@ class Caddy:
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """What all apps share: folders and the tool; under systemd a user without rights and the unit."""
         places = _places(site)
-        source = package_data.files("deployer.agent").joinpath("caddy_reload.py").read_text(encoding="utf-8")
+        source = (
+            package_data.files("deployer.agent.balancer.caddy").joinpath("reload_tool.py").read_text(encoding="utf-8")
+        )
         own: list[Resource] = [
             Directory(site.system("/etc/deploy")),
             Directory(site.system("/etc/deploy/caddy")),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from deployer.agent.layout import Site
-from deployer.agent.resources import Resource
-from deployer.agent.supervision import Argv
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Resource
+from deployer.agent.model.supervision import Argv
 from deployer.balancers.base import Front, Pool, Server
 
 
 class Command:
-    """`balancer.kind: command`. What the commands are told is in `deployer.agent.command_balancer`."""
+    """`balancer.kind: command`. What the commands are told is in `deployer.agent.balancer.command`."""
 
     name = "command"
     serves_files = False

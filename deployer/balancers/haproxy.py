@@ -17,11 +17,11 @@ from importlib import resources as package_data
 from typing import Any
 
 from deployer import templating
-from deployer.agent.haproxy_reload import CLOSED
-from deployer.agent.layout import Site
-from deployer.agent.places import place
-from deployer.agent.resources import Absent, Directory, File, Listener, Package, Resource, Service
-from deployer.agent.supervision import USUAL_REFUSALS, Argv, Health
+from deployer.agent.balancer.haproxy.reload_tool import CLOSED
+from deployer.agent.model.endpoints import place
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Absent, Directory, File, Listener, Package, Resource, Service
+from deployer.agent.model.supervision import USUAL_REFUSALS, Argv, Health
 from deployer.balancers.base import Front, Pool
 from deployer.balancers.https import CIPHERS, certificate, certificate_path, no_certificate, secure
 from deployer.balancers.page import RETRY_AFTER_S, page
@@ -54,7 +54,9 @@ class HAProxy:
         """What all apps share: the folder, the base file, the reload tool; under systemd the package and a drop-in."""
         folder = _folder(site)
         base = templating.render("haproxy/base.cfg.j2", socket=site.system(SOCKET))
-        source = package_data.files("deployer.agent").joinpath("haproxy_reload.py").read_text(encoding="utf-8")
+        source = (
+            package_data.files("deployer.agent.balancer.haproxy").joinpath("reload_tool.py").read_text(encoding="utf-8")
+        )
         own: list[Resource] = [
             Directory(folder),
             Directory(folder + "/routes"),

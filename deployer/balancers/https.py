@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployer.agent.resources import Absent, Directory, File, Resource
+from deployer.agent.model.resources import Absent, Directory, File, Resource
 from deployer.balancers.base import Pool
 from deployer.balancers.values import Listen
 

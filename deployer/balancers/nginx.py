@@ -23,9 +23,9 @@ from importlib import resources as package_data
 from typing import Any
 
 from deployer import templating
-from deployer.agent.layout import Site
-from deployer.agent.resources import Absent, Directory, File, Listener, Package, Resource, Service
-from deployer.agent.supervision import Argv
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Absent, Directory, File, Listener, Package, Resource, Service
+from deployer.agent.model.supervision import Argv
 from deployer.balancers.base import Front, Pool, Server
 from deployer.balancers.https import CIPHERS, certificate, certificate_path, no_certificate, secure
 from deployer.balancers.page import RETRY_AFTER_S, page
@@ -67,7 +67,9 @@ class Nginx:
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """What all apps share: the folder and what includes it, the reload tool; under systemd the package."""
         folder = _path(site, FOLDER)
-        source = package_data.files("deployer.agent").joinpath("nginx_reload.py").read_text(encoding="utf-8")
+        source = (
+            package_data.files("deployer.agent.balancer.nginx").joinpath("reload_tool.py").read_text(encoding="utf-8")
+        )
         own: list[Resource] = [
             Directory(folder),
             Directory(folder + "/routes"),

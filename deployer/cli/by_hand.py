@@ -24,7 +24,7 @@ def drain(
 
     Example: deploy drain prod web2 --reason "a broken disk"
     """
-    from deployer.rollout.by_hand import drain as run
+    from deployer.rollout.commands.manual import drain as run
 
     carry_out(
         "drain",
@@ -38,7 +38,7 @@ def admit(env: EnvNeeded, host: HostName, *, common: Common) -> None:
 
     Example: deploy admit prod web2
     """
-    from deployer.rollout.by_hand import admit as run
+    from deployer.rollout.commands.manual import admit as run
 
     carry_out(
         "admit", common, lambda bus, record, stop: run(load(env, common), bus, record, host=host, force=common.yes)
@@ -56,7 +56,7 @@ def maintenance(
 
     Example: deploy maintenance prod on --reason "a new database"
     """
-    from deployer.rollout.maintenance import maintenance as run
+    from deployer.rollout.commands.maintenance import maintenance as run
 
     if state not in ("on", "off"):
         raise typer.BadParameter(f"{state!r} is neither on nor off", param_hint="on|off")
@@ -77,7 +77,7 @@ def freeze(
 
     Example: deploy freeze prod --reason "the sale is on"
     """
-    from deployer.rollout.by_hand import freeze as run
+    from deployer.rollout.commands.manual import freeze as run
 
     carry_out("freeze", common, lambda bus, record, stop: run(load(env, common), bus, record, reason=reason))
 
@@ -87,7 +87,7 @@ def unfreeze(env: Env = None, *, common: Common) -> None:
 
     Example: deploy unfreeze prod
     """
-    from deployer.rollout.by_hand import unfreeze as run
+    from deployer.rollout.commands.manual import unfreeze as run
 
     carry_out("unfreeze", common, lambda bus, record, stop: run(load(env, common), bus, record))
 
@@ -97,7 +97,7 @@ def cancel(env: Env = None, *, common: Common) -> None:
 
     Example: deploy cancel prod
     """
-    from deployer.rollout.by_hand import cancel as run
+    from deployer.rollout.commands.manual import cancel as run
 
     carry_out("cancel", common, lambda bus, record, stop: run(load(env, common), bus, record))
 

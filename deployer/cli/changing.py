@@ -16,7 +16,7 @@ from deployer.cli.values import OnFailure, ProbeUrl, Rate, Strategy, Wait, Waves
 
 if TYPE_CHECKING:
     from deployer.events import Bus
-    from deployer.rollout.record import Record
+    from deployer.rollout.run.record import Record
 
 From = Annotated[
     str | None, typer.Option("--from", metavar="ENV", help="The release that this environment has proven.")
@@ -33,7 +33,7 @@ def setup(
 
     Example: deploy setup prod
     """
-    from deployer.rollout.setup import setup as run
+    from deployer.rollout.commands.setup import setup as run
 
     carry_out(
         "setup", common, lambda bus, record, stop: run(load(env, common), bus, record, replace=replace, stop=stop)
@@ -70,8 +70,8 @@ def push(
 
     Example: deploy push prod --from staging
     """
-    from deployer.rollout.planfile import Options, PlanFile, read
-    from deployer.rollout.push import push as run
+    from deployer.rollout.commands.push import push as run
+    from deployer.rollout.delivery.plan_file import Options, PlanFile, read
 
     waiting, rolling = seconds(wait), rolling_keys(waves, strategy, on_failure, probe, rate)
     if plan and (ref or release or resume or origin or skip_hook or waves or strategy or on_failure or common.limit):
@@ -118,8 +118,8 @@ def plan(
 
     Example: deploy plan prod --out plan.json
     """
-    from deployer.rollout.planfile import Options
-    from deployer.rollout.planning import show_plan
+    from deployer.rollout.delivery.plan_file import Options
+    from deployer.rollout.queries.plan import show_plan
 
     rolling = rolling_keys(waves, strategy)
     carry_out(
@@ -155,7 +155,7 @@ def reload(
 
     Example: deploy reload prod --rolling
     """
-    from deployer.rollout.reload import reload as run
+    from deployer.rollout.commands.reload import reload as run
 
     waiting, options = seconds(wait), rolling_keys(waves, strategy, on_failure, probe, rate)
     carry_out(
@@ -188,7 +188,7 @@ def rollback(
 
     Example: deploy rollback prod --freeze "orders are lost"
     """
-    from deployer.rollout.rollback import rollback as run
+    from deployer.rollout.commands.rollback import rollback as run
 
     waiting, rolling = seconds(wait), rolling_keys(waves, strategy, on_failure, probe, rate)
     carry_out(
@@ -211,7 +211,7 @@ def prune(
 
     Example: deploy prune prod --dry-run
     """
-    from deployer.rollout.prune import prune as run
+    from deployer.rollout.delivery.prune import prune as run
 
     bound = seconds(wait)
     carry_out(

@@ -54,7 +54,7 @@ def execute(env: EnvNeeded, words: Words, stdin: Stdin = False, timeout: Timeout
 
     Example: deploy exec prod -l 'web*' -- df -h /
     """
-    from deployer.rollout.execute import execute as start
+    from deployer.rollout.queries.exec import execute as start
 
     carry_out(
         "exec",
@@ -91,7 +91,7 @@ def run(
 
     Example: deploy run prod --raw -- pg_dump -Fc shop > shop.dump
     """
-    from deployer.rollout.execute import run as start
+    from deployer.rollout.queries.exec import run as start
 
     carry_out(
         "run",
@@ -122,7 +122,7 @@ def shell(
 
     Example: deploy shell prod web2
     """
-    from deployer.rollout.execute import shell as start
+    from deployer.rollout.queries.exec import shell as start
 
     carry_out("shell", common, lambda bus, record, stop: start(load(env, common), record, host=host))
 

@@ -20,7 +20,7 @@ def status(env: Env = None, *, common: Common) -> None:
 
     Example: deploy status prod
     """
-    from deployer.rollout.status import status as run
+    from deployer.rollout.queries.status import status as run
 
     carry_out("status", common, lambda bus, record, stop: run(load_to_look(env, common), bus, record, stop=stop))
 
@@ -30,7 +30,7 @@ def releases(env: Env = None, *, common: Common) -> None:
 
     Example: deploy releases prod
     """
-    from deployer.rollout.releases import releases as run
+    from deployer.rollout.queries.releases import releases as run
 
     carry_out("releases", common, lambda bus, record, stop: run(load_to_look(env, common), bus, record, stop=stop))
 
@@ -45,7 +45,7 @@ def history(
 
     Example: deploy history prod
     """
-    from deployer.rollout.history import history as run
+    from deployer.rollout.queries.history import history as run
 
     carry_out(
         "history",
@@ -64,7 +64,7 @@ def verify(
 
     Example: deploy verify prod --junitxml verify.xml
     """
-    from deployer.rollout.verify import verify as run
+    from deployer.rollout.queries.verify import verify as run
 
     carry_out(
         "verify",
@@ -89,7 +89,7 @@ def render(
 
     Example: deploy render prod --out rendered/
     """
-    from deployer.rollout.render import render as run
+    from deployer.rollout.queries.render import render as run
 
     more = {"standalone": standalone, "image": image}
     carry_out("render", common, lambda bus, record, stop: run(load(env, common), bus, record, out=out, **more))
@@ -114,7 +114,7 @@ def logs(
 
     Example: deploy logs prod -n 100 --grep ERROR
     """
-    from deployer.rollout.logs import logs as run
+    from deployer.rollout.queries.logs import logs as run
 
     carry_out(
         "logs",
@@ -140,7 +140,7 @@ def hosts(env: Env = None, *, common: Common) -> None:
 
     Example: deploy hosts prod
     """
-    from deployer.rollout.hosts import hosts as run
+    from deployer.rollout.queries.hosts import hosts as run
 
     carry_out("hosts", common, lambda bus, record, stop: run(load_to_look(env, common), bus, record))
 

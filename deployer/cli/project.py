@@ -14,7 +14,7 @@ from deployer.cli.options import Common, Environment
 from deployer.errors import UsageError
 
 if TYPE_CHECKING:
-    from deployer.rollout.project import Project
+    from deployer.rollout.run.project import Project
 
 Env = Annotated[str | None, typer.Argument(metavar="ENV", help="The environment; left out: default_env or DEPLOY_ENV.")]
 EnvNeeded = Annotated[str, typer.Argument(metavar="ENV", help="The environment.")]
@@ -23,7 +23,7 @@ EnvNeeded = Annotated[str, typer.Argument(metavar="ENV", help="The environment."
 def load(env: str | None, common: Common, rolling: Mapping[str, Any] | None = None) -> Project:
     """Settings and inventory of the environment, as the common options and those of a rolling change ask for them."""
     from deployer.cli.run import performer
-    from deployer.rollout.project import load as load_project
+    from deployer.rollout.run.project import load as load_project
 
     common.environment.name = env or os.environ.get("DEPLOY_ENV")
     project = load_project(

@@ -28,7 +28,7 @@ from deployer.report.listeners import json_line, listener
 from deployer.report.screen import Screen, show_cursor
 from deployer.report.shown_output import ShownOutput
 from deployer.report.signs import SignsOfLife
-from deployer.rollout.record import Record
+from deployer.rollout.run.record import Record
 from deployer.stopping import CLOSED_OUTPUT, StopRequest
 
 T = TypeVar("T")

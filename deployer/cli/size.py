@@ -26,7 +26,7 @@ def scale(
 
     Example: deploy scale prod --instances 2 --workers 4
     """
-    from deployer.rollout.scale import scale as run
+    from deployer.rollout.commands.scale import scale as run
 
     waiting = seconds(wait)
     given = {"instances": instances, "workers": int(workers) if workers and workers.isdigit() else workers}
@@ -50,7 +50,7 @@ def remove(env: EnvNeeded, wait: Wait = "0", *, common: Common) -> None:
 
     Example: deploy remove prod -l web3
     """
-    from deployer.rollout.remove import remove as run
+    from deployer.rollout.commands.remove import remove as run
 
     waiting = seconds(wait)
     carry_out(

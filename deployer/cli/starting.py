@@ -32,9 +32,9 @@ def init(
 
     Example: deploy init --scale medium
     """
-    from deployer.rollout.init import init as run
-    from deployer.settings.runtime import Asked
-    from deployer.settings.scale import SIZES
+    from deployer.rollout.queries.init import init as run
+    from deployer.settings.init.runtime import Asked
+    from deployer.settings.init.size_presets import SIZES
 
     chosen = one_of(size, SIZES, "--scale")
     carry_out(
@@ -91,7 +91,7 @@ def trust(
 
     Example: deploy trust prod
     """
-    from deployer.rollout.trust import trust as run
+    from deployer.rollout.queries.trust import trust as run
 
     carry_out(
         "trust",
@@ -105,7 +105,7 @@ def doctor(env: Env = None, *, common: Common) -> None:
 
     Example: deploy doctor prod
     """
-    from deployer.rollout.doctor import doctor as run
+    from deployer.rollout.queries.doctor import doctor as run
 
     carry_out("doctor", common, lambda bus, record, stop: run(load_to_look(env, common), bus, record))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer import local_program
-from deployer.agent.venv import ABSENT
+from deployer.agent.dependencies.venv import ABSENT
 from deployer.errors import SettingsError
 from deployer.settings.load import shown
 

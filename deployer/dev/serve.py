@@ -24,11 +24,11 @@ from deployer.dev import interpreter
 from deployer.errors import CommandError, InterruptedRun, SettingsError, UsageError
 from deployer.events import Bus, Output, Warned
 from deployer.plan.start import target_of
-from deployer.rollout.record import Record
+from deployer.rollout.run.record import Record
 from deployer.runtimes import Serving
 from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, PORT, SLOT, bracketed
 from deployer.runtimes.environment import check_env, instance_variables
-from deployer.settings.infer import Inferred, infer
+from deployer.settings.inference.infer import Inferred, infer
 from deployer.settings.load import Loaded, load, shown
 from deployer.settings.models import SecretRef
 from deployer.settings.secrets import resolve_secrets

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deployer.errors import InventoryError
+from deployer.inventory.formats.raw import Value
 from deployer.inventory.model import Host, SshOptions
 from deployer.inventory.names import host_and_port, why_unreachable
-from deployer.inventory.raw import Value
 from deployer.inventory.ssh_args import SshArgs, read_ssh_args
 from deployer.inventory.variables import Variables
 

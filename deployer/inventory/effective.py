@@ -12,9 +12,9 @@ from deployer.errors import InventoryError, SettingsError
 from deployer.inventory.model import Host
 from deployer.inventory.names import host_and_port, usual_form
 from deployer.inventory.variables import unreadable
-from deployer.settings.document import Document
-from deployer.settings.mistakes import settings_error
 from deployer.settings.models import HostOverrides, Settings
+from deployer.settings.validation_errors import settings_error
+from deployer.settings.yaml.document import Document
 
 SPARE_DISTANCE = 500
 """Between an instance's first slot port and its spare one, unless spare_port is set."""

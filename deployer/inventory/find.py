@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from deployer.errors import InventoryError
-from deployer.settings.mistakes import nearest
+from deployer.settings.validation_errors import nearest
 
 FOLDER = "inventories"
 ENDINGS = (".yaml", ".yml", ".ini", ".json")

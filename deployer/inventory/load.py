@@ -7,10 +7,10 @@ from pathlib import Path
 from deployer.errors import InventoryError
 from deployer.inventory.connection import host_from
 from deployer.inventory.find import find
+from deployer.inventory.formats.raw import ALL, RawInventory, Values
+from deployer.inventory.formats.sources import read_source
+from deployer.inventory.formats.vars_files import read_vars
 from deployer.inventory.model import Inventory
-from deployer.inventory.raw import ALL, RawInventory, Values
-from deployer.inventory.sources import read_source
-from deployer.inventory.vars_files import read_vars
 from deployer.settings.load import shown
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deployer.errors import InventoryError
 from deployer.inventory.model import Host, Inventory
-from deployer.settings.mistakes import nearest
+from deployer.settings.validation_errors import nearest
 
 _SUBSCRIPT = re.compile(r"^(.+)\[(?:(-?\d+)|(\d+)[:-](\d*))\]$")
 _PARTS = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")

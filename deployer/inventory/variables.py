@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deployer.errors import InventoryError
-from deployer.inventory.raw import Value
-from deployer.settings.document import Opaque
+from deployer.inventory.formats.raw import Value
+from deployer.settings.yaml.document import Opaque
 
 _TRUE = {"true", "yes", "on", "y", "1", "t"}
 _FALSE = {"false", "no", "off", "n", "0", "f"}

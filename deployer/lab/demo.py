@@ -22,11 +22,11 @@ from deployer.lab.lifecycle import down, up
 from deployer.lab.model import LabSpec
 from deployer.lab.operate import default_kind
 from deployer.probe import Receipt
-from deployer.rollout.project import Project, load
-from deployer.rollout.push import push
-from deployer.rollout.record import Record
-from deployer.rollout.rollback import rollback
-from deployer.rollout.setup import setup
+from deployer.rollout.commands.push import push
+from deployer.rollout.commands.rollback import rollback
+from deployer.rollout.commands.setup import setup
+from deployer.rollout.run.project import Project, load
+from deployer.rollout.run.record import Record
 from deployer.templating import content
 
 NAME = "demo"

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
-from deployer.agent import tree
+from deployer.agent.system import tree
 from deployer.cache import cache
 from deployer.errors import DeployError, UsageError
 from deployer.lab.lab import Lab, kind_called

@@ -14,7 +14,7 @@ from deployer.lab.lifecycle import status as look
 from deployer.lab.lifecycle import up as bring_up
 from deployer.lab.model import DEFAULT_SUITE, LabSpec, Progress
 from deployer.lab.processes.requirements import has_program
-from deployer.rollout.record import Record
+from deployer.rollout.run.record import Record
 
 
 def default_kind() -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from deployer.agent import pip_settings
+from deployer.agent.dependencies import pip_settings
 
 _KEYS = ("index-url", "extra-index-url", "find-links", "trusted-host", "timeout")
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from deployer.agent.release_id import new_release_id
+from deployer.agent.model.release_id import new_release_id
 from deployer.balancers.base import first_name
-from deployer.plan import judging, ownership, processes
 from deployer.plan.draft import Draft
 from deployer.plan.facts import Facts, Serving
 from deployer.plan.model import Action, FileChange, Inferred, InstanceStep, Plan
-from deployer.plan.processes import steps_for_processes
-from deployer.plan.reloading import obstacle
 from deployer.plan.repairs import venv_repairs
-from deployer.plan.schedules import left_alone, steps_for_schedules
-from deployer.plan.slots import (
+from deployer.plan.rolling import judging, processes
+from deployer.plan.rolling.processes import steps_for_processes
+from deployer.plan.rolling.reloading import obstacle
+from deployer.plan.rolling.schedules import left_alone, steps_for_schedules
+from deployer.plan.rolling.slots import (
     leaving,
     left_out,
     require_same_bind,
@@ -25,9 +25,10 @@ from deployer.plan.slots import (
     unused,
     used_ports,
 )
-from deployer.plan.strategy import Strategy, choose, risks
+from deployer.plan.rolling.strategy import Strategy, choose, risks
+from deployer.plan.rolling.waves import ordered, size_of, split
+from deployer.plan.shared_folders import owners
 from deployer.plan.topology import Topology
-from deployer.plan.waves import ordered, size_of, split
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ def plan_of(
             *warnings,
             *risks(topology, facts, waves, strategy),
             *_farewells(topology, facts),
-            *ownership.remarks(topology, facts),
+            *owners.remarks(topology, facts),
             *left_alone(topology, facts),
             *processes.left_alone(topology, facts),
             *processes.forgotten(wanted.release, topology, facts),

@@ -9,16 +9,16 @@ from dataclasses import replace
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from deployer import templating
-from deployer.agent.shell import is_script, shell_argv
-from deployer.agent.supervision import USUAL_REFUSALS, Health
-from deployer.artifact.image import Installing
+from deployer.agent.model.shell import is_script, shell_argv
+from deployer.agent.model.supervision import USUAL_REFUSALS, Health
+from deployer.artifact.dependencies.image import Installing
 from deployer.errors import SettingsError
-from deployer.plan.shared import is_folder_name
+from deployer.plan.shared_folders.tree import is_folder_name
 from deployer.plan.start import Way
 from deployer.plan.topology import Topology
 from deployer.runtimes.arguments import PORT, SLOT, VENV
 from deployer.runtimes.environment import FIXED, check_env, instance_variables
-from deployer.settings.infer import Inferred
+from deployer.settings.inference.infer import Inferred
 from deployer.settings.models import Hook
 from deployer.settings.patterns import as_dockerignore
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from deployer.agent.supervision import label_of
+from deployer.agent.model.supervision import label_of
 
 Action = Literal["start", "restart", "reload", "replace", "settle", "keep"]
 """What happens to an instance. `start`: nothing serves in it. `restart`: it stops, and starts in the same slot.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deployer import runtimes
-from deployer.agent.layout import COMMANDS, WITHIN
+from deployer.agent.model.layout import COMMANDS, WITHIN
 from deployer.plan.draft import PLACEHOLDER, Start
 from deployer.plan.model import Inferred as Chosen
 from deployer.plan.topology import Topology, WebHost, bind_address, trusted
@@ -14,7 +14,7 @@ from deployer.runtimes import Serving, Target
 from deployer.runtimes.base import Runtime
 from deployer.runtimes.environment import release_environment
 from deployer.runtimes.run import render_run, render_within
-from deployer.settings.infer import Inferred
+from deployer.settings.inference.infer import Inferred
 from deployer.settings.workers import Size, workers_for
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from deployer import balancers, runtimes, supervisors
-from deployer.agent.layout import WWW, Site
-from deployer.agent.places import parts, place
-from deployer.agent.supervision import Health, Instance, Process, Schedule
+from deployer.agent.model.endpoints import parts, place
+from deployer.agent.model.layout import WWW, Site
+from deployer.agent.model.supervision import Health, Instance, Process, Schedule
 from deployer.balancers.base import Balancer, Https, Pool, Server, Www, port_in, server_name
 from deployer.inventory.effective import HostSettings
 from deployer.inventory.model import Host

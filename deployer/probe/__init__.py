@@ -5,8 +5,8 @@ with probe.start("http://127.0.0.1:8080", rate=20, mix="full") as prober:
     receipt = prober.stop()
 """
 
-from deployer.probe.asking import Answer, ask, target_of
 from deployer.probe.judging import unproven_answers
+from deployer.probe.preflight import Answer, ask, target_of
 from deployer.probe.prober import Prober, start
 from deployer.probe.receipt import Failure, Receipt
 

@@ -16,10 +16,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from deployer.probe.book import Book
+from deployer.probe.accounting import Book
+from deployer.probe.http.target import Target
 from deployer.probe.mixes import MIXES
 from deployer.probe.proven import ProvenReleases
-from deployer.probe.target import Target
 from deployer.probe.traffic import Traffic
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.probe.failure import FailedRequest
-from deployer.probe.response import Response
+from deployer.probe.http.failure import FailedRequest
+from deployer.probe.http.response import Response
 
 Judge = Callable[[Response, bytes], None]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from deployer.errors import DeployError, UsageError
-from deployer.probe.asking import target_of
 from deployer.probe.mixes import MIXES
+from deployer.probe.preflight import target_of
 from deployer.probe.receipt import Receipt
 
 _START_WITHIN = 30.0

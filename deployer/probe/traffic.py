@@ -8,15 +8,15 @@ import os
 import time
 from collections.abc import Awaitable
 
-from deployer.probe.book import Book
-from deployer.probe.connection import Connection, connect
-from deployer.probe.failure import FailedRequest, UnansweredRequest
+from deployer.probe.accounting import Book
+from deployer.probe.http.connection import Connection, connect
+from deployer.probe.http.failure import FailedRequest, UnansweredRequest
+from deployer.probe.http.reader import Reader
+from deployer.probe.http.response import Response, read_response
+from deployer.probe.http.target import Target
+from deployer.probe.http.websocket import TELLING, ClosedWebSocket, WebSocket
 from deployer.probe.kinds import Kind
 from deployer.probe.mixes import ECHO_EVERY, GAPS, Mix, Shares, shares
-from deployer.probe.reader import Reader
-from deployer.probe.response import Response, read_response
-from deployer.probe.target import Target
-from deployer.probe.websocket import TELLING, ClosedWebSocket, WebSocket
 
 _MOST_AT_ONCE = 500
 _PAUSE_AFTER_FAILURE = 0.5

@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import json
 import zlib
+from collections.abc import Iterator
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 # argv: the token of this session, the size of the bundle in bytes. It says `ready`, or `old` on a Python too old.
 LOADER = (
@@ -22,19 +24,21 @@ LOADER = (
     "import json,zlib;"
     'f=os.fdopen(0,"rb",1<<16,closefd=False);'
     "m=json.loads(zlib.decompress(f.read(int(n))).decode());"
-    'g={"__name__":"deployer.agent.boot"};'
-    'exec(compile(m["boot"],"<agent boot.py>","exec"),g);'
+    'g={"__name__":"deployer.agent.channel.bootstrap"};'
+    'exec(compile(m["channel.bootstrap"],"<agent channel/bootstrap.py>","exec"),g);'
     'g["start"](m,f)'
 )
 
 
 @functools.cache
 def bundle() -> bytes:
-    """All modules of `deployer.agent` as zlib'd JSON `{module: source}`."""
-    folder = resources.files("deployer.agent")
-    sources = {
-        entry.name.removesuffix(".py"): entry.read_text("utf-8")
-        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
-        if entry.name.endswith(".py")
-    }
-    return zlib.compress(json.dumps(sources).encode(), 6)
+    """All modules of `deployer.agent` as zlib'd JSON `{module: source}`; names are relative to it (`site.ledger`)."""
+    return zlib.compress(json.dumps(dict(sorted(_sources(resources.files("deployer.agent"))))).encode(), 6)
+
+
+def _sources(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _sources(entry, f"{prefix}{entry.name}.")
+        elif entry.name.endswith(".py") and entry.name != "__init__.py":
+            yield prefix + entry.name.removesuffix(".py"), entry.read_text("utf-8")

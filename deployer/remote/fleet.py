@@ -9,11 +9,11 @@ from typing import Any, Self
 
 from deployer.errors import DeployError, UnreachableError
 from deployer.inventory.model import Host
-from deployer.remote.dialer import Dialer
 from deployer.remote.errors import SessionLost
-from deployer.remote.heart import Heart
+from deployer.remote.heartbeat import Heart
 from deployer.remote.pending import Body, Pending
 from deployer.remote.session import Session
+from deployer.remote.ssh.dialer import Dialer
 
 _AT_ONCE = 32
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from deployer.agent import protocol
-from deployer.remote.deadlines import BASE_S
+from deployer.agent.channel import protocol
+from deployer.remote.messages.deadlines import BASE_S
 
 OnEvent = Callable[[dict[str, Any]], None]
 Body = bytes | bytearray | memoryview | Iterable[bytes]

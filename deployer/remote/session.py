@@ -12,25 +12,25 @@ from typing import Any, Self
 
 import paramiko
 
-from deployer.agent import protocol
+from deployer.agent.channel import protocol
 from deployer.errors import DeployError, UnreachableError
 from deployer.inventory.model import Host
 from deployer.remote.bundle import bundle
 from deployer.remote.command_line import command_line, escalation
-from deployer.remote.connection import Connection, closed_after
-from deployer.remote.deadlines import deadline_s
-from deployer.remote.dialer import Dialer
 from deployer.remote.errors import AgentError, SessionLost
-from deployer.remote.frames import checked
-from deployer.remote.greeting import Greeting
-from deployer.remote.heart import Heart
-from deployer.remote.pending import Body, OnEvent, Pending
-from deployer.remote.responses import (
+from deployer.remote.handshake import Greeting
+from deployer.remote.heartbeat import Heart
+from deployer.remote.messages.deadlines import deadline_s
+from deployer.remote.messages.frames import checked
+from deployer.remote.messages.responses import (
     UnexpectedResponse,
     require_expected,
     require_expected_detail,
     require_expected_event,
 )
+from deployer.remote.pending import Body, OnEvent, Pending
+from deployer.remote.ssh.connection import Connection, closed_after
+from deployer.remote.ssh.dialer import Dialer
 
 _START = 30.0  # seconds for the agent to answer
 _LONGEST_START = 3 * _START  # seconds for the channel, the agent's first line and its welcome together

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from deployer import templating
-from deployer.agent.layout import Site
-from deployer.agent.resources import Directory, File, Package, Resource, Service, User
-from deployer.agent.supervision import Argv
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Directory, File, Package, Resource, Service, User
+from deployer.agent.model.supervision import Argv
 from deployer.balancers.base import Balancer, Pool
 from deployer.inventory.model import Host
 from deployer.roles.loader import roles_for

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from deployer.rollout.data import Data
-from deployer.rollout.doctor import Diagnosis
-from deployer.rollout.history import History
-from deployer.rollout.hosts import Hosts
-from deployer.rollout.planning import PlanAnswer
-from deployer.rollout.prune import Pruned
-from deployer.rollout.releases import Releases
-from deployer.rollout.status_data import Status
-from deployer.rollout.verify import Verified
+from deployer.rollout.delivery.prune import Pruned
+from deployer.rollout.queries.doctor import Diagnosis
+from deployer.rollout.queries.history import History
+from deployer.rollout.queries.hosts import Hosts
+from deployer.rollout.queries.plan import PlanAnswer
+from deployer.rollout.queries.releases import Releases
+from deployer.rollout.queries.status_data import Status
+from deployer.rollout.queries.verify import Verified
 
 ANSWERS: dict[str, type[Data]] = {
     "status": Status,

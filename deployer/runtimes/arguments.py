@@ -6,7 +6,7 @@ import shlex
 
 from deployer.errors import SettingsError
 from deployer.runtimes.base import Serving
-from deployer.settings.inference.server_options import Options
+from deployer.settings.inference.server.options import Options
 
 PORT = "$PORT"
 """The word, or part of a word, that the run script replaces by the port of its slot."""

@@ -10,9 +10,9 @@ from deployer.runtimes import access_log
 from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, SLOT, VENV, bound, refuse_words
 from deployer.runtimes.base import Development, Serving
 from deployer.runtimes.check import import_check
-from deployer.settings.inference.effect import whole_seconds
-from deployer.settings.inference.server_options import GUNICORN
-from deployer.settings.inference.worker_class import PACKAGES, UVICORN_WORKER
+from deployer.settings.inference.server.effect import whole_seconds
+from deployer.settings.inference.server.options import GUNICORN
+from deployer.settings.inference.server.worker_class import PACKAGES, UVICORN_WORKER
 
 PYTHON = ".venv/bin/python"
 CONFIG = ".deploy-gunicorn.conf.py"

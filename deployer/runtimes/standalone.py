@@ -11,7 +11,7 @@ from deployer.runtimes.base import Runtime, Serving
 from deployer.runtimes.gunicorn import Gunicorn
 from deployer.runtimes.uvicorn import Uvicorn
 from deployer.runtimes.uvicorn_options import keywords
-from deployer.settings.inference.effect import whole_seconds
+from deployer.settings.inference.server.effect import whole_seconds
 
 
 def standalone(runtime: Runtime, serving: Serving, port: int) -> dict[str, str]:

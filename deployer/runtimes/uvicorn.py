@@ -7,8 +7,8 @@ from deployer.runtimes import access_log
 from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, PORT, SOCKET, refuse_words
 from deployer.runtimes.base import Development, Serving
 from deployer.runtimes.check import import_check
-from deployer.settings.inference.effect import whole_seconds
-from deployer.settings.inference.server_options import UVICORN
+from deployer.settings.inference.server.effect import whole_seconds
+from deployer.settings.inference.server.options import UVICORN
 
 PYTHON = ".venv/bin/python"
 _ELSEWHERE = (

@@ -12,10 +12,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from deployer.errors import SettingsError, UsageError
-from deployer.settings.document import Document, Mark, read_document
-from deployer.settings.mistakes import settings_error
 from deployer.settings.models import Settings
 from deployer.settings.overlay import merge, without_nulls
+from deployer.settings.validation_errors import settings_error
+from deployer.settings.yaml.document import Document, Mark, read_document
 
 FILE = "deploy.yaml"
 _ENV = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")

@@ -11,10 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from deployer.agent.manifest import below
+from deployer.agent.model.manifest import below
 from deployer.settings import cron, patterns
 from deployer.settings.cron import Cron
-from deployer.settings.document import WrittenFloat
 from deployer.settings.values import APP_NAME as APP_NAME
 from deployer.settings.values import (
     EMAIL,
@@ -49,6 +48,7 @@ from deployer.settings.values import ENV_NAME as ENV_NAME
 from deployer.settings.values import USER_NAME as USER_NAME
 from deployer.settings.values import Duration as Duration
 from deployer.settings.values import seconds as seconds
+from deployer.settings.yaml.document import WrittenFloat
 
 
 class Model(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployer.settings.document import Document, KeyPath, Mark
+from deployer.settings.yaml.document import Document, KeyPath, Mark
 
 
 def merge(base: Document, over: Document) -> Document:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deployer import local_program
-from deployer.agent.shell import shell_argv
+from deployer.agent.model.shell import shell_argv
 from deployer.errors import SettingsError
 from deployer.settings.models import SecretRef
 

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from deployer.agent.manifest import LONGEST_NAME, problem, reserved
-from deployer.settings.document import WrittenFloat
+from deployer.agent.model.manifest import LONGEST_NAME, problem, reserved
+from deployer.settings.yaml.document import WrittenFloat
 
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
 BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}

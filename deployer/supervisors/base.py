@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from deployer.agent.layout import Site
-from deployer.agent.resources import Resource
-from deployer.agent.supervision import Argv, Verbs
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Resource
+from deployer.agent.model.supervision import Argv, Verbs
 from deployer.settings.cron import Cron
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployer.agent.resources import Directory, File, Resource
+from deployer.agent.model.resources import Directory, File, Resource
 from deployer.supervisors.base import UnitSpec
 from deployer.templating import oneline
 

@@ -14,9 +14,9 @@ the clock of the schedule's zone. The runs' output, lock and state lie in `/var/
 from __future__ import annotations
 
 from deployer import templating
-from deployer.agent.layout import Site
-from deployer.agent.resources import Directory, File, Resource, Service
-from deployer.agent.supervision import Argv, Verbs
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Directory, File, Resource, Service
+from deployer.agent.model.supervision import Argv, Verbs
 from deployer.errors import SettingsError
 from deployer.supervisors.base import ScheduleSpec, UnitSpec
 from deployer.supervisors.program_options import program_options

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from deployer import templating
-from deployer.agent.layout import Site
-from deployer.agent.resources import BootUnit, File, Resource
-from deployer.agent.supervision import Argv, Verbs, label_of
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import BootUnit, File, Resource
+from deployer.agent.model.supervision import Argv, Verbs, label_of
 from deployer.supervisors.base import ProcessSpec, ScheduleSpec, UnitSpec
 from deployer.supervisors.socket_folder import socket_folder
 from deployer.supervisors.unit_options import merged, own_options, process_options, schedule_options

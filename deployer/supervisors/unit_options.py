@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from deployer.agent.layout import COMMANDS, WITHIN, Site
+from deployer.agent.model.layout import COMMANDS, WITHIN, Site
 from deployer.errors import SettingsError
 from deployer.supervisors.base import ProcessSpec, ScheduleSpec, UnitSpec
 from deployer.templating import oneline, sdpath, sdvalue

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from deployer.errors import SettingsError
-from deployer.settings.inference.choice import AmbiguousAppError
-from deployer.settings.init import propose, write
+from deployer.settings.inference.app.choice import AmbiguousAppError
+from deployer.settings.init.init import propose, write
 from deployer.settings.load import load
 
 pytestmark = pytest.mark.more

@@ -9,7 +9,7 @@ from support.sizes import begun, there_and_back
 from support.traffic import traffic
 
 from deployer.lab import LabSpec, up
-from deployer.settings.scale import Size
+from deployer.settings.init.size_presets import Size
 
 pytestmark = pytest.mark.more
 

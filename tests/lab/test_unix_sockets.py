@@ -11,7 +11,7 @@ from support.judged import ROLLING, goes_back, judged, pushed
 from support.project import Project
 from support.traffic import traffic
 
-from deployer.agent import procfs
+from deployer.agent.system import procfs
 from deployer.lab import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.more, pytest.mark.timeout(900)]

@@ -11,7 +11,7 @@ from support.agents import quiet_dialer
 from support.labs import fresh_name
 
 from deployer.lab import Lab, LabSpec, down, up
-from deployer.remote.dialer import Dialer
+from deployer.remote.ssh.dialer import Dialer
 
 
 @pytest.fixture(scope="session")

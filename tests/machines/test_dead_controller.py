@@ -22,9 +22,9 @@ from support.labs import fresh_name
 from support.points import chosen
 from support.rows import Row
 
-from deployer.agent.protocol import LEASE
+from deployer.agent.channel.protocol import LEASE
 from deployer.lab import Lab, LabSpec, down, up
-from deployer.rollout.pools import QUIET_S
+from deployer.rollout.pools.pools import QUIET_S
 
 pytestmark = [pytest.mark.machines, pytest.mark.timeout(1800)]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from support.agents import host_of, until
 
-from deployer.agent.layout import Site
+from deployer.agent.model.layout import Site
 from deployer.artifact import manifest, secretfile
 from deployer.lab import Lab, LabSpec, up
-from deployer.remote.dialer import Dialer
 from deployer.remote.errors import AgentError
 from deployer.remote.session import Session
+from deployer.remote.ssh.dialer import Dialer
 
 pytestmark = pytest.mark.machines
 RELEASE = "20261101T100000Z-aaaaaaaa"

@@ -25,7 +25,8 @@ from support.labs import fresh_name
 from support.project import Project
 
 from deployer import process_tree
-from deployer.agent import pip_settings, procfs
+from deployer.agent.dependencies import pip_settings
+from deployer.agent.system import procfs
 from deployer.lab import LabSpec, down
 from deployer.lab.machines import requirements
 from deployer.lab.machines.mounts import unmount_below

@@ -11,8 +11,8 @@ from support.agents import host_of, until, with_rehearsal
 
 from deployer.errors import NotReadyError
 from deployer.lab import Lab, LabSpec, up
-from deployer.remote.dialer import Dialer
 from deployer.remote.session import Session
+from deployer.remote.ssh.dialer import Dialer
 
 pytestmark = pytest.mark.machines
 

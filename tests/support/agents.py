@@ -17,9 +17,9 @@ from deployer.inventory.model import Host, SshOptions
 from deployer.lab import Lab
 from deployer.remote import session as session_module
 from deployer.remote.bundle import bundle
-from deployer.remote.dialer import Dialer
 from deployer.remote.pending import Pending
 from deployer.remote.session import Session
+from deployer.remote.ssh.dialer import Dialer
 
 PYTHON = "/usr/bin/python3"
 

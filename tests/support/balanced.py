@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from deployer.agent import balancer
+from deployer.agent.balancer import operations as balancer
 from deployer.balancers import server_name
 from support.loopback import free_port
 

@@ -8,7 +8,7 @@ import pytest
 
 from deployer.errors import DeployError
 from deployer.inventory.model import Host
-from deployer.remote.dialer import Dialer
+from deployer.remote.ssh.dialer import Dialer
 from support.loopback import Sshd
 
 

@@ -15,7 +15,7 @@ from support.balanced import environment
 
 AGENT = """
 import json, sys, threading
-from deployer.agent import balancer, wind
+from deployer.agent.balancer import operations as balancer; from deployer.agent.channel import shutdown as wind
 from deployer.agent.operation import Context, OpError
 args = json.loads(sys.argv[1])
 lease = [1.0]

@@ -12,7 +12,7 @@ from typing import Any
 
 from deployer.lab import Lab
 from deployer.probe import Receipt
-from deployer.rollout.pools import LATE_S
+from deployer.rollout.pools.pools import LATE_S
 from support.controller import Controller
 from support.project import Done, Project
 from support.traffic import Traffic, traffic

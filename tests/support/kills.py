@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from deployer.agent.protocol import LEASE
-from deployer.rollout.pools import QUIET_S
+from deployer.agent.channel.protocol import LEASE
+from deployer.rollout.pools.pools import QUIET_S
 from support import severed
 from support.controller import Controller
 from support.hit import LOOK, App, until

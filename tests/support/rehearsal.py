@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deployer.agent import wind
+from deployer.agent.channel import shutdown
 from deployer.agent.operation import Context, OpError, operation
 
 
@@ -38,10 +38,10 @@ def register(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     def fails() -> None:
         raise RuntimeError("one of them fails")
 
-    wind.on_loss(lambda: _note(notes, "lost-1"))
-    wind.on_loss(fails)
-    wind.on_loss(lambda: _note(notes, "lost-2"))
-    wind.on_end(lambda: _note(notes, "end"))
+    shutdown.on_loss(lambda: _note(notes, "lost-1"))
+    shutdown.on_loss(fails)
+    shutdown.on_loss(lambda: _note(notes, "lost-2"))
+    shutdown.on_end(lambda: _note(notes, "end"))
     return {"pid": os.getpid()}
 
 
@@ -104,7 +104,7 @@ def escape(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         time.sleep(args["seconds"])
         _note(args["notes"], "survived")
 
-    wind.on_loss(slowly)
+    shutdown.on_loss(slowly)
     before = Path("/proc/self/cgroup").read_text()
-    escaped = wind.escape_session()
+    escaped = shutdown.escape_session()
     return {"escaped": escaped, "before": before, "after": Path("/proc/self/cgroup").read_text()}

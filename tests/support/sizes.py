@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deployer.settings.scale import Size
+from deployer.settings.init.size_presets import Size
 from support.project import Done, Project
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from deployer.agent.layout import Site
+from deployer.agent.model.layout import Site
 from deployer.inventory import effective
 from deployer.inventory.model import Host, SshOptions
 from deployer.plan.topology import BalancerHost, Topology, WebHost

@@ -15,8 +15,8 @@ import pytest
 
 import deployer
 from deployer import local_program, process_tree
-from deployer.agent import procfs
-from deployer.agent.process import Finished
+from deployer.agent.system import procfs
+from deployer.agent.system.process_runner import Finished
 
 PACKAGE = Path(deployer.__file__).parent
 Run = Callable[..., Finished]

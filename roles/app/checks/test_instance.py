@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deployer.agent.supervision import Health
+from deployer.agent.model.supervision import Health
 
 CONNECT = """
 import http.client, json, socket, sys

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from deployer.agent.supervision import Health
+from deployer.agent.model.supervision import Health
 
 ASK = """
 import http.client, json, os, socket, sys

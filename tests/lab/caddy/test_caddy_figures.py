@@ -15,12 +15,12 @@ from support.balanced import Web, until
 from support.caddy import real_caddy
 from support.loopback import free_port
 
-from deployer.agent import figures
-from deployer.agent.caddy_reload import Places, answers
-from deployer.agent.layout import Site
+from deployer.agent.balancer import statistics
+from deployer.agent.balancer.caddy.reload_tool import Places, answers
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Directory, File
+from deployer.agent.model.supervision import Health
 from deployer.agent.operation import Context
-from deployer.agent.resources import Directory, File
-from deployer.agent.supervision import Health
 from deployer.balancers import Caddy, Pool, Server
 
 pytestmark = pytest.mark.lab
@@ -70,12 +70,12 @@ def test_it_tells_what_came_of_the_last_requests_to_each_slot(prefix: Path) -> N
             assert get("/says/500") == 500
         assert get("/drop", "POST") == 502
         args = {"driver": adapter.driver(pool), "last": 60.0, "ahead": 0.0}
-        found = figures.read(Context(), args)["servers"][web.server]
+        found = statistics.read(Context(), args)["servers"][web.server]
         assert (found["requests"], found["failed"], found["lost"]) == (14, 3, 1), found
         assert sum(found["times"].values()) == 13
         log = Path(Places(str(prefix)).requests).read_text()
         assert "remote" not in log and "/says" not in log, "neither users' addresses nor what they asked"
-        assert figures.read(Context(), {**args, "last": 0.0})["servers"] == {}
+        assert statistics.read(Context(), {**args, "last": 0.0})["servers"] == {}
     finally:
         caddy.kill()
         caddy.wait(20)

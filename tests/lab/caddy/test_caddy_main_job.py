@@ -21,11 +21,11 @@ from support.project import REPOSITORY, Project
 from support.traffic import traffic
 
 from deployer import balancers
-from deployer.agent import balancer
-from deployer.agent.caddy_reload import admin
-from deployer.agent.layout import Site
+from deployer.agent.balancer import operations as balancer
+from deployer.agent.balancer.caddy.reload_tool import admin
+from deployer.agent.model.layout import Site
+from deployer.agent.model.supervision import Health
 from deployer.agent.operation import Context
-from deployer.agent.supervision import Health
 from deployer.balancers import Pool
 from deployer.lab import Lab, LabSpec, down, up
 
@@ -38,7 +38,7 @@ QUICK = {
 }
 AGENT = """
 import json, sys, threading
-from deployer.agent import balancer
+from deployer.agent.balancer import operations as balancer
 from deployer.agent.operation import Context
 args = json.loads(sys.argv[1])
 ctx = Context(lease_left=lambda: 1.0)

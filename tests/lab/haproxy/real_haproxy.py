@@ -17,13 +17,13 @@ from typing import Any
 from support.balanced import Web, until
 from support.loopback import free_port
 
-from deployer.agent import balancer
-from deployer.agent.haproxy import HAProxy as Driver
-from deployer.agent.haproxy_reload import ask
-from deployer.agent.layout import Site
+from deployer.agent.balancer import operations as balancer
+from deployer.agent.balancer.haproxy.driver import HAProxy as Driver
+from deployer.agent.balancer.haproxy.reload_tool import ask
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Directory, File
+from deployer.agent.model.supervision import Health
 from deployer.agent.operation import Context
-from deployer.agent.resources import Directory, File
-from deployer.agent.supervision import Health
 from deployer.balancers import HAProxy, Pool, Server
 
 SUPERVISORD = """

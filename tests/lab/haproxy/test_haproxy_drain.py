@@ -11,7 +11,7 @@ import pytest
 from real_haproxy import House
 from support.balanced import until
 
-from deployer.agent import drained
+from deployer.agent.balancer import drain_records
 from deployer.agent.operation import Context, OpError
 
 pytestmark = pytest.mark.lab
@@ -38,7 +38,7 @@ def test_a_drain_waits_for_a_slow_request_and_new_ones_go_elsewhere(balancer_hos
         result = draining.result()["servers"][busy.server]
     assert answers == [other.name] * 20
     assert (result["drained"], result["remaining"]) == (True, 0)
-    assert drained.read(pool.site)[busy.server]["by"] == "run"
+    assert drain_records.read(pool.site)[busy.server]["by"] == "run"
 
 
 def test_a_websocket_outlasts_the_drain_and_is_counted(balancer_host: House) -> None:
@@ -82,7 +82,7 @@ def test_admit_waits_until_requests_really_go_there(balancer_host: House) -> Non
     result = balancer_host.call("admit", pool, servers=[one.server], wait=20)["servers"][one.server]
     assert result["state"] == "UP"
     assert result["seconds"] > 0.5
-    assert drained.read(pool.site) == {}
+    assert drain_records.read(pool.site) == {}
     assert {balancer_host.get()[1].split()[0] for _ in range(20)} == {"web1", "web2"}
 
 
@@ -141,7 +141,7 @@ def test_the_next_run_admits_what_a_dead_run_left(balancer_host: House) -> None:
     assert answer["admitted"] == [one.server, two.server]
     until("both serve", lambda: all(server["serves"] for server in balancer_host.state(pool).values()))
     assert balancer_host.get()[0] == 200
-    assert drained.read(pool.site) == {}
+    assert drain_records.read(pool.site) == {}
 
 
 def test_without_a_lease_nothing_is_drained(balancer_host: House) -> None:
@@ -152,7 +152,7 @@ def test_without_a_lease_nothing_is_drained(balancer_host: House) -> None:
         balancer_host.call("drain", pool, Context(lease_left=lambda: 0.0), servers=[web.server], by="quarantine")
     assert raised.value.code == "lease_lost"
     assert balancer_host.state(pool)[web.server]["state"] == "UP"
-    assert drained.read(pool.site) == {}
+    assert drain_records.read(pool.site) == {}
 
 
 def test_unknown_servers_and_a_dead_balancer_are_named(balancer_host: House) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from real_haproxy import House
 
-from deployer.agent import figures
+from deployer.agent.balancer import statistics
 from deployer.agent.operation import Context, OpError
 from deployer.balancers import Pool
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.lab
 
 def read(balancer_host: House, pool: Pool, last: float = 60.0) -> dict[str, Any]:
     driver = balancer_host.adapter.driver(pool)
-    found: dict[str, Any] = figures.read(Context(), {"driver": driver, "last": last, "ahead": 0.0})["servers"]
+    found: dict[str, Any] = statistics.read(Context(), {"driver": driver, "last": last, "ahead": 0.0})["servers"]
     return found
 
 

@@ -11,8 +11,8 @@ import pytest
 from real_haproxy import House
 from support.balanced import Program, traffic, until
 
-from deployer.agent import haproxy_workers
-from deployer.agent.haproxy_reload import dump_all, hold, worker
+from deployer.agent.balancer.haproxy import workers
+from deployer.agent.balancer.haproxy.reload_tool import dump_all, hold, worker
 from deployer.balancers import Server, server_name
 
 pytestmark = pytest.mark.lab
@@ -137,7 +137,7 @@ def test_requests_that_an_older_worker_still_serves_count(balancer_host: House) 
         assert slow.result()[0] == 200
         assert late.result()["servers"][web.server]["drained"] is True
     assert early == {**early, "drained": False, "remaining": 1}
-    until("the older worker ends", lambda: not haproxy_workers.older(worker(_socket(balancer_host)) or 0))
+    until("the older worker ends", lambda: not workers.older(worker(_socket(balancer_host)) or 0))
 
 
 def test_a_rolling_restart_under_traffic_loses_no_request(balancer_host: House) -> None:

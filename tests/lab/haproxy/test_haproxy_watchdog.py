@@ -16,8 +16,11 @@ from real_haproxy import House
 from support.balanced import until
 from support.drainer import agent
 
-from deployer.agent import balancer_watchdog, drained, ledger, procfs
+from deployer.agent.balancer import drain_records
+from deployer.agent.balancer import watchdog as balancer_watchdog
 from deployer.agent.operation import Context
+from deployer.agent.site import ledger
+from deployer.agent.system import procfs
 from deployer.balancers import Pool
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
@@ -87,7 +90,7 @@ def test_an_agent_without_a_controller_stays_until_its_watchdog_has_acted(balanc
         assert process.stdout.readline() == "wound up\n"
         assert time.monotonic() - began > 0.8
         assert balancer_host.state(pool)[one]["held"] is None
-        assert drained.read(pool.site) == {}
+        assert drain_records.read(pool.site) == {}
 
 
 def test_an_agent_whose_watchdog_was_killed_acts_itself(balancer_host: House, pool: Pool) -> None:
@@ -136,9 +139,9 @@ def test_a_watchdog_waits_for_a_haproxy_that_is_away(balancer_host: House, pool:
         process.wait(10)
         until("its time is over", lambda: procfs.now() > who["ticks"] / 100 + 4)
         assert runs(who)
-        assert one in drained.read(pool.site)
+        assert one in drain_records.read(pool.site)
         balancer_host.control("start")
-        until("the watchdog admits it", lambda: drained.read(pool.site) == {})
+        until("the watchdog admits it", lambda: drain_records.read(pool.site) == {})
         assert balancer_host.state(pool)[one]["state"] == "UP"
 
 
@@ -205,7 +208,7 @@ def test_a_watchdog_that_waits_for_the_records_obeys_the_bound_that_was_said_mea
     state = Path(pool.site.state)
     with agent(pool, balancer_host.adapter.driver(pool), one, bound=1.0) as process:
         process.send_signal(signal.SIGSTOP)
-        with drained.editing(pool.site):
+        with drain_records.editing(pool.site):
             path = state / "watchdog-run-7.json"
             order = json.loads(path.read_text())
             until("its time is over", lambda: procfs.now() > float((state / "watchdog-run-7.alive").read_text()) + 2.0)

@@ -18,11 +18,12 @@ from typing import Any
 from support.balanced import Web, until
 from support.loopback import free_port
 
-from deployer.agent import balancer, connections
-from deployer.agent.layout import Site
+from deployer.agent.balancer import operations as balancer
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Directory, File
+from deployer.agent.model.supervision import Health
 from deployer.agent.operation import Context
-from deployer.agent.resources import Directory, File
-from deployer.agent.supervision import Health
+from deployer.agent.system import tcp_connections
 from deployer.balancers import Pool, Server
 from deployer.balancers.nginx import HANDLER, Nginx
 from deployer.lab.processes import nginx as plain
@@ -148,7 +149,7 @@ class House:
     def crash(self) -> None:
         """Kills nginx, all of it, and waits until supervisord has started another."""
         before = self.master
-        for pid in (before, *connections.children(before)):
+        for pid in (before, *tcp_connections.children(before)):
             os.kill(pid, signal.SIGKILL)
         until("another nginx runs", lambda: self.master not in (0, before))
 

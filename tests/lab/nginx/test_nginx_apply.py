@@ -14,7 +14,7 @@ from real_nginx import House
 from support.balanced import Program, until
 from support.traffic import traffic
 
-from deployer.agent import connections
+from deployer.agent.system import tcp_connections
 from deployer.balancers import Server, server_name
 
 pytestmark = pytest.mark.lab
@@ -165,4 +165,4 @@ def test_requests_that_an_older_worker_still_serves_count(balancer_host: House) 
         assert slow.result()[0] == 200
         assert late.result()["servers"][web.server]["drained"] is True
     assert early == {**early, "drained": False, "remaining": 1}
-    until("the older workers end", lambda: len(connections.children(balancer_host.master)) == 2)
+    until("the older workers end", lambda: len(tcp_connections.children(balancer_host.master)) == 2)

@@ -12,7 +12,7 @@ import pytest
 from real_nginx import House
 from support.balanced import until
 
-from deployer.agent import drained
+from deployer.agent.balancer import drain_records
 from deployer.agent.operation import Context, OpError
 from deployer.balancers import Server
 
@@ -41,7 +41,7 @@ def test_a_drain_waits_for_a_slow_request_and_new_ones_go_elsewhere(balancer_hos
         result = draining.result()["servers"][busy.server]
     assert answers == [other.name] * 21
     assert (result["drained"], result["remaining"]) == (True, 0)
-    assert drained.read(pool.site)[busy.server]["by"] == "run"
+    assert drain_records.read(pool.site)[busy.server]["by"] == "run"
     sock = idle.sock
     idle.request("GET", "/")  # what a reload would have closed
     assert idle.getresponse().read().startswith(other.name.encode())
@@ -90,7 +90,7 @@ def test_admit_waits_until_the_server_answers_through_nginx(balancer_host: House
     result = balancer_host.call("admit", pool, servers=[one.server], wait=20)["servers"][one.server]
     assert result["state"] == "UP"
     assert result["seconds"] > 0.5
-    assert drained.read(pool.site) == {}
+    assert drain_records.read(pool.site) == {}
     assert {balancer_host.get()[1].split()[0] for _ in range(20)} == {"web1", "web2"}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from real_nginx import House
 
-from deployer.agent import figures
+from deployer.agent.balancer import statistics
 from deployer.agent.operation import Context
 from deployer.balancers import Pool
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.lab
 
 def read(balancer_host: House, pool: Pool, last: float = 60.0, ahead: float = 300.0) -> dict[str, Any]:
     driver = balancer_host.adapter.driver(pool)
-    found: dict[str, Any] = figures.read(Context(), {"driver": driver, "last": last, "ahead": ahead})["servers"]
+    found: dict[str, Any] = statistics.read(Context(), {"driver": driver, "last": last, "ahead": ahead})["servers"]
     return found
 
 

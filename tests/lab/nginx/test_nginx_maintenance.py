@@ -11,7 +11,7 @@ import pytest
 from real_nginx import House
 from support.balanced import until
 
-from deployer.agent import maintenance
+from deployer.agent.balancer import maintenance
 from deployer.agent.operation import Context
 from deployer.balancers import Pool
 

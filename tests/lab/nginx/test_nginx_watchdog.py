@@ -10,7 +10,7 @@ from real_nginx import House
 from support.balanced import until
 from support.drainer import agent
 
-from deployer.agent import drained
+from deployer.agent.balancer import drain_records
 
 pytestmark = pytest.mark.lab
 
@@ -25,6 +25,6 @@ def test_an_agent_killed_with_its_whole_session_leaves_nothing_drained(balancer_
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
         balancer_host.crash()
-        until("the watchdog admits it", lambda: list(drained.read(pool.site)) == [two.server])
+        until("the watchdog admits it", lambda: list(drain_records.read(pool.site)) == [two.server])
     assert [balancer_host.get()[1].split()[0] for _ in range(5)] == ["web1"] * 5
     assert balancer_host.state(pool)[two.server]["held"]["by"] == "person"

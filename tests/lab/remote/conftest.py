@@ -9,8 +9,8 @@ import pytest
 from support.agents import PYTHON, with_rehearsal
 from support.loopback import Proxy, Sshd
 
-from deployer.remote.dialer import Dialer
 from deployer.remote.session import Session
+from deployer.remote.ssh.dialer import Dialer
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from support.loopback import Proxy, Sshd
 
 from deployer.inventory.model import Host
 from deployer.remote import session as session_module
-from deployer.remote.dialer import Dialer
 from deployer.remote.errors import SessionLost
 from deployer.remote.session import Session
+from deployer.remote.ssh.dialer import Dialer
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("rehearsal")]
 
@@ -113,7 +113,7 @@ sys.path.insert(0, {root!r})
 import json, zlib
 from deployer.inventory.model import Host, SshOptions
 from deployer.remote import session
-from deployer.remote.dialer import Dialer
+from deployer.remote.ssh.dialer import Dialer
 packed = open({packed!r}, "rb").read()
 session.bundle = lambda: packed
 host = Host("web1", SshOptions(**json.loads({options!r})), python={python!r}, become=False)

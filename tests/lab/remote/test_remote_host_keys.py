@@ -11,8 +11,8 @@ from support.loopback import Sshd, keygen
 
 from deployer.errors import DeployError, UntrustedHostError
 from deployer.inventory.model import Host
-from deployer.remote.dialer import Dialer
-from deployer.remote.trust import pin, scan
+from deployer.remote.ssh.dialer import Dialer
+from deployer.remote.ssh.trust import pin, scan
 
 pytestmark = pytest.mark.lab
 

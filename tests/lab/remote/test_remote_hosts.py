@@ -15,10 +15,10 @@ from support.dialling import key_line, knows
 from support.loopback import Proxy, Sshd, free_port
 
 from deployer.errors import NotReadyError, UnreachableError
-from deployer.remote.dialer import Dialer
 from deployer.remote.errors import AgentError, SessionLost
 from deployer.remote.fleet import Fleet, FleetError
 from deployer.remote.session import Session
+from deployer.remote.ssh.dialer import Dialer
 
 pytestmark = pytest.mark.lab
 

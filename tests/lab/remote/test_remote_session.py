@@ -12,9 +12,9 @@ import pytest
 from support.agents import PYTHON, at_work, until
 from support.loopback import Sshd
 
-from deployer.remote.dialer import Dialer
 from deployer.remote.errors import AgentError
 from deployer.remote.session import Session
+from deployer.remote.ssh.dialer import Dialer
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("rehearsal")]
 

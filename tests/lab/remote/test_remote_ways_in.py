@@ -16,8 +16,8 @@ from support.loopback import Proxy, Sshd, free_port, keygen
 
 from deployer.errors import UnreachableError
 from deployer.inventory.model import Host
-from deployer.remote.dialer import Dialer
 from deployer.remote.fleet import Fleet
+from deployer.remote.ssh.dialer import Dialer
 
 pytestmark = pytest.mark.lab
 

@@ -11,9 +11,9 @@ import signal
 import sys
 from typing import Any
 
-from deployer.agent import ledger
-from deployer.agent.layout import Site
+from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context, find
+from deployer.agent.site import ledger
 
 name, when, line = sys.argv[1:]
 written = ledger.append

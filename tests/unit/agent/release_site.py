@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from deployer.agent import files, operation, tree
-from deployer.agent.layout import Site
+from deployer.agent import operation
+from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context
+from deployer.agent.system import files, tree
 from deployer.artifact import manifest
 
 RUN = "#!/bin/sh\nexec .venv/bin/python -m app\n"

@@ -17,10 +17,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from deployer.agent import instance, procfs
-from deployer.agent.layout import Site
+from deployer.agent.instance import operations as instance
+from deployer.agent.model.layout import Site
+from deployer.agent.model.supervision import Health, Instance, Verbs
 from deployer.agent.operation import Context
-from deployer.agent.supervision import Health, Instance, Verbs
+from deployer.agent.system import procfs
 from deployer.supervisors.supervisord import Supervisord
 
 SERVE = """

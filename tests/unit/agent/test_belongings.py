@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from release_site import Host
 
-from deployer.agent import links, owner
 from deployer.agent.operation import OpError
+from deployer.agent.site import links, ownership
 
 RELEASE = "20240101T000000Z-aaaaaaaa"
 WHO = {"run": "run-1", "who": "me@here"}
@@ -24,7 +24,7 @@ def host(tmp_path: Path) -> Host:
     made.push(RELEASE)
     links.point_current(made.site, RELEASE)
     made.call("secrets.write", b"export KEY='secret'\n")
-    owner.claim(made.site)
+    ownership.claim(made.site)
     (Path(made.site.shared) / "upload").write_text("of a user")
     return made
 

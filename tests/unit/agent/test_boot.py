@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deployer.agent.boot import archive
+from deployer.agent.channel.bootstrap import archive
 
 
 def test_the_archive_runs_a_module_without_anything_of_ours_installed(tmp_path: Path) -> None:
@@ -24,7 +24,8 @@ def test_an_archive_can_write_itself_again_and_an_unchanged_one_is_left_alone(tm
     before = os.stat(first)
     archive(first)
     assert os.stat(first).st_ino == before.st_ino
-    script = f"import sys; sys.path.insert(0, {first!r}); from deployer.agent.boot import archive; archive({second!r})"
+    load = "from deployer.agent.channel.bootstrap import archive"
+    script = f"import sys; sys.path.insert(0, {first!r}); {load}; archive({second!r})"
     subprocess.run([sys.executable, "-IS", "-c", script], check=True, timeout=60)
     assert Path(first).read_bytes() == Path(second).read_bytes()
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deployer.agent import boot_units
+from deployer.agent.model.resources import BootUnit
 from deployer.agent.operation import OpError
-from deployer.agent.resources import BootUnit
+from deployer.agent.provisioning import boot_units
 
 
 def unit(folder: Path, state: str, enable: str = "true", *, active_only: bool = False) -> BootUnit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployer.agent.haproxy_reload import carried_over
+from deployer.agent.balancer.haproxy.reload_tool import carried_over
 
 COLUMNS = "srv_id srv_name srv_addr srv_op_state srv_admin_state srv_check_status srv_check_result srv_check_health "
 COLUMNS += "srv_fqdn srv_port"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deployer.agent.cgroups import limits
-from deployer.agent.layout import Site
+from deployer.agent.model.layout import Site
+from deployer.agent.system.cgroups import limits
 
 NONE = {"cores": None, "memory": None}
 

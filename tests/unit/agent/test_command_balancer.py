@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from support.balanced import until
 
-from deployer.agent import balancer, drained
-from deployer.agent.layout import Site
+from deployer.agent.balancer import drain_records
+from deployer.agent.balancer import operations as balancer
+from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context, OpError
 from deployer.balancers import Pool, Server
 from deployer.balancers.command import Command
@@ -73,7 +74,7 @@ def place(tmp_path: Path) -> Place:
 
 def test_commands_are_told_which_server_they_are_for(place: Place) -> None:
     assert place.drain()["drained"]
-    assert place.state()["state"] == "DRAIN" and drained.read(place.site)["web1-8000"]["by"] == "person"
+    assert place.state()["state"] == "DRAIN" and drain_records.read(place.site)["web1-8000"]["by"] == "person"
     assert place.call("admit", servers=["web1-8000"], by="person")["servers"]["web1-8000"]["state"] == "UP"
     told = (place.folder / "told").read_text().splitlines()
     assert "drain shop prod theirs web1 0 192.0.2.1 8000" in told
@@ -158,7 +159,7 @@ def test_secrets_are_in_the_environment_and_in_no_error(place: Place) -> None:
 
 def test_the_next_run_puts_back_what_a_dead_one_left(place: Place) -> None:
     place.says("web1-8000", "down")
-    with drained.editing(place.site) as records:
-        records["web1-8000"] = drained.record("run", "dead", "me@here", "it changed it")
+    with drain_records.editing(place.site) as records:
+        records["web1-8000"] = drain_records.record("run", "dead", "me@here", "it changed it")
     assert place.call("recover", run="run-2")["admitted"] == ["web1-8000"]
-    assert place.state()["state"] == "UP" and drained.read(place.site) == {}
+    assert place.state()["state"] == "UP" and drain_records.read(place.site) == {}

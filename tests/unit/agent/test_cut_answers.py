@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 
-from deployer.agent import balancer_watchdog, caddy_reload, drained, haproxy_reload
-from deployer.agent.caddy_reload import age_of_slot, write_slot
-from deployer.agent.kinds import create_driver
-from deployer.agent.layout import Site
+from deployer.agent.balancer import drain_records
+from deployer.agent.balancer import watchdog as balancer_watchdog
+from deployer.agent.balancer.caddy import reload_tool as caddy_reload
+from deployer.agent.balancer.caddy.reload_tool import age_of_slot, write_slot
+from deployer.agent.balancer.haproxy import reload_tool as haproxy_reload
+from deployer.agent.balancer.kinds import create_driver
+from deployer.agent.model.layout import Site
 from deployer.agent.operation import OpError
 
 _STATE_NAMES = (
@@ -84,7 +87,7 @@ def serving(path: str, answer: Callable[[bytes], bytes]) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in ("haproxy", "caddy"):
-        monkeypatch.setattr(f"deployer.agent.{kind}._PATIENCE", 0.0)
+        monkeypatch.setattr(f"deployer.agent.balancer.{kind}.driver._PATIENCE", 0.0)
     monkeypatch.setattr(haproxy_reload, "PATIENCE", 0.0)
 
 
@@ -165,8 +168,8 @@ def test_a_garbled_answer_of_haproxy_is_no_answer(haproxy: tuple[HAProxySocket, 
 def _watchdog_order(site: Site, order: dict[str, Any]) -> str:
     """A watchdog that is due: its agent is dead, and this run holds web1 out."""
     os.makedirs(site.state, exist_ok=True)
-    with drained.editing(site) as records:
-        records["web1"] = drained.record("run", "run-7", "me@here", "a push")
+    with drain_records.editing(site) as records:
+        records["web1"] = drain_records.record("run", "run-7", "me@here", "a push")
     path = f"{site.state}/watchdog-run-7.json"
     agent = {"pid": 2**22 + 1, "ticks": 1}
     Path(path).write_text(
@@ -194,7 +197,7 @@ def test_the_watchdog_survives_answers_that_are_cut_or_garbled_and_admits_in_the
     watchdog.start()
     watchdog.join(30)
     assert ended == [0], "it died, or never ended"
-    assert balancer.admin["web1"] == 0 and drained.read(site) == {}
+    assert balancer.admin["web1"] == 0 and drain_records.read(site) == {}
     assert capsys.readouterr().err.count("OpError") == 2 + len(GARBLED)
 
 

@@ -13,8 +13,10 @@ import pytest
 import supervised
 from release_site import Host
 
-from deployer.agent import disk, ledger, procfs, session, writing
+from deployer.agent.channel import session
 from deployer.agent.operation import OpError
+from deployer.agent.site import ledger, write_access
+from deployer.agent.system import disk, procfs
 
 RELEASE = "20240101T000000Z-aaaaaaaa"
 
@@ -70,12 +72,12 @@ def test_a_mount_point_where_releases_arrive_is_named_by_its_path(tmp_path: Path
     host.set_up()
     incoming = Path(host.site.incoming)
     incoming.mkdir(parents=True)
-    assert writing.unwritable(host.site) == []
+    assert write_access.unwritable(host.site) == []
     with mounted(incoming, "size=1m"):
         with pytest.raises(OSError) as caught:
             host.push(RELEASE)
         answer = session._fault("release.begin", caught.value)
-        assert writing.unwritable(host.site) == [
+        assert write_access.unwritable(host.site) == [
             {"path": str(incoming), "why": "it is a mount point, and a push removes it"}
         ]
     assert answer["code"] == "path_blocked" and answer["log"] == [] and f"findmnt -T {incoming}" in answer["hint"]
@@ -89,7 +91,7 @@ def test_a_folder_that_a_push_could_not_write_is_seen_without_writing(tmp_path: 
     folder = Path(getattr(host.site, name))
     folder.mkdir(exist_ok=True)
     with mounted(folder, "ro"):
-        seen = writing.unwritable(host.site)
+        seen = write_access.unwritable(host.site)
     assert seen == [{"path": str(folder), "why": "it is on a read-only file system"}]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from support.certificates import Authority
 
-from deployer.agent import domains
+from deployer.agent.balancer import domains
 from deployer.agent.operation import Context
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployer.agent import drained
-from deployer.agent.driver import Server
+from deployer.agent.balancer import drain_records
+from deployer.agent.balancer.driver import Server
 
 
 def pool(**places: str) -> dict[str, Server]:
@@ -19,7 +19,7 @@ def pool(**places: str) -> dict[str, Server]:
 
 def follow(records: dict[str, Any], **places: str) -> dict[str, Any]:
     found = {name: dict(each) for name, each in records.items()}
-    drained.follow(found, pool(**places))
+    drain_records.follow(found, pool(**places))
     return {name: (each["by"], each.get("at")) for name, each in found.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployer.agent.failure import cause_of, telling, unbuilt, unfitting
+from deployer.agent.model.failure import cause_of, telling, unbuilt, unfitting
 
 MIGRATION = """Operations to perform:
 Traceback (most recent call last):

@@ -7,10 +7,11 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deployer.agent import caddy_requests, nginx_requests
-from deployer.agent.driver import Request
-from deployer.agent.figures import tally
-from deployer.agent.haproxy_requests import requests
+from deployer.agent.balancer.caddy import requests as caddy_requests
+from deployer.agent.balancer.driver import Request
+from deployer.agent.balancer.haproxy.requests import requests
+from deployer.agent.balancer.nginx import requests as nginx_requests
+from deployer.agent.balancer.statistics import tally
 
 
 def line(server: str = "web1-8000", status: int = 200, ended: str = "----", took: int = 7, age: float = 0.0) -> str:

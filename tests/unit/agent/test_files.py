@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.agent import files
+from deployer.agent.system import files
 
 AGENT = Path(files.__file__).parent
 # Programs that setup installs as single files, which cannot import this module.
@@ -99,4 +99,4 @@ def test_nobody_else_in_the_agent_replaces_a_file_by_hand() -> None:
         and isinstance(node.value, ast.Name)
         and node.value.id == "os"
     ]
-    assert not by_hand, "use deployer.agent.files: " + ", ".join(by_hand)
+    assert not by_hand, "use deployer.agent.system.files: " + ", ".join(by_hand)

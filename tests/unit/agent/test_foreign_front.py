@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.agent.front import CannotMove, Moved
-from deployer.agent.front_haproxy import leads, moved
+from deployer.agent.takeover.frontend import CannotMove, Moved
+from deployer.agent.takeover.haproxy_frontend import leads, moved
 
 PLACES = {"192.0.2.1:8000": "web1", "192.0.2.2:8000": "web2"}
 CONFIGURATION = """\

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.agent.front import CannotMove, Moved, NotThere
-from deployer.agent.front_nginx import leads, moved, parsed
+from deployer.agent.takeover.frontend import CannotMove, Moved, NotThere
+from deployer.agent.takeover.nginx_frontend import leads, moved, parsed
 
 PLACES = {"192.0.2.1:8000": "web1", "192.0.2.2:8000": "web2"}
 SOCKET = "unix:/run/deploy-nginx/shop-prod.sock"

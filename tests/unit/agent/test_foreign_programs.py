@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from support.balanced import until
 
-from deployer.agent import procfs, programs
+from deployer.agent.system import procfs
+from deployer.agent.takeover import supervisord_programs
 
 MAIN = """
 [unix_http_server]
@@ -81,32 +82,32 @@ def supervised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supe
 def test_it_is_known_by_any_of_its_processes_and_stopped_for_good(supervised: Supervised) -> None:
     roots = {supervised.pid("shop:shop_00"), supervised.pid("shop:shop_01")}
     child = next(pid for pid in procfs.pids() if pid not in roots and roots.intersection(procfs.ancestors(pid)))
-    found = programs.of(child)
+    found = supervisord_programs.of(child)
     assert (found.name, found.file, set(found.roots)) == ("shop", str(supervised.shop), roots)
     (supervised.shop.parent / "other.conf").write_text("[program:other]\ncommand=/bin/sleep 600\n")
     one = supervised.pid("one")
     for _ in range(2):  # a crash between the act and its note makes a second call of it
-        assert programs.stop_for_good(found.wire) is None
+        assert supervisord_programs.stop_for_good(found.wire) is None
         assert "shop" not in supervised.status() and "other" not in supervised.status()
     assert supervised.pid("one") == one, "and nobody else notices"
-    assert not supervised.shop.exists() and Path(f"{supervised.shop}{programs.RETIRED}").read_text() == SHOP
-    words = programs.way_back(found).replace("supervisorctl", f"supervisorctl -c {supervised.main}")
+    assert not supervised.shop.exists() and Path(f"{supervised.shop}{supervisord_programs.RETIRED}").read_text() == SHOP
+    words = supervisord_programs.way_back(found).replace("supervisorctl", f"supervisorctl -c {supervised.main}")
     subprocess.run(words, shell=True, check=True, capture_output=True)
     until("it is back", lambda: supervised.status().count("RUNNING") == 5)
 
 
 def test_what_is_not_alone_in_its_file_is_a_persons_to_stop(supervised: Supervised) -> None:
     for name, why in (("one", "has more than program one"), ("inside", f"stands in {supervised.main} itself")):
-        with pytest.raises(programs.NotPlain, match=why):
-            programs.of(supervised.pid(name))
-    with pytest.raises(programs.NotPlain, match="did not start it"):
-        programs.of(os.getpid())
+        with pytest.raises(supervisord_programs.NotPlain, match=why):
+            supervisord_programs.of(supervised.pid(name))
+    with pytest.raises(supervisord_programs.NotPlain, match="did not start it"):
+        supervisord_programs.of(os.getpid())
 
 
 def test_nothing_is_renamed_while_nobody_knows_whether_it_runs(supervised: Supervised) -> None:
-    found = programs.of(supervised.pid("shop:shop_00"))
+    found = supervisord_programs.of(supervised.pid("shop:shop_00"))
     socket = supervised.main.parent / "s.sock"
     socket.rename(f"{socket}.away")
-    said = programs.stop_for_good(found.wire)
+    said = supervisord_programs.stop_for_good(found.wire)
     assert said is not None and supervised.shop.exists()
     Path(f"{socket}.away").rename(socket)

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from deployer.agent import adopting, fronts
-from deployer.agent.layout import Site
+from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context
+from deployer.agent.takeover import frontends
+from deployer.agent.takeover import operations as adopting
 
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 SOCKET = "unix:/run/deploy-nginx/shop-prod.sock"
@@ -71,7 +72,7 @@ def test_bytes_that_are_no_text_stay_what_they_are(host: Host) -> None:
     written = "# caf\u00e9\n".encode("latin-1") + SITE.encode()
     (host.conf_d / "shop.conf").write_bytes(written)
     found = host.look()
-    assert found["why"] == "" and fronts.encoded(fronts.read(found["path"])) == written
+    assert found["why"] == "" and frontends.encoded(frontends.read(found["path"])) == written
 
 
 def test_what_is_in_no_file_or_in_two_is_said(host: Host) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.agent import health
-from deployer.agent.supervision import Health
+from deployer.agent.instance import health
+from deployer.agent.model.supervision import Health
 
 
 @contextmanager

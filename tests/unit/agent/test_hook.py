@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 from release_site import Host
 
-from deployer.agent import hook, ledger, procfs
 from deployer.agent.operation import OpError
+from deployer.agent.release import release_hook
+from deployer.agent.site import ledger
+from deployer.agent.system import procfs
 
 RELEASE = "20261101T100000Z-aaaaaaaa"
 AGENT = """
@@ -159,7 +161,7 @@ def test_a_command_that_left_a_daemon_behind_is_not_waited_for(host: Host) -> No
 
 
 def test_a_runner_that_hangs_past_its_time_limit_is_not_waited_for(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hook, "_OVERTIME", 0.5)
+    monkeypatch.setattr(release_hook, "_OVERTIME", 0.5)
     stopped: list[int] = []
 
     def stop_runner() -> None:

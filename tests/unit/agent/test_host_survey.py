@@ -13,9 +13,11 @@ import pytest
 import supervised
 from supervised import World
 
-from deployer.agent import freeze, host, lock, site
-from deployer.agent.layout import Site
+from deployer.agent import survey as host
+from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context
+from deployer.agent.site import freeze, lock
+from deployer.agent.site import operations as site
 
 UNSEALED, SEALED = "20240101T000000Z-aaaaaaaa", "20240102T000000Z-bbbbbbbb"
 

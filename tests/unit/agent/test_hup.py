@@ -16,8 +16,10 @@ import supervised
 from supervised import World
 
 from deployer import runtimes
-from deployer.agent import instance, ledger, procfs
+from deployer.agent.instance import operations as instance
 from deployer.agent.operation import Context, OpError
+from deployer.agent.site import ledger
+from deployer.agent.system import procfs
 from deployer.runtimes import Serving, Target
 from deployer.runtimes.run import render_run
 from deployer.settings.models import Runtime

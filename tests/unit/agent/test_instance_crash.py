@@ -14,9 +14,10 @@ import pytest
 import supervised
 from supervised import World
 
-from deployer.agent import host as survey
-from deployer.agent import ledger, site
+from deployer.agent import survey
 from deployer.agent.operation import Context, OpError
+from deployer.agent.site import ledger
+from deployer.agent.site import operations as site
 
 
 @pytest.fixture

@@ -15,11 +15,15 @@ import pytest
 import supervised
 from supervised import World
 
-from deployer.agent import instance, ledger, procfs, resource, secrets, switch
-from deployer.agent.kept import UNITS
+from deployer.agent.instance import operations as instance
+from deployer.agent.instance import switch
+from deployer.agent.model.resources import File, to_wire
+from deployer.agent.model.supervision import Health
 from deployer.agent.operation import Context, OpError
-from deployer.agent.resources import File, to_wire
-from deployer.agent.supervision import Health
+from deployer.agent.provisioning import operations as resource
+from deployer.agent.provisioning.snapshot import UNITS
+from deployer.agent.site import ledger, secrets
+from deployer.agent.system import procfs
 
 
 @pytest.fixture

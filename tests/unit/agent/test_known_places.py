@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from deployer.agent import balancer
-from deployer.agent.layout import Site
+from deployer.agent.balancer import operations as balancer
+from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context, OpError
 from deployer.balancers import Pool, Server
 from deployer.balancers.command import Command

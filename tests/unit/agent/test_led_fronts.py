@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from deployer.agent import adopting
-from deployer.agent.layout import Site
+from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context, OpError
+from deployer.agent.takeover import operations as adopting
 
 BEFORE = "frontend www\n    bind :80\n    default_backend old\nbackend old\n    server a 192.0.2.1:8000 check\n"
 AFTER = BEFORE.replace("default_backend old", "default_backend shop-prod")

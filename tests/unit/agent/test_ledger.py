@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from deployer.agent import ledger, site
-from deployer.agent.layout import Site
+from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context
+from deployer.agent.site import ledger
+from deployer.agent.site import operations as site
 
 
 @pytest.fixture

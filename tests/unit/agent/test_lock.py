@@ -18,13 +18,14 @@ from typing import Any
 import pytest
 from supervised import wait_until
 
-from deployer.agent import ledger, lock, wind
-from deployer.agent.layout import Site
+from deployer.agent.channel import shutdown
+from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context, OpError
+from deployer.agent.site import ledger, lock
 
 HOLD = """
 import json, os, subprocess, sys
-from deployer.agent import lock
+from deployer.agent.site import lock
 from deployer.agent.operation import Context
 args = json.loads(sys.argv[1])
 lock._PULSE_S = float(os.environ.get("PULSE", lock._PULSE_S))
@@ -47,8 +48,8 @@ sys.stdin.readline()
 
 LOOK = """
 import json, sys, threading
-from deployer.agent import lock
-from deployer.agent.layout import Site
+from deployer.agent.site import lock
+from deployer.agent.model.layout import Site
 site, over, looks = Site(**json.loads(sys.argv[1])), threading.Event(), 0
 threading.Thread(target=lambda: sys.stdin.readline() and over.set()).start()
 print("ready", flush=True)
@@ -203,14 +204,14 @@ def test_the_hosts_own_lock_is_short_and_bounded(shop: Site) -> None:
 def test_a_lock_whose_controller_is_gone_says_so_and_until_when(shop: Site) -> None:
     take(shop)
     assert (lock.holder(shop) or {})["lost"] is None
-    wind.the_end.notice(42.0)
+    shutdown.the_end.notice(42.0)
     found = lock.holder(shop) or {}
     assert abs(found["lost"] - time.time()) < 30 and 30 < found["until"] - found["lost"] < 60
     assert (found["run"], found["who"]) == ("mine", "mine@laptop")
 
 
 def test_what_is_guarded_longest_decides_until_when() -> None:
-    ends, told = wind.WindUp(), list[float]()
+    ends, told = shutdown.WindUp(), list[float]()
     ends.on_notice(told.append)
     ends.bound(lambda: 100.0)
     ends.notice(5.0)

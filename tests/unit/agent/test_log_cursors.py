@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from supervisor.loggers import LevelsByName, LogRecord, RotatingFileHandler
 
-from deployer.agent import logs
-from deployer.agent.layout import Site
+from deployer.agent.instance import logs
+from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context, OpError
 
 

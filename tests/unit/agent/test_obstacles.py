@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from release_site import Host
 
-from deployer.agent import disk, links, session
+from deployer.agent.channel import session
 from deployer.agent.operation import OpError
+from deployer.agent.site import links
+from deployer.agent.system import disk
 
 RELEASE = "20240101T000000Z-aaaaaaaa"
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployer.agent import outbox as outbox_module
-from deployer.agent.outbox import Outbox
-from deployer.agent.protocol import Decoder
+from deployer.agent.channel import outbox as outbox_module
+from deployer.agent.channel.outbox import Outbox
+from deployer.agent.channel.protocol import Decoder
 
 
 @pytest.fixture

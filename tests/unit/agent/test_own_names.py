@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from release_site import FILES, Host
 
-from deployer.agent import layout
-from deployer.agent import manifest as own
+from deployer.agent.model import layout
+from deployer.agent.model import manifest as own
 from deployer.agent.operation import OpError
 from deployer.artifact import manifest
 from deployer.errors import SettingsError, UsageError

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deployer.agent import lock, owner
-from deployer.agent.layout import Site
+from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context, OpError
+from deployer.agent.site import lock, ownership
 
 
 def take(site: Site) -> None:
@@ -24,9 +24,9 @@ def site(tmp_path: Path) -> Site:
 
 
 def test_the_first_to_lock_it_owns_it(site: Site) -> None:
-    assert owner.owner(site) is None
+    assert ownership.owner(site) is None
     take(site)
-    assert owner.owner(site) == {"app": "shop", "env": "prod"}
+    assert ownership.owner(site) == {"app": "shop", "env": "prod"}
     take(site)
 
 
@@ -42,6 +42,6 @@ def test_nobody_else_gets_it(site: Site, other: dict[str, str]) -> None:
 def test_a_torn_note_is_nobodys(site: Site) -> None:
     take(site)
     Path(site.state, "site.json").write_text('{"app": "sh')
-    assert owner.owner(site) is None
+    assert ownership.owner(site) is None
     take(site)
-    assert owner.owner(site) == {"app": "shop", "env": "prod"}
+    assert ownership.owner(site) == {"app": "shop", "env": "prod"}

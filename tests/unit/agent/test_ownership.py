@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from release_site import Host
 
-from deployer.agent import ownership
-from deployer.agent.resources import Directory, to_wire
+from deployer.agent.model.resources import Directory, to_wire
+from deployer.agent.site import shared_owners
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="giving files to another user needs root")
 STRANGER = 54321
@@ -36,14 +36,14 @@ def give(path: str, uid: int) -> None:
 
 def test_what_another_user_owns_is_counted_at_every_depth(host: Host) -> None:
     nobody = pwd.getpwnam("nobody").pw_uid
-    assert ownership.foreign_paths(host.site) is None, "what is root's was put there on purpose"
+    assert shared_owners.foreign_paths(host.site) is None, "what is root's was put there on purpose"
     give(host.site.shared, nobody)
-    assert ownership.foreign_paths(host.site) is None
+    assert shared_owners.foreign_paths(host.site) is None
     give(host.site.shared + "/media/up", STRANGER)
-    found = ownership.foreign_paths(host.site)
+    found = shared_owners.foreign_paths(host.site)
     assert found == {"count": 2, "complete": True, "users": [str(STRANGER)], "example": host.site.shared + "/media/up"}
     give(host.site.shared, STRANGER)
-    found = ownership.foreign_paths(host.site)
+    found = shared_owners.foreign_paths(host.site)
     assert found is not None and found["count"] == 7 and found["example"] == host.site.shared
 
 
@@ -52,7 +52,7 @@ def test_a_link_to_a_strangers_file_is_not_followed(host: Host, tmp_path: Path) 
     outside.touch()
     os.chown(outside, STRANGER, -1)
     os.symlink(outside, host.site.shared + "/media/link")
-    assert ownership.foreign_paths(host.site) is None
+    assert shared_owners.foreign_paths(host.site) is None
 
 
 @pytest.fixture

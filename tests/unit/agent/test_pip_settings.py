@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from release_site import FILES, Host, make_wheel, write
 
-from deployer.agent import pip_settings, uv_cache
+from deployer.agent.dependencies import pip_settings, uv_cache
 from deployer.agent.operation import OpError
-from deployer.artifact.host_python import HostPython
-from deployer.artifact.resolving import Resolution, find_uv, resolve
+from deployer.artifact.dependencies.host_python import HostPython
+from deployer.artifact.dependencies.resolving import Resolution, find_uv, resolve
 
 CONF = """
 [global]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.agent.places import parts, place, socket_of
+from deployer.agent.model.endpoints import parts, place, socket_of
 from deployer.balancers.base import port_in, server_name
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.agent import process
-from deployer.agent.process import run, tail
+from deployer.agent.system import process_runner
+from deployer.agent.system.process_runner import run, tail
 
 
 def test_status_and_both_streams() -> None:
@@ -72,9 +72,11 @@ def test_a_child_that_goes_on_printing_is_not_waited_for_either() -> None:
 
 
 def test_a_program_that_not_even_kill_ends_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_TERM_GRACE", 0.1)
-    monkeypatch.setattr(process, "_UNKILLABLE", 0.3)
-    monkeypatch.setattr(process._Group, "signal", lambda self, number: None)  # as for one that hangs in the kernel
+    monkeypatch.setattr(process_runner, "_TERM_GRACE", 0.1)
+    monkeypatch.setattr(process_runner, "_UNKILLABLE", 0.3)
+    monkeypatch.setattr(
+        process_runner._Group, "signal", lambda self, number: None
+    )  # as for one that hangs in the kernel
     began = time.monotonic()
     done = run(["sleep", "20"], timeout=0.1)
     assert time.monotonic() - began < 15 and done.timed_out and done.signal == 9

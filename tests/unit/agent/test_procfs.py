@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.agent import procfs
+from deployer.agent.system import procfs
 
 
 def test_a_program_whose_name_looks_like_fields_is_read_rightly(tmp_path: Path) -> None:

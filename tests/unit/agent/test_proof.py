@@ -11,9 +11,10 @@ import pytest
 import supervised
 from supervised import World
 
-from deployer.agent import holding, procfs, waiting
-from deployer.agent.process import run
-from deployer.agent.unit import Unit
+from deployer.agent.instance import wait
+from deployer.agent.instance.unit import Unit
+from deployer.agent.system import port_owners, procfs
+from deployer.agent.system.process_runner import run
 
 
 @pytest.fixture
@@ -44,8 +45,8 @@ def test_the_right_words_on_the_command_line_of_a_stranger_prove_nothing(host: W
     seen = host.proof("r1")
     assert seen["proven"] is False
     assert words in seen["why"], "it is named as it calls itself"
-    assert holding.hold("127.0.0.1", port).pids == tuple(seen["pids"])
-    assert waiting.until_free(host.site, host.instance, Unit(host.instance), None, 0.0, run(["true"], timeout=5))
+    assert port_owners.hold("127.0.0.1", port).pids == tuple(seen["pids"])
+    assert wait.until_free(host.site, host.instance, Unit(host.instance), None, 0.0, run(["true"], timeout=5))
 
 
 def test_a_release_that_renames_its_own_process_is_still_proven(host: World) -> None:

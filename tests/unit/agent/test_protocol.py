@@ -7,8 +7,8 @@ import struct
 
 import pytest
 
-from deployer.agent import protocol
-from deployer.agent.protocol import Decoder, Frame, Lease, ProtocolError, encode
+from deployer.agent.channel import protocol
+from deployer.agent.channel.protocol import Decoder, Frame, Lease, ProtocolError, encode
 
 FRAMES = [
     ({"t": "beat", "n": 1}, b""),

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from release_site import FILES, Host, write
 
-from deployer.agent import ledger, tree
-from deployer.agent.manifest import Entry, Manifest
+from deployer.agent.model.manifest import Entry, Manifest
 from deployer.agent.operation import OpError
+from deployer.agent.site import ledger
+from deployer.agent.system import tree
 from deployer.artifact import manifest
 
 OLD, NEW = "20261101T100000Z-aaaaaaaa", "20261102T100000Z-bbbbbbbb"

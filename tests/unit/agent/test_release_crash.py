@@ -14,7 +14,7 @@ import pytest
 import release_site
 from release_site import FILES, NONE, Host, write
 
-from deployer.agent import procfs
+from deployer.agent.system import procfs
 
 OLD, NEW = "20261101T100000Z-aaaaaaaa", "20261102T100000Z-bbbbbbbb"
 ARGS = {"prepare": {"command": "echo built > made"}, "check": {"argv": [".venv/bin/python", "-c", "import app"]}}

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from release_site import Host
 
-from deployer.agent import host, ledger
-from deployer.agent.layout import MARKER
+from deployer.agent import survey as host
+from deployer.agent.model.layout import MARKER
+from deployer.agent.model.release_id import created_at, is_release_id, list_releases, new_release_id
 from deployer.agent.operation import Context
-from deployer.agent.release_id import created_at, is_release_id, list_releases, new_release_id
+from deployer.agent.site import ledger
 
 JANUARY, JUNE = "20240101T000000Z-aaaaaaaa", "20240601T000000Z-bbbbbbbb"
 FOREIGN = (

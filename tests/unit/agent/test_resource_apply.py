@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from deployer.agent.layout import Site
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Absent, BootUnit, Directory, File, Link, Listener, Package, Resource, to_wire
 from deployer.agent.operation import Context, OpError, find
-from deployer.agent.resources import Absent, BootUnit, Directory, File, Link, Listener, Package, Resource, to_wire
 
 
 class Host:

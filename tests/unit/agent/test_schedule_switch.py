@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
-from deployer.agent import ledger, links, release, schedules
-from deployer.agent.layout import COMMANDS, Site
+from deployer.agent.instance import schedules
+from deployer.agent.model.layout import COMMANDS, Site
+from deployer.agent.model.supervision import Schedule, Verbs
 from deployer.agent.operation import Context, OpError
-from deployer.agent.retiring import Retiring
-from deployer.agent.supervision import Schedule, Verbs
+from deployer.agent.release import operations as release
+from deployer.agent.release.retention import Retiring
+from deployer.agent.site import ledger, links
 
 ONE, TWO, BARE = "20240101T000000Z-aaaaaaaa", "20240201T000000Z-bbbbbbbb", "20240301T000000Z-cccccccc"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from release_site import Host
 
-from deployer.agent import secrets
 from deployer.agent.operation import OpError
+from deployer.agent.site import secrets
 from deployer.artifact import secretfile
 from deployer.errors import SettingsError
 

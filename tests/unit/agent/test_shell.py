@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from deployer.agent import operation
+from deployer.agent.model.shell import first_line, shell_argv
 from deployer.agent.operation import Context
-from deployer.agent.process import run
-from deployer.agent.shell import first_line, shell_argv
+from deployer.agent.system.process_runner import run
 
 
 @pytest.mark.parametrize(

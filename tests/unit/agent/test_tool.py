@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from release_site import Host
 
-from deployer.agent import operation, tool
+from deployer.agent import operation
+from deployer.agent.dependencies import tools
 from deployer.agent.operation import Context, OpError
-from deployer.artifact.uv_binary import uv_here
+from deployer.artifact.dependencies.uv_binary import uv_here
 
 WORKS = b"#!/bin/sh\necho uv 1.0\n"
 FAILS = b"#!/bin/sh\necho 'version GLIBC_2.99 not found' >&2\nexit 1\n"
@@ -147,9 +148,9 @@ def test_the_real_uv_is_given_and_found_by_who_looks_for_one(tmp_path: Path, mon
     uv = uv_here()
     assert uv is not None
     host = Prefixed(tmp_path)
-    monkeypatch.setattr(tool.machine, "search_path", lambda site: [])  # a host without a uv of its own
-    site = tool.Site.from_args({"site": host.wire})
-    assert tool.find_uv(site) is None
+    monkeypatch.setattr(tools.host_facts, "search_path", lambda site: [])  # a host without a uv of its own
+    site = tools.Site.from_args({"site": host.wire})
+    assert tools.find_uv(site) is None
     path = host.call("tool.put", uv.packed, **uv.named)["path"]
-    assert tool.find_uv(site) == path
+    assert tools.find_uv(site) == path
     assert Path(path).read_bytes() == uv.path.read_bytes()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deployer.agent.supervision import Health, Instance, Verbs
-from deployer.agent.unit import Unit
+from deployer.agent.instance.unit import Unit
+from deployer.agent.model.supervision import Health, Instance, Verbs
 
 SAYS = ("sh", "-c", 'for each in 1 2 3; do echo "$each $0"; done', "of {lines}")
 

@@ -13,8 +13,8 @@ import pytest
 from release_site import FILES, Host, make_wheel, write
 
 from deployer.agent.operation import OpError
-from deployer.artifact.host_python import HostPython
-from deployer.artifact.resolving import find_uv
+from deployer.artifact.dependencies.host_python import HostPython
+from deployer.artifact.dependencies.resolving import find_uv
 
 OLD, NEW = "20261101T100000Z-aaaaaaaa", "20261102T100000Z-bbbbbbbb"
 

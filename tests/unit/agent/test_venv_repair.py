@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from release_site import FILES, Host, make_wheel, write
 
-from deployer.agent import process, venv_integrity
+from deployer.agent.dependencies import venv_integrity
 from deployer.agent.operation import OpError
+from deployer.agent.system import process_runner
 
 OLD, NEW, LAST = "20261101T100000Z-aaaaaaaa", "20261102T100000Z-bbbbbbbb", "20261103T100000Z-cccccccc"
 KEY = f"py{sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}-0123456789abcdef-none"
@@ -90,7 +91,7 @@ def survey(host: Host, release: str) -> dict[str, Any]:
 
 def runs(host: Host, release: str) -> bool:
     code = f"import sys; assert sys.prefix == {host.site.release(release) + '/.venv'!r}"
-    return process.run([host.site.release(release) + "/.venv/bin/python", "-c", code], timeout=60).ok
+    return process_runner.run([host.site.release(release) + "/.venv/bin/python", "-c", code], timeout=60).ok
 
 
 def test_every_damage_is_found_without_starting_a_program(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +102,7 @@ def test_every_damage_is_found_without_starting_a_program(host: Host, monkeypatc
         (venv / PURELIB / name).touch()
     (venv / venv_integrity.MARKER).write_text(json.dumps(venv_integrity.describe(str(venv))))
     whole = shutil.copytree(venv, host.folder / "whole", symlinks=True)
-    monkeypatch.setattr(process, "run", lambda *args, **options: pytest.fail("it starts a program"))
+    monkeypatch.setattr(process_runner, "run", lambda *args, **options: pytest.fail("it starts a program"))
     found = {}
     for damage in DAMAGES:
         assert venv_integrity.damage(str(venv)) == ""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.agent.manifest import Manifest
+from deployer.agent.model.manifest import Manifest
 from deployer.artifact import manifest
 from deployer.errors import UsageError
 from deployer.settings.patterns import Exclude

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from deployer.artifact import lockfiles, python, requirements, resolving
-from deployer.artifact.host_python import HostPython, choose_installer
+from deployer.artifact.dependencies import lockfiles, python, requirements, resolving
+from deployer.artifact.dependencies.host_python import HostPython, choose_installer
+from deployer.artifact.dependencies.wheels import wheelhouse
 from deployer.artifact.kept_versions import KeptAnswer, KeptVersions
-from deployer.artifact.wheels import wheelhouse
 from deployer.errors import NotReadyError, SettingsError
 from deployer.settings.models import Python
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.artifact import requirements
+from deployer.artifact.dependencies import requirements
 from deployer.errors import SettingsError
 from deployer.settings.inference.requirements import read_requirements
 

@@ -9,9 +9,9 @@ import subprocess
 
 import pytest
 
-from deployer.artifact import python
-from deployer.artifact.host_python import HostPython
-from deployer.artifact.uv_binary import UvBinary, uv_here
+from deployer.artifact.dependencies import python
+from deployer.artifact.dependencies.host_python import HostPython
+from deployer.artifact.dependencies.uv_binary import UvBinary, uv_here
 
 DEBIAN = HostPython("/usr/bin/python3.11", "3.11.2", "cpython", "cpython-311", "x86_64", "glibc 2.36", "none")
 

@@ -11,11 +11,11 @@ import pytest
 from support.caddy import real_caddy
 
 from deployer import balancers
-from deployer.agent import caddy_reload
-from deployer.agent.caddy_reload import Places, Refused, lay_slots, merged, program, settle
-from deployer.agent.layout import Site
-from deployer.agent.resources import Directory, File, Resource, Service, User, name_of
-from deployer.agent.supervision import Health
+from deployer.agent.balancer.caddy import reload_tool as caddy_reload
+from deployer.agent.balancer.caddy.reload_tool import Places, Refused, lay_slots, merged, program, settle
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Directory, File, Resource, Service, User, name_of
+from deployer.agent.model.supervision import Health
 from deployer.balancers import Pool, Server
 from deployer.balancers.base import Www
 from deployer.errors import SettingsError

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from deployer import balancers
-from deployer.agent.layout import Site
-from deployer.agent.resources import Directory, File, Service, name_of
-from deployer.agent.supervision import Health
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Directory, File, Service, name_of
+from deployer.agent.model.supervision import Health
 from deployer.balancers import Pool, Server
 from deployer.errors import SettingsError
 

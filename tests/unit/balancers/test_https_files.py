@@ -12,12 +12,13 @@ from support.caddy import real_caddy
 from support.certificates import Authority
 
 from deployer import balancers
-from deployer.agent import haproxy_reload, nginx_reload
-from deployer.agent.caddy_reload import Places, Refused, merged
-from deployer.agent.haproxy_reload import maps
-from deployer.agent.layout import Site
-from deployer.agent.resources import Absent, File
-from deployer.agent.supervision import Health
+from deployer.agent.balancer.caddy.reload_tool import Places, Refused, merged
+from deployer.agent.balancer.haproxy import reload_tool as haproxy_reload
+from deployer.agent.balancer.haproxy.reload_tool import maps
+from deployer.agent.balancer.nginx import reload_tool as nginx_reload
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Absent, File
+from deployer.agent.model.supervision import Health
 from deployer.balancers import Https, Pool, Server
 from deployer.settings.tls import Certificate
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from deployer import balancers
-from deployer.agent import nginx_reload
-from deployer.agent.layout import Site
-from deployer.agent.resources import Directory, File, Service, name_of
-from deployer.agent.supervision import Health
+from deployer.agent.balancer.nginx import reload_tool as nginx_reload
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Directory, File, Service, name_of
+from deployer.agent.model.supervision import Health
 from deployer.balancers import Pool, Server
 from deployer.balancers.base import Www
 from deployer.balancers.values import Listen

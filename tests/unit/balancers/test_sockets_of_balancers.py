@@ -11,10 +11,11 @@ import pytest
 from support.topologies import topology
 
 from deployer import balancers
-from deployer.agent import caddy_reload, nginx_reload
-from deployer.agent.resources import Listener
+from deployer.agent.balancer.caddy import reload_tool as caddy_reload
+from deployer.agent.balancer.nginx import reload_tool as nginx_reload
+from deployer.agent.model.resources import Listener
 from deployer.roles.setup import Adapters, setup_resources
-from deployer.rollout.resources import for_push
+from deployer.rollout.steps.resources import for_push
 
 KINDS = ("haproxy", "nginx", "caddy")
 

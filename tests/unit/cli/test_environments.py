@@ -9,9 +9,9 @@ import pytest
 
 from deployer.events import Event
 from deployer.report.lines import line_of
-from deployer.rollout.inventory_remarks import inventory_remarks
-from deployer.rollout.project import load
-from deployer.rollout.record import Record
+from deployer.rollout.delivery.inventory_remarks import inventory_remarks
+from deployer.rollout.run.project import load
+from deployer.rollout.run.record import Record
 
 
 def add_staging(project: Path) -> None:

@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 
 from deployer import probe
 from deployer.inventory import load as inventory
-from deployer.settings.infer import infer
+from deployer.settings.inference.infer import infer
 from deployer.settings.models import Settings
 
 ROOT = Path(__file__).parents[3]

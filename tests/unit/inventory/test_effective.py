@@ -9,8 +9,8 @@ import pytest
 from deployer.errors import DeployError, InventoryError, SettingsError
 from deployer.inventory.effective import for_host
 from deployer.inventory.model import Host, SshOptions
-from deployer.settings.document import Opaque
 from deployer.settings.models import Settings
+from deployer.settings.yaml.document import Opaque
 
 
 def host(user: str | None = "root", deploy: Any = None, prefix: str = "", become: bool | None = None) -> Host:

@@ -12,7 +12,7 @@ from deployer.inventory.model import Inventory
 from deployer.inventory.names import usual_form
 from deployer.inventory.patterns import select
 from deployer.inventory.ssh_args import read_ssh_args
-from deployer.remote.ssh_config import Hop
+from deployer.remote.ssh.ssh_config import Hop
 
 FORMATS = {
     "yaml": 'web: {{hosts: {{"{}": {{}}}}}}\n',

@@ -8,10 +8,10 @@ from typing import Any
 from support.facts import facts, host
 from support.topologies import topology
 
-from deployer.plan import adopting
 from deployer.plan.changes import Wanted, plan_of
 from deployer.plan.facts import Facts
-from deployer.plan.text import text_of
+from deployer.plan.rendering import text_of
+from deployer.plan.rolling import adopting
 from deployer.plan.topology import Topology
 
 NEW = "20240901T000000Z-new00000"

@@ -8,7 +8,7 @@ import pytest
 from support.facts import facts, host, release
 from support.topologies import topology
 
-from deployer.agent.release_id import new_release_id
+from deployer.agent.model.release_id import new_release_id
 from deployer.plan.changes import majority, wanted_by_push
 from deployer.plan.draft import PLACEHOLDER, Draft, Start, content_of
 from deployer.plan.model import VenvRepair

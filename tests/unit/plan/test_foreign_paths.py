@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.facts import facts, host
 from support.topologies import topology
 
-from deployer.plan.ownership import remarks
+from deployer.plan.shared_folders.owners import remarks
 
 
 def test_the_warning_says_how_many_whose_and_what_to_type() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from support.topologies import topology
 
-from deployer.plan.judging import Figures, enough, more_fail, told, wilson, worse
+from deployer.plan.rolling.judging import Figures, enough, more_fail, told, wilson, worse
 from deployer.settings.models import Judge, Rolling
 
 TIMES = Judge(slower="3x")

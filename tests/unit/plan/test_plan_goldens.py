@@ -20,7 +20,7 @@ from deployer.plan.changes import Wanted, plan_of, wanted_by_push
 from deployer.plan.draft import Draft, Start
 from deployer.plan.facts import Facts
 from deployer.plan.model import FileChange, Inferred, Plan
-from deployer.plan.text import text_of
+from deployer.plan.rendering import text_of
 from deployer.plan.topology import Topology
 
 GOLDEN = Path(__file__).parent / "golden"

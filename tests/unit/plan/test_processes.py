@@ -10,7 +10,7 @@ from support.topologies import topology
 
 from deployer.plan.changes import Wanted, plan_of
 from deployer.plan.model import ProcessStep
-from deployer.plan.text import text_of
+from deployer.plan.rendering import text_of
 from deployer.plan.topology import Topology
 
 OLD, NEW = "20240101T000000Z-0ld00000", "20240301T000000Z-new00000"

@@ -13,7 +13,7 @@ from deployer.errors import SettingsError
 from deployer.plan.changes import Wanted, plan_of
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan
-from deployer.plan.reloading import other_dependencies
+from deployer.plan.rolling.reloading import other_dependencies
 from deployer.plan.topology import Topology
 
 OLD, NOW = "20240101T000000Z-0ld00000", "20240301T000000Z-now00000"

@@ -11,10 +11,10 @@ from support.topologies import topology
 
 from deployer.plan.changes import Wanted, plan_of
 from deployer.plan.model import Plan
+from deployer.plan.rendering import text_of
 from deployer.plan.start import start, way
-from deployer.plan.text import text_of
 from deployer.plan.topology import Topology
-from deployer.settings.infer import infer
+from deployer.settings.inference.infer import infer
 from deployer.settings.workers import Size
 
 OLD, NEW = "20240101T000000Z-0ld00000", "20240301T000000Z-new00000"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.topologies import topology
 
-from deployer.plan import shared, sqlite
+from deployer.plan.shared_folders import sqlite, tree
 
 
 @pytest.mark.parametrize(
@@ -24,15 +24,15 @@ from deployer.plan import shared, sqlite
 def test_a_shared_path_is_a_folder_by_the_tree_and_else_by_its_name(
     asked: str, files: tuple[str, ...], folders: list[str]
 ) -> None:
-    assert shared.folders([asked], files) == folders
+    assert tree.folders([asked], files) == folders
 
 
 def test_what_is_not_shipped_is_named_and_placeholders_are_not() -> None:
     files = ["app.py", "data/seed.db", "media/.gitkeep", "settings_local.py"]
-    [remark] = shared.remarks(["media/", "data/seed.db", "settings_local.py"], files)
+    [remark] = tree.remarks(["media/", "data/seed.db", "settings_local.py"], files)
     assert "not shipped" in remark and ": data/seed.db, settings_local.py." in remark
-    assert shared.remarks(["media"], files) == []
-    [long] = shared.remarks(["media"], [f"media/{number}.png" for number in range(8)])
+    assert tree.remarks(["media"], files) == []
+    [long] = tree.remarks(["media"], [f"media/{number}.png" for number in range(8)])
     assert "media/4.png and 3 more" in long
 
 

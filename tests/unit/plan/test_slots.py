@@ -9,8 +9,8 @@ from support.facts import facts, host, release
 from support.topologies import topology
 
 from deployer.errors import SettingsError
-from deployer.plan import slots
 from deployer.plan.facts import Facts, Serving
+from deployer.plan.rolling import slots
 
 OLD, NEW = "20240101T000000Z-0ld00000", "20240601T000000Z-new00000"
 

@@ -10,7 +10,7 @@ from support.topologies import topology
 
 from deployer.errors import SettingsError
 from deployer.plan.changes import Wanted, plan_of
-from deployer.plan.strategy import choose
+from deployer.plan.rolling.strategy import choose
 from deployer.plan.topology import Topology
 
 

@@ -8,7 +8,7 @@ from support.facts import facts, host
 from support.topologies import topology
 
 from deployer.plan.topology import Topology, bind_address, probe_address, trusted
-from deployer.rollout.push import seen_by
+from deployer.rollout.commands.push import seen_by
 
 
 def named() -> Topology:

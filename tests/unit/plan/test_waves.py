@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.plan.waves import ordered, size_of, split
+from deployer.plan.rolling.waves import ordered, size_of, split
 
 HOSTS = tuple(f"web{number}" for number in range(1, 11))
 

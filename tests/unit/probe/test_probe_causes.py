@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from deployer.probe import kinds
-from deployer.probe.book import Book
+from deployer.probe.accounting import Book
+from deployer.probe.http.target import Target
 from deployer.probe.kinds import Kind
 from deployer.probe.mixes import Mix
 from deployer.probe.proven import ProvenReleases
 from deployer.probe.receipt import Receipt
-from deployer.probe.target import Target
 from deployer.probe.traffic import Traffic
 
 GOOD_ELSEWHERE = Kind("keepalive", "/echo", lambda response, sent: None, method="POST")

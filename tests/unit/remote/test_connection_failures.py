@@ -5,9 +5,9 @@ from __future__ import annotations
 import paramiko
 import pytest
 
-from deployer.remote.failures import Attempt, explain
-from deployer.remote.ssh_config import SshConfig
-from deployer.remote.target import Target
+from deployer.remote.ssh.failures import Attempt, explain
+from deployer.remote.ssh.ssh_config import SshConfig
+from deployer.remote.ssh.target import Target
 
 
 def target(name: str, port: int, via: Target | None = None) -> Target:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.remote.known_hosts import KnownHosts, fingerprint, host_names
+from deployer.remote.ssh.known_hosts import KnownHosts, fingerprint, host_names
 
 A, B = (base64.b64encode(b"\0\0\0\x0bssh-ed25519" + bytes([number]) * 36).decode() for number in (1, 2))
 

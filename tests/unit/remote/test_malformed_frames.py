@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from deployer.agent import protocol
+from deployer.agent.channel import protocol
 from deployer.inventory.model import Host
 from deployer.remote import session as sessions
-from deployer.remote.deadlines import BASE_S, deadline_s
 from deployer.remote.errors import AgentError, SessionLost
+from deployer.remote.messages.deadlines import BASE_S, deadline_s
 from deployer.remote.session import Session
 
 REQUESTS = 4

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deployer.errors import UsageError
-from deployer.remote.trust import HostKey, pin
+from deployer.remote.ssh.trust import HostKey, pin
 
 KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIJ1l9kVQ0l1cQf3o3x2O3C1b6kq9XKJ8M0m1z0l7vZxQ"
 NEW = HostKey("ssh-ed25519", "SHA256:x", f"web1 ssh-ed25519 {KEY}")

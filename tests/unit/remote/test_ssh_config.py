@@ -9,9 +9,9 @@ import pytest
 
 from deployer.errors import InventoryError
 from deployer.inventory.model import Host, SshOptions
-from deployer.remote import ssh_config
-from deployer.remote.dialer import Dialer
-from deployer.remote.ssh_config import Hop, SshConfigs
+from deployer.remote.ssh import ssh_config
+from deployer.remote.ssh.dialer import Dialer
+from deployer.remote.ssh.ssh_config import Hop, SshConfigs
 
 CONFIG = """
 Host web

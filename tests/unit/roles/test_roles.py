@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deployer import roles, supervisors
-from deployer.agent.layout import Site
-from deployer.agent.resources import BootUnit, Directory, File, Package, Service, User, name_of
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import BootUnit, Directory, File, Package, Service, User, name_of
 from deployer.errors import SettingsError
 from deployer.inventory.model import Host, SshOptions
 from deployer.roles import Adapters, setup_resources

@@ -17,10 +17,10 @@ from deployer.events import Bus, Event
 from deployer.plan.model import Action, InstanceStep, Plan, ProcessStep
 from deployer.plan.topology import Topology
 from deployer.remote.errors import AgentError, SessionLost
-from deployer.rollout.finish import promote
-from deployer.rollout.record import Record
-from deployer.rollout.run import Run
-from deployer.rollout.waves import Checks, Waves
+from deployer.rollout.rolling.waves import Checks, Waves
+from deployer.rollout.run.record import Record
+from deployer.rollout.run.run import Run
+from deployer.rollout.steps.current_release import promote
 
 OLD, NEW = "20240101T000000Z-aaaaaaaa", "20240601T000000Z-bbbbbbbb"
 Hook = Callable[[], None]

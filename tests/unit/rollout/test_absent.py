@@ -9,7 +9,7 @@ from scripted import NEW, OLD, Rollout, Slot, World
 from support.topologies import topology
 
 from deployer.errors import DeployError, LeftBehindError, UnreachableError, UntrustedHostError
-from deployer.rollout import unreachable
+from deployer.rollout.run import unreachable
 
 
 def silent(host: str, code: str = "timeout") -> DeployError:

@@ -11,9 +11,9 @@ from support.topologies import topology
 
 from deployer.plan.changes import Wanted, plan_of
 from deployer.rollout.answers import ANSWERS, answer_schema
-from deployer.rollout.hosts import hosts_of
-from deployer.rollout.planning import PlanAnswer
-from deployer.rollout.releases import releases_of
+from deployer.rollout.queries.hosts import hosts_of
+from deployer.rollout.queries.plan import PlanAnswer
+from deployer.rollout.queries.releases import releases_of
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference"
 OLD, NEW = "20240101T000000Z-aaaaaaaa", "20240601T000000Z-bbbbbbbb"

@@ -9,7 +9,7 @@ import pytest
 from deployer.balancers.base import port_in, server_name
 from deployer.balancers.values import Listen
 from deployer.errors import DeployError
-from deployer.rollout.project import Project, load
+from deployer.rollout.run.project import Project, load
 
 KINDS = ("haproxy", "nginx", "caddy")
 

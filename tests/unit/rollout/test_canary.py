@@ -12,7 +12,7 @@ from support.topologies import topology
 from deployer.errors import NeedsPersonError, RolloutError
 from deployer.events import Warned, WaveJudged
 from deployer.plan.model import InstanceStep
-from deployer.rollout.judging import Canary
+from deployer.rollout.traffic.canary import Canary
 
 Told = Callable[[str, str | None], dict[str, Any]]
 

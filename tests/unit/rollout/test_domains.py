@@ -9,7 +9,7 @@ from scripted import NEW, OLD, Rollout, World
 from support.topologies import topology
 
 from deployer.errors import ChecksError, RolloutError
-from deployer.rollout.domains import require_domains
+from deployer.rollout.traffic.domains import require_domains
 
 NAMES = ["a.example.com", "b.example.com"]
 

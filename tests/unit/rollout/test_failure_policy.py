@@ -9,7 +9,7 @@ from scripted import NEW, OLD, Rollout, World
 from support.topologies import topology
 
 from deployer.errors import ChecksError, InterruptedRun, LeftBehindError, NeedsPersonError, StoppedHalfWay
-from deployer.rollout.record import outcome_of
+from deployer.rollout.run.record import outcome_of
 
 
 def world(web: int = 10, **rolling: Any) -> World:

@@ -15,10 +15,10 @@ from deployer.events import UNKNOWN
 from deployer.plan.facts import Facts
 from deployer.remote.errors import AgentError
 from deployer.report.lines import finished
-from deployer.rollout import final_state
-from deployer.rollout.final_state import judged_end
-from deployer.rollout.pools import Pools
-from deployer.rollout.run import Run
+from deployer.rollout.pools.pools import Pools
+from deployer.rollout.rolling import final_state
+from deployer.rollout.rolling.final_state import judged_end
+from deployer.rollout.run.run import Run
 
 UP = {"state": "UP", "serves": True, "check": "L7OK", "held": None}
 DOWN = {"state": "DOWN", "serves": False, "check": "L4CON", "held": None}

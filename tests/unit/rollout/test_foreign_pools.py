@@ -12,7 +12,7 @@ from support.topologies import topology
 
 from deployer.errors import NotReadyError
 from deployer.plan.facts import Facts
-from deployer.rollout.foreign_pools import require_current_pools
+from deployer.rollout.pools.foreign_pools import require_current_pools
 
 COMMANDS = {"kind": "command", "drain": "a", "admit": "b", "state": "c"}
 

@@ -11,12 +11,12 @@ from support.facts import facts, host
 from support.topologies import topology
 
 from deployer.errors import DeployError, InterruptedRun, RolloutError, UsageError
-from deployer.plan.apart import apart
+from deployer.plan.divergence import apart
 from deployer.plan.facts import Facts, HostFacts
-from deployer.rollout.recording import note_end
-from deployer.rollout.run import Run
-from deployer.rollout.status import left_unfinished, require_serving
-from deployer.rollout.unfinished import resumed
+from deployer.rollout.queries.status import left_unfinished, require_serving
+from deployer.rollout.run.recording import note_end
+from deployer.rollout.run.run import Run
+from deployer.rollout.run.unfinished import resumed
 
 NEXT = "20240701T000000Z-cccccccc"
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from deployer.rollout.history import History, history_of, of_one_run, text_of
-from deployer.rollout.local_runs import KEPT, LocalRuns
+from deployer.rollout.queries.history import History, history_of, of_one_run, text_of
+from deployer.rollout.run.local_runs import KEPT, LocalRuns
 from deployer.state import state
 
 NEW = "20240601T000000Z-bbbbbbbb"
@@ -78,7 +78,7 @@ def test_a_run_that_the_hosts_know_is_not_told_twice() -> None:
 
 
 def test_a_process_that_died_here_before_any_host_noted_it() -> None:
-    code = "import sys; from deployer.rollout.local_runs import LocalRuns; "
+    code = "import sys; from deployer.rollout.run.local_runs import LocalRuns; "
     code += "LocalRuns('shop', 'prod').begin('r1', who='ann@desk', command='push'); sys.stdin.readline()"
     child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, env=dict(os.environ))
     runs = LocalRuns("shop", "prod")
@@ -93,7 +93,9 @@ def test_a_process_that_died_here_before_any_host_noted_it() -> None:
 
 def killed(moment: str) -> None:
     """A push of a process that kills itself at that moment, as power does."""
-    code = "import os, signal; from deployer.rollout.local_runs import LocalRuns; runs = LocalRuns('shop', 'prod'); "
+    code = (
+        "import os, signal; from deployer.rollout.run.local_runs import LocalRuns; runs = LocalRuns('shop', 'prod'); "
+    )
     code += f"runs.begin('r1', who='ann@desk', command='push'); {moment}; os.kill(os.getpid(), signal.SIGKILL)"
     subprocess.run([sys.executable, "-c", code], env=dict(os.environ), check=False)
 

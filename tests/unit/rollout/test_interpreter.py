@@ -11,8 +11,8 @@ from support.topologies import topology
 
 from deployer.errors import NotReadyError
 from deployer.plan.facts import Facts, HostFacts
-from deployer.rollout.interpreter import interpreter, require_python
-from deployer.rollout.project import load
+from deployer.rollout.delivery.interpreter import interpreter, require_python
+from deployer.rollout.run.project import load
 
 OWN = {"python": {"version": "3.9.2", "path": "/usr/bin/python3"}}
 

@@ -9,7 +9,7 @@ from typing import Any
 from support.facts import facts, host, release
 from support.topologies import topology
 
-from deployer.rollout.kept_versions import age_of_versions, kept_versions
+from deployer.rollout.delivery.kept_versions import age_of_versions, kept_versions
 
 JANUARY, JUNE = "20240101T000000Z-aaaaaaaa", "20240601T000000Z-bbbbbbbb"
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from support.topologies import topology
 
-from deployer.rollout.logs import health_checks
+from deployer.rollout.queries.logs import health_checks
 
 CHECKS = health_checks(topology(2))
 

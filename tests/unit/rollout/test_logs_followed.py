@@ -11,10 +11,10 @@ from support.topologies import topology
 
 from deployer.events import Bus, Event, Output, Warned
 from deployer.remote.errors import AgentError
-from deployer.rollout.log_reader import LogReader, sources
-from deployer.rollout.logs import View
-from deployer.rollout.record import Record
-from deployer.rollout.run import Run
+from deployer.rollout.queries.logs import View
+from deployer.rollout.run.record import Record
+from deployer.rollout.run.run import Run
+from deployer.rollout.steps.log_reader import LogReader, sources
 
 
 class Fleet:
@@ -71,7 +71,7 @@ def test_a_host_that_drops_out_does_not_end_the_others(fleet: Fleet) -> None:
 
 
 def test_a_slow_host_delays_nobody_and_loses_nothing(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deployer.rollout.log_reader.PATIENCE_S", 0.05)
+    monkeypatch.setattr("deployer.rollout.steps.log_reader.PATIENCE_S", 0.05)
     answers, free = threading.Event(), fleet.run.call
 
     def call(host: str, *args: Any, **more: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from deployer.events import Bus, Event, StepRunning
 from deployer.report.lines import UNREMARKED, line_of
 from deployer.report.listeners import Plain
 from deployer.report.signs import EVERY_S, SignsOfLife
-from deployer.rollout.long_step import long_step
+from deployer.rollout.run.long_step import long_step
 
 
 @pytest.mark.parametrize("step", UNREMARKED)

@@ -16,13 +16,13 @@ from support.facts import facts, host
 from support.loopback import free_port
 from support.topologies import topology
 
-from deployer.agent import servers
+from deployer.agent.balancer import servers
+from deployer.agent.model.endpoints import place
 from deployer.agent.operation import Context
-from deployer.agent.places import place
 from deployer.errors import NotReadyError
 from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology
-from deployer.rollout.new_addresses import require_new_addresses
+from deployer.rollout.pools.new_addresses import require_new_addresses
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -14,8 +14,8 @@ from deployer.balancers.base import first_name, port_in, second_name
 from deployer.plan.changes import Wanted, plan_of
 from deployer.plan.facts import Facts
 from deployer.plan.model import FileChange
+from deployer.plan.rolling.slots import Standing, left_out, moved, seconds, standing
 from deployer.plan.serving import unserved
-from deployer.plan.slots import Standing, left_out, moved, seconds, standing
 from deployer.remote.errors import AgentError
 
 BEFORE = {number: f"198.51.100.{number}:8000" for number in (1, 2, 3)}

@@ -21,7 +21,7 @@ from deployer.plan.draft import Draft, Start
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan, ProcessStep
 from deployer.plan.topology import Topology
-from deployer.rollout.planfile import Options, PlanFile, holding, read
+from deployer.rollout.delivery.plan_file import Options, PlanFile, holding, read
 
 OLD, PLANNED = "20240101T000000Z-aaaaaaaa", "20240201T000000Z-bbbbbbbb"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deployer.errors import SettingsError
-from deployer.rollout.project import load
+from deployer.rollout.run.project import load
 
 
 def project(folder: Path, balancer: str) -> Path:

@@ -17,9 +17,9 @@ from support.topologies import topology
 from deployer.errors import InterruptedRun, NotReadyError, RolloutError, UsageError
 from deployer.events import Warned
 from deployer.plan.model import Plan
-from deployer.rollout import probe_url
-from deployer.rollout.probe_url import answered_or_left_out, require_answer
-from deployer.rollout.receipt import Watch, watched
+from deployer.rollout.traffic import probe_url
+from deployer.rollout.traffic.probe_url import answered_or_left_out, require_answer
+from deployer.rollout.traffic.receipt import Watch, watched
 
 
 class Site(ThreadingHTTPServer):

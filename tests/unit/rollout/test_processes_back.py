@@ -10,7 +10,7 @@ from support.topologies import topology
 
 from deployer.errors import DeployError, NeedsPersonError
 from deployer.plan.model import ProcessStep
-from deployer.rollout.processes import Processes
+from deployer.rollout.steps.processes import Processes
 
 STEPS = tuple(ProcessStep(f"web{host}", "worker", 1, "restart", OLD) for host in (1, 2))
 

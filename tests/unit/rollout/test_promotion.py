@@ -8,7 +8,7 @@ from support.topologies import topology
 
 from deployer.errors import NotReadyError, UsageError
 from deployer.plan.draft import Draft
-from deployer.rollout.promotion import current, described
+from deployer.rollout.delivery.promotion import current, described
 
 OLD, NOW = "20240101T000000Z-aaaaaaaa", "20240201T000000Z-bbbbbbbb"
 MARKER = {"files": "f1", "requirements": ["uvicorn==0.30\n"], "commit": "0123456789abcdef"}

@@ -9,7 +9,7 @@ from support.topologies import topology
 from deployer.errors import RolloutError
 from deployer.events import StepFinished, StepStarted
 from deployer.probe import Failure, Receipt
-from deployer.rollout.receipt import Changes, Watch, told
+from deployer.rollout.traffic.receipt import Changes, Watch, told
 
 
 def heard() -> Changes:

@@ -9,9 +9,9 @@ import pytest
 from deployer import errors
 from deployer.errors import DeployError
 from deployer.remote.errors import AgentError, SessionLost
-from deployer.rollout.endings import refused_as
-from deployer.rollout.parallel import map_hosts
-from deployer.rollout.record import Record
+from deployer.rollout.run.outcomes import refused_as
+from deployer.rollout.run.parallel import map_hosts
+from deployer.rollout.run.record import Record
 
 FIELDS = ["v", "ts", "run", "event", "outcome", "exit_status", "release", "previous", "duration_s", "hosts", "probe"]
 

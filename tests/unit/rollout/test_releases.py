@@ -6,7 +6,7 @@ import pytest
 from support.facts import facts, host, release
 from support.topologies import topology
 
-from deployer.rollout.releases import releases_of
+from deployer.rollout.queries.releases import releases_of
 
 JANUARY, JUNE = "20240101T000000Z-aaaaaaaa", "20240601T000000Z-bbbbbbbb"
 

@@ -14,9 +14,9 @@ from deployer.events import Bus
 from deployer.plan.facts import Facts, HostFacts
 from deployer.plan.topology import Topology
 from deployer.remote.errors import AgentError
-from deployer.rollout.record import Record
-from deployer.rollout.remove import Off
-from deployer.rollout.run import Run
+from deployer.rollout.commands.remove import Off
+from deployer.rollout.run.record import Record
+from deployer.rollout.run.run import Run
 
 
 def leaves(fleet: World, *hosts: str) -> None:

@@ -9,7 +9,7 @@ from support.topologies import topology
 from deployer.errors import UsageError
 from deployer.plan.changes import majority
 from deployer.plan.facts import Facts
-from deployer.rollout.rollback import candidates, chosen
+from deployer.rollout.commands.rollback import candidates, chosen
 
 FIRST, SECOND, THIRD = "20240101T000000Z-aaaaaaaa", "20240201T000000Z-bbbbbbbb", "20240301T000000Z-cccccccc"
 ALL = (FIRST, SECOND, THIRD)

@@ -12,8 +12,8 @@ from deployer.errors import ChecksError, InterruptedRun, NeedsPersonError, Rollo
 from deployer.events import Event, WaveFinished, WaveStarted
 from deployer.plan.model import InstanceStep
 from deployer.remote.errors import AgentError, SessionLost
-from deployer.rollout.pools import LATE_S, QUIET_S
-from deployer.rollout.record import outcome_of
+from deployer.rollout.pools.pools import LATE_S, QUIET_S
+from deployer.rollout.run.record import outcome_of
 
 
 def world(web: int = 3, balancers: int = 2, release: str | None = OLD, **settings: Any) -> World:

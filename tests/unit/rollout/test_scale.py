@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from deployer.errors import DeployError, NeedsPersonError, RolloutError, StoppedHalfWay
-from deployer.rollout.project import Project, load
-from deployer.rollout.scale import edit_of
+from deployer.rollout.commands.scale import edit_of
+from deployer.rollout.run.project import Project, load
 
 HOSTS = 'web: {hosts: {"web[1:2].example.com": {ansible_user: root}}}\n'
 

@@ -16,10 +16,10 @@ from deployer.events import Bus, Warned
 from deployer.plan.facts import Facts, HostFacts
 from deployer.plan.model import ScheduleStep
 from deployer.remote.errors import AgentError
-from deployer.rollout.record import Record
-from deployer.rollout.run import Run
-from deployer.rollout.schedules import Schedules, stop_schedule
-from deployer.rollout.survey import require_starters
+from deployer.rollout.run.record import Record
+from deployer.rollout.run.run import Run
+from deployer.rollout.steps.schedules import Schedules, stop_schedule
+from deployer.rollout.steps.survey import require_starters
 
 NIGHTLY = {"command": "python -m shop.nightly", "cron": "0 3 * * *"}
 

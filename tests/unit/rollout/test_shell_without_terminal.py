@@ -9,8 +9,8 @@ import pytest
 from support.topologies import topology
 
 from deployer.errors import UsageError
-from deployer.rollout.execute import shell
-from deployer.rollout.record import Record
+from deployer.rollout.queries.exec import shell
+from deployer.rollout.run.record import Record
 
 
 @pytest.mark.parametrize("host, named", [(None, "web1"), ("web2", "web2")])

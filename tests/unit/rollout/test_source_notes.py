@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from deployer.artifact.source import resolve
-from deployer.rollout.project import Project, load
-from deployer.rollout.source_notes import source_notes
+from deployer.rollout.delivery.source_notes import source_notes
+from deployer.rollout.run.project import Project, load
 
 SETTINGS = "app: shop\nruntime: {server: command, command: serve $PORT}\nchecks: [checks/]\n"
 INVENTORY = "all: {hosts: {web1: {ansible_host: 192.0.2.1}}}\n"

@@ -12,7 +12,7 @@ from support.topologies import topology
 from deployer.errors import ChecksError
 from deployer.plan.facts import Facts, HostFacts
 from deployer.remote.errors import AgentError
-from deployer.rollout.status import require_serving
+from deployer.rollout.queries.status import require_serving
 
 NOW = "20240101T000000Z-aaaaaaaa"
 LB = HostFacts("lb1", {})

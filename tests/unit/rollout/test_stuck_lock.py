@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployer.rollout.holder import holder_text, is_stuck
+from deployer.rollout.run.holder import holder_text, is_stuck
 
 HOLDER: dict[str, Any] = {
     "who": "ana@ci", "run": "R1", "command": "push", "since": time.time(), "pid": 4711, "lost": None, "until": None,

@@ -11,7 +11,7 @@ from support.topologies import topology
 
 from deployer.errors import NotReadyError
 from deployer.plan.facts import HostFacts
-from deployer.rollout.survey import require_free_ports
+from deployer.rollout.steps.survey import require_free_ports
 
 
 def refused(**holder: Any) -> NotReadyError:

@@ -14,7 +14,7 @@ from deployer.errors import DeployError, FrozenError, NotReadyError
 from deployer.events import Warned
 from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology
-from deployer.rollout import adopting
+from deployer.rollout.steps import takeover
 
 
 def world() -> World:
@@ -38,8 +38,8 @@ def warnings(rollout: Rollout) -> str:
 def test_all_fronts_lead_to_ours_and_then_the_units_retire() -> None:
     fleet = world()
     rollout = Rollout(fleet)
-    assert adopting.lead(rollout.run, there()) and fleet.led == {"lb1", "lb2"} and not fleet.retired
-    adopting.retire(rollout.run, there())
+    assert takeover.lead(rollout.run, there()) and fleet.led == {"lb1", "lb2"} and not fleet.retired
+    takeover.retire(rollout.run, there())
     assert fleet.retired == {"web1", "web2"} and warnings(rollout) == ""
 
 
@@ -47,7 +47,7 @@ def test_what_the_first_balancer_refuses_ends_the_push_while_all_can_go_back() -
     fleet = world()
     fleet.fails("adopting.move", "lb1", "invalid")
     with pytest.raises(DeployError):
-        adopting.lead(Rollout(fleet).run, there())
+        takeover.lead(Rollout(fleet).run, there())
     assert fleet.led == set()
 
 
@@ -56,7 +56,7 @@ def test_once_one_may_lead_to_ours_they_stay_and_a_person_is_told(where: str, co
     fleet = world()
     fleet.fails("adopting.move", where, code)
     rollout = Rollout(fleet)
-    assert not adopting.lead(rollout.run, there()), "so nothing is retired"
+    assert not takeover.lead(rollout.run, there()), "so nothing is retired"
     assert "may still lead to what was there before" in warnings(rollout)
     assert fleet.led == {"lb1", "lb2"} - {where}
 
@@ -64,13 +64,13 @@ def test_once_one_may_lead_to_ours_they_stay_and_a_person_is_told(where: str, co
 def test_a_lost_session_tells_nothing_so_ours_stay() -> None:
     fleet = world()
     fleet.on("adopting.move", "lb1", lambda: fleet.loses("lb1"))
-    assert not adopting.lead(Rollout(fleet).run, there())
+    assert not takeover.lead(Rollout(fleet).run, there())
 
 
 def test_nobody_is_led_to_a_pool_in_which_nothing_serves() -> None:
     fleet = World(topology(2, 2), release=None)
     with pytest.raises(DeployError) as caught:
-        adopting.lead(Rollout(fleet).run, there())
+        takeover.lead(Rollout(fleet).run, there())
     assert caught.value.code == "nobody_serves" and fleet.led == set()
 
 
@@ -78,36 +78,36 @@ def test_a_unit_that_users_were_led_back_to_is_not_retired() -> None:
     fleet = world()
     fleet.led = {"lb1"}
     rollout = Rollout(fleet)
-    adopting.retire(rollout.run, there("recorded", ("moved", "moved")))
+    takeover.retire(rollout.run, there("recorded", ("moved", "moved")))
     assert fleet.retired == set() and "lb2 do not lead to ours" in warnings(rollout)
     fleet.led = {"lb1", "lb2"}
     fleet.fails("balancer.state", "lb2", "balancer_down")
-    adopting.retire(rollout.run, there("recorded", ("moved", "moved")))
+    takeover.retire(rollout.run, there("recorded", ("moved", "moved")))
     assert fleet.retired == set() and "not known what the balancers do" in warnings(rollout)
 
 
 def test_the_next_push_goes_on_where_one_had_begun_and_nowhere_else() -> None:
     fleet = world()
     rollout = Rollout(fleet)
-    assert not adopting.resume(rollout.run, there()), "what was only allowed waits for the end of a push"
-    assert not adopting.resume(rollout.run, there("retired", ("moved", "moved")))
+    assert not takeover.resume(rollout.run, there()), "what was only allowed waits for the end of a push"
+    assert not takeover.resume(rollout.run, there("retired", ("moved", "moved")))
     assert fleet.led == fleet.retired == set()
     with pytest.raises(FrozenError):
-        adopting.resume(rollout.run, there("recorded", ("moving", "recorded"), frozen={"who": "me", "reason": "no"}))
-    assert adopting.resume(rollout.run, there("recorded", ("moving", "recorded")))
+        takeover.resume(rollout.run, there("recorded", ("moving", "recorded"), frozen={"who": "me", "reason": "no"}))
+    assert takeover.resume(rollout.run, there("recorded", ("moving", "recorded")))
     assert fleet.led == {"lb1", "lb2"} and fleet.retired == {"web1", "web2"}
 
 
 UNIT = {"unit": "shop.service", "ports": [8000], "pid": 812, "command": "gunicorn app", "enabled": True, "why": ""}
 
 
-def met(shape: Topology, *, anew: bool = False, **unit: Any) -> adopting.Adoption | None:
+def met(shape: Topology, *, anew: bool = False, **unit: Any) -> takeover.Adoption | None:
     """What setup finds where web1 has a foreign unit at the app's port."""
     taken = {"8000": {"pid": 812, "unit": "shop.service", "command": "gunicorn app", "ours": False, "socket": False}}
     hosts = [host(web.name, **({"ports": taken} if web.name == "web1" else {})) for web in shape.web]
     found = facts(*hosts, *(host(balancer.name) for balancer in shape.balancers))
     fleet = World(shape, foreign={"web1": {**UNIT, **unit}})
-    return adopting.found(Rollout(fleet).run, found, anew=anew)
+    return takeover.found(Rollout(fleet).run, found, anew=anew)
 
 
 def test_setup_shows_all_that_it_would_take_over() -> None:
@@ -160,4 +160,4 @@ def test_all_hosts_at_once() -> None:
 def test_a_host_on_which_nobody_is_is_nobodys_business() -> None:
     shape = topology(2, 1)
     free = facts(*(host(name) for name in ("web1", "web2", "lb1")))
-    assert adopting.found(Rollout(World(shape)).run, free, anew=True) is None
+    assert takeover.found(Rollout(World(shape)).run, free, anew=True) is None

@@ -15,8 +15,8 @@ from deployer.plan.changes import Wanted, plan_of
 from deployer.plan.model import InstanceStep, Plan, ProcessStep
 from deployer.plan.topology import Topology
 from deployer.remote.errors import AgentError
-from deployer.rollout import unreachable
-from deployer.rollout.processes import Processes
+from deployer.rollout.run import unreachable
+from deployer.rollout.steps.processes import Processes
 
 ANCIENT = "20230101T000000Z-00000000"
 

@@ -18,14 +18,15 @@ from deployer.errors import ChecksError, DeployError, FrozenError
 from deployer.plan.changes import Wanted, plan_of
 from deployer.plan.facts import Facts, HostFacts
 from deployer.plan.model import FileChange
-from deployer.plan.slots import surplus
+from deployer.plan.rolling.slots import surplus
 from deployer.plan.topology import Topology
 from deployer.remote.errors import AgentError
-from deployer.rollout import push, resources, rollback
-from deployer.rollout.health_change import as_served, require_passed
-from deployer.rollout.instances import Instances
-from deployer.rollout.pools import Pools
-from deployer.rollout.waves import Waves
+from deployer.rollout.commands import push, rollback
+from deployer.rollout.pools.health_change import as_served, require_passed
+from deployer.rollout.pools.pools import Pools
+from deployer.rollout.rolling.waves import Waves
+from deployer.rollout.steps import resources
+from deployer.rollout.steps.instances import Instances
 
 
 class Filed(World):
@@ -80,7 +81,7 @@ class Filed(World):
 
     def balancer_retire(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         unknown = sorted(set(args["servers"]) - set(self.pools[host]))
-        if unknown:  # deployer/agent/balancer.py: `problem = missing(servers, wanted)`
+        if unknown:  # deployer/agent/balancer/operations.py: `problem = missing(servers, wanted)`
             raise AgentError("unknown_server", f"the balancer does not know {', '.join(unknown)}")
         return super().balancer_retire(host, args)
 

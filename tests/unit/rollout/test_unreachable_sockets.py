@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deployer.errors import SettingsError
-from deployer.rollout.project import load
+from deployer.rollout.run.project import load
 
 ONE = "web: {hosts: {web1: {}}}\nbalancers: {hosts: {web1: {}}}\n"
 APART = "web: {hosts: {web1: {}}}\nbalancers: {hosts: {lb1: {}}}\n"

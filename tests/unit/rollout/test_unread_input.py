@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from deployer.rollout.execute import _waiting_bytes
+from deployer.rollout.queries.exec import _waiting_bytes
 
 
 def test_a_pipe_with_bytes_and_one_without(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from support.topologies import topology
 
 from deployer.errors import RolloutError
-from deployer.rollout.unwritable import hint_for
+from deployer.rollout.run.unwritable import hint_for
 
 RELEASE = "/srv/shop/releases/20261101T100000Z-aaaaaaaa"
 

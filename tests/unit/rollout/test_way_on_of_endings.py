@@ -8,8 +8,8 @@ from typing import Any
 from deployer.errors import DeployError, RolloutError
 from deployer.plan.model import InstanceStep
 from deployer.remote.errors import AgentError
-from deployer.rollout.endings import ending
-from deployer.rollout.record import Record
+from deployer.rollout.run.outcomes import ending
+from deployer.rollout.run.record import Record
 
 OPENS = "deploy setup prod opens its socket again"
 

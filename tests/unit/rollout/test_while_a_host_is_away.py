@@ -11,8 +11,8 @@ from scripted import Rollout, Slot, World
 from support.topologies import topology
 
 from deployer.errors import UsageError
-from deployer.rollout import by_hand, maintenance
-from deployer.rollout.project import Project
+from deployer.rollout.commands import maintenance, manual
+from deployer.rollout.run.project import Project
 
 
 class Away(World):
@@ -44,7 +44,7 @@ def asked(fleet: Away, monkeypatch: pytest.MonkeyPatch) -> Rollout:
         rollout.run.topology = project.topology
         yield rollout.run
 
-    for module in (by_hand, maintenance):
+    for module in (manual, maintenance):
         monkeypatch.setattr(module, "opened", opened)
     return rollout
 
@@ -60,14 +60,14 @@ def test_users_get_the_page_of_maintenance(fleet: Away, asked: Rollout) -> None:
 
 
 def test_the_host_that_is_away_is_taken_out_of_the_pools(fleet: Away, asked: Rollout) -> None:
-    by_hand.drain(project(fleet), asked.bus, asked.record, host="web2", reason="no power", force=False)
+    manual.drain(project(fleet), asked.bus, asked.record, host="web2", reason="no power", force=False)
     assert fleet.out == {"web2-8000": "person"}
     for pool in fleet.pools.values():
         pool["web1-7000"] = pool.pop("web1-8000")
         pool.pop("web1-8500")
     fleet.serving["web1-7000"] = fleet.serving.pop("web1-8000")
     with pytest.raises(UsageError, match="nobody else serves"):
-        by_hand.drain(project(fleet), asked.bus, asked.record, host="web1", reason="no", force=False)
+        manual.drain(project(fleet), asked.bus, asked.record, host="web1", reason="no", force=False)
 
 
 def test_a_host_that_no_balancer_knows_is_not_said_to_be_drained(fleet: Away, asked: Rollout) -> None:
@@ -75,4 +75,4 @@ def test_a_host_that_no_balancer_knows_is_not_said_to_be_drained(fleet: Away, as
         for name in [name for name in pool if name.startswith("web2")]:
             del pool[name]
     with pytest.raises(UsageError, match="know no server of web2"):
-        by_hand.drain(project(fleet), asked.bus, asked.record, host="web2", reason="no power", force=True)
+        manual.drain(project(fleet), asked.bus, asked.record, host="web2", reason="no power", force=True)

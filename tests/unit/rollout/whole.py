@@ -18,8 +18,10 @@ from typer.testing import CliRunner
 from deployer import verify
 from deployer.cli.app import app
 from deployer.remote.errors import AgentError
-from deployer.remote.responses import UnexpectedResponse, require_expected, require_expected_detail
-from deployer.rollout import final_state, open, status
+from deployer.remote.messages.responses import UnexpectedResponse, require_expected, require_expected_detail
+from deployer.rollout.queries import status
+from deployer.rollout.rolling import final_state
+from deployer.rollout.run import connect
 from deployer.verify import Verification
 
 Change = Callable[[str, str, dict[str, Any]], dict[str, Any]]
@@ -270,7 +272,7 @@ class Commands:
         web = "web: {hosts: {web1: {ansible_host: 192.0.2.1}, web2: {ansible_host: 192.0.2.2}}}\n"
         (folder / "inventories/prod.yaml").write_text(web + "balancers: {hosts: {lb1: {ansible_host: 192.0.2.101}}}\n")
         monkeypatch.chdir(folder)
-        monkeypatch.setattr(open.Fleet, "open", lambda *_, **__: self.hosts)
+        monkeypatch.setattr(connect.Fleet, "open", lambda *_, **__: self.hosts)
         monkeypatch.setattr(final_state, "SETTLE_S", 0.0)
         monkeypatch.setattr(status, "_CHECKED_S", 0.0)
         monkeypatch.setattr(verify, "run", lambda *_, **__: Verification([]))

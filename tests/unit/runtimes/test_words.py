@@ -9,7 +9,7 @@ import pytest
 
 from deployer import runtimes
 from deployer.errors import SettingsError
-from deployer.settings.inference.server_options import GUNICORN, UVICORN, Options
+from deployer.settings.inference.server.options import GUNICORN, UVICORN, Options
 
 from .serving import serving
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deployer.errors import SettingsError
-from deployer.settings.edit import edited
+from deployer.settings.yaml.edit import edited
 
 CASES = {
     "there is one": ("app: shop\ninstances: 2   # two a host\nport: 8000\n", "instances: 4   # two a host"),

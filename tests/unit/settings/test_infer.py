@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from deployer.errors import SettingsError
-from deployer.settings.infer import AppTarget, Inferred, infer
-from deployer.settings.inference.modules import read_code
-from deployer.settings.inference.sqlite import find_sqlite
-from deployer.settings.init import propose
+from deployer.settings.inference.app.modules import read_code
+from deployer.settings.inference.app.sqlite import find_sqlite
+from deployer.settings.inference.infer import AppTarget, Inferred, infer
+from deployer.settings.init.init import propose
 from deployer.settings.models import Settings
 
 FASTAPI = "from fastapi import FastAPI\n\napp = FastAPI()\n"

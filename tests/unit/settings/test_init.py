@@ -9,11 +9,11 @@ import pytest
 
 from deployer.errors import SettingsError, UsageError
 from deployer.inventory.load import load as load_inventory
-from deployer.rollout.project import load as load_project
-from deployer.settings.init import app_name, propose, write
+from deployer.rollout.run.project import load as load_project
+from deployer.settings.init.init import app_name, propose, write
+from deployer.settings.init.runtime import Asked
+from deployer.settings.init.size_presets import Size
 from deployer.settings.load import load
-from deployer.settings.runtime import Asked
-from deployer.settings.scale import Size
 
 FASTAPI = "from fastapi import FastAPI\napp = FastAPI()\n"
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from deployer.errors import SettingsError
-from deployer.rollout.project import load as load_project
-from deployer.settings.init import write
+from deployer.rollout.run.project import load as load_project
+from deployer.settings.init.init import write
+from deployer.settings.init.procfile import Procfile, understood
+from deployer.settings.init.runtime import Asked
 from deployer.settings.load import load
 from deployer.settings.models import Settings
-from deployer.settings.procfile import Procfile, understood
-from deployer.settings.runtime import Asked
 
 
 def made(text: str) -> Procfile:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from deployer.artifact import lockfiles, python
+from deployer.artifact.dependencies import lockfiles, python
 from deployer.errors import SettingsError
 from deployer.settings.inference.requirements import read_requirements
-from deployer.settings.init import app_name
+from deployer.settings.init.init import app_name
 from deployer.settings.models import Python
 
 PROJECT = '[project]\nname = "shop"\nversion = "1"\n'

@@ -8,11 +8,11 @@ import pytest
 from pydantic import BaseModel
 
 from deployer.errors import SettingsError
-from deployer.settings.document import parse_document
-from deployer.settings.mistakes import keys_at
 from deployer.settings.models import Settings
 from deployer.settings.reference import REFERENCE
 from deployer.settings.schema import schema
+from deployer.settings.validation_errors import keys_at
+from deployer.settings.yaml.document import parse_document
 
 
 def keys(path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

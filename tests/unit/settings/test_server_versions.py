@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deployer.errors import SettingsError
-from deployer.settings.infer import Inferred, infer
+from deployer.settings.inference.infer import Inferred, infer
 from deployer.settings.models import Settings
 
 

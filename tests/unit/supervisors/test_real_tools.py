@@ -10,8 +10,8 @@ import pytest
 from supervisor.options import ServerOptions
 
 from deployer import balancers
-from deployer.agent.layout import Site
-from deployer.agent.resources import File
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import File
 
 GOLDEN = Path(__file__).parent / "golden"
 REAL = Site(app="shop", env="prod", root="/srv/shop")

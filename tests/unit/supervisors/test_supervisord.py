@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from deployer import supervisors
-from deployer.agent.layout import Site
-from deployer.agent.resources import Directory, File
-from deployer.agent.supervision import Verbs
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Directory, File
+from deployer.agent.model.supervision import Verbs
 from deployer.errors import SettingsError
 from deployer.supervisors import UnitSpec
 from deployer.supervisors.base import ProcessSpec

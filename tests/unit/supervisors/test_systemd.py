@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from deployer import supervisors
-from deployer.agent.layout import Site
-from deployer.agent.resources import BootUnit, Directory, File
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import BootUnit, Directory, File
 from deployer.errors import SettingsError
 from deployer.settings.cron import read
 from deployer.supervisors import UnitSpec

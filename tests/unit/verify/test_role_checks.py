@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from deployer import verify
-from deployer.agent.supervision import Health, Instance, Verbs
+from deployer.agent.model.supervision import Health, Instance, Verbs
 from deployer.verify import CheckSet, Runner
 
 ROLES = Path(__file__).parents[3] / "roles"

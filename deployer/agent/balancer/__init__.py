@@ -1,0 +1,1 @@
+"""Balancers: drain, admit, maintenance, the watchdog; one folder for each kind."""

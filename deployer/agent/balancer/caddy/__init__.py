@@ -1,0 +1,1 @@
+"""Caddy: its driver, and the tool that reloads it."""

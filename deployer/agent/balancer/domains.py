@@ -1,0 +1,63 @@
+"""`domains.request`: what users of each name are answered, asked on the balancer's own host, where no DNS is needed."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Dict, Optional
+
+from deployer.agent.model.supervision import USER_AGENT
+from deployer.agent.operation import Context, operation
+
+_AT_ONCE = 8  # names that are asked at the same time
+_PAUSE = 0.5  # seconds between two requests for one name
+_TIMEOUT = 10.0  # seconds for one answer
+
+
+@operation("domains.request")
+def request(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Sends `GET path` for every name to the balancer on this host, and follows no redirect.
+
+    Args:
+        args: `address, port` of the balancer; `tls` (whether it terminates TLS there); `names`; `path`; `wait`: seconds
+            for which a name that gets no answer, or a status from 500 on, is asked again.
+
+    Returns:
+        `names`: name → `{status, why}`; `status` null: there was no answer, and `why`.
+    """
+    until = time.monotonic() + float(args.get("wait") or 0)
+
+    def last_answer(name: str) -> Dict[str, Any]:
+        while True:
+            answer = _answer(args, name)
+            status: Optional[int] = answer["status"]
+            good = status is not None and status < 500
+            if good or time.monotonic() >= until or ctx.cancelled.wait(_PAUSE):
+                return answer
+
+    names = [str(name) for name in args["names"]]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return {"names": dict(zip(names, pool.map(last_answer, names)))}
+
+
+def _answer(args: Dict[str, Any], name: str) -> Dict[str, Any]:
+    connection = http.client.HTTPConnection(str(args["address"]), int(args["port"]), timeout=_TIMEOUT)
+    try:
+        connection.connect()
+        if args.get("tls"):
+            connection.sock = _unverified().wrap_socket(connection.sock, server_hostname=name)
+        connection.request("GET", str(args["path"]), headers={"Host": name, "User-Agent": USER_AGENT})
+        return {"status": connection.getresponse().status, "why": ""}
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return {"status": None, "why": str(error) or type(error).__name__}
+    finally:
+        connection.close()
+
+
+def _unverified() -> ssl.SSLContext:
+    """Whether a certificate will do is for other checks to say: this one is about what is behind it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context

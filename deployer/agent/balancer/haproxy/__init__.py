@@ -1,0 +1,1 @@
+"""HAProxy: its driver, and the tool that reloads it."""

@@ -1,0 +1,99 @@
+"""Where balancers that deploy does not configure have sent requests: the only memory of a server's earlier address.
+
+A pool of somebody else's, and commands of the user's, know a server by the address that a run names. After the
+inventory has another address, the balancer may still send requests to the earlier one, which is the same instance: a
+drain of the new address alone would not take it out. `places.json` lies beside the records of drains:
+
+    {"web1-8000": ["192.0.2.1:8000"]}
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, Iterable, List
+
+from deployer.agent.balancer.driver import Driver
+from deployer.agent.balancer.kinds import create_driver
+from deployer.agent.model.endpoints import parts, place
+from deployer.agent.model.layout import Site
+from deployer.agent.operation import OpError
+from deployer.agent.system import files
+
+
+def note(site: Site, driver: Dict[str, Any], balancer: Driver) -> None:
+    """Remembers where servers serve now, and forgets earlier places that get no requests any more.
+
+    Only within `drained.editing`. Raises OpError `balancer_down`.
+    """
+    if not _known_by_address(driver):
+        return
+    known = _read(site)
+    serving = {name: server.at for name, server in balancer.servers().items() if server.serves}
+    others = requested_elsewhere(site, driver, serving)
+    wanted = {**known, **{name: [at, *others.get(name, ())] for name, at in serving.items()}}
+    if wanted != known:
+        files.write(_path(site), (json.dumps(wanted, indent=1, sort_keys=True) + "\n").encode("utf-8"), 0o644)
+
+
+def requested_elsewhere(site: Site, driver: Dict[str, Any], names: Iterable[str]) -> Dict[str, List[str]]:
+    """Server → its earlier places to which the balancer still sends requests, of those of `names` that have any.
+
+    Raises OpError `balancer_down`.
+    """
+    if not _known_by_address(driver):
+        return {}
+    now, known = _places(driver), _read(site)
+    in_use = {
+        name: [at for at in known.get(name, ()) if at not in now.values() and _gets_requests(driver, name, at)]
+        for name in names
+        if name in now
+    }
+    return {name: places for name, places in in_use.items() if places}
+
+
+def require_nowhere_else(site: Site, driver: Dict[str, Any], names: Iterable[str]) -> None:
+    """OpError `old_address` for a server that gets requests at an earlier address too."""
+    for name, places in sorted(requested_elsewhere(site, driver, names).items()):
+        raise OpError(
+            "old_address",
+            "the balancer still sends requests for %s to %s, and the inventory has it at %s"
+            % (name, ", ".join(places), _places(driver)[name]),
+            "have the balancer send them to %s alone; none is lost, since both reach the same instance"
+            % _places(driver)[name],
+            detail={"server": name, "places": places},
+        )
+
+
+def _known_by_address(driver: Dict[str, Any]) -> bool:
+    return driver.get("kind") == "command" or bool(driver.get("addresses"))
+
+
+def _places(driver: Dict[str, Any]) -> Dict[str, str]:
+    """Server → `ADDRESS:PORT`, as the inventory has it."""
+    if driver.get("kind") == "command":
+        return {name: place(each["address"], int(each["port"])) for name, each in driver["servers"].items()}
+    return dict(driver["addresses"])
+
+
+def _gets_requests(driver: Dict[str, Any], name: str, at: str) -> bool:
+    """Whether the balancer sends requests for a server to that place, or has some in flight there."""
+    if driver.get("kind") == "command":
+        address, port = parts(at)
+        moved = {**driver, "servers": {name: {**driver["servers"][name], "address": address, "port": port}}}
+    else:
+        moved = {**driver, "addresses": {name: at}}
+    server = create_driver(moved).servers().get(name)
+    return server is not None and (server.admin == "ready" or server.sessions > 0)
+
+
+def _path(site: Site) -> str:
+    return site.state + "/places.json"
+
+
+def _read(site: Site) -> Dict[str, List[str]]:
+    try:
+        with open(_path(site), encoding="utf-8") as file:
+            known: Dict[str, List[str]] = json.load(file)
+    except FileNotFoundError:
+        return {}
+    return known

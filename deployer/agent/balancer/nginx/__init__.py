@@ -1,0 +1,1 @@
+"""nginx: its driver, and the tool that reloads it."""

@@ -1,0 +1,41 @@
+"""What came of the requests that a balancer sent to each server in the last seconds, by the balancer's own log of them.
+
+    {"web1-8000": {"requests": 120, "failed": 2, "lost": 1, "times": {"4": 100, "5": 20}}}
+
+`requests` were sent there and ended; `failed` of them were answered with 500 or more, `lost` got no whole answer: the
+server refused or closed the connection, or was too late. `times` are whole milliseconds from the request to the first
+byte of its answer → how many took that long. Requests that a user gave up are in none of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterable
+
+from deployer.agent.balancer.driver import Request
+from deployer.agent.balancer.kinds import create_driver
+from deployer.agent.operation import Context, operation
+
+Figures = Dict[str, Any]
+
+
+def tally(requests: Iterable[Request]) -> Dict[str, Figures]:
+    """The figures of every server that had a request."""
+    found: Dict[str, Figures] = {}
+    for request in requests:
+        of = found.setdefault(request.server, {"requests": 0, "failed": 0, "lost": 0, "times": {}})
+        of["requests"] += 1
+        of["lost"] += request.status is None
+        of["failed"] += request.status is not None and request.status >= 500
+        if request.status is not None and request.took is not None:
+            took = str(max(0, round(request.took)))
+            of["times"][took] = of["times"].get(took, 0) + 1
+    return found
+
+
+@operation("figures.read")
+def read(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """The figures of all servers over the `last` seconds; those of the next `ahead` seconds can be read later.
+
+    OpError `no_figures` where the balancer does not log what it would take, with what to do about it.
+    """
+    return {"servers": tally(create_driver(args["driver"]).requests(float(args["last"]), float(args["ahead"])))}

@@ -1,0 +1,1 @@
+"""How agent and controller talk: bootstrap, session, protocol, outbox, request bodies, shutdown."""

@@ -1,0 +1,1 @@
+"""Virtualenvs, and the programs that build them."""

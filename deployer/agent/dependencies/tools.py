@@ -1,0 +1,149 @@
+"""Programs that the controller gives a host: uv, where the host has none.
+
+    {host_state}/uv/0.5.2-0123456789ab/uv     version, and the start of its sha256; readable by all, written by root
+
+A program is at its place only after it ran there. Nothing locks: it comes under a name of its own and is renamed, and
+two who bring the same bring the same bytes. (A lock would be held while a slow line is waited for.)
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import hashlib
+import os
+import re
+import tempfile
+import time
+import zlib
+from typing import Any, Dict, Iterator, List, Optional
+
+from deployer.agent.dependencies import venv
+from deployer.agent.model.layout import Site
+from deployer.agent.operation import Context, OpError, operation
+from deployer.agent.system import host_facts, process_runner, tree
+from deployer.agent.system.files import fsync_folder
+
+_KEPT = 3  # versions of a program that stay: controllers need not all have the same one
+_LARGEST = 512 << 20  # bytes of a program
+_NAME = re.compile(r"^[a-z][a-z0-9-]{0,30}$")
+_VERSION = re.compile(r"^[0-9][0-9A-Za-z.+]{0,40}$")
+_SHA = re.compile(r"^[0-9a-f]{64}$")
+_BUSY = 126  # what a shell answers for a program that may not be executed
+
+
+@operation("tool.has")
+def has(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Whether a program must be brought: takes `name, version, sha` and, optional, `venv`, the key it is wanted for.
+
+    Returns `path` (null: it is not here) and `needed` (false: that virtualenv is complete).
+    """
+    site = Site.from_args(args)
+    path = _place(site, args)
+    here = os.access(path, os.X_OK)
+    if here:
+        os.utime(os.path.dirname(path))  # for `prune`: somebody still wants it
+    key = str(args.get("venv") or "")
+    return {"path": path if here else None, "needed": not (key and venv.complete(site, key))}
+
+
+@operation("tool.put")
+def put(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Takes a program, gzip'd, as the body (`name, version, sha` of the program itself), and tries it.
+
+    Returns `path`. Raises OpError `corrupt`, `no_space`, `not_written`, `does_not_run` with what it said; nothing
+    of it stays then.
+    """
+    site = Site.from_args(args)
+    path = _place(site, args)
+    folder = os.path.dirname(path)
+    above = os.path.dirname(folder)
+    try:
+        os.makedirs(above, 0o755, exist_ok=True)
+        fresh = tempfile.mkdtemp(prefix=".new-", dir=above)
+        try:
+            os.chmod(fresh, tree.FOLDER)
+            program = "%s/%s" % (fresh, args["name"])
+            _receive(ctx.body, program, str(args["sha"]))
+            _try(program)
+            os.makedirs(folder, 0o755, exist_ok=True)
+            os.rename(program, path)
+        finally:
+            tree.remove(fresh)
+        fsync_folder(folder)
+        fsync_folder(above)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        message = "%s cannot be written: %s" % (path, error.strerror or error)
+        raise OpError("no_space" if full else "not_written", message) from None
+    _prune(above, folder)
+    return {"path": path}
+
+
+def find_uv(site: Site) -> Optional[str]:
+    """A uv on this host, its own or one that was given; None if there is none."""
+    own = host_facts.found_in(host_facts.search_path(site), "uv")
+    given = sorted(glob.glob(glob.escape(_home(site)) + "/uv/[0-9]*/uv"), key=os.path.getmtime)
+    return own or (given[-1] if given else None)
+
+
+def _place(site: Site, args: Dict[str, Any]) -> str:
+    name, version, sha = (str(args[key]) for key in ("name", "version", "sha"))
+    if not (_NAME.match(name) and _VERSION.match(version) and _SHA.match(sha)):
+        raise OpError("invalid", "%r of version %r cannot be a program's folder" % (name, version))
+    return "%s/%s/%s-%s/%s" % (_home(site), name, version, sha[:12], name)
+
+
+def _home(site: Site) -> str:
+    """What all apps of the host share, where the agent may write it; else the site's own state."""
+    parent = site.host_state if os.path.isdir(site.host_state) else os.path.dirname(site.host_state)
+    return site.host_state if os.access(parent, os.W_OK) else site.state
+
+
+def _receive(body: Iterator[bytes], path: str, sha: str) -> None:
+    """Writes the program, whole and flushed. OpError `corrupt` if it is not what its hash says."""
+    seen, size = hashlib.sha256(), 0
+    with open(path, "xb") as file:
+        for chunk in _unpacked(body):
+            size += len(chunk)
+            if size > _LARGEST:
+                raise OpError("corrupt", "the program is larger than %d MB" % (_LARGEST >> 20))
+            seen.update(chunk)
+            file.write(chunk)
+        if seen.hexdigest() != sha:
+            raise OpError("corrupt", "the program did not arrive whole", "deploy {command} {env}")
+        os.fchmod(file.fileno(), 0o755)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _unpacked(body: Iterator[bytes]) -> Iterator[bytes]:
+    unpack = zlib.decompressobj(wbits=31)  # 16 for a gzip header, 15 for the window
+    try:
+        for chunk in body:
+            yield unpack.decompress(chunk)
+        yield unpack.flush()
+    except zlib.error as error:
+        raise OpError("corrupt", "the program did not arrive whole: %s" % error, "deploy {command} {env}") from None
+
+
+def _try(program: str) -> None:
+    """OpError `does_not_run` unless it tells its version."""
+    for _ in range(50):
+        done = process_runner.run([program, "--version"], timeout=30, env={"LANG": "C.UTF-8", "PATH": os.defpath})
+        # Another thread's fork may hold the file open for writing until it executes something: ETXTBSY.
+        if done.exit != _BUSY or "busy" not in done.stderr.lower():
+            break
+        time.sleep(0.05)
+    if not done.ok:
+        raise OpError("does_not_run", "it does not run on this host: %s" % done.why, log=done.log())
+
+
+def _prune(above: str, latest: str) -> None:
+    """Removes all but the versions that were wanted last, and what a crash left a day ago or before."""
+    held: List[str] = [path for path in glob.glob(glob.escape(above) + "/[0-9]*") if path != latest]
+    for path in sorted(held, key=os.path.getmtime)[: -(_KEPT - 1)]:
+        tree.remove(path)
+    for path in glob.glob(glob.escape(above) + "/.new-*"):
+        if os.path.getmtime(path) < time.time() - 86400:
+            tree.remove(path)

@@ -1,0 +1,1 @@
+"""Instances, processes and schedules: switch, reload, proof, health, logs."""

@@ -1,0 +1,296 @@
+"""The logs of instances, processes and schedules, read from a cursor, so that no line is lost and none is shown twice.
+
+A journal's cursor is journald's own. A file's cursor is an inode and an offset. When the file was rotated, reading goes
+on in the file that has that inode now (`shop-8000.log.1`), and then in the newer ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from deployer.agent.model.layout import Site
+from deployer.agent.operation import Context, OpError, operation
+from deployer.agent.site import links
+
+_PAGE_BYTES = 2 << 20  # bytes of all logs together in one answer; JSON makes at most six of one
+_BLOCK_BYTES = 1 << 16
+_JOURNAL_TIMEOUT_S = 30.0
+_JOURNAL_DELAY_S = 5.0  # seconds that journald may take to write a line down
+
+Line = Tuple[float, str]
+
+
+class Page(NamedTuple):
+    """Part of a log: `(time, text)` lines, the cursor after them, whether there is more, whether lines are missing."""
+
+    lines: List[Line]
+    cursor: Dict[str, Any]
+    more: bool = False
+    gap: bool = False
+
+
+@operation("logs.read")
+def read(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """The lines of each log after its cursor, oldest first; the last ones of a log that has no cursor yet.
+
+    Args:
+        args: `site`; `logs`: name → `{journal (a unit), file (a path), port, index, cursor}`, of which a log
+            has one of the first two; `lines`: how many to begin with; `seconds`: begin with lines of so long ago at
+            most (0: any); `partial`: also a file's last line whose newline is still missing. A slot (`port`) that is
+            not in use begins with no lines when another slot of the same instance (`index`) is in use.
+
+    Returns:
+        `logs`: name → `{lines: [[time, text]], cursor, more, gap}`. `time` is seconds since the epoch: the journal's,
+        or that of the file's last change. `more`: there are lines beyond the size of one answer. `gap`: the file was
+        removed, truncated, or rotated too often, before all lines of it were read. `now`: this host's time.
+
+    Raises:
+        OpError `no_times`: `seconds` is asked for, and a log does not tell. OpError `unreadable`.
+    """
+    site, wanted, now = Site.from_args(args), args["logs"], time.time()
+    count, seconds = int(args.get("lines") or 0), int(args.get("seconds") or 0)
+    idle = _idle(site, wanted)
+    budget = _PAGE_BYTES // max(1, len(wanted))
+
+    def one(name: str) -> Page:
+        log, cursor = wanted[name], wanted[name].get("cursor")
+        first = 0 if name in idle else count
+        if log.get("journal"):
+            return _read_journal(str(log["journal"]), cursor, first, seconds, budget)
+        if seconds and not cursor:
+            why = "the log of %s does not tell when a line was written" % name
+            raise OpError("no_times", why, "leave --since out: -n says how many lines")
+        return _read_file(str(log.get("file") or ""), cursor, first, budget, bool(args.get("partial")))
+
+    return {"now": now, "logs": {name: page._asdict() for name, page in _at_once(list(wanted), one).items()}}
+
+
+def _idle(site: Site, wanted: Dict[str, Any]) -> List[str]:
+    """The slots that are not in use while another slot of their instance is."""
+    used = links.slots(site)
+    busy = {log.get("index") for log in wanted.values() if str(log.get("port")) in used}
+    slots = {name: log for name, log in wanted.items() if log.get("port") is not None}
+    return [name for name, log in slots.items() if str(log["port"]) not in used and log.get("index") in busy]
+
+
+def _at_once(names: List[str], work: Callable[[str], Page]) -> Dict[str, Page]:
+    """name → `work(name)`, each in a thread of its own. Raises the first failure."""
+    pages: Dict[str, Page] = {}
+    failures: List[Exception] = []
+
+    def run(name: str) -> None:
+        try:
+            pages[name] = work(name)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return {name: pages[name] for name in names}
+
+
+# -- the journal -------------------------------------------------------------------------------------------------------
+
+
+def _read_journal(unit: str, cursor: Optional[Dict[str, Any]], lines: int, seconds: int, budget: int) -> Page:
+    argv = ["journalctl", "--unit", unit, "--output", "json", "--output-fields", "MESSAGE", "--all"]
+    argv += ["--no-pager", "--quiet"]
+    started = time.time()
+    if cursor is None:
+        argv += ["--lines", str(max(lines, 1)), *(["--since", "-%ds" % seconds] if seconds else [])]
+    elif "after" in cursor:
+        argv += ["--after-cursor", cursor["after"]]
+    else:
+        argv += ["--since", "@%.6f" % cursor["since"]]
+    entries, more = _journal_entries(argv, budget)
+    shown = entries if lines or cursor is not None else []
+    # Without an entry there is no cursor of journald's yet. What it has not written down so far is newer than this.
+    fresh = {"since": started - min(_JOURNAL_DELAY_S, seconds or _JOURNAL_DELAY_S)}
+    after = {"after": entries[-1]["__CURSOR"]} if entries else cursor or fresh
+    found = [(_time_of(entry), text) for entry in shown for text in _texts(entry.get("MESSAGE"))]
+    return Page(found, after, more)
+
+
+def _journal_entries(argv: List[str], budget: int) -> Tuple[List[Dict[str, Any]], bool]:
+    """The entries that `journalctl` prints, up to `budget` bytes, and whether that bound was reached."""
+    try:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    except OSError as error:
+        raise OpError("unreadable", "journalctl cannot be run: %s" % error.strerror) from error
+    timer = threading.Timer(_JOURNAL_TIMEOUT_S, process.kill)
+    timer.start()
+    entries: List[Dict[str, Any]] = []
+    size = 0
+    assert process.stdout is not None and process.stderr is not None
+    with process.stdout, process.stderr:
+        try:
+            for line in process.stdout:
+                entries.append(json.loads(line))
+                size += len(line)
+                if size >= budget:
+                    return entries, True
+            why = process.stderr.read().decode("utf-8", "replace").strip()
+            if process.wait() and not entries and why:
+                raise OpError("unreadable", "journalctl failed: %s" % why.splitlines()[-1])
+        finally:
+            timer.cancel()
+            process.kill()
+            process.wait()
+    return entries, False
+
+
+def _time_of(entry: Dict[str, Any]) -> float:
+    return int(entry.get("__REALTIME_TIMESTAMP") or 0) / 1e6
+
+
+def _texts(message: Any) -> List[str]:
+    """The lines of a message. journalctl writes text that is not UTF-8 as numbers, and a repeated field as a list."""
+    if isinstance(message, list) and message and all(isinstance(each, int) for each in message):
+        message = bytes(message).decode("utf-8", "replace")
+    if isinstance(message, list):
+        return [text for each in message for text in _texts(each)]
+    return [line.rstrip() for line in str(message or "").split("\n")]
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+class _File(NamedTuple):
+    """One of the files of a log: the one in use, or one that was rotated."""
+
+    path: str
+    inode: int
+    changed: float
+
+
+def _read_file(path: str, cursor: Optional[Dict[str, Any]], lines: int, budget: int, partial: bool) -> Page:
+    files = _files(path)
+    start = cursor or _last_lines(files, lines)
+    unread, gap = _unread(files, start)
+    data, marks, more = bytearray(), [(0, start["inode"], start["offset"], start["read"])], False
+    for file in unread:
+        offset = start["offset"] if file.inode == start["inode"] else 0
+        chunk, end = _chunk(file, offset, budget - len(data))
+        if chunk is None:  # it was rotated a moment ago
+            more = True
+            break
+        if end < offset:
+            gap, offset = True, 0
+            chunk, end = _chunk(file, 0, budget - len(data))
+        marks.append((len(data), file.inode, offset, file.changed))
+        data += chunk or b""
+        if len(data) >= budget:
+            more = True
+            break
+    size = data.rfind(b"\n") + 1
+    if (partial and not more) or (not size and len(data) >= budget):
+        size = len(data)
+    before, inode, offset, _ = [mark for mark in marks if mark[0] <= size][-1]
+    texts = bytes(data[:size]).decode("utf-8", "replace").split("\n")
+    changed = marks[-1][3]
+    found = [(changed, text.rstrip()) for text in (texts if texts[-1] else texts[:-1])]
+    return Page(found, {"inode": inode, "offset": offset + size - before, "read": time.time()}, more, gap)
+
+
+def _files(path: str) -> List[_File]:
+    """The file at `path` and what it was rotated to (`.1` is the newest), oldest first."""
+    folder, name = os.path.split(path)
+    pattern = re.compile(re.escape(name) + r"(?:\.([0-9]{1,4}))?\Z")
+    found = []
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return []
+    for entry in entries:
+        match = pattern.match(entry.name)
+        if match:
+            try:
+                about = entry.stat()
+            except OSError:
+                continue
+            found.append((int(match.group(1) or 0), _File(entry.path, about.st_ino, about.st_mtime)))
+    return [file for _, file in sorted(found, reverse=True)]
+
+
+def _unread(files: List[_File], start: Dict[str, Any]) -> Tuple[List[_File], bool]:
+    """The files that were not read to their end yet, oldest first, and whether one of them is gone."""
+    for number, file in enumerate(files):
+        if file.inode == start["inode"]:
+            return files[number:], False
+    return [file for file in files if file.changed >= start["read"]], bool(start["inode"])
+
+
+def _chunk(file: _File, offset: int, size: int) -> Tuple[Optional[bytes], int]:
+    """At most `size` bytes from `offset`, and the file's own size. None when another file has its name now."""
+    try:
+        fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None, 0
+    except OSError as error:
+        raise OpError("unreadable", "%s cannot be read: %s" % (file.path, error.strerror)) from error
+    try:
+        about = os.fstat(fd)
+        if about.st_ino != file.inode:
+            return None, 0
+        pieces, at = [], offset
+        while at < min(offset + size, about.st_size):
+            piece = os.pread(fd, min(_BLOCK_BYTES, offset + size - at), at)
+            if not piece:
+                break
+            pieces.append(piece)
+            at += len(piece)
+        return b"".join(pieces), about.st_size
+    finally:
+        os.close(fd)
+
+
+def _last_lines(files: List[_File], lines: int) -> Dict[str, Any]:
+    """The place from which there are `lines` lines to the end, or as many as there are."""
+    place = {"inode": 0, "offset": 0, "read": 0.0 if lines else time.time()}
+    for file in reversed(files):
+        offset, missing = _from_end(file, lines)
+        place = {"inode": file.inode, "offset": offset, "read": file.changed}
+        if missing <= 0:
+            break
+        lines = missing
+    return place
+
+
+def _from_end(file: _File, lines: int) -> Tuple[int, int]:
+    """The offset from which there are `lines` lines to the end of the file, and how many it lacks for that."""
+    try:
+        with open(file.path, "rb") as opened:
+            size = at = opened.seek(0, os.SEEK_END)
+            ends_whole = _ends_with_newline(opened, size)
+            # The newline that ends the last line is no start of another one.
+            needed, seen = max(1, lines + int(ends_whole and lines > 0)), 0
+            while at > 0:
+                begin = max(0, at - _BLOCK_BYTES)
+                opened.seek(begin)
+                block = opened.read(at - begin)
+                place = block.rfind(b"\n")
+                while place >= 0:
+                    seen += 1
+                    if seen == needed:
+                        return begin + place + 1, 0
+                    place = block.rfind(b"\n", 0, place)
+                at = begin
+    except OSError:
+        return 0, lines
+    return 0, lines - seen - int(size > 0 and not ends_whole)
+
+
+def _ends_with_newline(opened: BinaryIO, size: int) -> bool:
+    opened.seek(max(0, size - 1))
+    return opened.read(1) == b"\n"

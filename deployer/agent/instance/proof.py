@@ -1,0 +1,127 @@
+"""Proof that an instance serves a release, judged from processes and sockets; links and exit codes prove nothing.
+
+Proven is: the socket listening on address:port belongs to descendants of the supervisor's own process and to nobody
+else (but for systemd, where that holds the port for them); every one of them was started after the step, runs in the
+release folder with the release's interpreter; and the health path answers. An orphan of a killed parent can hold the
+port and answer for the wrong release, and a process can overwrite its own command line, so neither counts.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from deployer.agent.instance import health
+from deployer.agent.model.endpoints import place as place_of
+from deployer.agent.model.layout import Site
+from deployer.agent.model.supervision import Instance
+from deployer.agent.system import procfs
+from deployer.agent.system.port_owners import DELETED, Hold, belongs, described, hold, release_of
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was found. `why` says in plain words what is missing; empty when `proven`.
+
+    `step` is how far the examination came: `listen`, `holder` (somebody else has the port), `process`, `health`,
+    `done`. `pids` hold the socket; `release` is the one release they all run in, whether it was wanted or not.
+    `hint` says what to change, where the health path's answer tells.
+    """
+
+    proven: bool
+    step: str
+    why: str = ""
+    pids: Tuple[int, ...] = ()
+    release: Optional[str] = None
+    hint: str = ""
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The answer of `instance.prove` for one instance."""
+        return {"proven": self.proven, "why": self.why, "pids": list(self.pids), "release": self.release}
+
+
+def examine(
+    site: Site,
+    instance: Instance,
+    release: str,
+    main: int,
+    started_after: Optional[float] = None,
+    *,
+    of_workers: bool = False,
+    patience: float = 0.0,
+    still: Callable[[], bool] = lambda: True,
+) -> Proof:
+    """Looks once whether the instance serves the release.
+
+    Args:
+        main: the supervisor's main process of the instance, 0 when it runs none.
+        started_after: seconds of the boot-time clock; whoever holds the socket must be younger. None: any age.
+        of_workers: the main process may be of any age, and has to have workers that listen.
+        patience: seconds for the health path's answer where users' requests that waited come first.
+        still: whether that wait makes sense, asked meanwhile.
+    """
+    place = place_of(instance.address, instance.port)
+    holding = hold(instance.address, instance.port)
+    shared = _common_release(site, holding)
+    if not main and holding.free:
+        return Proof(False, "listen", "%s is not running" % instance.verbs.unit)
+    if holding.free:
+        return Proof(False, "listen", "nothing listens on %s" % place)
+    if holding.waiting:
+        why = "systemd keeps %s open, and no process of %s has taken it over"
+        return Proof(False, "listen", why % (place, instance.verbs.unit), holding.pids, shared)
+    if holding.unseen:
+        why = "%s is held by a process of user %s that user %s may not look into"
+        return Proof(False, "holder", why % (place, ", ".join(holding.unseen), procfs.user_name(os.geteuid())))
+    strangers = [pid for pid in holding.pids if not belongs(pid, main, instance.verbs.unit)]
+    if strangers:
+        why = "%s is held by %s, which is no part of %s"
+        why = why % (place, described(strangers[0]), instance.verbs.unit)
+        return Proof(False, "holder", why, holding.pids, shared)
+    if of_workers and holding.pids == (main,):
+        return Proof(False, "process", "no worker of process %d listens on %s" % (main, place), holding.pids, shared)
+    for pid in holding.pids:
+        problem = _wrong_process(site, release, pid, None if of_workers and pid == main else started_after)
+        if problem:
+            return Proof(
+                False, "process", "process %d, which listens on %s, %s" % (pid, place, problem), holding.pids, shared
+            )
+    asked = health.of_release(site, release, instance.health)
+    asked = replace(asked, timeout=max(asked.timeout, patience))
+    answer = health.ask(instance.address, instance.port, asked, still=still)
+    if not answer.ok:
+        return Proof(False, "health", answer.why, holding.pids, shared, answer.hint)
+    return Proof(True, "done", "", holding.pids, shared)
+
+
+def _common_release(site: Site, holding: Hold) -> Optional[str]:
+    found = {release_of(site, pid) for pid in holding.pids}
+    return found.pop() if len(found) == 1 else None
+
+
+def _wrong_process(site: Site, release: str, pid: int, started_after: Optional[float]) -> str:
+    """What keeps a process from counting, in words that follow its name; empty when nothing does."""
+    found = procfs.process(pid)
+    if found is None or found.dead:
+        return "has just ended"
+    if started_after is not None and found.started < started_after - procfs.TICK:
+        return "was started %.1f s before this step" % (started_after - found.started)
+    folder = os.path.realpath(site.release(release))
+    cwd, exe = procfs.link(pid, "cwd"), procfs.link(pid, "exe")
+    if cwd is None or exe is None:
+        return "may not be looked into by user %s" % procfs.user_name(os.geteuid())
+    if not _inside(cwd, [folder]):
+        return "runs in %s, not in release %s" % (cwd, release)
+    venv = folder + "/.venv"
+    if not os.path.lexists(venv):
+        return ""
+    python = os.path.realpath(venv + "/bin/python")
+    # An interpreter that the system replaced by an update is still the one that the release named.
+    if _inside(exe.replace(DELETED, ""), [folder, os.path.realpath(venv), python]):
+        return ""
+    return "runs %s, not the interpreter of release %s (%s)" % (exe, release, python)
+
+
+def _inside(path: str, folders: List[str]) -> bool:
+    return any(path == folder or path.startswith(folder + "/") for folder in folders)

@@ -1,0 +1,1 @@
+"""Typed, plain data that agent and controller share: paths, manifests, resources, supervision, endpoints."""

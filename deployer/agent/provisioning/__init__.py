@@ -1,0 +1,1 @@
+"""Making a host as resources say: files, packages, users, services."""

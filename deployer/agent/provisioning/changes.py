@@ -1,0 +1,266 @@
+"""Files, folders and links: what must happen so that they are as resources say. It can be undone."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os
+import re
+import stat
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Optional, Tuple, Union
+
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import Absent, Directory, File, Link
+from deployer.agent.provisioning import users
+from deployer.agent.provisioning.managed_files import DIRECTORY, Created, digest, link_digest
+from deployer.agent.site import shared_owners
+from deployer.agent.system import disk, files, tree
+
+Placed = Union[File, Directory, Link, Absent]
+# The first line of every unit. Two apps may come to one name: `shop` with a process `a-b`, and `shop-a` with one `b`.
+_WRITTEN_FOR = re.compile(rb"[#;] Written by deploy for the app ([a-z][a-z0-9-]*);")
+_RENAME = "rename the process or the schedule in deploy.yaml, so that its unit has another name"
+KINDS = {File: "file", Directory: "directory", Link: "link", Absent: "absent"}
+
+
+@dataclass
+class Step:
+    """One change: `do` carries it out, `undo` puts back what was there. `new` is its digest, empty for nothing."""
+
+    kind: str
+    name: str
+    action: str
+    do: Callable[[], None]
+    diff: str = ""
+    notify: Tuple[str, ...] = ()
+    undo: Callable[[], None] = lambda: None
+    new: Optional[str] = None
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The change as it is reported."""
+        return {"kind": self.kind, "name": self.name, "action": self.action, "diff": self.diff}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a resource may not be made so without `replace`, or at all."""
+
+    kind: str
+    name: str
+    why: str
+    diff: str = ""
+    hint: str = ""
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The refusal as it is reported."""
+        return {"kind": self.kind, "name": self.name, "why": self.why, "diff": self.diff, "hint": self.hint}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is at a path now. `what` is missing, file, link, directory or other; `data` a file's bytes."""
+
+    what: str
+    data: bytes = b""
+    target: str = ""
+    mode: int = 0
+    owner: Tuple[int, int] = (0, 0)
+
+    @property
+    def digest(self) -> str:
+        """What the record would say of it."""
+        return {"file": digest(self.data), "link": link_digest(self.target), "directory": DIRECTORY}.get(self.what, "")
+
+
+def look(path: str) -> Found:
+    """What is at `path`, links not followed. Raises OSError for what cannot be read."""
+    try:
+        status = os.lstat(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+        return Found("missing")
+    mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
+    if stat.S_ISLNK(status.st_mode):
+        return Found("link", target=os.readlink(path), mode=mode, owner=owner)
+    if stat.S_ISDIR(status.st_mode):
+        return Found("directory", mode=mode, owner=owner)
+    if not stat.S_ISREG(status.st_mode):
+        return Found("other", mode=mode, owner=owner)
+    with open(path, "rb") as file:
+        return Found("file", data=file.read(), mode=mode, owner=owner)
+
+
+class Placing:
+    """Compares resources with the host. Changes nothing itself; `adopted` collects what was found as it should be."""
+
+    def __init__(self, site: Site, created: Created, replace: bool) -> None:
+        self._site = site
+        self._created = created
+        self._replace = replace
+        self.adopted: Dict[str, str] = {}
+
+    def plan(self, resource: Placed) -> Union[Step, Refusal, None]:
+        """The step that makes it so, why that is refused, or None when it is so."""
+        found = look(resource.path)
+        spot = disk.obstacle(resource.path) if found.what == "missing" else resource.path
+        if spot != resource.path and not isinstance(resource, Absent):
+            return _blocked(KINDS[type(resource)], resource.path, spot)
+        if isinstance(resource, Directory):
+            return self._directory(resource, found)
+        if isinstance(resource, Absent):
+            return self._absent(resource, found)
+        if isinstance(resource, Link):
+            return self._link(resource, found)
+        return self._file(resource, found)
+
+    def _file(self, file: File, found: Found) -> Union[Step, Refusal, None]:
+        if file.initial and found.what != "missing":
+            return None
+        data = file.content.encode("utf-8")
+        mode = int(file.mode, 8)
+        if found.what == "file" and found.data == data:
+            self.adopted[file.path] = digest(data)
+            if _has(found, file.owner, file.group, mode):
+                return None
+            action, difference = "permissions", ""
+        else:
+            action = "create" if found.what == "missing" else "change"
+            difference = file.told if file.sensitive else text_diff(file.path, found, data)
+            other = _other_app(self._site, found)
+            if other:
+                why = "deploy wrote it for the app %s, which is on this host too" % other
+                return Refusal("file", file.path, why, difference, _RENAME)
+            why = self._why_not(file.path, found)
+            if why:
+                return Refusal("file", file.path, why, difference)
+
+        def do() -> None:
+            os.makedirs(os.path.dirname(file.path), 0o755, exist_ok=True)
+            files.write(file.path, data, mode, users.owner_of(file.owner, file.group))
+
+        put_back = restorer(file.path, found)
+        return Step("file", file.path, action, do, difference, file.notify, put_back, digest(data))
+
+    def _link(self, link: Link, found: Found) -> Union[Step, Refusal, None]:
+        if found.what == "link" and found.target == link.target:
+            self.adopted[link.path] = found.digest
+            return None
+        difference = "-> %s\n" % link.target
+        why = self._why_not(link.path, found)
+        if why:
+            return Refusal("link", link.path, why, difference)
+
+        def do() -> None:
+            os.makedirs(os.path.dirname(link.path), 0o755, exist_ok=True)
+            files.replace_link(link.path, link.target)
+
+        action = "create" if found.what == "missing" else "change"
+        put_back = restorer(link.path, found)
+        return Step("link", link.path, action, do, difference, link.notify, put_back, link_digest(link.target))
+
+    def _directory(self, folder: Directory, found: Found) -> Union[Step, Refusal, None]:
+        mode = int(folder.mode, 8)
+
+        def do() -> None:
+            os.makedirs(folder.path, 0o755, exist_ok=True)
+            fd = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                owner = users.owner_of(folder.owner, folder.group)
+                if owner:
+                    os.fchown(fd, owner[0], owner[1])
+                os.fchmod(fd, mode)
+            finally:
+                os.close(fd)
+
+        if found.what == "missing":
+            return Step("directory", folder.path, "create", do, new=DIRECTORY)
+        if found.what != "directory":
+            if found.what == "link" and os.path.isdir(folder.path):
+                return None
+            return _blocked("directory", folder.path, folder.path)
+        if _has(found, folder.owner, folder.group, mode) or not self._may_change(folder.path):
+            return None
+        if tree.inside(self._site.shared, folder.path) and shared_owners.is_used_by(self._site, found.owner[0]):
+            return None  # the release that runs as that user needs it until a push has taken its place
+        return Step("directory", folder.path, "permissions", do, new=DIRECTORY)
+
+    def _may_change(self, path: str) -> bool:
+        below_root = path != self._site.root and tree.inside(self._site.root, path)
+        return below_root or self._replace or self._created.known(path)
+
+    def _absent(self, absent: Absent, found: Found) -> Union[Step, Refusal, None]:
+        if found.what in ("missing", "directory", "other") or not self._created.known(absent.path):
+            return None
+        difference = text_diff(absent.path, found, None)
+        if _other_app(self._site, found):
+            return None
+        why = self._why_not(absent.path, found)
+        if why:
+            return Refusal("absent", absent.path, why, difference)
+        put_back = restorer(absent.path, found)
+
+        def do() -> None:
+            os.unlink(absent.path)
+
+        return Step("absent", absent.path, "remove", do, difference, absent.notify, put_back, "")
+
+    def _why_not(self, path: str, found: Found) -> str:
+        """Why what is there may not be overwritten; empty if it may."""
+        if found.what in ("directory", "other"):
+            return "a %s is there" % ("folder" if found.what == "directory" else "special file")
+        if found.what == "missing" or self._replace or self._created.ours(path, found.digest):
+            return ""
+        return "somebody changed it since" if self._created.known(path) else "it is there, and not made by deploy"
+
+
+def _blocked(kind: str, path: str, spot: str) -> Refusal:
+    """The refusal for a path of which the part `spot` has to be a folder and is something else."""
+    return Refusal(
+        kind, path, "%s is %s, and has to be a folder" % (spot, disk.describe(spot)), hint=disk.hint_for(spot)
+    )
+
+
+def _other_app(site: Site, found: Found) -> str:
+    """The app whose unit is there, if it is not this one's; empty else."""
+    told = _WRITTEN_FOR.match(found.data)
+    app = told.group(1).decode() if told else site.app
+    return app if app != site.app else ""
+
+
+def _has(found: Found, owner: str, group: str, mode: int) -> bool:
+    """Whether owner and mode are as wanted; an owner that does not exist yet is not."""
+    try:
+        wanted = users.owner_of(owner, group)
+    except KeyError:
+        return False
+    return found.mode == mode and (wanted is None or found.owner == wanted)
+
+
+def restorer(path: str, found: Found) -> Callable[[], None]:
+    """What puts back at `path` what was found there."""
+
+    def restore() -> None:
+        if found.what == "file":
+            files.write(path, found.data, found.mode, found.owner if os.geteuid() == 0 else None)
+        elif found.what == "link":
+            files.replace_link(path, found.target)
+        elif found.what == "missing" and os.path.lexists(path):
+            os.unlink(path)
+
+    return restore
+
+
+def text_diff(path: str, found: Found, new: Optional[bytes]) -> str:
+    """A unified diff from what was found to `new`; None: removed. Bytes that are no text are not shown."""
+    if found.what == "link":
+        return "was -> %s\n" % found.target
+    old = found.data if found.what == "file" else None
+    try:
+        before = (old or b"").decode("utf-8").splitlines()
+        after = (new or b"").decode("utf-8").splitlines()
+    except UnicodeDecodeError:
+        return "(not text)"
+    names = ("/dev/null" if old is None else path, "/dev/null" if new is None else path)
+    return "".join(line + "\n" for line in difflib.unified_diff(before, after, names[0], names[1], lineterm=""))

@@ -1,0 +1,304 @@
+"""`resource.apply`: makes a host as a list of resources says, or leaves its files as they were and says why.
+
+First everything is compared, and one refusal stops it all before anything is changed. Then packages, users, and the
+rest in the order given; then services, units at boot, and handlers once, at the end. When something fails, files and
+links are put back, and the handlers that had run are run again on the old state.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, ContextManager, Dict, List, Tuple, Union
+
+from deployer.agent.model.layout import Site
+from deployer.agent.model.resources import BootUnit, Listener, Package, Resource, Service, User, all_from_wire
+from deployer.agent.operation import Context, OpError, operation
+from deployer.agent.provisioning import boot_units, packages, services, users
+from deployer.agent.provisioning.changes import Placing, Refusal, Step
+from deployer.agent.provisioning.managed_files import Commands, Created
+from deployer.agent.provisioning.snapshot import PARTS, UNITS, Kept
+from deployer.agent.site import ownership
+from deployer.agent.site.lock import host_lock
+from deployer.agent.system import disk, listeners, process_runner
+
+_HANDLER_TIMEOUT = 120.0  # seconds for one command of a handler
+
+
+@operation("resource.apply")
+def apply(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Args: `site, resources, handlers, dry_run, replace, keep, part`. Returns `changed, refused, handlers`.
+
+    `keep` is the run for which files stay beside as they were, as that `part` of the host (`kept.PARTS`), until
+    `resource.restore` or `resource.settle`.
+
+    Raises:
+        OpError `refused`: something is there that we did not make, or that was changed since; nothing was changed.
+            `too_old`: a package is, or would be, an earlier version than is needed; nothing was changed.
+            `invalid`: a handler failed and files were put back. `failed`: a package, user, service or file could
+            not be made so; files were put back.
+    """
+    site = Site.from_args(args)
+    ownership.require_ours(site)
+    dry_run = bool(args.get("dry_run"))
+    held: ContextManager[Any] = nullcontext() if dry_run else host_lock(site)
+    with held:
+        work = _Work(ctx, site, args)
+        found = work.compare()
+        if dry_run:
+            return found
+        work.refuse_if(found["refused"])
+        return work.carry_out()
+
+
+@operation("resource.restore")
+def restore(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Args: `site, run, parts, new`. Makes files what they were before that run changed them; returns `changed`, paths.
+
+    OpError as in `resource.apply`, with the files as they are.
+    """
+    site = Site.from_args(args)
+    ownership.require_ours(site)
+    run, new = str(args["run"]), bool(args.get("new", True))
+    return {"changed": [path for part in args["parts"] for path in put_back(ctx, site, run, part, new=new)]}
+
+
+def put_back(ctx: Context, site: Site, run: str, part: str, *, new: bool = True, bound: float = 60.0) -> List[str]:
+    """Makes a part of the host's files what they were before that run changed them; returns the paths.
+
+    `new` false: files that were not there before stay, and what was kept is kept on, for the run's end to decide.
+    `bound` are the seconds to wait for the host's lock.
+    """
+    if Kept(site, part).run != run:
+        return []
+    with host_lock(site, bound):
+        kept = Kept(site, part)
+        steps = kept.back(new=new) if kept.run == run else []
+        if steps:
+            _Work(ctx, site, {"handlers": kept.handlers}).put_back(steps)
+        if new:
+            kept.forget()
+    return [step.name for step in steps]
+
+
+@operation("resource.settle")
+def settle(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Args: `site`. Forgets what files were before: what serves has proven itself with those of now."""
+    site = Site.from_args(args)
+    with host_lock(site):
+        forgotten = [Kept(site, part).forget() for part in PARTS]
+    return {"changed": any(forgotten)}
+
+
+class _Work:
+    """One application of a list of resources."""
+
+    def __init__(self, ctx: Context, site: Site, args: Dict[str, Any]) -> None:
+        self._ctx = ctx
+        self._site = site
+        self._replace = bool(args.get("replace"))
+        self._keep = str(args.get("keep") or "")
+        self._part = str(args.get("part") or UNITS)
+        self._resources: List[Resource] = all_from_wire(args.get("resources") or [])
+        self._handlers: Dict[str, Commands] = args.get("handlers") or {}
+        self._created = Created(site)
+        self._paths_before = dict(self._created.paths)
+
+    def compare(self) -> Dict[str, Any]:
+        """What would be changed and what is refused; changes nothing."""
+        steps = self._system_steps()
+        placed, refusals, _ = self._place()
+        steps += placed + self._service_steps()
+        notified = self._notified(steps)
+        return {
+            "changed": [step.as_dict() for step in steps],
+            "refused": [refusal.as_dict() for refusal in refusals],
+            "handlers": list(notified),
+        }
+
+    def refuse_if(self, refused: List[Dict[str, Any]]) -> None:
+        """Raises OpError `refused` unless the list is empty."""
+        if not refused:
+            return
+        first = refused[0]
+        more = " (and %d more)" % (len(refused) - 1) if len(refused) > 1 else ""
+        raise OpError(
+            "refused",
+            "%s: %s%s" % (first["name"], first["why"], more),
+            first["hint"] or "look at the diff; --replace takes it over",
+            detail={"refused": refused},
+        )
+
+    def carry_out(self) -> Dict[str, Any]:
+        """Changes what must be changed. Packages and users come first: files belong to users and replace defaults."""
+        done = self._system_steps()
+        for step in done:
+            step.do()
+        # Compared again, since a package that was just installed brought files of its own.
+        placed, refusals, adopted = self._place()
+        self.refuse_if([refusal.as_dict() for refusal in refusals])
+        if self._keep:
+            Kept(self._site, self._part).keep(self._keep, placed, self._notified(placed))
+        self._remember(placed, adopted)
+        started = self._service_steps()
+        ran = self._change(placed, started)
+        return {"changed": [step.as_dict() for step in done + placed + started], "refused": [], "handlers": ran}
+
+    def put_back(self, steps: List[Step]) -> None:
+        """Makes files what they were, which is ours to do: nobody is asked."""
+        self._remember(steps, {})
+        self._change(steps, [])
+
+    def _change(self, steps: List[Step], to_start: List[Step]) -> List[str]:
+        """Files, services, handlers (which talk to services); puts files back on failure. Returns the handlers run."""
+        done: List[Step] = []
+        ran: List[str] = []
+        try:
+            for step in steps:
+                done.append(step)
+                self._do(step)
+            for service in to_start:
+                service.do()
+            for name, commands in self._notified(steps).items():
+                ran.append(name)
+                self._handle(name, commands)
+        except OpError:
+            self._put_back(done, ran)
+            raise
+        for step in steps:
+            if step.new is not None:
+                self._created.settle(step.name, step.new)
+        self._created.pending = {}
+        if steps or ran:
+            self._created.save()
+        return ran
+
+    def _do(self, step: Step) -> None:
+        self._ctx.progress("%s %s" % (step.action, step.name))
+        try:
+            step.do()
+        except (OSError, KeyError) as error:
+            raise _failed(error, step.name, "%s could not be written: %s" % (step.name, error)) from error
+
+    def _handle(self, name: str, commands: Commands) -> None:
+        for command in commands:
+            done = process_runner.run(command, timeout=_HANDLER_TIMEOUT, merge_stderr=True)
+            if not done.ok:
+                words = " ".join(word.partition("\n")[0] for word in command[:6])
+                message = "%s: %s: %s; files were put back" % (name, words, done.why)
+                raise OpError("invalid", message, log=done.log(), detail={"handler": name, "exit": done.exit})
+
+    def _put_back(self, steps: List[Step], ran: List[str]) -> None:
+        """Restores what the steps changed. What cannot be restored stays recorded as ours."""
+        stuck: Dict[str, List[str]] = {}
+        for step in reversed(steps):
+            try:
+                step.undo()
+            except OSError as error:
+                stuck[step.name] = self._created.paths.get(step.name, [])
+                self._ctx.progress("%s could not be put back: %s" % (step.name, error))
+        self._created.paths = {**self._paths_before, **stuck}
+        for name in ran:
+            for command in self._handlers.get(name, self._created.pending.get(name, [])):
+                if not process_runner.run(command, timeout=_HANDLER_TIMEOUT).ok:
+                    break
+        self._created.pending = {}
+        self._created.save()
+
+    def _remember(self, steps: List[Step], adopted: Dict[str, str]) -> None:
+        """Writes the intent down before anything is changed, so that a crash leaves nothing that seems a stranger's."""
+        before = (dict(self._created.paths), dict(self._created.pending))
+        for path, found in adopted.items():
+            self._created.settle(path, found)
+        self._paths_before = dict(self._created.paths)
+        for step in steps:
+            if step.new:
+                self._created.intend(step.name, step.new)
+        self._created.pending = self._notified(steps)
+        if before != (self._created.paths, self._created.pending):
+            self._created.save()
+
+    def _notified(self, steps: List[Step]) -> Dict[str, Commands]:
+        """Handlers to run: what a dead run left to do, then ours in the order of the map."""
+        names = {name for step in steps for name in step.notify}
+        unknown = names - set(self._handlers)
+        if unknown:
+            raise OpError("failed", "there is no handler %s" % ", ".join(sorted(unknown)))
+        left = {name: argvs for name, argvs in self._created.pending.items() if name not in self._handlers}
+        due = {
+            name: [list(argv) for argv in argvs]
+            for name, argvs in self._handlers.items()
+            if name in names or name in self._created.pending
+        }
+        return {**left, **due}
+
+    def _place(self) -> Tuple[List[Step], List[Refusal], Dict[str, str]]:
+        placing = Placing(self._site, self._created, self._replace)
+        steps: List[Step] = []
+        refusals: List[Refusal] = []
+        for resource in self._resources:
+            if isinstance(resource, (Package, User, Service, BootUnit)):
+                continue
+            if isinstance(resource, Listener):
+                if listeners.is_absent(resource.path):
+                    steps.append(Step("listener", resource.path, "open", lambda: None, notify=resource.notify))
+                continue
+            try:
+                made: Union[Step, Refusal, None] = placing.plan(resource)
+            except OSError as error:
+                raise _failed(error, resource.path, "%s cannot be looked at: %s" % (resource.path, error)) from error
+            if isinstance(made, Refusal):
+                refusals.append(made)
+            elif made is not None:
+                steps.append(made)
+        return steps, refusals, placing.adopted
+
+    def _system_steps(self) -> List[Step]:
+        wanted = [resource for resource in self._resources if isinstance(resource, Package)]
+        absent = packages.missing(list(dict.fromkeys(package.name for package in wanted)))
+        self._require_versions(wanted)
+        steps = []
+        if absent:
+            first = Step("package", absent[0], "install", lambda: self._install(absent, wanted))
+            steps = [first] + [Step("package", name, "install", lambda: None) for name in absent[1:]]
+        for resource in self._resources:
+            if isinstance(resource, User) and not users.exists(resource.name):
+                steps.append(Step("user", resource.name, "create", _creator(resource)))
+        return steps
+
+    def _install(self, absent: List[str], wanted: List[Package]) -> None:
+        packages.install(absent, self._ctx.output)
+        self._require_versions(wanted)  # package lists that were not there yet can tell only now
+
+    @staticmethod
+    def _require_versions(wanted: List[Package]) -> None:
+        for package in wanted:
+            if package.at_least:
+                packages.require(package.name, package.at_least)
+
+    def _service_steps(self) -> List[Step]:
+        steps: List[Step] = []
+        for resource in self._resources:
+            if isinstance(resource, Service) and resource.name not in [step.name for step in steps]:
+                action = services.action(self._site, resource)
+                if action:
+                    steps.append(Step("service", resource.name, action, _starter(self._site, resource)))
+            elif isinstance(resource, BootUnit):
+                action = boot_units.action(resource)
+                if action:
+                    steps.append(Step("boot unit", resource.name, action, partial(boot_units.enable, resource)))
+        return steps
+
+
+def _failed(error: Exception, path: str, message: str) -> OpError:
+    """The error for a path that could not be looked at or written: in the words of `disk` where it knows them."""
+    known = disk.explain(error, "resource.apply", path) if isinstance(error, OSError) else None
+    return known or OpError("failed", message)
+
+
+def _creator(user: User) -> Any:
+    return lambda: users.create(user)
+
+
+def _starter(site: Site, service: Service) -> Any:
+    return lambda: services.ensure(site, service)

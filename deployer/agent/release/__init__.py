@@ -1,0 +1,1 @@
+"""Building, completing and removing releases; the release hook."""

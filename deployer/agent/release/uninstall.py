@@ -1,0 +1,59 @@
+"""What an app leaves on a host when it is taken off: its shared files and its history. All the rest goes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import Any, Dict
+
+from deployer.agent.balancer import drain_records
+from deployer.agent.model.layout import Site
+from deployer.agent.operation import Context, OpError, operation
+from deployer.agent.release import operations as release
+from deployer.agent.release.retention import Retiring
+from deployer.agent.site import links, ownership
+from deployer.agent.system import tree
+
+# A locked file must never go (its name could then be locked twice); what a live watchdog has is its own to remove.
+_STAYS = ("lock", "ledger.jsonl", "site.json", "drained.json", "drained.lock", "watchdog-")
+
+
+@operation("belongings.remove")
+def remove(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Removes releases, virtualenvs, links and secrets, once nothing of the app runs. Under the site's lock.
+
+    `shared/`, the history and what strangers put there stay. From then on the host counts as not set up, until
+    `site.join`.
+
+    Args:
+        args: `site, run, who`; `balances`: the host goes on as a balancer of the app.
+
+    Returns:
+        `kept`: the folders that stay.
+
+    Raises:
+        OpError `in_use`: an instance, or another process, still runs in a release; nothing was removed.
+    """
+    site, balances = Site.from_args(args), bool(args.get("balances"))
+    ownership.require_ours(site)
+    if not os.path.isdir(site.state):
+        return {"kept": []}
+    retiring = Retiring(site, release.complete)
+    running = [*links.used(site), *retiring.running().values()]
+    if running:
+        raise OpError("in_use", "%s is still used by %s, so nothing was removed" % (site.root, ", ".join(running)))
+    ctx.require_lease("remove " + site.root)
+    if not balances:
+        before = (ownership.owner(site) or {}).get("removed")
+        ownership.note(site, before or {"who": args["who"], "run": args["run"], "since": round(time.time(), 3)})
+        with drain_records.editing(site) as records:
+            records.clear()
+    links.drop_current(site)
+    retiring.everything()
+    for name in os.listdir(site.state):
+        if not name.startswith(_STAYS):
+            tree.remove(site.state + "/" + name)
+    with contextlib.suppress(OSError):  # it would be gone with the next boot
+        tree.remove(site.sockets)
+    return {"kept": [path for path in (site.shared, site.state) if os.path.isdir(path)]}

@@ -1,0 +1,318 @@
+"""The lock of one app and environment on one host, and the short lock for what all apps of a host share.
+
+Both are kernel locks (flock), so neither can go stale: they end with their holder, whatever the file says. The file's
+content only tells others who that is. Nobody inherits them: programs because of O_CLOEXEC,
+forks because they drop them.
+
+A holder also touches the file of the site's lock every few seconds. One that does not is stopped (SIGSTOP), frozen or
+hangs: it keeps the lock and does nothing any more, and others are told so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import threading
+import time
+from typing import Any, Callable, Dict, Iterator, Optional
+
+from deployer.agent.channel import shutdown
+from deployer.agent.model.layout import Site
+from deployer.agent.operation import Context, OpError, operation
+from deployer.agent.site import ledger, ownership
+from deployer.agent.system import files
+
+_POLL = 0.25  # seconds
+_TELL_EVERY = 10.0  # seconds between signs of life while waiting
+_GLANCE = 0.2  # seconds that `wait: 0` still takes, for somebody may just be looking (`holder`)
+
+_PULSE_S = 5.0  # how often a holder touches the file
+_SILENT_S = 30.0  # without a touch for so long, a holder is taken for stopped
+_ABOUT_HOLDER = ("who", "run", "command", "since", "pid", "lost", "until")
+
+# path → descriptor of the site locks that this process holds until `lock.release` or its end. The kernel keeps the
+# truth; this is only how to give one back.
+_held: Dict[str, int] = {}
+_pulse = threading.Lock()  # taken by the thread that touches the files, for as long as it runs
+
+
+@operation("lock.take")
+def take(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Takes the site's lock and keeps it until `lock.release` or the agent's end.
+
+    Args:
+        args: `site, run, who`; `wait`: seconds to wait for another holder, 0 fails at once; `command`: the ledger
+            notes that it began.
+
+    Returns:
+        `taken: True`, also when this agent has it already.
+
+    Raises:
+        OpError `locked` with the holder as detail; `cancelled`; `not_set_up` when it cannot be created; `not_ours` when
+        the root belongs to another app or environment.
+    """
+    site = Site.from_args(args)
+    ownership.require_ours(site)
+    command = args.get("command")
+    note = {"who": args["who"], "run": args["run"], "since": round(time.time(), 3), "pid": os.getpid()}
+    note["command"] = command
+    note["pulse"] = _PULSE_S
+    if site.lock in _held:
+        _describe(_held[site.lock], {**note, "since": (_content(_held[site.lock]) or note)["since"]})
+        return {"taken": True}
+    fd = _wait_for(ctx, site, float(args.get("wait") or 0))
+    _describe(fd, note)
+    _held[site.lock] = fd
+    threading.Thread(target=_show_life, name="lock-pulse", daemon=True).start()
+    ownership.claim(site)
+    shutdown.on_notice(lambda until: _note_loss(site, until))
+    if command:
+        ledger.append(site, {"event": "begun", "run": args["run"], "who": args["who"], "command": command})
+    shutdown.escape_session()
+    return {"taken": True}
+
+
+@operation("lock.release")
+def release(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Gives the site's lock back: `site`. `released` False: this agent does not hold it."""
+    fd = _held.pop(Site.from_args(args).lock, None)
+    if fd is None:
+        return {"released": False}
+    os.ftruncate(fd, 0)
+    os.close(fd)
+    return {"released": True}
+
+
+@operation("lock.ask")
+def ask(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Asks the run that holds the site's lock to stop: `site, who`. `holder`: who it is, None when nobody holds it.
+
+    The request lies in a file that names the run, so that no later one takes it for its own.
+    """
+    site = Site.from_args(args)
+    found = holder(site)
+    if found is not None:
+        request = {"run": found["run"], "who": args["who"], "since": round(time.time(), 3)}
+        files.write(_request(site), json.dumps(request).encode("utf-8"), 0o644)
+    return {"holder": found}
+
+
+@operation("lock.asked")
+def asked(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Whether somebody asked `run` to stop: `site, run`. `by`: who, or None."""
+    try:
+        with open(_request(Site.from_args(args)), encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return {"by": None}
+    return {"by": found["who"] if found.get("run") == args["run"] else None}
+
+
+def _request(site: Site) -> str:
+    return site.state + "/cancel.json"
+
+
+def holder(site: Site) -> Optional[Dict[str, Any]]:
+    """Who holds the site's lock now; None when nobody does, or it may not be read.
+
+    Returns:
+        `who, run, command, since` (seconds since the epoch) and `pid` of the agent. When its controller is gone also
+        `lost`, since when, and `until`, by when the agent has wound up and the lock is free; else both are None.
+        `silent`: seconds for which the agent has shown no sign of life; None while it does.
+    """
+    mine = _held.get(site.lock)
+    if mine is not None:
+        return _content(mine)
+    try:
+        fd = os.open(site.lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        # Whoever gives the lock back empties the file, so the usual look tries no lock and is in nobody's way.
+        if os.fstat(fd).st_size == 0 or _try(fd, fcntl.LOCK_SH):
+            return None
+        return _content(fd)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def host_lock(site: Site, bound: float = 60.0) -> Iterator[None]:
+    """Holds the host's short lock, for files that all apps share and for balancer reloads.
+
+    Waits at most `bound` seconds; then OpError `host_busy`. Not to be taken twice by one caller.
+    """
+    fd = _poll(lambda: _attempt(site.host_lock), bound, 0.05)
+    if fd is None:
+        raise OpError(
+            "host_busy",
+            "another deploy on this host has held %s for more than %g s" % (site.host_lock, bound),
+            "wait for it to end, then type deploy {command} {env}",
+        )
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def _wait_for(ctx: Context, site: Site, wait: float) -> int:
+    last: Dict[str, Any] = {"at": time.monotonic() - _TELL_EVERY, "holder": None}
+
+    def attempt() -> Optional[int]:
+        fd = _attempt(site.lock)
+        if fd is None and (ctx.cancelled.is_set() or ctx.lost.is_set()):
+            raise OpError("cancelled", "the run was cancelled while it waited for the lock")
+        if fd is None and wait:
+            now, current = time.monotonic(), _read_content(site.lock)
+            if now - last["at"] >= _TELL_EVERY or (current != last["holder"] and current and current.get("who")):
+                last.update(at=now, holder=current)
+                ctx.emit({"event": "waiting", "holder": current})
+        return fd
+
+    fd = _poll(attempt, max(wait, _GLANCE), _POLL if wait else _GLANCE / 4)
+    if fd is not None:
+        return fd
+    note = _read_content(site.lock) or {}
+    raise OpError(
+        "locked",
+        "%s is locked by %s" % (site.app, _named(note)),
+        "--wait 10m waits for it; deploy cancel %s asks it to stop" % site.env,
+        detail={key: note.get(key) for key in (*_ABOUT_HOLDER, "silent")},
+    )
+
+
+def _poll(attempt: Callable[[], Optional[int]], bound: float, pause: float) -> Optional[int]:
+    deadline = time.monotonic() + bound
+    while True:
+        fd = attempt()
+        if fd is not None or time.monotonic() >= deadline:
+            return fd
+        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+
+
+def _attempt(path: str) -> Optional[int]:
+    """A descriptor that holds the lock of the file now at `path`; None when somebody else does."""
+    while True:
+        fd = _opened(path)
+        try:
+            if not _try(fd, fcntl.LOCK_EX):
+                os.close(fd)
+                return None
+            if _is_at(fd, path):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # somebody removed or replaced the file meanwhile: this lock guards nothing
+
+
+def _opened(path: str) -> int:
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise OpError(
+            "not_set_up",
+            "the lock %s cannot be opened: %s" % (path, error.strerror),
+            "deploy setup {env} prepares the host",
+        ) from error
+
+
+def _try(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def _describe(fd: int, note: Dict[str, Any]) -> None:
+    data = json.dumps(note).encode("ascii") + b"\n"
+    os.pwrite(fd, data, 0)  # before the end is cut: an empty file would say that nobody holds the lock
+    os.ftruncate(fd, len(data))
+
+
+def _note_loss(site: Site, until: float) -> None:
+    """Writes down for others that the controller is gone, and `until` when (seconds since the epoch) this agent is."""
+    fd = _held.get(site.lock)
+    if fd is not None:
+        note = {**(_content(fd) or {}), "pulse": _PULSE_S}
+        _describe(fd, {**note, "lost": round(time.time(), 3), "until": round(until, 3)})
+
+
+def _content(fd: int) -> Optional[Dict[str, Any]]:
+    try:
+        found = json.loads(os.pread(fd, 4096, 0).decode("utf-8"))
+    except (OSError, ValueError):
+        found = {}  # held, but its holder has not said yet who it is
+    if not isinstance(found, dict):
+        return None
+    silent = time.time() - os.fstat(fd).st_mtime
+    about = {key: found.get(key) for key in _ABOUT_HOLDER}
+    return {**about, "silent": round(silent) if found.get("pulse") and silent > _SILENT_S else None}
+
+
+def _read_content(path: str) -> Optional[Dict[str, Any]]:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return _content(fd)
+    finally:
+        os.close(fd)
+
+
+def _named(note: Optional[Dict[str, Any]]) -> str:
+    if not note or not note.get("who"):
+        return "somebody who has not said who it is"
+    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(note.get("since") or 0))
+    return "%s (run %s, since %s, process %s)" % (note["who"], note.get("run"), since, note.get("pid"))
+
+
+def show_life(site: Site) -> None:
+    """Touches the file of the site's lock until this process ends: it was given the lock by the agent that took it."""
+
+    def touch() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                os.utime(site.lock)
+            time.sleep(_PULSE_S)
+
+    threading.Thread(target=touch, name="lock-pulse", daemon=True).start()
+
+
+def _show_life() -> None:
+    """Touches the files of all locks that this process holds until it holds none; one thread at a time does."""
+    if not _pulse.acquire(blocking=False):
+        return
+    try:
+        while _held:
+            for fd in list(_held.values()):
+                with contextlib.suppress(OSError):
+                    os.utime(fd)
+            time.sleep(_PULSE_S)
+    finally:
+        _pulse.release()
+
+
+def _drop_in_child() -> None:
+    """A fork keeps the parent's lock alive as long as it has the descriptor, so it closes its copy at once."""
+    global _pulse
+    for fd in _held.values():
+        with contextlib.suppress(OSError):
+            os.close(fd)
+    _held.clear()
+    _pulse = threading.Lock()  # the thread that had it is not in the child
+
+
+os.register_at_fork(after_in_child=_drop_in_child)

@@ -1,0 +1,58 @@
+"""Whose a site is: one app in one environment, noted in it when it is first locked, and never another's.
+
+.deploy/site.json: {"app", "env"}, and {"removed": {who, run, since}} once the app was taken off this host
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Dict, Optional
+
+from deployer.agent.model.layout import Site
+from deployer.agent.operation import OpError
+from deployer.agent.system import files
+
+
+def owner(site: Site) -> Optional[Dict[str, Any]]:
+    """`{app, env}` of the site that lies at this root; None when nobody said so yet.
+
+    Where the app was taken off, `removed` is there too: `{who, run, since}` (seconds since the epoch).
+    """
+    try:
+        with open(_file(site), encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    return {key: found.get(key) for key in ("app", "env", *(["removed"] if "removed" in found else []))}
+
+
+def require_ours(site: Site) -> None:
+    """Raises OpError `not_ours` when the root belongs to another app or another environment of it."""
+    found = owner(site)
+    if found and (found["app"], found["env"]) != (site.app, site.env):
+        raise OpError(
+            "not_ours",
+            "%s belongs to the app %s in %s" % (site.root, found["app"], found["env"]),
+            "give this app a root of its own: root: /srv/%s-%s in deploy.yaml, or in this environment's overlay"
+            % (site.app, site.env),
+        )
+
+
+def claim(site: Site) -> None:
+    """Notes the owner of a site that has none; `require_ours` otherwise."""
+    require_ours(site)
+    if owner(site) is None and os.path.isdir(site.state):
+        note(site, None)
+
+
+def note(site: Site, removed: Optional[Dict[str, Any]]) -> None:
+    """Writes down whose the site is, and who took the app off this host; None: it is there."""
+    record = {"app": site.app, "env": site.env, **({"removed": removed} if removed else {})}
+    files.write(_file(site), json.dumps(record).encode("utf-8"), 0o644)
+
+
+def _file(site: Site) -> str:
+    return site.state + "/site.json"

@@ -1,0 +1,126 @@
+"""The app's secrets on a host: one file that only its user can read, and that sh reads.
+
+    export DATABASE_URL='postgres://…'
+
+The controller renders the text (`deployer.artifact.secretfile`); a `'` in a value is written `'\\''`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import Any, Dict
+
+from deployer.agent.model.layout import Site
+from deployer.agent.operation import Context, OpError, operation
+from deployer.agent.site import app_environment
+from deployer.agent.system import files, tree
+
+_PASSAGE = 0o711
+_LINE = re.compile(r"export ([A-Za-z_][A-Za-z0-9_]*)='((?:[^']|'\\'')*)'\n")
+
+
+@operation("secrets.write")
+def write(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Makes the secrets file say what the body says; untouched when it does already, or both are nothing.
+
+    With `keep` what it said before stays beside it, until `secrets.settle` or `secrets.restore`: those that what serves
+    was started with. A run that goes on after a dead one keeps what that one had kept.
+
+    Raises:
+        OpError `not_set_up`: the site's root is missing. `invalid`: the text is not what the renderer writes.
+    """
+    site = Site.from_args(args)
+    text = ctx.read_body(1 << 20)
+    parse(text.decode("utf-8", "surrogateescape"))
+    if not os.path.isdir(site.root):
+        raise OpError("not_set_up", "%s does not exist" % site.root, "type deploy setup %s" % site.env)
+    owner = app_environment.owner(site)
+    if _is_so(site.secrets, text, owner) or not (text or os.path.lexists(site.secrets)):
+        return {"changed": False}
+    if not args.get("dry_run"):
+        prepare_state(site)
+        if args.get("keep"):
+            _keep(site, owner)
+        files.write(site.secrets, text, 0o600, owner)
+    return {"changed": True}
+
+
+@operation("secrets.restore")
+def restore(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Makes the secrets what they were before a run wrote others; nothing where none did."""
+    return {"changed": put_back(Site.from_args(args))}
+
+
+@operation("secrets.settle")
+def settle(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Forgets what the secrets were before: what serves has proven itself with those of now."""
+    return {"changed": tree.remove(Site.from_args(args).secrets_before)}
+
+
+def put_back(site: Site) -> bool:
+    """What `secrets.restore` does: False where there is nothing to go back to. Whoever goes back calls it first."""
+    try:
+        nothing = os.stat(site.secrets_before).st_size == 0
+    except FileNotFoundError:
+        return False
+    if nothing:
+        tree.remove(site.secrets)
+        tree.remove(site.secrets_before)
+    else:
+        os.replace(site.secrets_before, site.secrets)  # with its time, by which a reload sees that nothing changed
+    return True
+
+
+def _keep(site: Site, owner: "tuple[int, int]") -> None:
+    """A second name for the file of now, which is replaced and not written to."""
+    if os.path.lexists(site.secrets_before):
+        return
+    if os.path.lexists(site.secrets):
+        os.link(site.secrets, site.secrets_before, follow_symlinks=False)
+    else:
+        files.write(site.secrets_before, b"", 0o600, owner)
+
+
+def prepare_state(site: Site) -> None:
+    """Makes `.deploy`: others may pass through it to what is theirs, and see nothing else."""
+    os.makedirs(site.state, _PASSAGE, exist_ok=True)
+    os.chmod(site.state, _PASSAGE)
+
+
+def values(site: Site) -> Dict[str, str]:
+    """The secrets of a site by name; empty when there are none or they cannot be read."""
+    try:
+        with open(site.secrets, "rb") as file:
+            return parse(file.read().decode("utf-8", "surrogateescape"))
+    except (OSError, OpError):
+        return {}
+
+
+def redactor(site: Site) -> app_environment.Redactor:
+    """What takes this site's secrets out of lines that others will see."""
+    return app_environment.Redactor(values(site).values())
+
+
+def parse(text: str) -> Dict[str, str]:
+    """The names and values in the file's text. OpError `invalid` for anything but `export NAME='value'` lines."""
+    found: Dict[str, str] = {}
+    position = 0
+    while position < len(text):
+        match = _LINE.match(text, position)
+        if match is None or "\0" in match.group(2):
+            raise OpError("invalid", "line %d of the secrets is malformed" % (text.count("\n", 0, position) + 1))
+        found[match.group(1)] = match.group(2).replace("'\\''", "'")
+        position = match.end()
+    return found
+
+
+def _is_so(path: str, text: bytes, owner: "tuple[int, int]") -> bool:
+    try:
+        status = os.lstat(path)
+        with open(path, "rb") as file:
+            same = file.read() == text
+    except OSError:
+        return False
+    return same and stat.S_IMODE(status.st_mode) == 0o600 and (status.st_uid, status.st_gid) == owner

@@ -1,0 +1,59 @@
+"""A command on the host: for `deploy exec`, hooks of roles, and checks."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Dict, List, Union
+
+from deployer.agent.model.shell import shell_argv
+from deployer.agent.operation import Context, OpError, operation
+from deployer.agent.system.process_runner import run, tail
+
+_LIMIT = 8 << 20  # bytes kept of each stream
+_PATIENCE = 3600.0  # seconds, when no timeout was asked for
+
+
+@operation("command.run")
+def run_command(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Runs a command to its end; a status other than 0 is a result, not an error.
+
+    Args (keys): `command` argv, or text for sh (`shell_argv`); `cwd`; `env` the complete environment; `user`;
+    `timeout` seconds; `stream` true: lines come as output events and are not in the result. The body is its stdin.
+
+    Raises OpError `timeout`, `cancelled`, `no_user`.
+    """
+    timeout = float(args.get("timeout") or _PATIENCE)
+    stream = bool(args.get("stream"))
+    finished = run(
+        _argv(args["command"]),
+        timeout=timeout,
+        cwd=args.get("cwd") or None,
+        env=args.get("env"),
+        user=args.get("user") or "",
+        input=ctx.read_body() or None,
+        on_line=ctx.output if stream else None,
+        limit=1 << 16 if stream else _LIMIT,
+        cancelled=_Stop(ctx),
+    )
+    if finished.timed_out:
+        log = tail(finished.stdout + finished.stderr)
+        raise OpError("timeout", "the command did not end within %g s and was killed" % timeout, log=log)
+    if finished.cancelled:
+        raise OpError("cancelled", "the command was stopped")
+    said = ("", "") if stream else (finished.stdout, finished.stderr)
+    return {"exit": finished.exit, "signal": finished.signal, "stdout": said[0], "stderr": said[1]}
+
+
+def _argv(command: Union[str, List[str]]) -> List[str]:
+    return shell_argv(command) if isinstance(command, str) else [str(word) for word in command]
+
+
+class _Stop(threading.Event):
+    """Set when the controller asked to stop, or is lost: nobody would read what the command says."""
+
+    def __init__(self, ctx: Context) -> None:
+        super().__init__()
+        self._ctx = ctx
+
+    def is_set(self) -> bool:
+        return self._ctx.cancelled.is_set() or self._ctx.lost.is_set()

@@ -1,0 +1,151 @@
+"""Facts of the machine itself, each read from where the kernel or the system keeps it, without starting a program."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import pwd
+import socket
+import sys
+from typing import Any, Dict, Iterable, List, Optional
+
+from deployer.agent.model.layout import Site
+from deployer.agent.system import cgroups, procfs
+
+_ANY_PORT = 9  # discard: nothing is sent there
+
+
+def facts(site: Site) -> Dict[str, Any]:
+    """What the host is: names, system, sizes (bytes) and who limits them, `uptime` (seconds of the boot-time clock)."""
+    memory = _memory()
+    return {
+        "hostname": socket.gethostname(),
+        "os": os_release(site),
+        "arch": os.uname().machine,
+        "libc": libc(),
+        "uid": os.geteuid(),
+        "user": procfs.user_name(os.geteuid()),
+        "python": {"version": ".".join(map(str, sys.version_info[:3])), "path": sys.executable},
+        "init": "systemd" if os.path.isdir(site.system("/run/systemd/system")) else "other",
+        "cores": len(os.sched_getaffinity(0)),
+        "memory": memory.get("MemTotal", 0),
+        "mem_available": memory.get("MemAvailable", 0),
+        "limits": cgroups.limits(site),
+        "boot_id": _first_line("/proc/sys/kernel/random/boot_id"),
+        "uptime": round(procfs.now(), 2),
+    }
+
+
+def tools(site: Site, names: Iterable[str]) -> Dict[str, Optional[str]]:
+    """name → path of each program, None for those that are not there."""
+    folders = search_path(site)
+    return {name: found_in(folders, name) for name in names}
+
+
+def pythons(site: Site, versions: Iterable[str]) -> Dict[str, Optional[str]]:
+    """`3.12` → path of a `python3.12`: of the system's, or one that uv has installed for this user."""
+    folders = search_path(site)
+    found: Dict[str, Optional[str]] = {}
+    for version in versions:
+        minor = ".".join(str(version).split(".")[:2])
+        kept = os.environ.get("UV_PYTHON_INSTALL_DIR") or os.path.expanduser("~/.local/share/uv/python")
+        managed = sorted(glob.glob(glob.escape(kept) + "/cpython-" + glob.escape(minor) + ".*/bin"))
+        found[version] = found_in(folders + managed[::-1], "python" + minor)
+    return found
+
+
+def search_path(site: Site) -> List[str]:
+    """Where programs are looked for: the host's own folders (its prefix first), PATH, the user's own."""
+    own = [site.system(path) for path in ("/usr/local/bin", "/usr/bin", "/usr/sbin", "/usr/local/sbin")]
+    inherited = [path for path in os.environ.get("PATH", "").split(":") if path.startswith("/")]
+    usual = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"]
+    found = dict.fromkeys(own + inherited + usual + [os.path.expanduser("~/.local/bin")])
+    return [path for path in found if not path.endswith("/shims")]  # a shim is no program: it may refuse to run
+
+
+def found_in(folders: Iterable[str], name: str) -> Optional[str]:
+    """The first executable file of that name; None if there is none, or the name is no plain name."""
+    if not name or "/" in name:
+        return None
+    for folder in folders:
+        path = folder + "/" + name
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def user_exists(name: str) -> bool:
+    """Whether the host knows that user; an empty name is the agent's own user."""
+    try:
+        return not name or bool(pwd.getpwnam(name))
+    except KeyError:
+        return False
+
+
+def free_bytes(path: str) -> int:
+    """Bytes that may still be written on the file system of `path`, or of its nearest parent that exists."""
+    while path not in ("", "/") and not os.path.isdir(path):
+        path = os.path.dirname(path)
+    try:
+        found = os.statvfs(path or "/")
+    except OSError:
+        return 0
+    return found.f_bavail * found.f_frsize
+
+
+def os_release(site: Site) -> Dict[str, str]:
+    """`{id, version}` of os-release(5); empty texts where it says nothing."""
+    values: Dict[str, str] = {}
+    for path in (site.system("/etc/os-release"), "/etc/os-release", "/usr/lib/os-release"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                values = dict(line.rstrip("\n").split("=", 1) for line in file if "=" in line)
+            break
+        except OSError:
+            continue
+    return {"id": values.get("ID", "").strip("\"'"), "version": values.get("VERSION_ID", "").strip("\"'")}
+
+
+def libc() -> str:
+    """`glibc 2.36`, or `musl`."""
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or "musl"
+    except (ValueError, OSError):
+        return "musl"
+
+
+def _memory() -> Dict[str, int]:
+    found: Dict[str, int] = {}
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            for line in file:
+                name, _, amount = line.partition(":")
+                if name in ("MemTotal", "MemAvailable"):
+                    found[name] = int(amount.split()[0]) * 1024
+    except OSError:
+        pass
+    return found
+
+
+def _first_line(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.readline().strip()
+    except OSError:
+        return ""
+
+
+def sources(peers: Iterable[str]) -> Dict[str, str]:
+    """peer → the address of this host that the peer sees, as the kernel would choose it now; nothing is sent.
+
+    A peer that no route leads to, or whose name nobody knows, is left out.
+    """
+    found = {}
+    for peer in peers:
+        with contextlib.suppress(OSError):
+            family, kind, _, _, address = socket.getaddrinfo(peer, _ANY_PORT, type=socket.SOCK_DGRAM)[0]
+            with socket.socket(family, kind) as asked:
+                asked.connect(address)
+                found[peer] = str(asked.getsockname()[0])
+    return found

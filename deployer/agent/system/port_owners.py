@@ -1,0 +1,75 @@
+"""Who holds a port, and whether that is one of ours: the supervisor's descendant, or a process of a release."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import List, Optional, Sequence, Set, Tuple
+
+from deployer.agent.model.endpoints import socket_of
+from deployer.agent.model.layout import Site
+from deployer.agent.system import procfs
+
+SYSTEMD = 1  # the process that holds the sockets of socket units
+FOREIGN = "systemd, for a socket unit that deploy did not make"
+DELETED = " (deleted)"  # what /proc adds to the path of something that is gone
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Who has address:port. `unseen` are the users whose processes hold it but may not be looked into.
+
+    `waiting`: systemd has a socket open there, for a socket unit, that no process has taken over. One that a process
+    has taken over is that process's, since only systemd itself can have given it away.
+    """
+
+    pids: Tuple[int, ...] = ()
+    unseen: Tuple[str, ...] = ()
+    waiting: bool = False
+
+    @property
+    def free(self) -> bool:
+        """Nobody listens there."""
+        return not self.pids and not self.unseen and not self.waiting
+
+
+def hold(address: str, port: int) -> Hold:
+    """Everybody who has a socket listening on address:port, wildcards and IPv4-mapped ones included."""
+    sockets = [found for _, found in listening(address, [port])]
+    held = procfs.holders(found.inode for found in sockets)
+    pids: Set[int] = set().union(*held.values()) - {SYSTEMD}
+    # A process that ended between the two looks leaves an inode without a holder: only one still listed counts.
+    nobody = [found for found in sockets if not held[found.inode]]
+    still = {found.inode for _, found in listening(address, [port])} if nobody else set()
+    return Hold(
+        tuple(sorted(pids)),
+        tuple(sorted({procfs.user_name(found.uid) for found in nobody if found.inode in still})),
+        any(who == {SYSTEMD} for who in held.values()),
+    )
+
+
+def listening(address: str, ports: Sequence[int]) -> List[Tuple[int, procfs.Listener]]:
+    """The sockets that take what is sent to the address at these ports, or to the folder's sockets, by port."""
+    at = {socket_of(address, port): port for port in ports}
+    if "" not in at:
+        return [(at[found.address], found) for found in procfs.unix_listeners(at)]
+    return [(found.port, found) for found in procfs.listeners(ports) if procfs.covers(found, address)]
+
+
+def belongs(pid: int, main: int, unit: str) -> bool:
+    """Whether a process is the unit's main process, descends from it, or lies in the unit's own cgroup."""
+    return bool(main) and (main in procfs.ancestors(pid) or procfs.in_unit(pid, unit))
+
+
+def release_of(site: Site, pid: int) -> Optional[str]:
+    """The release whose folder a process runs in, even if that folder is gone; None outside of the site's releases."""
+    cwd = procfs.link(pid, "cwd")
+    releases = os.path.realpath(site.releases) + "/"
+    if cwd is None or not cwd.startswith(releases):
+        return None
+    return cwd[len(releases) :].split("/")[0].replace(DELETED, "") or None
+
+
+def described(pid: int) -> str:
+    """`process 812 (python -m http.server, user bob)`."""
+    return "process %d (%s, user %s)" % (pid, procfs.command(pid) or "?", procfs.user_of(pid) or "?")

@@ -1,0 +1,1 @@
+"""Units and frontends of another tool, which deploy takes over."""

@@ -1,0 +1,102 @@
+"""Who else serves at the app's ports, and how that is stopped for good: a unit of systemd, or a program of supervisord.
+
+No file of theirs is removed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Set
+
+from deployer.agent.model.layout import Site
+from deployer.agent.operation import OpError
+from deployer.agent.system import port_owners, process_runner, procfs
+from deployer.agent.takeover import supervisord_programs
+
+_SHORT = 15.0  # seconds for a question to systemd
+_STOP = 120.0  # seconds for a stop beyond which systemd itself would have killed it, by its usual settings
+_SUPERVISORS = frozenset(("supervisor.service", "supervisord.service"))
+_SHARED = frozenset(
+    (
+        *("apache2", "caddy", "haproxy", "httpd", "nginx"),
+        *("containerd", "docker", "podman"),
+        *("cron", "crond", "ssh", "sshd"),
+    )
+)
+
+
+def at(site: Site, ports: List[int]) -> List[Dict[str, Any]]:
+    """`[{unit, ports, pid, command, enabled, why, program, stop, start}]`; `why` says what keeps us from stopping it.
+
+    `program` is there for one of supervisord's (`programs.Program`); `stop` and `start` are what a person types.
+    """
+    found: Dict[str, Dict[str, Any]] = {}
+    for port in ports:
+        pids = [pid for pid in port_owners.hold("0.0.0.0", port).pids if port_owners.release_of(site, pid) is None]
+        unit = procfs.unit_of(pids[0]) if pids else ""
+        if not unit:
+            continue
+        each = _program(site, pids[0], ports) if unit in _SUPERVISORS else _unit(unit, ports)
+        known = found.setdefault(each["unit"], {**each, "ports": [], "pid": pids[0]})
+        known["ports"].append(port)
+        known.setdefault("command", procfs.command(pids[0]))
+    return list(found.values())
+
+
+def stop_for_good(each: Dict[str, Any]) -> None:
+    """Stops it, and sees to it that no start of the host brings it back; raises OpError `did_not_stop`."""
+    if each.get("program"):
+        said = supervisord_programs.stop_for_good(each["program"])
+    else:
+        done = _systemctl("disable", "--now", each["unit"], within=_STOP)
+        state = _systemctl("is-active", each["unit"]).stdout.strip()
+        said = done if not done.ok or state in ("active", "deactivating") else None
+    if said is not None:
+        why = "%s was not stopped: %s" % (each["unit"], "it is still active" if said.ok else said.why)
+        by_hand = each.get("stop") or "systemctl disable --now %s" % each["unit"]
+        raise OpError("did_not_stop", why, "%s, then type deploy push {env}" % by_hand, log=said.log())
+
+
+def _unit(unit: str, ports: List[int]) -> Dict[str, Any]:
+    enabled = _systemctl("is-enabled", unit).stdout.strip() == "enabled"
+    how = {
+        "stop": "systemctl disable --now %s" % unit,
+        "start": "systemctl %s %s" % ("enable --now" if enabled else "start", unit),
+    }
+    return {"unit": unit, "enabled": enabled, "why": _why_not(unit, ports), **how}
+
+
+def _program(site: Site, pid: int, ports: List[int]) -> Dict[str, Any]:
+    try:
+        found = supervisord_programs.of(pid)
+    except supervisord_programs.NotPlain as error:
+        why = "supervisord has it, and %s" % error
+        return {"unit": procfs.unit_of(pid), "enabled": True, "why": why, "stop": "stop that program by hand"}
+    name, roots = "supervisord's %s" % found.name, set(found.roots)
+    why = _elsewhere(name, {each for each in procfs.pids() if roots.intersection(procfs.ancestors(each))}, ports)
+    if found.file.rpartition("/")[2] == "%s.conf" % site.app:
+        why = "%s is where deploy would write its own: give that file another name" % found.file
+    how = {"stop": "supervisorctl stop %s:*" % found.name, "start": supervisord_programs.way_back(found)}
+    return {"unit": name, "enabled": True, "why": why, "program": found.wire, **how}
+
+
+def _why_not(unit: str, ports: List[int]) -> str:
+    """What keeps a unit from being stopped for the app's sake: others would lose something by it."""
+    name = unit.rpartition(".")[0].partition("@")[0]
+    if name in _SHARED or name == "user":
+        return "%s runs or serves more than this app" % unit
+    if ".socket" in _systemctl("show", "--property", "TriggeredBy", "--value", unit).stdout:
+        return "%s is started by a socket unit, which would start it again" % unit
+    return _elsewhere(unit, {pid for pid in procfs.pids() if procfs.in_unit(pid, unit)}, ports)
+
+
+def _elsewhere(name: str, pids: Set[int], ports: List[int]) -> str:
+    """Where these processes listen beside; empty when nowhere."""
+    others = sorted({each.port for each in procfs.every_listener()} - set(ports))
+    for found in procfs.listeners(others):
+        if pids & procfs.holders([found.inode])[found.inode]:
+            return "%s also listens at port %d" % (name, found.port)
+    return ""
+
+
+def _systemctl(*words: str, within: float = _SHORT) -> process_runner.Finished:
+    return process_runner.run(["systemctl", *words], timeout=within)

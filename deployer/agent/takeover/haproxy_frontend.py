@@ -1,0 +1,93 @@
+"""The frontends of an HAProxy that somebody else configured, led to another backend of that HAProxy.
+
+Only what is plain is touched: `default_backend NAME` and `use_backend NAME …` of a backend all of whose servers are
+the app's.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, List, Set, Tuple
+
+from deployer.agent.takeover.frontend import CannotMove, Moved, NotThere, Places, Resolved, diff
+
+_SECTIONS = (
+    "global",
+    "defaults",
+    "frontend",
+    "backend",
+    "listen",
+    "peers",
+    "resolvers",
+    "userlist",
+    "cache",
+    "program",
+)
+_LEADS = ("default_backend", "use_backend")
+
+
+def moved(text: str, places: Dict[str, str], backend: str, resolved: Resolved) -> Moved:
+    """The configuration with all frontends of the app's places led to `backend`.
+
+    Args:
+        places: `ADDRESS:PORT` of the app's servers → what a person calls that host.
+        resolved: the IP addresses of an address or name.
+
+    Raises CannotMove. Nothing left to change is `diff` empty: they are led there already.
+    """
+    lines = text.splitlines(keepends=True)
+    servers, leading, listening = _read(lines)
+    known = Places(places, resolved)
+    ours: Dict[str, Set[str]] = {}
+    for name, found in servers.items():
+        whose = known.of("backend %s" % name, found)
+        if whose and name in listening:
+            raise CannotMove("`listen %s` sends to the app itself: make a frontend and a backend of it" % name)
+        if whose:
+            ours[name] = whose
+    already = [at for at, name in leading if name == backend]
+    if not ours:
+        raise NotThere("no backend there sends to the app")
+    changed = [at for at, name in leading if name in ours]
+    if not changed and not already:
+        raise CannotMove("no `default_backend` or `use_backend` leads to %s" % ", ".join(sorted(ours)))
+    for at in changed:
+        lines[at] = _led(lines[at], backend)
+    after = "".join(lines)
+    return Moved(after, diff(text, after), tuple(sorted(ours)), known.missing(set().union(*ours.values())))
+
+
+def leads(text: str, backend: str) -> bool:
+    """Whether any frontend there leads to a backend of that name, under whatever condition."""
+    _, found, _ = _read(text.splitlines(keepends=True))
+    return any(name == backend for _, name in found)
+
+
+def _read(lines: List[str]) -> Tuple[Dict[str, List[str]], List[Tuple[int, str]], Set[str]]:
+    """Servers by backend, the lines that lead to one, and the names of `listen` sections."""
+    servers: Dict[str, List[str]] = {}
+    leads: List[Tuple[int, str]] = []
+    listening: Set[str] = set()
+    name, kind = "", ""
+    for at, line in enumerate(lines):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if words[0] in _SECTIONS:
+            kind, name = words[0], words[1] if len(words) > 1 else ""
+            if kind == "listen":
+                listening.add(name)
+        elif words[0] == "server" and kind in ("backend", "listen") and len(words) > 2:
+            servers.setdefault(name, []).append(words[2])
+        elif words[0] in _LEADS and kind in ("frontend", "listen") and len(words) > 1:
+            leads.append((at, words[1]))
+    return servers, leads, listening
+
+
+def _led(line: str, backend: str) -> str:
+    """The line with its second word replaced, its spaces and comment as they were."""
+    first = line.split()[0]
+    start = line.index(first) + len(first)
+    rest = line[start:]
+    second = rest.split()[0]
+    at = start + rest.index(second)
+    return line[:at] + backend + line[at + len(second) :]

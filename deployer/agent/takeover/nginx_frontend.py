@@ -1,0 +1,181 @@
+"""The `proxy_pass`es and upstreams of an nginx that somebody else configured, led to a socket of our own in that nginx.
+
+An `upstream` all of whose servers are the app's gets that socket in their place. A `proxy_pass` that names a server of
+the app itself is given the socket's name. What the location says beside (headers, timeouts, buffers) holds as before.
+
+The language: https://nginx.org/en/docs/beginners_guide.html#conf_structure, words as `ngx_conf_read_token` has them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Dict, Iterator, List, Optional, Set, Tuple
+
+from deployer.agent.takeover.frontend import CannotMove, Moved, NotThere, Places, Resolved, diff
+
+_PASS = re.compile(r"http://([^/]+)(/.*)?$", re.DOTALL)
+_PLACES = re.compile(r"[\w.\[\]:-]+:\d+")
+_TOKEN = re.compile(
+    r"""(?P<space>\s+|\#[^\n]*)|(?P<sign>[;{}])|(?P<word>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|(?:\$\{|\\.|[^\s;{])+)""",
+    re.DOTALL,
+)
+
+
+@dataclass
+class Directive:
+    """`words` as they are written, each at its place in the text; `end` is behind the `;` or the `}`."""
+
+    words: List[str]
+    at: List[int]
+    end: int = 0
+    inside: List["Directive"] = field(default_factory=list)
+    outside: Optional["Directive"] = None
+
+    @property
+    def name(self) -> str:
+        """Its first word."""
+        return self.words[0]
+
+    def around(self) -> Iterator["Directive"]:
+        """The blocks that it is in, the nearest first."""
+        block = self.outside
+        while block is not None:
+            yield block
+            block = block.outside
+
+
+def moved(text: str, places: Dict[str, str], backend: str, resolved: Resolved) -> Moved:
+    """One file of the configuration with all that leads to the app's places led to `backend` (`unix:PATH`).
+
+    Args:
+        places: `ADDRESS:PORT` of the app's servers → what a person calls that host.
+        resolved: the IP addresses of an address or name.
+
+    Raises CannotMove, NotThere where the file has none of them. Nothing left to change is `diff` empty.
+    """
+    every, known = list(_all(parsed(text))), Places(places, resolved)
+    seen: Set[str] = set()
+    named: List[str] = []
+    edits: List[Tuple[int, int, str]] = []
+    for block in every:
+        if block.name != "upstream" or len(block.words) < 2:
+            continue
+        servers = [each for each in block.inside if each.name == "server" and len(each.words) > 1]
+        whose = known.of("upstream %s" % block.words[1], [_place(each.words[1]) for each in servers])
+        if not whose:
+            continue
+        if any(each.name == "stream" for each in block.around()):
+            raise CannotMove("upstream %s is of a `stream`, which passes on no requests" % block.words[1])
+        seen |= whose
+        named.append(block.words[1])
+        first, others = servers[0], servers[1:]
+        edits.append((first.at[1], first.end - 1, backend))
+        edits += [(*_line(text, each), "") for each in others]
+    for each in every:
+        found = _PASS.match(_bare(each.words[1])) if each.name == "proxy_pass" and len(each.words) > 1 else None
+        who = known.whose(_place(found[1])) if found else ""
+        if found is None or not who:
+            continue
+        if not _names_host(each):
+            raise CannotMove(
+                "`proxy_pass %s` sends no name of a host on: add `proxy_set_header Host $http_host;`" % each.words[1]
+            )
+        seen.add(who)
+        named.append(found[1])
+        start = each.at[1] + each.words[1].index("http://")
+        edits.append((start, start + len(found[0]), "http://%s%s" % (backend, ":" + found[2] if found[2] else "")))
+    after = text
+    for start, end, to in sorted(edits, reverse=True):
+        after = after[:start] + to + after[end:]
+    for each in _all(parsed(after)):
+        for word in each.words:
+            if any(known.whose(place) for place in _PLACES.findall(word)):
+                raise CannotMove(
+                    "`%s` names the app too, in a way that is not led elsewhere" % " ".join(each.words[:3])
+                )
+    if not edits and not leads(text, backend):
+        raise NotThere("nothing there sends to the app by `proxy_pass` or an `upstream`")
+    missing = known.missing(seen) if edits else ()
+    return Moved(after, diff(text, after), tuple(sorted(set(named))), missing)
+
+
+def leads(text: str, backend: str) -> bool:
+    """Whether an upstream or a `proxy_pass` there leads to `backend`."""
+    for each in _all(parsed(text)):
+        to = _bare(each.words[1]) if len(each.words) > 1 else ""
+        if each.name == "server" and to == backend:
+            return True
+        if each.name == "proxy_pass" and (to == "http://" + backend or to.startswith("http://%s:" % backend)):
+            return True
+    return False
+
+
+def parsed(text: str) -> List[Directive]:
+    """The directives outside of all blocks; NotThere for what is no configuration of nginx."""
+    top: List[Directive] = []
+    block: Optional[Directive] = None
+    now: Optional[Directive] = None
+    at = 0
+    while at < len(text):
+        found = _TOKEN.match(text, at)
+        if found is None:
+            raise NotThere("line %d cannot be read" % (text.count("\n", 0, at) + 1))
+        at = found.end()
+        if found.lastgroup == "word":
+            now = now or Directive([], [], outside=block)
+            now.words.append(found[0])
+            now.at.append(found.start())
+        elif found[0] == "}" and block is not None and now is None:
+            block.end, block = at, block.outside
+        elif found.lastgroup == "sign" and (found[0] == "}" or now is None):
+            raise NotThere("line %d has a `%s` of nothing" % (text.count("\n", 0, at) + 1, found[0]))
+        elif found.lastgroup == "sign" and now is not None:
+            now.end = at
+            (block.inside if block else top).append(now)
+            block, now = (now, None) if found[0] == "{" else (block, None)
+    if block is not None or now is not None:
+        raise NotThere("it ends in the middle")
+    return top
+
+
+def _all(directives: List[Directive]) -> Iterator[Directive]:
+    for each in directives:
+        yield each
+        yield from _all(each.inside)
+
+
+def _place(server: str) -> str:
+    """`ADDRESS:PORT` of what a `server` or a `proxy_pass` names: port 80 where it says none."""
+    server = _bare(server)
+    return server if server.startswith("unix:") or re.search(r":\d+$", server) else server + ":80"
+
+
+def _bare(word: str) -> str:
+    """A word without its quotes."""
+    return word[1:-1] if word[:1] in ("'", '"') else word
+
+
+def _names_host(directive: Directive) -> bool:
+    """Whether what it passes on has a host that is set: here, or in a block around, or perhaps in what is included.
+
+    nginx takes headers from outside only where a block sets none of its own.
+    """
+    for block in directive.around():
+        headers = [each for each in block.inside if each.name == "proxy_set_header"]
+        if any(each.words[1:2] in (["Host"], ["host"]) for each in headers):
+            return True
+        if any(each.name == "include" for each in block.inside):
+            return True
+        if headers:
+            return False
+    return False
+
+
+def _line(text: str, directive: Directive) -> Tuple[int, int]:
+    """Where a directive begins and ends, with its whole line where nothing else is on that."""
+    start, end = directive.at[0], directive.end
+    begin = text.rfind("\n", 0, start) + 1
+    finish = text.find("\n", end) + 1 or len(text)
+    alone = not text[begin:start].strip() and re.match(r"\s*(#.*)?$", text[end:finish].rstrip("\n"))
+    return (begin, finish) if alone else (start, end)

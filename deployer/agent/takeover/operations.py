@@ -1,0 +1,233 @@
+"""Taking over what another tool runs: a foreign unit at a port of the app, and the foreign frontends that lead to it.
+
+    recorded ─→ (ours serve beside it) ─→ moving ─→ moved        on a balancer: its configuration leads to our pool
+    recorded ─→ (nobody is connected)  ─→ retiring ─→ retired    on an app's host: the unit is stopped and disabled
+
+A person allows it once (`adopting.record`, after the diff was shown). Each state is on the disk before its act, and
+each act converges from whatever a crash left. No file of the unit is removed; the configuration of before is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from deployer.agent.model.layout import Site
+from deployer.agent.operation import Context, OpError, operation
+from deployer.agent.site import ledger
+from deployer.agent.site.lock import host_lock
+from deployer.agent.system import files, process_runner, procfs
+from deployer.agent.takeover import foreign_units, frontends
+from deployer.agent.takeover.frontend import CannotMove, Moved
+
+_HANDLER = 120.0  # seconds for the check and the reload
+_LOOK = 0.1  # seconds between looks at connections
+_QUIET = 10  # looks in a row that must find nobody connected
+
+
+@operation("adopting.units")
+def units(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Who else serves at `ports`. Returns `units`: `[{unit, ports, pid, command, enabled, why, program, stop, start}]`.
+
+    `why` says what keeps a unit from being retired by us; empty when nothing does. See `foreign.at`.
+    """
+    return {"units": foreign_units.at(Site.from_args(args), [int(port) for port in args["ports"]])}
+
+
+@operation("adopting.front")
+def look(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """What would be changed in which file of the configuration: `{path, diff, backends, led, why}`. Changes nothing.
+
+    `led`: some frontend there leads to `backend` now.
+
+    Args:
+        args: `site, path` (empty: of all that the balancer reads), `places` (`ADDRESS:PORT` → host), `backend`, and
+            `kind`, the balancer's (`haproxy` where it is left out).
+    """
+    path, led = str(args["path"]), False
+    kind, places, backend = _about(args)
+    try:
+        led = frontends.leads(kind, path, backend)
+        path, found = frontends.found(kind, path, places, backend)
+    except (CannotMove, OSError) as error:
+        none = "there is no %s; `balancer.kind` says what leads users to the app" % path
+        why = none if isinstance(error, FileNotFoundError) else str(error)
+        return {"path": path, "diff": "", "backends": [], "led": led, "why": why}
+    why = "%s: nothing there sends to %s" % (path, ", ".join(found.missing)) if found.missing else ""
+    return {"path": path, "diff": found.diff, "backends": list(found.backends), "led": led, "why": why}
+
+
+@operation("adopting.record")
+def record(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Writes down what a person has allowed: `site, run, who`, and `units` that serve now, or `front`.
+
+    Changes nothing else. What was allowed before stays, unless it is among these.
+    """
+    site = Site.from_args(args)
+    kept = noted(site) or {}
+    said = {"run": args["run"], "who": args["who"], "since": round(time.time(), 3)}
+    fresh = [{**each, **said, "state": "recorded"} for each in args.get("units") or ()]
+    others = [each for each in kept.get("units", ()) if each["unit"] not in {one["unit"] for one in fresh}]
+    entry: Dict[str, Any] = {"units": fresh + others, "front": kept.get("front")}
+    if args.get("front"):
+        entry["front"] = {**args["front"], **said, "state": "recorded"}
+    _save(site, entry)
+    return {"adoption": entry}
+
+
+@operation("adopting.move")
+def move(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Leads the foreign frontends to our pool, as was shown. Returns `changed`.
+
+    Args:
+        args: `site, run, handler` (commands that check the whole configuration and make it live, or say why not).
+
+    Raises:
+        OpError `changed`: the file is not as it was when the diff was shown. `invalid`: the balancer does not take it,
+        and the file and what it runs are as they were. `unsettled`: it is not known which of both it runs.
+    """
+    site = Site.from_args(args)
+    with host_lock(site):
+        found = noted(site) or {}
+        wanted = found.get("front")
+        if not wanted or wanted["state"] == "moved":
+            return {"changed": False}
+        path, before = str(wanted["path"]), frontends.read(str(wanted["path"]))
+        try:
+            after = _led(wanted, before)
+        except CannotMove as error:
+            raise _changed(path, site, str(error)) from error
+        if after.diff and after.diff != wanted["diff"]:
+            raise _changed(path, site, "other lines would have to be changed now")
+        if after.diff:
+            files.write(site.front_before, frontends.encoded(before), 0o600)
+            _note(site, found, wanted, "moving")
+            ctx.progress("leading %s to %s" % (path, wanted["backend"]))
+            _write(path, after.text)
+        elif wanted["state"] == "recorded":  # a person has moved it meanwhile
+            _note(site, found, wanted, "moving")
+        said = _made_live(args["handler"])
+        if said is not None:
+            # A reload that came too late for its handler may have taken the file up: the old one is loaded again.
+            if not _put_back(site, path, wanted) or _made_live(args["handler"]) is not None:
+                why = "%s: the balancer does not take it, nor what was there before: %s" % (path, said.why)
+                raise OpError(
+                    "unsettled", why, "look at its log on that host, then type deploy push {env}", log=said.log()
+                )
+            _note(site, found, wanted, "recorded")
+            why = "%s: the balancer does not take it: %s; all is as it was" % (path, said.why)
+            raise OpError("invalid", why, log=said.log())
+        _note(site, found, wanted, "moved")
+    ledger.append(site, {"run": args["run"], "event": "adopt", "what": "led %s to %s" % (path, wanted["backend"])})
+    return {"changed": True}
+
+
+@operation("adopting.retire")
+def retire(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+    """Stops and disables the foreign units once nobody is connected to them: `site, run, patience` (seconds).
+
+    Returns `retired: [units]` and `busy`: unit → connections that it still had after `patience`; it serves on.
+    Raises OpError `did_not_stop`, `lease_lost`, `cancelled`.
+    """
+    site = Site.from_args(args)
+    found = noted(site) or {}
+    retired: List[str] = []
+    busy: Dict[str, int] = {}
+    for each in found.get("units", ()):
+        if each["state"] == "retired":
+            continue
+        left = _connected(ctx, each["ports"], float(args["patience"]))
+        if left:
+            busy[each["unit"]] = left
+            continue
+        ctx.require_lease("stop %s" % each["unit"])
+        _note(site, found, each, "retiring")
+        ctx.progress("stopping and disabling %s" % each["unit"])
+        foreign_units.stop_for_good(each)
+        _note(site, found, each, "retired")
+        ledger.append(site, {"run": args["run"], "event": "adopt", "what": "stopped and disabled %s" % each["unit"]})
+        retired.append(each["unit"])
+    return {"retired": retired, "busy": busy}
+
+
+def noted(site: Site) -> Optional[Dict[str, Any]]:
+    """`{units: [{unit, ports, pid, command, enabled, state, run, who, since}], front: {path, diff, places, backend,
+    backends, state, …} or null}`; None where nothing was ever taken over.
+    """
+    try:
+        with open(site.adoption, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _connected(ctx: Context, ports: List[int], patience: float) -> int:
+    """Connections to these ports here, once there are none for a moment, or `patience` seconds have passed."""
+    deadline, quiet = time.monotonic() + patience, 0
+    while True:
+        if ctx.cancelled.is_set():
+            raise OpError("cancelled", "the run was cancelled before the server at port %d was stopped" % ports[0])
+        left = procfs.connections_to(ports)
+        quiet = 0 if left else quiet + 1
+        if quiet >= _QUIET:
+            return 0
+        if left and time.monotonic() >= deadline:
+            return left
+        time.sleep(_LOOK)
+
+
+def _about(wanted: Dict[str, Any]) -> Tuple[str, Dict[str, str], str]:
+    """Kind, places and backend of a frontend that is to be led."""
+    return str(wanted.get("kind", "haproxy")), wanted["places"], wanted["backend"]
+
+
+def _led(wanted: Dict[str, Any], text: str) -> Moved:
+    kind, places, backend = _about(wanted)
+    return frontends.moved(kind, text, places, backend)
+
+
+def _write(path: str, text: str) -> None:
+    """Replaces the file's content whole, through a link, with the rights and owner that it has."""
+    real = os.path.realpath(path)
+    about = os.stat(real)
+    files.write(real, frontends.encoded(text), stat.S_IMODE(about.st_mode), (about.st_uid, about.st_gid))
+
+
+def _made_live(handler: List[List[str]]) -> Optional[process_runner.Finished]:
+    """Runs the handler's commands; the first that failed, None when all went well."""
+    for command in handler:
+        said = process_runner.run(command, timeout=_HANDLER, merge_stderr=True)
+        if not said.ok:
+            return said
+    return None
+
+
+def _put_back(site: Site, path: str, wanted: Dict[str, Any]) -> bool:
+    """The configuration as it was before it was led elsewhere; False where somebody has changed it since."""
+    try:
+        before = frontends.read(site.front_before)
+        after = _led(wanted, before)
+    except (OSError, CannotMove):
+        return False
+    now = frontends.read(path)
+    if now == after.text:
+        _write(path, before)
+    return now in (before, after.text)
+
+
+def _note(site: Site, whole: Dict[str, Any], part: Dict[str, Any], state: str) -> None:
+    part["state"] = state
+    _save(site, whole)
+
+
+def _save(site: Site, entry: Dict[str, Any]) -> None:
+    files.write(site.adoption, json.dumps(entry).encode("utf-8"), 0o600)
+
+
+def _changed(path: str, site: Site, why: str) -> OpError:
+    message = "%s is not as it was when its diff was shown: %s" % (path, why)
+    return OpError("changed", message, "deploy setup %s --replace shows it anew" % site.env)

@@ -1,0 +1,1 @@
+"""What `shared:` means for a release, and warnings about what lies there."""

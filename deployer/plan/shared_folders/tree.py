@@ -1,0 +1,51 @@
+"""What `shared:` means for a tree: which names are folders, and what of the tree is not shipped."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Sequence
+
+from deployer.agent.model.manifest import below
+
+SHOWN = 5
+"""Paths that a warning names."""
+_PLACEHOLDERS = (".gitkeep", ".keep", ".gitignore")
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether a shared path reads as a folder: it ends in a slash, or its last part has no extension."""
+    return name.endswith("/") or not posixpath.splitext(posixpath.basename(name))[1]
+
+
+def folders(shared: Sequence[str], files: Iterable[str]) -> list[str]:
+    """The shared paths that become folders on a host that has nothing there yet.
+
+    Args:
+        files: the paths of the tree. One that is a file there stays a file; one with files below it is a folder.
+    """
+    paths = list(files)
+    found = []
+    for asked in shared:
+        name = asked.rstrip("/")
+        is_folder = any(path.startswith(name + "/") for path in paths)
+        if is_folder or (name not in paths and is_folder_name(asked)):
+            found.append(name)
+    return found
+
+
+def not_shipped(shared: Sequence[str], files: Iterable[str]) -> list[str]:
+    """The paths of the tree that a release leaves out, since `shared:` has them; placeholders for git do not count."""
+    names = tuple(name.rstrip("/") for name in shared)
+    return [path for path in files if below(path, names) and posixpath.basename(path) not in _PLACEHOLDERS]
+
+
+def remarks(shared: Sequence[str], files: Iterable[str]) -> list[str]:
+    """One warning that names what is not shipped; none where that is nothing."""
+    paths = not_shipped(shared, files)
+    if not paths:
+        return []
+    shown = ", ".join(paths[:SHOWN]) + (f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else "")
+    return [
+        f"not shipped, since shared: in deploy.yaml has the path: {shown}. A host gets them once, where its shared "
+        "folder is missing or empty; later changes to them do not reach it"
+    ]

@@ -1,0 +1,1 @@
+"""The SSH connection: addresses, host keys, gateways, authentication, sudo, terminals."""

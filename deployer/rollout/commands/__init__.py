@@ -1,0 +1,1 @@
+"""The commands that change hosts, one in each file."""

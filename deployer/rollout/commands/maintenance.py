@@ -1,0 +1,42 @@
+"""`deploy maintenance`: users get a page that says so, while pushes, checks and the app itself go on beneath it."""
+
+from __future__ import annotations
+
+import threading
+
+from deployer.errors import UsageError
+from deployer.events import Bus, Output
+from deployer.rollout.run.connect import opened
+from deployer.rollout.run.project import Project
+from deployer.rollout.run.record import Record
+from deployer.rollout.run.recording import recorded
+from deployer.rollout.traffic.maintenance_page import maintenance_text
+
+
+@recorded
+def maintenance(project: Project, bus: Bus, record: Record, *, on: bool, reason: str) -> None:
+    """Closes the app to its users at every balancer, or opens it. `unchanged` where it was so at all of them.
+
+    UsageError where there is no balancer that deploy configures.
+    """
+    topology = project.topology
+    if not topology.balancers or not topology.settings.balancer.manage:
+        raise UsageError(
+            "there is no balancer of deploy's own that could show a page",
+            hint="add a group `balancers` to the inventory, or close the app where its users come in",
+        )
+    there = project.reached_by(topology.balancers_alone)
+    with opened(there, bus, record, threading.Event()) as run:
+        drivers = {each.name: topology.balancer_adapter.driver(topology.pool(each)) for each in topology.balancers}
+        answers = run.each(
+            run.balancers,
+            "maintenance.set",
+            lambda host: {"driver": drivers[host], "on": on, "reason": reason, "who": project.who},
+            step="maintenance",
+        )
+        record.in_ledgers |= set(answers)  # as `closed` and `opened`
+        changed = any(answer["changed"] for answer in answers.values())
+        record.outcome = "succeeded" if changed else "unchanged"
+        for host, answer in answers.items():
+            record.host(host, "closed" if on else "open")
+            bus.emit(Output(maintenance_text(answer["maintenance"]) if on else "users reach the app", host=host))

@@ -1,0 +1,1 @@
+"""From the source to a complete release on every host."""

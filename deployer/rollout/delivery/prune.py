@@ -1,0 +1,131 @@
+"""`deploy prune`: old releases and virtualenvs go, as after a push; and what a full disk does before it is refused."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from deployer.events import Bus, Output
+from deployer.rollout.data import Data
+from deployer.rollout.run.connect import opened
+from deployer.rollout.run.locks import locked
+from deployer.rollout.run.project import Project
+from deployer.rollout.run.record import Record
+from deployer.rollout.run.run import Run
+from deployer.rollout.steps.current_release import warn_of_remains
+from deployer.rollout.steps.survey import look_first
+
+
+class PrunedHost(Data):
+    """What goes on one host."""
+
+    host: str
+    """The host."""
+    releases: list[str]
+    """The ids of the releases."""
+    venvs: list[str]
+    """The keys of the virtualenvs."""
+    bytes: int
+    """The bytes that this gives back on the disk."""
+    inodes: int
+    """The files that this gives back on the disk."""
+
+
+class Pruned(Data):
+    """What `deploy prune` answers."""
+
+    dry_run: bool
+    """Nothing was removed: `hosts` is what would be."""
+    keep: int
+    """How many releases are kept on each host (`keep` in deploy.yaml)."""
+    hosts: list[PrunedHost]
+    """Every web host, also one where nothing goes."""
+
+
+def prune(
+    project: Project, bus: Bus, record: Record, *, dry_run: bool, wait: float = 0.0, stop: threading.Event
+) -> None:
+    """Removes what `keep` no longer covers on every web host, and says what that is and how much it gives back.
+
+    What `current`, a slot, a process or a rollback needs stays. `unchanged` where nothing is to go.
+
+    Args:
+        dry_run: only says it; takes no lock.
+        wait: seconds to wait for the lock.
+
+    Raises NotReadyError, LockedError before anything is removed.
+    """
+    with opened(project, bus, record, stop) as run:
+        look_first(run)
+        if dry_run:
+            answers = _ask(run, dry_run=True)
+            record.data = pruned(run, answers, dry_run=True)
+            _report(run, answers, "would remove")
+            return
+        with locked(run, wait=wait):
+            with run.step("prune"):
+                answers = _ask(run, dry_run=False)
+            record.data = pruned(run, answers, dry_run=False)
+            _report(run, answers, "removed")
+
+
+def pruned(run: Run, answers: Mapping[str, Mapping[str, Any]], *, dry_run: bool) -> Pruned:
+    """The answer of the command, from those of the hosts (`release.prune`)."""
+    hosts = [
+        PrunedHost(
+            host=host,
+            releases=list(answer["removed"]),
+            venvs=list(answer["venvs"]),
+            bytes=answer["bytes"],
+            inodes=answer["inodes"],
+        )
+        for host, answer in answers.items()
+    ]
+    return Pruned(dry_run=dry_run, keep=run.topology.settings.keep, hosts=hosts)
+
+
+def make_room(run: Run, host: str, protect: Sequence[str]) -> bool:
+    """Removes on a host whose disk is full what `keep` no longer covers; whether anything went.
+
+    Args:
+        protect: releases that stay whatever `keep` says.
+    """
+    args = {"keep": run.topology.settings.keep, "protect": list(protect), "weigh": True}
+    answer = run.call(host, "release.prune", args, step="prune")
+    warn_of_remains(run, host, answer)
+    if answer["removed"] or answer["venvs"]:
+        line = f"the disk is full: removed {_what(answer)}, which keep: {run.topology.settings.keep} no longer covers"
+        run.bus.emit(Output(line, host=host, step="prune"))
+        return True
+    return False
+
+
+def _ask(run: Run, *, dry_run: bool) -> dict[str, dict[str, Any]]:
+    args = {"keep": run.topology.settings.keep, "protect": [], "weigh": True, "dry_run": dry_run}
+    return run.each(run.web, "release.prune", args, step="prune")
+
+
+def _report(run: Run, answers: Mapping[str, Mapping[str, Any]], verb: str) -> None:
+    keep = run.topology.settings.keep
+    changed = False
+    for host, answer in answers.items():
+        goes = [*(f"release {each}" for each in answer["removed"]), *(f"virtualenv {key}" for key in answer["venvs"])]
+        changed = changed or bool(goes)
+        for each in goes:
+            run.bus.emit(Output(f"{verb} {each}", host=host, step="prune"))
+        nothing = (
+            "nothing was removed" if answer.get("failed") else f"nothing to remove: keep: {keep} covers every release"
+        )
+        total = f"{verb} {_what(answer)}" if goes else nothing
+        warn_of_remains(run, host, answer)
+        run.bus.emit(Output(total, host=host, step="prune"))
+        run.record.host(host, "changed" if goes and verb == "removed" else "unchanged")
+    run.record.outcome = "succeeded" if changed and verb == "removed" else "unchanged"
+
+
+def _what(answer: Mapping[str, Any]) -> str:
+    """`2 releases and 1 virtualenv (54.1 MB, 1204 files)`."""
+    releases, venvs = len(answer["removed"]), len(answer["venvs"])
+    what = f"{releases} release{'s' * (releases != 1)} and {venvs} virtualenv{'s' * (venvs != 1)}"
+    return f"{what} ({answer['bytes'] / 1e6:.1f} MB, {answer['inodes']} files)"

@@ -1,0 +1,1 @@
+"""The pools of balancers: their servers, addresses, health checks and certificates."""

@@ -1,0 +1,80 @@
+"""`deploy plan`: what a push would do, shown, and written to a file for a push that does exactly that."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from deployer.errors import UsageError
+from deployer.events import Bus, PlanMade, Text
+from deployer.plan.model import Plan
+from deployer.plan.rendering import text_of
+from deployer.rollout.commands.push import built_here, prepared, proven_by, source_tree, to_ship
+from deployer.rollout.data import Data
+from deployer.rollout.delivery.plan_file import Options, PlanFile
+from deployer.rollout.run.connect import opened
+from deployer.rollout.run.project import Project, with_certificate
+from deployer.rollout.run.record import Record
+from deployer.rollout.steps.current_release import note_kept
+
+
+class PlanAnswer(Data):
+    """What `deploy plan` answers."""
+
+    changes: bool
+    """A push would change something."""
+    digest: str
+    """A digest of what would be done; the same plan has the same."""
+    plan: Plan
+    """What a push would do."""
+
+
+def show_plan(
+    project: Project,
+    bus: Bus,
+    record: Record,
+    *,
+    ref: str | None,
+    origin: Project | None = None,
+    diffs: bool,
+    detailed_exitcode: bool,
+    out: Path | None = None,
+    options: Options,
+) -> None:
+    """Emits what `push` would do. Changes nothing; exit status 10 for changes if asked for.
+
+    With `out` the plan is written there, for `push(planned=…)`; `options` are what was asked for. The build hook runs
+    only then, and where the release of another environment (`origin`) is to be compared.
+    """
+    values = project.secrets()
+    project = with_certificate(project)
+    if ref is not None and origin is not None:
+        raise UsageError("--ref and --from exclude each other", hint="each says what is to run: leave one out")
+    proven = proven_by(project, origin, bus)
+    skipped = () if proven or out else ("build",)
+    with (
+        source_tree(project, bus, proven.commit if proven else ref) as tree,
+        opened(to_ship(project, tree, skipped), bus, record, threading.Event(), rolls=True) as run,
+    ):
+        project = built_here(run, project, tree, skipped)
+        ready = prepared(run, project, tree, values, (), proven)
+        record.release, record.previous = ready.plan.release, ready.plan.previous
+        record.outcome = "unchanged" if ready.plan.empty else "succeeded"
+        record.data = PlanAnswer(changes=not ready.plan.empty, digest=ready.plan.digest, plan=ready.plan)
+        bus.emit(PlanMade(ready.plan.as_dict(), text_of(ready.plan, diffs=diffs)))
+        note_kept(run, ready.plan)
+        if out is not None:
+            PlanFile(
+                app=ready.plan.app,
+                env=project.env,
+                by=project.who,
+                made=time.time(),
+                commit=tree.commit,
+                options=options,
+                holds=ready.holds,
+                plan=ready.plan.as_dict(),
+            ).write(out)
+            bus.emit(Text(f"written to {out}; deploy push {project.env} --plan {out} carries it out"))
+        if detailed_exitcode and not ready.plan.empty:
+            record.exit_status = 10

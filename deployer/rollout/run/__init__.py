@@ -1,0 +1,1 @@
+"""What every run has: connections, locks, settings, the record and the history, outcomes."""

@@ -1,0 +1,125 @@
+"""Every run that began is in the history: in the ledgers of the hosts that it locks, and until then on this machine."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Concatenate, ParamSpec
+
+from deployer.errors import DeployError
+from deployer.events import Bus, Event, RunStarted, StepStarted, Warned
+from deployer.rollout.run.local_runs import LocalRuns
+from deployer.rollout.run.project import Project
+from deployer.rollout.run.record import Record, outcome_of
+from deployer.rollout.run.run import Run
+
+P = ParamSpec("P")
+Command = Callable[Concatenate[Project, Bus, Record, P], None]
+
+
+def recorded(command: Command[P]) -> Command[P]:
+    """Makes a command one whose runs are in the history, however they end."""
+
+    @functools.wraps(command)
+    def run(project: Project, bus: Bus, record: Record, /, *args: P.args, **options: P.kwargs) -> None:
+        with in_history(project, bus, record):
+            command(project, bus, record, *args, **options)
+
+    return run
+
+
+@contextmanager
+def in_history(project: Project, bus: Bus, record: Record) -> Iterator[None]:
+    """Says that the run begins, and keeps it in this machine's record unless a host's ledger has its end.
+
+    A command that another one carries out is part of that one's run.
+    """
+    if record.announced:
+        yield
+        return
+    announce(project, bus, record)
+    runs = LocalRuns(project.topology.settings.app, project.env)
+    for end in runs.settle():
+        what = f"{end.get('command') or 'run'} {end['run']}"
+        bus.emit(Warned(f"the {what} was interrupted: {end['why']}", hint=f"deploy history {project.env} {end['run']}"))
+    runs.begin(bus.run, who=project.who, command=record.command)
+    _warn_of(runs.problem, project, bus)
+
+    def note(event: Event) -> None:
+        if isinstance(event, StepStarted):
+            runs.note_step(bus.run, event.step, event.host)
+
+    bus.subscribe(note)
+    why: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        why = error
+        raise
+    finally:
+        known = runs.problem
+        if record.in_ledgers:
+            runs.forget(bus.run)
+        else:
+            runs.end(bus.run, **_end(record, project.who, why))
+        _warn_of("" if known else runs.problem, project, bus)
+
+
+def _warn_of(problem: str, project: Project, bus: Bus) -> None:
+    """Says that this machine cannot note the run, if it cannot."""
+    if problem:
+        hint = f"deploy history {project.env} has it once it is in the ledgers of the hosts"
+        bus.emit(Warned(f"this run goes on, and cannot be noted on this machine: {problem}", hint=hint))
+
+
+def announce(project: Project, bus: Bus, record: Record) -> None:
+    """Emits RunStarted, once in a run."""
+    if not record.announced:
+        record.announced = True
+        topology = project.topology
+        hosts = tuple(host.name for host in topology.hosts)
+        bus.emit(RunStarted(record.command, topology.settings.app, project.env, project.who, hosts))
+
+
+@contextmanager
+def ended_in_ledgers(run: Run) -> Iterator[None]:
+    """Notes the end of the run on every host that noted its beginning (`run.noted`), if that host is still there.
+
+    Nothing is noted when a person stops the run at once: its agents may not answer in time.
+    """
+    try:
+        yield
+    except Exception as error:
+        note_end(run, error)
+        raise
+    note_end(run, None)
+
+
+def note_release(run: Run) -> None:
+    """Notes on the hosts which release the run is about, before anything is done, so that a killed run has it too."""
+    about = {"run": run.id, "who": run.who, "command": run.record.command, "release": run.record.release}
+    run.each(sorted(run.noted), "site.note_begin", about, step="history")
+
+
+def note_end(run: Run, why: BaseException | None) -> None:
+    hosts = [host for host in run.hosts if host in run.noted]
+    end = {"run": run.id, **_end(run.record, run.who, why)}
+    done, _ = run.try_each(hosts, "site.note_end", end, step="history")
+    run.record.in_ledgers |= set(done)
+
+
+def _end(record: Record, who: str, why: BaseException | None) -> dict[str, Any]:
+    """What the last line of a run says."""
+    if why is None:
+        outcome, text = record.outcome, ""
+    elif isinstance(why, DeployError):
+        outcome, text = outcome_of(why), str(why)
+    elif isinstance(why, KeyboardInterrupt):
+        outcome, text = "interrupted", "stopped at once by a person; the hosts wind up by themselves"
+    else:
+        outcome, text = "failed", f"a fault of deploy itself: {type(why).__name__}: {why}"
+    took = time.monotonic() - record.started
+    about = {"who": who, "command": record.command, "release": record.release}
+    return {**about, "outcome": outcome, "why": text, "duration_s": round(took, 1)}

@@ -1,0 +1,86 @@
+"""The run before, if it did not come to its end: what it noted lies on every host, so anybody can go on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deployer.errors import UsageError
+from deployer.plan.divergence import apart, served
+from deployer.plan.facts import Facts
+from deployer.rollout.run.run import Run
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run that is to be gone on with, or gone back from.
+
+    `apart` says which instances serve what, of a run that ended half way; it is empty for one that noted no end.
+    """
+
+    run: str
+    command: str
+    release: str
+    apart: str = ""
+
+
+def unfinished(run: Run, facts: Facts) -> Unfinished | None:
+    """The newest run, if it died, or else the newest that ended while its release served here and another there.
+
+    None when a later one succeeded on the hosts that it left so.
+    """
+    return _died(run) or _half_way(run, facts)
+
+
+def resumed(run: Run, facts: Facts) -> str:
+    """The release of the run that is left unfinished.
+
+    UsageError when there is none, or its release was not built on every host by then.
+    """
+    left, env = unfinished(run, facts), run.topology.env
+    if left is None:
+        raise UsageError("no run is left unfinished", hint=f"deploy push {env} pushes what is committed")
+    for web in run.topology.web:
+        found = facts[web.name].release(left.release)
+        if found is None or not found.complete:
+            raise UsageError(f"{left.release} was not built on {web.name} yet", hint=f"deploy push {env} starts over")
+    return left.release
+
+
+def _died(run: Run) -> Unfinished | None:
+    """The newest run that noted its plan and on no host its end."""
+    found = run.each(run.hosts, "site.plan", {}, step="plan")
+    plans = {str(each["run"]): each["plan"] for each in found.values() if each["plan"]}
+    ended = {str(each["run"]) for each in found.values() if each["ended"]}
+    newest = max(plans, default=None)
+    if newest is None or newest in ended:
+        return None
+    plan = plans[newest]
+    return Unfinished(newest, str(plan["command"]), str(plan["release"]))
+
+
+def _half_way(run: Run, facts: Facts) -> Unfinished | None:
+    """The newest run that ended, not well, with a release that some instances serve and others do not."""
+    how = apart(run.topology, facts, run.lost)
+    if not how:
+        return None
+    answers = run.each(run.web, "site.ledger", {"limit": None}, step="history")
+    ends = {str(end["run"]): end for answer in answers.values() for end in _open_ends(answer["entries"])}
+    releases = served(run.topology, facts, run.lost)
+    newest = max((name for name, end in ends.items() if end.get("release") in releases), default=None)
+    if newest is None:
+        return None
+    end = ends[newest]
+    return Unfinished(newest, str(end["command"]), str(end["release"]), how)
+
+
+def _open_ends(entries: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """How runs ended on a host that may have left it half way, since the last that succeeded there."""
+    for entry in reversed(entries):
+        if entry.get("event") != "ended" or not entry.get("release"):  # a drain, say, is about no release
+            continue
+        if entry.get("outcome") in ("succeeded", "unchanged"):
+            return
+        if entry.get("outcome") in ("failed", "interrupted") and entry.get("release"):
+            yield entry

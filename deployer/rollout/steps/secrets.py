@@ -1,0 +1,78 @@
+"""The app's secrets on the hosts: one file each, written only where it differs.
+
+Balancer hosts have them where the user's own commands run there (`balancer.kind: command`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+
+from deployer.artifact.secretfile import render
+from deployer.rollout.run.run import Run
+
+
+def write(run: Run, values: Mapping[str, str]) -> list[str]:
+    """Writes the secrets on every host that needs them; returns the hosts where they changed.
+
+    What they were before is kept there until the run's end: `settle`, or `put_back`.
+    """
+    return _send(run, _everywhere(run), values, keep=True)
+
+
+def put_back(run: Run) -> None:
+    """Makes the secrets what they were before the run, on every host that is there; nothing raises."""
+    _put_back(run, _everywhere(run))
+
+
+def _put_back(run: Run, hosts: list[str]) -> None:
+    _, failed = run.try_each(hosts, "secrets.restore", {}, step="secrets")
+    for host, error in failed.items():
+        run.warn(f"its secrets are those of the run that failed: {error.message}", host=host)
+
+
+def settle(run: Run, *, behind: Collection[str]) -> None:
+    """What serves has proven itself with the secrets of the run; where it stayed `behind` they are those of before.
+
+    Nothing raises.
+    """
+    run.try_each([name for name in _everywhere(run) if name not in behind], "secrets.settle", {}, step="secrets")
+    _put_back(run, [name for name in _everywhere(run) if name in behind])
+
+
+@contextmanager
+def put_back_on_failure(run: Run) -> Iterator[None]:
+    """What fails in the block leaves no secrets behind that nothing has proven itself with."""
+    try:
+        yield
+    except Exception:
+        put_back(run)
+        raise
+
+
+def write_for_commands(run: Run, values: Mapping[str, str]) -> None:
+    """Writes the secrets where the balancers' commands run, and nowhere else."""
+    _send(run, _commanding(run), values)
+
+
+def differing(run: Run, values: Mapping[str, str]) -> list[str]:
+    """The web hosts whose secrets are not these. Changes nothing."""
+    return _send(run, run.web, values, dry_run=True)
+
+
+def _everywhere(run: Run) -> list[str]:
+    return [*run.web, *_commanding(run)]
+
+
+def _commanding(run: Run) -> list[str]:
+    web = {host.name for host in run.topology.everywhere}
+    return [name for name in run.balancers if run.topology.kind == "command" and name not in web]
+
+
+def _send(
+    run: Run, hosts: list[str], values: Mapping[str, str], *, dry_run: bool = False, keep: bool = False
+) -> list[str]:
+    text = render(values).encode()
+    args = {"dry_run": dry_run, "keep": keep}
+    answers = run.each(hosts, "secrets.write", args, body=lambda host: text, step="secrets")
+    return [host for host, answer in answers.items() if answer["changed"]]

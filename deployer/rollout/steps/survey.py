@@ -1,0 +1,268 @@
+"""Reads what is true on all hosts, at once, before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from deployer.agent.model.supervision import label_of
+from deployer.errors import DeployError, NotReadyError
+from deployer.plan.facts import Facts, HostFacts, Serving
+from deployer.plan.rolling import processes, schedules, slots
+from deployer.plan.rolling.adopting import foreign_ports
+from deployer.plan.rolling.slots import free_slot
+from deployer.plan.rolling.strategy import choose
+from deployer.plan.topology import WebHost, probe_address
+from deployer.rollout.pools.pools import Pools
+from deployer.rollout.run.run import Run
+from deployer.rollout.timestamps import utc
+
+TOOLS = ["uv", "systemctl", "supervisorctl", "haproxy", "git", "tar", "journalctl", "apt-get", "cron"]
+
+
+def survey(run: Run, *, measure: bool = False) -> Facts:
+    """Facts of every host and what every instance serves; none of a host that is lost. Raises what a host raises.
+
+    `measure`: also what instances take in memory, for whoever shows it: it costs the hosts a look at every page.
+    """
+    with run.step("survey", detail=f"{len(run.hosts)} hosts"):
+        return read_facts(run, measure=measure)
+
+
+def read_facts(run: Run, *, measure: bool = False) -> Facts:
+    """`survey` without a step of its own."""
+    topology = run.topology
+    hosts = [host.name for host in topology.hosts if host.name not in run.lost]
+    web = {member.name: member for member in topology.web}
+    ports = {name: [*member.ports, *member.spare_ports] for name, member in web.items()}
+    sockets = {name: _sockets(run, member) for name, member in web.items()}
+    version = topology.python_version
+    # Hosts of a lab of processes share one machine, each with an address of its own; sockets lie in folders.
+    peers = [member.own.address for member in topology.everywhere]
+    own = {name: probe_address(member) for name, member in web.items() if member.host.prefix or member.sockets}
+    raw = run.each(
+        hosts,
+        "host.survey",
+        lambda host: {
+            "ports": ports.get(host, []),
+            "address": own.get(host, ""),
+            "sockets": sockets.get(host, {}),
+            "tools": TOOLS,
+            "peers": peers if host in run.balancers else [],
+            "python_versions": [version] if version else [],
+        },
+        step="survey",
+    )
+    proven = run.each(
+        [name for name in web if raw.get(name, {}).get("slots")],
+        "instance.prove",
+        lambda host: {
+            "instances": _instances(run, web[host], raw[host]["slots"]),
+            "release": None,
+            "measure": measure,
+        },
+        step="survey",
+    )
+    states, times = _processes(run, web, raw), _schedules(run, web, raw)
+    raw = {
+        name: {**found, "process_state": states.get(name, {}), "schedule_state": times.get(name, {})}
+        for name, found in raw.items()
+    }
+    names = [host.name for host in topology.hosts]
+    return Facts({name: _facts(name, raw.get(name, {}), web.get(name), proven.get(name)) for name in names})
+
+
+def _processes(run: Run, web: Mapping[str, WebHost], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Host → `worker@1` → its state, for the processes that it is to have and those that it has."""
+    wanted = {name: [label_of(*each) for each in run.topology.processes_of(member)] for name, member in web.items()}
+    return _states(run, "processes", wanted, raw, lambda host, label: processes.wire(run.topology, web[host], label))
+
+
+def _schedules(run: Run, web: Mapping[str, WebHost], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Host → `nightly` → its state, for all schedules of the settings and those that it has.
+
+    One that a host is not to have may be off there, with a run still under way.
+    """
+    wanted = dict.fromkeys(web, tuple(run.topology.settings.schedules))
+    return _states(run, "schedules", wanted, raw, lambda host, name: schedules.wire(run.topology, web[host], name))
+
+
+def _states(
+    run: Run,
+    kind: str,
+    wanted: Mapping[str, Sequence[str]],
+    raw: Mapping[str, Any],
+    wire: Callable[[str, str], dict[str, Any]],
+) -> dict[str, Any]:
+    """What `<kind>.state` says of all that a host is to have of a kind, or has (as `raw` tells it)."""
+    names = {host: {*mine, *(raw[host].get(kind) or ())} for host, mine in wanted.items() if host in raw}
+    answers = run.each(
+        [host for host, mine in names.items() if mine],
+        f"{kind}.state",
+        lambda host: {kind: [wire(host, name) for name in sorted(names[host])]},
+        step="survey",
+    )
+    return {host: answer[kind] for host, answer in answers.items()}
+
+
+def look_first(run: Run) -> Facts:
+    """One cheap question to every host before its lock is taken. NotReadyError for the first that is not set up.
+
+    The facts have only what a brief look finds.
+    """
+    hosts = [host.name for host in run.topology.hosts]
+    raw = run.each(hosts, "host.survey", {"brief": True}, step="survey")
+    facts = Facts({name: HostFacts(name, raw[name]) for name in hosts})
+    require_set_up(run, facts)
+    return facts
+
+
+def with_pools(run: Run, facts: Facts) -> Facts:
+    """The same facts with every balancer's view of the servers; a balancer that does not answer raises."""
+    run.topology = run.topology.beside_serving(facts)
+    return slots.with_pools(run.topology, Facts(facts.hosts, Pools(run).states()))
+
+
+def with_pools_that_answer(run: Run, facts: Facts) -> Facts:
+    """`with_pools` where every balancer answers, else the facts as they are: there may be none yet."""
+    try:
+        return with_pools(run, facts)
+    except DeployError:
+        return facts
+
+
+def require_set_up(run: Run, facts: Facts) -> None:
+    """NotReadyError for the first host that `deploy setup` has not prepared."""
+    for host in run.topology.hosts:
+        require_host_set_up(run, facts, host.name)
+
+
+def require_host_set_up(run: Run, facts: Facts, host: str) -> None:
+    """NotReadyError when `deploy setup` has not prepared that host."""
+    require_owned(run, facts, host)
+    if not facts[host].set_up:
+        raise _not_set_up(run, host, facts)
+
+
+def require_owned(run: Run, facts: Facts, host: str) -> None:
+    """NotReadyError when the root on that host belongs to another app, or to another environment of this one."""
+    site, owner = run.topology.site(host), facts[host].raw.get("owner")
+    if owner and (owner["app"], owner["env"]) != (site.app, site.env):
+        raise NotReadyError(
+            f"{site.root} belongs to the app {owner['app']} in {owner['env']}",
+            host=host,
+            step="survey",
+            hint=f"give {site.app} a root of its own, such as root: /srv/{site.app}-{site.env}",
+            code="not_ours",
+        )
+
+
+def require_starters(run: Run, facts: Facts) -> None:
+    """NotReadyError for the first host that is to have schedules, and lacks what its supervisor leaves them to."""
+    for web in run.topology.web:
+        program = run.topology.supervisor(web).starts_schedules
+        wanted = run.topology.schedules_of(web)
+        if program and wanted and not (facts[web.name].raw.get("tools") or {}).get(program):
+            raise NotReadyError(
+                f"{program} is not on {web.name}, and it is what starts {wanted[0]} there",
+                host=web.name,
+                step="survey",
+                hint=f"deploy setup {run.topology.env} installs it",
+                code="no_cron",
+            )
+
+
+def require_free_ports(run: Run, facts: Facts) -> None:
+    """NotReadyError for the first port that belongs to a process that is not the app's."""
+    both = choose(run.topology).action == "replace"
+    for web in run.topology.web:
+        taken = facts[web.name].raw.get("ports") or {}
+        foreign = foreign_ports(facts[web.name])
+        starts = [free_slot(web, index, facts[web.name]) for index in range(len(web.ports))] if foreign else web.ports
+        for port in (*web.ports, *web.spare_ports) if both else starts:
+            if port in foreign and not facts[web.name].serving:
+                continue
+            holder = taken.get(str(port))
+            if holder and not holder.get("ours"):
+                raise _taken(run, web, port, holder)
+
+
+def _taken(run: Run, web: WebHost, port: int, holder: Mapping[str, Any]) -> NotReadyError:
+    """Somebody else listens where an instance is to: a unit by its name, since that is what a person would stop."""
+    app, unit = run.topology.settings.app, holder.get("unit")
+    process = f"{holder.get('command') or 'a process'} (pid {holder.get('pid')})"
+    beside = f"choose another `port:` for {app} in deploy.yaml"
+    return NotReadyError(
+        f"port {port} is taken by {unit}: {process}" if unit else f"port {port} is taken by {process}",
+        host=web.name,
+        step="survey",
+        hint=f"deploy setup {run.topology.env} shows how it would be taken over; or {beside} and let it run beside "
+        f"{unit} until that is no longer asked: docs/adopting.md"
+        if unit
+        else f"stop it, or {beside}",
+        code="port_taken",
+    )
+
+
+def _not_set_up(run: Run, host: str, facts: Facts) -> NotReadyError:
+    """There is no site; or there is one, and this user may not write it."""
+    root, raw, removed = run.topology.site(host).root, facts[host].raw, facts[host].removed
+    if removed:
+        when = utc(removed.get("since"))
+        return NotReadyError(
+            f"{removed.get('who')} took {run.topology.settings.app} off {host} at {when} UTC",
+            host=host,
+            step="survey",
+            cause="and it is still in the inventory",
+            hint=f"take {host} out of the inventory, or type deploy setup {run.topology.env} to bring it back",
+            code="removed",
+        )
+    if raw.get("exists"):
+        return NotReadyError(
+            f"{raw.get('user') or 'this user'} may not write {root}",
+            host=host,
+            step="survey",
+            cause="it was set up by another user, and the agent is not root",
+            hint="log in as that user (-u USER), or set ansible_become: true (with -K where sudo asks for a password)",
+            code="not_writable",
+        )
+    return NotReadyError(
+        f"{host} was never set up for {run.topology.settings.app}",
+        host=host,
+        step="survey",
+        cause=f"there is no {root}",
+        hint=f"deploy setup {run.topology.env}",
+        code="not_set_up",
+    )
+
+
+def _instances(run: Run, web: WebHost, used: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The slots in use; of an instance that has none, the first, which then says so."""
+    wanted = []
+    for index, port in enumerate(web.ports):
+        wanted += [(index, each) for each in web.slots(index) if str(each) in used] or [(index, port)]
+    return [run.topology.instance(web, index, port).to_wire() for index, port in wanted]
+
+
+def _sockets(run: Run, web: WebHost) -> dict[str, list[str]]:
+    """port → what asks the supervisor whether it holds that port for us, where it can."""
+    supervisor = run.topology.supervisor(web)
+    asked = {port: supervisor.verbs(web.site, port).socket_state for port in (*web.ports, *web.spare_ports)}
+    return {str(port): list(argv) for port, argv in asked.items() if argv}
+
+
+def _facts(name: str, raw: dict[str, Any], web: WebHost | None, answer: dict[str, Any] | None) -> HostFacts:
+    if web is None or answer is None:
+        return HostFacts(name, raw)
+    states = {
+        int(port): Serving(
+            int(port),
+            state.get("release"),
+            bool(state.get("proven")),
+            str(state.get("why") or ""),
+            int(state.get("memory") or 0),
+            float(state.get("age") or 0),
+        )
+        for port, state in answer["slots"].items()
+    }
+    return HostFacts(name, raw, *slots.ranked(web, states, raw.get("current")))

@@ -1,0 +1,1 @@
+"""What users see: the probe, the canary, domains and the maintenance page."""

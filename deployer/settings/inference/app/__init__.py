@@ -1,0 +1,1 @@
+"""Where the app is in the code, and its routes."""

@@ -1,0 +1,1 @@
+"""The server of the app: which one, its versions, its options."""

@@ -1,0 +1,1 @@
+"""The first settings, as `deploy init` writes them."""

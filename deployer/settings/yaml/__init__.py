@@ -1,0 +1,1 @@
+"""Reading YAML with line numbers, and changing one value of it."""
