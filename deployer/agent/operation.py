@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import importlib
 import threading
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from collections.abc import Iterator
+from typing import Any, Callable
 
-Operation = Callable[["Context", Dict[str, Any]], Dict[str, Any]]
+Operation = Callable[["Context", dict[str, Any]], dict[str, Any]]
 
 MODULES = {
     "adopting": "takeover.operations",
@@ -45,8 +46,8 @@ MODULES = {
 }
 """The part of an operation's name before the dot → the module of `deployer.agent` that registers it."""
 
-_operations: Dict[str, Operation] = {}
-_longest: Dict[str, Callable[[Dict[str, Any]], float]] = {}
+_operations: dict[str, Operation] = {}
+_longest: dict[str, Callable[[dict[str, Any]], float]] = {}
 _USUAL_LONGEST = 30.0  # seconds for an operation that does not say how long it may take
 
 
@@ -66,8 +67,8 @@ class OpError(Exception):
         code: str,
         message: str,
         hint: str = "",
-        log: Optional[List[str]] = None,
-        detail: Optional[Dict[str, Any]] = None,
+        log: list[str] | None = None,
+        detail: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -76,7 +77,7 @@ class OpError(Exception):
         self.log = list(log or [])
         self.detail = dict(detail or {})
 
-    def as_dict(self) -> Dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """The error as it crosses the channel."""
         return {
             "code": self.code,
@@ -101,12 +102,12 @@ class Context:
 
     def __init__(
         self,
-        emit: Callable[[Dict[str, Any]], None] = lambda event: None,
-        body: Optional[Iterator[bytes]] = None,
+        emit: Callable[[dict[str, Any]], None] = lambda event: None,
+        body: Iterator[bytes] | None = None,
         lease_left: Callable[[], float] = lambda: float("inf"),
-        cancelled: Optional[threading.Event] = None,
+        cancelled: threading.Event | None = None,
         identity: str = "",
-        lost: Optional[threading.Event] = None,
+        lost: threading.Event | None = None,
     ) -> None:
         self.emit = emit
         self.body: Iterator[bytes] = body if body is not None else iter(())
@@ -133,7 +134,7 @@ class Context:
 
     def read_body(self, limit: int = 64 << 20) -> bytes:
         """The whole body, at most `limit` bytes; OpError `too_large` beyond that."""
-        chunks: List[bytes] = []
+        chunks: list[bytes] = []
         size = 0
         for chunk in self.body:
             size += len(chunk)
@@ -143,9 +144,7 @@ class Context:
         return b"".join(chunks)
 
 
-def operation(
-    name: str, longest: Optional[Callable[[Dict[str, Any]], float]] = None
-) -> Callable[[Operation], Operation]:
+def operation(name: str, longest: Callable[[dict[str, Any]], float] | None = None) -> Callable[[Operation], Operation]:
     """Registers a function as the operation `name` (`module.verb`).
 
     `longest` says how many seconds it may take at most with these arguments.
@@ -160,7 +159,7 @@ def operation(
     return register
 
 
-def longest_of(name: str, args: Dict[str, Any]) -> float:
+def longest_of(name: str, args: dict[str, Any]) -> float:
     """Seconds that the operation may take at most; 30 where it does not say."""
     return _longest[name](args) if name in _longest else _USUAL_LONGEST
 

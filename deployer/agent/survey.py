@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from collections.abc import Iterable
+from typing import Any
 
 from deployer.agent.dependencies import repair, venv_integrity
 from deployer.agent.model import release_id
@@ -17,7 +18,7 @@ from deployer.agent.takeover import operations as adopting
 
 _SHORT = 15.0  # seconds for a question to the supervisor
 _TEXT, _MAP = (str, type(None)), (dict, type(None))
-_OF_MARKER: Dict[str, Tuple[type, ...]] = {
+_OF_MARKER: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("content", "commit", "venv", "run_sha", "start_sha", "bind", "asked"), _TEXT),
     "created": (int, float, type(None)),
     "origin": _MAP,
@@ -29,7 +30,7 @@ _OF_MARKER: Dict[str, Tuple[type, ...]] = {
 
 
 @operation("host.survey")
-def survey(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def survey(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """The facts listed in docs/operations.md; what is missing or may not be read is null, false or empty.
 
     Args:
@@ -55,7 +56,7 @@ def survey(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
-def _standing(site: Site) -> Dict[str, Any]:
+def _standing(site: Site) -> dict[str, Any]:
     exists = os.path.isdir(site.root)
     return {
         "exists": exists,
@@ -67,7 +68,7 @@ def _standing(site: Site) -> Dict[str, Any]:
     }
 
 
-def _of_site(site: Site) -> Dict[str, Any]:
+def _of_site(site: Site) -> dict[str, Any]:
     entries = ledger.read(site)
     good, gone = ledger.standing(entries)
     return {
@@ -81,14 +82,14 @@ def _of_site(site: Site) -> Dict[str, Any]:
     }
 
 
-def _releases(site: Site, good: List[str], gone: List[str]) -> List[Dict[str, Any]]:
-    damages: Dict[str, str] = {}  # several releases share a virtualenv
+def _releases(site: Site, good: list[str], gone: list[str]) -> list[dict[str, Any]]:
+    damages: dict[str, str] = {}  # several releases share a virtualenv
     return [_release(site, name, good, gone, damages) for name in release_id.list_releases(site)]
 
 
-def _release(site: Site, name: str, good: List[str], gone: List[str], damages: Dict[str, str]) -> Dict[str, Any]:
+def _release(site: Site, name: str, good: list[str], gone: list[str], damages: dict[str, str]) -> dict[str, Any]:
     marker = _marker(site.release(name) + "/" + MARKER)
-    facts: Dict[str, Any] = {key: (marker or {}).get(key) for key in _OF_MARKER}
+    facts: dict[str, Any] = {key: (marker or {}).get(key) for key in _OF_MARKER}
     known = {
         "id": name,
         "complete": marker is not None,
@@ -98,7 +99,7 @@ def _release(site: Site, name: str, good: List[str], gone: List[str], damages: D
     return {**known, **facts, **(_virtualenv(site, name, marker, damages) if marker else {})}
 
 
-def _virtualenv(site: Site, release: str, marker: Dict[str, Any], damages: Dict[str, str]) -> Dict[str, Any]:
+def _virtualenv(site: Site, release: str, marker: dict[str, Any], damages: dict[str, str]) -> dict[str, Any]:
     """`damage`: what is wrong with the release's virtualenv, in words; `repairable`: whether it can be built again."""
     path = site.release(release) + "/.venv"
     real = os.path.realpath(path)
@@ -108,7 +109,7 @@ def _virtualenv(site: Site, release: str, marker: Dict[str, Any], damages: Dict[
     return {"damage": damage, "repairable": bool(damage) and bool(repair.interpreter(site, marker))}
 
 
-def _marker(path: str) -> Optional[Dict[str, Any]]:
+def _marker(path: str) -> dict[str, Any] | None:
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
@@ -117,18 +118,18 @@ def _marker(path: str) -> Optional[Dict[str, Any]]:
     return found if isinstance(found, dict) and _is_sound(found) else None
 
 
-def _is_sound(marker: Dict[str, Any]) -> bool:
+def _is_sound(marker: dict[str, Any]) -> bool:
     return all(isinstance(marker.get(key), types) for key, types in _OF_MARKER.items())
 
 
 def _ports(
-    site: Site, ports: Iterable[int], address: str, sockets: Dict[str, List[str]]
-) -> Dict[str, Optional[Dict[str, Any]]]:
+    site: Site, ports: Iterable[int], address: str, sockets: dict[str, list[str]]
+) -> dict[str, dict[str, Any] | None]:
     """port → `{pid, command, user, unit, ours, socket}` of who listens there (on any or that address), None if free."""
     wanted = [int(port) for port in ports]
     listening = port_owners.listening(address or "0.0.0.0", wanted)
     held = procfs.holders(found.inode for _, found in listening)
-    answers: Dict[str, Optional[Dict[str, Any]]] = {str(port): None for port in wanted}
+    answers: dict[str, dict[str, Any] | None] = {str(port): None for port in wanted}
     for port, found in listening:
         pids = sorted(held[found.inode])
         user = procfs.user_name(found.uid)
@@ -138,7 +139,7 @@ def _ports(
     return answers
 
 
-def _holder(site: Site, pids: List[int], asked: List[str]) -> Dict[str, Any]:
+def _holder(site: Site, pids: list[int], asked: list[str]) -> dict[str, Any]:
     """Who that is. systemd counts only where nobody has taken its socket over: then it may be a stranger's unit's."""
     processes = [pid for pid in pids if pid != port_owners.SYSTEMD]
     strangers = [pid for pid in processes if port_owners.release_of(site, pid) is None]

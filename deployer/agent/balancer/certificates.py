@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import Any, Dict
+from typing import Any
 
 from deployer.agent.operation import Context, operation
 
@@ -12,7 +12,7 @@ _PATIENCE = 5.0  # seconds for one handshake
 
 
 @operation("tls.presented")
-def presented(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def presented(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """What is presented at `address` and `port` for each of `names`: `certificates: {name: {pem, why}}`.
 
     `pem` is null where there is none, and `why` says why. Nothing of the certificate is judged here.
@@ -21,7 +21,7 @@ def presented(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return {"certificates": {name: _ask(str(args["address"]), int(args["port"]), name) for name in sorted(names)}}
 
 
-def _ask(address: str, port: int, name: str) -> Dict[str, Any]:
+def _ask(address: str, port: int, name: str) -> dict[str, Any]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

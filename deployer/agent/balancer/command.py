@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Dict, Iterable, List, NoReturn, Tuple
+from typing import Any, NoReturn
 
 from deployer.agent.balancer.driver import Request, Server
 from deployer.agent.model.layout import Site
@@ -44,14 +45,14 @@ class Commands:
     `servers` is name → `{address, port, host, instance}`; `timeout` the seconds that one command may take.
     """
 
-    def __init__(self, driver: Dict[str, Any]) -> None:
+    def __init__(self, driver: dict[str, Any]) -> None:
         self._site = Site.from_args(driver)
         self._driver = driver
-        self._servers: Dict[str, Dict[str, Any]] = driver["servers"]
-        self._answers: Dict[str, Tuple[float, str, int]] = {}
-        self._asked: Dict[str, str] = {}
+        self._servers: dict[str, dict[str, Any]] = driver["servers"]
+        self._answers: dict[str, tuple[float, str, int]] = {}
+        self._asked: dict[str, str] = {}
 
-    def servers(self) -> Dict[str, Server]:
+    def servers(self) -> dict[str, Server]:
         """All servers, as `state` says. OpError `balancer_down` when it fails or says no word that it may."""
         old = [name for name in self._servers if time.monotonic() > self._answers.get(name, (0.0,))[0]]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -59,7 +60,7 @@ class Commands:
                 self._answers[name] = (time.monotonic() + _FRESH, *answer)
         return {name: self._server(name, *self._answers[name][1:]) for name in self._servers}
 
-    def set(self, names: List[str], admin: str) -> None:
+    def set(self, names: list[str], admin: str) -> None:
         """Runs `admit` for `ready`, `drain` for the rest; OpError `balancer_down` when it fails."""
         for name in names:
             if name not in self._servers:
@@ -96,7 +97,7 @@ class Commands:
             sessions=max(1, in_flight) if word == "drain" or (late and admin == "ready") else 0,
         )
 
-    def _state(self, name: str) -> Tuple[str, int]:
+    def _state(self, name: str) -> tuple[str, int]:
         done = self._call("state", name)
         for _ in range(_TRIES - 1):
             if done.timed_out or (done.ok and _says(done)):

@@ -6,7 +6,7 @@ import http.client
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Dict, Optional
+from typing import Any
 
 from deployer.agent.model.supervision import USER_AGENT
 from deployer.agent.operation import Context, operation
@@ -17,7 +17,7 @@ _TIMEOUT = 10.0  # seconds for one answer
 
 
 @operation("domains.request")
-def request(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def request(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Sends `GET path` for every name to the balancer on this host, and follows no redirect.
 
     Args:
@@ -29,10 +29,10 @@ def request(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """
     until = time.monotonic() + float(args.get("wait") or 0)
 
-    def last_answer(name: str) -> Dict[str, Any]:
+    def last_answer(name: str) -> dict[str, Any]:
         while True:
             answer = _answer(args, name)
-            status: Optional[int] = answer["status"]
+            status: int | None = answer["status"]
             good = status is not None and status < 500
             if good or time.monotonic() >= until or ctx.cancelled.wait(_PAUSE):
                 return answer
@@ -42,7 +42,7 @@ def request(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
         return {"names": dict(zip(names, pool.map(last_answer, names)))}
 
 
-def _answer(args: Dict[str, Any], name: str) -> Dict[str, Any]:
+def _answer(args: dict[str, Any], name: str) -> dict[str, Any]:
     connection = http.client.HTTPConnection(str(args["address"]), int(args["port"]), timeout=_TIMEOUT)
     try:
         connection.connect()

@@ -20,7 +20,8 @@ import fcntl
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Any, Dict, Iterator
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import OpError
@@ -32,8 +33,8 @@ _AGAIN = 0.02  # seconds between two tries for the lock
 if TYPE_CHECKING:
     from deployer.agent.balancer.driver import Server
 
-Record = Dict[str, Any]
-Records = Dict[str, Record]
+Record = dict[str, Any]
+Records = dict[str, Record]
 
 
 def record(by: str, run: str, who: str, reason: str) -> Record:
@@ -41,7 +42,7 @@ def record(by: str, run: str, who: str, reason: str) -> Record:
     return {"by": by, "run": run, "who": who, "reason": reason, "since": round(time.time(), 3)}
 
 
-def follow(records: Records, servers: Dict[str, Server]) -> None:
+def follow(records: Records, servers: dict[str, Server]) -> None:
     """Gives each record to the server that is where the record's server was; forgets it when no server is there.
 
     `servers` are all of the pool now. A record without a place stays with its name; so does that of a slot which is

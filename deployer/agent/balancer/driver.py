@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Protocol
+from typing import NamedTuple, Protocol
 
 from deployer.agent.model.endpoints import place
 from deployer.agent.operation import OpError
@@ -71,8 +72,8 @@ class Request(NamedTuple):
     """
 
     server: str
-    status: Optional[int]
-    took: Optional[float]
+    status: int | None
+    took: float | None
 
 
 class Driver(Protocol):
@@ -83,11 +84,11 @@ class Driver(Protocol):
     server is new at a place where none was: one that only has another name is what it was.
     """
 
-    def servers(self) -> Dict[str, Server]:
+    def servers(self) -> dict[str, Server]:
         """All servers of the pool by our names."""
         ...
 
-    def set(self, names: List[str], admin: str) -> None:
+    def set(self, names: list[str], admin: str) -> None:
         """Makes servers `ready`, `drain` or `maint`; OpError `unknown_server` for one that is not there."""
         ...
 
@@ -119,12 +120,12 @@ class StrictDriver:
         self._driver = driver
         self._kind = kind
 
-    def servers(self) -> Dict[str, Server]:
+    def servers(self) -> dict[str, Server]:
         """As `Driver.servers`."""
         with self._translate_errors():
             return self._driver.servers()
 
-    def set(self, names: List[str], admin: str) -> None:
+    def set(self, names: list[str], admin: str) -> None:
         """As `Driver.set`."""
         with self._translate_errors():
             self._driver.set(names, admin)
@@ -164,7 +165,7 @@ class StrictDriver:
             ) from error
 
 
-def settle(driver: Driver, names: List[str], admin: str) -> None:
+def settle(driver: Driver, names: list[str], admin: str) -> None:
     """`set`, written down, and looked at again for a moment.
 
     A reload by somebody else, begun just before, may have read the state before our word: it is said again then.
@@ -183,7 +184,7 @@ def settle(driver: Driver, names: List[str], admin: str) -> None:
             driver.keep()
 
 
-def missing(servers: Dict[str, Server], wanted: List[str]) -> Optional[OpError]:
+def missing(servers: dict[str, Server], wanted: list[str]) -> OpError | None:
     """The error `unknown_server` when the balancer lacks any of these."""
     unknown = sorted(set(wanted) - set(servers))
     if not unknown:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any
 
 from deployer.agent.balancer.driver import Driver, StrictDriver
 from deployer.agent.operation import OpError
 
 
-def create_driver(driver: Dict[str, Any]) -> Driver:
+def create_driver(driver: dict[str, Any]) -> Driver:
     """Creates the driver that the controller's adapter described: `{"kind": "haproxy", …}`.
 
     Raises:
@@ -17,7 +17,7 @@ def create_driver(driver: Dict[str, Any]) -> Driver:
     return StrictDriver(_create(driver), str(driver.get("kind")))
 
 
-def _create(driver: Dict[str, Any]) -> Driver:
+def _create(driver: dict[str, Any]) -> Driver:
     kind = driver.get("kind")
     if kind == "haproxy":
         from deployer.agent.balancer.haproxy.driver import HAProxy

@@ -10,7 +10,8 @@ drain of the new address alone would not take it out. `places.json` lies beside 
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Iterable, List
+from collections.abc import Iterable
+from typing import Any
 
 from deployer.agent.balancer.driver import Driver
 from deployer.agent.balancer.kinds import create_driver
@@ -20,7 +21,7 @@ from deployer.agent.operation import OpError
 from deployer.agent.system import files
 
 
-def note(site: Site, driver: Dict[str, Any], balancer: Driver) -> None:
+def note(site: Site, driver: dict[str, Any], balancer: Driver) -> None:
     """Remembers where servers serve now, and forgets earlier places that get no requests any more.
 
     Only within `drained.editing`. Raises OpError `balancer_down`.
@@ -35,7 +36,7 @@ def note(site: Site, driver: Dict[str, Any], balancer: Driver) -> None:
         files.write(_path(site), (json.dumps(wanted, indent=1, sort_keys=True) + "\n").encode("utf-8"), 0o644)
 
 
-def requested_elsewhere(site: Site, driver: Dict[str, Any], names: Iterable[str]) -> Dict[str, List[str]]:
+def requested_elsewhere(site: Site, driver: dict[str, Any], names: Iterable[str]) -> dict[str, list[str]]:
     """Server → its earlier places to which the balancer still sends requests, of those of `names` that have any.
 
     Raises OpError `balancer_down`.
@@ -51,7 +52,7 @@ def requested_elsewhere(site: Site, driver: Dict[str, Any], names: Iterable[str]
     return {name: places for name, places in in_use.items() if places}
 
 
-def require_nowhere_else(site: Site, driver: Dict[str, Any], names: Iterable[str]) -> None:
+def require_nowhere_else(site: Site, driver: dict[str, Any], names: Iterable[str]) -> None:
     """OpError `old_address` for a server that gets requests at an earlier address too."""
     for name, places in sorted(requested_elsewhere(site, driver, names).items()):
         raise OpError(
@@ -64,18 +65,18 @@ def require_nowhere_else(site: Site, driver: Dict[str, Any], names: Iterable[str
         )
 
 
-def _known_by_address(driver: Dict[str, Any]) -> bool:
+def _known_by_address(driver: dict[str, Any]) -> bool:
     return driver.get("kind") == "command" or bool(driver.get("addresses"))
 
 
-def _places(driver: Dict[str, Any]) -> Dict[str, str]:
+def _places(driver: dict[str, Any]) -> dict[str, str]:
     """Server → `ADDRESS:PORT`, as the inventory has it."""
     if driver.get("kind") == "command":
         return {name: place(each["address"], int(each["port"])) for name, each in driver["servers"].items()}
     return dict(driver["addresses"])
 
 
-def _gets_requests(driver: Dict[str, Any], name: str, at: str) -> bool:
+def _gets_requests(driver: dict[str, Any], name: str, at: str) -> bool:
     """Whether the balancer sends requests for a server to that place, or has some in flight there."""
     if driver.get("kind") == "command":
         address, port = parts(at)
@@ -90,10 +91,10 @@ def _path(site: Site) -> str:
     return site.state + "/places.json"
 
 
-def _read(site: Site) -> Dict[str, List[str]]:
+def _read(site: Site) -> dict[str, list[str]]:
     try:
         with open(_path(site), encoding="utf-8") as file:
-            known: Dict[str, List[str]] = json.load(file)
+            known: dict[str, list[str]] = json.load(file)
     except FileNotFoundError:
         return {}
     return known

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Any, Dict, Optional
+from typing import Any
 
 from deployer.agent.balancer.kinds import create_driver
 from deployer.agent.model.layout import Site
@@ -19,7 +19,7 @@ from deployer.agent.system import files
 
 
 @operation("maintenance.set")
-def put(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def put(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Closes the app to its users (`on`), or opens it: `{maintenance: record or null, changed}`. Safe to repeat.
 
     One that is closed already keeps its record. OpError `balancer_down` when the balancer cannot be told.
@@ -44,22 +44,22 @@ def put(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("maintenance.state")
-def state(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def state(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Whether the app is closed to its users: `{maintenance: {who, reason, since} or null}`."""
     return {"maintenance": read(Site.from_args(args))}
 
 
-def read(site: Site) -> Optional[Dict[str, Any]]:
+def read(site: Site) -> dict[str, Any] | None:
     """The record; None when the app is open."""
     try:
         with open(site.maintenance, encoding="utf-8") as file:
-            found: Dict[str, Any] = json.load(file)
+            found: dict[str, Any] = json.load(file)
     except FileNotFoundError:
         return None
     return found
 
 
-def _write(site: Site, record: Optional[Dict[str, Any]]) -> None:
+def _write(site: Site, record: dict[str, Any] | None) -> None:
     if record is not None:
         os.makedirs(site.state, exist_ok=True)
         files.write(site.maintenance, (json.dumps(record) + "\n").encode("utf-8"), 0o644)

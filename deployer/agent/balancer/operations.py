@@ -8,7 +8,7 @@ slot until an instance serves in it.
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable
 
 from deployer.agent.balancer import drain_records, known_endpoints, watchdog
 from deployer.agent.balancer.driver import Driver, Server, missing, settle
@@ -22,14 +22,14 @@ _TELL = 2.0  # seconds between two words about a drain that takes time
 
 
 @operation("balancer.drain", longest=lambda args: float(args.get("timeout") or 0) + 10.0)
-def drain(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def drain(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Takes servers out of the pool and waits until what they were doing is done, at most `timeout` seconds.
 
     Several at once. A server that a person or a quarantine holds already stays as it is. Answers for each server
     `{drained, remaining, seconds, held}`: `remaining` requests and websockets were left at the end.
     """
     site, balancer = Site.from_args(args), create_driver(args["driver"])
-    wanted: List[str] = list(args["servers"])
+    wanted: list[str] = list(args["servers"])
     by, run = args.get("by", "run"), args["run"]
     servers = balancer.servers()
     problem = missing(servers, wanted)
@@ -53,7 +53,7 @@ def drain(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("balancer.admit", longest=lambda args: float(args.get("wait") or 0) + 10.0)
-def admit(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def admit(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Puts servers back and waits until the balancer sends them requests, at most `wait` seconds.
 
     A server that a person or a quarantine holds is left alone unless `force`; a person (`by`) may lift a person's own.
@@ -62,12 +62,12 @@ def admit(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     One that does not come up goes back to how it was, with its record: `not_up`.
     """
     site, balancer = Site.from_args(args), create_driver(args["driver"])
-    wanted: List[str] = list(args["servers"])
+    wanted: list[str] = list(args["servers"])
     before = balancer.servers()
     problem = missing(before, wanted)
     if problem:
         raise problem
-    answers: Dict[str, Dict[str, Any]] = {}
+    answers: dict[str, dict[str, Any]] = {}
     with drain_records.editing(site) as records:
         drain_records.follow(records, before)
         _inherit(balancer, records, args.get("instead") or {}, before)
@@ -99,13 +99,13 @@ def admit(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("balancer.retire")
-def retire(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def retire(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Takes servers out of use: slots that no instance serves in. They stay in maintenance until an admit uses them.
 
     They get no request meanwhile, whatever starts there and whoever restarts the balancer.
     """
     site, balancer = Site.from_args(args), create_driver(args["driver"])
-    wanted: List[str] = list(args["servers"])
+    wanted: list[str] = list(args["servers"])
     servers = balancer.servers()
     problem = missing(servers, wanted)
     if problem:
@@ -124,7 +124,7 @@ def retire(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("balancer.state")
-def state(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def state(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """How the balancer sees every server of the backend now, and who holds it out.
 
     `judged_within` are the seconds, at most, to wait until the balancer has checked every server that is to serve:
@@ -142,7 +142,7 @@ def state(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("balancer.elsewhere")
-def elsewhere(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def elsewhere(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Whether servers get requests at an earlier address too, which a drain would not stop. See `known_places`.
 
     Args:
@@ -155,15 +155,15 @@ def elsewhere(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("balancer.recover")
-def recover(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def recover(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Admits what earlier runs left drained, and ends their watchdogs. Only for the holder of the app's lock.
 
     Nothing is waited for: the balancer's own health checks decide whether requests go there. What a person drained and
     what is in quarantine is drained again, should a restart of the host have forgotten it.
     """
     site, balancer, run = Site.from_args(args), create_driver(args["driver"]), args["run"]
-    admitted: List[str] = []
-    held: Dict[str, List[str]] = {}
+    admitted: list[str] = []
+    held: dict[str, list[str]] = {}
     with drain_records.editing(site) as records:
         servers = balancer.servers()
         drain_records.follow(records, servers)
@@ -187,7 +187,7 @@ def recover(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("balancer.watch")
-def watch(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def watch(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Arms the watchdog of this run before anything is drained, or says another bound. See `balancer_watchdog`.
 
     `out`, where given, are servers that are to be stopped: they have to be out of the pool when the bound is said.
@@ -196,17 +196,17 @@ def watch(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return {"armed": watchdog.arm(ctx, site, args["run"], args["driver"], bound, args.get("out") or ())}
 
 
-def _gives_way(held: Optional[drain_records.Record]) -> bool:
+def _gives_way(held: drain_records.Record | None) -> bool:
     """Whether a new record may replace this one: a run's own always, a person's or a quarantine never."""
     return held is None or held["by"] == "run"
 
 
-def _may_lift(held: drain_records.Record, args: Dict[str, Any]) -> bool:
+def _may_lift(held: drain_records.Record, args: dict[str, Any]) -> bool:
     return bool(args.get("force")) or held["by"] in ("run", "spare") or held["by"] == args.get("by") == "person"
 
 
 def _inherit(
-    balancer: Driver, records: drain_records.Records, instead: Dict[str, str], servers: Dict[str, Server]
+    balancer: Driver, records: drain_records.Records, instead: dict[str, str], servers: dict[str, Server]
 ) -> None:
     """A person's drain is of the instance, and goes with it to its other slot, or to its other address."""
     for name, other in instead.items():
@@ -216,7 +216,7 @@ def _inherit(
             balancer.set([name], "drain")
 
 
-def _take_out(balancer: Driver, names: List[str]) -> None:
+def _take_out(balancer: Driver, names: list[str]) -> None:
     """Drains those that get requests; one in maintenance gets none and stays there."""
     servers = balancer.servers()
     balancer.set([name for name in names if servers[name].admin == "ready"], "drain")
@@ -224,12 +224,12 @@ def _take_out(balancer: Driver, names: List[str]) -> None:
 
 
 def _until_idle(
-    ctx: Context, site: Site, balancer: Driver, names: List[str], timeout: float
-) -> Dict[str, Dict[str, Any]]:
+    ctx: Context, site: Site, balancer: Driver, names: list[str], timeout: float
+) -> dict[str, dict[str, Any]]:
     """Waits for what is in flight. Idle means idle at two looks in a row: a request may be between two counters."""
     began = time.monotonic()
-    idle: Dict[str, float] = {}
-    once: Dict[str, float] = {}
+    idle: dict[str, float] = {}
+    once: dict[str, float] = {}
     tell = _Every(_TELL)
     while True:
         servers = balancer.servers()
@@ -255,7 +255,7 @@ def _until_idle(
         ctx.cancelled.wait(_PAUSE)
 
 
-def _take_out_again(site: Site, balancer: Driver, servers: Dict[str, Server], names: List[str]) -> None:
+def _take_out_again(site: Site, balancer: Driver, servers: dict[str, Server], names: list[str]) -> None:
     """A reload by somebody else, begun before the drain was written down, brings a server back: drain it again.
 
     One that has no record any more was put back by the watchdog, for this agent was asleep: it stays in the pool.
@@ -265,10 +265,10 @@ def _take_out_again(site: Site, balancer: Driver, servers: Dict[str, Server], na
             _take_out(balancer, [name for name in names if name in records])
 
 
-def _until_up(ctx: Context, balancer: Driver, names: List[str], wait: float) -> Dict[str, float]:
+def _until_up(ctx: Context, balancer: Driver, names: list[str], wait: float) -> dict[str, float]:
     """The seconds after which each server served; those that did not within `wait` are missing."""
     began = time.monotonic()
-    up: Dict[str, float] = {}
+    up: dict[str, float] = {}
     while len(up) < len(names):
         servers = balancer.servers()
         seconds = round(time.monotonic() - began, 3)
@@ -289,7 +289,7 @@ def _told_to_stop(ctx: Context) -> bool:
     return ctx.cancelled.is_set() or ctx.lost.is_set()
 
 
-def _told(server: Server, held: Optional[drain_records.Record]) -> Dict[str, Any]:
+def _told(server: Server, held: drain_records.Record | None) -> dict[str, Any]:
     return {
         "state": server.state,
         "serves": server.serves,
@@ -300,7 +300,7 @@ def _told(server: Server, held: Optional[drain_records.Record]) -> Dict[str, Any
     }
 
 
-def _not_up(late: List[Server], answers: Dict[str, Dict[str, Any]]) -> OpError:
+def _not_up(late: list[Server], answers: dict[str, dict[str, Any]]) -> OpError:
     seen = ["%s at %s (%s)" % (each.name, each.at, each.check or each.status or "not checked") for each in late]
     return OpError(
         "not_up",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Dict
+from typing import Any
 
 from deployer.agent.instance.health import ask as ask_health
 from deployer.agent.model.endpoints import parts
@@ -16,7 +16,7 @@ _PAUSE = 0.5  # seconds between two requests to one server
 
 
 @operation("servers.ask")
-def ask(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def ask(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Sends the health check to every server from this host.
 
     Args:
@@ -30,7 +30,7 @@ def ask(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     until = time.monotonic() + float(args.get("wait") or 0)
     health = Health(**args["health"])
 
-    def last_answer(place: str) -> Dict[str, Any]:
+    def last_answer(place: str) -> dict[str, Any]:
         address, port = parts(place)
         while True:
             answer = ask_health(address, port, health, exactly=True)

@@ -9,18 +9,19 @@ byte of its answer → how many took that long. Requests that a user gave up are
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 from deployer.agent.balancer.driver import Request
 from deployer.agent.balancer.kinds import create_driver
 from deployer.agent.operation import Context, operation
 
-Figures = Dict[str, Any]
+Figures = dict[str, Any]
 
 
-def tally(requests: Iterable[Request]) -> Dict[str, Figures]:
+def tally(requests: Iterable[Request]) -> dict[str, Figures]:
     """The figures of every server that had a request."""
-    found: Dict[str, Figures] = {}
+    found: dict[str, Figures] = {}
     for request in requests:
         of = found.setdefault(request.server, {"requests": 0, "failed": 0, "lost": 0, "times": {}})
         of["requests"] += 1
@@ -33,7 +34,7 @@ def tally(requests: Iterable[Request]) -> Dict[str, Figures]:
 
 
 @operation("figures.read")
-def read(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def read(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """The figures of all servers over the `last` seconds; those of the next `ahead` seconds can be read later.
 
     OpError `no_figures` where the balancer does not log what it would take, with what to do about it.

@@ -35,7 +35,8 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, Callable
 
 from deployer.agent.balancer import drain_records
 from deployer.agent.balancer.driver import Driver, settle
@@ -59,8 +60,8 @@ def arm(
     ctx: Context,
     site: Site,
     run: str,
-    driver: Dict[str, Any],
-    bound: Optional[float] = None,
+    driver: dict[str, Any],
+    bound: float | None = None,
     out: Sequence[str] = (),
 ) -> str:
     """Makes sure that this run's watchdog runs and is renewed from now on; repeating it changes the bound only.
@@ -97,11 +98,11 @@ class Watch:
         self._site = site
         self._run = run
         self._bound = 0.0
-        self._driver: Dict[str, Any] = {}
-        self._renewing: Optional[threading.Thread] = None
+        self._driver: dict[str, Any] = {}
+        self._renewing: threading.Thread | None = None
         self._ended = threading.Event()
 
-    def arm(self, ctx: Context, driver: Dict[str, Any], bound: Optional[float], out: Sequence[str]) -> str:
+    def arm(self, ctx: Context, driver: dict[str, Any], bound: float | None, out: Sequence[str]) -> str:
         """Tells the watchdog the bound, starts it unless it runs, and renews it from now on."""
         self._driver = driver
         with drain_records.editing(self._site) as records:
@@ -203,11 +204,11 @@ class Watch:
 
 
 # The watchdogs that this agent renews, by the site's state folder and the run: a process is one agent.
-_watches: Dict[Tuple[str, str], Watch] = {}
+_watches: dict[tuple[str, str], Watch] = {}
 _arming = threading.Lock()
 
 
-def put_back(site: Site, run: str, balancer: Driver, why: str, due: Callable[[], bool] = lambda: True) -> List[str]:
+def put_back(site: Site, run: str, balancer: Driver, why: str, due: Callable[[], bool] = lambda: True) -> list[str]:
     """Makes ready what this run drained, and forgets that it did; the names, empty when there is nothing left to do.
 
     `due` is asked under the lock of the records; nothing is done when it says no. Raises OpError `balancer_down`; the
@@ -227,7 +228,7 @@ def put_back(site: Site, run: str, balancer: Driver, why: str, due: Callable[[],
     return mine
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     """The watchdog itself: `[--detach] ORDER.json`. 0 when it has nothing left to do."""
     if argv and argv[0] == "--detach":
         argv = argv[1:]
@@ -265,9 +266,9 @@ def _is_due(path: str) -> bool:
     return last is None or procfs.now() >= last + float(order["bound"])
 
 
-def _order(path: str) -> Dict[str, Any]:
+def _order(path: str) -> dict[str, Any]:
     with open(path, encoding="utf-8") as file:
-        order: Dict[str, Any] = json.load(file)
+        order: dict[str, Any] = json.load(file)
     return order
 
 
@@ -300,11 +301,11 @@ def _say_that_it_runs(order: str) -> None:
         _write_record(order[: -len(".json")] + ".pid", {"pid": os.getpid(), "ticks": me.ticks if me else 0})
 
 
-def _alive(who: Dict[str, int]) -> bool:
+def _alive(who: dict[str, int]) -> bool:
     return procfs.alive(procfs.Process(who["pid"], 0, "", who["ticks"]))
 
 
-def _renewed(site: Site, run: str) -> Optional[float]:
+def _renewed(site: Site, run: str) -> float | None:
     """Boot-time seconds of the last renewal; None when the file is not there."""
     try:
         with open(_file(site, run, ".alive"), encoding="ascii") as file:
@@ -321,7 +322,7 @@ def _file(site: Site, run: str, suffix: str) -> str:
     return "%s/watchdog-%s%s" % (site.state, run, suffix)
 
 
-def _runs(site: Site) -> List[str]:
+def _runs(site: Site) -> list[str]:
     names = os.listdir(site.state) if os.path.isdir(site.state) else []
     stems = {os.path.splitext(name)[0] for name in names if name.endswith(_SUFFIXES)}
     return sorted(stem[len("watchdog-") :] for stem in stems if stem.startswith("watchdog-"))
@@ -334,6 +335,6 @@ def _remove(site: Site, run: str) -> None:
             os.unlink(_file(site, run, suffix))
 
 
-def _write_record(path: str, record: Dict[str, Any]) -> None:
+def _write_record(path: str, record: dict[str, Any]) -> None:
     # Process ids and times of the boot clock mean nothing after a reboot, and arming must not wait for a slow disk.
     files.write(path, json.dumps(record).encode("utf-8"), 0o600, durable=False)

@@ -12,8 +12,9 @@ import importlib
 import importlib.machinery
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from types import ModuleType
-from typing import Any, BinaryIO, Dict, Iterable, List, Optional, Sequence
+from typing import Any, BinaryIO
 
 PACKAGE = "deployer.agent"
 _MAIN = "import sys\nfrom deployer.agent.channel.bootstrap import main\nsys.exit(main(sys.argv[1:]))\n"
@@ -22,13 +23,11 @@ _MAIN = "import sys\nfrom deployer.agent.channel.bootstrap import main\nsys.exit
 class SourceImporter:
     """Imports `deployer.agent.*` from sources in memory: finder and loader in one. (importlib.abc costs 5 ms.)"""
 
-    def __init__(self, sources: Dict[str, str]) -> None:
+    def __init__(self, sources: dict[str, str]) -> None:
         self.sources = sources
         self._packages = {"deployer", PACKAGE, *(PACKAGE + "." + name for name in packages(sources))}
 
-    def find_spec(
-        self, fullname: str, path: Any = None, target: Any = None
-    ) -> Optional[importlib.machinery.ModuleSpec]:
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         """The spec of a module that the bundle holds."""
         if fullname in self._packages:
             return importlib.machinery.ModuleSpec(fullname, self, is_package=True)  # type: ignore[arg-type]
@@ -36,7 +35,7 @@ class SourceImporter:
             return importlib.machinery.ModuleSpec(fullname, self, origin=_origin(fullname))  # type: ignore[arg-type]
         return None
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> Optional[ModuleType]:
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         """None: an ordinary module."""
 
     def exec_module(self, module: ModuleType) -> None:
@@ -45,12 +44,12 @@ class SourceImporter:
         if name not in self._packages:
             exec(compile(self.sources[_relative(name)], _origin(name), "exec"), module.__dict__)  # noqa: S102
 
-    def get_source(self, fullname: str) -> Optional[str]:
+    def get_source(self, fullname: str) -> str | None:
         """The source, for tracebacks."""
         return self.sources.get(_relative(fullname))
 
 
-def packages(modules: Iterable[str]) -> List[str]:
+def packages(modules: Iterable[str]) -> list[str]:
     """The packages that hold these modules, each before those inside it; names relative to `deployer.agent`."""
     parents = {name.rpartition(".")[0] for name in modules}
     parents |= {name[:at] for name in parents for at, letter in enumerate(name) if letter == "."}
@@ -65,7 +64,7 @@ def _origin(fullname: str) -> str:
     return "<agent %s.py>" % _relative(fullname).replace(".", "/")
 
 
-def start(sources: Dict[str, str], incoming: BinaryIO) -> None:
+def start(sources: dict[str, str], incoming: BinaryIO) -> None:
     """Serves the controller on `incoming` and fd 1 until it is done; never returns."""
     sys.meta_path.insert(0, SourceImporter(sources))
     from deployer.agent.channel.session import serve
@@ -79,11 +78,11 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write("usage: agent.pyz MODULE ARGUMENTS…\n")
         return 2
     module = importlib.import_module(PACKAGE + "." + argv[0])
-    status: Optional[int] = module.main(list(argv[1:]))
+    status: int | None = module.main(list(argv[1:]))
     return status or 0
 
 
-def archive(path: str) -> List[str]:
+def archive(path: str) -> list[str]:
     """Writes this agent as a program file (mode 0700), atomically, unless it is there already.
 
     Returns the argv that runs it, to which a module name and its arguments are added.
@@ -105,7 +104,7 @@ def _holds(path: str, content: bytes) -> bool:
         return False
 
 
-def _sources() -> Dict[str, str]:
+def _sources() -> dict[str, str]:
     """Every module of the agent, from wherever this one came."""
     package = importlib.import_module(PACKAGE)
     loader: Any = package.__spec__.loader if package.__spec__ else None
@@ -129,13 +128,13 @@ def _sources() -> Dict[str, str]:
     return _modules(files)
 
 
-def _modules(files: Dict[str, str]) -> Dict[str, str]:
+def _modules(files: dict[str, str]) -> dict[str, str]:
     """Path below the package → text, as module → text; the `__init__.py` of packages hold nothing but a docstring."""
     modules = {path[: -len(".py")].replace("/", "."): text for path, text in sorted(files.items())}
     return {name: text for name, text in modules.items() if name.rpartition(".")[2] != "__init__"}
 
 
-def _zipped(sources: Dict[str, str]) -> bytes:
+def _zipped(sources: dict[str, str]) -> bytes:
     """The sources as a zip that Python runs; the same sources give the same bytes."""
     import io
     import zipfile

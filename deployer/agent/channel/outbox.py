@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from typing import Any, Deque, Dict
+from typing import Any
 
 from deployer.agent.channel import protocol
 
@@ -28,7 +28,7 @@ class Outbox:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._frames: Deque[bytes] = deque()
+        self._frames: deque[bytes] = deque()
         self._size = 0
         self._dropped = 0
         self._stuck = False
@@ -40,7 +40,7 @@ class Outbox:
         """Starts the writing thread."""
         threading.Thread(target=self._write_all, name="outbox", daemon=True).start()
 
-    def send(self, head: Dict[str, Any], urgent: bool = False) -> None:
+    def send(self, head: dict[str, Any], urgent: bool = False) -> None:
         """Queues a frame that must not be dropped. Never blocks. Raises ProtocolError or TypeError for no frame."""
         data = protocol.encode(head)
         with self._changed:
@@ -55,7 +55,7 @@ class Outbox:
             self._size += len(data)
             self._changed.notify_all()
 
-    def offer(self, head: Dict[str, Any]) -> None:
+    def offer(self, head: dict[str, Any]) -> None:
         """Queues an event. A full queue is given a second to drain, then events are dropped until it has drained."""
         with self._changed:
             if self._size > _EVENTS_BOUND and not self._wait_for_room():

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import struct
 import time
-from typing import Any, Callable, Dict, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple
 
 VERSION = 1
 
@@ -37,7 +37,7 @@ class ProtocolError(Exception):
 class Frame(NamedTuple):
     """One frame: its JSON object and its bytes."""
 
-    head: Dict[str, Any]
+    head: dict[str, Any]
     body: bytes
 
     @property
@@ -46,7 +46,7 @@ class Frame(NamedTuple):
         return str(self.head.get("t", ""))
 
 
-def encode(head: Dict[str, Any], body: bytes = b"") -> bytes:
+def encode(head: dict[str, Any], body: bytes = b"") -> bytes:
     """The frame as bytes. Raises ProtocolError beyond the limits, TypeError for a head that is not JSON."""
     text = json.dumps(head, separators=(",", ":"), ensure_ascii=True).encode("ascii")
     if len(text) > MAX_HEAD or len(body) > MAX_BODY:
@@ -66,7 +66,7 @@ class Decoder:
         self._receive = receive
         self._buffer = bytearray(rest)
 
-    def next(self) -> Optional[Frame]:
+    def next(self) -> Frame | None:
         """The next frame; None at the end of the stream, even in the middle of a frame. Raises ProtocolError."""
         if not self._fill(_LENGTHS.size):
             return None
@@ -91,7 +91,7 @@ class Decoder:
         return True
 
 
-def _object(text: bytes) -> Dict[str, Any]:
+def _object(text: bytes) -> dict[str, Any]:
     try:
         head = json.loads(text)
     except ValueError as error:

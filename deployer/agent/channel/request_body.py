@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Callable, Deque, Iterator
+from collections.abc import Iterator
+from typing import Callable
 
 from deployer.agent.channel import protocol
 from deployer.agent.operation import OpError
@@ -19,7 +20,7 @@ class Body:
 
     def __init__(self, credit: Callable[[int], None]) -> None:
         self._credit = credit
-        self._chunks: Deque[bytes] = deque()
+        self._chunks: deque[bytes] = deque()
         self._changed = threading.Condition()
         self._complete = False
         self._why = ""

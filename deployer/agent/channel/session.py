@@ -11,7 +11,7 @@ import queue
 import signal
 import sys
 import threading
-from typing import Any, BinaryIO, Dict, List, Optional, Tuple
+from typing import Any, BinaryIO
 
 from deployer.agent.channel import protocol, shutdown
 from deployer.agent.channel.outbox import Outbox
@@ -28,10 +28,10 @@ _SBIN = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", 
 class Request:
     """One request: its operation, what it was given, and whether it is to stop."""
 
-    def __init__(self, head: Dict[str, Any], body: Body) -> None:
+    def __init__(self, head: dict[str, Any], body: Body) -> None:
         self.id = int(head["id"])
         self.op = str(head["op"])
-        self.args: Dict[str, Any] = head.get("args") or {}
+        self.args: dict[str, Any] = head.get("args") or {}
         self.side = head.get("lane") == "side"
         self.body = body
         self.cancelled = threading.Event()
@@ -51,15 +51,15 @@ class Session:
         self._outbox = outbox
         self._lease = protocol.Lease()
         self._identity = ""
-        self._open: Dict[int, Request] = {}
+        self._open: dict[int, Request] = {}
         self._lock = threading.Lock()
-        self._queue: "queue.Queue[Optional[Request]]" = queue.Queue()
-        self._side: List[threading.Thread] = []
+        self._queue: queue.Queue[Request | None] = queue.Queue()
+        self._side: list[threading.Thread] = []
         self._wake = threading.Event()
         self._why_lost = ""
         self._lost = threading.Event()
         self._bye = False
-        self._in_hand: Optional[Tuple[Request, float]] = None
+        self._in_hand: tuple[Request, float] | None = None
 
     def run(self) -> bool:
         """Serves until the controller says goodbye or is lost, and winds up. True after a goodbye."""
@@ -155,14 +155,14 @@ class Session:
         elif frame.kind == "bye":
             self._bye = True
 
-    def _greet(self, head: Dict[str, Any]) -> None:
+    def _greet(self, head: dict[str, Any]) -> None:
         self._lease.seconds = float(head.get("lease", protocol.LEASE))
         self._lease.grace = float(head.get("grace", protocol.GRACE))
         self._identity = str(head.get("identity", ""))
         about = {"pid": os.getpid(), "uid": os.geteuid(), "python": "%d.%d.%d" % sys.version_info[:3]}
         self._outbox.send({"t": "welcome", "version": protocol.VERSION, "n": head.get("n"), **about})
 
-    def _accept(self, head: Dict[str, Any]) -> None:
+    def _accept(self, head: dict[str, Any]) -> None:
         number = int(head["id"])
         body = Body(lambda count: self._outbox.send({"t": "credit", "id": number, "bytes": count}))
         request = Request(head, body)
@@ -177,7 +177,7 @@ class Session:
         self._side = [one for one in self._side if one.is_alive()] + [thread]
         thread.start()
 
-    def _cancel(self, number: Optional[int]) -> None:
+    def _cancel(self, number: int | None) -> None:
         with self._lock:
             requests = [one for one in self._open.values() if number is None or one.id == number]
         for request in requests:
@@ -218,11 +218,11 @@ class Session:
     def _lease_left(self) -> float:
         return -1.0 if self._why_lost else self._lease.left()
 
-    def _send_result(self, request: Request, value: Dict[str, Any]) -> None:
+    def _send_result(self, request: Request, value: dict[str, Any]) -> None:
         self._outbox.send({"t": "result", "id": request.id, "value": value})
         self._forget(request)
 
-    def _close(self, request: Request, error: Dict[str, Any]) -> None:
+    def _close(self, request: Request, error: dict[str, Any]) -> None:
         self._outbox.send({"t": "error", "id": request.id, **error})
         self._forget(request)
 
@@ -231,7 +231,7 @@ class Session:
             self._open.pop(request.id, None)
 
 
-def _fault(op: str, error: BaseException) -> Dict[str, Any]:
+def _fault(op: str, error: BaseException) -> dict[str, Any]:
     """An operation's own fault as an error for the controller: one sentence, and the traceback as its log."""
     import traceback
 

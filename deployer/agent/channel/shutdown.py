@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from typing import Callable, List
+from typing import Callable
 
 Callback = Callable[[], None]
 Notice = Callable[[float], None]
@@ -24,10 +24,10 @@ class WindUp:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._on_loss: List[Callback] = []
-        self._on_end: List[Callback] = []
-        self._on_notice: List[Notice] = []
-        self._bounds: List[Bound] = []
+        self._on_loss: list[Callback] = []
+        self._on_end: list[Callback] = []
+        self._on_notice: list[Notice] = []
+        self._bounds: list[Bound] = []
 
     def on_notice(self, callback: Notice) -> None:
         """Registers what is told when the agent ends (seconds since the epoch), once the controller is lost."""
@@ -64,7 +64,7 @@ class WindUp:
             self._call_all(self._on_loss)
         self._call_all(self._on_end)
 
-    def _register(self, callbacks: List[Callback], callback: Callback) -> Callback:
+    def _register(self, callbacks: list[Callback], callback: Callback) -> Callback:
         with self._lock:
             callbacks.append(callback)
 
@@ -75,7 +75,7 @@ class WindUp:
 
         return forget
 
-    def _call_all(self, callbacks: List[Callback]) -> None:
+    def _call_all(self, callbacks: list[Callback]) -> None:
         while True:
             with self._lock:
                 if not callbacks:

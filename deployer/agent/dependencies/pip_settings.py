@@ -9,7 +9,7 @@ from __future__ import annotations
 import configparser
 import os
 import re
-from typing import Dict, List, Mapping
+from collections.abc import Mapping
 
 # What in a uv.toml says where packages come from. Python 3.9 has nothing that reads TOML; to find a key is enough.
 _OWN_SOURCES = re.compile(r"^\s*(\[\[\s*|pip\.)?(index|index-url|extra-index-url|find-links|no-index)\b", re.MULTILINE)
@@ -18,7 +18,7 @@ _OWN_VARIABLES = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDE
 _SECTIONS = ("global", "install")
 
 
-def for_uv(environ: Mapping[str, str]) -> Dict[str, str]:
+def for_uv(environ: Mapping[str, str]) -> dict[str, str]:
     """Variables to add to `environ`, so that uv takes packages from where pip would; nothing that is there is replaced.
 
     Indexes are left alone where uv has its own word about them, in a variable or a uv.toml.
@@ -38,7 +38,7 @@ def for_uv(environ: Mapping[str, str]) -> Dict[str, str]:
     return {name: value for name, value in added.items() if value and not environ.get(name)}
 
 
-def options_for_uv(environ: Mapping[str, str]) -> List[str]:
+def options_for_uv(environ: Mapping[str, str]) -> list[str]:
     """What only uv's command line can say of the same: `--no-index`, which has no variable.
 
     Args:
@@ -47,9 +47,9 @@ def options_for_uv(environ: Mapping[str, str]) -> List[str]:
     return ["--no-index"] if _no_index(settings(environ)) and not _uv_has_sources(environ) else []
 
 
-def settings(environ: Mapping[str, str]) -> Dict[str, str]:
+def settings(environ: Mapping[str, str]) -> dict[str, str]:
     """What pip's files and PIP_* variables say: `index-url` → text. Variables win; what is empty counts for nothing."""
-    found: Dict[str, str] = {}
+    found: dict[str, str] = {}
     merged = configparser.RawConfigParser(strict=False)
     for path in _files(environ):
         try:
@@ -65,7 +65,7 @@ def settings(environ: Mapping[str, str]) -> Dict[str, str]:
     return found
 
 
-def _files(environ: Mapping[str, str]) -> List[str]:
+def _files(environ: Mapping[str, str]) -> list[str]:
     """pip's files, each over the one before it."""
     own = environ.get("PIP_CONFIG_FILE", "")
     if own == os.devnull:
@@ -77,7 +77,7 @@ def _files(environ: Mapping[str, str]) -> List[str]:
     return [*shared, home + "/.pip/pip.conf", _user_folder(environ) + "/pip/pip.conf"]
 
 
-def _sources(pip: Mapping[str, str]) -> Dict[str, str]:
+def _sources(pip: Mapping[str, str]) -> dict[str, str]:
     links = [os.path.expanduser(word) for word in pip.get("find-links", "").split()]
     links = [link for link in links if "://" in link or os.path.exists(link)]  # pip only warns of one that is not there
     if _no_index(pip):
@@ -111,7 +111,7 @@ def _names_sources(path: str) -> bool:
         return False
 
 
-def _shared_folders(environ: Mapping[str, str]) -> List[str]:
+def _shared_folders(environ: Mapping[str, str]) -> list[str]:
     return [folder for folder in (environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":") if folder]
 
 

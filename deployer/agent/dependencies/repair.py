@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any, Dict, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from deployer.agent.dependencies import tools, venv, venv_integrity
 from deployer.agent.model.layout import Site
@@ -17,7 +18,7 @@ _VERSION = re.compile(r"py(\d+\.\d+)")
 
 
 @operation("repair.venv")
-def build_again(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def build_again(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Builds the virtualenv of a release again if it is damaged. What serves goes on; nothing is stopped.
 
     Takes `site, release`, and `env`, `secrets`, `timeout` as `venv` has them. Returns `built`. OpError `incomplete`,
@@ -63,7 +64,7 @@ def _has_version(path: str, version: str) -> bool:
         return False
 
 
-def _spec(site: Site, marker: Mapping[str, Any], python: str) -> Dict[str, Any]:
+def _spec(site: Site, marker: Mapping[str, Any], python: str) -> dict[str, Any]:
     key = str(marker["venv"])
     install = _install(marker)
     installer = str(install.get("installer") or key.rpartition("-")[2])
@@ -78,12 +79,12 @@ def _spec(site: Site, marker: Mapping[str, Any], python: str) -> Dict[str, Any]:
     }
 
 
-def _install(marker: Mapping[str, Any]) -> Dict[str, Any]:
+def _install(marker: Mapping[str, Any]) -> dict[str, Any]:
     found = marker.get("install")
     return found if isinstance(found, dict) else {}
 
 
-def _marker(site: Site, release: str) -> Dict[str, Any]:
+def _marker(site: Site, release: str) -> dict[str, Any]:
     with open(site.marker(release), encoding="utf-8") as file:
-        found: Dict[str, Any] = json.load(file)
+        found: dict[str, Any] = json.load(file)
     return found

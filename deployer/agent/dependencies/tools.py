@@ -16,7 +16,8 @@ import re
 import tempfile
 import time
 import zlib
-from typing import Any, Dict, Iterator, List, Optional
+from collections.abc import Iterator
+from typing import Any
 
 from deployer.agent.dependencies import venv
 from deployer.agent.model.layout import Site
@@ -33,7 +34,7 @@ _BUSY = 126  # what a shell answers for a program that may not be executed
 
 
 @operation("tool.has")
-def has(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def has(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Whether a program must be brought: takes `name, version, sha` and, optional, `venv`, the key it is wanted for.
 
     Returns `path` (null: it is not here) and `needed` (false: that virtualenv is complete).
@@ -48,7 +49,7 @@ def has(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("tool.put")
-def put(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def put(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Takes a program, gzip'd, as the body (`name, version, sha` of the program itself), and tries it.
 
     Returns `path`. Raises OpError `corrupt`, `no_space`, `not_written`, `does_not_run` with what it said; nothing
@@ -80,14 +81,14 @@ def put(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return {"path": path}
 
 
-def find_uv(site: Site) -> Optional[str]:
+def find_uv(site: Site) -> str | None:
     """A uv on this host, its own or one that was given; None if there is none."""
     own = host_facts.found_in(host_facts.search_path(site), "uv")
     given = sorted(glob.glob(glob.escape(_home(site)) + "/uv/[0-9]*/uv"), key=os.path.getmtime)
     return own or (given[-1] if given else None)
 
 
-def _place(site: Site, args: Dict[str, Any]) -> str:
+def _place(site: Site, args: dict[str, Any]) -> str:
     name, version, sha = (str(args[key]) for key in ("name", "version", "sha"))
     if not (_NAME.match(name) and _VERSION.match(version) and _SHA.match(sha)):
         raise OpError("invalid", "%r of version %r cannot be a program's folder" % (name, version))
@@ -141,7 +142,7 @@ def _try(program: str) -> None:
 
 def _prune(above: str, latest: str) -> None:
     """Removes all but the versions that were wanted last, and what a crash left a day ago or before."""
-    held: List[str] = [path for path in glob.glob(glob.escape(above) + "/[0-9]*") if path != latest]
+    held: list[str] = [path for path in glob.glob(glob.escape(above) + "/[0-9]*") if path != latest]
     for path in sorted(held, key=os.path.getmtime)[: -(_KEPT - 1)]:
         tree.remove(path)
     for path in glob.glob(glob.escape(above) + "/.new-*"):

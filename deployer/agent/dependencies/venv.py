@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any, Dict, List, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from deployer.agent.dependencies import pip_settings, uv_cache, venv_integrity
 from deployer.agent.dependencies.venv_integrity import MARKER
@@ -138,7 +139,7 @@ def require(path: str, spec: Mapping[str, Any]) -> None:
 
 
 @operation("venv.inspect")
-def inspect(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def inspect(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """What the interpreter `python` (a path) is: `path, version, implementation, abi, arch, libc`.
 
     OpError `no_python` when it does not run.
@@ -146,7 +147,7 @@ def inspect(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return describe_interpreter(str(args["python"]))
 
 
-def describe_interpreter(path: str) -> Dict[str, Any]:
+def describe_interpreter(path: str) -> dict[str, Any]:
     """As the operation `venv.inspect`."""
     done = process_runner.run([path, "-ISc", _INSPECT], timeout=30, env={"LANG": "C.UTF-8", "PATH": os.defpath})
     if not done.ok:
@@ -156,7 +157,7 @@ def describe_interpreter(path: str) -> Dict[str, Any]:
 
 
 @operation("venv.resolve")
-def resolve(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def resolve(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Finds the exact versions for loose requirements, where the controller could not.
 
     Takes `venv` (a spec as above; `requirements` are loose, `constraints` is a text that holds what is settled).
@@ -192,7 +193,7 @@ class Installer:
         self._environ.update(LANG="C.UTF-8", PATH=os.environ.get("PATH", os.defpath), PIP_NO_INPUT="1")
         self._environ.update(PIP_DISABLE_PIP_VERSION_CHECK="1", UV_NO_PROGRESS="1", PYTHONDONTWRITEBYTECODE="1")
         self._environ.update({**spec.get("env", {}), **spec.get("secrets", {})})
-        self._options: List[str] = []
+        self._options: list[str] = []
         if self._name == "uv":
             self._options = pip_settings.options_for_uv(self._environ)
             self._environ.update(pip_settings.for_uv(self._environ))
@@ -244,13 +245,13 @@ class Installer:
         return self._run(path, [*pip, "freeze"], failed).stdout
 
     def _run(
-        self, path: str, argv: List[str], failed: str, hint: str = "", code: str = "install_failed"
+        self, path: str, argv: list[str], failed: str, hint: str = "", code: str = "install_failed"
     ) -> process_runner.Finished:
         """Runs in `path`, where the next attempt looks for it should this agent die.
 
         OpError `install_failed`, or `code` where no versions fit together.
         """
-        lines: List[str] = []
+        lines: list[str] = []
 
         def heard(line: str) -> None:
             lines.append(self._redact(line))
@@ -273,7 +274,7 @@ class Installer:
         raise _explained(failed, done.why, hint, lines, code)
 
 
-def _explained(failed: str, why: str, hint: str, lines: List[str], code: str) -> OpError:
+def _explained(failed: str, why: str, hint: str, lines: list[str], code: str) -> OpError:
     """The error for an installer that failed: the package and the cause where its lines name them.
 
     `code` is that of versions that do not fit together.

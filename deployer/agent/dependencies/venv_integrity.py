@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any, Dict, Iterator, List, Optional
+from collections.abc import Iterator
+from typing import Any
 
 from deployer.agent.model.layout import Site
 from deployer.agent.system import files, tree
@@ -40,7 +41,7 @@ def damage(path: str) -> str:
     return "%s is missing%s" % (absent[0], _and_more(len(absent) - 1)) if absent else ""
 
 
-def describe(path: str) -> Dict[str, Any]:
+def describe(path: str) -> dict[str, Any]:
     """What the marker of the virtualenv at `path` records, for `damage` to compare."""
     return {"version": _version(path), "entries": sorted(entries(path))}
 
@@ -68,7 +69,7 @@ def folder_for(site: Site, key: str) -> str:
     return next(name for name in names if name not in linked)
 
 
-def relink(site: Site, key: str, name: str) -> List[str]:
+def relink(site: Site, key: str, name: str) -> list[str]:
     """Leads the releases whose virtualenv of this key is damaged to the folder `name`. Returns their ids."""
     moved = []
     for release, linked in _links(site).items():
@@ -83,7 +84,7 @@ def key_of(name: str) -> str:
     return _BESIDE.sub("", name)
 
 
-def _links(site: Site) -> Dict[str, str]:
+def _links(site: Site) -> dict[str, str]:
     """Release → the name of the folder that its `.venv` leads to."""
     found = {}
     for entry in _scanned(site.releases):
@@ -103,18 +104,18 @@ def _point(release: str, target: str) -> None:
         os.chmod(release, tree.READ_ONLY)
 
 
-def _site_packages(path: str) -> List[str]:
+def _site_packages(path: str) -> list[str]:
     return ["lib/%s/site-packages" % entry.name for entry in _scanned(path + "/lib")]
 
 
-def _scanned(folder: str) -> "List[os.DirEntry[str]]":
+def _scanned(folder: str) -> list[os.DirEntry[str]]:
     try:
         return sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
         return []
 
 
-def _version(path: str) -> Optional[str]:
+def _version(path: str) -> str | None:
     """`python3.11`, as the interpreter's own file is called; None if its name does not tell."""
     name = os.path.basename(_target(path))
     return name if _NAMES_VERSION.match(name) else None

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable
 
 from deployer.agent.model.endpoints import socket_of
 from deployer.agent.model.layout import Site
@@ -42,7 +42,7 @@ class Answer:
     """
 
     ok: bool
-    status: Optional[int] = None
+    status: int | None = None
     why: str = ""
     hint: str = ""
     refused: bool = False
@@ -135,7 +135,7 @@ def loopback(address: str, port: int) -> str:
     return address if address in listening or not listening else min(listening)
 
 
-def _headers(address: str, port: int, health: Health) -> "dict[str, str]":
+def _headers(address: str, port: int, health: Health) -> dict[str, str]:
     known = reachable(address)
     # An app that knows its own names knows this one; whether it is asked by IPv4 or IPv6 is not its business.
     shown = "127.0.0.1" if known == "::1" else "[%s]" % known if ":" in known else known

@@ -12,7 +12,7 @@ import re
 import subprocess
 import threading
 import time
-from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, BinaryIO, Callable, NamedTuple
 
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context, OpError, operation
@@ -23,20 +23,20 @@ _BLOCK_BYTES = 1 << 16
 _JOURNAL_TIMEOUT_S = 30.0
 _JOURNAL_DELAY_S = 5.0  # seconds that journald may take to write a line down
 
-Line = Tuple[float, str]
+Line = tuple[float, str]
 
 
 class Page(NamedTuple):
     """Part of a log: `(time, text)` lines, the cursor after them, whether there is more, whether lines are missing."""
 
-    lines: List[Line]
-    cursor: Dict[str, Any]
+    lines: list[Line]
+    cursor: dict[str, Any]
     more: bool = False
     gap: bool = False
 
 
 @operation("logs.read")
-def read(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def read(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """The lines of each log after its cursor, oldest first; the last ones of a log that has no cursor yet.
 
     Args:
@@ -71,7 +71,7 @@ def read(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return {"now": now, "logs": {name: page._asdict() for name, page in _at_once(list(wanted), one).items()}}
 
 
-def _idle(site: Site, wanted: Dict[str, Any]) -> List[str]:
+def _idle(site: Site, wanted: dict[str, Any]) -> list[str]:
     """The slots that are not in use while another slot of their instance is."""
     used = links.slots(site)
     busy = {log.get("index") for log in wanted.values() if str(log.get("port")) in used}
@@ -79,10 +79,10 @@ def _idle(site: Site, wanted: Dict[str, Any]) -> List[str]:
     return [name for name, log in slots.items() if str(log["port"]) not in used and log.get("index") in busy]
 
 
-def _at_once(names: List[str], work: Callable[[str], Page]) -> Dict[str, Page]:
+def _at_once(names: list[str], work: Callable[[str], Page]) -> dict[str, Page]:
     """name → `work(name)`, each in a thread of its own. Raises the first failure."""
-    pages: Dict[str, Page] = {}
-    failures: List[Exception] = []
+    pages: dict[str, Page] = {}
+    failures: list[Exception] = []
 
     def run(name: str) -> None:
         try:
@@ -103,7 +103,7 @@ def _at_once(names: List[str], work: Callable[[str], Page]) -> Dict[str, Page]:
 # -- the journal -------------------------------------------------------------------------------------------------------
 
 
-def _read_journal(unit: str, cursor: Optional[Dict[str, Any]], lines: int, seconds: int, budget: int) -> Page:
+def _read_journal(unit: str, cursor: dict[str, Any] | None, lines: int, seconds: int, budget: int) -> Page:
     argv = ["journalctl", "--unit", unit, "--output", "json", "--output-fields", "MESSAGE", "--all"]
     argv += ["--no-pager", "--quiet"]
     started = time.time()
@@ -122,7 +122,7 @@ def _read_journal(unit: str, cursor: Optional[Dict[str, Any]], lines: int, secon
     return Page(found, after, more)
 
 
-def _journal_entries(argv: List[str], budget: int) -> Tuple[List[Dict[str, Any]], bool]:
+def _journal_entries(argv: list[str], budget: int) -> tuple[list[dict[str, Any]], bool]:
     """The entries that `journalctl` prints, up to `budget` bytes, and whether that bound was reached."""
     try:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -130,7 +130,7 @@ def _journal_entries(argv: List[str], budget: int) -> Tuple[List[Dict[str, Any]]
         raise OpError("unreadable", "journalctl cannot be run: %s" % error.strerror) from error
     timer = threading.Timer(_JOURNAL_TIMEOUT_S, process.kill)
     timer.start()
-    entries: List[Dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     size = 0
     assert process.stdout is not None and process.stderr is not None
     with process.stdout, process.stderr:
@@ -150,11 +150,11 @@ def _journal_entries(argv: List[str], budget: int) -> Tuple[List[Dict[str, Any]]
     return entries, False
 
 
-def _time_of(entry: Dict[str, Any]) -> float:
+def _time_of(entry: dict[str, Any]) -> float:
     return int(entry.get("__REALTIME_TIMESTAMP") or 0) / 1e6
 
 
-def _texts(message: Any) -> List[str]:
+def _texts(message: Any) -> list[str]:
     """The lines of a message. journalctl writes text that is not UTF-8 as numbers, and a repeated field as a list."""
     if isinstance(message, list) and message and all(isinstance(each, int) for each in message):
         message = bytes(message).decode("utf-8", "replace")
@@ -174,7 +174,7 @@ class _File(NamedTuple):
     changed: float
 
 
-def _read_file(path: str, cursor: Optional[Dict[str, Any]], lines: int, budget: int, partial: bool) -> Page:
+def _read_file(path: str, cursor: dict[str, Any] | None, lines: int, budget: int, partial: bool) -> Page:
     files = _files(path)
     start = cursor or _last_lines(files, lines)
     unread, gap = _unread(files, start)
@@ -203,7 +203,7 @@ def _read_file(path: str, cursor: Optional[Dict[str, Any]], lines: int, budget: 
     return Page(found, {"inode": inode, "offset": offset + size - before, "read": time.time()}, more, gap)
 
 
-def _files(path: str) -> List[_File]:
+def _files(path: str) -> list[_File]:
     """The file at `path` and what it was rotated to (`.1` is the newest), oldest first."""
     folder, name = os.path.split(path)
     pattern = re.compile(re.escape(name) + r"(?:\.([0-9]{1,4}))?\Z")
@@ -223,7 +223,7 @@ def _files(path: str) -> List[_File]:
     return [file for _, file in sorted(found, reverse=True)]
 
 
-def _unread(files: List[_File], start: Dict[str, Any]) -> Tuple[List[_File], bool]:
+def _unread(files: list[_File], start: dict[str, Any]) -> tuple[list[_File], bool]:
     """The files that were not read to their end yet, oldest first, and whether one of them is gone."""
     for number, file in enumerate(files):
         if file.inode == start["inode"]:
@@ -231,7 +231,7 @@ def _unread(files: List[_File], start: Dict[str, Any]) -> Tuple[List[_File], boo
     return [file for file in files if file.changed >= start["read"]], bool(start["inode"])
 
 
-def _chunk(file: _File, offset: int, size: int) -> Tuple[Optional[bytes], int]:
+def _chunk(file: _File, offset: int, size: int) -> tuple[bytes | None, int]:
     """At most `size` bytes from `offset`, and the file's own size. None when another file has its name now."""
     try:
         fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
@@ -255,7 +255,7 @@ def _chunk(file: _File, offset: int, size: int) -> Tuple[Optional[bytes], int]:
         os.close(fd)
 
 
-def _last_lines(files: List[_File], lines: int) -> Dict[str, Any]:
+def _last_lines(files: list[_File], lines: int) -> dict[str, Any]:
     """The place from which there are `lines` lines to the end, or as many as there are."""
     place = {"inode": 0, "offset": 0, "read": 0.0 if lines else time.time()}
     for file in reversed(files):
@@ -267,7 +267,7 @@ def _last_lines(files: List[_File], lines: int) -> Dict[str, Any]:
     return place
 
 
-def _from_end(file: _File, lines: int) -> Tuple[int, int]:
+def _from_end(file: _File, lines: int) -> tuple[int, int]:
     """The offset from which there are `lines` lines to the end of the file, and how many it lacks for that."""
     try:
         with open(file.path, "rb") as opened:

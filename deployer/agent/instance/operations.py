@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable
 
 from deployer.agent.instance import proof
 from deployer.agent.instance.reload import Reload
@@ -19,7 +19,7 @@ from deployer.agent.system import procfs
 
 
 @operation("instance.switch", longest=lambda args: Instance.from_wire(args["instance"]).longest_switch)
-def switch(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def switch(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Makes one instance serve `release`, and goes back to `previous` when that fails.
 
     Args:
@@ -35,7 +35,7 @@ def switch(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("instance.prove")
-def prove(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def prove(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Looks once at every instance, all at the same time; changes nothing.
 
     Args:
@@ -49,7 +49,7 @@ def prove(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     site = Site.from_args(args)
     wanted, after, patience = args.get("release"), args.get("started_after"), float(args.get("patience") or 0)
 
-    def look(one: Instance) -> Dict[str, Any]:
+    def look(one: Instance) -> dict[str, Any]:
         found = _proven(site, one, wanted, after, patience)
         return {**found, **_measured(found["pids"])} if args.get("measure") else found
 
@@ -58,7 +58,7 @@ def prove(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("instance.stop", longest=lambda args: float(args["instance"]["graceful"]) + 20.0)
-def stop(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def stop(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Stops one instance, empties its slot and takes it off the boot; `stopped` False: there was nothing to stop.
 
     Args:
@@ -90,9 +90,7 @@ def _stop(site: Site, instance: Instance, unit: Unit, main: int) -> None:
     until_free(site, instance, unit, known, deadline, unit.stop())
 
 
-def _proven(
-    site: Site, instance: Instance, wanted: Optional[str], after: Optional[float], patience: float
-) -> Dict[str, Any]:
+def _proven(site: Site, instance: Instance, wanted: str | None, after: float | None, patience: float) -> dict[str, Any]:
     release = wanted or links.release_at(site.slot(instance.port))
     if release is None:
         found = proof.Proof(False, "listen", "slot %d is not in use" % instance.port)
@@ -101,15 +99,15 @@ def _proven(
     return {**found.as_dict(), "instance": instance.index}
 
 
-def _measured(pids: List[int]) -> Dict[str, Any]:
+def _measured(pids: list[int]) -> dict[str, Any]:
     began = [each.started for each in map(procfs.process, pids) if each is not None]
     return {"memory": procfs.memory(pids), "age": round(procfs.now() - min(began), 1) if began else 0.0}
 
 
-def _each(instances: List[Instance], look: Callable[[Instance], Any]) -> Dict[str, Any]:
+def _each(instances: list[Instance], look: Callable[[Instance], Any]) -> dict[str, Any]:
     """port (as text) → `look(instance)`, each in a thread of its own: a hung one must not delay the others."""
-    answers: Dict[str, Any] = {}
-    failures: List[Exception] = []
+    answers: dict[str, Any] = {}
+    failures: list[Exception] = []
 
     def note(instance: Instance) -> None:
         try:

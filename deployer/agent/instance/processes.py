@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 from deployer.agent.instance.unit import Unit
 from deployer.agent.model.layout import COMMANDS, Site
@@ -24,7 +24,7 @@ _TICK = 0.1
 
 
 @operation("processes.switch", longest=lambda args: 2 * (float(args["process"]["graceful"]) + 35.0))
-def switch(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def switch(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Brings one process to a release, and back to the one it had when that fails.
 
     Args:
@@ -42,13 +42,13 @@ def switch(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("processes.stop", longest=lambda args: float(args["process"]["graceful"]) + 35.0)
-def stop(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def stop(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Stops one process for good: `site, run, process`. `stopped` False: there was nothing to stop."""
     return _Move(ctx, Site.from_args(args), str(args["run"]), Process.from_wire(args["process"])).away()
 
 
 @operation("processes.state")
-def state(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def state(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Looks once: `site, processes`. Returns `processes`: `worker@1` → `{release, running, pid, why}`.
 
     `running`: its main process lives in the release that its link leads to.
@@ -69,7 +69,7 @@ class _Move:
         self._unit = Unit(process)
         self._previous = links.release_at(site.process(process.label))
 
-    def to(self, release: str, via: str) -> Dict[str, Any]:
+    def to(self, release: str, via: str) -> dict[str, Any]:
         began = time.monotonic()
         links.require_complete(self._site, release)
         if not self._has(release):
@@ -87,7 +87,7 @@ class _Move:
         self._note(release, "outcome", ok=True, why="")
         return {"pid": pid, "seconds": round(time.monotonic() - began, 3), "changed": True}
 
-    def away(self) -> Dict[str, Any]:
+    def away(self) -> dict[str, Any]:
         """It is stopped, its link removed, and it stays down at the next boot."""
         main = self._unit.main()
         if not main and self._previous is None:
@@ -104,7 +104,7 @@ class _Move:
         self._note(None, "outcome", ok=True, why="")
         return {"stopped": True}
 
-    def _begin(self, release: Optional[str]) -> None:
+    def _begin(self, release: str | None) -> None:
         """The last moment to turn back with nothing touched."""
         if self._ctx.cancelled.is_set():
             raise OpError("cancelled", "the run was cancelled before %s was stopped" % self._unit.name)
@@ -161,7 +161,7 @@ class _Move:
                 raise _failed(self._unit, release, "it has no running process" if not pid else "it runs elsewhere")
             time.sleep(_TICK)
 
-    def _undone(self, release: str, failure: Exception, before: List[str]) -> OpError:
+    def _undone(self, release: str, failure: Exception, before: list[str]) -> OpError:
         error = failure if isinstance(failure, OpError) else OpError("did_not_start", "the host refused: %s" % failure)
         if not error.log:
             error.log = self._unit.log_since(before, LOG_LINES)
@@ -184,18 +184,18 @@ class _Move:
         self._note(release, "outcome", ok=False, why=error.message)
         return error
 
-    def _note(self, release: Optional[str], event: str, **more: Any) -> None:
+    def _note(self, release: str | None, event: str, **more: Any) -> None:
         entry = {"run": self._run, "event": event, "op": "process", "instance": self._process.label}
         ledger.append(self._site, {**entry, "port": None, "release": release, "previous": self._previous, **more})
 
 
-def _state(site: Site, process: Process) -> Dict[str, Any]:
+def _state(site: Site, process: Process) -> dict[str, Any]:
     release = links.release_at(site.process(process.label))
     pid, why = _main(site, process, release)
     return {"release": release, "running": not why, "pid": pid, "why": why}
 
 
-def _main(site: Site, process: Process, release: Optional[str]) -> Tuple[int, str]:
+def _main(site: Site, process: Process, release: str | None) -> tuple[int, str]:
     """Its main process, and in plain words what keeps it from counting; empty when nothing does."""
     unit = Unit(process)
     if release is None:
@@ -207,7 +207,7 @@ def _main(site: Site, process: Process, release: Optional[str]) -> Tuple[int, st
     return pid, "" if there == release else "process %d runs in %s" % (pid, there or "no release")
 
 
-def _release_of(site: Site, pid: int) -> Optional[str]:
+def _release_of(site: Site, pid: int) -> str | None:
     """The release that a process runs in; one that went to another folder is known by what it was started with."""
     return port_owners.release_of(site, pid) or procfs.environment(pid).get("DEPLOY_RELEASE")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable
 
 from deployer.agent.instance import health
 from deployer.agent.model.endpoints import place as place_of
@@ -32,11 +32,11 @@ class Proof:
     proven: bool
     step: str
     why: str = ""
-    pids: Tuple[int, ...] = ()
-    release: Optional[str] = None
+    pids: tuple[int, ...] = ()
+    release: str | None = None
     hint: str = ""
 
-    def as_dict(self) -> Dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """The answer of `instance.prove` for one instance."""
         return {"proven": self.proven, "why": self.why, "pids": list(self.pids), "release": self.release}
 
@@ -46,7 +46,7 @@ def examine(
     instance: Instance,
     release: str,
     main: int,
-    started_after: Optional[float] = None,
+    started_after: float | None = None,
     *,
     of_workers: bool = False,
     patience: float = 0.0,
@@ -95,12 +95,12 @@ def examine(
     return Proof(True, "done", "", holding.pids, shared)
 
 
-def _common_release(site: Site, holding: Hold) -> Optional[str]:
+def _common_release(site: Site, holding: Hold) -> str | None:
     found = {release_of(site, pid) for pid in holding.pids}
     return found.pop() if len(found) == 1 else None
 
 
-def _wrong_process(site: Site, release: str, pid: int, started_after: Optional[float]) -> str:
+def _wrong_process(site: Site, release: str, pid: int, started_after: float | None) -> str:
     """What keeps a process from counting, in words that follow its name; empty when nothing does."""
     found = procfs.process(pid)
     if found is None or found.dead:
@@ -123,5 +123,5 @@ def _wrong_process(site: Site, release: str, pid: int, started_after: Optional[f
     return "runs %s, not the interpreter of release %s (%s)" % (exe, release, python)
 
 
-def _inside(path: str, folders: List[str]) -> bool:
+def _inside(path: str, folders: list[str]) -> bool:
     return any(path == folder or path.startswith(folder + "/") for folder in folders)

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 from deployer.agent.instance import proof
 from deployer.agent.instance.proof import Proof
@@ -37,16 +37,16 @@ class Reload:
     ctx: Context
     site: Site
     instance: Instance
-    check: Tuple[str, ...] = ()
+    check: tuple[str, ...] = ()
     or_restart: bool = False
 
     @classmethod
-    def from_args(cls, ctx: Context, site: Site, instance: Instance, args: Dict[str, Any]) -> "Reload":
+    def from_args(cls, ctx: Context, site: Site, instance: Instance, args: dict[str, Any]) -> Reload:
         """What `reload: {check, or_restart}` in the arguments of `instance.switch` asks for."""
         check = tuple(str(word) for word in args.get("check") or ())
         return cls(ctx, site, instance, check, bool(args.get("or_restart")))
 
-    def workers(self, main: int, serving: str, release: str) -> List[procfs.Process]:
+    def workers(self, main: int, serving: str, release: str) -> list[procfs.Process]:
         """The workers as they are, when a reload to `release` is possible; changes nothing.
 
         Raises OpError `cannot_reload` where it could cost what serves, or would not bring the new release about.
@@ -88,7 +88,7 @@ class Reload:
             said = next((line.strip() for line in reversed(log) if line.strip()), "") or done.why
             raise OpError("check_failed", "release %s cannot be loaded: %s" % (release, said), log=log)
 
-    def carry_out(self, release: str, main: int, old: List[procfs.Process], within: float) -> Proof:
+    def carry_out(self, release: str, main: int, old: list[procfs.Process], within: float) -> Proof:
         """Sends the signal and waits until every worker is a new one that proves the release.
 
         Each old worker has `within` and the graceful time to go, counted from the last that went: some servers replace
@@ -157,7 +157,7 @@ class Reload:
         return OpError(code, text, hint or HINTS[code])
 
 
-def _end(workers: List[procfs.Process]) -> None:
+def _end(workers: list[procfs.Process]) -> None:
     for worker in workers:
         with contextlib.suppress(ProcessLookupError):
             if procfs.alive(worker):

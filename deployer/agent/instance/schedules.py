@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Dict, Optional
+from typing import Any
 
 from deployer.agent.instance.unit import Unit
 from deployer.agent.model.layout import COMMANDS, Site
@@ -28,7 +28,7 @@ _TICK = 0.2
 
 
 @operation("schedules.switch")
-def switch(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def switch(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """From now on a schedule runs in a release. What it runs at this moment is left alone.
 
     Args:
@@ -45,7 +45,7 @@ def switch(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("schedules.stop")
-def stop(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def stop(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Starts no more runs of a schedule, and waits `wait` seconds for the one under way: `site, run, schedule, wait`.
 
     Returns `stopped` (False: there was nothing to stop), and `pid` of the run that has not ended yet, 0 when none has.
@@ -56,7 +56,7 @@ def stop(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("schedules.state")
-def state(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def state(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Looks once: `site, schedules`.
 
     Returns `schedules`: `nightly` → `{release, why, pid, next, began, ended, result}`. `why` is what keeps it from
@@ -78,7 +78,7 @@ class _Move:
         self._unit = Unit(schedule)
         self._previous = links.release_at(site.schedule(schedule.name))
 
-    def to(self, release: str) -> Dict[str, Any]:
+    def to(self, release: str) -> dict[str, Any]:
         links.require_complete(self._site, release)
         if not os.path.isfile("%s/%s/%s" % (self._site.release(release), COMMANDS, self._schedule.name)):
             return {"changed": self.away(0.0)["stopped"], "armed": False}
@@ -98,7 +98,7 @@ class _Move:
         self._note(release, "outcome", ok=True, why="")
         return {"changed": True, "armed": True}
 
-    def away(self, wait: float) -> Dict[str, Any]:
+    def away(self, wait: float) -> dict[str, Any]:
         if self._previous is not None:
             self._begin(None)
         stopped = self._previous is not None or bool(self._pid())
@@ -109,7 +109,7 @@ class _Move:
             self._note(None, "outcome", ok=True, why="")
         return {"stopped": stopped, "pid": pid}
 
-    def _begin(self, release: Optional[str]) -> None:
+    def _begin(self, release: str | None) -> None:
         """The last moment to turn back with nothing touched."""
         if self._ctx.cancelled.is_set():
             raise OpError("cancelled", "the run was cancelled before %s was changed" % self._unit.name)
@@ -139,7 +139,7 @@ class _Move:
                 return pid
             time.sleep(_TICK)
 
-    def _is_mine(self, entry: Dict[str, Any]) -> bool:
+    def _is_mine(self, entry: dict[str, Any]) -> bool:
         return (entry.get("op"), entry.get("instance")) == ("schedule", self._schedule.name)
 
     def _pid(self) -> int:
@@ -148,12 +148,12 @@ class _Move:
     def _refused(self, why: str) -> OpError:
         return OpError("not_armed", "%s is not run at its times: %s" % (self._unit.name, why))
 
-    def _note(self, release: Optional[str], event: str, **more: Any) -> None:
+    def _note(self, release: str | None, event: str, **more: Any) -> None:
         entry = {"run": self._run, "event": event, "op": "schedule", "instance": self._schedule.name}
         ledger.append(self._site, {**entry, "port": None, "release": release, "previous": self._previous, **more})
 
 
-def _state(site: Site, schedule: Schedule) -> Dict[str, Any]:
+def _state(site: Site, schedule: Schedule) -> dict[str, Any]:
     release = links.release_at(site.schedule(schedule.name))
     told = Unit(schedule).state()
     why = "it was never started here" if release is None else told.get("why") or ""
@@ -161,5 +161,5 @@ def _state(site: Site, schedule: Schedule) -> Dict[str, Any]:
     return {"release": release, "why": why, **times, "result": told.get("result") or None}
 
 
-def _number(text: Optional[str]) -> Optional[int]:
+def _number(text: str | None) -> int | None:
     return int(text) or None if text and text.isdigit() else None

@@ -17,7 +17,8 @@ from __future__ import annotations
 import re
 import threading
 import time
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 from deployer.agent.instance import health, proof
 from deployer.agent.instance.proof import Proof
@@ -43,23 +44,23 @@ _LAST_CHECKS = 3  # answers to health checks that are shown: an access log would
 class Switch:
     """One change of one instance. `previous` is the release to go back to; None: the slot was not in use."""
 
-    def __init__(self, ctx: Context, site: Site, run: str, instance: Instance, reload: Optional[Reload] = None) -> None:
+    def __init__(self, ctx: Context, site: Site, run: str, instance: Instance, reload: Reload | None = None) -> None:
         self._ctx = ctx
         self._site = site
         self._run = run
         self._instance = instance
         self._reload = reload
-        self._workers: List[procfs.Process] = []
+        self._workers: list[procfs.Process] = []
         self._or_restart = False
         self._unit = Unit(instance)
         self._release = ""
-        self._previous: Optional[str] = None
+        self._previous: str | None = None
         self._within = instance.health.within
         self._held_port = False
         self._touched = False  # something was done to its processes
-        self._log_before: List[str] = []
+        self._log_before: list[str] = []
 
-    def to(self, release: str, previous: Optional[str], via: str) -> Dict[str, Any]:
+    def to(self, release: str, previous: str | None, via: str) -> dict[str, Any]:
         """Carries it out and returns `{pids, seconds, changed}`.
 
         Raises OpError when it failed; its detail says whether the instance was `restored` and what is `serving`.
@@ -104,7 +105,7 @@ class Switch:
             refusal.detail.update(restored=True, serving=self._still_serving(main))
             raise refusal from error
 
-    def _already(self, main: int) -> Optional[Proof]:
+    def _already(self, main: int) -> Proof | None:
         if links.release_at(self._site.slot(self._instance.port)) != self._release:
             return None
         found = proof.examine(self._site, self._instance, self._release, main)
@@ -120,7 +121,7 @@ class Switch:
             raise OpError("cancelled", "the run was cancelled before %s was stopped" % self._unit.name)
         self._ctx.require_lease("stop %s" % self._unit.name)
 
-    def _still_serving(self, main: int) -> Optional[str]:
+    def _still_serving(self, main: int) -> str | None:
         if self._previous is None:
             return None
         found = proof.examine(self._site, self._instance, self._previous, main)
@@ -148,7 +149,7 @@ class Switch:
             self._ctx.progress("%s; it is restarted" % refusal.message)
             self._reload = None
 
-    def _forward(self, main: int) -> Tuple[int, ...]:
+    def _forward(self, main: int) -> tuple[int, ...]:
         if self._reload is not None:
             try:
                 return self._reloaded(self._reload, main)
@@ -166,7 +167,7 @@ class Switch:
         opens = self._instance.socket and not stays
         return self._start(self._release, self._within, self._ctx.cancelled, restart=stays, opens=opens)
 
-    def _reloaded(self, reload: Reload, main: int) -> Tuple[int, ...]:
+    def _reloaded(self, reload: Reload, main: int) -> tuple[int, ...]:
         self._link(self._release)
         self._log_before = self._unit.log(LOG_LINES)
         reload.try_out(self._release)
@@ -197,8 +198,8 @@ class Switch:
         links.point_slot(self._site, self._instance.port, release)
 
     def _start(
-        self, release: str, within: float, cancelled: Optional[threading.Event], *, restart: bool, opens: bool
-    ) -> Tuple[int, ...]:
+        self, release: str, within: float, cancelled: threading.Event | None, *, restart: bool, opens: bool
+    ) -> tuple[int, ...]:
         """From here on whoever starts it starts the release: once its port is open, the first request does."""
         self._touched = True
         self._ctx.progress(
@@ -233,7 +234,7 @@ class Switch:
         self._close(False, error.message, restored=restored, undo=problem)
         return error
 
-    def _own_words(self) -> List[str]:
+    def _own_words(self) -> list[str]:
         """The last lines of its log since the start; of its answers to health checks only the last few."""
         lines = self._unit.log_since(self._log_before, 20 * LOG_LINES)
         asked = " %s " % self._instance.health.path
@@ -285,7 +286,7 @@ class Switch:
         except OSError as error:
             self._ctx.progress("the ledger cannot be written: %s" % error)
 
-    def _entry(self, event: str, **more: Any) -> Dict[str, Any]:
+    def _entry(self, event: str, **more: Any) -> dict[str, Any]:
         return {
             "run": self._run,
             "event": event,
@@ -309,7 +310,7 @@ def _stranger(site: Site, instance: Instance, main: int, held_port: bool) -> str
     return "" if main or not held.unseen else "a process of user " + ", ".join(held.unseen)
 
 
-def _taken(instance: Instance, who: str, detail: Optional[Dict[str, Any]] = None) -> OpError:
+def _taken(instance: Instance, who: str, detail: dict[str, Any] | None = None) -> OpError:
     return OpError(
         "port_taken",
         "%s is held by %s, which deploy did not start" % (place(instance.address, instance.port), who),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import Dict, List, Optional, Union
 
 from deployer.agent.model.supervision import Argv, Instance, Process, Schedule
 from deployer.agent.system import process_runner
@@ -17,7 +16,7 @@ _NOTHING = process_runner.Finished(0, None, "", "", False, 0.0)
 class Unit:
     """The unit of an instance, process or schedule. No method raises when a supervisor refuses; the answer says so."""
 
-    def __init__(self, supervised: Union[Instance, Process, Schedule]) -> None:
+    def __init__(self, supervised: Instance | Process | Schedule) -> None:
         self._graceful = supervised.graceful
         self._verbs = supervised.verbs
 
@@ -40,11 +39,11 @@ class Unit:
         """Asks for the stop and waits for the supervisor's answer, within `stop_bound`."""
         return self._run(self._verbs.stop, self.stop_bound)
 
-    def start(self, bound: float, cancelled: Optional[threading.Event] = None) -> process_runner.Finished:
+    def start(self, bound: float, cancelled: threading.Event | None = None) -> process_runner.Finished:
         """Asks for the start and waits at most `bound` seconds for the supervisor's answer."""
         return self._run(self._verbs.start, bound, cancelled)
 
-    def restart(self, bound: float, cancelled: Optional[threading.Event] = None) -> process_runner.Finished:
+    def restart(self, bound: float, cancelled: threading.Event | None = None) -> process_runner.Finished:
         """Stop and start as one job; waits at most `bound` seconds for the supervisor's answer."""
         return self._run(self._verbs.restart, bound, cancelled)
 
@@ -77,17 +76,17 @@ class Unit:
         """No longer starts at boot."""
         return self._run(self._verbs.disable, _SHORT)
 
-    def state(self) -> Dict[str, str]:
+    def state(self) -> dict[str, str]:
         """What the supervisor tells of a schedule; empty when it does not answer."""
         pairs = (line.partition("=") for line in self._run(self._verbs.state, _SHORT).stdout.splitlines())
         return {key: value for key, found, value in pairs if found}
 
-    def log(self, lines: int) -> List[str]:
+    def log(self, lines: int) -> list[str]:
         """The last lines of its log, oldest first; empty when there is none."""
         words = tuple(word.replace("{lines}", str(lines)) for word in self._verbs.log)
         return process_runner.tail(self._run(words, _SHORT).stdout, lines)
 
-    def log_since(self, before: List[str], lines: int) -> List[str]:
+    def log_since(self, before: list[str], lines: int) -> list[str]:
         """The last lines that came after `before` (an earlier `log`); simply the last ones when that cannot be told."""
         found = self.log(4 * lines)
         for at in range(len(found), 0, -1):
@@ -96,8 +95,8 @@ class Unit:
                 return found[at:][-lines:] or found[-lines:]
         return found[-lines:]
 
-    def _socket_state(self) -> List[str]:
+    def _socket_state(self) -> list[str]:
         return self._run(self._verbs.socket_state, _SHORT).stdout.split()
 
-    def _run(self, argv: Argv, bound: float, cancelled: Optional[threading.Event] = None) -> process_runner.Finished:
+    def _run(self, argv: Argv, bound: float, cancelled: threading.Event | None = None) -> process_runner.Finished:
         return process_runner.run(argv, timeout=bound, cancelled=cancelled) if argv else _NOTHING

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Callable, Optional
+from typing import Callable
 
 from deployer.agent.instance import health, proof
 from deployer.agent.instance.proof import Proof
@@ -29,7 +29,7 @@ def until_free(
     site: Site,
     instance: Instance,
     unit: Unit,
-    known: Optional[procfs.Process],
+    known: procfs.Process | None,
     deadline: float,
     said: Finished,
 ) -> str:
@@ -66,7 +66,7 @@ def until_proven(
     release: str,
     began: float,
     within: float,
-    cancelled: Optional[threading.Event] = None,
+    cancelled: threading.Event | None = None,
     *,
     restart: bool = False,
 ) -> Proof:
@@ -86,7 +86,7 @@ def until_proven(
     if not started.ok:
         why = "; ".join(started.log(2)) or started.why
         raise _failed("did_not_start", instance, unit, release, "%s: %s" % (started.why, why))
-    main: Optional[procfs.Process] = None
+    main: procfs.Process | None = None
     pause = _QUICK
     while True:
         main = _same_main(instance, unit, release, main, since)
@@ -117,8 +117,8 @@ def until_proven(
 
 
 def _same_main(
-    instance: Instance, unit: Unit, release: str, main: Optional[procfs.Process], began: float
-) -> Optional[procfs.Process]:
+    instance: Instance, unit: Unit, release: str, main: procfs.Process | None, began: float
+) -> procfs.Process | None:
     """The main process, asked for once and watched from then on; None while the supervisor has named none yet."""
     if main is not None:
         if procfs.alive(main):
@@ -135,7 +135,7 @@ def _same_main(
     return None
 
 
-def _waits_for(main: Optional[procfs.Process], cancelled: Optional[threading.Event]) -> Callable[[], bool]:
+def _waits_for(main: procfs.Process | None, cancelled: threading.Event | None) -> Callable[[], bool]:
     """Whether a health check's answer may still come: a held port takes the question even when the process is gone."""
     return lambda: main is not None and procfs.alive(main) and not (cancelled is not None and cancelled.is_set())
 
@@ -145,13 +145,13 @@ def _is_taken(site: Site, found: Proof) -> bool:
     return bool(found.pids) and all(port_owners.release_of(site, pid) is None for pid in found.pids)
 
 
-def _ours(site: Site, unit: Unit, known: Optional[procfs.Process], pid: int) -> bool:
+def _ours(site: Site, unit: Unit, known: procfs.Process | None, pid: int) -> bool:
     return (
         port_owners.belongs(pid, known.pid if known else 0, unit.name) or port_owners.release_of(site, pid) is not None
     )
 
 
-def _stop_if(cancelled: Optional[threading.Event]) -> None:
+def _stop_if(cancelled: threading.Event | None) -> None:
     if cancelled is not None and cancelled.is_set():
         raise OpError("cancelled", "the run was cancelled")
 
@@ -163,7 +163,7 @@ def _failed(code: str, instance: Instance, unit: Unit, release: str, why: str, h
 
 
 def _still_there(
-    instance: Instance, unit: Unit, main: Optional[procfs.Process], ours: "list[int]", said: Finished
+    instance: Instance, unit: Unit, main: procfs.Process | None, ours: list[int], said: Finished
 ) -> OpError:
     left = ours or ([main.pid] if main else [])
     how = "within %g s" % unit.stop_bound if said.ok or said.timed_out else "as asked"

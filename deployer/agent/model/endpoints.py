@@ -5,8 +5,6 @@ An `address` that is an absolute path is such a folder, and the socket of the sl
 
 from __future__ import annotations
 
-from typing import Tuple
-
 LONGEST = 107
 """Bytes of a UNIX socket's path: `sun_path` of unix(7), without the zero at its end."""
 
@@ -21,7 +19,7 @@ def place(address: str, port: int) -> str:
     return socket_of(address, port) or ("[%s]:%d" if ":" in address else "%s:%d") % (address, port)
 
 
-def parts(text: str) -> Tuple[str, int]:
+def parts(text: str) -> tuple[str, int]:
     """The address and the port that `place` joined."""
     if text.startswith("/"):
         folder, _, name = text.rpartition("/")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Iterable, List, Sequence, Tuple
+from collections.abc import Iterable, Sequence
 
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Warning|Interrupt|Exit|DoesNotExist)\b.*|[a-z_]+(\.\w+)+: .*")
 _TRACEBACK = "Traceback (most recent call last):"
@@ -65,7 +65,7 @@ def unfitting(lines: Sequence[str]) -> str:
     return ""
 
 
-def unbuilt(lines: Sequence[str]) -> Tuple[str, str, str]:
+def unbuilt(lines: Sequence[str]) -> tuple[str, str, str]:
     """The package that could not be built, why, and the system packages that such a build needs.
 
     Empty strings for what the lines do not say.
@@ -78,9 +78,9 @@ def unbuilt(lines: Sequence[str]) -> Tuple[str, str, str]:
     return package, cause, next((needs for pattern, needs in _NEEDS if re.search(pattern, text)), "")
 
 
-def telling(lines: Sequence[str]) -> List[str]:
+def telling(lines: Sequence[str]) -> list[str]:
     """The lines without the framed warnings that build tools print (licence classifiers, deprecations)."""
-    kept: List[str] = []
+    kept: list[str] = []
     framed = False
     for line in lines:
         if re.match(r"\s*\*{20,}\s*$", line):

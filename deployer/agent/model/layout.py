@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict
+from typing import Any
 
 MARKER = ".deploy-release.json"
 COMMANDS = ".deploy-processes"
@@ -42,7 +42,7 @@ class Site:
     user: str = ""
 
     @classmethod
-    def from_args(cls, args: Dict[str, Any]) -> "Site":
+    def from_args(cls, args: dict[str, Any]) -> Site:
         """The site in an operation's arguments (key `site`)."""
         return cls(**args["site"])
 

@@ -14,8 +14,9 @@ import itertools
 import json
 import posixpath
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Tuple
+from typing import Any
 
 OURS = ".deploy-"
 NAME = OURS + "manifest.json"
@@ -42,9 +43,9 @@ class Entry:
     mode: int = 0o644
     size: int = 0
     sha256: str = ""
-    target: Optional[str] = None
+    target: str | None = None
 
-    def as_dict(self) -> Dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """The entry as JSON data."""
         if self.target is not None:
             return {"target": self.target}
@@ -55,18 +56,18 @@ class Entry:
 class Manifest:
     """All paths of a release, relative and with `/`, and the wheels that come with it."""
 
-    files: Dict[str, Entry]
-    wheels: Dict[str, Entry] = field(default_factory=dict)
+    files: dict[str, Entry]
+    wheels: dict[str, Entry] = field(default_factory=dict)
 
     def as_bytes(self) -> bytes:
         """The JSON form; equal manifests give equal bytes."""
-        data: Dict[str, Any] = {"v": 1, "files": {path: entry.as_dict() for path, entry in self.files.items()}}
+        data: dict[str, Any] = {"v": 1, "files": {path: entry.as_dict() for path, entry in self.files.items()}}
         if self.wheels:
             data["wheels"] = {name: entry.as_dict() for name, entry in self.wheels.items()}
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
     @classmethod
-    def from_bytes(cls, data: bytes, shipped: bool = True) -> "Manifest":
+    def from_bytes(cls, data: bytes, shipped: bool = True) -> Manifest:
         """Reads the JSON form; that of a finished release, where `shipped` is false, also names what deploy wrote.
 
         Raises ValueError naming what is wrong: a path that leaves the release, a bad hash.
@@ -91,13 +92,13 @@ class Manifest:
         """Bytes of all files together."""
         return sum(entry.size for entry in self.files.values())
 
-    def blobs(self) -> Dict[str, int]:
+    def blobs(self) -> dict[str, int]:
         """Every content hash with its size in bytes, wheels included."""
         entries = list(self.files.values()) + list(self.wheels.values())
         return {entry.sha256: entry.size for entry in entries if entry.target is None}
 
 
-def problem(path: str) -> Optional[str]:
+def problem(path: str) -> str | None:
     """Why a relative path cannot be part of a release; None if it can."""
     parts = path.split("/")
     if not path or "\0" in path or path.startswith("/") or any(part in ("", ".", "..") for part in parts):
@@ -108,7 +109,7 @@ def problem(path: str) -> Optional[str]:
     return None
 
 
-def reserved(path: str) -> Optional[str]:
+def reserved(path: str) -> str | None:
     """Why a path of the app's source cannot be at the top of a release; None if it can."""
     top = path.split("/")[0]
     for name, what in RESERVED.items():
@@ -117,7 +118,7 @@ def reserved(path: str) -> Optional[str]:
     return None
 
 
-def escapes(path: str, target: str) -> Optional[str]:
+def escapes(path: str, target: str) -> str | None:
     """Why the link `path` → `target` must not be shipped; None if it stays inside the release."""
     if target.startswith("/"):
         return "it is absolute"
@@ -132,12 +133,12 @@ def escapes(path: str, target: str) -> Optional[str]:
     return "it has .. behind a name" if ".." in parts[up:] else None
 
 
-def below(path: str, folders: Tuple[str, ...]) -> bool:
+def below(path: str, folders: tuple[str, ...]) -> bool:
     """Whether `path` is one of `folders` or lies in one."""
     return any(path == folder or path.startswith(folder + "/") for folder in folders)
 
 
-def obstructed(shared: Iterable[str], files: Mapping[str, Entry]) -> Optional[Tuple[str, str]]:
+def obstructed(shared: Iterable[str], files: Mapping[str, Entry]) -> tuple[str, str] | None:
     """The first shared path that lies below a file or link of the source, and that file; None if there is none."""
     for path in shared:
         for parent in _parents(path.rstrip("/")):
@@ -151,7 +152,7 @@ def _parents(path: str) -> Iterator[str]:
     return ("/".join(parts[:count]) for count in range(1, len(parts)))
 
 
-def _entry(value: Dict[str, Any]) -> Entry:
+def _entry(value: dict[str, Any]) -> Entry:
     if "target" in value:
         return Entry(0, 0, "", str(value["target"]))
     entry = Entry(int(value["mode"], 8), int(value["size"]), str(value["sha256"]))

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import time
-from typing import Iterable, List, Optional
+from collections.abc import Iterable
 
 from deployer.agent.model.layout import Site
 
@@ -20,7 +20,7 @@ _HASH_LENGTH = 8
 _LAST_YEAR = 9998  # the year after it must have four digits too, or a later id would sort first
 
 
-def created_at(name: str) -> Optional[int]:
+def created_at(name: str) -> int | None:
     """The creation time in a release id, in seconds since the epoch; None for a name that is not a release id."""
     match = _ID.match(name)
     if match is None:
@@ -37,7 +37,7 @@ def is_release_id(name: str) -> bool:
     return created_at(name) is not None
 
 
-def new_release_id(content: str, existing: Iterable[str], now: Optional[float] = None) -> str:
+def new_release_id(content: str, existing: Iterable[str], now: float | None = None) -> str:
     """Returns an id that sorts after every release id in `existing`; other names there are ignored.
 
     Args:
@@ -53,7 +53,7 @@ def new_release_id(content: str, existing: Iterable[str], now: Optional[float] =
     return _format((created_at(newest) or 0) + 1, content)
 
 
-def list_releases(site: Site) -> List[str]:
+def list_releases(site: Site) -> list[str]:
     """Ids of the release folders on this host, complete or not, oldest first; empty where they cannot be read."""
     try:
         names = os.listdir(site.releases)

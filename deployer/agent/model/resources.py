@@ -6,7 +6,7 @@ A resource crosses the channel as `{"kind": "file", …fields}`. Paths are as th
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, List, Tuple, Type, Union
+from typing import Any, Union
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class File:
     owner: str = ""
     group: str = ""
     mode: str = "0644"
-    notify: Tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()
     sensitive: bool = False
     initial: bool = False
     told: str = "(content hidden)"
@@ -60,7 +60,7 @@ class Link:
 
     path: str
     target: str
-    notify: Tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Listener:
     """A program answers at a UNIX socket. Where none does, `notify` names the handlers that bring it there."""
 
     path: str
-    notify: Tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ class BootUnit:
 
     name: str
     link: str
-    state: Tuple[str, ...]
-    enable: Tuple[str, ...]
+    state: tuple[str, ...]
+    enable: tuple[str, ...]
     active_only: bool = False
 
 
@@ -100,12 +100,12 @@ class Absent:
     """Nothing is at this path, if we created what is there."""
 
     path: str
-    notify: Tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()
 
 
 Resource = Union[Package, User, Directory, File, Link, Service, Listener, BootUnit, Absent]
 
-_kinds: Dict[str, Type[Any]] = {
+_kinds: dict[str, type[Any]] = {
     "package": Package,
     "user": User,
     "directory": Directory,
@@ -119,12 +119,12 @@ _kinds: Dict[str, Type[Any]] = {
 _names = {cls: kind for kind, cls in _kinds.items()}
 
 
-def to_wire(resource: Resource) -> Dict[str, Any]:
+def to_wire(resource: Resource) -> dict[str, Any]:
     """The resource as JSON data."""
     return {"kind": _names[type(resource)], **asdict(resource)}
 
 
-def from_wire(data: Dict[str, Any]) -> Resource:
+def from_wire(data: dict[str, Any]) -> Resource:
     """The resource that JSON data describes; KeyError or TypeError if it describes none."""
     fields = dict(data)
     cls = _kinds[fields.pop("kind")]
@@ -141,6 +141,6 @@ def name_of(resource: Resource) -> str:
     return str(path if path is not None else getattr(resource, "name", ""))
 
 
-def all_from_wire(items: List[Dict[str, Any]]) -> List[Resource]:
+def all_from_wire(items: list[dict[str, Any]]) -> list[Resource]:
     """`from_wire` for a list."""
     return [from_wire(item) for item in items]

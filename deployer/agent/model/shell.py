@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from typing import List
 
 _SHELLS = ("sh", "bash", "dash", "ash", "ksh", "mksh", "zsh")
 # The text lies in a private file while its interpreter runs, since most of them take a program only as a file.
@@ -13,7 +12,7 @@ _RUN_AS_FILE = (
 )
 
 
-def shell_argv(text: str) -> List[str]:
+def shell_argv(text: str) -> list[str]:
     """The words that run `text`.
 
     Text whose first line is `#!INTERPRETER` is run by that interpreter, as an executable file would be. All other text
@@ -43,12 +42,12 @@ def first_line(text: str) -> str:
     return line.rstrip() + (" …" if rest.strip() else "")
 
 
-def _interpreter(text: str) -> List[str]:
+def _interpreter(text: str) -> list[str]:
     """The words behind `#!` in the first line; empty where there is no such line."""
     line = text.lstrip().partition("\n")[0]
     return line[2:].split() if line.startswith("#!") else []
 
 
-def _without_env(interpreter: List[str]) -> List[str]:
+def _without_env(interpreter: list[str]) -> list[str]:
     """The words behind `/usr/bin/env`, where that starts the interpreter."""
     return interpreter[1:] if posixpath.basename(interpreter[0]) == "env" else interpreter

@@ -6,9 +6,9 @@ Adapters build these on the controller; the agent runs them and never knows whic
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
-Argv = Tuple[str, ...]
+Argv = tuple[str, ...]
 
 USUAL_REFUSALS = (401, 403, 404, 405)
 """Statuses from 400 on with which an app without a health path is healthy: it serves, and refuses this request."""
@@ -63,9 +63,9 @@ class Health:
     """
 
     path: str = "/"
-    status: Optional[int] = None
+    status: int | None = None
     host: str = ""
-    headers: Dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
     every: float = 0.5
     within: float = 30.0
     timeout: float = 5.0
@@ -73,14 +73,14 @@ class Health:
     lenient: bool = False
 
     @property
-    def sent_headers(self) -> Dict[str, str]:
+    def sent_headers(self) -> dict[str, str]:
         """The headers of the request beside `Host`."""
         known = {name.lower() for name in self.headers}
         forwarded = self.https and FORWARDED_PROTO.lower() not in known
         return {**self.headers, **({FORWARDED_PROTO: "https"} if forwarded else {})}
 
     @property
-    def named_headers(self) -> Dict[str, str]:
+    def named_headers(self) -> dict[str, str]:
         """`sent_headers`, with the name that all health checks have in access logs."""
         known = {name.lower() for name in self.headers}
         return {**({} if "user-agent" in known else {"User-Agent": USER_AGENT}), **self.sent_headers}
@@ -102,12 +102,12 @@ class Health:
             return str(self.status)
         return USUALLY_HEALTHY
 
-    def record(self) -> Dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         """What a release keeps of its health check, as JSON data: all that it takes to send the same request again."""
         kept = ("path", "status", "host", "headers", "https", "within", "timeout")
         return {name: value for name, value in asdict(self).items() if name in kept}
 
-    def recorded(self, record: Dict[str, Any]) -> "Health":
+    def recorded(self, record: dict[str, Any]) -> Health:
         """This health check with the request of a release, by what `record` returned when the release was built.
 
         The longer time of both counts. A release of an earlier version recorded only `path` and `status`, where None
@@ -144,12 +144,12 @@ class Instance:
     graceful: float = 30.0
     socket: bool = False
 
-    def to_wire(self) -> Dict[str, Any]:
+    def to_wire(self) -> dict[str, Any]:
         """The instance as JSON data."""
         return asdict(self)
 
     @classmethod
-    def from_wire(cls, data: Dict[str, Any]) -> "Instance":
+    def from_wire(cls, data: dict[str, Any]) -> Instance:
         """The instance that JSON data describes."""
         fields = dict(data)
         verbs, health = _verbs(fields.pop("verbs")), Health(**fields.pop("health"))
@@ -180,12 +180,12 @@ class Process:
         """`worker@1`, the name of its link."""
         return label_of(self.name, self.number)
 
-    def to_wire(self) -> Dict[str, Any]:
+    def to_wire(self) -> dict[str, Any]:
         """The process as JSON data."""
         return asdict(self)
 
     @classmethod
-    def from_wire(cls, data: Dict[str, Any]) -> "Process":
+    def from_wire(cls, data: dict[str, Any]) -> Process:
         """The process that JSON data describes."""
         return cls(**{**data, "verbs": _verbs(data["verbs"])})
 
@@ -198,12 +198,12 @@ class Schedule:
     verbs: Verbs
     graceful: float
 
-    def to_wire(self) -> Dict[str, Any]:
+    def to_wire(self) -> dict[str, Any]:
         """The schedule as JSON data."""
         return asdict(self)
 
     @classmethod
-    def from_wire(cls, data: Dict[str, Any]) -> "Schedule":
+    def from_wire(cls, data: dict[str, Any]) -> Schedule:
         """The schedule that JSON data describes."""
         return cls(**{**data, "verbs": _verbs(data["verbs"])})
 
@@ -213,17 +213,17 @@ def label_of(name: str, number: int) -> str:
     return "%s@%d" % (name, number)
 
 
-def parts_of(label: str) -> Tuple[str, int]:
+def parts_of(label: str) -> tuple[str, int]:
     """The name and the number that `label_of` joined."""
     name, _, number = label.partition("@")
     return name, int(number)
 
 
-def _verbs(data: Dict[str, Any]) -> Verbs:
-    fields: Dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+def _verbs(data: dict[str, Any]) -> Verbs:
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
     return Verbs(**fields)
 
 
-def instances_from_wire(items: List[Dict[str, Any]]) -> List[Instance]:
+def instances_from_wire(items: list[dict[str, Any]]) -> list[Instance]:
     """`Instance.from_wire` for a list."""
     return [Instance.from_wire(item) for item in items]

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Optional, Tuple, Union
+from typing import Any, Callable, Union
 
 from deployer.agent.model.layout import Site
 from deployer.agent.model.resources import Absent, Directory, File, Link
@@ -33,11 +33,11 @@ class Step:
     action: str
     do: Callable[[], None]
     diff: str = ""
-    notify: Tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()
     undo: Callable[[], None] = lambda: None
-    new: Optional[str] = None
+    new: str | None = None
 
-    def as_dict(self) -> Dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """The change as it is reported."""
         return {"kind": self.kind, "name": self.name, "action": self.action, "diff": self.diff}
 
@@ -52,7 +52,7 @@ class Refusal:
     diff: str = ""
     hint: str = ""
 
-    def as_dict(self) -> Dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """The refusal as it is reported."""
         return {"kind": self.kind, "name": self.name, "why": self.why, "diff": self.diff, "hint": self.hint}
 
@@ -65,7 +65,7 @@ class Found:
     data: bytes = b""
     target: str = ""
     mode: int = 0
-    owner: Tuple[int, int] = (0, 0)
+    owner: tuple[int, int] = (0, 0)
 
     @property
     def digest(self) -> str:
@@ -99,9 +99,9 @@ class Placing:
         self._site = site
         self._created = created
         self._replace = replace
-        self.adopted: Dict[str, str] = {}
+        self.adopted: dict[str, str] = {}
 
-    def plan(self, resource: Placed) -> Union[Step, Refusal, None]:
+    def plan(self, resource: Placed) -> Step | Refusal | None:
         """The step that makes it so, why that is refused, or None when it is so."""
         found = look(resource.path)
         spot = disk.obstacle(resource.path) if found.what == "missing" else resource.path
@@ -115,7 +115,7 @@ class Placing:
             return self._link(resource, found)
         return self._file(resource, found)
 
-    def _file(self, file: File, found: Found) -> Union[Step, Refusal, None]:
+    def _file(self, file: File, found: Found) -> Step | Refusal | None:
         if file.initial and found.what != "missing":
             return None
         data = file.content.encode("utf-8")
@@ -143,7 +143,7 @@ class Placing:
         put_back = restorer(file.path, found)
         return Step("file", file.path, action, do, difference, file.notify, put_back, digest(data))
 
-    def _link(self, link: Link, found: Found) -> Union[Step, Refusal, None]:
+    def _link(self, link: Link, found: Found) -> Step | Refusal | None:
         if found.what == "link" and found.target == link.target:
             self.adopted[link.path] = found.digest
             return None
@@ -160,7 +160,7 @@ class Placing:
         put_back = restorer(link.path, found)
         return Step("link", link.path, action, do, difference, link.notify, put_back, link_digest(link.target))
 
-    def _directory(self, folder: Directory, found: Found) -> Union[Step, Refusal, None]:
+    def _directory(self, folder: Directory, found: Found) -> Step | Refusal | None:
         mode = int(folder.mode, 8)
 
         def do() -> None:
@@ -190,7 +190,7 @@ class Placing:
         below_root = path != self._site.root and tree.inside(self._site.root, path)
         return below_root or self._replace or self._created.known(path)
 
-    def _absent(self, absent: Absent, found: Found) -> Union[Step, Refusal, None]:
+    def _absent(self, absent: Absent, found: Found) -> Step | Refusal | None:
         if found.what in ("missing", "directory", "other") or not self._created.known(absent.path):
             return None
         difference = text_diff(absent.path, found, None)
@@ -252,7 +252,7 @@ def restorer(path: str, found: Found) -> Callable[[], None]:
     return restore
 
 
-def text_diff(path: str, found: Found, new: Optional[bytes]) -> str:
+def text_diff(path: str, found: Found, new: bytes | None) -> str:
     """A unified diff from what was found to `new`; None: removed. Bytes that are no text are not shown."""
     if found.what == "link":
         return "was -> %s\n" % found.target

@@ -10,14 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from typing import Dict, List
 
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import OpError
 from deployer.agent.system import files
 
 DIRECTORY = "directory"
-Commands = List[List[str]]
+Commands = list[list[str]]
 
 
 def digest(data: bytes) -> str:
@@ -36,8 +35,8 @@ class Created:
     def __init__(self, site: Site) -> None:
         self._folder = site.host_state
         self._path = site.host_state + "/created.json"
-        self.paths: Dict[str, List[str]] = {}
-        self.pending: Dict[str, Commands] = {}
+        self.paths: dict[str, list[str]] = {}
+        self.pending: dict[str, Commands] = {}
         try:
             with open(self._path, encoding="utf-8") as file:
                 data = json.load(file)

@@ -7,9 +7,9 @@ links are put back, and the handlers that had run are run again on the old state
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, ContextManager, Dict, List, Tuple, Union
+from typing import Any
 
 from deployer.agent.model.layout import Site
 from deployer.agent.model.resources import BootUnit, Listener, Package, Resource, Service, User, all_from_wire
@@ -26,7 +26,7 @@ _HANDLER_TIMEOUT = 120.0  # seconds for one command of a handler
 
 
 @operation("resource.apply")
-def apply(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def apply(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Args: `site, resources, handlers, dry_run, replace, keep, part`. Returns `changed, refused, handlers`.
 
     `keep` is the run for which files stay beside as they were, as that `part` of the host (`kept.PARTS`), until
@@ -41,7 +41,7 @@ def apply(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     site = Site.from_args(args)
     ownership.require_ours(site)
     dry_run = bool(args.get("dry_run"))
-    held: ContextManager[Any] = nullcontext() if dry_run else host_lock(site)
+    held: AbstractContextManager[Any] = nullcontext() if dry_run else host_lock(site)
     with held:
         work = _Work(ctx, site, args)
         found = work.compare()
@@ -52,7 +52,7 @@ def apply(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("resource.restore")
-def restore(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def restore(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Args: `site, run, parts, new`. Makes files what they were before that run changed them; returns `changed`, paths.
 
     OpError as in `resource.apply`, with the files as they are.
@@ -63,7 +63,7 @@ def restore(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return {"changed": [path for part in args["parts"] for path in put_back(ctx, site, run, part, new=new)]}
 
 
-def put_back(ctx: Context, site: Site, run: str, part: str, *, new: bool = True, bound: float = 60.0) -> List[str]:
+def put_back(ctx: Context, site: Site, run: str, part: str, *, new: bool = True, bound: float = 60.0) -> list[str]:
     """Makes a part of the host's files what they were before that run changed them; returns the paths.
 
     `new` false: files that were not there before stay, and what was kept is kept on, for the run's end to decide.
@@ -82,7 +82,7 @@ def put_back(ctx: Context, site: Site, run: str, part: str, *, new: bool = True,
 
 
 @operation("resource.settle")
-def settle(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def settle(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Args: `site`. Forgets what files were before: what serves has proven itself with those of now."""
     site = Site.from_args(args)
     with host_lock(site):
@@ -93,18 +93,18 @@ def settle(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 class _Work:
     """One application of a list of resources."""
 
-    def __init__(self, ctx: Context, site: Site, args: Dict[str, Any]) -> None:
+    def __init__(self, ctx: Context, site: Site, args: dict[str, Any]) -> None:
         self._ctx = ctx
         self._site = site
         self._replace = bool(args.get("replace"))
         self._keep = str(args.get("keep") or "")
         self._part = str(args.get("part") or UNITS)
-        self._resources: List[Resource] = all_from_wire(args.get("resources") or [])
-        self._handlers: Dict[str, Commands] = args.get("handlers") or {}
+        self._resources: list[Resource] = all_from_wire(args.get("resources") or [])
+        self._handlers: dict[str, Commands] = args.get("handlers") or {}
         self._created = Created(site)
         self._paths_before = dict(self._created.paths)
 
-    def compare(self) -> Dict[str, Any]:
+    def compare(self) -> dict[str, Any]:
         """What would be changed and what is refused; changes nothing."""
         steps = self._system_steps()
         placed, refusals, _ = self._place()
@@ -116,7 +116,7 @@ class _Work:
             "handlers": list(notified),
         }
 
-    def refuse_if(self, refused: List[Dict[str, Any]]) -> None:
+    def refuse_if(self, refused: list[dict[str, Any]]) -> None:
         """Raises OpError `refused` unless the list is empty."""
         if not refused:
             return
@@ -129,7 +129,7 @@ class _Work:
             detail={"refused": refused},
         )
 
-    def carry_out(self) -> Dict[str, Any]:
+    def carry_out(self) -> dict[str, Any]:
         """Changes what must be changed. Packages and users come first: files belong to users and replace defaults."""
         done = self._system_steps()
         for step in done:
@@ -144,15 +144,15 @@ class _Work:
         ran = self._change(placed, started)
         return {"changed": [step.as_dict() for step in done + placed + started], "refused": [], "handlers": ran}
 
-    def put_back(self, steps: List[Step]) -> None:
+    def put_back(self, steps: list[Step]) -> None:
         """Makes files what they were, which is ours to do: nobody is asked."""
         self._remember(steps, {})
         self._change(steps, [])
 
-    def _change(self, steps: List[Step], to_start: List[Step]) -> List[str]:
+    def _change(self, steps: list[Step], to_start: list[Step]) -> list[str]:
         """Files, services, handlers (which talk to services); puts files back on failure. Returns the handlers run."""
-        done: List[Step] = []
-        ran: List[str] = []
+        done: list[Step] = []
+        ran: list[str] = []
         try:
             for step in steps:
                 done.append(step)
@@ -188,9 +188,9 @@ class _Work:
                 message = "%s: %s: %s; files were put back" % (name, words, done.why)
                 raise OpError("invalid", message, log=done.log(), detail={"handler": name, "exit": done.exit})
 
-    def _put_back(self, steps: List[Step], ran: List[str]) -> None:
+    def _put_back(self, steps: list[Step], ran: list[str]) -> None:
         """Restores what the steps changed. What cannot be restored stays recorded as ours."""
-        stuck: Dict[str, List[str]] = {}
+        stuck: dict[str, list[str]] = {}
         for step in reversed(steps):
             try:
                 step.undo()
@@ -205,7 +205,7 @@ class _Work:
         self._created.pending = {}
         self._created.save()
 
-    def _remember(self, steps: List[Step], adopted: Dict[str, str]) -> None:
+    def _remember(self, steps: list[Step], adopted: dict[str, str]) -> None:
         """Writes the intent down before anything is changed, so that a crash leaves nothing that seems a stranger's."""
         before = (dict(self._created.paths), dict(self._created.pending))
         for path, found in adopted.items():
@@ -218,7 +218,7 @@ class _Work:
         if before != (self._created.paths, self._created.pending):
             self._created.save()
 
-    def _notified(self, steps: List[Step]) -> Dict[str, Commands]:
+    def _notified(self, steps: list[Step]) -> dict[str, Commands]:
         """Handlers to run: what a dead run left to do, then ours in the order of the map."""
         names = {name for step in steps for name in step.notify}
         unknown = names - set(self._handlers)
@@ -232,10 +232,10 @@ class _Work:
         }
         return {**left, **due}
 
-    def _place(self) -> Tuple[List[Step], List[Refusal], Dict[str, str]]:
+    def _place(self) -> tuple[list[Step], list[Refusal], dict[str, str]]:
         placing = Placing(self._site, self._created, self._replace)
-        steps: List[Step] = []
-        refusals: List[Refusal] = []
+        steps: list[Step] = []
+        refusals: list[Refusal] = []
         for resource in self._resources:
             if isinstance(resource, (Package, User, Service, BootUnit)):
                 continue
@@ -244,7 +244,7 @@ class _Work:
                     steps.append(Step("listener", resource.path, "open", lambda: None, notify=resource.notify))
                 continue
             try:
-                made: Union[Step, Refusal, None] = placing.plan(resource)
+                made: Step | Refusal | None = placing.plan(resource)
             except OSError as error:
                 raise _failed(error, resource.path, "%s cannot be looked at: %s" % (resource.path, error)) from error
             if isinstance(made, Refusal):
@@ -253,7 +253,7 @@ class _Work:
                 steps.append(made)
         return steps, refusals, placing.adopted
 
-    def _system_steps(self) -> List[Step]:
+    def _system_steps(self) -> list[Step]:
         wanted = [resource for resource in self._resources if isinstance(resource, Package)]
         absent = packages.missing(list(dict.fromkeys(package.name for package in wanted)))
         self._require_versions(wanted)
@@ -266,18 +266,18 @@ class _Work:
                 steps.append(Step("user", resource.name, "create", _creator(resource)))
         return steps
 
-    def _install(self, absent: List[str], wanted: List[Package]) -> None:
+    def _install(self, absent: list[str], wanted: list[Package]) -> None:
         packages.install(absent, self._ctx.output)
         self._require_versions(wanted)  # package lists that were not there yet can tell only now
 
     @staticmethod
-    def _require_versions(wanted: List[Package]) -> None:
+    def _require_versions(wanted: list[Package]) -> None:
         for package in wanted:
             if package.at_least:
                 packages.require(package.name, package.at_least)
 
-    def _service_steps(self) -> List[Step]:
-        steps: List[Step] = []
+    def _service_steps(self) -> list[Step]:
+        steps: list[Step] = []
         for resource in self._resources:
             if isinstance(resource, Service) and resource.name not in [step.name for step in steps]:
                 action = services.action(self._site, resource)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from typing import Callable, List, Sequence, Set
+from collections.abc import Sequence
+from typing import Callable
 
 from deployer.agent.operation import OpError
 from deployer.agent.system import process_runner
@@ -15,7 +16,7 @@ _LONGEST = 1800.0  # seconds for one installation, downloads included
 _NAME = re.compile(r"^[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?$")
 
 
-def missing(names: Sequence[str]) -> List[str]:
+def missing(names: Sequence[str]) -> list[str]:
     """Those of `names` that are not installed.
 
     Raises:
@@ -35,7 +36,7 @@ def missing(names: Sequence[str]) -> List[str]:
     asked = process_runner.run(
         ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}:${Architecture}\\n", *names], timeout=60
     )
-    installed: Set[str] = set()
+    installed: set[str] = set()
     for line in asked.stdout.splitlines():
         status, _, name = line.partition(" ")
         if status == "installed":

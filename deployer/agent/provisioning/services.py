@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import List
-
 from deployer.agent.model.layout import Site
 from deployer.agent.model.resources import Service
 from deployer.agent.operation import OpError
 from deployer.agent.system import process_runner
 
 
-def wanting(site: Site, service: Service) -> List[List[str]]:
+def wanting(site: Site, service: Service) -> list[list[str]]:
     """The commands that are still needed to make the service so; none when it is."""
     if site.prefix:
         control = [site.prefix + "/usr/bin/supervisorctl", "-c", site.prefix + "/etc/supervisor/supervisord.conf"]
@@ -38,5 +36,5 @@ def ensure(site: Site, service: Service) -> None:
             raise OpError("failed", "%s: %s" % (" ".join(command), done.why), log=done.log())
 
 
-def _says(command: List[str]) -> str:
+def _says(command: list[str]) -> str:
     return process_runner.run(command, timeout=60).stdout.strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from typing import Any, Dict, List
+from typing import Any
 
 from deployer.agent.model.layout import Site
 from deployer.agent.provisioning.changes import Found, Step, look, restorer
@@ -27,8 +27,8 @@ class Kept:
     def __init__(self, site: Site, part: str) -> None:
         self._path = site.resources_before(part)
         self.run = ""
-        self.found: Dict[str, Found] = {}
-        self.handlers: Dict[str, Commands] = {}
+        self.found: dict[str, Found] = {}
+        self.handlers: dict[str, Commands] = {}
         try:
             with open(self._path, encoding="utf-8") as file:
                 data = json.load(file)
@@ -37,7 +37,7 @@ class Kept:
         self.run, self.handlers = data["run"], data["handlers"]
         self.found = {path: _read(each) for path, each in data["found"].items()}
 
-    def keep(self, run: str, steps: List[Step], handlers: Dict[str, Commands]) -> None:
+    def keep(self, run: str, steps: list[Step], handlers: dict[str, Commands]) -> None:
         """Before `steps` change it: what is there now. What the run has kept stays; what another left is forgotten."""
         if self.run != run:
             self.run, self.found, self.handlers = run, {}, {}
@@ -51,7 +51,7 @@ class Kept:
         os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
         files.write(self._path, data.encode("utf-8"), 0o600)
 
-    def back(self, *, new: bool = True) -> List[Step]:
+    def back(self, *, new: bool = True) -> list[Step]:
         """What puts everything back as it was kept; each handler is notified by every step.
 
         `new` false: but for files that were not there before, for what runs by them may go on.
@@ -69,11 +69,11 @@ class Kept:
         return tree.remove(self._path)
 
 
-def _written(found: Found) -> Dict[str, Any]:
+def _written(found: Found) -> dict[str, Any]:
     data = base64.b64encode(found.data).decode("ascii")
     return {"what": found.what, "data": data, "target": found.target, "mode": found.mode, "owner": found.owner}
 
 
-def _read(data: Dict[str, Any]) -> Found:
+def _read(data: dict[str, Any]) -> Found:
     content = base64.b64decode(data["data"])
     return Found(data["what"], content, data["target"], data["mode"], (data["owner"][0], data["owner"][1]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from typing import Optional, Tuple
 
 from deployer.agent.model.resources import User
 from deployer.agent.operation import OpError
@@ -35,7 +34,7 @@ def create(user: User) -> None:
         raise OpError("failed", "the user %s could not be made: %s" % (user.name, done.why), log=done.log())
 
 
-def owner_of(owner: str, group: str) -> Optional[Tuple[int, int]]:
+def owner_of(owner: str, group: str) -> tuple[int, int] | None:
     """uid and gid for a path; None where the agent is not root and everything is its own.
 
     Empty `owner`: the agent's own user. Empty `group`: that user's own. Raises KeyError for a name that is unknown.

@@ -13,7 +13,7 @@ import posixpath
 import re
 import stat
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from deployer.agent.dependencies import venv, venv_integrity
 from deployer.agent.model import failure
@@ -53,7 +53,7 @@ class Building:
         incoming: the content that was gathered for it. OpError `not_begun` if there is none.
     """
 
-    def __init__(self, ctx: Context, site: Site, release: str, args: Dict[str, Any], incoming: Incoming) -> None:
+    def __init__(self, ctx: Context, site: Site, release: str, args: dict[str, Any], incoming: Incoming) -> None:
         self.ctx = ctx
         self.site = site
         self.release = release
@@ -64,7 +64,7 @@ class Building:
         self.shared = tuple(_shared(path) for path in args.get("shared", ()))
         self.redact = secrets.redactor(site)
         self.venv = ""  # the name of its virtualenv's folder
-        self.links: Dict[str, str] = {}  # path in the release → target, of the links that deploy makes
+        self.links: dict[str, str] = {}  # path in the release → target, of the links that deploy makes
 
     def assemble(self) -> None:
         """Files, links, `run`, rendered files, `.venv`: everything but what is executed. OSError if it cannot."""
@@ -87,7 +87,7 @@ class Building:
         self._write(NAME, Manifest(shipped).as_bytes(), 0o644)
         self.ctx.progress("%d files are in place" % len(shipped), step="assemble", files=len(shipped))
 
-    def finish(self, static: Optional[StaticFiles]) -> None:
+    def finish(self, static: StaticFiles | None) -> None:
         """Prepare hook, static files, bytecode, check, seal, marker.
 
         OpError `prepare_failed`, `check_failed` with the last lines; `no_static`.
@@ -106,7 +106,7 @@ class Building:
         tree.flush(self.path)
         self._mark()
 
-    def _prepare(self, hook: Dict[str, Any]) -> None:
+    def _prepare(self, hook: dict[str, Any]) -> None:
         self.ctx.progress("preparing", step="prepare")
         tree.give(self.path, *app_environment.owner(self.site))
         try:
@@ -134,7 +134,7 @@ class Building:
                 hint = "the dependencies are installed into .venv already: " + hint
             raise OpError("prepare_failed", message, hint)
 
-    def _check(self, check: Dict[str, Any]) -> None:
+    def _check(self, check: dict[str, Any]) -> None:
         self.ctx.progress("checking that the app can be loaded", step="check")
         loads = "it loads %s on Python" % check["target"] if check.get("target") else "on Python"
         what = "the app's check (%s %s)" % (loads, self._python())
@@ -146,8 +146,8 @@ class Building:
             found = re.search(r"^version(?:_info)? *= *(\S+)", file.read(), re.MULTILINE)
         return found.group(1) if found else "?"
 
-    def _command(self, argv: List[str], spec: Dict[str, Any], code: str, what: str, step: str = "") -> None:
-        lines: List[str] = []
+    def _command(self, argv: list[str], spec: dict[str, Any], code: str, what: str, step: str = "") -> None:
+        lines: list[str] = []
 
         def heard(line: str) -> None:
             lines.append(self.redact(line))
@@ -198,7 +198,7 @@ class Building:
             return
         self.incoming.place(entry, target, own_copy=writable, created=self._created())
 
-    def _rendered(self, made: "set[str]") -> Dict[str, Entry]:
+    def _rendered(self, made: set[str]) -> dict[str, Entry]:
         """Writes `run` and the runtime's files; their entries."""
         texts = {str(path): str(text) for path, text in self.args.get("files", {}).items()}
         for path in texts:
@@ -221,7 +221,7 @@ class Building:
             os.fchmod(file.fileno(), mode)
         return Entry(mode, len(data), hashlib.sha256(data).hexdigest())
 
-    def _folder(self, path: str, made: "set[str]") -> None:
+    def _folder(self, path: str, made: set[str]) -> None:
         if path in made:
             return
         self._folder(posixpath.dirname(path), made)
@@ -229,7 +229,7 @@ class Building:
         os.chmod(self.path + "/" + path, tree.FOLDER)
         made.add(path)
 
-    def _link_shared(self, made: "set[str]") -> None:
+    def _link_shared(self, made: set[str]) -> None:
         """Puts a link in place of every shared path. What is new in `shared/` gets the content of the tree, once."""
         for asked, path in zip(self.args.get("shared", ()), self.shared):
             kept = self.site.shared + "/" + path
@@ -263,7 +263,7 @@ class Building:
 
     def _record_changes(self) -> None:
         """Brings the manifest up to what the prepare hook made of the release."""
-        files: Dict[str, Entry] = {}
+        files: dict[str, Entry] = {}
         for folder, folders, names in os.walk(self.path):
             folders[:] = [name for name in folders if name != "__pycache__"]
             for name in names + folders:
@@ -289,7 +289,7 @@ class Building:
         fsync_folder(self.site.releases)
 
     def _created(self) -> float:
-        created: Optional[float] = self.args.get("meta", {}).get("created")
+        created: float | None = self.args.get("meta", {}).get("created")
         return float(created) if created else time.time()
 
 
@@ -301,14 +301,14 @@ def _mode(path: str) -> int:
         return 0
 
 
-def _link_target(path: str) -> Optional[str]:
+def _link_target(path: str) -> str | None:
     try:
         return os.readlink(path)
     except OSError:
         return None
 
 
-def _entry(root: str, path: str) -> Optional[Entry]:
+def _entry(root: str, path: str) -> Entry | None:
     full = root + "/" + path
     if os.path.islink(full):
         target = os.readlink(full)

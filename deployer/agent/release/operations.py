@@ -15,7 +15,8 @@ import json
 import os
 import re
 import time
-from typing import Any, Dict, Iterator, List, Tuple
+from collections.abc import Iterator
+from typing import Any
 
 from deployer.agent.dependencies import tools, uv_cache, venv
 from deployer.agent.model import release_id
@@ -36,14 +37,14 @@ _SPARE = 32 << 20  # bytes that stay free on the disk beside what a release need
 _SPARE_INODES = 500
 
 
-def _longest_build(args: Dict[str, Any]) -> float:
+def _longest_build(args: dict[str, Any]) -> float:
     """Seconds for the virtualenv, the prepare hook, the check of the app, and the compilation."""
     parts = [args.get("venv") or {}, args.get("prepare") or {}, args.get("check") or {}]
     return 600.0 + sum(float(part.get("timeout") or 0) for part in parts)
 
 
 @operation("release.begin")
-def begin(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def begin(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Takes `release`, `venv` (its key, optional: no wheels are asked for when it is built), a manifest as the body.
 
     Returns `complete`, `missing` (hashes), `missing_bytes`, `reused` (files taken from earlier releases).
@@ -73,7 +74,7 @@ def begin(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("release.fill")
-def fill(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def fill(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Takes the blobs that `begin` found missing, as one gzip'd tar in the body; `venv` as there.
 
     Returns `files` and `bytes`. Raises OpError `corrupt` (nothing of it is kept), `no_space`, `not_begun`.
@@ -94,7 +95,7 @@ def fill(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("release.build", longest=_longest_build)
-def build(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def build(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Makes a complete release of what was gathered.
 
     Takes `run` (text), `files` (path → text), `meta` (goes into the marker), `venv` (see
@@ -126,7 +127,7 @@ def build(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("release.prune")
-def prune(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def prune(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Removes releases beyond the newest `keep` proven ones, and virtualenvs that none of the rest links to.
 
     What `current`, a slot or a live process uses, `protect` names or was proven last is never touched. With `dry_run`
@@ -137,7 +138,7 @@ def prune(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     site = Site.from_args(args)
     retiring = Retiring(site, complete)
     keep, protect = int(args["keep"]), {str(name) for name in args.get("protect", ())}
-    weight: Dict[str, Any] = {}
+    weight: dict[str, Any] = {}
     if args.get("weigh"):
         removed, keys = retiring.removable(keep, protect)
         size, inodes = weigh([*map(site.release, removed), *map(site.venv, keys)])
@@ -159,7 +160,7 @@ def prune(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("release.discard")
-def discard(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def discard(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Removes one release that nothing uses. Returns `removed`; OpError `in_use` says by what it is used."""
     site, release = _which(args)
     Incoming(site, release).drop()
@@ -170,7 +171,7 @@ def discard(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("release.marker")
-def marker(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def marker(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """What a complete release says of itself: `marker`, all that `release.build` was given as `meta`; else None."""
     site, release = _which(args)
     try:
@@ -199,14 +200,14 @@ def _clear(site: Site, release: str) -> None:
     tree.remove(site.release(release))
 
 
-def _which(args: Dict[str, Any]) -> Tuple[Site, str]:
+def _which(args: dict[str, Any]) -> tuple[Site, str]:
     release = str(args["release"])
     if not _ID.match(release):
         raise OpError("invalid", "%r is no release id" % release)
     return Site.from_args(args), release
 
 
-def _complete(site: Site) -> List[str]:
+def _complete(site: Site) -> list[str]:
     """Complete releases, oldest first."""
     return [name for name in release_id.list_releases(site) if complete(site, name)]
 

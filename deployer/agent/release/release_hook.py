@@ -18,7 +18,7 @@ import re
 import shutil
 import subprocess
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from deployer.agent.channel import bootstrap
 from deployer.agent.model.layout import Site
@@ -37,7 +37,7 @@ _KEPT_FILES = 60  # logs of runs long gone are removed beyond these
 
 
 @operation("hook.release", longest=lambda args: float(args.get("timeout") or 0) + 30.0)
-def release(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def release(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Runs the release hook unless it succeeded for this release already.
 
     Takes `run`, `release`, `command` (for sh), `env`, `timeout` (seconds; then its whole group is killed),
@@ -59,7 +59,7 @@ def release(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return hook.result()
 
 
-def lock_fds(site: Site) -> List[int]:
+def lock_fds(site: Site) -> list[int]:
     """Descriptors of this process that hold the site's lock file open, for a child that is to keep the lock."""
     found = []
     for name in os.listdir("/proc/self/fd"):
@@ -128,7 +128,7 @@ class _Hook:
             detail={"run": begun["run"], "since": begun["ts"], "log": self.log},
         )
 
-    def start(self, args: Dict[str, Any]) -> None:
+    def start(self, args: dict[str, Any]) -> None:
         """Writes the intent down and starts the runner; returns when it has begun."""
         secrets.prepare_state(self.site)
         os.makedirs(self.folder, 0o700, exist_ok=True)
@@ -185,7 +185,7 @@ class _Hook:
         except (OSError, ValueError, KeyError, TypeError):
             return 0.0  # it has ended, or never began
 
-    def result(self) -> Dict[str, Any]:
+    def result(self) -> dict[str, Any]:
         """The answer, from the ledger. OpError `hook_failed`, or `unknown_outcome` when the runner died."""
         self.refuse_unknown(rerun_safe=False)
         ended = self._last("outcome") or {}
@@ -206,17 +206,17 @@ class _Hook:
             output = file.read().decode("utf-8", "replace")
         return {"exit": 0, "output": output, "skipped": False}
 
-    def _entries(self) -> List[Dict[str, Any]]:
+    def _entries(self) -> list[dict[str, Any]]:
         return [e for e in ledger.read(self.site) if e.get("op") == OP and e.get("release") == self.release]
 
-    def _last(self, event: str) -> Optional[Dict[str, Any]]:
+    def _last(self, event: str) -> dict[str, Any] | None:
         found = [entry for entry in self._entries() if entry.get("event") == event]
         return found[-1] if found else None
 
     def _said(self) -> str:
         return "%s/%s.runner.log" % (self.folder, self.run)
 
-    def _scope(self) -> List[str]:
+    def _scope(self) -> list[str]:
         """What puts the runner into a scope of its own, so that the end of this login session does not kill it.
 
         A scope and not a service: its process is our child and keeps the descriptor that holds the lock.
@@ -227,7 +227,7 @@ class _Hook:
         unit = "deploy-hook-%s-%s" % (self.site.app, re.sub(r"[^0-9A-Za-z_.-]", "-", self.run))
         return [systemd_run, "--scope", "--quiet", "--collect", "--unit=" + unit, "--"]
 
-    def _started(self, command: List[str]) -> bool:
+    def _started(self, command: list[str]) -> bool:
         """Starts the runner in a session of its own; whether it came to hold its file."""
         with open(self._said(), "ab") as said:
             process = subprocess.Popen(
@@ -259,7 +259,7 @@ class _Hook:
             return False
 
 
-def _last_lines(path: str) -> List[str]:
+def _last_lines(path: str) -> list[str]:
     try:
         with open(path, "rb") as file:
             file.seek(max(0, os.path.getsize(path) - _KEPT_OUTPUT))

@@ -12,7 +12,8 @@ import json
 import os
 import signal
 import sys
-from typing import Any, Deque, Dict, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from deployer.agent.model import failure
 from deployer.agent.model.layout import Site
@@ -30,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     for number in _HUNG_UP:
         signal.signal(number, lambda number, frame: None)  # not SIG_IGN, which the command would inherit
     with open(argv[0], encoding="utf-8") as file:
-        spec: Dict[str, Any] = json.load(file)
+        spec: dict[str, Any] = json.load(file)
     site = Site(**spec["site"])
     folder = os.path.dirname(argv[0])
     held = os.open("%s/%s.running" % (folder, spec["release"]), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -52,13 +53,13 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _run(site: Site, spec: Dict[str, Any], log: str) -> "tuple[Optional[process_runner.Finished], str]":
+def _run(site: Site, spec: dict[str, Any], log: str) -> tuple[process_runner.Finished | None, str]:
     """Runs the command with its output in `log`; how it ended, and in words."""
     fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     redact = secrets.redactor(site)
 
-    last: Deque[str] = collections.deque(maxlen=_SEARCHED_LINES)
+    last: collections.deque[str] = collections.deque(maxlen=_SEARCHED_LINES)
 
     def heard(line: str) -> None:
         last.append(redact(line))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Callable, Dict, List, Optional, Set, Tuple
+from typing import Callable
 
 from deployer.agent.dependencies import venv_integrity
 from deployer.agent.model import release_id
@@ -27,21 +27,21 @@ class Retiring:
     def __init__(self, site: Site, complete: Callable[[Site, str], bool]) -> None:
         self.site = site
         self._complete = complete
-        self.failed: Dict[str, str] = {}
+        self.failed: dict[str, str] = {}
 
-    def running(self) -> Dict[str, str]:
+    def running(self) -> dict[str, str]:
         """Release → the process that runs in it right now, in words.
 
         One that went to another folder, as the run of a schedule may, is known by what it was started with.
         """
-        found: Dict[str, str] = {}
+        found: dict[str, str] = {}
         for pid in procfs.pids():
             for release in (*self._places(pid), self._started_with(pid)):
                 if release:
                     found[release] = "process %d" % pid
         return found
 
-    def used(self) -> Dict[str, str]:
+    def used(self) -> dict[str, str]:
         """Release → what uses it right now, in words."""
         found = self.running()
         for name, release in links.used(self.site).items():
@@ -51,18 +51,18 @@ class Retiring:
             found[current] = "current"
         return found
 
-    def releases(self, keep: int, protect: Set[str]) -> List[str]:
+    def releases(self, keep: int, protect: set[str]) -> list[str]:
         """Removes what may go; the ids removed, oldest first. Withdrawn ones stay where proven ones leave room."""
         return self._removed(self._staying(keep, protect))
 
-    def removable(self, keep: int, protect: Set[str]) -> Tuple[List[str], List[str]]:
+    def removable(self, keep: int, protect: set[str]) -> tuple[list[str], list[str]]:
         """The ids of the releases and the names of the virtualenvs that would go. Removes nothing."""
         staying = self._staying(keep, protect)
         folders = release_id.list_releases(self.site)
         gone = [name for name in folders if name not in staying]
         return gone, self._unlinked_venvs(set(gone))
 
-    def _staying(self, keep: int, protect: Set[str]) -> Set[str]:
+    def _staying(self, keep: int, protect: set[str]) -> set[str]:
         good, gone = ledger.standing(ledger.read(self.site))
         folders = release_id.list_releases(self.site)
         proven = [name for name in (*gone, *good) if name in folders and self._complete(self.site, name)]
@@ -83,7 +83,7 @@ class Retiring:
             hint = "make them removable on that host (mount, lsattr -d), then type deploy {command} {env}"
             raise OpError("not_removed", "cannot remove %s" % ", ".join(reasons), hint)
 
-    def _removed(self, stays: Set[str]) -> List[str]:
+    def _removed(self, stays: set[str]) -> list[str]:
         """Removes all releases but `stays`; returns their ids, oldest first. Foreign names are left alone."""
         removed = []
         for name in release_id.list_releases(self.site):
@@ -100,12 +100,12 @@ class Retiring:
             return False
         return True
 
-    def venvs(self) -> List[str]:
+    def venvs(self) -> list[str]:
         """Removes virtualenvs that no release links to and no process runs from; the keys removed."""
         keys = self._unlinked_venvs(set())
         return [key for key in keys if self._try_remove(self.site.venv(key), venv_integrity.MARKER)]
 
-    def _unlinked_venvs(self, gone: Set[str]) -> List[str]:
+    def _unlinked_venvs(self, gone: set[str]) -> list[str]:
         """The virtualenvs that would go with the releases `gone`."""
         linked = {self._venv_of(name) for name in _listed(self.site.releases) if name not in gone}
         found = []
@@ -116,18 +116,18 @@ class Retiring:
                 found.append(key)
         return found
 
-    def _venv_of(self, release: str) -> Optional[str]:
+    def _venv_of(self, release: str) -> str | None:
         return links.release_at(self.site.release(release) + "/.venv")
 
-    def _places(self, pid: int) -> List[Optional[str]]:
+    def _places(self, pid: int) -> list[str | None]:
         return [self._release_of(procfs.link(pid, name)) for name in ("cwd", "exe")]
 
-    def _started_with(self, pid: int) -> Optional[str]:
+    def _started_with(self, pid: int) -> str | None:
         told = procfs.environment(pid)
         mine = (told.get("DEPLOY_APP"), told.get("DEPLOY_ENV")) == (self.site.app, self.site.env)
         return told.get("DEPLOY_RELEASE") if mine and "DEPLOY_SCHEDULE" in told else None
 
-    def _release_of(self, path: Optional[str]) -> Optional[str]:
+    def _release_of(self, path: str | None) -> str | None:
         # /proc shows paths without links; a root that is reached through one has another name there
         for releases in {self.site.releases, os.path.realpath(self.site.releases)}:
             if path and path.startswith(releases + "/"):
@@ -147,7 +147,7 @@ def _reason(error: OSError, tree_path: str) -> str:
     return reason if path == tree_path else "%s (%s)" % (reason, path)
 
 
-def _listed(folder: str) -> List[str]:
+def _listed(folder: str) -> list[str]:
     try:
         return os.listdir(folder)
     except FileNotFoundError:

@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import stat
-from typing import List, Tuple
 
 from deployer.agent.operation import OpError
 from deployer.agent.system import disk
@@ -15,7 +14,7 @@ from deployer.agent.system import disk
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def make_folders(root: str, path: str, owner: Tuple[int, int]) -> List[str]:
+def make_folders(root: str, path: str, owner: tuple[int, int]) -> list[str]:
     """Makes the folders of `path` below `root` for the app's user; what exists is left as it is.
 
     A link that leads somewhere is left too, and nothing is made behind it. A link of the app's own that leads nowhere
@@ -30,7 +29,7 @@ def make_folders(root: str, path: str, owner: Tuple[int, int]) -> List[str]:
     Raises:
         OpError `invalid`: a file, or somebody else's link that leads nowhere, is in the way.
     """
-    lines: List[str] = []
+    lines: list[str] = []
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         shown = root
@@ -67,7 +66,7 @@ def is_empty(root: str, path: str) -> bool:
         os.close(folder)
 
 
-def copy_file(root: str, path: str, source: str, mode: int, owner: Tuple[int, int]) -> None:
+def copy_file(root: str, path: str, source: str, mode: int, owner: tuple[int, int]) -> None:
     """Copies `source` to `path` below `root`, for the app's user; what is there is left as it is.
 
     Raises:
@@ -91,7 +90,7 @@ def copy_file(root: str, path: str, source: str, mode: int, owner: Tuple[int, in
         os.close(folder)
 
 
-def _open_parent(root: str, path: str) -> Tuple[int, str]:
+def _open_parent(root: str, path: str) -> tuple[int, str]:
     """A descriptor of the folder that `path` lies in, no link followed below `root`, and its last part."""
     *parts, name = [part for part in path.split("/") if part]
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -111,7 +110,7 @@ def _is_link(folder: int, name: str) -> bool:
         return False
 
 
-def _make_way(folder: int, name: str, shown: str, owner: Tuple[int, int], lines: List[str]) -> bool:
+def _make_way(folder: int, name: str, shown: str, owner: tuple[int, int], lines: list[str]) -> bool:
     """Removes a dangling link of the app's own; False where the link stays."""
     if os.path.isdir(shown):
         return False
@@ -131,7 +130,7 @@ def _make_way(folder: int, name: str, shown: str, owner: Tuple[int, int], lines:
     return True
 
 
-def _folder(folder: int, name: str, shown: str, owner: Tuple[int, int]) -> int:
+def _folder(folder: int, name: str, shown: str, owner: tuple[int, int]) -> int:
     """A descriptor of the folder `name`, which is made where it is missing."""
     try:
         os.mkdir(name, 0o755, dir_fd=folder)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import posixpath
-from typing import Any, Dict, Iterable, List, Tuple
+from collections.abc import Iterable
+from typing import Any
 
 from deployer.agent.model.layout import STATIC_NAMES, WWW, Site
 from deployer.agent.model.manifest import problem, reserved
@@ -27,7 +28,7 @@ class StaticFiles:
         complete: the site's other complete releases.
     """
 
-    def __init__(self, site: Site, release: str, spec: Dict[str, Any], complete: Iterable[str]) -> None:
+    def __init__(self, site: Site, release: str, spec: dict[str, Any], complete: Iterable[str]) -> None:
         self.folder = str(spec["dir"]).strip("/")
         self._url = str(spec["url"]).strip("/")
         for path in (self.folder, self._url):
@@ -67,7 +68,7 @@ class StaticFiles:
             for other, _ in self._listed(self._others)
         )
 
-    def _listed(self, releases: Iterable[str]) -> List[Tuple[str, List[str]]]:
+    def _listed(self, releases: Iterable[str]) -> list[tuple[str, list[str]]]:
         """Those releases whose static files lie in the same folder, and the names of their own."""
         found = []
         for release in releases:
@@ -80,11 +81,11 @@ class StaticFiles:
                 found.append((release, [str(name) for name in noted.get("files") or ()]))
         return found
 
-    def _link(self, source: str, names: List[str], target: str) -> int:
+    def _link(self, source: str, names: list[str], target: str) -> int:
         here = self._site.release(source) + "/" + self.folder + "/"
         there = self._site.release(target) + "/" + self.folder + "/"
         missing = [name for name in names if not os.path.lexists(there + name)]
-        opened: Dict[str, int] = {}
+        opened: dict[str, int] = {}
         made = 0
         try:
             for name in missing:
@@ -97,7 +98,7 @@ class StaticFiles:
         return made
 
 
-def _open(root: str, inner: str, opened: Dict[str, int]) -> bool:
+def _open(root: str, inner: str, opened: dict[str, int]) -> bool:
     """Makes `root/inner` a folder that can be written to; False where something else has that name."""
     folder = root + "/" + inner if inner else root
     if folder in opened:
@@ -116,7 +117,7 @@ def _open(root: str, inner: str, opened: Dict[str, int]) -> bool:
     return True
 
 
-def _files(root: str) -> List[str]:
+def _files(root: str) -> list[str]:
     """Plain files below `root` that anybody may read, relative to it."""
     found = []
     for folder, _, names in os.walk(root):
@@ -127,6 +128,6 @@ def _files(root: str) -> List[str]:
     return sorted(found)
 
 
-def _write(path: str, value: Dict[str, Any]) -> None:
+def _write(path: str, value: dict[str, Any]) -> None:
     with open(path, "x", encoding="utf-8") as file:
         json.dump(value, file)

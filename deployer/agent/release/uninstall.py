@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import Any, Dict
+from typing import Any
 
 from deployer.agent.balancer import drain_records
 from deployer.agent.model.layout import Site
@@ -20,7 +20,7 @@ _STAYS = ("lock", "ledger.jsonl", "site.json", "drained.json", "drained.lock", "
 
 
 @operation("belongings.remove")
-def remove(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def remove(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Removes releases, virtualenvs, links and secrets, once nothing of the app runs. Under the site's lock.
 
     `shared/`, the history and what strangers put there stay. From then on the host counts as not set up, until

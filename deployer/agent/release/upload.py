@@ -11,7 +11,8 @@ import os
 import stat
 import tarfile
 import zlib
-from typing import IO, Any, Dict, Iterator, List, Set, Tuple
+from collections.abc import Iterator
+from typing import IO, Any
 
 from deployer.agent.model.layout import Site
 from deployer.agent.model.manifest import NAME, OLD_NAME, Entry, Manifest
@@ -44,7 +45,7 @@ class Incoming:
         except (OSError, ValueError):
             raise OpError("not_begun", "this release was not begun", "deploy {command} {env}") from None
 
-    def reuse(self, manifest: Manifest, releases: List[str]) -> int:
+    def reuse(self, manifest: Manifest, releases: list[str]) -> int:
         """Links what earlier releases hold unchanged, after its hash was checked; how many files that were.
 
         Args:
@@ -62,20 +63,20 @@ class Incoming:
                     found += 1
         return found
 
-    def missing(self, manifest: Manifest, with_wheels: bool) -> Dict[str, int]:
+    def missing(self, manifest: Manifest, with_wheels: bool) -> dict[str, int]:
         """Content hashes that are still to come, with their sizes in bytes."""
         here = {name.partition("-")[0] for name in os.listdir(self.path)}
         wanted = manifest.blobs() if with_wheels else Manifest(manifest.files).blobs()
         return {sha: size for sha, size in wanted.items() if sha not in here}
 
-    def unpack(self, chunks: Iterator[bytes], wanted: Dict[str, int]) -> Tuple[int, int]:
+    def unpack(self, chunks: Iterator[bytes], wanted: dict[str, int]) -> tuple[int, int]:
         """Writes the blobs of a gzip'd tar stream; how many and their bytes.
 
         Raises:
             OpError `corrupt`: the stream is broken, or a blob is not what its name says, was not asked for, or is
                 missing at the end. Nothing of the stream is kept then.
         """
-        taken: Set[str] = set()
+        taken: set[str] = set()
         try:
             size = self._unpack(chunks, wanted, taken)
         except BaseException as error:
@@ -112,7 +113,7 @@ class Incoming:
         """Forgets the blobs; those in a release stay there."""
         tree.remove(self.path)
 
-    def _unpack(self, chunks: Iterator[bytes], wanted: Dict[str, int], taken: Set[str]) -> int:
+    def _unpack(self, chunks: Iterator[bytes], wanted: dict[str, int], taken: set[str]) -> int:
         total = 0
         stream: Any = _Stream(chunks)
         with tarfile.open(fileobj=stream, mode="r|gz") as archive:
@@ -141,7 +142,7 @@ class Incoming:
         if seen.hexdigest() != sha:
             raise _corrupt("the content of %s has the hash %s" % (sha, seen.hexdigest()))
 
-    def _files_of(self, release: str) -> Iterator[Tuple[str, Entry]]:
+    def _files_of(self, release: str) -> Iterator[tuple[str, Entry]]:
         folder = self.site.release(release)
         for name in (NAME, OLD_NAME):
             try:

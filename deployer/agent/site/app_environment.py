@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from typing import Dict, Iterable, List, Mapping, Sequence, Tuple
+from collections.abc import Iterable, Mapping, Sequence
 
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import OpError
@@ -13,7 +13,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHORTEST_SECRET = 4  # characters; replacing shorter ones would garble every line
 
 
-def owner(site: Site) -> Tuple[int, int]:
+def owner(site: Site) -> tuple[int, int]:
     """uid and gid of the app's user; the agent's own where it is not root. OpError `no_user` if there is none."""
     if os.geteuid() != 0 or not site.user:
         return os.geteuid(), os.getegid()
@@ -26,7 +26,7 @@ def owner(site: Site) -> Tuple[int, int]:
     return entry.pw_uid, entry.pw_gid
 
 
-def environment(site: Site, release: str, extra: Mapping[str, str]) -> Dict[str, str]:
+def environment(site: Site, release: str, extra: Mapping[str, str]) -> dict[str, str]:
     """The complete environment of a command in a release, without secrets.
 
     Args:
@@ -51,7 +51,7 @@ def environment(site: Site, release: str, extra: Mapping[str, str]) -> Dict[str,
     return {**fixed, **extra, "PATH": path if path.startswith(venv + "/bin:") else venv + "/bin:" + path}
 
 
-def with_secrets(site: Site, argv: Sequence[str]) -> List[str]:
+def with_secrets(site: Site, argv: Sequence[str]) -> list[str]:
     """`argv` behind a shell that reads the secrets of the site first; they appear in no argument list."""
     read = '. "$0" && ' if os.path.exists(site.secrets) else ""
     return ["/bin/sh", "-c", "umask 022; " + read + 'exec "$@"', site.secrets, *argv]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Any, Dict, Optional
+from typing import Any
 
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context, operation
@@ -18,7 +18,7 @@ def path(site: Site) -> str:
     return site.state + "/frozen.json"
 
 
-def frozen(site: Site) -> Optional[Dict[str, Any]]:
+def frozen(site: Site) -> dict[str, Any] | None:
     """`{who, reason, since}` (seconds since the epoch), or None. A file that cannot be read still freezes."""
     try:
         with open(path(site), encoding="utf-8") as file:
@@ -31,7 +31,7 @@ def frozen(site: Site) -> Optional[Dict[str, Any]]:
 
 
 @operation("freeze.set")
-def put(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def put(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Freezes the site: `site, reason, who`. Returns `frozen: {who, reason, since}`; an earlier freeze is replaced."""
     site = Site.from_args(args)
     note = {"who": args.get("who") or ctx.identity, "reason": args["reason"], "since": round(time.time(), 3)}
@@ -42,7 +42,7 @@ def put(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("freeze.clear")
-def clear(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def clear(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Thaws the site: `site`, `who`. `cleared` False: it was not frozen."""
     site = Site.from_args(args)
     if not files.remove(path(site)):

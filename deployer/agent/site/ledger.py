@@ -14,12 +14,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 from deployer.agent.model.layout import Site
 from deployer.agent.system import files
 
-Entry = Dict[str, Any]
+Entry = dict[str, Any]
 _TEXTS = ("run", "event", "op", "release", "previous", "who", "command", "outcome", "why", "via")
 _LAST_MOMENT = 253402300799  # the end of the year 9999, in seconds since the epoch
 
@@ -50,7 +50,7 @@ def append(site: Site, entry: Entry) -> Entry:
     return stamped
 
 
-def read(site: Site, limit: Optional[int] = None) -> List[Entry]:
+def read(site: Site, limit: int | None = None) -> list[Entry]:
     """The entries, oldest first; the last `limit` of them. Empty when there is no ledger or it cannot be read."""
     try:
         with open(site.ledger, "rb") as file:
@@ -61,7 +61,7 @@ def read(site: Site, limit: Optional[int] = None) -> List[Entry]:
     return entries if limit is None else entries[max(0, len(entries) - limit) :]
 
 
-def proven(site: Site) -> List[str]:
+def proven(site: Site) -> list[str]:
     """The releases that have been `current` and were not withdrawn since, oldest first.
 
     Going back to a release does not make it younger, so that the one before it is what a further rollback finds.
@@ -69,15 +69,15 @@ def proven(site: Site) -> List[str]:
     return standing(read(site))[0]
 
 
-def withdrawn(site: Site) -> List[str]:
+def withdrawn(site: Site) -> list[str]:
     """The releases that a rollback or a restore moved away from, oldest first, unless they were pushed again."""
     return standing(read(site))[1]
 
 
-def standing(entries: List[Entry]) -> Tuple[List[str], List[str]]:
+def standing(entries: list[Entry]) -> tuple[list[str], list[str]]:
     """`proven` and `withdrawn` of entries already read."""
-    good: List[str] = []
-    gone: List[str] = []
+    good: list[str] = []
+    gone: list[str] = []
     for entry in entries:
         release, previous, via = entry.get("release"), entry.get("previous"), entry.get("via")
         if entry.get("event") != "current":
@@ -93,17 +93,17 @@ def standing(entries: List[Entry]) -> Tuple[List[str], List[str]]:
     return good, gone
 
 
-def half_done(site: Site) -> List[Entry]:
+def half_done(site: Site) -> list[Entry]:
     """What was begun and has no outcome: `{run, op, instance, port, release, previous, since}`, oldest first."""
     return open_intents(read(site))
 
 
-def open_intents(entries: List[Entry]) -> List[Entry]:
+def open_intents(entries: list[Entry]) -> list[Entry]:
     """`half_done` of entries already read.
 
     The outcome of a later run settles what an earlier one left open on the same instance or the same port.
     """
-    left: List[Entry] = []
+    left: list[Entry] = []
     for entry in entries:
         event = entry.get("event")
         if event not in ("intent", "outcome"):
@@ -121,7 +121,7 @@ def _settles(entry: Entry, earlier: Entry) -> bool:
     return same_work or (port is not None and port == earlier.get("port"))
 
 
-def parse_line(line: bytes) -> Optional[Entry]:
+def parse_line(line: bytes) -> Entry | None:
     """The entry of one line; None for a torn line, and for one whose fields have other types than ours."""
     try:
         entry = json.loads(line.decode("utf-8"))

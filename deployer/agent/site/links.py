@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Dict, Optional
 
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import OpError
@@ -16,7 +15,7 @@ from deployer.agent.system import files
 _RELEASE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}\Z")
 
 
-def release_at(path: str) -> Optional[str]:
+def release_at(path: str) -> str | None:
     """The id of the release a link points at; None when there is no such link."""
     try:
         return os.path.basename(os.readlink(path).rstrip("/")) or None
@@ -24,22 +23,22 @@ def release_at(path: str) -> Optional[str]:
         return None
 
 
-def slots(site: Site) -> Dict[str, str]:
+def slots(site: Site) -> dict[str, str]:
     """port → release of every slot in use on this host."""
     return {name: release for name, release in _of(site.slots).items() if name.isdigit()}
 
 
-def processes(site: Site) -> Dict[str, str]:
+def processes(site: Site) -> dict[str, str]:
     """`worker@1` → release of every process that this host has."""
     return {name: release for name, release in _of(site.processes).items() if not name.startswith(".")}
 
 
-def schedules(site: Site) -> Dict[str, str]:
+def schedules(site: Site) -> dict[str, str]:
     """`nightly` → release of every schedule that this host has."""
     return {name: release for name, release in _of(site.schedules).items() if not name.startswith(".")}
 
 
-def used(site: Site) -> Dict[str, str]:
+def used(site: Site) -> dict[str, str]:
     """`slots/8000`, `processes/worker@1`, `schedules/nightly` → release, of all that starts from a link of its own."""
     kinds = {"slots": slots(site), "processes": processes(site), "schedules": schedules(site)}
     return {"%s/%s" % (kind, name): release for kind, found in kinds.items() for name, release in found.items()}
@@ -102,7 +101,7 @@ def empty_slot(site: Site, port: int) -> bool:
     return _drop(site.slot(port))
 
 
-def _of(folder: str) -> Dict[str, str]:
+def _of(folder: str) -> dict[str, str]:
     """name → release of every link in a folder, in the order of the names."""
     try:
         names = sorted(os.listdir(folder))

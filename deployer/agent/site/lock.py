@@ -16,7 +16,8 @@ import json
 import os
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, Optional
+from collections.abc import Iterator
+from typing import Any, Callable
 
 from deployer.agent.channel import shutdown
 from deployer.agent.model.layout import Site
@@ -34,12 +35,12 @@ _ABOUT_HOLDER = ("who", "run", "command", "since", "pid", "lost", "until")
 
 # path → descriptor of the site locks that this process holds until `lock.release` or its end. The kernel keeps the
 # truth; this is only how to give one back.
-_held: Dict[str, int] = {}
+_held: dict[str, int] = {}
 _pulse = threading.Lock()  # taken by the thread that touches the files, for as long as it runs
 
 
 @operation("lock.take")
-def take(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def take(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Takes the site's lock and keeps it until `lock.release` or the agent's end.
 
     Args:
@@ -75,7 +76,7 @@ def take(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("lock.release")
-def release(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def release(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Gives the site's lock back: `site`. `released` False: this agent does not hold it."""
     fd = _held.pop(Site.from_args(args).lock, None)
     if fd is None:
@@ -86,7 +87,7 @@ def release(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("lock.ask")
-def ask(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def ask(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Asks the run that holds the site's lock to stop: `site, who`. `holder`: who it is, None when nobody holds it.
 
     The request lies in a file that names the run, so that no later one takes it for its own.
@@ -100,7 +101,7 @@ def ask(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("lock.asked")
-def asked(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def asked(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Whether somebody asked `run` to stop: `site, run`. `by`: who, or None."""
     try:
         with open(_request(Site.from_args(args)), encoding="utf-8") as file:
@@ -114,7 +115,7 @@ def _request(site: Site) -> str:
     return site.state + "/cancel.json"
 
 
-def holder(site: Site) -> Optional[Dict[str, Any]]:
+def holder(site: Site) -> dict[str, Any] | None:
     """Who holds the site's lock now; None when nobody does, or it may not be read.
 
     Returns:
@@ -158,9 +159,9 @@ def host_lock(site: Site, bound: float = 60.0) -> Iterator[None]:
 
 
 def _wait_for(ctx: Context, site: Site, wait: float) -> int:
-    last: Dict[str, Any] = {"at": time.monotonic() - _TELL_EVERY, "holder": None}
+    last: dict[str, Any] = {"at": time.monotonic() - _TELL_EVERY, "holder": None}
 
-    def attempt() -> Optional[int]:
+    def attempt() -> int | None:
         fd = _attempt(site.lock)
         if fd is None and (ctx.cancelled.is_set() or ctx.lost.is_set()):
             raise OpError("cancelled", "the run was cancelled while it waited for the lock")
@@ -183,7 +184,7 @@ def _wait_for(ctx: Context, site: Site, wait: float) -> int:
     )
 
 
-def _poll(attempt: Callable[[], Optional[int]], bound: float, pause: float) -> Optional[int]:
+def _poll(attempt: Callable[[], int | None], bound: float, pause: float) -> int | None:
     deadline = time.monotonic() + bound
     while True:
         fd = attempt()
@@ -192,7 +193,7 @@ def _poll(attempt: Callable[[], Optional[int]], bound: float, pause: float) -> O
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
 
 
-def _attempt(path: str) -> Optional[int]:
+def _attempt(path: str) -> int | None:
     """A descriptor that holds the lock of the file now at `path`; None when somebody else does."""
     while True:
         fd = _opened(path)
@@ -235,7 +236,7 @@ def _is_at(fd: int, path: str) -> bool:
         return False
 
 
-def _describe(fd: int, note: Dict[str, Any]) -> None:
+def _describe(fd: int, note: dict[str, Any]) -> None:
     data = json.dumps(note).encode("ascii") + b"\n"
     os.pwrite(fd, data, 0)  # before the end is cut: an empty file would say that nobody holds the lock
     os.ftruncate(fd, len(data))
@@ -249,7 +250,7 @@ def _note_loss(site: Site, until: float) -> None:
         _describe(fd, {**note, "lost": round(time.time(), 3), "until": round(until, 3)})
 
 
-def _content(fd: int) -> Optional[Dict[str, Any]]:
+def _content(fd: int) -> dict[str, Any] | None:
     try:
         found = json.loads(os.pread(fd, 4096, 0).decode("utf-8"))
     except (OSError, ValueError):
@@ -261,7 +262,7 @@ def _content(fd: int) -> Optional[Dict[str, Any]]:
     return {**about, "silent": round(silent) if found.get("pulse") and silent > _SILENT_S else None}
 
 
-def _read_content(path: str) -> Optional[Dict[str, Any]]:
+def _read_content(path: str) -> dict[str, Any] | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -272,7 +273,7 @@ def _read_content(path: str) -> Optional[Dict[str, Any]]:
         os.close(fd)
 
 
-def _named(note: Optional[Dict[str, Any]]) -> str:
+def _named(note: dict[str, Any] | None) -> str:
     if not note or not note.get("who"):
         return "somebody who has not said who it is"
     since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(note.get("since") or 0))

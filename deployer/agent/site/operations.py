@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context, OpError, operation
@@ -13,7 +13,7 @@ from deployer.agent.system import files
 
 
 @operation("site.promote")
-def promote(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def promote(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Moves `current` to a release that every slot in use on this host points at.
 
     Args:
@@ -44,7 +44,7 @@ def promote(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("site.note_plan")
-def note_plan(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def note_plan(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Keeps what a run is about to do, durable before it does anything: `site, run, plan` (plain data)."""
     site = Site.from_args(args)
     os.makedirs(site.state, exist_ok=True)
@@ -53,12 +53,12 @@ def note_plan(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("site.plan")
-def plan(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def plan(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """The plan that was noted last: `run`, `plan`, and `ended`, whether that run came to its end here; None: none."""
     site = Site.from_args(args)
     try:
         with open(site.plan, encoding="utf-8") as file:
-            found: Dict[str, Any] = json.load(file)
+            found: dict[str, Any] = json.load(file)
     except (OSError, ValueError):
         return {"run": None, "plan": None, "ended": True}
     ended = any(line.get("run") == found["run"] and line.get("event") == "ended" for line in ledger.read(site))
@@ -66,7 +66,7 @@ def plan(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("site.note_begin")
-def note_begin(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def note_begin(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Writes into the ledger what a run is about, once it is known: `site, run, who, command, release`."""
     keys = ("run", "who", "command", "release")
     ledger.append(Site.from_args(args), {"event": "begun", **{key: args.get(key) for key in keys}})
@@ -74,7 +74,7 @@ def note_begin(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("site.note_end")
-def note_end(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def note_end(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Writes into the ledger how a run ended: `site, run, who, command, release, outcome, why, duration_s`."""
     keys = ("run", "who", "command", "release", "outcome", "why", "duration_s")
     ledger.append(Site.from_args(args), {"event": "ended", **{key: args.get(key) for key in keys}})
@@ -82,14 +82,14 @@ def note_end(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("site.ledger")
-def entries(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def entries(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """The last `limit` entries of the ledger (all when None), oldest first, as `entries`; `lock`: who holds it now."""
     site = Site.from_args(args)
     return {"entries": ledger.read(site, args.get("limit")), "lock": lock.holder(site)}
 
 
 @operation("site.join")
-def join(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def join(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """The app is on this host again, after it was taken off: `site`. `joined` False: it never was."""
     site = Site.from_args(args)
     found = ownership.owner(site)
@@ -99,7 +99,7 @@ def join(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return {"joined": True}
 
 
-def _require_unmixed(site: Site, release: Optional[str], ports: List[int]) -> None:
+def _require_unmixed(site: Site, release: str | None, ports: list[int]) -> None:
     used = {port: links.release_at(site.slot(port)) for port in ports}
     others = {port: found for port, found in used.items() if found not in (None, release)}
     if others:
@@ -112,7 +112,7 @@ def _require_unmixed(site: Site, release: Optional[str], ports: List[int]) -> No
         )
 
 
-def _noted(site: Site) -> Optional[str]:
+def _noted(site: Site) -> str | None:
     """The release of the ledger's last `current` line: what was current before a crash between link and line."""
     for entry in reversed(ledger.read(site)):
         if entry.get("event") == "current":

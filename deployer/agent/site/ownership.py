@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Dict, Optional
+from typing import Any
 
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import OpError
 from deployer.agent.system import files
 
 
-def owner(site: Site) -> Optional[Dict[str, Any]]:
+def owner(site: Site) -> dict[str, Any] | None:
     """`{app, env}` of the site that lies at this root; None when nobody said so yet.
 
     Where the app was taken off, `removed` is there too: `{who, run, since}` (seconds since the epoch).
@@ -48,7 +48,7 @@ def claim(site: Site) -> None:
         note(site, None)
 
 
-def note(site: Site, removed: Optional[Dict[str, Any]]) -> None:
+def note(site: Site, removed: dict[str, Any] | None) -> None:
     """Writes down whose the site is, and who took the app off this host; None: it is there."""
     record = {"app": site.app, "env": site.env, **({"removed": removed} if removed else {})}
     files.write(_file(site), json.dumps(record).encode("utf-8"), 0o644)

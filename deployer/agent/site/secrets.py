@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from typing import Any, Dict
+from typing import Any
 
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context, OpError, operation
@@ -22,7 +22,7 @@ _LINE = re.compile(r"export ([A-Za-z_][A-Za-z0-9_]*)='((?:[^']|'\\'')*)'\n")
 
 
 @operation("secrets.write")
-def write(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def write(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Makes the secrets file say what the body says; untouched when it does already, or both are nothing.
 
     With `keep` what it said before stays beside it, until `secrets.settle` or `secrets.restore`: those that what serves
@@ -48,13 +48,13 @@ def write(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("secrets.restore")
-def restore(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def restore(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Makes the secrets what they were before a run wrote others; nothing where none did."""
     return {"changed": put_back(Site.from_args(args))}
 
 
 @operation("secrets.settle")
-def settle(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def settle(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Forgets what the secrets were before: what serves has proven itself with those of now."""
     return {"changed": tree.remove(Site.from_args(args).secrets_before)}
 
@@ -73,7 +73,7 @@ def put_back(site: Site) -> bool:
     return True
 
 
-def _keep(site: Site, owner: "tuple[int, int]") -> None:
+def _keep(site: Site, owner: tuple[int, int]) -> None:
     """A second name for the file of now, which is replaced and not written to."""
     if os.path.lexists(site.secrets_before):
         return
@@ -89,7 +89,7 @@ def prepare_state(site: Site) -> None:
     os.chmod(site.state, _PASSAGE)
 
 
-def values(site: Site) -> Dict[str, str]:
+def values(site: Site) -> dict[str, str]:
     """The secrets of a site by name; empty when there are none or they cannot be read."""
     try:
         with open(site.secrets, "rb") as file:
@@ -103,9 +103,9 @@ def redactor(site: Site) -> app_environment.Redactor:
     return app_environment.Redactor(values(site).values())
 
 
-def parse(text: str) -> Dict[str, str]:
+def parse(text: str) -> dict[str, str]:
     """The names and values in the file's text. OpError `invalid` for anything but `export NAME='value'` lines."""
-    found: Dict[str, str] = {}
+    found: dict[str, str] = {}
     position = 0
     while position < len(text):
         match = _LINE.match(text, position)
@@ -116,7 +116,7 @@ def parse(text: str) -> Dict[str, str]:
     return found
 
 
-def _is_so(path: str, text: bytes, owner: "tuple[int, int]") -> bool:
+def _is_so(path: str, text: bytes, owner: tuple[int, int]) -> bool:
     try:
         status = os.lstat(path)
         with open(path, "rb") as file:

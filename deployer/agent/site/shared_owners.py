@@ -6,7 +6,7 @@ import os
 import pwd
 import time
 from collections import deque
-from typing import Any, Deque, Dict, Optional
+from typing import Any
 
 from deployer.agent.model.layout import Site
 from deployer.agent.system import port_owners, procfs
@@ -15,7 +15,7 @@ _LOOK_S = 0.05  # until the first foreign path, nearest to the top first
 _COUNT_S = 2.0
 
 
-def foreign_paths(site: Site) -> Optional[Dict[str, Any]]:
+def foreign_paths(site: Site) -> dict[str, Any] | None:
     """`{count, complete, users, example}` of the paths in `shared/` that are neither the app's user's nor root's.
 
     None where there are none, the user does not exist, or this agent is not root. `complete` is false where the count
@@ -25,7 +25,7 @@ def foreign_paths(site: Site) -> Optional[Dict[str, Any]]:
     if uid is None or site.prefix or os.geteuid() != 0:
         return None
     began, count, users, example = time.monotonic(), 0, set(), ""
-    folders: Deque[str] = deque([site.shared])
+    folders: deque[str] = deque([site.shared])
     complete = True
     if _is_foreign(site.shared, uid):
         count, example = 1, site.shared
@@ -54,14 +54,14 @@ def is_used_by(site: Site, uid: int) -> bool:
     return any(port_owners.release_of(site, pid) is not None and _runs_as(pid) == uid for pid in procfs.pids())
 
 
-def _runs_as(pid: int) -> Optional[int]:
+def _runs_as(pid: int) -> int | None:
     try:
         return os.stat("/proc/%d" % pid).st_uid
     except OSError:
         return None
 
 
-def _uid(user: str) -> Optional[int]:
+def _uid(user: str) -> int | None:
     try:
         return pwd.getpwnam(user).pw_uid
     except KeyError:

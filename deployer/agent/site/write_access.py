@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, List
 
 from deployer.agent.model.layout import Site
 
 
-def unwritable(site: Site) -> List[Dict[str, str]]:
+def unwritable(site: Site) -> list[dict[str, str]]:
     """`{path, why}` of each folder or file that a push writes, and this user cannot; what is missing is left out.
 
     The kernel's answer counts a read-only mount and an immutable folder too, which modes do not show.

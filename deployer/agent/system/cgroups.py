@@ -9,7 +9,8 @@ from __future__ import annotations
 import glob
 import os
 import re
-from typing import Any, Dict, Iterable, List
+from collections.abc import Iterable
+from typing import Any
 
 from deployer.agent.model.layout import Site
 
@@ -17,7 +18,7 @@ _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _UNLIMITED = 1 << 60  # version 1 says "no limit" by a number near the largest that there is
 
 
-def limits(site: Site) -> Dict[str, Dict[str, Any]]:
+def limits(site: Site) -> dict[str, dict[str, Any]]:
     """Who limits → `{cores, memory}` (a float, bytes; None: no limit) for the groups that instances are in.
 
     `host`: the host itself, where it is a container, and its services. `supervisord`: that daemon with all of its
@@ -32,9 +33,9 @@ def limits(site: Site) -> Dict[str, Dict[str, Any]]:
     }
 
 
-def _of_drop_ins(folder: str) -> Dict[str, Any]:
+def _of_drop_ins(folder: str) -> dict[str, Any]:
     """What the last `CPUQuota=`, `MemoryMax=` and `MemoryHigh=` of drop-ins say; percentages of memory do not count."""
-    said: Dict[str, str] = {}
+    said: dict[str, str] = {}
     for path in sorted(glob.glob(glob.escape(folder) + "/*.conf")):
         for name, value in re.findall(
             r"^[ \t]*(CPUQuota|MemoryMax|MemoryHigh)[ \t]*=[ \t]*(\S*)", _read("", path), re.M
@@ -46,14 +47,14 @@ def _of_drop_ins(folder: str) -> Dict[str, Any]:
     return {"cores": float(quota[1]) / 100 if quota else None, "memory": min(memory, default=None)}
 
 
-def _bases(root: str) -> List[str]:
+def _bases(root: str) -> list[str]:
     """Where hierarchies are mounted: version 2, or beside it (`unified`) and one a controller in version 1."""
     return [root + "/" + name for name in ("", "unified/", "cpu/", "cpu,cpuacct/", "memory/")]
 
 
-def _tightest(groups: Iterable[str]) -> Dict[str, Any]:
-    cores: List[float] = []
-    memory: List[int] = []
+def _tightest(groups: Iterable[str]) -> dict[str, Any]:
+    cores: list[float] = []
+    memory: list[int] = []
     for group in groups:
         quota, period = [*_read(group, "cpu.max").split(), "", ""][:2]
         if not quota:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Dict, List, Union
+from typing import Any
 
 from deployer.agent.model.shell import shell_argv
 from deployer.agent.operation import Context, OpError, operation
@@ -14,7 +14,7 @@ _PATIENCE = 3600.0  # seconds, when no timeout was asked for
 
 
 @operation("command.run")
-def run_command(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def run_command(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Runs a command to its end; a status other than 0 is a result, not an error.
 
     Args (keys): `command` argv, or text for sh (`shell_argv`); `cwd`; `env` the complete environment; `user`;
@@ -44,7 +44,7 @@ def run_command(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return {"exit": finished.exit, "signal": finished.signal, "stdout": said[0], "stderr": said[1]}
 
 
-def _argv(command: Union[str, List[str]]) -> List[str]:
+def _argv(command: str | list[str]) -> list[str]:
     return shell_argv(command) if isinstance(command, str) else [str(word) for word in command]
 
 

@@ -6,7 +6,6 @@ import errno
 import os
 import shlex
 import stat
-from typing import Optional
 
 from deployer.agent.operation import OpError
 
@@ -35,7 +34,7 @@ _KINDS = (
 _FEW_INODES = 16  # so few that the next file may find none
 
 
-def explain(error: OSError, what: str, path: str = "") -> Optional[OpError]:
+def explain(error: OSError, what: str, path: str = "") -> OpError | None:
     """The error to report for an OSError that is about the host's file system; None for any other.
 
     Args:

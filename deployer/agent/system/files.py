@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Optional, Tuple
 
 
-def write(path: str, data: bytes, mode: int, owner: Optional[Tuple[int, int]] = None, durable: bool = True) -> None:
+def write(path: str, data: bytes, mode: int, owner: tuple[int, int] | None = None, durable: bool = True) -> None:
     """Replaces a file as a whole.
 
     Args:

@@ -8,7 +8,8 @@ import os
 import pwd
 import socket
 import sys
-from typing import Any, Dict, Iterable, List, Optional
+from collections.abc import Iterable
+from typing import Any
 
 from deployer.agent.model.layout import Site
 from deployer.agent.system import cgroups, procfs
@@ -16,7 +17,7 @@ from deployer.agent.system import cgroups, procfs
 _ANY_PORT = 9  # discard: nothing is sent there
 
 
-def facts(site: Site) -> Dict[str, Any]:
+def facts(site: Site) -> dict[str, Any]:
     """What the host is: names, system, sizes (bytes) and who limits them, `uptime` (seconds of the boot-time clock)."""
     memory = _memory()
     return {
@@ -37,16 +38,16 @@ def facts(site: Site) -> Dict[str, Any]:
     }
 
 
-def tools(site: Site, names: Iterable[str]) -> Dict[str, Optional[str]]:
+def tools(site: Site, names: Iterable[str]) -> dict[str, str | None]:
     """name → path of each program, None for those that are not there."""
     folders = search_path(site)
     return {name: found_in(folders, name) for name in names}
 
 
-def pythons(site: Site, versions: Iterable[str]) -> Dict[str, Optional[str]]:
+def pythons(site: Site, versions: Iterable[str]) -> dict[str, str | None]:
     """`3.12` → path of a `python3.12`: of the system's, or one that uv has installed for this user."""
     folders = search_path(site)
-    found: Dict[str, Optional[str]] = {}
+    found: dict[str, str | None] = {}
     for version in versions:
         minor = ".".join(str(version).split(".")[:2])
         kept = os.environ.get("UV_PYTHON_INSTALL_DIR") or os.path.expanduser("~/.local/share/uv/python")
@@ -55,7 +56,7 @@ def pythons(site: Site, versions: Iterable[str]) -> Dict[str, Optional[str]]:
     return found
 
 
-def search_path(site: Site) -> List[str]:
+def search_path(site: Site) -> list[str]:
     """Where programs are looked for: the host's own folders (its prefix first), PATH, the user's own."""
     own = [site.system(path) for path in ("/usr/local/bin", "/usr/bin", "/usr/sbin", "/usr/local/sbin")]
     inherited = [path for path in os.environ.get("PATH", "").split(":") if path.startswith("/")]
@@ -64,7 +65,7 @@ def search_path(site: Site) -> List[str]:
     return [path for path in found if not path.endswith("/shims")]  # a shim is no program: it may refuse to run
 
 
-def found_in(folders: Iterable[str], name: str) -> Optional[str]:
+def found_in(folders: Iterable[str], name: str) -> str | None:
     """The first executable file of that name; None if there is none, or the name is no plain name."""
     if not name or "/" in name:
         return None
@@ -94,9 +95,9 @@ def free_bytes(path: str) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def os_release(site: Site) -> Dict[str, str]:
+def os_release(site: Site) -> dict[str, str]:
     """`{id, version}` of os-release(5); empty texts where it says nothing."""
-    values: Dict[str, str] = {}
+    values: dict[str, str] = {}
     for path in (site.system("/etc/os-release"), "/etc/os-release", "/usr/lib/os-release"):
         try:
             with open(path, encoding="utf-8", errors="replace") as file:
@@ -115,8 +116,8 @@ def libc() -> str:
         return "musl"
 
 
-def _memory() -> Dict[str, int]:
-    found: Dict[str, int] = {}
+def _memory() -> dict[str, int]:
+    found: dict[str, int] = {}
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             for line in file:
@@ -136,7 +137,7 @@ def _first_line(path: str) -> str:
         return ""
 
 
-def sources(peers: Iterable[str]) -> Dict[str, str]:
+def sources(peers: Iterable[str]) -> dict[str, str]:
     """peer → the address of this host that the peer sees, as the kernel would choose it now; nothing is sent.
 
     A peer that no route leads to, or whose name nobody knows, is left out.

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import time
-from typing import List
 
 from deployer.agent.operation import OpError
 from deployer.agent.system import procfs, tree
@@ -14,7 +13,7 @@ from deployer.agent.system import procfs, tree
 _PATIENCE = 10.0  # seconds until a killed process is gone
 
 
-def end_below(folder: str) -> List[int]:
+def end_below(folder: str) -> list[int]:
     """Kills the processes that work below `folder`, so that they cannot write into what is made there next.
 
     A process with a terminal belongs to a person and is left alone. Returns the ids of those killed; raises OpError

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Set, Tuple
 
 from deployer.agent.model.endpoints import socket_of
 from deployer.agent.model.layout import Site
@@ -23,8 +23,8 @@ class Hold:
     has taken over is that process's, since only systemd itself can have given it away.
     """
 
-    pids: Tuple[int, ...] = ()
-    unseen: Tuple[str, ...] = ()
+    pids: tuple[int, ...] = ()
+    unseen: tuple[str, ...] = ()
     waiting: bool = False
 
     @property
@@ -37,7 +37,7 @@ def hold(address: str, port: int) -> Hold:
     """Everybody who has a socket listening on address:port, wildcards and IPv4-mapped ones included."""
     sockets = [found for _, found in listening(address, [port])]
     held = procfs.holders(found.inode for found in sockets)
-    pids: Set[int] = set().union(*held.values()) - {SYSTEMD}
+    pids: set[int] = set().union(*held.values()) - {SYSTEMD}
     # A process that ended between the two looks leaves an inode without a holder: only one still listed counts.
     nobody = [found for found in sockets if not held[found.inode]]
     still = {found.inode for _, found in listening(address, [port])} if nobody else set()
@@ -48,7 +48,7 @@ def hold(address: str, port: int) -> Hold:
     )
 
 
-def listening(address: str, ports: Sequence[int]) -> List[Tuple[int, procfs.Listener]]:
+def listening(address: str, ports: Sequence[int]) -> list[tuple[int, procfs.Listener]]:
     """The sockets that take what is sent to the address at these ports, or to the folder's sockets, by port."""
     at = {socket_of(address, port): port for port in ports}
     if "" not in at:
@@ -61,7 +61,7 @@ def belongs(pid: int, main: int, unit: str) -> bool:
     return bool(main) and (main in procfs.ancestors(pid) or procfs.in_unit(pid, unit))
 
 
-def release_of(site: Site, pid: int) -> Optional[str]:
+def release_of(site: Site, pid: int) -> str | None:
     """The release whose folder a process runs in, even if that folder is gone; None outside of the site's releases."""
     cwd = procfs.link(pid, "cwd")
     releases = os.path.realpath(site.releases) + "/"

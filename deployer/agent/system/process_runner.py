@@ -13,8 +13,9 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable
 
 from deployer.agent.operation import OpError
 
@@ -44,7 +45,7 @@ class Finished:
     """
 
     exit: int
-    signal: Optional[int]
+    signal: int | None
     stdout: str
     stderr: str
     timed_out: bool
@@ -75,7 +76,7 @@ class Finished:
         killed = self.exit == 128 + signal.SIGKILL and not (self.timed_out or self.cancelled)
         return OUT_OF_MEMORY if killed else ""
 
-    def log(self, lines: int = 20) -> List[str]:
+    def log(self, lines: int = 20) -> list[str]:
         """The last lines it printed: errors, or what it said on stdout if there were none."""
         return tail(self.stderr if self.stderr.strip() else self.stdout, lines)
 
@@ -84,16 +85,16 @@ def run(
     argv: Sequence[str],
     *,
     timeout: float,
-    cwd: Optional[str] = None,
-    env: Optional[Mapping[str, str]] = None,
+    cwd: str | None = None,
+    env: Mapping[str, str] | None = None,
     user: str = "",
-    input: Optional[bytes] = None,
-    on_line: Optional[Callable[[str], None]] = None,
+    input: bytes | None = None,
+    on_line: Callable[[str], None] | None = None,
     limit: int = 1 << 20,
     merge_stderr: bool = False,
-    cancelled: Optional[threading.Event] = None,
+    cancelled: threading.Event | None = None,
     errors: str = "replace",
-    terminal: "Optional[Members]" = None,
+    terminal: Members | None = None,
     inherit_stderr: bool = False,
 ) -> Finished:
     """Runs `argv` in a session of its own and waits for it.
@@ -142,7 +143,7 @@ def run(
     return _Watch(process, members, input, on_line, limit, cancelled, errors).until_end(began, timeout)
 
 
-def _stdin(input: Optional[bytes], terminal: "Optional[Members]") -> Optional[int]:
+def _stdin(input: bytes | None, terminal: Members | None) -> int | None:
     if input is not None:
         return subprocess.PIPE
     return None if terminal else subprocess.DEVNULL
@@ -173,13 +174,13 @@ class _Group(Members):
         return group_alive(self._pid)
 
 
-def _plain_environ() -> Dict[str, str]:
+def _plain_environ() -> dict[str, str]:
     """What another user may have of the agent's environment: nothing of root's session (SSH_*, XDG_*, DBUS_*)."""
     kept = {name: os.environ[name] for name in ("PATH", "TZ") if name in os.environ}
     return {"PATH": os.defpath, "LANG": "C.UTF-8", "SHELL": "/bin/sh", **kept}
 
 
-def tail(text: str, lines: int = 20) -> List[str]:
+def tail(text: str, lines: int = 20) -> list[str]:
     """The last `lines` lines of `text` that are not empty at its end, without newlines."""
     return [line.rstrip() for line in text.rstrip().splitlines()[-lines:]] if lines > 0 else []
 
@@ -209,7 +210,7 @@ def group_alive(pid: int) -> bool:
     return True
 
 
-def _switch_to(user: str) -> Dict[str, Any]:
+def _switch_to(user: str) -> dict[str, Any]:
     """Popen's arguments for another user, and the `environ` that goes with it; empty for no change."""
     if not user or os.geteuid() != 0:
         return {}
@@ -230,7 +231,7 @@ def _switch_to(user: str) -> Dict[str, Any]:
 class _Tail:
     """The last `limit` bytes of a stream, and its lines as they come."""
 
-    def __init__(self, limit: int, on_line: Optional[Callable[[str], None]], errors: str) -> None:
+    def __init__(self, limit: int, on_line: Callable[[str], None] | None, errors: str) -> None:
         self._limit = limit
         self._on_line = on_line
         self._errors = errors
@@ -271,12 +272,12 @@ class _Watch:
 
     def __init__(
         self,
-        process: "subprocess.Popen[bytes]",
+        process: subprocess.Popen[bytes],
         members: Members,
-        input: Optional[bytes],
-        on_line: Optional[Callable[[str], None]],
+        input: bytes | None,
+        on_line: Callable[[str], None] | None,
         limit: int,
-        cancelled: Optional[threading.Event],
+        cancelled: threading.Event | None,
         errors: str,
     ) -> None:
         self._process = process
@@ -298,9 +299,9 @@ class _Watch:
     def until_end(self, began: float, timeout: float) -> Finished:
         timed_out = cancelled = False
         ended = False
-        kill_at: Optional[float] = None
-        silent_since: Optional[float] = None
-        ended_at: Optional[float] = None
+        kill_at: float | None = None
+        silent_since: float | None = None
+        ended_at: float | None = None
         try:
             while not ended:
                 heard = self._turn()

@@ -12,8 +12,8 @@ import pwd
 import socket
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 _LISTEN = "0A"
 _ESTABLISHED = "01"
@@ -21,7 +21,7 @@ _ACCEPTS = 0x10000  # __SO_ACCEPTCON in the flags of /proc/net/unix: it listens
 _CONNECTED = ("02", "03")  # SS_CONNECTING (nobody has accepted it yet), SS_CONNECTED
 _TICKS = os.sysconf("SC_CLK_TCK")
 TICK = 1.0 / _TICKS  # seconds: how exact a start is known
-Address = Tuple[str, int]
+Address = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def process(pid: int) -> Optional[Process]:
+def process(pid: int) -> Process | None:
     """What `/proc/<pid>/stat` says, or None when there is no such process.
 
     The name in parentheses may hold spaces and parentheses of its own; the fields begin behind the last one.
@@ -85,7 +85,7 @@ def alive(known: Process) -> bool:
 
 def ancestors(pid: int) -> Iterator[int]:
     """`pid` itself, its parent, and so on up to 1."""
-    seen: Set[int] = set()
+    seen: set[int] = set()
     while pid > 0 and pid not in seen:
         seen.add(pid)
         yield pid
@@ -124,7 +124,7 @@ def unit_of(pid: int) -> str:
     return next((part for part in reversed(parts) if part.endswith(".service")), "")
 
 
-def link(pid: int, name: str) -> Optional[str]:
+def link(pid: int, name: str) -> str | None:
     """Where `/proc/<pid>/cwd` or `exe` points; None when it is gone or may not be read."""
     try:
         return os.readlink("/proc/%d/%s" % (pid, name))
@@ -132,7 +132,7 @@ def link(pid: int, name: str) -> Optional[str]:
         return None
 
 
-def environment(pid: int) -> Dict[str, str]:
+def environment(pid: int) -> dict[str, str]:
     """The environment that it was started with, unless it wrote over it; empty when it is gone or may not be read."""
     try:
         with open("/proc/%d/environ" % pid, "rb") as file:
@@ -147,7 +147,7 @@ def command(pid: int) -> str:
     return "".join(char if char.isprintable() else "?" for char in " ".join(argv(pid)))[:200]
 
 
-def argv(pid: int) -> List[str]:
+def argv(pid: int) -> list[str]:
     """The words of the command line as they are now, of its first 4,096 bytes; none when it is gone."""
     try:
         with open("/proc/%d/cmdline" % pid, "rb") as file:
@@ -193,13 +193,13 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-def listeners(ports: Iterable[int]) -> List[Listener]:
+def listeners(ports: Iterable[int]) -> list[Listener]:
     """All TCP sockets that listen on any of the ports, IPv4 and IPv6."""
     wanted = set(ports)
     return [found for found in every_listener() if found.port in wanted]
 
 
-def every_listener() -> List[Listener]:
+def every_listener() -> list[Listener]:
     """All TCP sockets that listen here, IPv4 and IPv6."""
     return _sockets(_LISTEN)
 
@@ -210,7 +210,7 @@ def connections_to(ports: Iterable[int]) -> int:
     return sum(found.port in wanted for found in _sockets(_ESTABLISHED))
 
 
-def unix_listeners(paths: Iterable[str]) -> List[Listener]:
+def unix_listeners(paths: Iterable[str]) -> list[Listener]:
     """The UNIX sockets that listen at these paths: more at one where an orphan still has one that was replaced."""
     return [Listener(path, 0, inode, _owner(path)) for path, inode, flags, _ in _unix(paths) if flags & _ACCEPTS]
 
@@ -227,7 +227,7 @@ def covers(listener: Listener, address: str) -> bool:
     return any(candidate in ("0.0.0.0", "::", listener.address) for candidate in resolved(address))
 
 
-def resolved(address: str) -> List[str]:
+def resolved(address: str) -> list[str]:
     """The IP addresses of an address or a local name."""
     try:
         return [_plain(ipaddress.ip_address(address.strip("[]")))]
@@ -240,15 +240,15 @@ def resolved(address: str) -> List[str]:
     return sorted({_plain(ipaddress.ip_address(str(item[4][0]).partition("%")[0])) for item in found})
 
 
-def pids() -> List[int]:
+def pids() -> list[int]:
     """All process ids that are visible."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def holders(inodes: Iterable[int]) -> Dict[int, Set[int]]:
+def holders(inodes: Iterable[int]) -> dict[int, set[int]]:
     """inode → the ids of the processes that have that socket open, as far as their descriptors may be read."""
     names = {"socket:[%d]" % inode: inode for inode in inodes}
-    found: Dict[int, Set[int]] = {inode: set() for inode in names.values()}
+    found: dict[int, set[int]] = {inode: set() for inode in names.values()}
     if not names:
         return found
     for pid in pids():
@@ -271,7 +271,7 @@ def _descriptors(pid: int) -> Iterator[str]:
             continue
 
 
-def _sockets(state: str) -> List[Listener]:
+def _sockets(state: str) -> list[Listener]:
     return [found for table in ("tcp", "tcp6") for found in _table("/proc/net/" + table, state)]
 
 
@@ -288,7 +288,7 @@ def _table(path: str, state: str) -> Iterator[Listener]:
             yield Listener(_decoded(address), int(port, 16), int(fields[9]), int(fields[7]))
 
 
-def _unix(paths: Iterable[str]) -> Iterator[Tuple[str, int, int, str]]:
+def _unix(paths: Iterable[str]) -> Iterator[tuple[str, int, int, str]]:
     """`(path, inode, flags, state)` of every socket bound to one of them, and of those accepted there: proc(5)."""
     wanted = set(paths)
     try:
@@ -317,6 +317,6 @@ def _decoded(text: str) -> str:
     return _plain(ipaddress.ip_address(raw))
 
 
-def _plain(address: "ipaddress.IPv4Address | ipaddress.IPv6Address") -> str:
+def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     mapped = getattr(address, "ipv4_mapped", None)
     return str(mapped or address)

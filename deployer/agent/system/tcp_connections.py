@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import sys
-from typing import Dict, Iterable, Iterator, List, Set
+from collections.abc import Iterable, Iterator
 
 from deployer.agent.model.endpoints import place
 from deployer.agent.system import procfs
@@ -13,16 +13,16 @@ from deployer.agent.system import procfs
 _OPEN = ("01", "02")  # established, or about to be: the request follows
 
 
-def held_by(pids: Iterable[int]) -> Dict[str, int]:
+def held_by(pids: Iterable[int]) -> dict[str, int]:
     """`places.place` → how many connections these processes hold to it. One that ended meanwhile holds none."""
-    found: Dict[str, int] = {}
+    found: dict[str, int] = {}
     for pid in pids:
         for remote in _remotes(pid):
             found[remote] = found.get(remote, 0) + 1
     return found
 
 
-def children(pid: int) -> List[int]:
+def children(pid: int) -> list[int]:
     """The children of a process."""
     try:
         with open("/proc/%d/task/%d/children" % (pid, pid), encoding="ascii") as file:
@@ -47,7 +47,7 @@ def _remotes(pid: int) -> Iterator[str]:
                 yield place(_decoded(address), int(port, 16))
 
 
-def _sockets(pid: int) -> Set[str]:
+def _sockets(pid: int) -> set[str]:
     found = set()
     folder = "/proc/%d/fd" % pid
     try:

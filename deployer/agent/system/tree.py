@@ -14,7 +14,8 @@ import hashlib
 import os
 import shutil
 import stat
-from typing import Callable, Iterator, Optional
+from collections.abc import Iterator
+from typing import Callable
 
 _FICLONE = 0x40049409  # linux/fs.h
 _CHUNK = 1 << 18
@@ -143,13 +144,13 @@ def _each_folder(path: str, act: Callable[[int], None]) -> None:
             os.close(fd)
 
 
-def _links_to_folders(fd: int) -> "list[str]":
+def _links_to_folders(fd: int) -> list[str]:
     with os.scandir(fd) as entries:
         return [entry.name for entry in entries if entry.is_symlink() and entry.is_dir()]
 
 
 @contextlib.contextmanager
-def _opened(name: str, folder: int) -> Iterator[Optional[int]]:
+def _opened(name: str, folder: int) -> Iterator[int | None]:
     """A descriptor of a regular file; None for anything else."""
     try:
         fd = os.open(name, _OPEN, dir_fd=folder)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, Iterable, Iterator, List, Tuple
+from collections.abc import Iterable, Iterator
 
 
-def weigh(paths: Iterable[str]) -> Tuple[int, int]:
+def weigh(paths: Iterable[str]) -> tuple[int, int]:
     """Bytes on the disk and inodes that the trees alone have. A file with a hard link elsewhere gives nothing back."""
-    names: Dict[Tuple[int, int], List[int]] = {}
+    names: dict[tuple[int, int], list[int]] = {}
     for path in paths:
         for status in _walk(path):
             known = names.setdefault((status.st_dev, status.st_ino), [0, status.st_nlink, status.st_blocks * 512])

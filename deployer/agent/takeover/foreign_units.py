@@ -5,7 +5,7 @@ No file of theirs is removed.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Set
+from typing import Any
 
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import OpError
@@ -24,12 +24,12 @@ _SHARED = frozenset(
 )
 
 
-def at(site: Site, ports: List[int]) -> List[Dict[str, Any]]:
+def at(site: Site, ports: list[int]) -> list[dict[str, Any]]:
     """`[{unit, ports, pid, command, enabled, why, program, stop, start}]`; `why` says what keeps us from stopping it.
 
     `program` is there for one of supervisord's (`programs.Program`); `stop` and `start` are what a person types.
     """
-    found: Dict[str, Dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for port in ports:
         pids = [pid for pid in port_owners.hold("0.0.0.0", port).pids if port_owners.release_of(site, pid) is None]
         unit = procfs.unit_of(pids[0]) if pids else ""
@@ -42,7 +42,7 @@ def at(site: Site, ports: List[int]) -> List[Dict[str, Any]]:
     return list(found.values())
 
 
-def stop_for_good(each: Dict[str, Any]) -> None:
+def stop_for_good(each: dict[str, Any]) -> None:
     """Stops it, and sees to it that no start of the host brings it back; raises OpError `did_not_stop`."""
     if each.get("program"):
         said = supervisord_programs.stop_for_good(each["program"])
@@ -56,7 +56,7 @@ def stop_for_good(each: Dict[str, Any]) -> None:
         raise OpError("did_not_stop", why, "%s, then type deploy push {env}" % by_hand, log=said.log())
 
 
-def _unit(unit: str, ports: List[int]) -> Dict[str, Any]:
+def _unit(unit: str, ports: list[int]) -> dict[str, Any]:
     enabled = _systemctl("is-enabled", unit).stdout.strip() == "enabled"
     how = {
         "stop": "systemctl disable --now %s" % unit,
@@ -65,7 +65,7 @@ def _unit(unit: str, ports: List[int]) -> Dict[str, Any]:
     return {"unit": unit, "enabled": enabled, "why": _why_not(unit, ports), **how}
 
 
-def _program(site: Site, pid: int, ports: List[int]) -> Dict[str, Any]:
+def _program(site: Site, pid: int, ports: list[int]) -> dict[str, Any]:
     try:
         found = supervisord_programs.of(pid)
     except supervisord_programs.NotPlain as error:
@@ -79,7 +79,7 @@ def _program(site: Site, pid: int, ports: List[int]) -> Dict[str, Any]:
     return {"unit": name, "enabled": True, "why": why, "program": found.wire, **how}
 
 
-def _why_not(unit: str, ports: List[int]) -> str:
+def _why_not(unit: str, ports: list[int]) -> str:
     """What keeps a unit from being stopped for the app's sake: others would lose something by it."""
     name = unit.rpartition(".")[0].partition("@")[0]
     if name in _SHARED or name == "user":
@@ -89,7 +89,7 @@ def _why_not(unit: str, ports: List[int]) -> str:
     return _elsewhere(unit, {pid for pid in procfs.pids() if procfs.in_unit(pid, unit)}, ports)
 
 
-def _elsewhere(name: str, pids: Set[int], ports: List[int]) -> str:
+def _elsewhere(name: str, pids: set[int], ports: list[int]) -> str:
     """Where these processes listen beside; empty when nowhere."""
     others = sorted({each.port for each in procfs.every_listener()} - set(ports))
     for found in procfs.listeners(others):

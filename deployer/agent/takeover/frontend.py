@@ -6,10 +6,11 @@ Text in, text out. Only what is plain is touched; everything else stays as it is
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Callable, Dict, Iterable, List, Set, Tuple
+from typing import Callable
 
-Resolved = Callable[[str], List[str]]
+Resolved = Callable[[str], list[str]]
 """The IP addresses of an address or name."""
 
 
@@ -30,8 +31,8 @@ class Moved:
 
     text: str
     diff: str
-    backends: Tuple[str, ...]
-    missing: Tuple[str, ...] = ()
+    backends: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
 
 def diff(before: str, after: str) -> str:
@@ -43,7 +44,7 @@ def diff(before: str, after: str) -> str:
 class Places:
     """The app's servers, found again however a configuration spells them: `ADDRESS:PORT` → what a person calls it."""
 
-    def __init__(self, places: Dict[str, str], resolved: Resolved) -> None:
+    def __init__(self, places: dict[str, str], resolved: Resolved) -> None:
         self._resolved = resolved
         self._known = {each: who for place, who in places.items() for each in self._spelled(place)}
         self._everybody = set(places.values())
@@ -52,7 +53,7 @@ class Places:
         """Who is at `ADDRESS:PORT`; empty for a stranger."""
         return next((self._known[each] for each in self._spelled(server) if each in self._known), "")
 
-    def of(self, backend: str, servers: Iterable[str]) -> Set[str]:
+    def of(self, backend: str, servers: Iterable[str]) -> set[str]:
         """Everybody a backend sends to; none where all are strangers. CannotMove where only some are."""
         found = {server: self.whose(server) for server in servers}
         strangers = [server for server, who in found.items() if not who]
@@ -60,11 +61,11 @@ class Places:
             raise CannotMove("%s also sends to %s, where no host of the app is known" % (backend, strangers[0]))
         return set(filter(None, found.values()))
 
-    def missing(self, seen: Iterable[str]) -> Tuple[str, ...]:
+    def missing(self, seen: Iterable[str]) -> tuple[str, ...]:
         """Those that are not among the `seen`."""
         return tuple(sorted(self._everybody - set(seen)))
 
-    def _spelled(self, place: str) -> List[str]:
+    def _spelled(self, place: str) -> list[str]:
         """A place as every `IP:PORT` that it may mean, and as it is written."""
         address, _, port = place.rpartition(":")
         return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from typing import Callable, Dict, List, Tuple
+from typing import Callable
 
 from deployer.agent.system import process_runner, procfs
 from deployer.agent.takeover import haproxy_frontend, nginx_frontend
@@ -14,14 +14,14 @@ from deployer.agent.takeover.frontend import CannotMove, Moved, NotThere
 OURS = "/etc/nginx/deploy/"
 _CHECK = 60.0  # seconds
 _FILE = re.compile(r"^# configuration file (.+):$", re.MULTILINE)
-_MOVED: Dict[str, Callable[[str, Dict[str, str], str, Callable[[str], List[str]]], Moved]] = {
+_MOVED: dict[str, Callable[[str, dict[str, str], str, Callable[[str], list[str]]], Moved]] = {
     "haproxy": haproxy_frontend.moved,
     "nginx": nginx_frontend.moved,
 }
-_LEADS: Dict[str, Callable[[str, str], bool]] = {"haproxy": haproxy_frontend.leads, "nginx": nginx_frontend.leads}
+_LEADS: dict[str, Callable[[str, str], bool]] = {"haproxy": haproxy_frontend.leads, "nginx": nginx_frontend.leads}
 
 
-def moved(kind: str, text: str, places: Dict[str, str], backend: str) -> Moved:
+def moved(kind: str, text: str, places: dict[str, str], backend: str) -> Moved:
     """The text of a balancer's configuration with what leads to `places` led to `backend`; raises CannotMove."""
     return _MOVED[kind](text, places, backend, procfs.resolved)
 
@@ -35,13 +35,13 @@ def leads(kind: str, path: str, backend: str) -> bool:
     return False
 
 
-def found(kind: str, path: str, places: Dict[str, str], backend: str) -> Tuple[str, Moved]:
+def found(kind: str, path: str, places: dict[str, str], backend: str) -> tuple[str, Moved]:
     """The file that leads to `places`, of all that the balancer reads where none is named, and how it is to be.
 
     Raises CannotMove where there is none, or more than one; OSError.
     """
-    there: Dict[str, Moved] = {}
-    why: List[str] = []
+    there: dict[str, Moved] = {}
+    why: list[str] = []
     for each in _files(kind, path):
         try:
             there[each] = moved(kind, read(each), places, backend)
@@ -68,7 +68,7 @@ def encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _files(kind: str, path: str) -> List[str]:
+def _files(kind: str, path: str) -> list[str]:
     if path:
         return [path]
     said = process_runner.run([shutil.which("nginx") or "/usr/sbin/nginx", "-T"], timeout=_CHECK)

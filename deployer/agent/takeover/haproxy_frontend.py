@@ -6,8 +6,6 @@ the app's.
 
 from __future__ import annotations
 
-from typing import Dict, List, Set, Tuple
-
 from deployer.agent.takeover.frontend import CannotMove, Moved, NotThere, Places, Resolved, diff
 
 _SECTIONS = (
@@ -25,7 +23,7 @@ _SECTIONS = (
 _LEADS = ("default_backend", "use_backend")
 
 
-def moved(text: str, places: Dict[str, str], backend: str, resolved: Resolved) -> Moved:
+def moved(text: str, places: dict[str, str], backend: str, resolved: Resolved) -> Moved:
     """The configuration with all frontends of the app's places led to `backend`.
 
     Args:
@@ -37,7 +35,7 @@ def moved(text: str, places: Dict[str, str], backend: str, resolved: Resolved) -
     lines = text.splitlines(keepends=True)
     servers, leading, listening = _read(lines)
     known = Places(places, resolved)
-    ours: Dict[str, Set[str]] = {}
+    ours: dict[str, set[str]] = {}
     for name, found in servers.items():
         whose = known.of("backend %s" % name, found)
         if whose and name in listening:
@@ -62,11 +60,11 @@ def leads(text: str, backend: str) -> bool:
     return any(name == backend for _, name in found)
 
 
-def _read(lines: List[str]) -> Tuple[Dict[str, List[str]], List[Tuple[int, str]], Set[str]]:
+def _read(lines: list[str]) -> tuple[dict[str, list[str]], list[tuple[int, str]], set[str]]:
     """Servers by backend, the lines that lead to one, and the names of `listen` sections."""
-    servers: Dict[str, List[str]] = {}
-    leads: List[Tuple[int, str]] = []
-    listening: Set[str] = set()
+    servers: dict[str, list[str]] = {}
+    leads: list[tuple[int, str]] = []
+    listening: set[str] = set()
     name, kind = "", ""
     for at, line in enumerate(lines):
         words = line.split()

@@ -9,8 +9,8 @@ The language: https://nginx.org/en/docs/beginners_guide.html#conf_structure, wor
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Dict, Iterator, List, Optional, Set, Tuple
 
 from deployer.agent.takeover.frontend import CannotMove, Moved, NotThere, Places, Resolved, diff
 
@@ -26,18 +26,18 @@ _TOKEN = re.compile(
 class Directive:
     """`words` as they are written, each at its place in the text; `end` is behind the `;` or the `}`."""
 
-    words: List[str]
-    at: List[int]
+    words: list[str]
+    at: list[int]
     end: int = 0
-    inside: List["Directive"] = field(default_factory=list)
-    outside: Optional["Directive"] = None
+    inside: list[Directive] = field(default_factory=list)
+    outside: Directive | None = None
 
     @property
     def name(self) -> str:
         """Its first word."""
         return self.words[0]
 
-    def around(self) -> Iterator["Directive"]:
+    def around(self) -> Iterator[Directive]:
         """The blocks that it is in, the nearest first."""
         block = self.outside
         while block is not None:
@@ -45,7 +45,7 @@ class Directive:
             block = block.outside
 
 
-def moved(text: str, places: Dict[str, str], backend: str, resolved: Resolved) -> Moved:
+def moved(text: str, places: dict[str, str], backend: str, resolved: Resolved) -> Moved:
     """One file of the configuration with all that leads to the app's places led to `backend` (`unix:PATH`).
 
     Args:
@@ -55,9 +55,9 @@ def moved(text: str, places: Dict[str, str], backend: str, resolved: Resolved) -
     Raises CannotMove, NotThere where the file has none of them. Nothing left to change is `diff` empty.
     """
     every, known = list(_all(parsed(text))), Places(places, resolved)
-    seen: Set[str] = set()
-    named: List[str] = []
-    edits: List[Tuple[int, int, str]] = []
+    seen: set[str] = set()
+    named: list[str] = []
+    edits: list[tuple[int, int, str]] = []
     for block in every:
         if block.name != "upstream" or len(block.words) < 2:
             continue
@@ -111,11 +111,11 @@ def leads(text: str, backend: str) -> bool:
     return False
 
 
-def parsed(text: str) -> List[Directive]:
+def parsed(text: str) -> list[Directive]:
     """The directives outside of all blocks; NotThere for what is no configuration of nginx."""
-    top: List[Directive] = []
-    block: Optional[Directive] = None
-    now: Optional[Directive] = None
+    top: list[Directive] = []
+    block: Directive | None = None
+    now: Directive | None = None
     at = 0
     while at < len(text):
         found = _TOKEN.match(text, at)
@@ -139,7 +139,7 @@ def parsed(text: str) -> List[Directive]:
     return top
 
 
-def _all(directives: List[Directive]) -> Iterator[Directive]:
+def _all(directives: list[Directive]) -> Iterator[Directive]:
     for each in directives:
         yield each
         yield from _all(each.inside)
@@ -172,7 +172,7 @@ def _names_host(directive: Directive) -> bool:
     return False
 
 
-def _line(text: str, directive: Directive) -> Tuple[int, int]:
+def _line(text: str, directive: Directive) -> tuple[int, int]:
     """Where a directive begins and ends, with its whole line where nothing else is on that."""
     start, end = directive.at[0], directive.end
     begin = text.rfind("\n", 0, start) + 1

@@ -13,7 +13,7 @@ import json
 import os
 import stat
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context, OpError, operation
@@ -29,7 +29,7 @@ _QUIET = 10  # looks in a row that must find nobody connected
 
 
 @operation("adopting.units")
-def units(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def units(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Who else serves at `ports`. Returns `units`: `[{unit, ports, pid, command, enabled, why, program, stop, start}]`.
 
     `why` says what keeps a unit from being retired by us; empty when nothing does. See `foreign.at`.
@@ -38,7 +38,7 @@ def units(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("adopting.front")
-def look(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def look(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """What would be changed in which file of the configuration: `{path, diff, backends, led, why}`. Changes nothing.
 
     `led`: some frontend there leads to `backend` now.
@@ -61,7 +61,7 @@ def look(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("adopting.record")
-def record(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def record(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Writes down what a person has allowed: `site, run, who`, and `units` that serve now, or `front`.
 
     Changes nothing else. What was allowed before stays, unless it is among these.
@@ -71,7 +71,7 @@ def record(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     said = {"run": args["run"], "who": args["who"], "since": round(time.time(), 3)}
     fresh = [{**each, **said, "state": "recorded"} for each in args.get("units") or ()]
     others = [each for each in kept.get("units", ()) if each["unit"] not in {one["unit"] for one in fresh}]
-    entry: Dict[str, Any] = {"units": fresh + others, "front": kept.get("front")}
+    entry: dict[str, Any] = {"units": fresh + others, "front": kept.get("front")}
     if args.get("front"):
         entry["front"] = {**args["front"], **said, "state": "recorded"}
     _save(site, entry)
@@ -79,7 +79,7 @@ def record(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("adopting.move")
-def move(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def move(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Leads the foreign frontends to our pool, as was shown. Returns `changed`.
 
     Args:
@@ -126,7 +126,7 @@ def move(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @operation("adopting.retire")
-def retire(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def retire(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Stops and disables the foreign units once nobody is connected to them: `site, run, patience` (seconds).
 
     Returns `retired: [units]` and `busy`: unit → connections that it still had after `patience`; it serves on.
@@ -134,8 +134,8 @@ def retire(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     """
     site = Site.from_args(args)
     found = noted(site) or {}
-    retired: List[str] = []
-    busy: Dict[str, int] = {}
+    retired: list[str] = []
+    busy: dict[str, int] = {}
     for each in found.get("units", ()):
         if each["state"] == "retired":
             continue
@@ -153,7 +153,7 @@ def retire(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
     return {"retired": retired, "busy": busy}
 
 
-def noted(site: Site) -> Optional[Dict[str, Any]]:
+def noted(site: Site) -> dict[str, Any] | None:
     """`{units: [{unit, ports, pid, command, enabled, state, run, who, since}], front: {path, diff, places, backend,
     backends, state, …} or null}`; None where nothing was ever taken over.
     """
@@ -165,7 +165,7 @@ def noted(site: Site) -> Optional[Dict[str, Any]]:
     return found if isinstance(found, dict) else None
 
 
-def _connected(ctx: Context, ports: List[int], patience: float) -> int:
+def _connected(ctx: Context, ports: list[int], patience: float) -> int:
     """Connections to these ports here, once there are none for a moment, or `patience` seconds have passed."""
     deadline, quiet = time.monotonic() + patience, 0
     while True:
@@ -180,12 +180,12 @@ def _connected(ctx: Context, ports: List[int], patience: float) -> int:
         time.sleep(_LOOK)
 
 
-def _about(wanted: Dict[str, Any]) -> Tuple[str, Dict[str, str], str]:
+def _about(wanted: dict[str, Any]) -> tuple[str, dict[str, str], str]:
     """Kind, places and backend of a frontend that is to be led."""
     return str(wanted.get("kind", "haproxy")), wanted["places"], wanted["backend"]
 
 
-def _led(wanted: Dict[str, Any], text: str) -> Moved:
+def _led(wanted: dict[str, Any], text: str) -> Moved:
     kind, places, backend = _about(wanted)
     return frontends.moved(kind, text, places, backend)
 
@@ -197,7 +197,7 @@ def _write(path: str, text: str) -> None:
     files.write(real, frontends.encoded(text), stat.S_IMODE(about.st_mode), (about.st_uid, about.st_gid))
 
 
-def _made_live(handler: List[List[str]]) -> Optional[process_runner.Finished]:
+def _made_live(handler: list[list[str]]) -> process_runner.Finished | None:
     """Runs the handler's commands; the first that failed, None when all went well."""
     for command in handler:
         said = process_runner.run(command, timeout=_HANDLER, merge_stderr=True)
@@ -206,7 +206,7 @@ def _made_live(handler: List[List[str]]) -> Optional[process_runner.Finished]:
     return None
 
 
-def _put_back(site: Site, path: str, wanted: Dict[str, Any]) -> bool:
+def _put_back(site: Site, path: str, wanted: dict[str, Any]) -> bool:
     """The configuration as it was before it was led elsewhere; False where somebody has changed it since."""
     try:
         before = frontends.read(site.front_before)
@@ -219,12 +219,12 @@ def _put_back(site: Site, path: str, wanted: Dict[str, Any]) -> bool:
     return now in (before, after.text)
 
 
-def _note(site: Site, whole: Dict[str, Any], part: Dict[str, Any], state: str) -> None:
+def _note(site: Site, whole: dict[str, Any], part: dict[str, Any], state: str) -> None:
     part["state"] = state
     _save(site, whole)
 
 
-def _save(site: Site, entry: Dict[str, Any]) -> None:
+def _save(site: Site, entry: dict[str, Any]) -> None:
     files.write(site.adoption, json.dumps(entry).encode("utf-8"), 0o600)
 
 

@@ -12,7 +12,7 @@ import glob
 import os
 import re
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 from deployer.agent.system import process_runner, procfs
 
@@ -36,10 +36,10 @@ class Program:
     name: str
     main: str
     file: str
-    roots: Tuple[int, ...]
+    roots: tuple[int, ...]
 
     @property
-    def wire(self) -> Dict[str, Any]:
+    def wire(self) -> dict[str, Any]:
         """As it is written down."""
         return asdict(self)
 
@@ -67,7 +67,7 @@ def of(pid: int) -> Program:
     return Program(name, main, _file(name, main), tuple(its for each, its in running if each == name))
 
 
-def stop_for_good(known: Dict[str, Any]) -> Optional[process_runner.Finished]:
+def stop_for_good(known: dict[str, Any]) -> process_runner.Finished | None:
     """Stops the program and takes its file out of supervisord's sight; what did not work, None when all did.
 
     It converges from wherever an earlier call was cut.
@@ -91,7 +91,7 @@ def way_back(known: Program) -> str:
     return "mv {0}%s {0} && supervisorctl reread && supervisorctl update {1}".format(known.file, known.name) % RETIRED
 
 
-def _main(words: List[str]) -> str:
+def _main(words: list[str]) -> str:
     """The configuration that a supervisord was started with."""
     for at, word in enumerate(words[:-1]):
         if word in ("-c", "--configuration"):

@@ -12,7 +12,8 @@ import http.client
 import json
 import os
 import time
-from typing import Any, Dict, Iterable, List, Tuple
+from collections.abc import Iterable
+from typing import Any
 
 from deployer.agent.balancer.caddy import requests as caddy_requests
 from deployer.agent.balancer.caddy.reload_tool import (
@@ -48,15 +49,15 @@ class Caddy:
     `slots` the folder of its slots' files, `requests` Caddy's log of what came of requests.
     """
 
-    def __init__(self, driver: Dict[str, Any]) -> None:
+    def __init__(self, driver: dict[str, Any]) -> None:
         self._socket = str(driver["socket"])
         self._ask = str(driver["ask"])
         self._app = str(driver["app"])
         self._slots = str(driver["slots"])
         self._requests = str(driver["requests"])
-        self._passed: Dict[str, float] = {}
+        self._passed: dict[str, float] = {}
 
-    def servers(self) -> Dict[str, Server]:
+    def servers(self) -> dict[str, Server]:
         """All slots that Caddy has; OpError `balancer_down` when it does not answer."""
         app = json.loads(read(self._app) or "{}")
         upstreams = {each["address"]: each for each in self._upstreams()}
@@ -81,7 +82,7 @@ class Caddy:
             )
         return found
 
-    def set(self, names: List[str], admin: str) -> None:
+    def set(self, names: list[str], admin: str) -> None:
         """Makes slots `ready`, `drain` or `maint`, from the next request on; OpError `unknown_server`."""
         slots = json.loads(read(self._app) or "{}").get("slots", {})
         for name in names:
@@ -118,7 +119,7 @@ class Caddy:
     def _path(self, name: str) -> str:
         return self._slots + "/" + name
 
-    def _health(self, app: Dict[str, Any], name: str, fails: int) -> Tuple[str, str]:
+    def _health(self, app: dict[str, Any], name: str, fails: int) -> tuple[str, str]:
         """What Caddy thinks of a slot that is to serve: the words of `Server.status` and `Server.check`."""
         if fails >= app["most_fails"]:
             return "DOWN", "requests to it failed just now"
@@ -150,14 +151,14 @@ class Caddy:
             return "it answers " + answered
         return "its health check fails" if answer.status == 503 else "it cannot be connected to"
 
-    def _upstreams(self) -> List[Dict[str, Any]]:
+    def _upstreams(self) -> list[dict[str, Any]]:
         end = time.monotonic() + _PATIENCE
         while True:
             try:
                 status, text = admin(self._socket, "GET", "/reverse_proxy/upstreams")
                 if status != 200:
                     raise OSError("it says %d" % status)
-                found: List[Dict[str, Any]] = json.loads(text)
+                found: list[dict[str, Any]] = json.loads(text)
                 return found
             except (OSError, ValueError) as error:
                 if time.monotonic() >= end:
@@ -174,7 +175,7 @@ class Caddy:
 
 
 @operation("caddy.program")
-def find_program(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]:
+def find_program(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Whether this host has a Caddy that is new enough, its own or one that was given: `path`, or null and `why`."""
     site = Site.from_args(args)
     try:

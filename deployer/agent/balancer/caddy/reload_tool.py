@@ -37,7 +37,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable
 
 UNIT = "deploy-caddy.service"
 PROGRAM = "caddy"
@@ -90,7 +90,7 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def admin(path: str, method: str, what: str, body: str = "", timeout: float = 5.0) -> Tuple[int, str]:
+def admin(path: str, method: str, what: str, body: str = "", timeout: float = 5.0) -> tuple[int, str]:
     """Status and text of one request to Caddy's admin socket; OSError when nobody answers within `timeout` seconds."""
     connection = UnixConnection(path, timeout)
     try:
@@ -108,7 +108,7 @@ def write_slot(path: str, text: str) -> None:
     write(path, text, modified=_boot_clock())
 
 
-def age_of_slot(path: str) -> Optional[float]:
+def age_of_slot(path: str) -> float | None:
     """Seconds since a slot's file was written; None when that was before the last boot, or is not known."""
     age = _boot_clock() - os.stat(path).st_mtime
     return age if age >= 0 else None
@@ -118,7 +118,7 @@ def _boot_clock() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def write(path: str, text: str, modified: Optional[float] = None) -> None:
+def write(path: str, text: str, modified: float | None = None) -> None:
     """Replaces a file whole, on the disk when this returns: a reader sees the old text or the new one.
 
     `modified` is the file's modification time; the current time by default.
@@ -150,7 +150,7 @@ def read(path: str) -> str:
         return ""
 
 
-def apps_in(folder: str) -> List[Dict[str, Any]]:
+def apps_in(folder: str) -> list[dict[str, Any]]:
     """Every app's `{app, pool, listen, port, server, domains, slots, drained, secure, handle, ask}`, by name."""
     return [json.loads(read(path)) for path in sorted(glob.glob(glob.escape(folder) + "/*.json"))]
 
@@ -167,7 +167,7 @@ def slot_text(place: str, admin: str) -> str:
     return (place if admin == "ready" else NOWHERE + admin) + "\n"
 
 
-def held_as(record: Optional[Dict[str, Any]]) -> str:
+def held_as(record: dict[str, Any] | None) -> str:
     """What a record of `drained` asks for, once the run that may have made it is gone."""
     by = record["by"] if record else "run"
     return {"run": "ready", "spare": "maint"}.get(by, "drain")
@@ -176,13 +176,13 @@ def held_as(record: Optional[Dict[str, Any]]) -> str:
 # --- one configuration of all apps
 
 
-def merged(apps: List[Dict[str, Any]], places: Places, sockets: Dict[str, int]) -> str:
+def merged(apps: list[dict[str, Any]], places: Places, sockets: dict[str, int]) -> str:
     """Caddy's whole configuration; `sockets` are those it was started with: address → number.
 
     Raises Refused when two apps want the same name, or the whole of one address.
     """
     used = [place["listen"] for _, place in served(apps)]
-    servers: Dict[str, Dict[str, Any]] = {
+    servers: dict[str, dict[str, Any]] = {
         "unused-%d" % fd: {"listen": at, "names": {}} for at, fd in sockets.items() if at not in used
     }
     for app, place in served(apps):
@@ -218,7 +218,7 @@ def merged(apps: List[Dict[str, Any]], places: Places, sockets: Dict[str, int]) 
     return json.dumps(whole, indent=1) + "\n"
 
 
-def _log(path: str) -> Dict[str, Any]:
+def _log(path: str) -> dict[str, Any]:
     """The log of requests, at most twice its size: when it ended, its status, and what the app's handler appended."""
     unused = ("request", "resp_headers", "user_id", "bytes_read", "size", "duration")
     return {
@@ -232,17 +232,17 @@ def _log(path: str) -> Dict[str, Any]:
     }
 
 
-def served(apps: List[Dict[str, Any]]) -> List[Tuple[Dict[str, Any], Dict[str, Any]]]:
+def served(apps: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Every app with where it is served, `{listen, server}`: plain, and with TLS where it has that."""
     return [(app, place) for app in apps for place in (app, app.get("secure")) if place]
 
 
-def listens(apps: List[Dict[str, Any]]) -> List[str]:
+def listens(apps: list[dict[str, Any]]) -> list[str]:
     """Every address of theirs, once."""
     return sorted({place["listen"] for _, place in served(apps)})
 
 
-def _tls(apps: List[Dict[str, Any]]) -> Dict[str, Any]:
+def _tls(apps: list[dict[str, Any]]) -> dict[str, Any]:
     """Certificates: those that were given, and those that Caddy is to get. Its own authority is nobody else's."""
     secure = [(app, app["secure"]) for app in apps if app.get("secure")]
     files = [
@@ -258,33 +258,33 @@ def _tls(apps: List[Dict[str, Any]]) -> Dict[str, Any]:
         usual = (app["port"], each["port"]) == (80, 443)
         issuers = [i if usual or i["module"] != "acme" else {**i, "challenges": ports} for i in each["issuer"]]
         policies.append({"subjects": app["domains"], **({"issuers": issuers} if issuers else {})})
-    certificates: Dict[str, Any] = {"load_files": files} if files else {}
+    certificates: dict[str, Any] = {"load_files": files} if files else {}
     if asked:
         certificates["automate"] = sorted({name for app, _ in asked for name in app["domains"]})
-    found: Dict[str, Any] = {"tls": {"certificates": certificates}} if secure else {}
+    found: dict[str, Any] = {"tls": {"certificates": certificates}} if secure else {}
     if policies:
         found["tls"]["automation"] = {"policies": policies}
         found["pki"] = {"certificate_authorities": {"local": {"install_trust": False}}}
     return found
 
 
-def _quietly(handle: List[Dict[str, Any]]) -> Dict[str, Any]:
+def _quietly(handle: list[dict[str, Any]]) -> dict[str, Any]:
     """The same answers, without a line in the log for each slot that does not serve."""
     status = {"handler": "static_response", "status_code": "{http.error.status_code}"}
     return {"handler": "subroute", "routes": [{"handle": handle}], "errors": {"routes": [{"handle": [status]}]}}
 
 
-def _where(listen: str, sockets: Dict[str, int]) -> str:
+def _where(listen: str, sockets: dict[str, int]) -> str:
     return "fd/%d" % sockets[listen] if listen in sockets else listen
 
 
-def _server(listen: str, names: Dict[str, Dict[str, Any]], tls: bool) -> Dict[str, Any]:
+def _server(listen: str, names: dict[str, dict[str, Any]], tls: bool) -> dict[str, Any]:
     ending = {"match": [{"expression": "{http.shutting_down} == true"}]}
-    routes: List[Dict[str, Any]] = [
+    routes: list[dict[str, Any]] = [
         {**ending, "handle": [{"handler": "headers", "response": {"set": {"Connection": ["close"]}}}]}
     ]
-    named: Dict[str, List[str]] = {}
-    of: Dict[str, Dict[str, Any]] = {}
+    named: dict[str, list[str]] = {}
+    of: dict[str, dict[str, Any]] = {}
     for name, app in sorted(names.items()):
         named.setdefault(app["pool"], []).append(name)
         of[app["pool"]] = app
@@ -312,7 +312,7 @@ def _server(listen: str, names: Dict[str, Dict[str, Any]], tls: bool) -> Dict[st
     }
 
 
-def _policies(named: Dict[str, List[str]], of: Dict[str, Dict[str, Any]]) -> List[Dict[str, Any]]:
+def _policies(named: dict[str, list[str]], of: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Which certificate is for which name; a name that is none of these gets no handshake."""
     found = []
     for pool, names in sorted(named.items()):
@@ -322,12 +322,12 @@ def _policies(named: Dict[str, List[str]], of: Dict[str, Dict[str, Any]]) -> Lis
     return found
 
 
-def _redirect(port: int) -> Dict[str, Any]:
+def _redirect(port: int) -> dict[str, Any]:
     there = "https://{http.request.host}" + ("" if port == 443 else ":%d" % port) + "{http.request.uri}"
     return {"handler": "static_response", "status_code": 308, "headers": {"Location": [there]}}
 
 
-def _clash(name: str, first: Dict[str, Any], second: Dict[str, Any], place: Dict[str, Any]) -> str:
+def _clash(name: str, first: dict[str, Any], second: dict[str, Any], place: dict[str, Any]) -> str:
     both = "%s and %s" % (first["app"], second["app"])
     if name == ANY_HOST:
         return "%s both want every request at %s: give one of them `domains`, or its own `balancer.listen`" % (
@@ -340,7 +340,7 @@ def _clash(name: str, first: Dict[str, Any], second: Dict[str, Any], place: Dict
 # --- the files of the slots
 
 
-def lay_slots(apps: List[Dict[str, Any]], places: Places) -> None:
+def lay_slots(apps: list[dict[str, Any]], places: Places) -> None:
     """Makes the files of slots: each is what the slot was that is at its place, whatever its name.
 
     A slot at a place where none was is in maintenance until somebody admits it. Where all are new they are left to the
@@ -365,23 +365,23 @@ def lay_slots(apps: List[Dict[str, Any]], places: Places) -> None:
             write("%s/%s" % (folder, PLACES), json.dumps(app["slots"], indent=1) + "\n")
 
 
-def _laid(folder: str) -> List[str]:
+def _laid(folder: str) -> list[str]:
     """The slots that have a file."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
     return [name for name in names if not name.startswith(".")]
 
 
-def _placed(folder: str, texts: Dict[str, str], slots: Dict[str, str]) -> Dict[str, str]:
+def _placed(folder: str, texts: dict[str, str], slots: dict[str, str]) -> dict[str, str]:
     """Slot → where it was when the files were made last.
 
     A slot that no list of places has is where its file says; one that is held out, where it is now.
     """
-    known: Dict[str, str] = json.loads(read("%s/%s" % (folder, PLACES)) or "{}")
+    known: dict[str, str] = json.loads(read("%s/%s" % (folder, PLACES)) or "{}")
     told = {name: text.strip() if slot_admin(text) == "ready" else slots.get(name, "") for name, text in texts.items()}
     return {name: known.get(name, at) for name, at in told.items()}
 
 
-def _names_before(wanted: Dict[str, str], there: Dict[str, str]) -> Dict[str, str]:
+def _names_before(wanted: dict[str, str], there: dict[str, str]) -> dict[str, str]:
     """Slot → the name before of the slot that is at its place; its own name comes first. `there`: who was where."""
     found = {name: name for name, place in wanted.items() if there.get(name) == place}
     free = {place: name for name, place in there.items() if name not in found}
@@ -396,7 +396,7 @@ def _without_network(place: str) -> str:
     return place[len("unix/") :] if place.startswith("unix/") else place
 
 
-def remove_slots(apps: List[Dict[str, Any]], places: Places) -> None:
+def remove_slots(apps: list[dict[str, Any]], places: Places) -> None:
     """Removes files of slots that no app has any more."""
     kept = {"%s/%s/%s" % (places.slots, app["pool"], slot) for app in apps for slot in app["slots"]}
     for path in glob.glob(glob.escape(places.slots) + "/*/*"):
@@ -407,7 +407,7 @@ def remove_slots(apps: List[Dict[str, Any]], places: Places) -> None:
             os.rmdir(folder)
 
 
-def settle(apps: List[Dict[str, Any]], places: Places) -> None:
+def settle(apps: list[dict[str, Any]], places: Places) -> None:
     """After a boot of the host: what a run had drained is admitted, since that run's watchdog is gone with the boot.
 
     What a person or a quarantine holds stays out, and so do spare slots.
@@ -431,7 +431,7 @@ def settle(apps: List[Dict[str, Any]], places: Places) -> None:
 class Service:
     """Caddy under systemd, or under supervisord when `supervisorctl` is given: that command, as words."""
 
-    def __init__(self, supervisorctl: List[str]) -> None:
+    def __init__(self, supervisorctl: list[str]) -> None:
         self._supervisorctl = supervisorctl
 
     def start(self) -> None:
@@ -494,7 +494,7 @@ def apply(places: Places, service: Service) -> str:
     return done
 
 
-def _start(apps: List[Dict[str, Any]], places: Places, service: Service) -> None:
+def _start(apps: list[dict[str, Any]], places: Places, service: Service) -> None:
     if service.runs() and not os.path.exists(places.admin) and not _within(_STARTING, lambda: answers(places)):
         raise Refused(
             "Caddy runs, and its admin socket %s is gone. It opens that only when it starts, and takes no connections "
@@ -519,7 +519,7 @@ def _load(places: Places, text: str) -> None:
         raise Refused("Caddy refuses the configuration, the old one goes on serving: %s" % said.strip()[:2000])
 
 
-def _refuse_taken(apps: List[Dict[str, Any]]) -> None:
+def _refuse_taken(apps: list[dict[str, Any]]) -> None:
     """Refused if someone else listens where an app is to be served, while Caddy does not run."""
     for listen in listens(apps):
         with contextlib.suppress(PermissionError):
@@ -585,14 +585,14 @@ def program(places: Places) -> str:
     raise Refused("there is no Caddy %s or later on this host%s; setup brings one" % (oldest, too_old))
 
 
-def version(path: str) -> Tuple[int, ...]:
+def version(path: str) -> tuple[int, ...]:
     """`(2, 11, 7)`; empty when it does not say."""
     done = subprocess.run([path, "version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", done.stdout)
     return tuple(int(part) for part in found.groups()) if found else ()
 
 
-def environment(places: Places) -> Dict[str, str]:
+def environment(places: Places) -> dict[str, str]:
     """Caddy's own: it keeps what it must remember (the certificates that it got) below its home."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
     return {**kept, "HOME": places.home, "XDG_DATA_HOME": places.home, "XDG_CONFIG_HOME": places.home}
@@ -604,7 +604,7 @@ def run(places: Places) -> None:
     Apps that clash were never accepted: a crash left the second one's file, and `apply` is going to refuse it.
     """
     caddy = program(places)
-    apps: List[Dict[str, Any]] = []
+    apps: list[dict[str, Any]] = []
     for app in apps_in(places.apps):
         try:
             merged([*apps, app], places, {})
@@ -633,7 +633,7 @@ def _within(seconds: float, done: Callable[[], bool]) -> bool:
     return True
 
 
-def _run(command: List[str], check: bool = True) -> str:
+def _run(command: list[str], check: bool = True) -> str:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90)
     if check and done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip())[-4000:]
@@ -641,7 +641,7 @@ def _run(command: List[str], check: bool = True) -> str:
     return done.stdout if done.returncode == 0 else done.stdout + done.stderr
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs `prepare`, `run` or `apply`; 0 when done, 1 when refused (why is on stderr)."""
     parser = argparse.ArgumentParser(prog="caddy_reload")
     parser.add_argument("verb", choices=("prepare", "run", "apply"))

@@ -10,14 +10,13 @@ from __future__ import annotations
 import glob
 import json
 import time
-from typing import Dict, List
 
 from deployer.agent.balancer.driver import Request
 
 _GIVEN_UP = (0, 499)  # by the user
 
 
-def requests(log: str, names: Dict[str, str], last: float) -> List[Request]:
+def requests(log: str, names: dict[str, str], last: float) -> list[Request]:
     """Those that ended within the `last` seconds, to any of `names` (`ADDRESS:PORT` → slot). OSError without a log."""
     since = time.time() - last
     with open(log, encoding="utf-8") as file:

@@ -10,7 +10,8 @@ import csv
 import io
 import os
 import time
-from typing import Any, Dict, Iterable, List
+from collections.abc import Iterable
+from typing import Any
 
 from deployer.agent.balancer.driver import Request, Server
 from deployer.agent.balancer.haproxy import requests as haproxy_requests
@@ -34,14 +35,14 @@ class HAProxy:
     and no record of requests.
     """
 
-    def __init__(self, driver: Dict[str, Any]) -> None:
+    def __init__(self, driver: dict[str, Any]) -> None:
         self._socket = str(driver["socket"])
         self._backend = str(driver["backend"])
         self._folder = str(driver.get("folder") or "")
         self._state_file = str(driver.get("state_file") or "")
         self._ours = {str(place): str(name) for name, place in (driver.get("addresses") or {}).items()}
 
-    def servers(self) -> Dict[str, Server]:
+    def servers(self) -> dict[str, Server]:
         """All servers of the backend by our names; OpError `balancer_down` when HAProxy does not answer."""
         states = self._ask("show servers state " + self._backend)
         if not states.startswith("1\n"):
@@ -68,7 +69,7 @@ class HAProxy:
                 )
         return found
 
-    def set(self, names: List[str], admin: str) -> None:
+    def set(self, names: list[str], admin: str) -> None:
         """Makes servers `ready`, `drain` or `maint`; OpError `balancer_down` or `unknown_server`."""
         for name in names:
             answer = self._ask("set server %s/%s state %s" % (self._backend, self._theirs(name), admin)).strip()
@@ -126,7 +127,7 @@ class HAProxy:
                 return row["srv_name"]
         return name
 
-    def _table(self, command: str) -> List[Dict[str, str]]:
+    def _table(self, command: str) -> list[dict[str, str]]:
         return list(csv.DictReader(io.StringIO(self._ask(command).lstrip("# "))))
 
     def _ask(self, command: str) -> str:
@@ -151,12 +152,12 @@ class HAProxy:
         )
 
 
-def _place(row: Dict[str, str]) -> str:
+def _place(row: dict[str, str]) -> str:
     """Where a server is, by a line of `show servers state`."""
     return place(row["srv_addr"], int(row["srv_port"]))
 
 
-def _rows(text: str) -> List[Dict[str, str]]:
+def _rows(text: str) -> list[dict[str, str]]:
     """The lines of `show servers state` as maps. Raises ValueError where it lacks the columns that we read."""
     lines = [line for line in text.split("\n")[1:] if line.strip()]
     names = lines[0].lstrip("# ").split(" ") if lines else []

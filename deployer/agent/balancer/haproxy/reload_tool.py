@@ -39,7 +39,8 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from collections.abc import Iterator
+from typing import Any, Callable
 
 DROP_IN = "/etc/systemd/system/haproxy.service.d/deploy.conf"
 LONGEST_RELOAD = 15.0  # seconds; HAProxy itself tries for about 2 s to bind an address
@@ -159,7 +160,7 @@ def carried_over(text: str, configuration: str) -> str:
     return "\n".join([*lines[:2], *rows]) + "\n"
 
 
-def _rows_by_name(before: List[Dict[str, str]], wanted: Dict[str, str]) -> Dict[str, Dict[str, str]]:
+def _rows_by_name(before: list[dict[str, str]], wanted: dict[str, str]) -> dict[str, dict[str, str]]:
     """The line of the state that goes on as each server, where one does: the line of its own name comes first."""
     free = {row["srv_name"]: row for row in before}
     found = {}
@@ -173,7 +174,7 @@ def _rows_by_name(before: List[Dict[str, str]], wanted: Dict[str, str]) -> Dict[
     return found
 
 
-def _at(row: Dict[str, str]) -> str:
+def _at(row: dict[str, str]) -> str:
     """Where the server of a line of the state is, as the configuration writes it."""
     return ("[%s]:%s" if ":" in row["srv_addr"] else "%s:%s") % (row["srv_addr"], row["srv_port"])
 
@@ -187,18 +188,18 @@ def _literal(at: str) -> bool:
     return True
 
 
-def _servers(configuration: str) -> Dict[str, str]:
+def _servers(configuration: str) -> dict[str, str]:
     """Name → `ADDRESS:PORT` of the servers in the text of a backend."""
     lines = [line.split() for line in configuration.split("\n") if line.strip().startswith("server ")]
     return {words[1]: words[2] for words in lines}
 
 
-def configured(folder: str, backend: str) -> Dict[str, str]:
+def configured(folder: str, backend: str) -> dict[str, str]:
     """Name → `ADDRESS:PORT` of a backend's servers, as the configuration on the disk says; empty when it has none."""
     return _servers(_configuration(folder, backend))
 
 
-def routes(folder: str) -> List[Dict[str, Any]]:
+def routes(folder: str) -> list[dict[str, Any]]:
     """Every app's `{app, listen, frontend, backend, domains, state_file, drained, maintenance, secure, …}`."""
     found = []
     where = os.path.join(folder, "routes")
@@ -209,14 +210,14 @@ def routes(folder: str) -> List[Dict[str, Any]]:
     return found
 
 
-def maps(folder: str, apps: List[Dict[str, Any]]) -> Dict[str, Optional[str]]:
+def maps(folder: str, apps: list[dict[str, Any]]) -> dict[str, str | None]:
     """What every map, and every list of certificates, should hold, by path; None for what no app needs any more.
 
     Raises Refused when two apps want the same name, the whole of one address, or one address with TLS and without.
     """
-    owners: Dict[str, Dict[str, Dict[str, Any]]] = {}
-    certificates: Dict[str, List[str]] = {}
-    secure: Dict[str, bool] = {}
+    owners: dict[str, dict[str, dict[str, Any]]] = {}
+    certificates: dict[str, list[str]] = {}
+    secure: dict[str, bool] = {}
     for app in apps:
         for place in places(app):
             if secure.setdefault(place["frontend"], place is not app) != (place is not app):
@@ -229,7 +230,7 @@ def maps(folder: str, apps: List[Dict[str, Any]]) -> Dict[str, Optional[str]]:
         if app.get("secure"):
             line = " ".join([app["certificate"], *app["domains"]])
             certificates.setdefault(app["secure"]["frontend"], []).append(line + "\n")
-    wanted: Dict[str, Optional[str]] = dict.fromkeys(_generated(folder))
+    wanted: dict[str, str | None] = dict.fromkeys(_generated(folder))
     wanted[os.path.join(folder, CLOSED)] = closed(apps)
     for frontend, lines in certificates.items():
         wanted[os.path.join(folder, "certificates-%s.list" % frontend)] = "".join(lines)
@@ -240,13 +241,13 @@ def maps(folder: str, apps: List[Dict[str, Any]]) -> Dict[str, Optional[str]]:
     return wanted
 
 
-def closed(apps: List[Dict[str, Any]]) -> str:
+def closed(apps: list[dict[str, Any]]) -> str:
     """The map of the backends whose users get the page of maintenance, by the apps' own records."""
     names = [app["backend"] for app in apps if os.path.exists(app.get("maintenance") or "")]
     return "".join("%s closed\n" % name for name in sorted(names))
 
 
-def places(app: Dict[str, Any]) -> List[Dict[str, Any]]:
+def places(app: dict[str, Any]) -> list[dict[str, Any]]:
     """Where an app is served, `{listen, address, port, frontend}`: plain, and with TLS where it has that."""
     return [app, app["secure"]] if app.get("secure") else [app]
 
@@ -256,13 +257,13 @@ def map_path(folder: str, frontend: str) -> str:
     return os.path.join(folder, "hosts-%s.map" % frontend)
 
 
-def _generated(folder: str) -> List[str]:
+def _generated(folder: str) -> list[str]:
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     ours = [name for name in names if name.startswith(("hosts-deploy-", "certificates-deploy-", "40-deploy-"))]
     return [os.path.join(folder, name) for name in ours]
 
 
-def _clash(name: str, first: Dict[str, Any], second: Dict[str, Any], place: Dict[str, Any]) -> str:
+def _clash(name: str, first: dict[str, Any], second: dict[str, Any], place: dict[str, Any]) -> str:
     both = "%s and %s" % (first["app"], second["app"])
     if name == ANY_HOST:
         return "%s both want every request at %s: give one of them `domains`, or its own `balancer.listen`" % (
@@ -275,7 +276,7 @@ def _clash(name: str, first: Dict[str, Any], second: Dict[str, Any], place: Dict
 class Swap:
     """Files replaced together, that can be put back together."""
 
-    def __init__(self, wanted: Dict[str, Optional[str]]) -> None:
+    def __init__(self, wanted: dict[str, str | None]) -> None:
         self._before = {path: self._read(path) for path in wanted}
         self._wanted = wanted
 
@@ -288,7 +289,7 @@ class Swap:
         self._write(self._before)
 
     @staticmethod
-    def _read(path: str) -> Optional[str]:
+    def _read(path: str) -> str | None:
         try:
             with open(path, encoding="utf-8") as file:
                 return file.read()
@@ -296,7 +297,7 @@ class Swap:
             return None
 
     @staticmethod
-    def _write(texts: Dict[str, Optional[str]]) -> None:
+    def _write(texts: dict[str, str | None]) -> None:
         for path, text in texts.items():
             if text is not None:
                 write(path, text)
@@ -307,7 +308,7 @@ class Swap:
 class Service:
     """HAProxy under systemd, or under supervisord when `supervisorctl` is given: that command, as words."""
 
-    def __init__(self, folder: str, main: str, supervisorctl: List[str]) -> None:
+    def __init__(self, folder: str, main: str, supervisorctl: list[str]) -> None:
         self._folder = folder
         self._main = main
         self._supervisorctl = supervisorctl
@@ -326,7 +327,7 @@ class Service:
         """Whether the running master was started with our folder: a reload keeps its command line."""
         return self._folder in self._files(self.pid())
 
-    def configuration(self) -> List[str]:
+    def configuration(self) -> list[str]:
         """The files and folders to check together: the user's own first, as the service loads them."""
         others = [name for name in self._files(self.pid()) if name != self._folder]
         if not others and self._main:
@@ -413,7 +414,7 @@ class Service:
         return _run([*self._supervisorctl, *words], check=check)
 
     @staticmethod
-    def _files(pid: int) -> List[str]:
+    def _files(pid: int) -> list[str]:
         if not pid:
             return []
         try:
@@ -434,7 +435,7 @@ def _binds(name: str) -> bool:
     return False
 
 
-def _setting(path: str, value: str) -> Optional[str]:
+def _setting(path: str, value: str) -> str | None:
     """Sets a setting of the kernel and returns what it was; None where there is none, or it is so already."""
     try:
         with open(path, "r+", encoding="ascii") as file:
@@ -480,7 +481,7 @@ def _start(path: str, service: Service) -> None:
         raise
 
 
-def _reload(path: str, service: Service, before: Optional[int]) -> None:
+def _reload(path: str, service: Service, before: int | None) -> None:
     """Reloads, and waits until another worker than `before` answers."""
     service.reload()
     _wait(
@@ -544,7 +545,7 @@ def hold(folder: str, path: str) -> None:
                 ask_through_reload(path, "set server %s/%s state %s" % (app["backend"], name, state))
 
 
-def worker(path: str) -> Optional[int]:
+def worker(path: str) -> int | None:
     """The process id of the worker that answers now; None when nobody does."""
     try:
         lines = ask(path, "show info", timeout=2.0).split("\n")
@@ -553,7 +554,7 @@ def worker(path: str) -> Optional[int]:
     return next((int(line[5:]) for line in lines if line.startswith("Pid: ")), None)
 
 
-def _check(configuration: List[str]) -> None:
+def _check(configuration: list[str]) -> None:
     command = [_haproxy(), "-c"]
     for name in configuration:
         command += ["-f", name]
@@ -564,7 +565,7 @@ def _check(configuration: List[str]) -> None:
         raise Refused("HAProxy refuses the configuration:\n" + "\n".join((alerts or lines)[:20]))
 
 
-def _refuse_taken(path: str, apps: List[Dict[str, Any]]) -> None:
+def _refuse_taken(path: str, apps: list[dict[str, Any]]) -> None:
     """Refused if someone else listens where a frontend of ours is to listen."""
     try:
         ours = {line.split(",", 1)[0] for line in ask_through_reload(path, "show stat -1 1 -1").split("\n")}
@@ -603,7 +604,7 @@ def _haproxy() -> str:
     return shutil.which("haproxy") or "/usr/sbin/haproxy"
 
 
-def _run(command: List[str], check: bool = True) -> str:
+def _run(command: list[str], check: bool = True) -> str:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     if check and done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip())[-4000:]
@@ -611,7 +612,7 @@ def _run(command: List[str], check: bool = True) -> str:
     return done.stdout if done.returncode == 0 else done.stdout + done.stderr
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     """Runs `join`, `hold`, `dump`, `check` or `apply`; 0 when done, 1 when refused (why is on stderr)."""
     parser = argparse.ArgumentParser(prog="haproxy_reload")
     parser.add_argument("verb", choices=("join", "hold", "dump", "check", "apply"))

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Iterator, List, Optional
 
 from deployer.agent.balancer.driver import Request
 
@@ -25,7 +25,7 @@ _RING = re.compile(r"^\s+(deploy-\S+)\s*: type=buffer", re.MULTILINE)
 _SWITCHED = 101  # a websocket: how it ends says nothing about the server
 
 
-def rings(text: str) -> List[str]:
+def rings(text: str) -> list[str]:
     """The rings of our frontends, each of its name, in what `show events` lists."""
     return _RING.findall(text)
 
@@ -39,7 +39,7 @@ def requests(text: str, backend: str, last: float) -> Iterator[Request]:
             ended, status, took = found["ended"][0], int(found["status"]), int(found["took"])
             if ended in "Cc" and status != _SWITCHED:
                 continue  # the user's own doing
-            answered: Optional[int] = None if ended in "Ss" and status != _SWITCHED else status
+            answered: int | None = None if ended in "Ss" and status != _SWITCHED else status
             yield Request(found["server"], answered, took if took >= 0 else None)
 
 

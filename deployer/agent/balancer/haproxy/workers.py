@@ -6,20 +6,18 @@ is read from `/proc`: its established connections, counted by where they lead.
 
 from __future__ import annotations
 
-from typing import Dict, List
-
 from deployer.agent.balancer.haproxy.reload_tool import worker
 from deployer.agent.system import procfs
 from deployer.agent.system.tcp_connections import children, held_by
 
 
-def connections(path: str) -> Dict[str, int]:
+def connections(path: str) -> dict[str, int]:
     """`ADDRESS:PORT` → how many connections older workers of the HAProxy at this stats socket hold to it."""
     now = worker(path)
     return held_by(older(now) if now else ())
 
 
-def older(now: int) -> List[int]:
+def older(now: int) -> list[int]:
     """The other workers of the master whose worker `now` is; none when it has no master."""
     current = procfs.process(now)
     program = procfs.link(now, "exe")

@@ -16,8 +16,9 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Dict, Iterable, List
+from typing import Any
 
 from deployer.agent.balancer.driver import Request, Server
 from deployer.agent.balancer.nginx import requests as nginx_requests
@@ -35,15 +36,15 @@ CLOSED = ".maintenance"  # beside the gates of servers, whose names begin otherw
 class Nginx:
     """The driver `{"kind": "nginx", "route", "gates", "requests", "health"}`; `route` is the file that setup wrote."""
 
-    def __init__(self, driver: Dict[str, Any]) -> None:
+    def __init__(self, driver: dict[str, Any]) -> None:
         self._route = str(driver["route"])
         self._gates = str(driver["gates"])
         self._requests = str(driver["requests"])
         self._health = Health(**driver["health"])
         self._checks = Checks()
-        self._known: Dict[str, List[str]] = {}
+        self._known: dict[str, list[str]] = {}
 
-    def servers(self) -> Dict[str, Server]:
+    def servers(self) -> dict[str, Server]:
         """All servers of the pool by our names; OpError `balancer_down` when nginx does not listen for them."""
         slots = self._slots()
         held = self._held(sorted({slot["socket"] for slot in slots.values()}))
@@ -68,7 +69,7 @@ class Nginx:
             )
         return found
 
-    def set(self, names: List[str], admin: str) -> None:
+    def set(self, names: list[str], admin: str) -> None:
         """Makes servers `ready`, `drain` or `maint`, from the next request on; OpError `unknown_server`."""
         slots = self._slots()
         for name in names:
@@ -109,10 +110,10 @@ class Nginx:
             files.remove(self._gate(CLOSED))
         self.keep()
 
-    def _slots(self) -> Dict[str, Dict[str, Any]]:
+    def _slots(self) -> dict[str, dict[str, Any]]:
         try:
             with open(self._route, encoding="utf-8") as file:
-                slots: Dict[str, Dict[str, Any]] = json.load(file)["servers"]
+                slots: dict[str, dict[str, Any]] = json.load(file)["servers"]
         except (OSError, ValueError) as error:
             raise _down("%s: %s" % (self._route, error)) from error
         return slots
@@ -127,19 +128,19 @@ class Nginx:
         except FileNotFoundError:
             return "ready"
 
-    def _held(self, sockets: List[str]) -> Dict[str, int]:
+    def _held(self, sockets: list[str]) -> dict[str, int]:
         """Connections by where they lead, of every worker of the nginx that listens at these sockets."""
         masters = {self._master(path) for path in sockets}
         return tcp_connections.held_by(pid for master in masters for pid in tcp_connections.children(master))
 
-    def _sessions(self, slot: Dict[str, Any], held: Dict[str, int]) -> int:
+    def _sessions(self, slot: dict[str, Any], held: dict[str, int]) -> int:
         """Of a slot on a UNIX socket nobody tells whose its connections are, so all of them count."""
         path = socket_of(slot["address"], slot["port"])
         if path:
             return procfs.unix_connections_to(path)
         return sum(held.get(place(each, slot["port"]), 0) for each in self._addresses(str(slot["address"])))
 
-    def _addresses(self, host: str) -> List[str]:
+    def _addresses(self, host: str) -> list[str]:
         """The addresses of a server, as the kernel writes them; looked up once."""
         if host not in self._known:
             self._known[host] = _addresses(host)
@@ -161,7 +162,7 @@ class Nginx:
             time.sleep(0.1)
 
 
-def _addresses(host: str) -> List[str]:
+def _addresses(host: str) -> list[str]:
     """The addresses of a server, as the kernel writes them; the name itself where it has none now."""
     try:
         return sorted({str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)})

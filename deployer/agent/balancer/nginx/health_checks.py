@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Dict, Tuple
 
 from deployer.agent.instance.health import Answer, ask
 from deployer.agent.model.supervision import Health
@@ -22,10 +21,10 @@ class Checks:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._answers: Dict[str, Tuple[Answer, float]] = {}
-        self._pending: Dict[str, float] = {}
+        self._answers: dict[str, tuple[Answer, float]] = {}
+        self._pending: dict[str, float] = {}
 
-    def look(self, wanted: Dict[str, Tuple[str, Health]]) -> Dict[str, Answer]:
+    def look(self, wanted: dict[str, tuple[str, Health]]) -> dict[str, Answer]:
         """The last answer of every server that was ever wanted, those `wanted` now being asked again.
 
         `wanted` is name → the unix socket to ask it through, and what to ask.
@@ -51,7 +50,7 @@ class Checks:
             del self._pending[name]
             self._changed.notify_all()
 
-    def _patience(self, wanted: Dict[str, Tuple[str, Health]]) -> float:
+    def _patience(self, wanted: dict[str, tuple[str, Health]]) -> float:
         """Seconds: what is left of a first look's."""
         began = [self._pending[name] for name in wanted if name in self._pending and name not in self._answers]
         return max(0.0, max(began) + _FIRST - time.monotonic()) if began else 0.0

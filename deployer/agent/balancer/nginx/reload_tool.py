@@ -33,7 +33,7 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Optional
 
 LONGEST_RELOAD = 15.0  # seconds; nginx itself tries for about 2.5 s to bind an address
 ANY_HOST = "*"
@@ -89,8 +89,8 @@ _SSL_REJECT_HANDSHAKE = (1, 19, 4)  # the first that has it
 _HTTP2_DIRECTIVE = (1, 25, 1)  # since then HTTP/2 is no word of `listen`
 _UPSTREAM = re.compile(r"^upstream (\S+) \{\n((?:    server .*;\n)+)\}$", re.MULTILINE)
 _LISTENERS = ("20-servers.conf", "30-leaving.conf")
-App = Dict[str, Any]
-Texts = Dict[str, Optional[str]]
+App = dict[str, Any]
+Texts = dict[str, Optional[str]]
 
 
 class Refused(Exception):
@@ -100,16 +100,16 @@ class Refused(Exception):
 class Service:
     """nginx under systemd, or under supervisord when `supervisorctl` is given: that command, as words."""
 
-    def __init__(self, nginx: List[str], supervisorctl: List[str]) -> None:
+    def __init__(self, nginx: list[str], supervisorctl: list[str]) -> None:
         self._nginx = [shutil.which(nginx[0]) or "/usr/sbin/nginx", *nginx[1:]]
         self._supervisorctl = supervisorctl
 
-    def version(self) -> Tuple[int, ...]:
+    def version(self) -> tuple[int, ...]:
         """Such as (1, 22, 1); () when it is not told."""
         found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", _run([*self._nginx, "-v"], check=False))
         return tuple(int(part) for part in found.groups()) if found else ()
 
-    def dump(self) -> Tuple[str, str]:
+    def dump(self) -> tuple[str, str]:
         """The whole configuration as nginx reads it, and what nginx remarks on it; Refused when it is wrong."""
         done = subprocess.run(
             [*self._nginx, "-T"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
@@ -119,7 +119,7 @@ class Service:
             raise Refused("nginx refuses the configuration:\n" + "\n".join(lines[-20:]))
         return done.stdout, done.stderr
 
-    def workers(self) -> Set[int]:
+    def workers(self) -> set[int]:
         """The process ids of those that serve now, without those that only end what they had begun."""
         master = self._pid()
         return {pid for pid in _children(master) if b"shutting down" not in _title(pid)} if master else set()
@@ -215,9 +215,9 @@ def apply(folder: str, sockets: str, main: str, service: Service) -> str:
     return done
 
 
-def _with_host_settings(folder: str, main: str, service: Service, swap: Swap) -> Tuple[str, str]:
+def _with_host_settings(folder: str, main: str, service: Service, swap: Swap) -> tuple[str, str]:
     """`dump` with the settings that are the whole host's, as far as it has none of its own: nginx takes each once."""
-    said: Set[str] = set()
+    said: set[str] = set()
     while True:
         swap.do(host_settings(folder, main if os.path.isdir(main) else "", service.version(), said))
         try:
@@ -229,7 +229,7 @@ def _with_host_settings(folder: str, main: str, service: Service, swap: Swap) ->
             said.add(twice.group(1))
 
 
-def _go_live(apps: List[App], service: Service) -> str:
+def _go_live(apps: list[App], service: Service) -> str:
     before = service.workers()
     ours = _listening(service)
     for app, place in places(apps):
@@ -258,7 +258,7 @@ def _go_live(apps: List[App], service: Service) -> str:
     return "reloaded"
 
 
-def _refuse_unreachable(apps: List[App], service: Service) -> None:
+def _refuse_unreachable(apps: list[App], service: Service) -> None:
     """Refused when the file of a socket was removed at which nginx listens: a reload keeps what nobody can reach."""
     with open("/proc/net/unix", encoding="utf-8", errors="replace") as file:
         bound_paths = {line.split()[-1] for line in file}
@@ -271,7 +271,7 @@ def _refuse_unreachable(apps: List[App], service: Service) -> None:
         )
 
 
-def new_gates(apps: List[App], before: str) -> Texts:
+def new_gates(apps: list[App], before: str) -> Texts:
     """The gates of servers that are where none was, or that have the name of another one, by the servers `before`.
 
     Nobody knows what answers at a new place: a host that comes back may have its old release. So it is out of the
@@ -293,7 +293,7 @@ def new_gates(apps: List[App], before: str) -> Texts:
     return texts
 
 
-def _names_before(app: App, there: Dict[str, str]) -> Dict[str, str]:
+def _names_before(app: App, there: dict[str, str]) -> dict[str, str]:
     """Name → the name before of the server that is where that one was; its own name comes first. `there`: who was."""
     free, found = dict(there), {}
     wanted = {name: _places(slot) for name, slot in app["servers"].items()}
@@ -318,7 +318,7 @@ def _literal(address: str) -> bool:
     return True
 
 
-def _forget_gates(apps: List[App]) -> None:
+def _forget_gates(apps: list[App]) -> None:
     """Removes the gates of servers that are in no pool any more: one that comes back is not held by what is past."""
     for app in apps:
         for name in os.listdir(app["gates"]) if os.path.isdir(app["gates"]) else []:
@@ -326,7 +326,7 @@ def _forget_gates(apps: List[App]) -> None:
                 os.unlink(os.path.join(app["gates"], name))
 
 
-def routes(folder: str) -> List[App]:
+def routes(folder: str) -> list[App]:
     """What every app wants, in the order of their names.
 
     `{app, pool, listen, address, port, frontend, domains, gates, secure, servers: {name: {address, port, socket}}}`.
@@ -340,12 +340,12 @@ def routes(folder: str) -> List[App]:
     return found
 
 
-def places(apps: List[App]) -> List[Tuple[App, App]]:
+def places(apps: list[App]) -> list[tuple[App, App]]:
     """Every app with where it is served, `{listen, address, port, frontend}`: plain, and with TLS where it has that."""
     return [(app, place) for app in apps for place in (app, app.get("secure")) if place]
 
 
-def addresses(place: App) -> List[Tuple[str, int]]:
+def addresses(place: App) -> list[tuple[str, int]]:
     """Where nginx listens for a place. `[::]:80` stands for IPv4 too, which takes a second `listen`."""
     port = int(place["port"])
     return [("::", port), ("0.0.0.0", port)] if place["address"] == "::" else [(place["address"], port)]
@@ -358,10 +358,10 @@ def _listen(address: str, port: int) -> str:
     return ("[%s]:%d" if ":" in address else "%s:%d") % (address, port)
 
 
-def refuse_clashes(apps: List[App]) -> None:
+def refuse_clashes(apps: list[App]) -> None:
     """Refused when two apps want the same name, the whole of one address, or one address with TLS and without."""
-    owners: Dict[Tuple[Tuple[str, int], str], App] = {}
-    secure: Dict[str, bool] = {}
+    owners: dict[tuple[tuple[str, int], str], App] = {}
+    secure: dict[str, bool] = {}
     for app, place in places(apps):
         if secure.setdefault(place["frontend"], place is not app) != (place is not app):
             raise Refused("%s is to speak TLS for one app and plain HTTP for another" % place["listen"])
@@ -385,7 +385,7 @@ class Theirs:
     `patterns`: the file has names that are regular expressions. Of several that match, nginx takes the first it read.
     """
 
-    def __init__(self, file: str, words: List[str], patterns: bool) -> None:
+    def __init__(self, file: str, words: list[str], patterns: bool) -> None:
         self.file = file
         self.patterns = patterns
         address, _, port = words[0].rpartition(":")
@@ -400,7 +400,7 @@ class Theirs:
         return (self.address, self.port) in addresses(place)
 
 
-def listens(text: str, folder: str) -> List[Theirs]:
+def listens(text: str, folder: str) -> list[Theirs]:
     """The host's own `listen` lines in what `nginx -T` wrote, without those of our folder."""
     found = []
     for part in re.split(r"^# configuration file ", text, flags=re.MULTILINE)[1:]:
@@ -416,7 +416,7 @@ def listens(text: str, folder: str) -> List[Theirs]:
     return found
 
 
-def refuse_theirs(apps: List[App], theirs: List[Theirs], remarks: str) -> None:
+def refuse_theirs(apps: list[App], theirs: list[Theirs], remarks: str) -> None:
     """Refused when the host's own configuration serves a name of ours, or all that an app without names would get."""
     clashes = re.findall(r'conflicting server name "([^"]*)" on (\S+), ignored', remarks)
     for name, where in clashes:
@@ -436,7 +436,7 @@ def refuse_theirs(apps: List[App], theirs: List[Theirs], remarks: str) -> None:
                 )
 
 
-def not_found(folder: str, apps: List[App], theirs: List[Theirs]) -> Texts:
+def not_found(folder: str, apps: list[App], theirs: list[Theirs]) -> Texts:
     """The servers of what no app serves. None where the host's own configuration listens: it may want just that."""
     texts: Texts = {}
     own = {(place["address"], int(place["port"])): place["frontend"] for _, place in places(apps)}
@@ -451,7 +451,7 @@ def not_found(folder: str, apps: List[App], theirs: List[Theirs]) -> Texts:
     return texts
 
 
-def secure_listens(folder: str, apps: List[App], version: Tuple[int, ...]) -> Texts:
+def secure_listens(folder: str, apps: list[App], version: tuple[int, ...]) -> Texts:
     """A file an address of TLS, for that version; Refused for one that could not keep certificates apart."""
     texts: Texts = {}
     for app in apps:
@@ -468,7 +468,7 @@ def secure_listens(folder: str, apps: List[App], version: Tuple[int, ...]) -> Te
     return texts
 
 
-def servers(folder: str, apps: List[App], before: str) -> Texts:
+def servers(folder: str, apps: list[App], before: str) -> Texts:
     """An upstream a server, and one for two open slots of an instance.
 
     A server whose name leads nowhere now keeps the addresses that it had `before`.
@@ -478,7 +478,7 @@ def servers(folder: str, apps: List[App], before: str) -> Texts:
     for app in apps:
         sockets = sorted({slot["socket"] for slot in app["servers"].values()})
         lines += ["# listener %s %s\n" % (path, app["pool"]) for path in sockets]
-        first: Dict[str, str] = {}
+        first: dict[str, str] = {}
         texts = {}
         for name, slot in app["servers"].items():
             texts[name] = _places(slot) or known.get("%s.%s" % (app["pool"], name)) or "    server 127.0.0.1:1 down;\n"
@@ -490,7 +490,7 @@ def servers(folder: str, apps: List[App], before: str) -> Texts:
     return {os.path.join(folder, "20-servers.conf"): "".join(lines)}
 
 
-def leaving(folder: str, apps: List[App], servers_before: str, leaving_before: str) -> Texts:
+def leaving(folder: str, apps: list[App], servers_before: str, leaving_before: str) -> Texts:
     """Listeners that were there before and that no pool has now, each leading to what its pool has now.
 
     A reload takes a listener's socket away at once, while workers of before still have it in their pools: a user's
@@ -511,14 +511,14 @@ def leaving(folder: str, apps: List[App], servers_before: str, leaving_before: s
     return {os.path.join(folder, _LISTENERS[1]): "# Made by nginx_reload.py.\n" + "".join(texts)} if texts else {}
 
 
-def _places(slot: Dict[str, Any]) -> str:
+def _places(slot: dict[str, Any]) -> str:
     if slot["address"].startswith("/"):  # a folder with a UNIX socket a slot: agent.places
         return "    server unix:%s/%d.sock max_fails=0;\n" % (slot["address"], slot["port"])
     found = ["[%s]" % each if ":" in each else each for each in _addresses(slot["address"])]
     return "".join("    server %s:%d max_fails=0;\n" % (each, slot["port"]) for each in found)
 
 
-def _addresses(host: str) -> List[str]:
+def _addresses(host: str) -> list[str]:
     try:
         answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
@@ -527,7 +527,7 @@ def _addresses(host: str) -> List[str]:
     return sorted(address for address in addresses if "%" not in address)  # nginx takes no zone
 
 
-def host_settings(folder: str, main: str, version: Tuple[int, ...], said: Set[str]) -> Texts:
+def host_settings(folder: str, main: str, version: tuple[int, ...], said: set[str]) -> Texts:
     """The files with what is set once a host, without what it has `said` itself. `main` "": no such folder."""
     http = {"server_names_hash_bucket_size": "512"}  # the usual 64 is too little for a name of 50 characters
     if version >= _KEEPALIVE_MIN_TIMEOUT:
@@ -553,13 +553,13 @@ def _placeholder(path: str) -> bool:
     return "%s %s" % (os.path.realpath(path), digest) in known
 
 
-def _made(folder: str, main: str) -> List[str]:
+def _made(folder: str, main: str) -> list[str]:
     names = [name for name in sorted(os.listdir(folder)) if name.startswith(("90-deploy-", "listen-deploy-"))]
     made = [os.path.join(folder, name) for name in ("10-host.conf", *_LISTENERS, *names)]
     return [*made, os.path.join(main, "99-deploy.conf")] if main else made
 
 
-def _listening(service: Service) -> Set[Tuple[str, int]]:
+def _listening(service: Service) -> set[tuple[str, int]]:
     """Where the nginx that runs listens with IPv4 or IPv6, by what its processes hold."""
     inodes = set()
     for pid in service.workers():
@@ -606,7 +606,7 @@ def _wait(failure: str, service: Service, done: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def _children(pid: int) -> List[int]:
+def _children(pid: int) -> list[int]:
     try:
         with open("/proc/%d/task/%d/children" % (pid, pid), encoding="ascii") as file:
             return [int(word) for word in file.read().split()]
@@ -622,7 +622,7 @@ def _title(pid: int) -> bytes:
         return b"shutting down"
 
 
-def _read(path: str) -> Optional[str]:
+def _read(path: str) -> str | None:
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
@@ -656,7 +656,7 @@ def _write_all(texts: Texts) -> None:
             os.unlink(path)
 
 
-def _run(command: List[str], check: bool = True) -> str:
+def _run(command: list[str], check: bool = True) -> str:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     if check and done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip())[-4000:]
@@ -664,7 +664,7 @@ def _run(command: List[str], check: bool = True) -> str:
     return done.stdout + done.stderr if not check else done.stdout
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     """Runs `apply`; 0 when done, 1 when refused (why is on stderr)."""
     parser = argparse.ArgumentParser(prog="nginx_reload")
     parser.add_argument("verb", choices=("apply",))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import Dict, Iterator, List
+from collections.abc import Iterator
 
 from deployer.agent.balancer.driver import Request
 
@@ -45,7 +45,7 @@ def _forget(where: str, pool: str, over: bool) -> None:
         os.rmdir(where)
 
 
-def requests(folder: str, names: Dict[str, str], last: float) -> Iterator[Request]:
+def requests(folder: str, names: dict[str, str], last: float) -> Iterator[Request]:
     """Those that ended within the `last` seconds, to any of `names` (`ADDRESS:PORT` → server)."""
     since = time.time() - last
     with open(folder + "/log", "rb") as file:
@@ -57,7 +57,7 @@ def requests(folder: str, names: Dict[str, str], last: float) -> Iterator[Reques
             yield from _asked(fields, names)
 
 
-def _asked(fields: List[str], names: Dict[str, str]) -> Iterator[Request]:
+def _asked(fields: list[str], names: dict[str, str]) -> Iterator[Request]:
     """Every server that the request was sent to; two where the first one could not be connected to."""
     for address, status, took in zip(*(field.split(", ") for field in fields[2:])):
         if address in names:
