@@ -172,4 +172,4 @@ def find(name: str) -> Operation:
     try:
         return _operations[name]
     except KeyError:
-        raise OpError("unknown_operation", "there is no operation %r" % name) from None
+        raise OpError("unknown_operation", f"there is no operation {name!r}") from None

@@ -64,7 +64,7 @@ class Commands:
         """Runs `admit` for `ready`, `drain` for the rest; OpError `balancer_down` when it fails."""
         for name in names:
             if name not in self._servers:
-                raise OpError("unknown_server", "the commands were not told of a server %s" % name)
+                raise OpError("unknown_server", f"the commands were not told of a server {name}")
             self._run("admit" if admin == "ready" else "drain", name)
             self._answers.pop(name, None)
             self._asked[name] = admin
@@ -107,7 +107,7 @@ class Commands:
         self._require(done, "state", name)
         if not _says(done):
             printed = done.stdout.strip()[:100]
-            self._fail("state", name, "printed %r, which is none of %s" % (printed, ", ".join(_WORDS)), done)
+            self._fail("state", name, f"printed {printed!r}, which is none of {', '.join(_WORDS)}", done)
         words = done.stdout.split()
         return words[0], int(words[1]) if len(words) > 1 and words[1].isdecimal() else 0
 
@@ -142,7 +142,7 @@ class Commands:
         redact = secrets.redactor(self._site)
         raise OpError(
             "balancer_down",
-            redact("%s: your command balancer.%s %s" % (name, verb, what)),
+            redact(f"{name}: your command balancer.{verb} {what}"),
             "run it by hand on that host; its environment is in docs/balancers.md",
             log=[redact(line) for line in done.log()],
         )

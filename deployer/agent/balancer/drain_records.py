@@ -114,7 +114,7 @@ def _lock(fd: int, site: Site) -> None:
             if time.monotonic() >= end:
                 raise OpError(
                     "host_busy",
-                    "another process has held %s/drained.lock for more than %g s" % (site.state, _LONGEST),
+                    f"another process has held {site.state}/drained.lock for more than {_LONGEST:g} s",
                     "look on that host who has it open (lslocks), then type deploy {command} {env}",
                 ) from None
         time.sleep(_AGAIN)

@@ -159,7 +159,7 @@ class StrictDriver:
         except Exception as error:
             raise OpError(
                 "balancer_down",
-                "the answer of the balancer (%s) cannot be understood: %r" % (self._kind, error),
+                f"the answer of the balancer ({self._kind}) cannot be understood: {error!r}",
                 "deploy {command} {env}; if it stays so, look at the balancer's log on that host",
                 log=traceback.format_exc().splitlines()[-8:],
             ) from error

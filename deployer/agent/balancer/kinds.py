@@ -35,4 +35,4 @@ def _create(driver: dict[str, Any]) -> Driver:
         from deployer.agent.balancer.command import Commands
 
         return Commands(driver)
-    raise OpError("unknown_balancer", "this agent cannot drive a balancer of kind %r" % kind)
+    raise OpError("unknown_balancer", f"this agent cannot drive a balancer of kind {kind!r}")

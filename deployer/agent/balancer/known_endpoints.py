@@ -57,10 +57,10 @@ def require_nowhere_else(site: Site, driver: dict[str, Any], names: Iterable[str
     for name, places in sorted(requested_elsewhere(site, driver, names).items()):
         raise OpError(
             "old_address",
-            "the balancer still sends requests for %s to %s, and the inventory has it at %s"
-            % (name, ", ".join(places), _places(driver)[name]),
-            "have the balancer send them to %s alone; none is lost, since both reach the same instance"
-            % _places(driver)[name],
+            f"the balancer still sends requests for {name} to {', '.join(places)}, and the inventory has "
+            f"it at {_places(driver)[name]}",
+            f"have the balancer send them to {_places(driver)[name]} alone; none is lost, since both "
+            "reach the same instance",
             detail={"server": name, "places": places},
         )
 

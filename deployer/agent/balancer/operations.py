@@ -301,7 +301,7 @@ def _told(server: Server, held: drain_records.Record | None) -> dict[str, Any]:
 
 
 def _not_up(late: list[Server], answers: dict[str, dict[str, Any]]) -> OpError:
-    seen = ["%s at %s (%s)" % (each.name, each.at, each.check or each.status or "not checked") for each in late]
+    seen = [f"{each.name} at {each.at} ({each.check or each.status or 'not checked'})" for each in late]
     return OpError(
         "not_up",
         "the balancer's health check does not pass for " + ", ".join(seen),

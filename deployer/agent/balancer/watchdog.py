@@ -73,7 +73,7 @@ def arm(
     started. Nothing may be drained or stopped then.
     """
     if not _RUN.match(run):
-        raise OpError("invalid", "%r is no run's id" % run)
+        raise OpError("invalid", f"{run!r} is no run's id")
     with _arming:
         watch = _watches.get((site.state, run))
         if watch is None:
@@ -177,7 +177,7 @@ class Watch:
         argv = [*bootstrap.archive(_file(self._site, self._run, ".pyz")), "balancer.watchdog"]
         order = _file(self._site, self._run, ".json")
         if _under_systemd(self._site):
-            unit = "deploy-watchdog-%s-%s-%s" % (self._site.app, self._site.env, self._run)
+            unit = f"deploy-watchdog-{self._site.app}-{self._site.env}-{self._run}"
             options = ["Restart=on-failure", "RestartSec=1", "StartLimitIntervalSec=0"]
             words = ["systemd-run", "--quiet", "--collect", "--unit=" + unit, *("--property=" + o for o in options)]
             command = [*words, *argv, order]
@@ -242,7 +242,7 @@ def main(argv: list[str]) -> int:
             if not os.path.exists(argv[0]):
                 return 0
         except Exception as error:  # the balancer restarts, the disk is full: nobody else is left to try again
-            print("%s: %s" % (type(error).__name__, error), file=sys.stderr)
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
         time.sleep(_LOOK)
 
 
@@ -251,7 +251,7 @@ def _done(path: str) -> bool:
     site, run = Site.from_args(order), order["run"]
     if drain_records.of_run(drain_records.read(site), run):
         if _is_due(path):
-            why = "the agent was not alive for %.0f s" % order["bound"]
+            why = f"the agent was not alive for {order['bound']:.0f} s"
             put_back(site, run, create_driver(order["driver"]), why, lambda: _is_due(path))
         return False
     if _alive(order["agent"]):
@@ -280,7 +280,7 @@ def _require_out(balancer: Driver, records: drain_records.Records, names: Sequen
     if back:
         raise OpError(
             "not_out",
-            "the balancer sends requests to %s again, so it may not be stopped" % ", ".join(back),
+            f"the balancer sends requests to {', '.join(back)} again, so it may not be stopped",
             "its host was asleep, or somebody restarted the balancer; type deploy push {env}",
         )
 
@@ -319,7 +319,7 @@ def _under_systemd(site: Site) -> bool:
 
 
 def _file(site: Site, run: str, suffix: str) -> str:
-    return "%s/watchdog-%s%s" % (site.state, run, suffix)
+    return f"{site.state}/watchdog-{run}{suffix}"
 
 
 def _runs(site: Site) -> list[str]:

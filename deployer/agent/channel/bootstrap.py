@@ -61,7 +61,7 @@ def _relative(fullname: str) -> str:
 
 
 def _origin(fullname: str) -> str:
-    return "<agent %s.py>" % _relative(fullname).replace(".", "/")
+    return f"<agent {_relative(fullname).replace('.', '/')}.py>"
 
 
 def start(sources: dict[str, str], incoming: BinaryIO) -> None:
@@ -141,8 +141,8 @@ def _zipped(sources: dict[str, str]) -> bytes:
 
     root = PACKAGE.replace(".", "/")
     files = {"__main__.py": _MAIN, "deployer/__init__.py": "", root + "/__init__.py": ""}
-    files.update(("%s/%s/__init__.py" % (root, name.replace(".", "/")), "") for name in packages(sources))
-    files.update(("%s/%s.py" % (root, name.replace(".", "/")), source) for name, source in sources.items())
+    files.update((f"{root}/{name.replace('.', '/')}/__init__.py", "") for name in packages(sources))
+    files.update((f"{root}/{name.replace('.', '/')}.py", source) for name, source in sources.items())
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
         for name in sorted(files):

@@ -95,7 +95,7 @@ def _object(text: bytes) -> dict[str, Any]:
     try:
         head = json.loads(text)
     except ValueError as error:
-        raise ProtocolError("a frame's head is not JSON: %s" % error) from None
+        raise ProtocolError(f"a frame's head is not JSON: {error}") from None
     if not isinstance(head, dict):
         raise ProtocolError("a frame's head is no JSON object")
     return head

@@ -136,7 +136,7 @@ class Session:
                     self._wake.set()
                     return
         except Exception as error:
-            self.lose("%s: %s" % (type(error).__name__, error))
+            self.lose(f"{type(error).__name__}: {error}")
 
     def _take(self, frame: protocol.Frame) -> None:
         head = frame.head
@@ -192,7 +192,7 @@ class Session:
             if request is None:
                 return
             if request.cancelled.is_set():
-                self._close(request, OpError("cancelled", "%s was cancelled before it began" % request.op).as_dict())
+                self._close(request, OpError("cancelled", f"{request.op} was cancelled before it began").as_dict())
             else:
                 self._in_hand = request, protocol.clock()
                 self._answer(request)
@@ -243,7 +243,7 @@ def _fault(op: str, error: BaseException) -> dict[str, Any]:
     said = str(error)[:500]
     return {
         "code": "internal",
-        "message": "%s failed: %s%s" % (op, type(error).__name__, ": " + said if said else ""),
+        "message": f"{op} failed: {type(error).__name__}{': ' + said if said else ''}",
         "hint": "",
         "log": log,
         "detail": {},

@@ -34,9 +34,9 @@ def build_again(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     if not python:
         raise OpError(
             "not_repairable",
-            "the virtualenv of release %s is damaged (%s) and cannot be built again from what is on this host"
-            % (release, why),
-            "deploy push %s builds a new release" % site.env,
+            f"the virtualenv of release {release} is damaged ({why}) and cannot be built again from what "
+            "is on this host",
+            f"deploy push {site.env} builds a new release",
         )
     spec = _spec(site, marker, python)
     spec.update((key, args[key]) for key in ("env", "secrets", "timeout") if key in args)

@@ -64,7 +64,7 @@ def put(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         fresh = tempfile.mkdtemp(prefix=".new-", dir=above)
         try:
             os.chmod(fresh, tree.FOLDER)
-            program = "%s/%s" % (fresh, args["name"])
+            program = f"{fresh}/{args['name']}"
             _receive(ctx.body, program, str(args["sha"]))
             _try(program)
             os.makedirs(folder, 0o755, exist_ok=True)
@@ -75,7 +75,7 @@ def put(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         fsync_folder(above)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        message = "%s cannot be written: %s" % (path, error.strerror or error)
+        message = f"{path} cannot be written: {error.strerror or error}"
         raise OpError("no_space" if full else "not_written", message) from None
     _prune(above, folder)
     return {"path": path}
@@ -91,8 +91,8 @@ def find_uv(site: Site) -> str | None:
 def _place(site: Site, args: dict[str, Any]) -> str:
     name, version, sha = (str(args[key]) for key in ("name", "version", "sha"))
     if not (_NAME.match(name) and _VERSION.match(version) and _SHA.match(sha)):
-        raise OpError("invalid", "%r of version %r cannot be a program's folder" % (name, version))
-    return "%s/%s/%s-%s/%s" % (_home(site), name, version, sha[:12], name)
+        raise OpError("invalid", f"{name!r} of version {version!r} cannot be a program's folder")
+    return f"{_home(site)}/{name}/{version}-{sha[:12]}/{name}"
 
 
 def _home(site: Site) -> str:
@@ -125,7 +125,7 @@ def _unpacked(body: Iterator[bytes]) -> Iterator[bytes]:
             yield unpack.decompress(chunk)
         yield unpack.flush()
     except zlib.error as error:
-        raise OpError("corrupt", "the program did not arrive whole: %s" % error, "deploy {command} {env}") from None
+        raise OpError("corrupt", f"the program did not arrive whole: {error}", "deploy {command} {env}") from None
 
 
 def _try(program: str) -> None:
@@ -137,7 +137,7 @@ def _try(program: str) -> None:
             break
         time.sleep(0.05)
     if not done.ok:
-        raise OpError("does_not_run", "it does not run on this host: %s" % done.why, log=done.log())
+        raise OpError("does_not_run", f"it does not run on this host: {done.why}", log=done.log())
 
 
 def _prune(above: str, latest: str) -> None:

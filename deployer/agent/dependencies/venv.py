@@ -62,7 +62,7 @@ def complete(site: Site, key: str) -> bool:
 def checked(key: str) -> str:
     """The key, if it can name a folder; OpError `invalid` if not."""
     if not _KEY.match(key):
-        raise OpError("invalid", "%r is no key of a virtualenv" % key)
+        raise OpError("invalid", f"{key!r} is no key of a virtualenv")
     return key
 
 
@@ -132,8 +132,8 @@ def require(path: str, spec: Mapping[str, Any]) -> None:
     if absent:
         raise OpError(
             "missing_server",
-            "%s is needed to run this app and is not among its dependencies" % " and ".join(absent),
-            "add it to the app's requirements, or to deploy.yaml: python: {with: [%s]}" % ", ".join(absent),
+            f"{' and '.join(absent)} is needed to run this app and is not among its dependencies",
+            f"add it to the app's requirements, or to deploy.yaml: python: {{with: [{', '.join(absent)}]}}",
             detail={"distributions": absent},
         )
 
@@ -152,7 +152,7 @@ def describe_interpreter(path: str) -> dict[str, Any]:
     done = process_runner.run([path, "-ISc", _INSPECT], timeout=30, env={"LANG": "C.UTF-8", "PATH": os.defpath})
     if not done.ok:
         hint = "deploy setup {env} installs what is missing; or set python: {version: …} in deploy.yaml"
-        raise OpError("no_python", "%s does not run: %s" % (path, done.why), hint, log=done.log())
+        raise OpError("no_python", f"{path} does not run: {done.why}", hint, log=done.log())
     return {"path": path, **json.loads(done.stdout)}
 
 
@@ -218,7 +218,7 @@ class Installer:
         else:
             argv = [path + "/bin/python", "-m", "pip", "install", "--no-compile", "--progress-bar", "off"]
         argv += ["--no-deps", *source, "-r", requirements]
-        self._run(path, argv, "%s could not install the dependencies" % self._name)
+        self._run(path, argv, f"{self._name} could not install the dependencies")
 
     def compile(self, path: str) -> None:
         """Compiles the bytecode of what is installed; a file that is no valid Python is left as it is."""
@@ -233,7 +233,7 @@ class Installer:
         for name, text in ((wanted, "\n".join(spec["requirements"])), (settled, str(spec.get("constraints", "")))):
             with open(name, "w", encoding="utf-8") as file:
                 file.write(text + "\n")
-        failed = "%s could not find versions that fit together" % self._name
+        failed = f"{self._name} could not find versions that fit together"
         if self._name == "uv":
             argv = [self._uv, "pip", "compile", "--quiet", "--python", self._python, "--no-header", "--no-annotate"]
             return self._run(path, [*argv, *self._options, "-c", settled, wanted], failed, code="no_versions").stdout
@@ -282,14 +282,14 @@ def _explained(failed: str, why: str, hint: str, lines: list[str], code: str) ->
     log = failure.telling(lines)[-_LOG_LINES:]
     unfitting = failure.unfitting(lines)
     if unfitting:
-        message, hint = "%s: %s" % (failed, unfitting), "change one of these requirements"
+        message, hint = f"{failed}: {unfitting}", "change one of these requirements"
         return OpError(code, message, hint, log=log)
     package, cause, needs = failure.unbuilt(lines)
     if not package:
-        return OpError("install_failed", "%s: %s" % (failed, why), hint, log=log)
+        return OpError("install_failed", f"{failed}: {why}", hint, log=log)
     wanted = needs or "build-essential, python3-dev, and the libraries that it needs"
-    hint = "packages: [%s] in deploy.yaml, then deploy setup {env}; or take a version that has a wheel" % wanted
-    return OpError("install_failed", "%s could not be built: %s" % (package, cause or why), hint, log=log)
+    hint = f"packages: [{wanted}] in deploy.yaml, then deploy setup {{env}}; or take a version that has a wheel"
+    return OpError("install_failed", f"{package} could not be built: {cause or why}", hint, log=log)
 
 
 def _count(text: str) -> int:

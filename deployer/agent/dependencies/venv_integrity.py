@@ -34,11 +34,11 @@ def damage(path: str) -> str:
     if not isinstance(marker, dict):
         return "its marker is missing"
     if not os.access(path + "/" + _PYTHON, os.X_OK):
-        return "its interpreter %s is missing" % _target(path)
+        return f"its interpreter {_target(path)} is missing"
     if marker.get("version") not in (None, _version(path)):
-        return "its interpreter %s is another version" % _target(path)
+        return f"its interpreter {_target(path)} is another version"
     absent = sorted(set(marker.get("entries") or ()) - set(entries(path)))
-    return "%s is missing%s" % (absent[0], _and_more(len(absent) - 1)) if absent else ""
+    return f"{absent[0]} is missing{_and_more(len(absent) - 1)}" if absent else ""
 
 
 def describe(path: str) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _point(release: str, target: str) -> None:
 
 
 def _site_packages(path: str) -> list[str]:
-    return ["lib/%s/site-packages" % entry.name for entry in _scanned(path + "/lib")]
+    return [f"lib/{entry.name}/site-packages" for entry in _scanned(path + "/lib")]
 
 
 def _scanned(folder: str) -> list[os.DirEntry[str]]:

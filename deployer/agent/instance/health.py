@@ -81,7 +81,7 @@ def ask(
         status, location = response.status, response.getheader("Location") or ""
     except (OSError, http.client.HTTPException, ValueError) as error:
         late = time.monotonic() - began >= health.timeout
-        why = "GET %s: %s" % (health.path, _reason(error, health, late))
+        why = f"GET {health.path}: {_reason(error, health, late)}"
         return Answer(False, None, why, SLOW, refused=isinstance(error, ConnectionRefusedError))
     finally:
         answered.set()
@@ -138,7 +138,7 @@ def loopback(address: str, port: int) -> str:
 def _headers(address: str, port: int, health: Health) -> dict[str, str]:
     known = reachable(address)
     # An app that knows its own names knows this one; whether it is asked by IPv4 or IPv6 is not its business.
-    shown = "127.0.0.1" if known == "::1" else "[%s]" % known if ":" in known else known
+    shown = "127.0.0.1" if known == "::1" else f"[{known}]" if ":" in known else known
     headers = {"Host": health.host or "%s:%d" % (shown, port), "User-Agent": USER_AGENT, "Connection": "close"}
     lower = {name.lower(): name for name in headers}
     for name, value in health.sent_headers.items():
@@ -161,10 +161,10 @@ def _reason(error: BaseException, health: Health, late: bool) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     if late or isinstance(error, (TimeoutError, socket.timeout)):
-        return "no answer within %g s" % health.timeout
+        return f"no answer within {health.timeout:g} s"
     if isinstance(error, (http.client.RemoteDisconnected, ConnectionResetError)):
         return "the connection was closed before an answer came"
-    return "%s: %s" % (type(error).__name__, error)
+    return f"{type(error).__name__}: {error}"
 
 
 def _bound(

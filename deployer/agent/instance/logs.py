@@ -64,7 +64,7 @@ def read(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         if log.get("journal"):
             return _read_journal(str(log["journal"]), cursor, first, seconds, budget)
         if seconds and not cursor:
-            why = "the log of %s does not tell when a line was written" % name
+            why = f"the log of {name} does not tell when a line was written"
             raise OpError("no_times", why, "leave --since out: -n says how many lines")
         return _read_file(str(log.get("file") or ""), cursor, first, budget, bool(args.get("partial")))
 
@@ -112,7 +112,7 @@ def _read_journal(unit: str, cursor: dict[str, Any] | None, lines: int, seconds:
     elif "after" in cursor:
         argv += ["--after-cursor", cursor["after"]]
     else:
-        argv += ["--since", "@%.6f" % cursor["since"]]
+        argv += ["--since", f"@{cursor['since']:.6f}"]
     entries, more = _journal_entries(argv, budget)
     shown = entries if lines or cursor is not None else []
     # Without an entry there is no cursor of journald's yet. What it has not written down so far is newer than this.
@@ -127,7 +127,7 @@ def _journal_entries(argv: list[str], budget: int) -> tuple[list[dict[str, Any]]
     try:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except OSError as error:
-        raise OpError("unreadable", "journalctl cannot be run: %s" % error.strerror) from error
+        raise OpError("unreadable", f"journalctl cannot be run: {error.strerror}") from error
     timer = threading.Timer(_JOURNAL_TIMEOUT_S, process.kill)
     timer.start()
     entries: list[dict[str, Any]] = []
@@ -142,7 +142,7 @@ def _journal_entries(argv: list[str], budget: int) -> tuple[list[dict[str, Any]]
                     return entries, True
             why = process.stderr.read().decode("utf-8", "replace").strip()
             if process.wait() and not entries and why:
-                raise OpError("unreadable", "journalctl failed: %s" % why.splitlines()[-1])
+                raise OpError("unreadable", f"journalctl failed: {why.splitlines()[-1]}")
         finally:
             timer.cancel()
             process.kill()
@@ -238,7 +238,7 @@ def _chunk(file: _File, offset: int, size: int) -> tuple[bytes | None, int]:
     except FileNotFoundError:
         return None, 0
     except OSError as error:
-        raise OpError("unreadable", "%s cannot be read: %s" % (file.path, error.strerror)) from error
+        raise OpError("unreadable", f"{file.path} cannot be read: {error.strerror}") from error
     try:
         about = os.fstat(fd)
         if about.st_ino != file.inode:

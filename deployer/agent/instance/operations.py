@@ -71,7 +71,7 @@ def stop(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     entry = {"run": args["run"], "op": "stop", "instance": instance.index, "port": port, "release": release}
     ledger.append(site, {**entry, "event": "intent"})
     try:
-        ctx.require_lease("stop %s" % unit.name)
+        ctx.require_lease(f"stop {unit.name}")
         _stop(site, instance, unit, main)
     except OpError as failure:
         ledger.append(site, {**entry, "event": "outcome", "ok": False, "why": failure.message})

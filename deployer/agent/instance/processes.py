@@ -107,17 +107,17 @@ class _Move:
     def _begin(self, release: str | None) -> None:
         """The last moment to turn back with nothing touched."""
         if self._ctx.cancelled.is_set():
-            raise OpError("cancelled", "the run was cancelled before %s was stopped" % self._unit.name)
-        self._ctx.require_lease("stop %s" % self._unit.name)
+            raise OpError("cancelled", f"the run was cancelled before {self._unit.name} was stopped")
+        self._ctx.require_lease(f"stop {self._unit.name}")
         self._note(release, "intent")
 
     def _has(self, release: str) -> bool:
-        return os.path.isfile("%s/%s/%s" % (self._site.release(release), COMMANDS, self._process.name))
+        return os.path.isfile(f"{self._site.release(release)}/{COMMANDS}/{self._process.name}")
 
     def _stop(self) -> None:
         main = self._unit.main()
         known = procfs.process(main) if main else None
-        self._ctx.progress("stopping %s" % self._unit.name)
+        self._ctx.progress(f"stopping {self._unit.name}")
         deadline = time.monotonic() + self._unit.stop_bound
         said = self._unit.stop()
         while known is not None and procfs.alive(known):
@@ -135,9 +135,9 @@ class _Move:
         label = self._process.label
         enabled = self._unit.enable()
         if not enabled.ok:
-            self._ctx.progress("%s will not start at boot: %s" % (self._unit.name, enabled.why))
+            self._ctx.progress(f"{self._unit.name} will not start at boot: {enabled.why}")
         links.point_process(self._site, label, release)
-        self._ctx.progress("starting %s with release %s" % (self._unit.name, release))
+        self._ctx.progress(f"starting {self._unit.name} with release {release}")
         self._unit.reset()
         said = self._unit.start(_GRACE + 20.0)
         if not said.ok:
@@ -162,10 +162,10 @@ class _Move:
             time.sleep(_TICK)
 
     def _undone(self, release: str, failure: Exception, before: list[str]) -> OpError:
-        error = failure if isinstance(failure, OpError) else OpError("did_not_start", "the host refused: %s" % failure)
+        error = failure if isinstance(failure, OpError) else OpError("did_not_start", f"the host refused: {failure}")
         if not error.log:
             error.log = self._unit.log_since(before, LOG_LINES)
-        self._ctx.progress("%s: %s; going back" % (self._unit.name, error.message))
+        self._ctx.progress(f"{self._unit.name}: {error.message}; going back")
         problem = ""
         try:
             self._stop()
@@ -202,7 +202,7 @@ def _main(site: Site, process: Process, release: str | None) -> tuple[int, str]:
         return 0, "it was never started here"
     pid = unit.main()
     if not pid:
-        return 0, "%s is not running" % unit.name
+        return 0, f"{unit.name} is not running"
     there = _release_of(site, pid)
     return pid, "" if there == release else "process %d runs in %s" % (pid, there or "no release")
 
@@ -214,4 +214,4 @@ def _release_of(site: Site, pid: int) -> str | None:
 
 def _failed(unit: Unit, release: str, why: str) -> OpError:
     hint = "mend what its log says, then type deploy push {env}"
-    return OpError("did_not_start", "%s did not start with release %s: %s" % (unit.name, release, why), hint)
+    return OpError("did_not_start", f"{unit.name} did not start with release {release}: {why}", hint)

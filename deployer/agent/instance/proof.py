@@ -65,9 +65,9 @@ def examine(
     holding = hold(instance.address, instance.port)
     shared = _common_release(site, holding)
     if not main and holding.free:
-        return Proof(False, "listen", "%s is not running" % instance.verbs.unit)
+        return Proof(False, "listen", f"{instance.verbs.unit} is not running")
     if holding.free:
-        return Proof(False, "listen", "nothing listens on %s" % place)
+        return Proof(False, "listen", f"nothing listens on {place}")
     if holding.waiting:
         why = "systemd keeps %s open, and no process of %s has taken it over"
         return Proof(False, "listen", why % (place, instance.verbs.unit), holding.pids, shared)
@@ -110,9 +110,9 @@ def _wrong_process(site: Site, release: str, pid: int, started_after: float | No
     folder = os.path.realpath(site.release(release))
     cwd, exe = procfs.link(pid, "cwd"), procfs.link(pid, "exe")
     if cwd is None or exe is None:
-        return "may not be looked into by user %s" % procfs.user_name(os.geteuid())
+        return f"may not be looked into by user {procfs.user_name(os.geteuid())}"
     if not _inside(cwd, [folder]):
-        return "runs in %s, not in release %s" % (cwd, release)
+        return f"runs in {cwd}, not in release {release}"
     venv = folder + "/.venv"
     if not os.path.lexists(venv):
         return ""
@@ -120,7 +120,7 @@ def _wrong_process(site: Site, release: str, pid: int, started_after: float | No
     # An interpreter that the system replaced by an update is still the one that the release named.
     if _inside(exe.replace(DELETED, ""), [folder, os.path.realpath(venv), python]):
         return ""
-    return "runs %s, not the interpreter of release %s (%s)" % (exe, release, python)
+    return f"runs {exe}, not the interpreter of release {release} ({python})"
 
 
 def _inside(path: str, folders: list[str]) -> bool:

@@ -58,9 +58,9 @@ class Reload:
             raise _cannot(self.instance, "process %d would die of SIGHUP: it has no workers to replace" % main)
         found = proof.examine(self.site, self.instance, serving, main)
         if not found.proven:
-            raise _cannot(self.instance, "it does not serve %s as it should: %s" % (serving, found.why))
+            raise _cannot(self.instance, f"it does not serve {serving} as it should: {found.why}")
         if self._venv(serving) != self._venv(release):
-            raise _cannot(self.instance, "%s has other dependencies than %s" % (release, serving))
+            raise _cannot(self.instance, f"{release} has other dependencies than {serving}")
         if self._secrets_differ(master) or self._secrets_are_younger(master):
             raise _cannot(self.instance, "its secrets changed, and its master keeps those that it was started with")
         workers = [each for each in map(procfs.process, found.pids) if each is not None and each.pid != main]
@@ -72,7 +72,7 @@ class Reload:
         """Loads the app as the workers will. OpError `check_failed` with its last lines; what serves is untouched."""
         if not self.check:
             return
-        self.ctx.progress("checking that %s can be loaded" % release)
+        self.ctx.progress(f"checking that {release} can be loaded")
         env = app_environment.environment(self.site, release, {"PORT": str(self.instance.port)})
         done = process_runner.run(
             ["./run", *self.check],
@@ -86,7 +86,7 @@ class Reload:
             redact = secrets.redactor(self.site)
             log = [redact(line) for line in done.log(30)]
             said = next((line.strip() for line in reversed(log) if line.strip()), "") or done.why
-            raise OpError("check_failed", "release %s cannot be loaded: %s" % (release, said), log=log)
+            raise OpError("check_failed", f"release {release} cannot be loaded: {said}", log=log)
 
     def carry_out(self, release: str, main: int, old: list[procfs.Process], within: float) -> Proof:
         """Sends the signal and waits until every worker is a new one that proves the release.

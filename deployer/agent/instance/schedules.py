@@ -80,7 +80,7 @@ class _Move:
 
     def to(self, release: str) -> dict[str, Any]:
         links.require_complete(self._site, release)
-        if not os.path.isfile("%s/%s/%s" % (self._site.release(release), COMMANDS, self._schedule.name)):
+        if not os.path.isfile(f"{self._site.release(release)}/{COMMANDS}/{self._schedule.name}"):
             return {"changed": self.away(0.0)["stopped"], "armed": False}
         if self._previous == release and not _state(self._site, self._schedule)["why"]:
             return {"changed": False, "armed": True}
@@ -112,7 +112,7 @@ class _Move:
     def _begin(self, release: str | None) -> None:
         """The last moment to turn back with nothing touched."""
         if self._ctx.cancelled.is_set():
-            raise OpError("cancelled", "the run was cancelled before %s was changed" % self._unit.name)
+            raise OpError("cancelled", f"the run was cancelled before {self._unit.name} was changed")
         self._ctx.require_lease("change " + self._unit.name)
         self._note(release, "intent")
 
@@ -146,7 +146,7 @@ class _Move:
         return _number(self._unit.state().get("pid")) or 0
 
     def _refused(self, why: str) -> OpError:
-        return OpError("not_armed", "%s is not run at its times: %s" % (self._unit.name, why))
+        return OpError("not_armed", f"{self._unit.name} is not run at its times: {why}")
 
     def _note(self, release: str | None, event: str, **more: Any) -> None:
         entry = {"run": self._run, "event": event, "op": "schedule", "instance": self._schedule.name}

@@ -118,8 +118,8 @@ class Switch:
     def _require_leave(self) -> None:
         """The last moment to turn back with nothing touched."""
         if self._ctx.cancelled.is_set():
-            raise OpError("cancelled", "the run was cancelled before %s was stopped" % self._unit.name)
-        self._ctx.require_lease("stop %s" % self._unit.name)
+            raise OpError("cancelled", f"the run was cancelled before {self._unit.name} was stopped")
+        self._ctx.require_lease(f"stop {self._unit.name}")
 
     def _still_serving(self, main: int) -> str | None:
         if self._previous is None:
@@ -146,7 +146,7 @@ class Switch:
             if not (self._or_restart or self._reload.or_restart):
                 refusal.detail.update(restored=True, serving=self._still_serving(main))
                 raise
-            self._ctx.progress("%s; it is restarted" % refusal.message)
+            self._ctx.progress(f"{refusal.message}; it is restarted")
             self._reload = None
 
     def _forward(self, main: int) -> tuple[int, ...]:
@@ -156,7 +156,7 @@ class Switch:
             except OpError as failure:
                 if not self._or_restart:
                     raise
-                self._ctx.progress("%s; it is restarted" % failure.message)
+                self._ctx.progress(f"{failure.message}; it is restarted")
         stays = self._instance.socket and self._held_port
         if not stays:
             self._stop(main)
@@ -181,7 +181,7 @@ class Switch:
             raise OpError("did_not_start", why, "deploy setup {env} installs its unit", log=opened.log())
 
     def _stop(self, main: int) -> None:
-        self._ctx.progress("stopping %s" % self._unit.name)
+        self._ctx.progress(f"stopping {self._unit.name}")
         self._touched = True
         self._unit.close_port()
         known = procfs.process(main) if main else None
@@ -194,7 +194,7 @@ class Switch:
     def _link(self, release: str) -> None:
         enabled = self._unit.enable()
         if not enabled.ok:
-            self._ctx.progress("%s will not start at boot: %s" % (self._unit.name, enabled.why))
+            self._ctx.progress(f"{self._unit.name} will not start at boot: {enabled.why}")
         links.point_slot(self._site, self._instance.port, release)
 
     def _start(
@@ -202,9 +202,7 @@ class Switch:
     ) -> tuple[int, ...]:
         """From here on whoever starts it starts the release: once its port is open, the first request does."""
         self._touched = True
-        self._ctx.progress(
-            "%s %s with release %s" % ("restarting" if restart else "starting", self._unit.name, release)
-        )
+        self._ctx.progress(f"{'restarting' if restart else 'starting'} {self._unit.name} with release {release}")
         self._unit.reset()
         began = procfs.now()
         if opens:
@@ -219,7 +217,7 @@ class Switch:
             error.log = self._own_words()
         if error.code in ("did_not_start", "unhealthy") and _was_killed(error.log):
             error.hint = process_runner.OUT_OF_MEMORY
-        self._ctx.progress("%s: %s; going back" % (self._unit.name, error.message))
+        self._ctx.progress(f"{self._unit.name}: {error.message}; going back")
         problem = ""
         try:
             self._intend_if_possible("undo")
@@ -237,7 +235,7 @@ class Switch:
     def _own_words(self) -> list[str]:
         """The last lines of its log since the start; of its answers to health checks only the last few."""
         lines = self._unit.log_since(self._log_before, 20 * LOG_LINES)
-        asked = " %s " % self._instance.health.path
+        asked = f" {self._instance.health.path} "
         checks = [line for line in lines if "GET" in line and asked in line]
         boring = set(checks[:-_LAST_CHECKS])
         return [line for line in lines if line not in boring][-LOG_LINES:]
@@ -269,7 +267,7 @@ class Switch:
         try:
             resource.put_back(self._ctx, self._site, self._run, UNITS, new=False, bound=_UNITS_WAIT)
         except Exception as error:  # whatever it is, what was there before is to be started
-            self._ctx.progress("units stay as the run has made them: %s" % error)
+            self._ctx.progress(f"units stay as the run has made them: {error}")
 
     def _intend(self, state: str) -> None:
         ledger.append(self._site, self._entry("intent", state=state))
@@ -284,7 +282,7 @@ class Switch:
         try:
             ledger.append(self._site, self._entry("outcome", ok=ok, why=why, **more))
         except OSError as error:
-            self._ctx.progress("the ledger cannot be written: %s" % error)
+            self._ctx.progress(f"the ledger cannot be written: {error}")
 
     def _entry(self, event: str, **more: Any) -> dict[str, Any]:
         return {
@@ -313,7 +311,7 @@ def _stranger(site: Site, instance: Instance, main: int, held_port: bool) -> str
 def _taken(instance: Instance, who: str, detail: dict[str, Any] | None = None) -> OpError:
     return OpError(
         "port_taken",
-        "%s is held by %s, which deploy did not start" % (place(instance.address, instance.port), who),
+        f"{place(instance.address, instance.port)} is held by {who}, which deploy did not start",
         "stop that process, or set another port in deploy.yaml",
         detail=detail,
     )
@@ -323,7 +321,7 @@ def _as_error(failure: Exception) -> OpError:
     if isinstance(failure, OpError):
         return failure
     hint = "look at the disk and the rights of the site's folders" if isinstance(failure, OSError) else ""
-    return OpError("did_not_start", "the host refused: %s: %s" % (type(failure).__name__, failure), hint)
+    return OpError("did_not_start", f"the host refused: {type(failure).__name__}: {failure}", hint)
 
 
 def _since(began: float) -> float:

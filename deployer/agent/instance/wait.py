@@ -85,7 +85,7 @@ def until_proven(
     _stop_if(cancelled)
     if not started.ok:
         why = "; ".join(started.log(2)) or started.why
-        raise _failed("did_not_start", instance, unit, release, "%s: %s" % (started.why, why))
+        raise _failed("did_not_start", instance, unit, release, f"{started.why}: {why}")
     main: procfs.Process | None = None
     pause = _QUICK
     while True:
@@ -106,7 +106,7 @@ def until_proven(
         left = since + within - procfs.now()
         if left <= 0:
             code = "did_not_start" if found.step == "listen" else "unhealthy"
-            why = "%s, %g s after the start" % (found.why, within)
+            why = f"{found.why}, {within:g} s after the start"
             raise _failed(code, instance, unit, release, why, found.hint)
         pause = min(pause * 1.5, max(instance.health.every, _QUICK))
         if cancelled is None:
@@ -166,7 +166,7 @@ def _still_there(
     instance: Instance, unit: Unit, main: procfs.Process | None, ours: list[int], said: Finished
 ) -> OpError:
     left = ours or ([main.pid] if main else [])
-    how = "within %g s" % unit.stop_bound if said.ok or said.timed_out else "as asked"
+    how = f"within {unit.stop_bound:g} s" if said.ok or said.timed_out else "as asked"
     who = " and ".join(port_owners.described(pid) for pid in left[:3]) or "its supervisor still names a process"
     said_so = "" if said.ok else "; the supervisor said: %s" % ("; ".join(said.log(2)) or said.why)
     return OpError(

@@ -46,7 +46,7 @@ def exception_line(lines: Iterable[str]) -> str:
 def cause_of(lines: Iterable[str], ending: str) -> str:
     """`ending` (`exit status 1`), behind the exception that ended the program where `lines` show one."""
     exception = exception_line(lines)
-    return "%s (%s)" % (exception, ending) if exception else ending
+    return f"{exception} ({ending})" if exception else ending
 
 
 def unfitting(lines: Sequence[str]) -> str:

@@ -132,12 +132,12 @@ class Site:
 
     def resources_before(self, part: str) -> str:
         """What files outside of the app's root were before the run that is under way changed them (`agent.kept`)."""
-        return "%s/before/%s-%s.%s.json" % (self.host_state, self.app, self.env, part)
+        return f"{self.host_state}/before/{self.app}-{self.env}.{part}.json"
 
     @property
     def sockets(self) -> str:
         """The folder of the instances' UNIX sockets (`agent.places`), where they listen at those."""
-        return "%s/run/deploy/%s-%s" % (self.prefix, self.app, self.env)
+        return f"{self.prefix}/run/deploy/{self.app}-{self.env}"
 
     @property
     def host_lock(self) -> str:

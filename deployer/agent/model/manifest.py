@@ -49,7 +49,7 @@ class Entry:
         """The entry as JSON data."""
         if self.target is not None:
             return {"target": self.target}
-        return {"mode": "%04o" % self.mode, "size": self.size, "sha256": self.sha256}
+        return {"mode": f"{self.mode:04o}", "size": self.size, "sha256": self.sha256}
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,14 @@ class Manifest:
             files = {str(path): _entry(value) for path, value in raw["files"].items()}
             wheels = {str(name): _entry(value) for name, value in raw.get("wheels", {}).items()}
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError("not a manifest: %s" % error) from None
+            raise ValueError(f"not a manifest: {error}") from None
         for path, entry in files.items():
             _check(path, entry, shipped)
             if any(parent in files for parent in _parents(path)):
-                raise ValueError("%r lies below a file or a link" % path)
+                raise ValueError(f"{path!r} lies below a file or a link")
         for name, entry in wheels.items():
             if entry.target is not None or "/" in name or not name.endswith(".whl"):
-                raise ValueError("%r is no wheel" % name)
+                raise ValueError(f"{name!r} is no wheel")
         return cls(files, wheels)
 
     @property
@@ -114,7 +114,7 @@ def reserved(path: str) -> str | None:
     top = path.split("/")[0]
     for name, what in RESERVED.items():
         if top == name or (name == OURS and top.startswith(OURS)):
-            return "deploy itself puts %s there (%s)" % (what, name + "*" if name == OURS else name)
+            return f"deploy itself puts {what} there ({name + '*' if name == OURS else name})"
     return None
 
 
@@ -157,7 +157,7 @@ def _entry(value: dict[str, Any]) -> Entry:
         return Entry(0, 0, "", str(value["target"]))
     entry = Entry(int(value["mode"], 8), int(value["size"]), str(value["sha256"]))
     if entry.mode not in MODES or entry.size < 0 or not _SHA.match(entry.sha256):
-        raise ValueError("a file has a bad mode, size or hash: %r" % (value,))
+        raise ValueError(f"a file has a bad mode, size or hash: {value!r}")
     return entry
 
 
@@ -166,4 +166,4 @@ def _check(path: str, entry: Entry, shipped: bool) -> None:
     if why is None and entry.target is not None:
         why = escapes(path, entry.target)
     if why:
-        raise ValueError("%r cannot be in a release: %s" % (path, why))
+        raise ValueError(f"{path!r} cannot be in a release: {why}")

@@ -63,7 +63,7 @@ def list_releases(site: Site) -> list[str]:
 
 
 def _format(moment: int, content: str) -> str:
-    return "%s-%s" % (time.strftime(_TIME, time.gmtime(moment)), content[:_HASH_LENGTH])
+    return f"{time.strftime(_TIME, time.gmtime(moment))}-{content[:_HASH_LENGTH]}"
 
 
 def _is_folder(path: str) -> bool:

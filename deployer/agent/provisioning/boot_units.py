@@ -31,8 +31,8 @@ def enable(unit: BootUnit) -> None:
     supervisor's last lines if it refuses otherwise.
     """
     if action(unit) == "unmask":
-        hint = "on that host: systemctl unmask %s; then type deploy {command} {env}" % unit.name
-        raise OpError("masked", "%s is masked, so it cannot start" % unit.name, hint)
+        hint = f"on that host: systemctl unmask {unit.name}; then type deploy {{command}} {{env}}"
+        raise OpError("masked", f"{unit.name} is masked, so it cannot start", hint)
     done = process_runner.run(unit.enable, timeout=_TIMEOUT_S)
     if not done.ok:
-        raise OpError("failed", "%s cannot be enabled at boot: %s" % (unit.name, done.why), log=done.log())
+        raise OpError("failed", f"{unit.name} cannot be enabled at boot: {done.why}", log=done.log())

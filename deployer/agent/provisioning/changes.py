@@ -130,7 +130,7 @@ class Placing:
             difference = file.told if file.sensitive else text_diff(file.path, found, data)
             other = _other_app(self._site, found)
             if other:
-                why = "deploy wrote it for the app %s, which is on this host too" % other
+                why = f"deploy wrote it for the app {other}, which is on this host too"
                 return Refusal("file", file.path, why, difference, _RENAME)
             why = self._why_not(file.path, found)
             if why:
@@ -147,7 +147,7 @@ class Placing:
         if found.what == "link" and found.target == link.target:
             self.adopted[link.path] = found.digest
             return None
-        difference = "-> %s\n" % link.target
+        difference = f"-> {link.target}\n"
         why = self._why_not(link.path, found)
         if why:
             return Refusal("link", link.path, why, difference)
@@ -217,9 +217,7 @@ class Placing:
 
 def _blocked(kind: str, path: str, spot: str) -> Refusal:
     """The refusal for a path of which the part `spot` has to be a folder and is something else."""
-    return Refusal(
-        kind, path, "%s is %s, and has to be a folder" % (spot, disk.describe(spot)), hint=disk.hint_for(spot)
-    )
+    return Refusal(kind, path, f"{spot} is {disk.describe(spot)}, and has to be a folder", hint=disk.hint_for(spot))
 
 
 def _other_app(site: Site, found: Found) -> str:
@@ -255,7 +253,7 @@ def restorer(path: str, found: Found) -> Callable[[], None]:
 def text_diff(path: str, found: Found, new: bytes | None) -> str:
     """A unified diff from what was found to `new`; None: removed. Bytes that are no text are not shown."""
     if found.what == "link":
-        return "was -> %s\n" % found.target
+        return f"was -> {found.target}\n"
     old = found.data if found.what == "file" else None
     try:
         before = (old or b"").decode("utf-8").splitlines()

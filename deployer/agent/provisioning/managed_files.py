@@ -44,12 +44,12 @@ class Created:
         except FileNotFoundError:
             pass
         except PermissionError as error:
-            message = "%s can be read by root only, as it holds digests of sensitive files" % self._path
+            message = f"{self._path} can be read by root only, as it holds digests of sensitive files"
             raise OpError("failed", message, "connect as root, or allow sudo") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OpError(
                 "failed",
-                "%s, the record of what deploy wrote on this host, cannot be read: %s" % (self._path, error),
+                f"{self._path}, the record of what deploy wrote on this host, cannot be read: {error}",
                 "restore it, or move it away; then deploy setup {env} --replace takes over what it shows",
             ) from error
 

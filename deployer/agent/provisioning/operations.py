@@ -124,7 +124,7 @@ class _Work:
         more = " (and %d more)" % (len(refused) - 1) if len(refused) > 1 else ""
         raise OpError(
             "refused",
-            "%s: %s%s" % (first["name"], first["why"], more),
+            f"{first['name']}: {first['why']}{more}",
             first["hint"] or "look at the diff; --replace takes it over",
             detail={"refused": refused},
         )
@@ -174,18 +174,18 @@ class _Work:
         return ran
 
     def _do(self, step: Step) -> None:
-        self._ctx.progress("%s %s" % (step.action, step.name))
+        self._ctx.progress(f"{step.action} {step.name}")
         try:
             step.do()
         except (OSError, KeyError) as error:
-            raise _failed(error, step.name, "%s could not be written: %s" % (step.name, error)) from error
+            raise _failed(error, step.name, f"{step.name} could not be written: {error}") from error
 
     def _handle(self, name: str, commands: Commands) -> None:
         for command in commands:
             done = process_runner.run(command, timeout=_HANDLER_TIMEOUT, merge_stderr=True)
             if not done.ok:
                 words = " ".join(word.partition("\n")[0] for word in command[:6])
-                message = "%s: %s: %s; files were put back" % (name, words, done.why)
+                message = f"{name}: {words}: {done.why}; files were put back"
                 raise OpError("invalid", message, log=done.log(), detail={"handler": name, "exit": done.exit})
 
     def _put_back(self, steps: list[Step], ran: list[str]) -> None:
@@ -196,7 +196,7 @@ class _Work:
                 step.undo()
             except OSError as error:
                 stuck[step.name] = self._created.paths.get(step.name, [])
-                self._ctx.progress("%s could not be put back: %s" % (step.name, error))
+                self._ctx.progress(f"{step.name} could not be put back: {error}")
         self._created.paths = {**self._paths_before, **stuck}
         for name in ran:
             for command in self._handlers.get(name, self._created.pending.get(name, [])):
@@ -223,7 +223,7 @@ class _Work:
         names = {name for step in steps for name in step.notify}
         unknown = names - set(self._handlers)
         if unknown:
-            raise OpError("failed", "there is no handler %s" % ", ".join(sorted(unknown)))
+            raise OpError("failed", f"there is no handler {', '.join(sorted(unknown))}")
         left = {name: argvs for name, argvs in self._created.pending.items() if name not in self._handlers}
         due = {
             name: [list(argv) for argv in argvs]
@@ -246,7 +246,7 @@ class _Work:
             try:
                 made: Step | Refusal | None = placing.plan(resource)
             except OSError as error:
-                raise _failed(error, resource.path, "%s cannot be looked at: %s" % (resource.path, error)) from error
+                raise _failed(error, resource.path, f"{resource.path} cannot be looked at: {error}") from error
             if isinstance(made, Refusal):
                 refusals.append(made)
             elif made is not None:

@@ -26,12 +26,12 @@ def missing(names: Sequence[str]) -> list[str]:
         return []
     for name in names:
         if not _NAME.match(name):
-            raise OpError("failed", "%r is no name of a package" % name, "correct it under packages")
+            raise OpError("failed", f"{name!r} is no name of a package", "correct it under packages")
     if not shutil.which("dpkg-query"):
         raise OpError(
             "failed",
             "this host has no dpkg, so its packages cannot be managed",
-            "install %s by hand and leave them out; so far setup knows Debian and Ubuntu" % " ".join(names),
+            f"install {' '.join(names)} by hand and leave them out; so far setup knows Debian and Ubuntu",
         )
     asked = process_runner.run(
         ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}:${Architecture}\\n", *names], timeout=60
@@ -61,8 +61,8 @@ def require(name: str, at_least: str) -> None:
     if version and not process_runner.run(["dpkg", "--compare-versions", version, "ge", at_least], timeout=60).ok:
         raise OpError(
             "too_old",
-            "%s is %s on this host, and %s or later is needed" % (name, version, at_least),
-            "install a later %s there (backports have one), or take a host with a later distribution" % name,
+            f"{name} is {version} on this host, and {at_least} or later is needed",
+            f"install a later {name} there (backports have one), or take a host with a later distribution",
         )
 
 
@@ -73,7 +73,7 @@ def install(names: Sequence[str], on_line: Callable[[str], None]) -> None:
         OpError `failed`: not root, or apt-get refused; its last lines are the error's log.
     """
     if os.geteuid() != 0:
-        raise OpError("failed", "installing %s needs root" % " ".join(names), "connect as root, or allow sudo")
+        raise OpError("failed", f"installing {' '.join(names)} needs root", "connect as root, or allow sudo")
     words = ["install", "--yes", "--no-install-recommends", *names]
     done = _apt(words, on_line)
     if not done.ok:
@@ -81,7 +81,7 @@ def install(names: Sequence[str], on_line: Callable[[str], None]) -> None:
         done = _apt(words, on_line)
     if not done.ok:
         log = done.log()
-        raise OpError("failed", "apt-get could not install %s: %s" % (" ".join(names), done.why), log=log)
+        raise OpError("failed", f"apt-get could not install {' '.join(names)}: {done.why}", log=log)
 
 
 def _apt(words: Sequence[str], on_line: Callable[[str], None]) -> process_runner.Finished:

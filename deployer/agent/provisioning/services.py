@@ -33,7 +33,7 @@ def ensure(site: Site, service: Service) -> None:
     for command in wanting(site, service):
         done = process_runner.run(command, timeout=120)
         if not done.ok:
-            raise OpError("failed", "%s: %s" % (" ".join(command), done.why), log=done.log())
+            raise OpError("failed", f"{' '.join(command)}: {done.why}", log=done.log())
 
 
 def _says(command: list[str]) -> str:

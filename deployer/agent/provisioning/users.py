@@ -27,11 +27,11 @@ def create(user: User) -> None:
         OpError `failed`: not root, or useradd refused.
     """
     if os.geteuid() != 0:
-        raise OpError("failed", "making the user %s needs root" % user.name, "connect as root, or allow sudo")
+        raise OpError("failed", f"making the user {user.name} needs root", "connect as root, or allow sudo")
     argv = ["useradd", "--system", "--user-group", "--home-dir", user.home, "--no-create-home"]
     done = process_runner.run([*argv, "--shell", "/usr/sbin/nologin", user.name], timeout=60)
     if not done.ok and not exists(user.name):
-        raise OpError("failed", "the user %s could not be made: %s" % (user.name, done.why), log=done.log())
+        raise OpError("failed", f"the user {user.name} could not be made: {done.why}", log=done.log())
 
 
 def owner_of(owner: str, group: str) -> tuple[int, int] | None:

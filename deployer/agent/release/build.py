@@ -73,7 +73,7 @@ class Building:
         shipped = {path: entry for path, entry in self.manifest.files.items() if not below(path, self.shared)}
         obstacle = obstructed(self.shared, shipped)
         if obstacle:
-            raise OpError("invalid", "shared path %r lies below the file %r of the source" % obstacle)
+            raise OpError("invalid", "shared path {!r} lies below the file {!r} of the source".format(*obstacle))
         # A hook may write into any file; one that is linked would change the earlier release with it.
         writable = bool(self.args.get("prepare"))
         made = {""}
@@ -128,7 +128,7 @@ class Building:
         changed = [path for path in written if _mode(self.path + "/" + path) != stat.S_IFREG]
         changed += [path for path, target in self.links.items() if _link_target(self.path + "/" + path) != target]
         if changed:
-            message = "the prepare hook removed or replaced %s in the new release" % ", ".join(sorted(changed))
+            message = f"the prepare hook removed or replaced {', '.join(sorted(changed))} in the new release"
             hint = "let hooks.prepare leave that alone, then type deploy {command} {env}"
             if VENV in changed:
                 hint = "the dependencies are installed into .venv already: " + hint
@@ -136,8 +136,8 @@ class Building:
 
     def _check(self, check: dict[str, Any]) -> None:
         self.ctx.progress("checking that the app can be loaded", step="check")
-        loads = "it loads %s on Python" % check["target"] if check.get("target") else "on Python"
-        what = "the app's check (%s %s)" % (loads, self._python())
+        loads = f"it loads {check['target']} on Python" if check.get("target") else "on Python"
+        what = f"the app's check ({loads} {self._python()})"
         self._command([str(word) for word in check["argv"]], check, "check_failed", what)
 
     def _python(self) -> str:
@@ -170,10 +170,10 @@ class Building:
             why = failure.cause_of(lines, done.why)
             if code == "check_failed" and done.exit == 1 and said:
                 why = said[:_LONGEST_CAUSE]
-            message = "%s failed in the new release: %s" % (what, why)
+            message = f"{what} failed in the new release: {why}"
             hint = done.hint or "mend it, then type deploy {command} {env}; nothing that serves was touched"
             if code == "prepare_failed" and done.timed_out:
-                raised = "raise hooks.prepare.timeout (%g s)" % done.timeout
+                raised = f"raise hooks.prepare.timeout ({done.timeout:g} s)"
                 hint = raised + ", or mend the hook; then type deploy {command} {env}"
             if code == "check_failed" and done.timed_out:
                 hint = "raise health.within, which this check may take too, or do less while the app is imported"
@@ -204,7 +204,7 @@ class Building:
         for path in texts:
             why = problem(path)
             if why:
-                raise OpError("invalid", "%r cannot be written into a release: %s" % (path, why))
+                raise OpError("invalid", f"{path!r} cannot be written into a release: {why}")
         texts[RUN] = str(self.args["run"])
         entries = {}
         for path, text in texts.items():
@@ -323,5 +323,5 @@ def _shared(path: str) -> str:
     name = str(path).rstrip("/")
     why = problem(name) or reserved(name)
     if why:
-        raise OpError("invalid", "shared path %r: %s" % (path, why))
+        raise OpError("invalid", f"shared path {path!r}: {why}")
     return name

@@ -166,7 +166,7 @@ def discard(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     Incoming(site, release).drop()
     used = Retiring(site, complete).used().get(release)
     if used:
-        raise OpError("in_use", "release %s is used by %s, so it was not removed" % (release, used))
+        raise OpError("in_use", f"release {release} is used by {used}, so it was not removed")
     return {"removed": tree.remove(site.release(release))}
 
 
@@ -193,7 +193,7 @@ def _clear(site: Site, release: str) -> None:
     """
     if release in (links.release_at(site.current), *links.slots(site).values()):
         raise OpError(
-            "in_use", "release %s is in use and has lost its marker" % release, "deploy push {env}, as a new release"
+            "in_use", f"release {release} is in use and has lost its marker", "deploy push {env}, as a new release"
         )
     if os.path.isdir(site.release(release)):
         orphans.end_below(site.release(release))
@@ -203,7 +203,7 @@ def _clear(site: Site, release: str) -> None:
 def _which(args: dict[str, Any]) -> tuple[Site, str]:
     release = str(args["release"])
     if not _ID.match(release):
-        raise OpError("invalid", "%r is no release id" % release)
+        raise OpError("invalid", f"{release!r} is no release id")
     return Site.from_args(args), release
 
 
@@ -220,9 +220,9 @@ def _manifest(data: bytes) -> Manifest:
 
 
 def _require_set_up(site: Site) -> None:
-    hint = "type deploy setup %s" % site.env
+    hint = f"type deploy setup {site.env}"
     if not os.path.isdir(site.root):
-        raise OpError("not_set_up", "%s does not exist" % site.root, hint)
+        raise OpError("not_set_up", f"{site.root} does not exist", hint)
     try:
         for folder in (site.releases, site.venvs, site.slots, site.shared):
             os.makedirs(folder, 0o755, exist_ok=True)
@@ -235,7 +235,7 @@ def _require_space(site: Site, size: int, files: int) -> None:
     place = os.statvfs(site.root)
     free, inodes = place.f_bavail * place.f_frsize, place.f_favail
     if size + _SPARE > free:
-        needs = "the disk is full: the release needs %s more and %s are free" % (_mb(size + _SPARE), _mb(free))
+        needs = f"the disk is full: the release needs {_mb(size + _SPARE)} more and {_mb(free)} are free"
         raise _no_space(site, needs, size, free)
     if place.f_files and files + _SPARE_INODES > inodes:
         needs = "%s has too few inodes: %d files are to come and %d inodes are free" % (site.root, files, inodes)
@@ -243,7 +243,7 @@ def _require_space(site: Site, size: int, files: int) -> None:
 
 
 def _no_space(site: Site, message: str, needed: int, free: int) -> OpError:
-    hint = "make room on %s, or lower keep: in deploy.yaml, which the next push then prunes to" % site.root
+    hint = f"make room on {site.root}, or lower keep: in deploy.yaml, which the next push then prunes to"
     return OpError("no_space", message, hint, detail={"needed": needed, "free": free})
 
 

@@ -84,18 +84,18 @@ class _Hook:
     def __init__(self, site: Site, release: str, run: str) -> None:
         for name in (release, run):
             if not _NAME.match(name):
-                raise OpError("invalid", "%r is neither a release nor a run" % name)
+                raise OpError("invalid", f"{name!r} is neither a release nor a run")
         self.site = site
         self.release = release
         self.run = run
         self.folder = site.state + "/hooks"
-        self.held = "%s/%s.running" % (self.folder, release)
+        self.held = f"{self.folder}/{release}.running"
 
     @property
     def log(self) -> str:
         """The log of the run whose attempt counts: the last that was begun."""
         begun = self._last("intent")
-        return "%s/%s.log" % (self.folder, begun["run"] if begun else self.run)
+        return f"{self.folder}/{begun['run'] if begun else self.run}.log"
 
     def succeeded(self) -> bool:
         """Whether some run's hook for this release ended well."""
@@ -122,8 +122,8 @@ class _Hook:
             return
         raise OpError(
             "unknown_outcome",
-            "the release hook of %s was begun by run %s and nobody knows how it ended" % (self.release, begun["run"]),
-            "see %s and the database; then push with --skip-hook release, or declare the hook rerun: safe" % self.log,
+            f"the release hook of {self.release} was begun by run {begun['run']} and nobody knows how it ended",
+            f"see {self.log} and the database; then push with --skip-hook release, or declare the hook rerun: safe",
             log=_last_lines(self.log),
             detail={"run": begun["run"], "since": begun["ts"], "log": self.log},
         )
@@ -140,7 +140,7 @@ class _Hook:
             "env": dict(args.get("env", {})),
             "timeout": float(args.get("timeout") or 600.0),
         }
-        path = "%s/%s.json" % (self.folder, self.run)
+        path = f"{self.folder}/{self.run}.json"
         files.write(path, json.dumps(spec).encode("utf-8"), 0o600)
         program = bootstrap.archive(self.folder + "/agent.pyz")
         ledger.append(self.site, {"run": self.run, "event": "intent", "op": OP, "release": self.release})
@@ -162,8 +162,8 @@ class _Hook:
                 if time.monotonic() > end:
                     raise OpError(
                         "unknown_outcome",
-                        "the runner of the release hook of %s still runs after its time limit" % self.release,
-                        "see on that host which process has %s open, and %s" % (self.held, self.log),
+                        f"the runner of the release hook of {self.release} still runs after its time limit",
+                        f"see on that host which process has {self.held} open, and {self.log}",
                         log=_last_lines(self.log),
                     )
                 alive = self.runs()
@@ -180,7 +180,7 @@ class _Hook:
         """Seconds that the attempt which runs may take, as it was started with."""
         begun = self._last("intent")
         try:
-            with open("%s/%s.json" % (self.folder, begun["run"] if begun else self.run), encoding="utf-8") as file:
+            with open(f"{self.folder}/{begun['run'] if begun else self.run}.json", encoding="utf-8") as file:
                 return float(json.load(file)["timeout"])
         except (OSError, ValueError, KeyError, TypeError):
             return 0.0  # it has ended, or never began
@@ -192,11 +192,11 @@ class _Hook:
         if not ended.get("ok"):
             hint = "mend it, then type deploy {command} {env}; nothing that serves was touched"
             if ended.get("timeout"):
-                raised = "raise hooks.release.timeout (%g s)" % ended["timeout"]
+                raised = f"raise hooks.release.timeout ({ended['timeout']:g} s)"
                 hint = raised + ", or mend the hook; then type deploy {command} {env}"
             raise OpError(
                 "hook_failed",
-                "the release hook failed: %s" % ended.get("why"),
+                f"the release hook failed: {ended.get('why')}",
                 hint,
                 log=_last_lines(self.log),
                 detail={"exit": ended.get("exit"), "log": self.log},
@@ -214,7 +214,7 @@ class _Hook:
         return found[-1] if found else None
 
     def _said(self) -> str:
-        return "%s/%s.runner.log" % (self.folder, self.run)
+        return f"{self.folder}/{self.run}.runner.log"
 
     def _scope(self) -> list[str]:
         """What puts the runner into a scope of its own, so that the end of this login session does not kill it.
@@ -224,7 +224,7 @@ class _Hook:
         systemd_run = shutil.which("systemd-run")
         if os.geteuid() != 0 or systemd_run is None or not os.path.isdir("/run/systemd/system"):
             return []
-        unit = "deploy-hook-%s-%s" % (self.site.app, re.sub(r"[^0-9A-Za-z_.-]", "-", self.run))
+        unit = f"deploy-hook-{self.site.app}-{re.sub('[^0-9A-Za-z_.-]', '-', self.run)}"
         return [systemd_run, "--scope", "--quiet", "--collect", "--unit=" + unit, "--"]
 
     def _started(self, command: list[str]) -> bool:

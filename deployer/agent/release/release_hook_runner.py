@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         spec: dict[str, Any] = json.load(file)
     site = Site(**spec["site"])
     folder = os.path.dirname(argv[0])
-    held = os.open("%s/%s.running" % (folder, spec["release"]), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    held = os.open(f"{folder}/{spec['release']}.running", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     os.ftruncate(held, 0)
     os.write(held, b"%d\n" % os.getpid())
     lock.show_life(site)
-    done, why = _run(site, spec, "%s/%s.log" % (folder, spec["run"]))
+    done, why = _run(site, spec, f"{folder}/{spec['run']}.log")
     outcome = {"run": spec["run"], "event": "outcome", "op": "hook", "release": spec["release"]}
     exit_status = done.exit if done else None
     limit = done.timeout if done and done.timed_out else None

@@ -79,9 +79,9 @@ class Retiring:
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
         if self.failed:
-            reasons = ["%s: %s" % item for item in self.failed.items()]
+            reasons = ["{}: {}".format(*item) for item in self.failed.items()]
             hint = "make them removable on that host (mount, lsattr -d), then type deploy {command} {env}"
-            raise OpError("not_removed", "cannot remove %s" % ", ".join(reasons), hint)
+            raise OpError("not_removed", f"cannot remove {', '.join(reasons)}", hint)
 
     def _removed(self, stays: set[str]) -> list[str]:
         """Removes all releases but `stays`; returns their ids, oldest first. Foreign names are left alone."""
@@ -144,7 +144,7 @@ def _reason(error: OSError, tree_path: str) -> str:
     """The system's words, with the path below the tree that they are about."""
     reason = error.strerror or str(error)
     path = error.filename if isinstance(error.filename, str) else tree_path
-    return reason if path == tree_path else "%s (%s)" % (reason, path)
+    return reason if path == tree_path else f"{reason} ({path})"
 
 
 def _listed(folder: str) -> list[str]:

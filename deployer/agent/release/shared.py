@@ -121,12 +121,13 @@ def _make_way(folder: int, name: str, shown: str, owner: tuple[int, int], lines:
     if not mine or os.geteuid() != 0:
         raise OpError(
             "invalid",
-            "%s is a link to %s, and there is nothing" % (shown, target),
-            "deploy exec {env} -l {host} -- ls -ld %s shows it; mount or make what it leads to, or remove it, then "
-            "deploy push {env}" % shlex.quote(shown),
+            f"{shown} is a link to {target}, and there is nothing",
+            f"deploy exec {{env}} -l {{host}} -- ls -ld {shlex.quote(shown)} shows it; mount or make what "
+            "it leads to, or remove it, then "
+            "deploy push {env}",
         )
     os.unlink(name, dir_fd=folder)
-    lines.append("%s was a link to %s, where nothing is: the app gets a folder in its place" % (shown, target))
+    lines.append(f"{shown} was a link to {target}, where nothing is: the app gets a folder in its place")
     return True
 
 
@@ -149,5 +150,5 @@ def _folder(folder: int, name: str, shown: str, owner: tuple[int, int]) -> int:
 
 
 def _not_a_folder(shown: str) -> OpError:
-    why = "%s is %s, and shared: in deploy.yaml needs a folder there" % (shown, disk.describe(shown))
+    why = f"{shown} is {disk.describe(shown)}, and shared: in deploy.yaml needs a folder there"
     return OpError("invalid", why, disk.hint_for(shown))

@@ -34,7 +34,7 @@ class StaticFiles:
         for path in (self.folder, self._url):
             why = problem(path) or (reserved(path) if path == self.folder else None)
             if why:
-                raise OpError("invalid", "static files at %r: %s" % (path, why))
+                raise OpError("invalid", f"static files at {path!r}: {why}")
         self._site = site
         self._release = release
         self._others = [name for name in complete if name != release]
@@ -47,7 +47,7 @@ class StaticFiles:
         path = self._site.release(self._release)
         if not os.path.isdir(path + "/" + self.folder):
             hint = "have hooks.build or hooks.prepare make it (collectstatic …), or mend static.dir in deploy.yaml"
-            raise OpError("no_static", "static.dir is %s, and the release has no such folder" % self.folder, hint)
+            raise OpError("no_static", f"static.dir is {self.folder}, and the release has no such folder", hint)
         own = _files(path + "/" + self.folder)
         for ours in (STATIC_NAMES, WWW):  # a hook may have put something there
             tree.remove(path + "/" + ours)

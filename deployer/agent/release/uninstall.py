@@ -42,7 +42,7 @@ def remove(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     retiring = Retiring(site, release.complete)
     running = [*links.used(site), *retiring.running().values()]
     if running:
-        raise OpError("in_use", "%s is still used by %s, so nothing was removed" % (site.root, ", ".join(running)))
+        raise OpError("in_use", f"{site.root} is still used by {', '.join(running)}, so nothing was removed")
     ctx.require_lease("remove " + site.root)
     if not balances:
         before = (ownership.owner(site) or {}).get("removed")

@@ -83,7 +83,7 @@ class Incoming:
             for sha in taken:
                 tree.remove(self.path + "/" + sha)
             if isinstance(error, (tarfile.TarError, EOFError, zlib.error)):
-                raise _corrupt("the stream broke: %s" % error) from None
+                raise _corrupt(f"the stream broke: {error}") from None
             raise
         return len(taken), size
 
@@ -93,7 +93,7 @@ class Incoming:
         Content that is new here gets the time `created` of its release, the same on every host; what was here keeps
         its own. So web servers agree on a file's tag, and it changes when the content does.
         """
-        moded = "%s/%s-%04o" % (self.path, entry.sha256, entry.mode)
+        moded = f"{self.path}/{entry.sha256}-{entry.mode:04o}"
         if not os.path.exists(moded):
             self._give_mode(entry, moded, created)
         (tree.copy if own_copy else tree.link)(moded, target, entry.mode)
@@ -119,11 +119,11 @@ class Incoming:
         with tarfile.open(fileobj=stream, mode="r|gz") as archive:
             for member in archive:
                 if member.name not in wanted or not member.isreg() or member.size != wanted[member.name]:
-                    raise _corrupt("it holds %r, which was not asked for" % member.name)
+                    raise _corrupt(f"it holds {member.name!r}, which was not asked for")
                 taken.add(member.name)
                 source = archive.extractfile(member)
                 if source is None:
-                    raise _corrupt("%s has no content" % member.name)
+                    raise _corrupt(f"{member.name} has no content")
                 self._write(source, member.name)
                 total += member.size
         absent = sorted(set(wanted) - taken)
@@ -140,7 +140,7 @@ class Incoming:
                 seen.update(chunk)
                 file.write(chunk)
         if seen.hexdigest() != sha:
-            raise _corrupt("the content of %s has the hash %s" % (sha, seen.hexdigest()))
+            raise _corrupt(f"the content of {sha} has the hash {seen.hexdigest()}")
 
     def _files_of(self, release: str) -> Iterator[tuple[str, Entry]]:
         folder = self.site.release(release)
@@ -161,7 +161,7 @@ class Incoming:
 
     def _take(self, path: str, entry: Entry) -> bool:
         """Links one file of an earlier release, if it is still what its manifest says."""
-        target = "%s/%s-%04o" % (self.path, entry.sha256, entry.mode)
+        target = f"{self.path}/{entry.sha256}-{entry.mode:04o}"
         try:
             status = os.lstat(path)
             executable = bool(status.st_mode & 0o100)
@@ -177,7 +177,7 @@ class Incoming:
 
     def _give_mode(self, entry: Entry, moded: str, created: float) -> None:
         fresh = self.path + "/" + entry.sha256
-        other = "%s-%04o" % (fresh, 0o755 if entry.mode == 0o644 else 0o644)
+        other = f"{fresh}-{0o755 if entry.mode == 0o644 else 0o644:04o}"
         if os.path.exists(fresh):
             os.chmod(fresh, entry.mode)
             os.utime(fresh, (created, created))
@@ -186,7 +186,7 @@ class Incoming:
         if os.path.exists(other):  # the same content under another mode: an inode has but one
             tree.copy(other, moded, entry.mode)
             return
-        raise OpError("corrupt", "content %s did not arrive" % entry.sha256, "deploy {command} {env}")
+        raise OpError("corrupt", f"content {entry.sha256} did not arrive", "deploy {command} {env}")
 
 
 class _Stream:

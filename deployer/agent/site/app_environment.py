@@ -21,7 +21,7 @@ def owner(site: Site) -> tuple[int, int]:
         entry = pwd.getpwnam(site.user)
     except KeyError:
         raise OpError(
-            "no_user", "there is no user %s on this host" % site.user, "type deploy setup %s" % site.env
+            "no_user", f"there is no user {site.user} on this host", f"type deploy setup {site.env}"
         ) from None
     return entry.pw_uid, entry.pw_gid
 

@@ -26,7 +26,7 @@ def frozen(site: Site) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        return {"who": "", "reason": "%s cannot be read: %s" % (path(site), error), "since": None}
+        return {"who": "", "reason": f"{path(site)} cannot be read: {error}", "since": None}
     return {key: found.get(key) for key in ("who", "reason", "since")}
 
 

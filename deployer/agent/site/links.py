@@ -41,17 +41,17 @@ def schedules(site: Site) -> dict[str, str]:
 def used(site: Site) -> dict[str, str]:
     """`slots/8000`, `processes/worker@1`, `schedules/nightly` → release, of all that starts from a link of its own."""
     kinds = {"slots": slots(site), "processes": processes(site), "schedules": schedules(site)}
-    return {"%s/%s" % (kind, name): release for kind, found in kinds.items() for name, release in found.items()}
+    return {f"{kind}/{name}": release for kind, found in kinds.items() for name, release in found.items()}
 
 
 def require_complete(site: Site, release: str) -> None:
     """Raises OpError `incomplete` unless that release was built and sealed on this host."""
     if not _RELEASE.match(str(release)):
-        raise OpError("incomplete", "%r is no release id" % release)
+        raise OpError("incomplete", f"{release!r} is no release id")
     if not os.path.isfile(site.marker(release)):
         raise OpError(
             "incomplete",
-            "release %s is not complete in %s" % (release, site.releases),
+            f"release {release} is not complete in {site.releases}",
             "deploy push {env} builds it again; deploy releases {env} shows what is on the hosts",
         )
 
@@ -123,11 +123,11 @@ def _point(path: str, target: str) -> None:
         _require_link(path)
     files.replace_link(path, target)
     if os.readlink(path) != target:
-        raise OpError("refused", "%s does not lead to %s although it was just switched" % (path, target))
+        raise OpError("refused", f"{path} does not lead to {target} although it was just switched")
 
 
 def _require_link(path: str) -> None:
     if not os.path.islink(path):
         raise OpError(
-            "refused", "%s is no link, so it was not made by deploy" % path, "look at it and move it out of the way"
+            "refused", f"{path} is no link, so it was not made by deploy", "look at it and move it out of the way"
         )

@@ -149,7 +149,7 @@ def host_lock(site: Site, bound: float = 60.0) -> Iterator[None]:
     if fd is None:
         raise OpError(
             "host_busy",
-            "another deploy on this host has held %s for more than %g s" % (site.host_lock, bound),
+            f"another deploy on this host has held {site.host_lock} for more than {bound:g} s",
             "wait for it to end, then type deploy {command} {env}",
         )
     try:
@@ -178,8 +178,8 @@ def _wait_for(ctx: Context, site: Site, wait: float) -> int:
     note = _read_content(site.lock) or {}
     raise OpError(
         "locked",
-        "%s is locked by %s" % (site.app, _named(note)),
-        "--wait 10m waits for it; deploy cancel %s asks it to stop" % site.env,
+        f"{site.app} is locked by {_named(note)}",
+        f"--wait 10m waits for it; deploy cancel {site.env} asks it to stop",
         detail={key: note.get(key) for key in (*_ABOUT_HOLDER, "silent")},
     )
 
@@ -216,7 +216,7 @@ def _opened(path: str) -> int:
     except OSError as error:
         raise OpError(
             "not_set_up",
-            "the lock %s cannot be opened: %s" % (path, error.strerror),
+            f"the lock {path} cannot be opened: {error.strerror}",
             "deploy setup {env} prepares the host",
         ) from error
 
@@ -277,7 +277,7 @@ def _named(note: dict[str, Any] | None) -> str:
     if not note or not note.get("who"):
         return "somebody who has not said who it is"
     since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(note.get("since") or 0))
-    return "%s (run %s, since %s, process %s)" % (note["who"], note.get("run"), since, note.get("pid"))
+    return f"{note['who']} (run {note.get('run')}, since {since}, process {note.get('pid')})"
 
 
 def show_life(site: Site) -> None:

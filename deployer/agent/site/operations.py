@@ -106,8 +106,8 @@ def _require_unmixed(site: Site, release: str | None, ports: list[int]) -> None:
         shown = ", ".join("%d at %s" % item for item in sorted(others.items()))
         raise OpError(
             "mixed",
-            "current stays, for not every slot points at release %s: %s" % (release or "(none)", shown),
-            "deploy status %s shows what serves where" % site.env,
+            f"current stays, for not every slot points at release {release or '(none)'}: {shown}",
+            f"deploy status {site.env} shows what serves where",
             detail={"slots": {str(port): found for port, found in used.items()}},
         )
 

@@ -35,9 +35,9 @@ def require_ours(site: Site) -> None:
     if found and (found["app"], found["env"]) != (site.app, site.env):
         raise OpError(
             "not_ours",
-            "%s belongs to the app %s in %s" % (site.root, found["app"], found["env"]),
-            "give this app a root of its own: root: /srv/%s-%s in deploy.yaml, or in this environment's overlay"
-            % (site.app, site.env),
+            f"{site.root} belongs to the app {found['app']} in {found['env']}",
+            f"give this app a root of its own: root: /srv/{site.app}-{site.env} in deploy.yaml, or in "
+            "this environment's overlay",
         )
 
 

@@ -35,7 +35,7 @@ def write(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     text = ctx.read_body(1 << 20)
     parse(text.decode("utf-8", "surrogateescape"))
     if not os.path.isdir(site.root):
-        raise OpError("not_set_up", "%s does not exist" % site.root, "type deploy setup %s" % site.env)
+        raise OpError("not_set_up", f"{site.root} does not exist", f"type deploy setup {site.env}")
     owner = app_environment.owner(site)
     if _is_so(site.secrets, text, owner) or not (text or os.path.lexists(site.secrets)):
         return {"changed": False}

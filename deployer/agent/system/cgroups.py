@@ -29,7 +29,7 @@ def limits(site: Site) -> dict[str, dict[str, Any]]:
     return {
         "host": _tightest([base + group for base in _bases(root) for group in ("", services)]),
         "supervisord": _tightest([base + services + "/supervisor.service" for base in _bases(root)]),
-        "unit": _of_drop_ins(site.system("/etc/systemd/system/%s@.service.d" % site.app)),
+        "unit": _of_drop_ins(site.system(f"/etc/systemd/system/{site.app}@.service.d")),
     }
 
 

@@ -37,7 +37,7 @@ def run_command(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     )
     if finished.timed_out:
         log = tail(finished.stdout + finished.stderr)
-        raise OpError("timeout", "the command did not end within %g s and was killed" % timeout, log=log)
+        raise OpError("timeout", f"the command did not end within {timeout:g} s and was killed", log=log)
     if finished.cancelled:
         raise OpError("cancelled", "the command was stopped")
     said = ("", "") if stream else (finished.stdout, finished.stderr)

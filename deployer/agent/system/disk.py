@@ -45,41 +45,39 @@ def explain(error: OSError, what: str, path: str = "") -> OpError | None:
     place = os.path.abspath(named if named[:1] == "/" or not path else path)
     if error.errno in FULL:
         hint = "deploy exec {env} -l {host} -- df -h -i %s shows what is left; make room, then deploy {command} {env}"
-        message = "%s, so %s could not do its work" % (shortage(place, error.errno), what)
+        message = f"{shortage(place, error.errno)}, so {what} could not do its work"
         return OpError("no_space", message, hint % shlex.quote(_existing(place)))
     if error.errno == errno.EROFS:
         hint = "deploy exec {env} -l {host} -- dmesg shows why it became so; mend that, then deploy {command} {env}"
-        return OpError(
-            "read_only", "%s is on a read-only file system, so %s could not do its work" % (place, what), hint
-        )
+        return OpError("read_only", f"{place} is on a read-only file system, so {what} could not do its work", hint)
     if error.errno == errno.EIO:
         hint = "deploy exec {env} -l {host} -- dmesg shows whether the disk is failing"
-        return OpError("disk_error", "%s cannot be read or written (%s)" % (place, error.strerror), hint)
+        return OpError("disk_error", f"{place} cannot be read or written ({error.strerror})", hint)
     if error.errno in _BLOCKED and named:
         return blocked(named if named[:1] != "/" else place, what)
     if error.errno in _FORBIDDEN and named:
-        message = "this user may not use %s (%s), so %s could not do its work" % (place, error.strerror, what)
+        message = f"this user may not use {place} ({error.strerror}), so {what} could not do its work"
         hint = "deploy exec {env} -l {host} -- ls -ld %s shows who may; mend that, then deploy {command} {env}"
         return OpError("not_permitted", message, hint % shlex.quote(place))
     if error.errno in _UNAVAILABLE and named:
-        message = "%s cannot be used (%s), so %s could not do its work" % (place, error.strerror, what)
+        message = f"{place} cannot be used ({error.strerror}), so {what} could not do its work"
         hint = "deploy exec {env} -l {host} -- findmnt -T %s shows what is mounted there"
         return OpError("path_blocked", message, hint % shlex.quote(place) + "; mend that, then deploy {command} {env}")
     if error.errno == errno.ENAMETOOLONG:
-        return OpError("invalid", "the path %s is too long, so %s could not do its work" % (named[:300], what))
+        return OpError("invalid", f"the path {named[:300]} is too long, so {what} could not do its work")
     return None
 
 
 def blocked(path: str, what: str) -> OpError:
     """The error for a path of which a part is something else than `what`, such as `resource.apply`, needs there."""
     spot = obstacle(path)
-    message = "%s is %s, so %s could not do its work" % (spot, describe(spot), what)
+    message = f"{spot} is {describe(spot)}, so {what} could not do its work"
     return OpError("path_blocked", message, hint_for(spot))
 
 
 def hint_for(spot: str) -> str:
     """What a person types about a path that is in the way."""
-    shows = "deploy exec {env} -l {host} -- ls -ld %s shows it" % shlex.quote(spot)
+    shows = f"deploy exec {{env}} -l {{host}} -- ls -ld {shlex.quote(spot)} shows it"
     return shows + "; move it away, then deploy {command} {env}"
 
 
@@ -106,21 +104,23 @@ def describe(path: str) -> str:
         behind = os.stat(path).st_mode
     except OSError as error:
         if error.errno == errno.ELOOP:
-            return "a link to %s, which leads back to itself" % target
-        return "a link to %s, where nothing is" % target
-    return "a link to %s, which is %s" % (target, next((name for fits, name in _KINDS if fits(behind)), "something"))
+            return f"a link to {target}, which leads back to itself"
+        return f"a link to {target}, where nothing is"
+    return "a link to {}, which is {}".format(
+        target, next((name for fits, name in _KINDS if fits(behind)), "something")
+    )
 
 
 def shortage(path: str, number: int = errno.ENOSPC) -> str:
     """`the disk is full: 12 MB are left on PATH`, or which other limit was met there."""
     place = _existing(path)
     if number == errno.EDQUOT:
-        return "the disk quota is used up on %s" % place
+        return f"the disk quota is used up on {place}"
     disk = os.statvfs(place)
     free = "%.0f MB" % (disk.f_bavail * disk.f_frsize / 1e6)
     if disk.f_files and disk.f_favail < _FEW_INODES:
-        return "no inodes are left on %s, although %s are free" % (place, free)
-    return "the disk is full: %s are left on %s" % (free, place)
+        return f"no inodes are left on {place}, although {free} are free"
+    return f"the disk is full: {free} are left on {place}"
 
 
 def _existing(path: str) -> str:

@@ -137,7 +137,7 @@ def run(
         )
     except OSError as error:
         status = 127 if isinstance(error, FileNotFoundError) else 126
-        said = "%s: %s" % (error.filename or (argv[0] if argv else ""), error.strerror or error)
+        said = f"{error.filename or (argv[0] if argv else '')}: {error.strerror or error}"
         return Finished(status, None, "", said, False, time.monotonic() - began, started=False)
     members = terminal or _Group(process.pid)
     return _Watch(process, members, input, on_line, limit, cancelled, errors).until_end(began, timeout)
@@ -217,7 +217,7 @@ def _switch_to(user: str) -> dict[str, Any]:
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
-        raise OpError("no_user", "there is no user %s on this host" % user, "deploy setup {env} creates it") from None
+        raise OpError("no_user", f"there is no user {user} on this host", "deploy setup {env} creates it") from None
     if entry.pw_uid == os.geteuid():
         return {}
     return {

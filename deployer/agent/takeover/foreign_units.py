@@ -51,16 +51,16 @@ def stop_for_good(each: dict[str, Any]) -> None:
         state = _systemctl("is-active", each["unit"]).stdout.strip()
         said = done if not done.ok or state in ("active", "deactivating") else None
     if said is not None:
-        why = "%s was not stopped: %s" % (each["unit"], "it is still active" if said.ok else said.why)
-        by_hand = each.get("stop") or "systemctl disable --now %s" % each["unit"]
-        raise OpError("did_not_stop", why, "%s, then type deploy push {env}" % by_hand, log=said.log())
+        why = f"{each['unit']} was not stopped: {'it is still active' if said.ok else said.why}"
+        by_hand = each.get("stop") or f"systemctl disable --now {each['unit']}"
+        raise OpError("did_not_stop", why, f"{by_hand}, then type deploy push {{env}}", log=said.log())
 
 
 def _unit(unit: str, ports: list[int]) -> dict[str, Any]:
     enabled = _systemctl("is-enabled", unit).stdout.strip() == "enabled"
     how = {
-        "stop": "systemctl disable --now %s" % unit,
-        "start": "systemctl %s %s" % ("enable --now" if enabled else "start", unit),
+        "stop": f"systemctl disable --now {unit}",
+        "start": f"systemctl {'enable --now' if enabled else 'start'} {unit}",
     }
     return {"unit": unit, "enabled": enabled, "why": _why_not(unit, ports), **how}
 
@@ -69,13 +69,13 @@ def _program(site: Site, pid: int, ports: list[int]) -> dict[str, Any]:
     try:
         found = supervisord_programs.of(pid)
     except supervisord_programs.NotPlain as error:
-        why = "supervisord has it, and %s" % error
+        why = f"supervisord has it, and {error}"
         return {"unit": procfs.unit_of(pid), "enabled": True, "why": why, "stop": "stop that program by hand"}
-    name, roots = "supervisord's %s" % found.name, set(found.roots)
+    name, roots = f"supervisord's {found.name}", set(found.roots)
     why = _elsewhere(name, {each for each in procfs.pids() if roots.intersection(procfs.ancestors(each))}, ports)
-    if found.file.rpartition("/")[2] == "%s.conf" % site.app:
-        why = "%s is where deploy would write its own: give that file another name" % found.file
-    how = {"stop": "supervisorctl stop %s:*" % found.name, "start": supervisord_programs.way_back(found)}
+    if found.file.rpartition("/")[2] == f"{site.app}.conf":
+        why = f"{found.file} is where deploy would write its own: give that file another name"
+    how = {"stop": f"supervisorctl stop {found.name}:*", "start": supervisord_programs.way_back(found)}
     return {"unit": name, "enabled": True, "why": why, "program": found.wire, **how}
 
 
@@ -83,9 +83,9 @@ def _why_not(unit: str, ports: list[int]) -> str:
     """What keeps a unit from being stopped for the app's sake: others would lose something by it."""
     name = unit.rpartition(".")[0].partition("@")[0]
     if name in _SHARED or name == "user":
-        return "%s runs or serves more than this app" % unit
+        return f"{unit} runs or serves more than this app"
     if ".socket" in _systemctl("show", "--property", "TriggeredBy", "--value", unit).stdout:
-        return "%s is started by a socket unit, which would start it again" % unit
+        return f"{unit} is started by a socket unit, which would start it again"
     return _elsewhere(unit, {pid for pid in procfs.pids() if procfs.in_unit(pid, unit)}, ports)
 
 

@@ -58,7 +58,7 @@ class Places:
         found = {server: self.whose(server) for server in servers}
         strangers = [server for server, who in found.items() if not who]
         if strangers and len(strangers) < len(found):
-            raise CannotMove("%s also sends to %s, where no host of the app is known" % (backend, strangers[0]))
+            raise CannotMove(f"{backend} also sends to {strangers[0]}, where no host of the app is known")
         return set(filter(None, found.values()))
 
     def missing(self, seen: Iterable[str]) -> tuple[str, ...]:
@@ -68,6 +68,4 @@ class Places:
     def _spelled(self, place: str) -> list[str]:
         """A place as every `IP:PORT` that it may mean, and as it is written."""
         address, _, port = place.rpartition(":")
-        return (
-            [place, *("%s:%s" % (each, port) for each in self._resolved(address.strip("[]")))] if address else [place]
-        )
+        return [place, *(f"{each}:{port}" for each in self._resolved(address.strip("[]")))] if address else [place]

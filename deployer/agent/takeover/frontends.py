@@ -46,14 +46,14 @@ def found(kind: str, path: str, places: dict[str, str], backend: str) -> tuple[s
         try:
             there[each] = moved(kind, read(each), places, backend)
         except NotThere as error:
-            why.append("%s: %s" % (each, error))
+            why.append(f"{each}: {error}")
         except CannotMove as error:
-            raise CannotMove("%s: %s" % (each, error)) from error
+            raise CannotMove(f"{each}: {error}") from error
     if not there:
-        raise CannotMove(why[0] if len(why) == 1 else "no file that %s reads sends to the app" % kind)
+        raise CannotMove(why[0] if len(why) == 1 else f"no file that {kind} reads sends to the app")
     changed = [each for each, after in there.items() if after.diff] or list(there)
     if len(changed) > 1:
-        raise CannotMove("%s and %s both send to the app: let one upstream do that" % (changed[0], changed[1]))
+        raise CannotMove(f"{changed[0]} and {changed[1]} both send to the app: let one upstream do that")
     return changed[0], there[changed[0]]
 
 
@@ -73,6 +73,6 @@ def _files(kind: str, path: str) -> list[str]:
         return [path]
     said = process_runner.run([shutil.which("nginx") or "/usr/sbin/nginx", "-T"], timeout=_CHECK)
     if not said.ok:
-        raise CannotMove("`nginx -T` tells nothing of its configuration: %s" % said.why)
+        raise CannotMove(f"`nginx -T` tells nothing of its configuration: {said.why}")
     every = dict.fromkeys(_FILE.findall(said.stdout))
     return [each for each in every if not each.startswith(OURS)]

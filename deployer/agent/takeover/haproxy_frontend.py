@@ -37,9 +37,9 @@ def moved(text: str, places: dict[str, str], backend: str, resolved: Resolved) -
     known = Places(places, resolved)
     ours: dict[str, set[str]] = {}
     for name, found in servers.items():
-        whose = known.of("backend %s" % name, found)
+        whose = known.of(f"backend {name}", found)
         if whose and name in listening:
-            raise CannotMove("`listen %s` sends to the app itself: make a frontend and a backend of it" % name)
+            raise CannotMove(f"`listen {name}` sends to the app itself: make a frontend and a backend of it")
         if whose:
             ours[name] = whose
     already = [at for at, name in leading if name == backend]
@@ -47,7 +47,7 @@ def moved(text: str, places: dict[str, str], backend: str, resolved: Resolved) -
         raise NotThere("no backend there sends to the app")
     changed = [at for at, name in leading if name in ours]
     if not changed and not already:
-        raise CannotMove("no `default_backend` or `use_backend` leads to %s" % ", ".join(sorted(ours)))
+        raise CannotMove(f"no `default_backend` or `use_backend` leads to {', '.join(sorted(ours))}")
     for at in changed:
         lines[at] = _led(lines[at], backend)
     after = "".join(lines)

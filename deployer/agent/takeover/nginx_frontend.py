@@ -62,11 +62,11 @@ def moved(text: str, places: dict[str, str], backend: str, resolved: Resolved) -
         if block.name != "upstream" or len(block.words) < 2:
             continue
         servers = [each for each in block.inside if each.name == "server" and len(each.words) > 1]
-        whose = known.of("upstream %s" % block.words[1], [_place(each.words[1]) for each in servers])
+        whose = known.of(f"upstream {block.words[1]}", [_place(each.words[1]) for each in servers])
         if not whose:
             continue
         if any(each.name == "stream" for each in block.around()):
-            raise CannotMove("upstream %s is of a `stream`, which passes on no requests" % block.words[1])
+            raise CannotMove(f"upstream {block.words[1]} is of a `stream`, which passes on no requests")
         seen |= whose
         named.append(block.words[1])
         first, others = servers[0], servers[1:]
@@ -79,21 +79,19 @@ def moved(text: str, places: dict[str, str], backend: str, resolved: Resolved) -
             continue
         if not _names_host(each):
             raise CannotMove(
-                "`proxy_pass %s` sends no name of a host on: add `proxy_set_header Host $http_host;`" % each.words[1]
+                f"`proxy_pass {each.words[1]}` sends no name of a host on: add `proxy_set_header Host $http_host;`"
             )
         seen.add(who)
         named.append(found[1])
         start = each.at[1] + each.words[1].index("http://")
-        edits.append((start, start + len(found[0]), "http://%s%s" % (backend, ":" + found[2] if found[2] else "")))
+        edits.append((start, start + len(found[0]), f"http://{backend}{':' + found[2] if found[2] else ''}"))
     after = text
     for start, end, to in sorted(edits, reverse=True):
         after = after[:start] + to + after[end:]
     for each in _all(parsed(after)):
         for word in each.words:
             if any(known.whose(place) for place in _PLACES.findall(word)):
-                raise CannotMove(
-                    "`%s` names the app too, in a way that is not led elsewhere" % " ".join(each.words[:3])
-                )
+                raise CannotMove(f"`{' '.join(each.words[:3])}` names the app too, in a way that is not led elsewhere")
     if not edits and not leads(text, backend):
         raise NotThere("nothing there sends to the app by `proxy_pass` or an `upstream`")
     missing = known.missing(seen) if edits else ()
@@ -106,7 +104,7 @@ def leads(text: str, backend: str) -> bool:
         to = _bare(each.words[1]) if len(each.words) > 1 else ""
         if each.name == "server" and to == backend:
             return True
-        if each.name == "proxy_pass" and (to == "http://" + backend or to.startswith("http://%s:" % backend)):
+        if each.name == "proxy_pass" and (to == "http://" + backend or to.startswith(f"http://{backend}:")):
             return True
     return False
 

@@ -53,10 +53,10 @@ def look(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         led = frontends.leads(kind, path, backend)
         path, found = frontends.found(kind, path, places, backend)
     except (CannotMove, OSError) as error:
-        none = "there is no %s; `balancer.kind` says what leads users to the app" % path
+        none = f"there is no {path}; `balancer.kind` says what leads users to the app"
         why = none if isinstance(error, FileNotFoundError) else str(error)
         return {"path": path, "diff": "", "backends": [], "led": led, "why": why}
-    why = "%s: nothing there sends to %s" % (path, ", ".join(found.missing)) if found.missing else ""
+    why = f"{path}: nothing there sends to {', '.join(found.missing)}" if found.missing else ""
     return {"path": path, "diff": found.diff, "backends": list(found.backends), "led": led, "why": why}
 
 
@@ -105,7 +105,7 @@ def move(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         if after.diff:
             files.write(site.front_before, frontends.encoded(before), 0o600)
             _note(site, found, wanted, "moving")
-            ctx.progress("leading %s to %s" % (path, wanted["backend"]))
+            ctx.progress(f"leading {path} to {wanted['backend']}")
             _write(path, after.text)
         elif wanted["state"] == "recorded":  # a person has moved it meanwhile
             _note(site, found, wanted, "moving")
@@ -113,15 +113,15 @@ def move(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         if said is not None:
             # A reload that came too late for its handler may have taken the file up: the old one is loaded again.
             if not _put_back(site, path, wanted) or _made_live(args["handler"]) is not None:
-                why = "%s: the balancer does not take it, nor what was there before: %s" % (path, said.why)
+                why = f"{path}: the balancer does not take it, nor what was there before: {said.why}"
                 raise OpError(
                     "unsettled", why, "look at its log on that host, then type deploy push {env}", log=said.log()
                 )
             _note(site, found, wanted, "recorded")
-            why = "%s: the balancer does not take it: %s; all is as it was" % (path, said.why)
+            why = f"{path}: the balancer does not take it: {said.why}; all is as it was"
             raise OpError("invalid", why, log=said.log())
         _note(site, found, wanted, "moved")
-    ledger.append(site, {"run": args["run"], "event": "adopt", "what": "led %s to %s" % (path, wanted["backend"])})
+    ledger.append(site, {"run": args["run"], "event": "adopt", "what": f"led {path} to {wanted['backend']}"})
     return {"changed": True}
 
 
@@ -143,12 +143,12 @@ def retire(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         if left:
             busy[each["unit"]] = left
             continue
-        ctx.require_lease("stop %s" % each["unit"])
+        ctx.require_lease(f"stop {each['unit']}")
         _note(site, found, each, "retiring")
-        ctx.progress("stopping and disabling %s" % each["unit"])
+        ctx.progress(f"stopping and disabling {each['unit']}")
         foreign_units.stop_for_good(each)
         _note(site, found, each, "retired")
-        ledger.append(site, {"run": args["run"], "event": "adopt", "what": "stopped and disabled %s" % each["unit"]})
+        ledger.append(site, {"run": args["run"], "event": "adopt", "what": f"stopped and disabled {each['unit']}"})
         retired.append(each["unit"])
     return {"retired": retired, "busy": busy}
 
@@ -229,5 +229,5 @@ def _save(site: Site, entry: dict[str, Any]) -> None:
 
 
 def _changed(path: str, site: Site, why: str) -> OpError:
-    message = "%s is not as it was when its diff was shown: %s" % (path, why)
-    return OpError("changed", message, "deploy setup %s --replace shows it anew" % site.env)
+    message = f"{path} is not as it was when its diff was shown: {why}"
+    return OpError("changed", message, f"deploy setup {site.env} --replace shows it anew")

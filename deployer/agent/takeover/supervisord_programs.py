@@ -88,7 +88,7 @@ def stop_for_good(known: dict[str, Any]) -> process_runner.Finished | None:
 
 def way_back(known: Program) -> str:
     """What a person types to have the program again."""
-    return "mv {0}%s {0} && supervisorctl reread && supervisorctl update {1}".format(known.file, known.name) % RETIRED
+    return f"mv {known.file}%s {known.file} && supervisorctl reread && supervisorctl update {known.name}" % RETIRED
 
 
 def _main(words: list[str]) -> str:
@@ -105,7 +105,7 @@ def _file(name: str, main: str) -> str:
     section = "program:" + name
     own = _read(main)
     if own.has_section(section):
-        raise NotPlain("program %s stands in %s itself" % (name, main))
+        raise NotPlain(f"program {name} stands in {main} itself")
     patterns = own.get("include", "files", fallback="").split()
     here = os.path.dirname(main)
     for path in sorted(
@@ -114,9 +114,9 @@ def _file(name: str, main: str) -> str:
         sections = _read(path).sections()
         if section in sections:
             if sections != [section]:
-                raise NotPlain("%s has more than program %s" % (path, name))
+                raise NotPlain(f"{path} has more than program {name}")
             return path
-    raise NotPlain("no file of %s has a [program:%s]" % (main, name))
+    raise NotPlain(f"no file of {main} has a [program:{name}]")
 
 
 def _read(path: str) -> configparser.RawConfigParser:
@@ -125,7 +125,7 @@ def _read(path: str) -> configparser.RawConfigParser:
     try:
         parser.read(path, encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError) as error:
-        raise NotPlain("%s cannot be read: %s" % (path, str(error).splitlines()[0])) from error
+        raise NotPlain(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     return parser
 
 

@@ -63,7 +63,7 @@ class Caddy:
         upstreams = {each["address"]: each for each in self._upstreams()}
         found = {}
         for name, place in app.get("slots", {}).items():
-            known = upstreams.get("{file.%s}" % self._path(name))
+            known = upstreams.get(f"{{file.{self._path(name)}}}")
             if known is None:  # it was written, and Caddy was not told yet
                 continue
             address, port = parts(place.removeprefix(_UNIX))
@@ -87,12 +87,12 @@ class Caddy:
         slots = json.loads(read(self._app) or "{}").get("slots", {})
         for name in names:
             if name not in slots:
-                raise OpError("unknown_server", "the balancer's pool in %s has no server %s" % (self._app, name))
+                raise OpError("unknown_server", f"the balancer's pool in {self._app} has no server {name}")
             self._passed.pop(name, None)
             try:
                 write_slot(self._path(name), slot_text(slots[name], admin))
             except OSError as error:
-                raise self._down("%s cannot be written: %s" % (error.filename, error.strerror)) from error
+                raise self._down(f"{error.filename} cannot be written: {error.strerror}") from error
 
     def keep(self) -> None:
         """Nothing: the files are on the disk."""
@@ -105,7 +105,7 @@ class Caddy:
             names = {place.removeprefix(_UNIX): name for name, place in slots.items()}
             return caddy_requests.requests(self._requests, names, last)
         except OSError as error:
-            why = "Caddy keeps no record of requests: %s: %s" % (error.filename, error.strerror)
+            why = f"Caddy keeps no record of requests: {error.filename}: {error.strerror}"
             raise OpError("no_figures", why, "deploy setup {env} writes what it takes") from error
 
     def close(self, closed: bool) -> None:
@@ -142,7 +142,7 @@ class Caddy:
             answer = connection.getresponse()
             answered = answer.getheader("X-Deploy-Answered")
         except (OSError, http.client.HTTPException) as error:
-            return "no answer: %s" % error
+            return f"no answer: {error}"
         finally:
             connection.close()
         if answer.status == 204:
@@ -163,7 +163,7 @@ class Caddy:
             except (OSError, ValueError) as error:
                 if time.monotonic() >= end:
                     why = getattr(error, "strerror", None) or error
-                    raise self._down("its admin socket %s: %s" % (self._socket, why)) from error
+                    raise self._down(f"its admin socket {self._socket}: {why}") from error
             time.sleep(0.1)
 
     def _down(self, why: str) -> OpError:

@@ -98,7 +98,7 @@ def admin(path: str, method: str, what: str, body: str = "", timeout: float = 5.
         answer = connection.getresponse()
         return answer.status, answer.read().decode("utf-8", "replace")
     except http.client.HTTPException as error:
-        raise OSError("Caddy's answer is none: %r" % error) from error
+        raise OSError(f"Caddy's answer is none: {error!r}") from error
     finally:
         connection.close()
 
@@ -188,7 +188,7 @@ def merged(apps: list[dict[str, Any]], places: Places, sockets: dict[str, int]) 
     for app, place in served(apps):
         server = servers.setdefault(place["server"], {"listen": place["listen"], "names": {}, "tls": place is not app})
         if server["tls"] != (place is not app):
-            raise Refused("%s is to speak TLS for one app and plain HTTP for another" % place["listen"])
+            raise Refused(f"{place['listen']} is to speak TLS for one app and plain HTTP for another")
         for name in app["domains"] or [ANY_HOST]:
             if name in server["names"]:
                 raise Refused(_clash(name, server["names"][name], app, place))
@@ -199,19 +199,22 @@ def merged(apps: list[dict[str, Any]], places: Places, sockets: dict[str, int]) 
     }
     generation = hashlib.sha256(json.dumps(made, sort_keys=True).encode("utf-8")).hexdigest()[:8]
     for number, server in enumerate(made.values()):
-        server["listen"].append("unix/%s/%s" % (places.run, GENERATION % (generation, number)))
+        server["listen"].append(f"unix/{places.run}/{GENERATION % (generation, number)}")
     made["ask"] = {
-        "listen": ["unix/%s|0600" % places.ask],
+        "listen": [f"unix/{places.ask}|0600"],
         "automatic_https": {"disable": True},
         "protocols": ["h1"],
         "routes": [
-            {"match": [{"header": {"X-Deploy-Slot": ["%s/%s" % (app["pool"], slot)]}}], "handle": [_quietly(handle)]}
+            {
+                "match": [{"header": {"X-Deploy-Slot": [f"{app['pool']}/{slot}"]}}],
+                "handle": [_quietly(handle)],
+            }
             for app in apps
             for slot, handle in sorted(app["ask"].items())
         ],
     }
     whole = {
-        "admin": {"listen": "unix/%s|0600" % places.admin, "config": {"persist": False}},
+        "admin": {"listen": f"unix/{places.admin}|0600", "config": {"persist": False}},
         "logging": {"logs": {"default": {"level": "WARN", "exclude": [ACCESS]}, "requests": _log(places.requests)}},
         "apps": {"http": {"shutdown_delay": "%ds" % (IDLE + 1), "grace_period": "30s", "servers": made}, **_tls(apps)},
     }
@@ -328,13 +331,13 @@ def _redirect(port: int) -> dict[str, Any]:
 
 
 def _clash(name: str, first: dict[str, Any], second: dict[str, Any], place: dict[str, Any]) -> str:
-    both = "%s and %s" % (first["app"], second["app"])
+    both = f"{first['app']} and {second['app']}"
     if name == ANY_HOST:
-        return "%s both want every request at %s: give one of them `domains`, or its own `balancer.listen`" % (
-            both,
-            place["listen"],
+        return (
+            f"{both} both want every request at {place['listen']}: give one of them `domains`, or its own "
+            "`balancer.listen`"
         )
-    return "%s both serve %s at %s: take it out of the `domains` of one" % (both, name, place["listen"])
+    return f"{both} both serve {name} at {place['listen']}: take it out of the `domains` of one"
 
 
 # --- the files of the slots
@@ -347,9 +350,9 @@ def lay_slots(apps: list[dict[str, Any]], places: Places) -> None:
     health checks: nobody else could serve meanwhile.
     """
     for app in apps:
-        folder = "%s/%s" % (places.slots, app["pool"])
+        folder = f"{places.slots}/{app['pool']}"
         records = json.loads(read(app["drained"]) or "{}")
-        texts = {slot: read("%s/%s" % (folder, slot)) for slot in _laid(folder)}
+        texts = {slot: read(f"{folder}/{slot}") for slot in _laid(folder)}
         before = _names_before(app["slots"], _placed(folder, texts, app["slots"]))
         for slot, place in app["slots"].items():
             record = records.get(slot)
@@ -360,9 +363,9 @@ def lay_slots(apps: list[dict[str, Any]], places: Places) -> None:
             else:
                 wanted = "maint" if before and record is None else held_as(record)
             if texts.get(slot) != slot_text(place, wanted):
-                write_slot("%s/%s" % (folder, slot), slot_text(place, wanted))
-        if app["slots"] != json.loads(read("%s/%s" % (folder, PLACES)) or "{}"):
-            write("%s/%s" % (folder, PLACES), json.dumps(app["slots"], indent=1) + "\n")
+                write_slot(f"{folder}/{slot}", slot_text(place, wanted))
+        if app["slots"] != json.loads(read(f"{folder}/{PLACES}") or "{}"):
+            write(f"{folder}/{PLACES}", json.dumps(app["slots"], indent=1) + "\n")
 
 
 def _laid(folder: str) -> list[str]:
@@ -376,7 +379,7 @@ def _placed(folder: str, texts: dict[str, str], slots: dict[str, str]) -> dict[s
 
     A slot that no list of places has is where its file says; one that is held out, where it is now.
     """
-    known: dict[str, str] = json.loads(read("%s/%s" % (folder, PLACES)) or "{}")
+    known: dict[str, str] = json.loads(read(f"{folder}/{PLACES}") or "{}")
     told = {name: text.strip() if slot_admin(text) == "ready" else slots.get(name, "") for name, text in texts.items()}
     return {name: known.get(name, at) for name, at in told.items()}
 
@@ -398,7 +401,7 @@ def _without_network(place: str) -> str:
 
 def remove_slots(apps: list[dict[str, Any]], places: Places) -> None:
     """Removes files of slots that no app has any more."""
-    kept = {"%s/%s/%s" % (places.slots, app["pool"], slot) for app in apps for slot in app["slots"]}
+    kept = {f"{places.slots}/{app['pool']}/{slot}" for app in apps for slot in app["slots"]}
     for path in glob.glob(glob.escape(places.slots) + "/*/*"):
         if path not in kept:
             os.unlink(path)
@@ -418,7 +421,7 @@ def settle(apps: list[dict[str, Any]], places: Places) -> None:
     for app in apps:
         records = json.loads(read(app["drained"]) or "{}")
         for slot, place in app["slots"].items():
-            path = "%s/%s/%s" % (places.slots, app["pool"], slot)
+            path = f"{places.slots}/{app['pool']}/{slot}"
             now, wanted = slot_admin(read(path)), held_as(records.get(slot))
             if now != wanted and not (now == "maint" and slot not in records):
                 write_slot(path, slot_text(place, wanted))
@@ -497,8 +500,9 @@ def apply(places: Places, service: Service) -> str:
 def _start(apps: list[dict[str, Any]], places: Places, service: Service) -> None:
     if service.runs() and not os.path.exists(places.admin) and not _within(_STARTING, lambda: answers(places)):
         raise Refused(
-            "Caddy runs, and its admin socket %s is gone. It opens that only when it starts, and takes no connections "
-            "meanwhile: %s" % (places.admin, service.restart_command())
+            f"Caddy runs, and its admin socket {places.admin} is gone. It opens that only when it starts, "
+            "and takes no connections "
+            f"meanwhile: {service.restart_command()}"
         )
     try:
         _refuse_taken(apps)
@@ -507,7 +511,7 @@ def _start(apps: list[dict[str, Any]], places: Places, service: Service) -> None
             raise
     service.start()
     if not _within(STARTS_WITHIN, lambda: answers(places)):
-        raise Refused("Caddy did not start; its last lines:\n%s" % service.log().rstrip())
+        raise Refused(f"Caddy did not start; its last lines:\n{service.log().rstrip()}")
 
 
 def _load(places: Places, text: str) -> None:
@@ -516,7 +520,7 @@ def _load(places: Places, text: str) -> None:
         taken = re.search(r"listen tcp ([^ ]*): bind: address already in use", said)
         if taken:
             raise Refused(_TAKEN % taken[1])
-        raise Refused("Caddy refuses the configuration, the old one goes on serving: %s" % said.strip()[:2000])
+        raise Refused(f"Caddy refuses the configuration, the old one goes on serving: {said.strip()[:2000]}")
 
 
 def _refuse_taken(apps: list[dict[str, Any]]) -> None:
@@ -580,9 +584,9 @@ def program(places: Places) -> str:
         found = version(path)
         if found >= OLDEST:
             return path
-        too_old = "; %s is %s" % (path, ".".join(map(str, found)) or "no Caddy")
+        too_old = f"; {path} is {'.'.join(map(str, found)) or 'no Caddy'}"
     oldest = ".".join(map(str, OLDEST))
-    raise Refused("there is no Caddy %s or later on this host%s; setup brings one" % (oldest, too_old))
+    raise Refused(f"there is no Caddy {oldest} or later on this host{too_old}; setup brings one")
 
 
 def version(path: str) -> tuple[int, ...]:

@@ -46,8 +46,8 @@ class HAProxy:
         """All servers of the backend by our names; OpError `balancer_down` when HAProxy does not answer."""
         states = self._ask("show servers state " + self._backend)
         if not states.startswith("1\n"):
-            raise self._down("it has no backend %s (%s)" % (self._backend, states.strip()[:100]))
-        stats = {row["svname"]: row for row in self._table("show stat %s 4 -1" % self._backend)}
+            raise self._down(f"it has no backend {self._backend} ({states.strip()[:100]})")
+        stats = {row["svname"]: row for row in self._table(f"show stat {self._backend} 4 -1")}
         older = workers.connections(self._socket)
         written = configured(self._folder, self._backend) if self._folder else {}
         found = {}
@@ -72,11 +72,11 @@ class HAProxy:
     def set(self, names: list[str], admin: str) -> None:
         """Makes servers `ready`, `drain` or `maint`; OpError `balancer_down` or `unknown_server`."""
         for name in names:
-            answer = self._ask("set server %s/%s state %s" % (self._backend, self._theirs(name), admin)).strip()
+            answer = self._ask(f"set server {self._backend}/{self._theirs(name)} state {admin}").strip()
             if answer.startswith("No such"):
-                raise OpError("unknown_server", "the balancer's backend %s has no server %s" % (self._backend, name))
+                raise OpError("unknown_server", f"the balancer's backend {self._backend} has no server {name}")
             if answer:
-                raise self._down("it did not make %s %s: %s" % (name, admin, answer[:200]))
+                raise self._down(f"it did not make {name} {admin}: {answer[:200]}")
 
     def keep(self) -> None:
         """Writes the state for HAProxy's next process, whoever starts it; nothing where the backend is not ours."""
@@ -92,7 +92,7 @@ class HAProxy:
         if not rings:
             raise OpError(
                 "no_figures",
-                "HAProxy keeps no record of the requests to %s" % self._backend,
+                f"HAProxy keeps no record of the requests to {self._backend}",
                 "deploy setup {env} writes what it takes, where the pool is ours to write",
             )
         texts = [self._ask("show events " + ring) for ring in rings]
@@ -108,12 +108,12 @@ class HAProxy:
         write(path, closed_map(routes(self._folder)))
         there = self._lists(self._ask("show map " + path))
         if closed and not there:
-            self._ask("add map %s %s closed" % (path, self._backend))
+            self._ask(f"add map {path} {self._backend} closed")
         elif there and not closed:
-            self._ask("del map %s %s" % (path, self._backend))
+            self._ask(f"del map {path} {self._backend}")
         said = self._ask("show map " + path)
         if closed != self._lists(said):
-            raise self._down("it did not take the word for maintenance: %s" % said.strip()[:200])
+            raise self._down(f"it did not take the word for maintenance: {said.strip()[:200]}")
 
     def _lists(self, shown: str) -> bool:
         """Whether a map, as `show map` has it, has a line of our backend."""
@@ -137,7 +137,7 @@ class HAProxy:
                 return ask(self._socket, command)
             except OSError as error:
                 if time.monotonic() >= end:
-                    why = "its stats socket %s: %s" % (self._socket, error.strerror or error)
+                    why = f"its stats socket {self._socket}: {error.strerror or error}"
                     raise self._down(why) from error
             time.sleep(0.1)
 
@@ -162,7 +162,7 @@ def _rows(text: str) -> list[dict[str, str]]:
     lines = [line for line in text.split("\n")[1:] if line.strip()]
     names = lines[0].lstrip("# ").split(" ") if lines else []
     if not set(names) >= _COLUMNS:
-        raise ValueError("`show servers state` has no columns %s" % ", ".join(sorted(_COLUMNS - set(names))))
+        raise ValueError(f"`show servers state` has no columns {', '.join(sorted(_COLUMNS - set(names)))}")
     return [dict(zip(names, line.split(" "))) for line in lines[1:]]
 
 

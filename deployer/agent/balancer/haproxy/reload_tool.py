@@ -77,7 +77,7 @@ def ask(path: str, command: str, timeout: float = 5.0) -> str:
             chunks.append(chunk)
     answer = b"".join(chunks)
     if answer != b"\n" and not answer.endswith(b"\n\n"):
-        raise OSError("HAProxy's answer to %r was cut off" % command)
+        raise OSError(f"HAProxy's answer to {command!r} was cut off")
     return answer.decode("utf-8", "replace")
 
 
@@ -126,7 +126,7 @@ def state_of(path: str, backend: str) -> str:
     """What `show servers state` tells of a backend; OSError when HAProxy does not answer, or not as it should."""
     text = ask_through_reload(path, "show servers state " + backend)
     if not text.startswith("1\n"):  # the version of the format, see `show servers state` in HAProxy's management guide
-        raise OSError("HAProxy did not tell the state of %s: %s" % (backend, text.strip()[:200]))
+        raise OSError(f"HAProxy did not tell the state of {backend}: {text.strip()[:200]}")
     return text
 
 
@@ -221,7 +221,7 @@ def maps(folder: str, apps: list[dict[str, Any]]) -> dict[str, str | None]:
     for app in apps:
         for place in places(app):
             if secure.setdefault(place["frontend"], place is not app) != (place is not app):
-                raise Refused("%s is to speak TLS for one app and plain HTTP for another" % place["listen"])
+                raise Refused(f"{place['listen']} is to speak TLS for one app and plain HTTP for another")
             names = owners.setdefault(place["frontend"], {})
             for name in app["domains"] or [ANY_HOST]:
                 if name in names:
@@ -233,18 +233,18 @@ def maps(folder: str, apps: list[dict[str, Any]]) -> dict[str, str | None]:
     wanted: dict[str, str | None] = dict.fromkeys(_generated(folder))
     wanted[os.path.join(folder, CLOSED)] = closed(apps)
     for frontend, lines in certificates.items():
-        wanted[os.path.join(folder, "certificates-%s.list" % frontend)] = "".join(lines)
+        wanted[os.path.join(folder, f"certificates-{frontend}.list")] = "".join(lines)
     for frontend, names in owners.items():
-        lines = ["%s %s\n" % (name, names[name]["backend"]) for name in sorted(names)]
+        lines = ["{} {}\n".format(name, names[name]["backend"]) for name in sorted(names)]
         wanted[map_path(folder, frontend)] = "".join(lines)
-        wanted.pop(os.path.join(folder, "40-%s.cfg" % frontend), None)
+        wanted.pop(os.path.join(folder, f"40-{frontend}.cfg"), None)
     return wanted
 
 
 def closed(apps: list[dict[str, Any]]) -> str:
     """The map of the backends whose users get the page of maintenance, by the apps' own records."""
     names = [app["backend"] for app in apps if os.path.exists(app.get("maintenance") or "")]
-    return "".join("%s closed\n" % name for name in sorted(names))
+    return "".join(f"{name} closed\n" for name in sorted(names))
 
 
 def places(app: dict[str, Any]) -> list[dict[str, Any]]:
@@ -254,7 +254,7 @@ def places(app: dict[str, Any]) -> list[dict[str, Any]]:
 
 def map_path(folder: str, frontend: str) -> str:
     """Where the names of one frontend are mapped to backends."""
-    return os.path.join(folder, "hosts-%s.map" % frontend)
+    return os.path.join(folder, f"hosts-{frontend}.map")
 
 
 def _generated(folder: str) -> list[str]:
@@ -264,13 +264,13 @@ def _generated(folder: str) -> list[str]:
 
 
 def _clash(name: str, first: dict[str, Any], second: dict[str, Any], place: dict[str, Any]) -> str:
-    both = "%s and %s" % (first["app"], second["app"])
+    both = f"{first['app']} and {second['app']}"
     if name == ANY_HOST:
-        return "%s both want every request at %s: give one of them `domains`, or its own `balancer.listen`" % (
-            both,
-            place["listen"],
+        return (
+            f"{both} both want every request at {place['listen']}: give one of them `domains`, or its own "
+            "`balancer.listen`"
         )
-    return "%s both serve %s at %s: take it out of the `domains` of one" % (both, name, place["listen"])
+    return f"{both} both serve {name} at {place['listen']}: take it out of the `domains` of one"
 
 
 class Swap:
@@ -363,7 +363,7 @@ class Service:
         deadline = time.monotonic() + LONGEST_RELOAD
         while "active" not in _run(["systemctl", "is-active", "haproxy.service"], check=False).split():
             if time.monotonic() > deadline:
-                raise Refused("HAProxy did not start; its last lines:\n%s" % self.log().rstrip())
+                raise Refused(f"HAProxy did not start; its last lines:\n{self.log().rstrip()}")
             time.sleep(0.05)
 
     @contextlib.contextmanager
@@ -502,7 +502,7 @@ def _open_again(folder: str, path: str, service: Service) -> None:
         text = file.read()
     where, name = os.path.split(path)
     os.makedirs(where, exist_ok=True)
-    other = Swap({base: text.replace(path, "%s/./%s" % (where, name))})
+    other = Swap({base: text.replace(path, f"{where}/./{name}")})
     other.do()
     try:
         _reload(path, service, None)
@@ -525,7 +525,7 @@ def _configuration(folder: str, backend: str) -> str:
         if name.startswith("50-") and name.endswith(".cfg"):
             with open(os.path.join(folder, name), encoding="utf-8") as file:
                 text = file.read()
-            if "\nbackend %s from " % backend in text:
+            if f"\nbackend {backend} from " in text:
                 return text
     return ""
 
@@ -542,7 +542,7 @@ def hold(folder: str, path: str) -> None:
         for name, record in records.items():
             if record["by"] != "run" and record.get("at") in (None, now.get(name)):
                 state = "maint" if record["by"] == "spare" else "drain"
-                ask_through_reload(path, "set server %s/%s state %s" % (app["backend"], name, state))
+                ask_through_reload(path, f"set server {app['backend']}/{name} state {state}")
 
 
 def worker(path: str) -> int | None:
@@ -576,8 +576,8 @@ def _refuse_taken(path: str, apps: list[dict[str, Any]]) -> None:
             if place["frontend"] not in ours and _taken(place["address"], place["port"]):
                 key = "listen" if place is app else "listen_tls"
                 raise Refused(
-                    "%s is taken on this host, by another program or by HAProxy's own configuration: "
-                    "free it, or choose another `balancer.%s` for %s" % (place["listen"], key, app["app"])
+                    f"{place['listen']} is taken on this host, by another program or by HAProxy's own "
+                    f"configuration: free it, or choose another `balancer.{key}` for {app['app']}"
                 )
 
 
@@ -596,7 +596,7 @@ def _wait(failure: str, service: Service, done: Callable[[], bool]) -> None:
     deadline = time.monotonic() + LONGEST_RELOAD
     while not done():
         if time.monotonic() > deadline:
-            raise Refused("%s; its last lines:\n%s" % (failure, service.log().rstrip()))
+            raise Refused(f"{failure}; its last lines:\n{service.log().rstrip()}")
         time.sleep(0.05)
 
 

@@ -74,7 +74,7 @@ class Nginx:
         slots = self._slots()
         for name in names:
             if name not in slots:
-                raise OpError("unknown_server", "the pool %s of nginx has no server %s" % (self._route, name))
+                raise OpError("unknown_server", f"the pool {self._route} of nginx has no server {name}")
         for name in names:
             if admin == "ready":
                 files.remove(self._gate(name))
@@ -99,7 +99,7 @@ class Nginx:
             nginx_requests.ask(self._requests, os.path.basename(self._gates), ahead)
             return list(nginx_requests.requests(self._requests, names, last))
         except OSError as error:
-            why = "nginx keeps no record of requests: %s: %s" % (error.filename, error.strerror)
+            why = f"nginx keeps no record of requests: {error.filename}: {error.strerror}"
             raise OpError("no_figures", why, "deploy setup {env} writes what it takes") from error
 
     def close(self, closed: bool) -> None:
@@ -115,7 +115,7 @@ class Nginx:
             with open(self._route, encoding="utf-8") as file:
                 slots: dict[str, dict[str, Any]] = json.load(file)["servers"]
         except (OSError, ValueError) as error:
-            raise _down("%s: %s" % (self._route, error)) from error
+            raise _down(f"{self._route}: {error}") from error
         return slots
 
     def _gate(self, name: str) -> str:
@@ -158,7 +158,7 @@ class Nginx:
                 return int(struct.unpack("3i", peer)[0])
             except OSError as error:
                 if time.monotonic() >= end:
-                    raise _down("its listener %s: %s" % (path, error.strerror or error)) from error
+                    raise _down(f"its listener {path}: {error.strerror or error}") from error
             time.sleep(0.1)
 
 

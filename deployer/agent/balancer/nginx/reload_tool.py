@@ -201,7 +201,7 @@ def apply(folder: str, sockets: str, main: str, service: Service) -> str:
         swap.do(secure_listens(folder, apps, service.version()))
         text, remarks = _with_host_settings(folder, main, service, swap)
         if folder + "/" not in text:
-            raise Refused("nginx does not read %s: its nginx.conf has no `include /etc/nginx/conf.d/*.conf;`" % folder)
+            raise Refused(f"nginx does not read {folder}: its nginx.conf has no `include /etc/nginx/conf.d/*.conf;`")
         theirs = listens(text, folder)
         refuse_theirs(apps, theirs, remarks)
         swap.do(not_found(folder, apps, theirs))
@@ -241,8 +241,9 @@ def _go_live(apps: list[App], service: Service) -> str:
         if taken:
             key = "listen" if place is app else "listen_tls"
             raise Refused(
-                "%s is taken on this host, by another program or by a `listen` of nginx's own configuration for one "
-                "address: free it, or choose another `balancer.%s` for %s" % (place["listen"], key, app["app"])
+                f"{place['listen']} is taken on this host, by another program or by a `listen` of nginx's "
+                f"own configuration for one address: free it, or choose another `balancer.{key}` for "
+                f"{app['app']}"
             )
     if not before:
         service.start()
@@ -266,8 +267,9 @@ def _refuse_unreachable(apps: list[App], service: Service) -> None:
     gone = [path for path in paths if path in bound_paths and not os.path.exists(path)]
     if gone:
         raise Refused(
-            "nginx runs, and its socket %s is gone, so nobody reaches the instance behind it. nginx opens it only when "
-            "it starts: %s" % (gone[0], service.restart_command())
+            f"nginx runs, and its socket {gone[0]} is gone, so nobody reaches the instance behind it. "
+            "nginx opens it only when "
+            f"it starts: {service.restart_command()}"
         )
 
 
@@ -364,19 +366,19 @@ def refuse_clashes(apps: list[App]) -> None:
     secure: dict[str, bool] = {}
     for app, place in places(apps):
         if secure.setdefault(place["frontend"], place is not app) != (place is not app):
-            raise Refused("%s is to speak TLS for one app and plain HTTP for another" % place["listen"])
+            raise Refused(f"{place['listen']} is to speak TLS for one app and plain HTTP for another")
         wanted = [(at, name) for name in app["domains"] or [ANY_HOST] for at in addresses(place)]
         for at, name in wanted:
             other = owners.setdefault((at, name), app)
             if other is app:
                 continue
-            both = "%s and %s" % (other["app"], app["app"])
+            both = f"{other['app']} and {app['app']}"
             if name == ANY_HOST:
                 raise Refused(
-                    "%s both want every request at %s: give one of them `domains`, or its own `balancer.listen`"
-                    % (both, place["listen"])
+                    f"{both} both want every request at {place['listen']}: give one of them `domains`, or "
+                    "its own `balancer.listen`"
                 )
-            raise Refused("%s both serve %s at %s: take it out of the `domains` of one" % (both, name, place["listen"]))
+            raise Refused(f"{both} both serve {name} at {place['listen']}: take it out of the `domains` of one")
 
 
 class Theirs:
@@ -423,16 +425,16 @@ def refuse_theirs(apps: list[App], theirs: list[Theirs], remarks: str) -> None:
         for app in apps:
             if name in app["domains"]:
                 raise Refused(
-                    "the host's own configuration of nginx serves %s at %s, and so does %s: take it out of one of them"
-                    % (name, where, app["app"])
+                    f"the host's own configuration of nginx serves {name} at {where}, and so does "
+                    f"{app['app']}: take it out of one of them"
                 )
     for app in apps:
         for each in theirs if not app["domains"] else ():
             if each.meets(app) and (each.patterns or (each.default and not _placeholder(each.file))):
                 what = "names that are regular expressions" if each.patterns else "its own default_server"
                 raise Refused(
-                    "%s wants every request at %s, and %s has %s there: give the app `domains`, "
-                    "or another `balancer.listen`" % (app["app"], app["listen"], each.file, what)
+                    f"{app['app']} wants every request at {app['listen']}, and {each.file} has {what} "
+                    "there: give the app `domains`, or another `balancer.listen`"
                 )
 
 
@@ -443,10 +445,10 @@ def not_found(folder: str, apps: list[App], theirs: list[Theirs]) -> Texts:
     for app, place in places(apps):
         if not any(each.meets(place) for each in theirs):
             text, words = (_NOT_FOUND, "") if place is app else (_NO_HANDSHAKE, " default_server ssl")
-            path = os.path.join(folder, "90-%s.conf" % place["frontend"])
+            path = os.path.join(folder, f"90-{place['frontend']}.conf")
             # Another place may have one of the addresses for itself.
             mine = [at for at in addresses(place) if own.get(at, place["frontend"]) == place["frontend"]]
-            lines = ["    listen %s%s;\n" % (_listen(*at), words) for at in mine]
+            lines = [f"    listen {_listen(*at)}{words};\n" for at in mine]
             texts[path] = text.format(listen=place["listen"], listens="".join(lines))
     return texts
 
@@ -459,12 +461,12 @@ def secure_listens(folder: str, apps: list[App], version: tuple[int, ...]) -> Te
             continue
         if version < _SSL_REJECT_HANDSHAKE:
             oldest = ".".join(map(str, _SSL_REJECT_HANDSHAKE))
-            raise Refused("tls for %s needs nginx %s or later" % (app["app"], oldest))
+            raise Refused(f"tls for {app['app']} needs nginx {oldest} or later")
         directive = version >= _HTTP2_DIRECTIVE
         words = "ssl" if directive else "ssl http2"
-        lines = ["listen %s %s;\n" % (_listen(*at), words) for at in addresses(app["secure"])]
+        lines = [f"listen {_listen(*at)} {words};\n" for at in addresses(app["secure"])]
         text = "".join([*lines, "http2 on;\n" if directive else ""])
-        texts[os.path.join(folder, "listen-%s.inc" % app["secure"]["frontend"])] = text
+        texts[os.path.join(folder, f"listen-{app['secure']['frontend']}.inc")] = text
     return texts
 
 
@@ -477,16 +479,16 @@ def servers(folder: str, apps: list[App], before: str) -> Texts:
     lines = ["# Made by nginx_reload.py from routes/*.json.\n"]
     for app in apps:
         sockets = sorted({slot["socket"] for slot in app["servers"].values()})
-        lines += ["# listener %s %s\n" % (path, app["pool"]) for path in sockets]
+        lines += ["# listener {} {}\n".format(path, app["pool"]) for path in sockets]
         first: dict[str, str] = {}
         texts = {}
         for name, slot in app["servers"].items():
-            texts[name] = _places(slot) or known.get("%s.%s" % (app["pool"], name)) or "    server 127.0.0.1:1 down;\n"
-            lines.append("upstream %s.%s {\n%s}\n" % (app["pool"], name, texts[name]))
+            texts[name] = _places(slot) or known.get(f"{app['pool']}.{name}") or "    server 127.0.0.1:1 down;\n"
+            lines.append("upstream {}.{} {{\n{}}}\n".format(app["pool"], name, texts[name]))
             other = first.setdefault(slot["socket"], name)
             if other != name:
                 backup = texts[name].replace(";\n", " backup;\n")
-                lines.append("upstream %s.%s.or.%s {\n%s%s}\n" % (app["pool"], other, name, texts[other], backup))
+                lines.append("upstream {}.{}.or.{} {{\n{}{}}}\n".format(app["pool"], other, name, texts[other], backup))
     return {os.path.join(folder, "20-servers.conf"): "".join(lines)}
 
 
@@ -514,7 +516,7 @@ def leaving(folder: str, apps: list[App], servers_before: str, leaving_before: s
 def _places(slot: dict[str, Any]) -> str:
     if slot["address"].startswith("/"):  # a folder with a UNIX socket a slot: agent.places
         return "    server unix:%s/%d.sock max_fails=0;\n" % (slot["address"], slot["port"])
-    found = ["[%s]" % each if ":" in each else each for each in _addresses(slot["address"])]
+    found = [f"[{each}]" if ":" in each else each for each in _addresses(slot["address"])]
     return "".join("    server %s:%d max_fails=0;\n" % (each, slot["port"]) for each in found)
 
 
@@ -537,7 +539,7 @@ def host_settings(folder: str, main: str, version: tuple[int, ...], said: set[st
         files[os.path.join(main, "99-deploy.conf")] = {"worker_shutdown_timeout": "30m"}
     texts: Texts = {}
     for path, settings in files.items():
-        lines = ["%s %s;\n" % each for each in settings.items() if each[0] not in said]
+        lines = ["{} {};\n".format(*each) for each in settings.items() if each[0] not in said]
         texts[path] = "# Made by nginx_reload.py.\n" + "".join(lines)
     return texts
 
@@ -550,7 +552,7 @@ def _placeholder(path: str) -> bool:
     except OSError:
         return False
     known = _run(["dpkg-query", "-W", "-f", "${Conffiles}\\n", "nginx-common", "nginx"], check=False)
-    return "%s %s" % (os.path.realpath(path), digest) in known
+    return f"{os.path.realpath(path)} {digest}" in known
 
 
 def _made(folder: str, main: str) -> list[str]:
@@ -572,7 +574,7 @@ def _listening(service: Service) -> set[tuple[str, int]]:
         with contextlib.suppress(OSError), open("/proc/net/" + table, encoding="ascii") as file:
             for line in file.readlines()[1:]:
                 fields = line.split()
-                if fields[3] == "0A" and "socket:[%s]" % fields[9] in inodes:
+                if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
                     address, _, port = fields[1].rpartition(":")
                     found.add((_decoded(address, family), int(port, 16)))
     return found
@@ -602,7 +604,7 @@ def _wait(failure: str, service: Service, done: Callable[[], bool]) -> None:
     deadline = time.monotonic() + LONGEST_RELOAD
     while not done():
         if time.monotonic() > deadline:
-            raise Refused("%s; its last lines:\n%s" % (failure, service.log().rstrip()))
+            raise Refused(f"{failure}; its last lines:\n{service.log().rstrip()}")
         time.sleep(0.05)
 
 

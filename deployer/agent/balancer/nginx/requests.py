@@ -30,7 +30,7 @@ def ask(folder: str, pool: str, ahead: float) -> None:
             file.truncate(0)
     for name in os.listdir(folder):
         if name.isdigit() and (int(name) < now or not ahead):
-            _forget("%s/%s" % (folder, name), pool, int(name) < now)
+            _forget(f"{folder}/{name}", pool, int(name) < now)
     for number in range(now, int(time.time() + ahead) // SLICE + 1) if ahead else ():
         os.makedirs("%s/%d" % (folder, number), exist_ok=True)
         with open("%s/%d/%s" % (folder, number, pool), "w", encoding="ascii"):
