@@ -33,14 +33,14 @@ def init(
     Example: deploy init --scale medium
     """
     from deployer.rollout.queries.init import init as run
-    from deployer.settings.init.runtime import Asked
+    from deployer.settings.init.runtime import InitOptions
     from deployer.settings.init.size_presets import SIZES
 
     chosen = one_of(size, SIZES, "--scale")
     carry_out(
         "init",
         common,
-        lambda bus, record, stop: run(folder, bus, record, asked=Asked(target, command, chosen)),
+        lambda bus, record, stop: run(folder, bus, record, asked=InitOptions(target, command, chosen)),
     )
 
 
@@ -58,7 +58,7 @@ def dev(
 
     Example: deploy dev --port 8080
     """
-    from deployer.dev.serve import Wished
+    from deployer.dev.serve import DevServerSpec
     from deployer.dev.serve import dev as run
 
     # Who reads JSON lines gets nothing else on stdout.
@@ -69,7 +69,7 @@ def dev(
         lambda bus, record, stop: run(
             bus,
             record,
-            wished=Wished(host, port, strict),
+            wished=DevServerSpec(host, port, strict),
             env=env,
             config=common.config,
             stop=stop,

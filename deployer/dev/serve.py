@@ -44,7 +44,7 @@ _ENDING_S = float(DEVELOPMENT_GRACE_S) + 5.0
 
 
 @dataclass(frozen=True)
-class Wished:
+class DevServerSpec:
     """What the command line says. `port` None: that of the settings; `strict`: a secret that is missing ends it."""
 
     host: str = "127.0.0.1"
@@ -56,7 +56,7 @@ def dev(
     bus: Bus,
     record: Record,
     *,
-    wished: Wished,
+    wished: DevServerSpec,
     stop: threading.Event,
     env: str | None = None,
     config: Path | None = None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from deployer.agent.model.release_id import new_release_id
 from deployer.balancers.base import first_name
-from deployer.plan.draft import Draft
+from deployer.plan.draft import ReleaseCandidate
 from deployer.plan.facts import Facts, Serving
 from deployer.plan.model import Action, FileChange, Inferred, InstanceStep, Plan
 from deployer.plan.repairs import venv_repairs
@@ -32,7 +32,7 @@ from deployer.plan.topology import Topology
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DesiredRelease:
     """What the run is to bring about. `restart`: also instances that serve it already (reload, new secrets).
 
     `starts` tells by host how a release starts (`Start.sha`) that is still to be built, and `venvs` the virtualenv that
@@ -50,7 +50,7 @@ class Wanted:
 
 
 def wanted_by_push(
-    draft: Draft, topology: Topology, facts: Facts, planned: str | None = None, *, anew: bool = False
+    draft: ReleaseCandidate, topology: Topology, facts: Facts, planned: str | None = None, *, anew: bool = False
 ) -> tuple[str, tuple[str, ...]]:
     """The release id that a push uses, and the hosts that have to build it. `planned`: the id for a new one.
 
@@ -82,7 +82,7 @@ def _known_releases(topology: Topology, facts: Facts) -> set[str]:
 
 
 def steps_for(
-    wanted: Wanted, topology: Topology, facts: Facts, strategy: Strategy, elsewhere: Set[str] = frozenset()
+    wanted: DesiredRelease, topology: Topology, facts: Facts, strategy: Strategy, elsewhere: Set[str] = frozenset()
 ) -> tuple[list[InstanceStep], list[InstanceStep]]:
     """The instances that change, and those that stay as they are.
 
@@ -120,12 +120,12 @@ def steps_for(
     return changing, kept
 
 
-def _serves(serving: Serving | None, wanted: Wanted) -> bool:
+def _serves(serving: Serving | None, wanted: DesiredRelease) -> bool:
     return bool(serving and serving.proven and serving.release == wanted.release and not wanted.restart)
 
 
 def plan_of(
-    wanted: Wanted,
+    wanted: DesiredRelease,
     topology: Topology,
     facts: Facts,
     *,

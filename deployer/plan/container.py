@@ -14,7 +14,7 @@ from deployer.agent.model.supervision import USUAL_REFUSALS, Health
 from deployer.artifact.dependencies.image import Installing
 from deployer.errors import SettingsError
 from deployer.plan.shared_folders.tree import is_folder_name
-from deployer.plan.start import Way
+from deployer.plan.start import LaunchSpec
 from deployer.plan.topology import Topology
 from deployer.runtimes.arguments import PORT, SLOT, VENV
 from deployer.runtimes.environment import FIXED, check_env, instance_variables
@@ -40,7 +40,7 @@ sys.exit(not ({ok}))"""
 def dockerfile(
     topology: Topology,
     inferred: Inferred,
-    way: Way,
+    way: LaunchSpec,
     installing: Installing,
     *,
     uv: str,

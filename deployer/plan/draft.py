@@ -15,7 +15,7 @@ PLACEHOLDER = "@release@"
 
 
 @dataclass(frozen=True)
-class Start:
+class LaunchFiles:
     """How instances of one host start: the `run` script with the placeholder for the release id, and its files."""
 
     run: str
@@ -36,14 +36,14 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Draft:
+class ReleaseCandidate:
     """A release before it has an id. `content` is a digest of all that every host has in common.
 
     `files` is the digest of what is shipped alone; `origin` is the environment that proved it, and its release there.
     """
 
     content: str
-    starts: Mapping[str, Start]
+    starts: Mapping[str, LaunchFiles]
     commit: str | None = None
     ref: str | None = None
     files: str = ""
@@ -75,7 +75,7 @@ def content_of(manifest_digest: str, settings: Settings, health: Sequence[Any]) 
 
     `health` is the request of its health check (`Topology.health_request`): what proved a release proves it again.
 
-    How instances start is apart (`Start.sha`), since hosts differ there.
+    How instances start is apart (`LaunchFiles.sha`), since hosts differ there.
     """
     built_in: dict[str, Any] = {
         "files": manifest_digest,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from deployer import runtimes
 from deployer.agent.model.layout import COMMANDS, WITHIN
-from deployer.plan.draft import PLACEHOLDER, Start
+from deployer.plan.draft import PLACEHOLDER, LaunchFiles
 from deployer.plan.model import Inferred as Chosen
 from deployer.plan.topology import Topology, WebHost, bind_address, trusted
 from deployer.runtimes import Serving, Target
@@ -19,7 +19,7 @@ from deployer.settings.workers import Size, workers_for
 
 
 @dataclass(frozen=True)
-class Way:
+class LaunchSpec:
     """The way one app is served on one host."""
 
     runtime: Runtime
@@ -27,7 +27,7 @@ class Way:
     workers_sum: str
 
 
-def way(topology: Topology, web: WebHost, inferred: Inferred, size: Size, seen: Sequence[str] = ()) -> Way:
+def way(topology: Topology, web: WebHost, inferred: Inferred, size: Size, seen: Sequence[str] = ()) -> LaunchSpec:
     """Settles runtime and workers for a host of that size.
 
     `seen` are the addresses from which the balancers come to it, as far as they are known.
@@ -55,10 +55,10 @@ def way(topology: Topology, web: WebHost, inferred: Inferred, size: Size, seen: 
     if refused:
         refused.host, refused.step = web.name, "plan"
         raise refused
-    return Way(runtime, serving, why)
+    return LaunchSpec(runtime, serving, why)
 
 
-def start(topology: Topology, web: WebHost, chosen: Way) -> Start:
+def start(topology: Topology, web: WebHost, chosen: LaunchSpec) -> LaunchFiles:
     """The `run` script of a host and the files beside it, with the placeholder for the release's id."""
     run = render_run(
         chosen.serving,
@@ -87,7 +87,7 @@ def start(topology: Topology, web: WebHost, chosen: Way) -> Start:
         **{name: schedule.command for name, schedule in settings.schedules.items()},
     }
     commands = {f"{COMMANDS}/{name}": f"#!/bin/sh\nexec {command}\n" for name, command in jobs.items()}
-    return Start(run, {**chosen.runtime.files(chosen.serving), WITHIN: within, **commands})
+    return LaunchFiles(run, {**chosen.runtime.files(chosen.serving), WITHIN: within, **commands})
 
 
 def environment(topology: Topology, web: WebHost, inferred: Inferred, release: str) -> dict[str, str]:
@@ -102,7 +102,7 @@ def environment(topology: Topology, web: WebHost, inferred: Inferred, release: s
     )
 
 
-def choices(topology: Topology, inferred: Inferred, ways: Sequence[tuple[WebHost, Way]]) -> list[Chosen]:
+def choices(topology: Topology, inferred: Inferred, ways: Sequence[tuple[WebHost, LaunchSpec]]) -> list[Chosen]:
     """Everything that the settings leave open, for the plan."""
     found = [Chosen(reason.what, reason.value, reason.why) for reason in inferred.reasons]
     sums = {chosen.workers_sum for _, chosen in ways}

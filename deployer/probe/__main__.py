@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from deployer.probe.accounting import Book
+from deployer.probe.accounting import Tally
 from deployer.probe.http.target import Target
 from deployer.probe.mixes import MIXES
 from deployer.probe.proven import ProvenReleases
@@ -33,7 +33,7 @@ def main() -> int:
         parser.error(str(error))
     with contextlib.ExitStack() as files:
         log = files.enter_context(options.log.open("a", encoding="utf-8", buffering=1)) if options.log else None
-        book = Book(log, ProvenReleases(options.releases) if options.releases else None)
+        book = Tally(log, ProvenReleases(options.releases) if options.releases else None)
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_probe(options, target, book))
     _say({"receipt": book.receipt().as_json()})
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _probe(options: argparse.Namespace, target: Target, book: Book) -> None:
+async def _probe(options: argparse.Namespace, target: Target, book: Tally) -> None:
     traffic = Traffic(
         target,
         MIXES[options.mix],

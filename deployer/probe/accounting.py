@@ -15,7 +15,7 @@ from deployer.probe.receipt import Failure, Receipt
 _KEPT_FAILURES = 100
 
 
-class Book:
+class Tally:
     """Counts requests and writes JSON lines to `log`.
 
     Lines are `{"ts", "kind", "ms", "release", "ok"}`, with `"cause"` and `"what"` where ok is false;

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Awaitable
 
-from deployer.probe.accounting import Book
+from deployer.probe.accounting import Tally
 from deployer.probe.http.connection import Connection, connect
 from deployer.probe.http.failure import FailedRequest, UnansweredRequest
 from deployer.probe.http.reader import Reader
@@ -30,7 +30,7 @@ class Traffic:
     """
 
     def __init__(
-        self, target: Target, mix: Mix, book: Book, *, rate: float, limit: float, seconds: float, count: int
+        self, target: Target, mix: Mix, book: Tally, *, rate: float, limit: float, seconds: float, count: int
     ) -> None:
         self._target = target
         self._mix = mix
@@ -162,7 +162,7 @@ class Traffic:
 class _KeptConnection:
     """One keep-alive connection, opened when needed and replaced when it has gone stale."""
 
-    def __init__(self, target: Target, kind: Kind, book: Book) -> None:
+    def __init__(self, target: Target, kind: Kind, book: Tally) -> None:
         self._target = target
         self._kind = kind
         self._book = book

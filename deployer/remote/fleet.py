@@ -10,7 +10,7 @@ from typing import Any, Self
 from deployer.errors import DeployError, UnreachableError
 from deployer.inventory.model import Host
 from deployer.remote.errors import SessionLost
-from deployer.remote.heartbeat import Heart
+from deployer.remote.heartbeat import Heartbeat
 from deployer.remote.pending import Body, Pending
 from deployer.remote.session import Session
 from deployer.remote.ssh.dialer import Dialer
@@ -48,7 +48,7 @@ class Fleet(Mapping[str, Session]):
     """
 
     def __init__(
-        self, sessions: dict[str, Session], failures: dict[str, DeployError], dialer: Dialer, heart: Heart
+        self, sessions: dict[str, Session], failures: dict[str, DeployError], dialer: Dialer, heart: Heartbeat
     ) -> None:
         self._sessions = sessions
         self.failures = failures
@@ -81,7 +81,7 @@ class Fleet(Mapping[str, Session]):
             The worst kind wins: an untrusted host is UntrustedHostError. Sessions that were open are closed.
         """
         wanted = list({host.name: host for host in hosts}.values())
-        dialer, heart = dialer or Dialer(user=user), Heart()
+        dialer, heart = dialer or Dialer(user=user), Heartbeat()
         sessions: dict[str, Session] = {}
         failures: dict[str, DeployError] = {}
 

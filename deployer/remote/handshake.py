@@ -16,7 +16,7 @@ _MOST_NOISE = 1 << 20  # bytes of login noise that are skipped
 
 
 @dataclass
-class Greeting:
+class Handshake:
     """Waits for the agent's first line on a channel.
 
     Args:

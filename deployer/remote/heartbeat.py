@@ -11,7 +11,7 @@ from deployer.agent.channel import protocol
 _SUSPECT = 3.0  # seconds without an answer after which a session is beaten by a thread of its own
 
 
-class Beating(Protocol):
+class Beatable(Protocol):
     """A session, as the heart sees it."""
 
     def beat(self) -> None:
@@ -24,7 +24,7 @@ class Beating(Protocol):
         """Gives the session up when the agent has not answered for too long. Never raises."""
 
 
-class Heart:
+class Heartbeat:
     """Beats for every session that was added, until it is removed. Thread-safe.
 
     A write can hang on a link that lost its packets, but only once its buffers are full. So the shared thread writes
@@ -33,13 +33,13 @@ class Heart:
 
     def __init__(self, every: float = protocol.BEAT) -> None:
         self._every = every
-        self._sessions: set[Beating] = set()
-        self._apart: dict[Beating, threading.Thread] = {}
+        self._sessions: set[Beatable] = set()
+        self._apart: dict[Beatable, threading.Thread] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def add(self, session: Beating) -> None:
+    def add(self, session: Beatable) -> None:
         """Beats for `session` from now on."""
         with self._lock:
             self._sessions.add(session)
@@ -47,7 +47,7 @@ class Heart:
                 self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
                 self._thread.start()
 
-    def remove(self, session: Beating) -> None:
+    def remove(self, session: Beatable) -> None:
         """No longer beats for `session`."""
         with self._lock:
             self._sessions.discard(session)
@@ -64,14 +64,14 @@ class Heart:
                 with contextlib.suppress(Exception):  # a fault of one session must not cost the others their lease
                     self._serve(session)
 
-    def _serve(self, session: Beating) -> None:
+    def _serve(self, session: Beatable) -> None:
         session.check()
         if session.fresh_for() < max(_SUSPECT, 3 * self._every):
             session.beat()
         else:
             self._beat_apart(session)
 
-    def _beat_apart(self, session: Beating) -> None:
+    def _beat_apart(self, session: Beatable) -> None:
         running = self._apart.get(session)
         if running is not None and running.is_alive():
             return

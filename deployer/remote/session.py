@@ -18,8 +18,8 @@ from deployer.inventory.model import Host
 from deployer.remote.bundle import bundle
 from deployer.remote.command_line import command_line, escalation
 from deployer.remote.errors import AgentError, SessionLost
-from deployer.remote.handshake import Greeting
-from deployer.remote.heartbeat import Heart
+from deployer.remote.handshake import Handshake
+from deployer.remote.heartbeat import Heartbeat
 from deployer.remote.messages.deadlines import deadline_s
 from deployer.remote.messages.frames import checked
 from deployer.remote.messages.responses import (
@@ -44,7 +44,9 @@ class Session:
     `info` is what the agent said of itself: `pid`, `uid`, `python`, `version`.
     """
 
-    def __init__(self, host: Host, connection: Connection, channel: Any, rest: bytes, heart: Heart, own: bool) -> None:
+    def __init__(
+        self, host: Host, connection: Connection, channel: Any, rest: bytes, heart: Heartbeat, own: bool
+    ) -> None:
         self.host = host
         self.connection = connection
         self.info: dict[str, Any] = {}
@@ -70,7 +72,7 @@ class Session:
         host: Host,
         *,
         dialer: Dialer | None = None,
-        heart: Heart | None = None,
+        heart: Heartbeat | None = None,
         sudo_password: str | None = None,
         become: bool | None = None,
         identity: str | None = None,
@@ -95,7 +97,7 @@ class Session:
         own = heart is None
         try:
             with closed_after(_LONGEST_START, connection, host.name):
-                session = cls._start(host, connection, heart or Heart(), own, sudo_password, become)
+                session = cls._start(host, connection, heart or Heartbeat(), own, sudo_password, become)
                 session._greet(identity or f"{getpass.getuser()}@{socket.gethostname()}", lease, grace)
         except BaseException as error:
             connection.close()
@@ -106,7 +108,13 @@ class Session:
 
     @classmethod
     def _start(
-        cls, host: Host, connection: Connection, heart: Heart, own: bool, sudo_password: str | None, become: bool | None
+        cls,
+        host: Host,
+        connection: Connection,
+        heart: Heartbeat,
+        own: bool,
+        sudo_password: str | None,
+        become: bool | None,
     ) -> Self:
         token, how = secrets.token_hex(8), escalation(host, become)
         password = (sudo_password or host.become_password) if how != "no" else None
@@ -114,7 +122,7 @@ class Session:
         data = bundle()
         channel = connection.transport.open_session(timeout=_START)
         channel.exec_command(command_line(host.python, token, len(data), how, marker))
-        greeting = Greeting(host.name, channel, token, host.python, marker, password)
+        greeting = Handshake(host.name, channel, token, host.python, marker, password)
         rest = greeting.wait(_START, lambda: channel.sendall(memoryview(data)))
         return cls(host, connection, channel, rest, heart, own)
 

@@ -14,7 +14,7 @@ from support.facts import facts, host, release
 from support.topologies import topology
 
 from deployer.errors import SettingsError
-from deployer.plan.changes import Wanted, plan_of
+from deployer.plan.changes import DesiredRelease, plan_of
 from deployer.plan.model import Plan
 from deployer.plan.topology import Topology
 
@@ -141,9 +141,9 @@ class Cell:
         ]
         names = tuple(web.name for web in where.web)
         wanted = {
-            "push": Wanted("push", new, names, starts=dict.fromkeys(names, "start")),
-            "reload": Wanted("reload", now, restart=True),
-            "rollback": Wanted("rollback", old),
+            "push": DesiredRelease("push", new, names, starts=dict.fromkeys(names, "start")),
+            "reload": DesiredRelease("reload", now, restart=True),
+            "rollback": DesiredRelease("rollback", old),
         }
         return plan_of(wanted[command], where, facts(*there))
 

@@ -16,12 +16,12 @@ from deployer.agent.balancer.driver import Request
 from deployer.agent.balancer.kinds import create_driver
 from deployer.agent.operation import Context, operation
 
-Figures = dict[str, Any]
+RequestStats = dict[str, Any]
 
 
-def tally(requests: Iterable[Request]) -> dict[str, Figures]:
+def tally(requests: Iterable[Request]) -> dict[str, RequestStats]:
     """The figures of every server that had a request."""
-    found: dict[str, Figures] = {}
+    found: dict[str, RequestStats] = {}
     for request in requests:
         of = found.setdefault(request.server, {"requests": 0, "failed": 0, "lost": 0, "times": {}})
         of["requests"] += 1

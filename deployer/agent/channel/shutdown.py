@@ -19,7 +19,7 @@ Notice = Callable[[float], None]
 Bound = Callable[[], float]
 
 
-class WindUp:
+class ShutdownHooks:
     """Callbacks for the end of the agent, each called at most once; what one raises is printed, not passed on."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class WindUp:
 
 
 # The one of this process: a process is one agent.
-the_end = WindUp()
+the_end = ShutdownHooks()
 on_loss = the_end.on_loss
 on_end = the_end.on_end
 on_notice = the_end.on_notice

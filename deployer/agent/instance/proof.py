@@ -17,7 +17,7 @@ from deployer.agent.model.endpoints import place as place_of
 from deployer.agent.model.layout import Site
 from deployer.agent.model.supervision import Instance
 from deployer.agent.system import procfs
-from deployer.agent.system.port_owners import DELETED, Hold, belongs, described, hold, release_of
+from deployer.agent.system.port_owners import DELETED, PortOwner, belongs, described, hold, release_of
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def examine(
     return Proof(True, "done", "", holding.pids, shared)
 
 
-def _common_release(site: Site, holding: Hold) -> str | None:
+def _common_release(site: Site, holding: PortOwner) -> str | None:
     found = {release_of(site, pid) for pid in holding.pids}
     return found.pop() if len(found) == 1 else None
 

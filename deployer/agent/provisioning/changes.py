@@ -13,7 +13,7 @@ from typing import Any, Callable, Union
 from deployer.agent.model.layout import Site
 from deployer.agent.model.resources import Absent, Directory, File, Link
 from deployer.agent.provisioning import users
-from deployer.agent.provisioning.managed_files import DIRECTORY, Created, digest, link_digest
+from deployer.agent.provisioning.managed_files import DIRECTORY, ManagedFiles, digest, link_digest
 from deployer.agent.site import shared_owners
 from deployer.agent.system import disk, files, tree
 
@@ -25,7 +25,7 @@ KINDS = {File: "file", Directory: "directory", Link: "link", Absent: "absent"}
 
 
 @dataclass
-class Step:
+class Change:
     """One change: `do` carries it out, `undo` puts back what was there. `new` is its digest, empty for nothing."""
 
     kind: str
@@ -92,16 +92,16 @@ def look(path: str) -> Found:
         return Found("file", data=file.read(), mode=mode, owner=owner)
 
 
-class Placing:
+class FileChanges:
     """Compares resources with the host. Changes nothing itself; `adopted` collects what was found as it should be."""
 
-    def __init__(self, site: Site, created: Created, replace: bool) -> None:
+    def __init__(self, site: Site, created: ManagedFiles, replace: bool) -> None:
         self._site = site
         self._created = created
         self._replace = replace
         self.adopted: dict[str, str] = {}
 
-    def plan(self, resource: Placed) -> Step | Refusal | None:
+    def plan(self, resource: Placed) -> Change | Refusal | None:
         """The step that makes it so, why that is refused, or None when it is so."""
         found = look(resource.path)
         spot = disk.obstacle(resource.path) if found.what == "missing" else resource.path
@@ -115,7 +115,7 @@ class Placing:
             return self._link(resource, found)
         return self._file(resource, found)
 
-    def _file(self, file: File, found: Found) -> Step | Refusal | None:
+    def _file(self, file: File, found: Found) -> Change | Refusal | None:
         if file.initial and found.what != "missing":
             return None
         data = file.content.encode("utf-8")
@@ -141,9 +141,9 @@ class Placing:
             files.write(file.path, data, mode, users.owner_of(file.owner, file.group))
 
         put_back = restorer(file.path, found)
-        return Step("file", file.path, action, do, difference, file.notify, put_back, digest(data))
+        return Change("file", file.path, action, do, difference, file.notify, put_back, digest(data))
 
-    def _link(self, link: Link, found: Found) -> Step | Refusal | None:
+    def _link(self, link: Link, found: Found) -> Change | Refusal | None:
         if found.what == "link" and found.target == link.target:
             self.adopted[link.path] = found.digest
             return None
@@ -158,9 +158,9 @@ class Placing:
 
         action = "create" if found.what == "missing" else "change"
         put_back = restorer(link.path, found)
-        return Step("link", link.path, action, do, difference, link.notify, put_back, link_digest(link.target))
+        return Change("link", link.path, action, do, difference, link.notify, put_back, link_digest(link.target))
 
-    def _directory(self, folder: Directory, found: Found) -> Step | Refusal | None:
+    def _directory(self, folder: Directory, found: Found) -> Change | Refusal | None:
         mode = int(folder.mode, 8)
 
         def do() -> None:
@@ -175,7 +175,7 @@ class Placing:
                 os.close(fd)
 
         if found.what == "missing":
-            return Step("directory", folder.path, "create", do, new=DIRECTORY)
+            return Change("directory", folder.path, "create", do, new=DIRECTORY)
         if found.what != "directory":
             if found.what == "link" and os.path.isdir(folder.path):
                 return None
@@ -184,13 +184,13 @@ class Placing:
             return None
         if tree.inside(self._site.shared, folder.path) and shared_owners.is_used_by(self._site, found.owner[0]):
             return None  # the release that runs as that user needs it until a push has taken its place
-        return Step("directory", folder.path, "permissions", do, new=DIRECTORY)
+        return Change("directory", folder.path, "permissions", do, new=DIRECTORY)
 
     def _may_change(self, path: str) -> bool:
         below_root = path != self._site.root and tree.inside(self._site.root, path)
         return below_root or self._replace or self._created.known(path)
 
-    def _absent(self, absent: Absent, found: Found) -> Step | Refusal | None:
+    def _absent(self, absent: Absent, found: Found) -> Change | Refusal | None:
         if found.what in ("missing", "directory", "other") or not self._created.known(absent.path):
             return None
         difference = text_diff(absent.path, found, None)
@@ -204,7 +204,7 @@ class Placing:
         def do() -> None:
             os.unlink(absent.path)
 
-        return Step("absent", absent.path, "remove", do, difference, absent.notify, put_back, "")
+        return Change("absent", absent.path, "remove", do, difference, absent.notify, put_back, "")
 
     def _why_not(self, path: str, found: Found) -> str:
         """Why what is there may not be overwritten; empty if it may."""

@@ -29,7 +29,7 @@ def link_digest(target: str) -> str:
     return "link:" + target
 
 
-class Created:
+class ManagedFiles:
     """The record of one host. Read when made; written by `save` only."""
 
     def __init__(self, site: Site) -> None:

@@ -15,9 +15,9 @@ from deployer.agent.model.layout import Site
 from deployer.agent.model.resources import BootUnit, Listener, Package, Resource, Service, User, all_from_wire
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.provisioning import boot_units, packages, services, users
-from deployer.agent.provisioning.changes import Placing, Refusal, Step
-from deployer.agent.provisioning.managed_files import Commands, Created
-from deployer.agent.provisioning.snapshot import PARTS, UNITS, Kept
+from deployer.agent.provisioning.changes import Change, FileChanges, Refusal
+from deployer.agent.provisioning.managed_files import Commands, ManagedFiles
+from deployer.agent.provisioning.snapshot import PARTS, UNITS, Snapshot
 from deployer.agent.site import ownership
 from deployer.agent.site.lock import host_lock
 from deployer.agent.system import disk, listeners, process_runner
@@ -69,10 +69,10 @@ def put_back(ctx: Context, site: Site, run: str, part: str, *, new: bool = True,
     `new` false: files that were not there before stay, and what was kept is kept on, for the run's end to decide.
     `bound` are the seconds to wait for the host's lock.
     """
-    if Kept(site, part).run != run:
+    if Snapshot(site, part).run != run:
         return []
     with host_lock(site, bound):
-        kept = Kept(site, part)
+        kept = Snapshot(site, part)
         steps = kept.back(new=new) if kept.run == run else []
         if steps:
             _Work(ctx, site, {"handlers": kept.handlers}).put_back(steps)
@@ -86,7 +86,7 @@ def settle(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Args: `site`. Forgets what files were before: what serves has proven itself with those of now."""
     site = Site.from_args(args)
     with host_lock(site):
-        forgotten = [Kept(site, part).forget() for part in PARTS]
+        forgotten = [Snapshot(site, part).forget() for part in PARTS]
     return {"changed": any(forgotten)}
 
 
@@ -101,7 +101,7 @@ class _Work:
         self._part = str(args.get("part") or UNITS)
         self._resources: list[Resource] = all_from_wire(args.get("resources") or [])
         self._handlers: dict[str, Commands] = args.get("handlers") or {}
-        self._created = Created(site)
+        self._created = ManagedFiles(site)
         self._paths_before = dict(self._created.paths)
 
     def compare(self) -> dict[str, Any]:
@@ -138,20 +138,20 @@ class _Work:
         placed, refusals, adopted = self._place()
         self.refuse_if([refusal.as_dict() for refusal in refusals])
         if self._keep:
-            Kept(self._site, self._part).keep(self._keep, placed, self._notified(placed))
+            Snapshot(self._site, self._part).keep(self._keep, placed, self._notified(placed))
         self._remember(placed, adopted)
         started = self._service_steps()
         ran = self._change(placed, started)
         return {"changed": [step.as_dict() for step in done + placed + started], "refused": [], "handlers": ran}
 
-    def put_back(self, steps: list[Step]) -> None:
+    def put_back(self, steps: list[Change]) -> None:
         """Makes files what they were, which is ours to do: nobody is asked."""
         self._remember(steps, {})
         self._change(steps, [])
 
-    def _change(self, steps: list[Step], to_start: list[Step]) -> list[str]:
+    def _change(self, steps: list[Change], to_start: list[Change]) -> list[str]:
         """Files, services, handlers (which talk to services); puts files back on failure. Returns the handlers run."""
-        done: list[Step] = []
+        done: list[Change] = []
         ran: list[str] = []
         try:
             for step in steps:
@@ -173,7 +173,7 @@ class _Work:
             self._created.save()
         return ran
 
-    def _do(self, step: Step) -> None:
+    def _do(self, step: Change) -> None:
         self._ctx.progress(f"{step.action} {step.name}")
         try:
             step.do()
@@ -188,7 +188,7 @@ class _Work:
                 message = f"{name}: {words}: {done.why}; files were put back"
                 raise OpError("invalid", message, log=done.log(), detail={"handler": name, "exit": done.exit})
 
-    def _put_back(self, steps: list[Step], ran: list[str]) -> None:
+    def _put_back(self, steps: list[Change], ran: list[str]) -> None:
         """Restores what the steps changed. What cannot be restored stays recorded as ours."""
         stuck: dict[str, list[str]] = {}
         for step in reversed(steps):
@@ -205,7 +205,7 @@ class _Work:
         self._created.pending = {}
         self._created.save()
 
-    def _remember(self, steps: list[Step], adopted: dict[str, str]) -> None:
+    def _remember(self, steps: list[Change], adopted: dict[str, str]) -> None:
         """Writes the intent down before anything is changed, so that a crash leaves nothing that seems a stranger's."""
         before = (dict(self._created.paths), dict(self._created.pending))
         for path, found in adopted.items():
@@ -218,7 +218,7 @@ class _Work:
         if before != (self._created.paths, self._created.pending):
             self._created.save()
 
-    def _notified(self, steps: list[Step]) -> dict[str, Commands]:
+    def _notified(self, steps: list[Change]) -> dict[str, Commands]:
         """Handlers to run: what a dead run left to do, then ours in the order of the map."""
         names = {name for step in steps for name in step.notify}
         unknown = names - set(self._handlers)
@@ -232,19 +232,19 @@ class _Work:
         }
         return {**left, **due}
 
-    def _place(self) -> tuple[list[Step], list[Refusal], dict[str, str]]:
-        placing = Placing(self._site, self._created, self._replace)
-        steps: list[Step] = []
+    def _place(self) -> tuple[list[Change], list[Refusal], dict[str, str]]:
+        placing = FileChanges(self._site, self._created, self._replace)
+        steps: list[Change] = []
         refusals: list[Refusal] = []
         for resource in self._resources:
             if isinstance(resource, (Package, User, Service, BootUnit)):
                 continue
             if isinstance(resource, Listener):
                 if listeners.is_absent(resource.path):
-                    steps.append(Step("listener", resource.path, "open", lambda: None, notify=resource.notify))
+                    steps.append(Change("listener", resource.path, "open", lambda: None, notify=resource.notify))
                 continue
             try:
-                made: Step | Refusal | None = placing.plan(resource)
+                made: Change | Refusal | None = placing.plan(resource)
             except OSError as error:
                 raise _failed(error, resource.path, f"{resource.path} cannot be looked at: {error}") from error
             if isinstance(made, Refusal):
@@ -253,17 +253,17 @@ class _Work:
                 steps.append(made)
         return steps, refusals, placing.adopted
 
-    def _system_steps(self) -> list[Step]:
+    def _system_steps(self) -> list[Change]:
         wanted = [resource for resource in self._resources if isinstance(resource, Package)]
         absent = packages.missing(list(dict.fromkeys(package.name for package in wanted)))
         self._require_versions(wanted)
         steps = []
         if absent:
-            first = Step("package", absent[0], "install", lambda: self._install(absent, wanted))
-            steps = [first] + [Step("package", name, "install", lambda: None) for name in absent[1:]]
+            first = Change("package", absent[0], "install", lambda: self._install(absent, wanted))
+            steps = [first] + [Change("package", name, "install", lambda: None) for name in absent[1:]]
         for resource in self._resources:
             if isinstance(resource, User) and not users.exists(resource.name):
-                steps.append(Step("user", resource.name, "create", _creator(resource)))
+                steps.append(Change("user", resource.name, "create", _creator(resource)))
         return steps
 
     def _install(self, absent: list[str], wanted: list[Package]) -> None:
@@ -276,17 +276,17 @@ class _Work:
             if package.at_least:
                 packages.require(package.name, package.at_least)
 
-    def _service_steps(self) -> list[Step]:
-        steps: list[Step] = []
+    def _service_steps(self) -> list[Change]:
+        steps: list[Change] = []
         for resource in self._resources:
             if isinstance(resource, Service) and resource.name not in [step.name for step in steps]:
                 action = services.action(self._site, resource)
                 if action:
-                    steps.append(Step("service", resource.name, action, _starter(self._site, resource)))
+                    steps.append(Change("service", resource.name, action, _starter(self._site, resource)))
             elif isinstance(resource, BootUnit):
                 action = boot_units.action(resource)
                 if action:
-                    steps.append(Step("boot unit", resource.name, action, partial(boot_units.enable, resource)))
+                    steps.append(Change("boot unit", resource.name, action, partial(boot_units.enable, resource)))
         return steps
 
 

@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from deployer.agent.model.layout import Site
-from deployer.agent.provisioning.changes import Found, Step, look, restorer
+from deployer.agent.provisioning.changes import Change, Found, look, restorer
 from deployer.agent.provisioning.managed_files import Commands
 from deployer.agent.system import files, tree
 
@@ -16,7 +16,7 @@ UNITS, POOLS = PARTS = ("units", "pools")
 """Of a host's files: those of its supervisor, and those of its balancer, which are kept and go back each by itself."""
 
 
-class Kept:
+class Snapshot:
     """One part of a host's files, as they were before a run.
 
     `{"run", "found": {path: {what, data, target, mode, owner}}, "handlers": {name: [argv, …]}}`, for root alone.
@@ -37,7 +37,7 @@ class Kept:
         self.run, self.handlers = data["run"], data["handlers"]
         self.found = {path: _read(each) for path, each in data["found"].items()}
 
-    def keep(self, run: str, steps: list[Step], handlers: dict[str, Commands]) -> None:
+    def keep(self, run: str, steps: list[Change], handlers: dict[str, Commands]) -> None:
         """Before `steps` change it: what is there now. What the run has kept stays; what another left is forgotten."""
         if self.run != run:
             self.run, self.found, self.handlers = run, {}, {}
@@ -51,7 +51,7 @@ class Kept:
         os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
         files.write(self._path, data.encode("utf-8"), 0o600)
 
-    def back(self, *, new: bool = True) -> list[Step]:
+    def back(self, *, new: bool = True) -> list[Change]:
         """What puts everything back as it was kept; each handler is notified by every step.
 
         `new` false: but for files that were not there before, for what runs by them may go on.
@@ -61,7 +61,7 @@ class Kept:
             now = look(path)
             if now != found and (new or found.what != "missing"):
                 do, undo = restorer(path, found), restorer(path, now)
-                steps.append(Step("file", path, "restore", do, "", tuple(self.handlers), undo, found.digest))
+                steps.append(Change("file", path, "restore", do, "", tuple(self.handlers), undo, found.digest))
         return steps
 
     def forget(self) -> bool:

@@ -34,7 +34,7 @@ from deployer.agent.model.shell import shell_argv
 from deployer.agent.operation import Context, OpError
 from deployer.agent.release import shared as shared_folders
 from deployer.agent.release.static_files import StaticFiles
-from deployer.agent.release.upload import Incoming
+from deployer.agent.release.upload import BlobStore
 from deployer.agent.site import app_environment, secrets
 from deployer.agent.system import files, process_runner, tree
 from deployer.agent.system.files import fsync_folder
@@ -53,7 +53,7 @@ class Building:
         incoming: the content that was gathered for it. OpError `not_begun` if there is none.
     """
 
-    def __init__(self, ctx: Context, site: Site, release: str, args: dict[str, Any], incoming: Incoming) -> None:
+    def __init__(self, ctx: Context, site: Site, release: str, args: dict[str, Any], incoming: BlobStore) -> None:
         self.ctx = ctx
         self.site = site
         self.release = release

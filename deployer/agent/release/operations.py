@@ -25,9 +25,9 @@ from deployer.agent.model.manifest import Manifest
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.release import release_hook
 from deployer.agent.release.build import Building
-from deployer.agent.release.retention import Retiring
+from deployer.agent.release.retention import Pruner
 from deployer.agent.release.static_files import StaticFiles
-from deployer.agent.release.upload import Incoming
+from deployer.agent.release.upload import BlobStore
 from deployer.agent.site import links, secrets
 from deployer.agent.system import disk, orphans, tree
 from deployer.agent.system.weight import weigh
@@ -56,7 +56,7 @@ def begin(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     if complete(site, release):
         return {"complete": True, "missing": [], "missing_bytes": 0, "reused": 0}
     _clear(site, release)
-    incoming = Incoming(site, release)
+    incoming = BlobStore(site, release)
     with _disk_full(site, incoming):
         incoming.reset(manifest)
         reused = incoming.reuse(manifest, list(reversed(_complete(site))))
@@ -80,7 +80,7 @@ def fill(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     Returns `files` and `bytes`. Raises OpError `corrupt` (nothing of it is kept), `no_space`, `not_begun`.
     """
     site, release = _which(args)
-    incoming = Incoming(site, release)
+    incoming = BlobStore(site, release)
     manifest = incoming.manifest()
     key = str(args.get("venv") or "")
     wanted = incoming.missing(manifest, with_wheels=not (key and venv.complete(site, key)))
@@ -110,7 +110,7 @@ def build(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     site, release = _which(args)
     if complete(site, release):
         return {"built": False, "venv_built": False, "seconds": 0.0}
-    incoming = Incoming(site, release)
+    incoming = BlobStore(site, release)
     static = StaticFiles(site, release, args["static"], _complete(site)) if args.get("static") else None
     building = Building(ctx, site, release, args, incoming)
     with _disk_full(site, incoming):
@@ -136,7 +136,7 @@ def prune(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     `inodes`.
     """
     site = Site.from_args(args)
-    retiring = Retiring(site, complete)
+    retiring = Pruner(site, complete)
     keep, protect = int(args["keep"]), {str(name) for name in args.get("protect", ())}
     weight: dict[str, Any] = {}
     if args.get("weigh"):
@@ -163,8 +163,8 @@ def prune(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
 def discard(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Removes one release that nothing uses. Returns `removed`; OpError `in_use` says by what it is used."""
     site, release = _which(args)
-    Incoming(site, release).drop()
-    used = Retiring(site, complete).used().get(release)
+    BlobStore(site, release).drop()
+    used = Pruner(site, complete).used().get(release)
     if used:
         raise OpError("in_use", f"release {release} is used by {used}, so it was not removed")
     return {"removed": tree.remove(site.release(release))}
@@ -252,7 +252,7 @@ def _mb(size: int) -> str:
 
 
 @contextlib.contextmanager
-def _disk_full(site: Site, incoming: Incoming) -> Iterator[None]:
+def _disk_full(site: Site, incoming: BlobStore) -> Iterator[None]:
     """Turns a full disk into OpError `no_space`, and gives back what was gathered."""
     try:
         yield

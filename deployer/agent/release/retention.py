@@ -14,7 +14,7 @@ from deployer.agent.site import ledger, links
 from deployer.agent.system import procfs, tree
 
 
-class Retiring:
+class Pruner:
     """The releases of a site, and what each is used by.
 
     A tree that the system does not let go (a mount point, an immutable file) does not keep the others from going:

@@ -11,7 +11,7 @@ from deployer.agent.balancer import drain_records
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.release import operations as release
-from deployer.agent.release.retention import Retiring
+from deployer.agent.release.retention import Pruner
 from deployer.agent.site import links, ownership
 from deployer.agent.system import tree
 
@@ -39,7 +39,7 @@ def remove(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     ownership.require_ours(site)
     if not os.path.isdir(site.state):
         return {"kept": []}
-    retiring = Retiring(site, release.complete)
+    retiring = Pruner(site, release.complete)
     running = [*links.used(site), *retiring.running().values()]
     if running:
         raise OpError("in_use", f"{site.root} is still used by {', '.join(running)}, so nothing was removed")

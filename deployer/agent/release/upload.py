@@ -22,7 +22,7 @@ from deployer.agent.system import tree
 _CHUNK = 1 << 18
 
 
-class Incoming:
+class BlobStore:
     """The blobs of one release that is being made."""
 
     def __init__(self, site: Site, release: str) -> None:

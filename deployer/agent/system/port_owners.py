@@ -16,7 +16,7 @@ DELETED = " (deleted)"  # what /proc adds to the path of something that is gone
 
 
 @dataclass(frozen=True)
-class Hold:
+class PortOwner:
     """Who has address:port. `unseen` are the users whose processes hold it but may not be looked into.
 
     `waiting`: systemd has a socket open there, for a socket unit, that no process has taken over. One that a process
@@ -33,7 +33,7 @@ class Hold:
         return not self.pids and not self.unseen and not self.waiting
 
 
-def hold(address: str, port: int) -> Hold:
+def hold(address: str, port: int) -> PortOwner:
     """Everybody who has a socket listening on address:port, wildcards and IPv4-mapped ones included."""
     sockets = [found for _, found in listening(address, [port])]
     held = procfs.holders(found.inode for found in sockets)
@@ -41,7 +41,7 @@ def hold(address: str, port: int) -> Hold:
     # A process that ended between the two looks leaves an inode without a holder: only one still listed counts.
     nobody = [found for found in sockets if not held[found.inode]]
     still = {found.inode for _, found in listening(address, [port])} if nobody else set()
-    return Hold(
+    return PortOwner(
         tuple(sorted(pids)),
         tuple(sorted({procfs.user_name(found.uid) for found in nobody if found.inode in still})),
         any(who == {SYSTEMD} for who in held.values()),

@@ -14,16 +14,16 @@ Resolved = Callable[[str], list[str]]
 """The IP addresses of an address or name."""
 
 
-class CannotMove(Exception):
+class Unsupported(Exception):
     """Why the text leads nobody to the app, or not in a way that may be changed. The text is for a person."""
 
 
-class NotThere(CannotMove):
+class NoMatch(Unsupported):
     """The text has nothing of the app's servers."""
 
 
 @dataclass(frozen=True)
-class Moved:
+class Rewrite:
     """`text` is the whole with its frontends led elsewhere; `diff` has the changed lines alone, so no secrets.
 
     `backends` are those that they led to, `missing` the places that none of them has.
@@ -58,7 +58,7 @@ class Places:
         found = {server: self.whose(server) for server in servers}
         strangers = [server for server, who in found.items() if not who]
         if strangers and len(strangers) < len(found):
-            raise CannotMove(f"{backend} also sends to {strangers[0]}, where no host of the app is known")
+            raise Unsupported(f"{backend} also sends to {strangers[0]}, where no host of the app is known")
         return set(filter(None, found.values()))
 
     def missing(self, seen: Iterable[str]) -> tuple[str, ...]:

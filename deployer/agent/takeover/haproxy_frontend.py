@@ -6,7 +6,7 @@ the app's.
 
 from __future__ import annotations
 
-from deployer.agent.takeover.frontend import CannotMove, Moved, NotThere, Places, Resolved, diff
+from deployer.agent.takeover.frontend import NoMatch, Places, Resolved, Rewrite, Unsupported, diff
 
 _SECTIONS = (
     "global",
@@ -23,7 +23,7 @@ _SECTIONS = (
 _LEADS = ("default_backend", "use_backend")
 
 
-def moved(text: str, places: dict[str, str], backend: str, resolved: Resolved) -> Moved:
+def moved(text: str, places: dict[str, str], backend: str, resolved: Resolved) -> Rewrite:
     """The configuration with all frontends of the app's places led to `backend`.
 
     Args:
@@ -39,19 +39,19 @@ def moved(text: str, places: dict[str, str], backend: str, resolved: Resolved) -
     for name, found in servers.items():
         whose = known.of(f"backend {name}", found)
         if whose and name in listening:
-            raise CannotMove(f"`listen {name}` sends to the app itself: make a frontend and a backend of it")
+            raise Unsupported(f"`listen {name}` sends to the app itself: make a frontend and a backend of it")
         if whose:
             ours[name] = whose
     already = [at for at, name in leading if name == backend]
     if not ours:
-        raise NotThere("no backend there sends to the app")
+        raise NoMatch("no backend there sends to the app")
     changed = [at for at, name in leading if name in ours]
     if not changed and not already:
-        raise CannotMove(f"no `default_backend` or `use_backend` leads to {', '.join(sorted(ours))}")
+        raise Unsupported(f"no `default_backend` or `use_backend` leads to {', '.join(sorted(ours))}")
     for at in changed:
         lines[at] = _led(lines[at], backend)
     after = "".join(lines)
-    return Moved(after, diff(text, after), tuple(sorted(ours)), known.missing(set().union(*ours.values())))
+    return Rewrite(after, diff(text, after), tuple(sorted(ours)), known.missing(set().union(*ours.values())))
 
 
 def leads(text: str, backend: str) -> bool:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from deployer.agent.takeover.frontend import CannotMove, Moved, NotThere, Places, Resolved, diff
+from deployer.agent.takeover.frontend import NoMatch, Places, Resolved, Rewrite, Unsupported, diff
 
 _PASS = re.compile(r"http://([^/]+)(/.*)?$", re.DOTALL)
 _PLACES = re.compile(r"[\w.\[\]:-]+:\d+")
@@ -45,7 +45,7 @@ class Directive:
             block = block.outside
 
 
-def moved(text: str, places: dict[str, str], backend: str, resolved: Resolved) -> Moved:
+def moved(text: str, places: dict[str, str], backend: str, resolved: Resolved) -> Rewrite:
     """One file of the configuration with all that leads to the app's places led to `backend` (`unix:PATH`).
 
     Args:
@@ -66,7 +66,7 @@ def moved(text: str, places: dict[str, str], backend: str, resolved: Resolved) -
         if not whose:
             continue
         if any(each.name == "stream" for each in block.around()):
-            raise CannotMove(f"upstream {block.words[1]} is of a `stream`, which passes on no requests")
+            raise Unsupported(f"upstream {block.words[1]} is of a `stream`, which passes on no requests")
         seen |= whose
         named.append(block.words[1])
         first, others = servers[0], servers[1:]
@@ -78,7 +78,7 @@ def moved(text: str, places: dict[str, str], backend: str, resolved: Resolved) -
         if found is None or not who:
             continue
         if not _names_host(each):
-            raise CannotMove(
+            raise Unsupported(
                 f"`proxy_pass {each.words[1]}` sends no name of a host on: add `proxy_set_header Host $http_host;`"
             )
         seen.add(who)
@@ -91,11 +91,11 @@ def moved(text: str, places: dict[str, str], backend: str, resolved: Resolved) -
     for each in _all(parsed(after)):
         for word in each.words:
             if any(known.whose(place) for place in _PLACES.findall(word)):
-                raise CannotMove(f"`{' '.join(each.words[:3])}` names the app too, in a way that is not led elsewhere")
+                raise Unsupported(f"`{' '.join(each.words[:3])}` names the app too, in a way that is not led elsewhere")
     if not edits and not leads(text, backend):
-        raise NotThere("nothing there sends to the app by `proxy_pass` or an `upstream`")
+        raise NoMatch("nothing there sends to the app by `proxy_pass` or an `upstream`")
     missing = known.missing(seen) if edits else ()
-    return Moved(after, diff(text, after), tuple(sorted(set(named))), missing)
+    return Rewrite(after, diff(text, after), tuple(sorted(set(named))), missing)
 
 
 def leads(text: str, backend: str) -> bool:
@@ -118,7 +118,7 @@ def parsed(text: str) -> list[Directive]:
     while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
-            raise NotThere("line %d cannot be read" % (text.count("\n", 0, at) + 1))
+            raise NoMatch("line %d cannot be read" % (text.count("\n", 0, at) + 1))
         at = found.end()
         if found.lastgroup == "word":
             now = now or Directive([], [], outside=block)
@@ -127,13 +127,13 @@ def parsed(text: str) -> list[Directive]:
         elif found[0] == "}" and block is not None and now is None:
             block.end, block = at, block.outside
         elif found.lastgroup == "sign" and (found[0] == "}" or now is None):
-            raise NotThere("line %d has a `%s` of nothing" % (text.count("\n", 0, at) + 1, found[0]))
+            raise NoMatch("line %d has a `%s` of nothing" % (text.count("\n", 0, at) + 1, found[0]))
         elif found.lastgroup == "sign" and now is not None:
             now.end = at
             (block.inside if block else top).append(now)
             block, now = (now, None) if found[0] == "{" else (block, None)
     if block is not None or now is not None:
-        raise NotThere("it ends in the middle")
+        raise NoMatch("it ends in the middle")
     return top
 
 

@@ -21,7 +21,7 @@ from deployer.agent.site import ledger
 from deployer.agent.site.lock import host_lock
 from deployer.agent.system import files, process_runner, procfs
 from deployer.agent.takeover import foreign_units, frontends
-from deployer.agent.takeover.frontend import CannotMove, Moved
+from deployer.agent.takeover.frontend import Rewrite, Unsupported
 
 _HANDLER = 120.0  # seconds for the check and the reload
 _LOOK = 0.1  # seconds between looks at connections
@@ -52,7 +52,7 @@ def look(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     try:
         led = frontends.leads(kind, path, backend)
         path, found = frontends.found(kind, path, places, backend)
-    except (CannotMove, OSError) as error:
+    except (Unsupported, OSError) as error:
         none = f"there is no {path}; `balancer.kind` says what leads users to the app"
         why = none if isinstance(error, FileNotFoundError) else str(error)
         return {"path": path, "diff": "", "backends": [], "led": led, "why": why}
@@ -98,7 +98,7 @@ def move(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         path, before = str(wanted["path"]), frontends.read(str(wanted["path"]))
         try:
             after = _led(wanted, before)
-        except CannotMove as error:
+        except Unsupported as error:
             raise _changed(path, site, str(error)) from error
         if after.diff and after.diff != wanted["diff"]:
             raise _changed(path, site, "other lines would have to be changed now")
@@ -185,7 +185,7 @@ def _about(wanted: dict[str, Any]) -> tuple[str, dict[str, str], str]:
     return str(wanted.get("kind", "haproxy")), wanted["places"], wanted["backend"]
 
 
-def _led(wanted: dict[str, Any], text: str) -> Moved:
+def _led(wanted: dict[str, Any], text: str) -> Rewrite:
     kind, places, backend = _about(wanted)
     return frontends.moved(kind, text, places, backend)
 
@@ -211,7 +211,7 @@ def _put_back(site: Site, path: str, wanted: dict[str, Any]) -> bool:
     try:
         before = frontends.read(site.front_before)
         after = _led(wanted, before)
-    except (OSError, CannotMove):
+    except (OSError, Unsupported):
         return False
     now = frontends.read(path)
     if now == after.text:

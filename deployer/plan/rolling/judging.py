@@ -34,7 +34,7 @@ _FEWEST = 12
 
 
 @dataclass(frozen=True)
-class Figures:
+class RequestStats:
     """What came of requests: `failed` were answered with 500 or more, `lost` not at all; `times` in ms → how many."""
 
     requests: int = 0
@@ -43,16 +43,16 @@ class Figures:
     times: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Figures:
+    def of(cls, data: Mapping[str, Any]) -> RequestStats:
         """From one server's entry of `figures.read`."""
         times = {int(took): int(count) for took, count in data["times"].items()}
         return cls(int(data["requests"]), int(data["failed"]), int(data["lost"]), times)
 
-    def __add__(self, other: Figures) -> Figures:
+    def __add__(self, other: RequestStats) -> RequestStats:
         times = dict(self.times)
         for took, count in other.times.items():
             times[took] = times.get(took, 0) + count
-        return Figures(
+        return RequestStats(
             self.requests + other.requests,
             self.failed + other.failed,
             self.lost + other.lost,
@@ -119,7 +119,7 @@ def told(topology: Topology) -> str:
     return f"waves are not judged by figures: {asked_not_to or topology.why_no_figures}"
 
 
-def worse(new: Figures, old: Figures, margins: Judge, *, comparisons: int = 1) -> str:
+def worse(new: RequestStats, old: RequestStats, margins: Judge, *, comparisons: int = 1) -> str:
     """In what the new instances are worse than the old, beyond chance and the margins, in words; empty: in nothing.
 
     `comparisons` are all that a verdict is drawn from, of which this is one. Nothing is said about too few requests. Of
@@ -142,12 +142,12 @@ def worse(new: Figures, old: Figures, margins: Judge, *, comparisons: int = 1) -
     return ""
 
 
-def enough(new: Figures, old: Figures, margins: Judge) -> bool:
+def enough(new: RequestStats, old: RequestStats, margins: Judge) -> bool:
     """Whether there were requests enough on both sides to tell anything of failures."""
     return min(new.requests, old.requests) >= margins.min_requests
 
 
-def more_fail(new: Figures, old: Figures, z: float) -> float:
+def more_fail(new: RequestStats, old: RequestStats, z: float) -> float:
     """By how much the share of failed requests grew, at the least: the lower bound of the difference at `z`."""
     (low, _), (_, high) = wilson(new.bad, new.requests, z), wilson(old.bad, old.requests, z)
     one, other = new.bad / new.requests, old.bad / old.requests
@@ -162,5 +162,5 @@ def wilson(count: int, of: int, z: float) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _percent(figures: Figures) -> str:
+def _percent(figures: RequestStats) -> str:
     return f"{100 * figures.bad / figures.requests:.1f} %"

@@ -14,8 +14,8 @@ from deployer.artifact.source import SourceTree
 from deployer.errors import DeployError, RolloutError, UsageError
 from deployer.events import Bus, Output, PlanMade
 from deployer.plan import start
-from deployer.plan.changes import Wanted, plan_of, wanted_by_push
-from deployer.plan.draft import Draft, content_of
+from deployer.plan.changes import DesiredRelease, plan_of, wanted_by_push
+from deployer.plan.draft import ReleaseCandidate, content_of
 from deployer.plan.facts import Facts
 from deployer.plan.model import Inferred, Plan
 from deployer.plan.rendering import text_of
@@ -25,7 +25,7 @@ from deployer.plan.rolling.reloading import other_dependencies
 from deployer.plan.shared_folders import sqlite
 from deployer.plan.shared_folders import tree as shared
 from deployer.plan.size import size_of
-from deployer.plan.start import Way
+from deployer.plan.start import LaunchSpec
 from deployer.plan.topology import Topology, WebHost
 from deployer.rollout.commands.rollback import bring
 from deployer.rollout.delivery import plan_file, ship
@@ -43,7 +43,7 @@ from deployer.rollout.pools.new_addresses import require_new_addresses
 from deployer.rollout.pools.pools import Pools
 from deployer.rollout.rolling import unreachable_hosts
 from deployer.rollout.rolling.final_state import judged_end
-from deployer.rollout.rolling.pool_transition import Between
+from deployer.rollout.rolling.pool_transition import PoolTransition
 from deployer.rollout.rolling.rolling import roll
 from deployer.rollout.run.connect import opened
 from deployer.rollout.run.locks import locked, require_not_frozen, require_unlocked
@@ -81,8 +81,8 @@ class Prepared:
     project: Project
     tree: SourceTree
     files: Manifest
-    draft: Draft
-    ways: Mapping[str, Way]
+    draft: ReleaseCandidate
+    ways: Mapping[str, LaunchSpec]
     facts: Facts
     plan: Plan
     proven: Proven | None = None
@@ -291,13 +291,15 @@ def prepared(
     starts = {web.name: start.start(topology, web, ways[web.name]) for web in topology.builders}
     content = content_of(shipped, topology.settings, topology.health_request)
     elsewhere = proven is not None and proven.env != project.env
-    draft = Draft(content, starts, tree.commit, tree.ref, shipped, proven.origin if proven and elsewhere else None)
+    draft = ReleaseCandidate(
+        content, starts, tree.commit, tree.ref, shipped, proven.origin if proven and elsewhere else None
+    )
     release, builds = wanted_by_push(draft, topology, facts, planned, anew=upgrade)
     lenient = topology.leaves_some_out and resources.asks_leniently(run, facts)
     pools = slots.left_out(topology, facts)
     changes = resources.differences(run, resources.for_push(topology, lenient=lenient, pools=pools))
     secrets_changed = secrets.differing(run, values)
-    wanted = Wanted(
+    wanted = DesiredRelease(
         "push",
         release,
         builds,
@@ -312,7 +314,7 @@ def prepared(
         if (hook := getattr(hooks, name)) is not None and name not in skip_hooks
     }
 
-    def planned_as(wanted: Wanted) -> Plan:
+    def planned_as(wanted: DesiredRelease) -> Plan:
         as_proven = f", as {proven.env} has proven it ({proven.release})" if elsewhere and proven else ""
         return plan_of(
             wanted,
@@ -375,7 +377,7 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
             release_hook(run, project, plan.release)
         serves = bool(plan.previous or ready.facts.in_use())
         applies = serves and _changes_pools(run, plan)
-        between = Between(run, plan, ready.facts, applies=applies, lenient=ready.lenient)
+        between = PoolTransition(run, plan, ready.facts, applies=applies, lenient=ready.lenient)
         between.open()
 
     def finish(done: Plan) -> None:
@@ -422,7 +424,7 @@ def seen_by(topology: Topology, facts: Facts, web: WebHost) -> list[str]:
     return [source for source in sources if source]
 
 
-def _inferred(project: Project, ways: Mapping[str, Way]) -> list[Inferred]:
+def _inferred(project: Project, ways: Mapping[str, LaunchSpec]) -> list[Inferred]:
     pairs = [(web, ways[web.name]) for web in project.topology.web]
     return start.choices(project.topology, project.inferred, pairs)
 

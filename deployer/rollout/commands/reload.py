@@ -6,7 +6,7 @@ import threading
 
 from deployer.errors import NotReadyError
 from deployer.events import Bus, PlanMade
-from deployer.plan.changes import Wanted, majority, plan_of
+from deployer.plan.changes import DesiredRelease, majority, plan_of
 from deployer.plan.model import Plan
 from deployer.plan.rendering import text_of
 from deployer.rollout.pools.foreign_pools import require_current_pools
@@ -40,7 +40,7 @@ def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: f
             raise NotReadyError(
                 f"nothing was ever pushed to {project.env}", step="survey", hint=f"deploy push {project.env}"
             )
-        wanted = Wanted("reload", release, restart=True, why="a reload was asked for", all_at_once=not rolling)
+        wanted = DesiredRelease("reload", release, restart=True, why="a reload was asked for", all_at_once=not rolling)
         plan = plan_of(wanted, run.topology, facts, secrets_changed=secrets.differing(run, values))
         require_answer(run, plan)
         record.release = record.previous = release

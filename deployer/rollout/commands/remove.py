@@ -21,7 +21,7 @@ from deployer.plan.rolling import adopting
 from deployer.plan.rolling.slots import standing
 from deployer.plan.topology import Topology, WebHost
 from deployer.rollout.pools.pools import Pools
-from deployer.rollout.rolling.capacity_guard import Guard
+from deployer.rollout.rolling.capacity_guard import CapacityGuard
 from deployer.rollout.rolling.transitions import clear_known, left
 from deployer.rollout.run.connect import opened
 from deployer.rollout.run.locks import locked, require_not_frozen
@@ -33,7 +33,7 @@ from deployer.rollout.run.run import Run
 from deployer.rollout.steps import resources
 from deployer.rollout.steps.instances import Instances
 from deployer.rollout.steps.processes import stop_processes
-from deployer.rollout.steps.resources import Wish
+from deployer.rollout.steps.resources import HostResources
 from deployer.rollout.steps.schedules import stop_schedules
 from deployer.rollout.steps.survey import require_owned, survey, with_pools
 from deployer.rollout.steps.takeover import led_here
@@ -124,7 +124,7 @@ class Off:
         steps = [step for web in batch for step in self._slots(web)]
         used = [step for step in steps if step.before]
         if self._stays:
-            Guard(run, pools).require_others([(step.host, step.port) for step in used])
+            CapacityGuard(run, pools).require_others([(step.host, step.port) for step in used])
         # The others run nothing, but a run that died may have left them to be started at the next boot.
         unused = [step for step in steps if not step.before]
         known = pools.known() if run.balancers else set()
@@ -142,7 +142,7 @@ class Off:
         ports = sorted({*web.ports, *web.spare_ports, *linked})
         return [InstanceStep(web.name, web.index_of(port), port, "keep", linked.get(port), port) for port in ports]
 
-    def _smaller_pools(self, others: Sequence[WebHost]) -> list[Wish]:
+    def _smaller_pools(self, others: Sequence[WebHost]) -> list[HostResources]:
         """The pools with `others` and those that stay.
 
         Where they are not as the settings have them, because these were changed and not pushed yet, their health checks
@@ -158,7 +158,7 @@ class Off:
             return resources.for_push(smaller, lenient=True, pools=pools)
         return wanted
 
-    def _without_pools(self) -> list[Wish]:
+    def _without_pools(self) -> list[HostResources]:
         """The app's part of every balancer, gone."""
         if self._stays or not self._shape.settings.balancer.manage:
             return []
@@ -166,17 +166,17 @@ class Off:
         for each in self._shape.balancers:
             adapter = self._shape.balancer_adapter
             gone = tuple(adapter.absent(self._shape.pool(each)))
-            wishes.append(Wish(each.name, gone, adapter.handlers(each.site, systemd=each.systemd)))
+            wishes.append(HostResources(each.name, gone, adapter.handlers(each.site, systemd=each.systemd)))
         return wishes
 
-    def _units(self, hosts: Sequence[WebHost]) -> list[Wish]:
+    def _units(self, hosts: Sequence[WebHost]) -> list[HostResources]:
         """The units of these hosts, gone."""
         wishes = []
         for web in hosts:
             supervisor = self._shape.supervisor(web)
             files = [item for item in supervisor.resources(self._shape.units(web)) if isinstance(item, File)]
             gone = tuple(Absent(file.path, file.notify) for file in files)
-            wishes.append(Wish(web.name, gone, supervisor.handlers(web.site)))
+            wishes.append(HostResources(web.name, gone, supervisor.handlers(web.site)))
         return wishes
 
     def _belongings(self, batch: Sequence[WebHost]) -> None:

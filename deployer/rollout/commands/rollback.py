@@ -10,7 +10,7 @@ from deployer.agent.model.release_id import is_release_id
 from deployer.artifact.git import Repository
 from deployer.errors import DeployError, UsageError
 from deployer.events import Bus, PlanMade
-from deployer.plan.changes import Wanted, majority, plan_of
+from deployer.plan.changes import DesiredRelease, majority, plan_of
 from deployer.plan.facts import Facts, ReleaseFacts
 from deployer.plan.model import Plan
 from deployer.plan.rendering import text_of
@@ -21,7 +21,7 @@ from deployer.rollout.pools.foreign_pools import require_current_pools
 from deployer.rollout.pools.pools import Pools
 from deployer.rollout.rolling import unreachable_hosts
 from deployer.rollout.rolling.final_state import judged_end
-from deployer.rollout.rolling.pool_transition import Between
+from deployer.rollout.rolling.pool_transition import PoolTransition
 from deployer.rollout.rolling.rolling import roll
 from deployer.rollout.run.connect import opened
 from deployer.rollout.run.locks import locked, require_not_frozen
@@ -96,7 +96,9 @@ def bring(
             if release is None and not resume and (missed := passed_over(run.topology, facts, current or "", target)):
                 run.warn(missed)
             secrets_changed = secrets.differing(run, values)
-            wanted = Wanted(command, target, restart=bool(secrets_changed), why=_why(current, target, secrets_changed))
+            wanted = DesiredRelease(
+                command, target, restart=bool(secrets_changed), why=_why(current, target, secrets_changed)
+            )
             plan = plan_of(wanted, run.topology, facts, secrets_changed=secrets_changed)
             if command == "push":
                 require_not_frozen(run, facts)
@@ -114,7 +116,9 @@ def bring(
             known = facts.known(target)
             asked = known.asked if known else ""
             project = project.reached_by(run.topology.asking(known))
-            between = Between(run, plan, facts, applies=_asks_otherwise(run, facts, asked), target=asked, units=False)
+            between = PoolTransition(
+                run, plan, facts, applies=_asks_otherwise(run, facts, asked), target=asked, units=False
+            )
 
             def finish(done: Plan) -> None:
                 between.close(done)

@@ -12,7 +12,7 @@ from deployer.cache import cache
 from deployer.errors import RolloutError
 from deployer.plan.facts import Facts
 from deployer.remote.errors import AgentError
-from deployer.rollout.delivery.install_uv import Giving
+from deployer.rollout.delivery.install_uv import UvInstaller
 from deployer.rollout.delivery.interpreter import interpreter
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.run import Run
@@ -42,7 +42,7 @@ class Versions:
         self._proven = proven
         self._kept = kept
         self._wish = project.topology.settings.python
-        self._giving = Giving(run, insisted=self._wish.installer == "uv")
+        self._giving = UvInstaller(run, insisted=self._wish.installer == "uv")
 
     def settled(self, wanted: python.Dependencies, hosts: tuple[str, ...]) -> dict[str, python.Locked]:
         """Exact versions for each host; hosts with the same Python share one answer. A host without uv is given it."""

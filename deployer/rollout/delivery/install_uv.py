@@ -14,7 +14,7 @@ from deployer.rollout.run.run import Run
 STEP = "uv"
 
 
-class Giving:
+class UvInstaller:
     """What a run gives to hosts.
 
     Args:

@@ -19,7 +19,7 @@ from deployer.agent.model.release_id import is_release_id
 from deployer.agent.system import files
 from deployer.errors import UsageError
 from deployer.inventory.model import Host
-from deployer.plan.draft import Draft
+from deployer.plan.draft import ReleaseCandidate
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan
 from deployer.plan.topology import Topology
@@ -142,7 +142,7 @@ def read(path: Path) -> PlanFile:
         raise UsageError("the file is not a plan", file=str(path), cause=cause, hint=hint) from None
 
 
-def holding(topology: Topology, facts: Facts, draft: Draft) -> dict[str, str]:
+def holding(topology: Topology, facts: Facts, draft: ReleaseCandidate) -> dict[str, str]:
     """What a plan depends on, each part as a digest: `hosts`, `settings`, `releases` (what is where), `source`."""
     settings = topology.settings.model_dump(mode="json", by_alias=True, exclude={"rolling": {"probe"}})
     members = [(web.host, web.own) for web in topology.everywhere]

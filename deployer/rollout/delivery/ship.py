@@ -15,10 +15,10 @@ from deployer.artifact.source import SourceTree
 from deployer.cache import cache
 from deployer.errors import DeployError, RolloutError, SettingsError, UsageError
 from deployer.plan import start
-from deployer.plan.draft import Draft
+from deployer.plan.draft import ReleaseCandidate
 from deployer.plan.facts import Facts
 from deployer.plan.shared_folders import tree as shared
-from deployer.plan.start import Way
+from deployer.plan.start import LaunchSpec
 from deployer.remote.errors import AgentError
 from deployer.remote.messages.responses import UnexpectedResponse
 from deployer.rollout.delivery.dependencies import Versions
@@ -42,8 +42,8 @@ class Shipment:
     files: Manifest
     house: Path | None
     locked: Mapping[str, python.Locked]
-    ways: Mapping[str, Way]
-    draft: Draft
+    ways: Mapping[str, LaunchSpec]
+    draft: ReleaseCandidate
     install_secrets: Mapping[str, str]
     created: int
 
@@ -54,8 +54,8 @@ def prepare(
     release: str,
     tree: SourceTree,
     files: Manifest,
-    ways: Mapping[str, Way],
-    draft: Draft,
+    ways: Mapping[str, LaunchSpec],
+    draft: ReleaseCandidate,
     facts: Facts,
     hosts: tuple[str, ...],
     proven: tuple[str, ...] = (),

@@ -7,10 +7,10 @@ from pathlib import Path
 from deployer.events import Bus, Output
 from deployer.rollout.run.record import Record
 from deployer.settings.init.init import write
-from deployer.settings.init.runtime import Asked
+from deployer.settings.init.runtime import InitOptions
 
 
-def init(folder: Path, bus: Bus, record: Record, *, asked: Asked) -> None:
+def init(folder: Path, bus: Bus, record: Record, *, asked: InitOptions) -> None:
     """Writes both files, says what was found and why, and what to do next; raises what `settings.init.write` raises."""
     made = write(folder, asked=asked)
     for reason in made.reasons:

@@ -78,7 +78,7 @@ def _assumed(topology: Topology, web: WebHost) -> Size:
     return size_of(assumed, topology.settings.unit, topology.supervisor(web).name)
 
 
-def _standalone(way: start.Way, port: int) -> dict[str, str]:
+def _standalone(way: start.LaunchSpec, port: int) -> dict[str, str]:
     files = runtimes.standalone(way.runtime, way.serving, port)
     if not files:
         raise SettingsError(
@@ -88,7 +88,7 @@ def _standalone(way: start.Way, port: int) -> dict[str, str]:
     return files
 
 
-def _image(project: Project, bus: Bus, out: Path, way: start.Way) -> None:
+def _image(project: Project, bus: Bus, out: Path, way: start.LaunchSpec) -> None:
     """The Dockerfile of the app, with workers as the first web host has them."""
     topology, settings = project.topology, project.topology.settings
     source = project.loaded.folder

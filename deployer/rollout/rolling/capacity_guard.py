@@ -10,7 +10,7 @@ from deployer.rollout.pools.pools import Pools, Slot
 from deployer.rollout.run.run import Run
 
 
-class Guard:
+class CapacityGuard:
     """Looks at the balancers' own words at the moment it is asked, and counts against `rolling.max_unavailable`."""
 
     def __init__(self, run: Run, pools: Pools) -> None:

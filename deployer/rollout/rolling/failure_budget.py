@@ -8,7 +8,7 @@ from deployer.plan.rolling.waves import size_of
 from deployer.settings.models import Rolling
 
 
-class Budget:
+class FailureBudget:
     """Counts the instances that failed and were left behind, against `rolling.max_failures`.
 
     `behind` are those that are within the budget: they serve what they served before, or are quarantined.

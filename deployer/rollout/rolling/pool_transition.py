@@ -21,7 +21,7 @@ from deployer.rollout.run.run import Run
 from deployer.rollout.steps import resources
 
 
-class Between:
+class PoolTransition:
     """One run's pools. `applies`: whether it changes them at all; else nothing here does anything.
 
     `target`: how the release that is wanted is asked for its health (`Topology.asked`), where that is not as today's

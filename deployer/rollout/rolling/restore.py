@@ -8,17 +8,17 @@ from dataclasses import replace
 from deployer.errors import DeployError
 from deployer.plan.model import InstanceStep, Plan
 from deployer.rollout.pools.pools import Pools
-from deployer.rollout.rolling.capacity_guard import Guard
+from deployer.rollout.rolling.capacity_guard import CapacityGuard
 from deployer.rollout.rolling.transitions import clear, here, left
 from deployer.rollout.run.run import Run
 from deployer.rollout.steps.current_release import demote
 from deployer.rollout.steps.instances import Failures, Instances
 
 
-class Back:
+class Restorer:
     """Brings instances back. Nothing raises: what could not be done is returned, for the run's own error says more."""
 
-    def __init__(self, run: Run, pools: Pools, instances: Instances, guard: Guard) -> None:
+    def __init__(self, run: Run, pools: Pools, instances: Instances, guard: CapacityGuard) -> None:
         self._run = run
         self._pools = pools
         self._instances = instances

@@ -13,11 +13,11 @@ from typing import Protocol
 
 from deployer.plan.model import InstanceStep
 from deployer.rollout.pools.pools import Pools, Slot
-from deployer.rollout.rolling.capacity_guard import Guard
+from deployer.rollout.rolling.capacity_guard import CapacityGuard
 from deployer.rollout.steps.instances import Failures, Instances
 
 
-class Way(Protocol):
+class Transition(Protocol):
     """One way to change instances. Every method takes the steps of one wave that go this way, maybe none."""
 
     def require(self, steps: Sequence[InstanceStep]) -> None:
@@ -42,7 +42,9 @@ class InPlace:
     `surplus` are slots of before, of which an instance may take the place of its own.
     """
 
-    def __init__(self, pools: Pools, instances: Instances, guard: Guard, surplus: Sequence[InstanceStep]) -> None:
+    def __init__(
+        self, pools: Pools, instances: Instances, guard: CapacityGuard, surplus: Sequence[InstanceStep]
+    ) -> None:
         self._pools = pools
         self._instances = instances
         self._guard = guard
@@ -71,7 +73,7 @@ class InPlace:
 class Beside:
     """A successor is proven in the instance's other slot while it serves; the one before stops last of all."""
 
-    def __init__(self, pools: Pools, instances: Instances, guard: Guard) -> None:
+    def __init__(self, pools: Pools, instances: Instances, guard: CapacityGuard) -> None:
         self._pools = pools
         self._instances = instances
         self._guard = guard

@@ -20,10 +20,10 @@ from deployer.events import WaveFinished, WaveStarted
 from deployer.plan.model import InstanceStep, Plan, ProcessStep
 from deployer.rollout.pools.pools import Pools
 from deployer.rollout.rolling import unreachable_hosts
-from deployer.rollout.rolling.capacity_guard import Guard
-from deployer.rollout.rolling.failure_budget import Budget
-from deployer.rollout.rolling.restore import Back
-from deployer.rollout.rolling.transitions import Beside, InPlace, Way, clear_known
+from deployer.rollout.rolling.capacity_guard import CapacityGuard
+from deployer.rollout.rolling.failure_budget import FailureBudget
+from deployer.rollout.rolling.restore import Restorer
+from deployer.rollout.rolling.transitions import Beside, InPlace, Transition, clear_known
 from deployer.rollout.run import outcomes
 from deployer.rollout.run.run import Run
 from deployer.rollout.steps import resources, secrets
@@ -79,14 +79,14 @@ class Waves:
         self._restored = restored
         self._rolling = run.topology.settings.rolling
         self._pools = Pools(run, plan.surplus)
-        self._guard = Guard(run, self._pools)
+        self._guard = CapacityGuard(run, self._pools)
         self._instances = Instances(run, self._pools)
-        self._ways: tuple[Way, Way] = (
+        self._ways: tuple[Transition, Transition] = (
             InPlace(self._pools, self._instances, self._guard, plan.surplus),
             Beside(self._pools, self._instances, self._guard),
         )
-        self._back = Back(run, self._pools, self._instances, self._guard)
-        self._budget = Budget(self._rolling, run.topology.instances)
+        self._back = Restorer(run, self._pools, self._instances, self._guard)
+        self._budget = FailureBudget(self._rolling, run.topology.instances)
         self._budget.leave(unreachable_hosts.steps(run))
         self._progress = Progress()
 
@@ -317,11 +317,13 @@ class Waves:
             key=lambda step: all(any(pool.get(name, {}).get("serves") for name in names[step]) for pool in pools),
         )
 
-    def _each_way(self, steps: Sequence[InstanceStep], act: Callable[[Way, Sequence[InstanceStep]], None]) -> None:
+    def _each_way(
+        self, steps: Sequence[InstanceStep], act: Callable[[Transition, Sequence[InstanceStep]], None]
+    ) -> None:
         for way, mine in self._by_way(steps):
             act(way, mine)
 
-    def _by_way(self, steps: Sequence[InstanceStep]) -> list[tuple[Way, list[InstanceStep]]]:
+    def _by_way(self, steps: Sequence[InstanceStep]) -> list[tuple[Transition, list[InstanceStep]]]:
         """The steps by the way they go; ways that none goes are left out."""
         in_place, beside = self._ways
         pairs = ((in_place, [s for s in steps if not s.beside]), (beside, [s for s in steps if s.beside]))

@@ -27,7 +27,7 @@ Handlers = Mapping[str, Sequence[Argv]]
 
 
 @dataclass(frozen=True)
-class Wish:
+class HostResources:
     """What one host should have: resources in the order to apply them, and the handlers they may notify.
 
     `keep` is the run for which files stay beside as they were, until that run has ended (`put_back_on_failure`); `part`
@@ -52,7 +52,7 @@ class Wish:
         }
 
 
-def for_setup(project: Project, facts: Facts | None = None, *, lenient: bool = False) -> list[Wish]:
+def for_setup(project: Project, facts: Facts | None = None, *, lenient: bool = False) -> list[HostResources]:
     """Everything that `setup` makes of every host: roles with units and pools; `lenient` as of `for_push`."""
     topology = project.topology
     wishes = []
@@ -74,7 +74,9 @@ def for_setup(project: Project, facts: Facts | None = None, *, lenient: bool = F
     return wishes
 
 
-def for_push(topology: Topology, *, lenient: bool = False, pools: Standing | None = None, keep: str = "") -> list[Wish]:
+def for_push(
+    topology: Topology, *, lenient: bool = False, pools: Standing | None = None, keep: str = ""
+) -> list[HostResources]:
     """What every push keeps in order: the units of web hosts, the pool of balancer hosts, and that both start at boot.
 
     `pools` is what stays as the balancers know it, for now.
@@ -93,11 +95,11 @@ def for_push(topology: Topology, *, lenient: bool = False, pools: Standing | Non
         services = _enabled_services(adapter.base(balancer.site, systemd=True)) if balancer.systemd else ()
         # The sockets of a balancer that runs are setup's to mend; new ones come with the changed configuration.
         files = [item for item in adapter.resources(pool) if not isinstance(item, Listener)]
-        wishes.append(Wish(balancer.name, (*files, *services), handlers, keep, POOLS))
+        wishes.append(HostResources(balancer.name, (*files, *services), handlers, keep, POOLS))
     for web in topology.web:
         supervisor = topology.supervisor(web)
         units = tuple(supervisor.resources(topology.units(web)))
-        wishes.append(Wish(web.name, units, supervisor.handlers(web.site), keep))
+        wishes.append(HostResources(web.name, units, supervisor.handlers(web.site), keep))
     return wishes
 
 
@@ -111,7 +113,7 @@ def _pool(topology: Topology, balancer: BalancerHost, pools: Standing, lenient: 
     return replace(pool, health=replace(pool.health, lenient=lenient))
 
 
-def differences(run: Run, wishes: Sequence[Wish], *, replace: bool = False) -> list[FileChange]:
+def differences(run: Run, wishes: Sequence[HostResources], *, replace: bool = False) -> list[FileChange]:
     """What applying would change; nothing is changed. NotReadyError for what we did not create, unless `replace`."""
     changes = []
     for wish, answer in _apply(run, wishes, dry_run=True, replace=replace):
@@ -148,7 +150,7 @@ def asks_leniently(run: Run, facts: Facts, *, replace: bool = False) -> bool:
     return run.topology.leaves_some_out and bool(pools) and bool(differences(run, pools, replace=replace))
 
 
-def apply(run: Run, wishes: Sequence[Wish], *, replace: bool = False) -> list[FileChange]:
+def apply(run: Run, wishes: Sequence[HostResources], *, replace: bool = False) -> list[FileChange]:
     """Makes it so on every host, and returns what changed. Raises the first host's failure."""
     changes = []
     for wish, answer in _apply(run, wishes, dry_run=False, replace=replace):
@@ -198,9 +200,11 @@ def _part(run: Run, host: str) -> str:
     return "its part of the balancer is" if host in run.balancers else "its part of the supervisor is"
 
 
-def _apply(run: Run, wishes: Sequence[Wish], *, dry_run: bool, replace: bool) -> list[tuple[Wish, dict[str, Any]]]:
+def _apply(
+    run: Run, wishes: Sequence[HostResources], *, dry_run: bool, replace: bool
+) -> list[tuple[HostResources, dict[str, Any]]]:
     """A host that has two parts gets its wishes in turn; hosts work at the same time."""
-    rounds: list[dict[str, Wish]] = []
+    rounds: list[dict[str, HostResources]] = []
     for wish in wishes:
         if wish.host in run.lost:
             continue
@@ -221,16 +225,16 @@ def _apply(run: Run, wishes: Sequence[Wish], *, dry_run: bool, replace: bool) ->
     return answers
 
 
-def _changes(wish: Wish, answer: Mapping[str, Any]) -> list[FileChange]:
+def _changes(wish: HostResources, answer: Mapping[str, Any]) -> list[FileChange]:
     return [
         FileChange(wish.host, str(each["kind"]), str(each["name"]), str(each["action"]), str(each.get("diff") or ""))
         for each in answer.get("changed", ())
     ]
 
 
-def _wish(project: Project, part: str, host: Host, adapters: Adapters, facts: Facts | None) -> Wish:
+def _wish(project: Project, part: str, host: Host, adapters: Adapters, facts: Facts | None) -> HostResources:
     topology = project.topology
     raw = facts[host.name].raw if facts else {}
     site = topology.site(host.name)
     resources, handlers = setup_resources(part, topology.settings, site, raw, host, adapters, project=project.base)
-    return Wish(host.name, tuple(resources), handlers)
+    return HostResources(host.name, tuple(resources), handlers)

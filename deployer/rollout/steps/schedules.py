@@ -19,7 +19,7 @@ from deployer.plan.topology import WebHost
 from deployer.rollout.run.parallel import by_host, map_hosts
 from deployer.rollout.run.run import Run
 from deployer.rollout.steps import resources
-from deployer.rollout.steps.resources import Wish
+from deployer.rollout.steps.resources import HostResources
 
 WAIT_S = 5.0
 """How long a host waits for the end of a run at a time; in between a person may interrupt."""
@@ -132,9 +132,9 @@ def _told(run: Run, host: str, operation: str, name: str, args: dict[str, Any]) 
     return run.call(host, operation, {"run": run.id, "schedule": schedule, **args}, step=word)
 
 
-def _without(run: Run, web: WebHost, name: str) -> Wish:
+def _without(run: Run, web: WebHost, name: str) -> HostResources:
     """The files of a schedule, gone, with what makes that known: all handlers of its supervisor."""
     supervisor = run.topology.supervisor(web)
     handlers = supervisor.handlers(web.site)
     gone = tuple(Absent(path, tuple(handlers)) for path in supervisor.schedule_files(web.site, name))
-    return Wish(web.name, gone, handlers)
+    return HostResources(web.name, gone, handlers)

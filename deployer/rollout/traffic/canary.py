@@ -15,7 +15,7 @@ from deployer.balancers.base import first_name
 from deployer.errors import RolloutError
 from deployer.events import WaveJudged
 from deployer.plan.model import InstanceStep, Plan
-from deployer.plan.rolling.judging import Figures, enough, judge_of, worse
+from deployer.plan.rolling.judging import RequestStats, enough, judge_of, worse
 from deployer.remote.errors import AgentError
 from deployer.rollout.run.run import Run
 from deployer.settings.models import Judge
@@ -41,7 +41,7 @@ class Canary:
         # Those that serve the release already are neither new nor old.
         there = [*plan.kept, *(step for step in plan.steps if step.action == "settle")]
         self._changed = {self._name(step) for step in there}
-        self._before: Figures | None = None
+        self._before: RequestStats | None = None
         self._began = time.monotonic()
 
     @contextmanager
@@ -72,9 +72,9 @@ class Canary:
             found = self._read(self._soak)
             if self._margins is None:
                 return
-            each = {step.name: found.get(name, Figures()) for step, name in zip(steps, names, strict=True)}
-            new, old, when = sum(each.values(), Figures()), self._others(found), "meanwhile"
-            before = (self._before or Figures()) + old
+            each = {step.name: found.get(name, RequestStats()) for step, name in zip(steps, names, strict=True)}
+            new, old, when = sum(each.values(), RequestStats()), self._others(found), "meanwhile"
+            before = (self._before or RequestStats()) + old
             if old.requests < margins.min_requests and before.requests >= margins.min_requests:
                 old, when = before, "before"
             self._before = before
@@ -96,7 +96,9 @@ class Canary:
                 self._changed.difference_update(names)  # they go back, and may count among the old for later waves
                 raise self._worse(where or told, why, _shown(new, old, when, margins), margins, steps)
 
-    def _verdict(self, each: Mapping[str, Figures], new: Figures, old: Figures, margins: Judge) -> tuple[str, str]:
+    def _verdict(
+        self, each: Mapping[str, RequestStats], new: RequestStats, old: RequestStats, margins: Judge
+    ) -> tuple[str, str]:
         """In what the wave is worse, and which instance where it is one of several; empty words where it is not."""
         alone = each if len(each) > 1 else {}
         comparisons = 1 + len(alone)
@@ -119,10 +121,10 @@ class Canary:
             code="worse",
         )
 
-    def _others(self, found: Mapping[str, Figures]) -> Figures:
-        return sum((figures for name, figures in found.items() if name not in self._changed), Figures())
+    def _others(self, found: Mapping[str, RequestStats]) -> RequestStats:
+        return sum((figures for name, figures in found.items() if name not in self._changed), RequestStats())
 
-    def _read(self, last: float) -> dict[str, Figures]:
+    def _read(self, last: float) -> dict[str, RequestStats]:
         """All balancers' figures by server. Where they cannot be had the wave is not judged, which is said."""
         args = {"last": last, "ahead": AHEAD_S + self._soak}
         try:
@@ -131,11 +133,11 @@ class Canary:
             self._margins = None
             self._run.warn(f"waves are not judged: {error.message}", host=error.host or "", hint=error.hint or "")
             return {}
-        found: dict[str, Figures] = {}
+        found: dict[str, RequestStats] = {}
         for answer in answers.values():
             for name, data in answer["servers"].items():
                 slot = first_name(name)
-                found[slot] = found.get(slot, Figures()) + Figures.of(data)
+                found[slot] = found.get(slot, RequestStats()) + RequestStats.of(data)
         return found
 
     def _args(self, args: Mapping[str, float]) -> Callable[[str], dict[str, Any]]:
@@ -145,14 +147,14 @@ class Canary:
         return self._run.topology.server(step.host, step.port)
 
 
-def _summary(new: Figures, old: Figures, when: str, margins: Judge) -> str:
+def _summary(new: RequestStats, old: RequestStats, when: str, margins: Judge) -> str:
     """What the judge's step says: short where there were too few requests to tell."""
     if enough(new, old, margins):
         return _shown(new, old, when, margins)
     return f"too few requests to judge failures: {new.requests} and {old.requests} of {margins.min_requests} each"
 
 
-def _shown(new: Figures, old: Figures, when: str, margins: Judge) -> str:
+def _shown(new: RequestStats, old: RequestStats, when: str, margins: Judge) -> str:
     told = f"{new}; of the others {when} {old}"
     if enough(new, old, margins):
         return told

@@ -17,7 +17,7 @@ from deployer.settings.init.hooks import Proposed, hooks
 from deployer.settings.init.monorepo import Part, named_in_part, part_of
 from deployer.settings.init.procfile import Procfile
 from deployer.settings.init.project_scripts import rewritten
-from deployer.settings.init.runtime import Asked, Chosen, chosen
+from deployer.settings.init.runtime import InitChoice, InitOptions, chosen
 from deployer.settings.init.size_presets import Scale, scale
 from deployer.settings.init.summary import reasons
 from deployer.settings.load import FILE, shown
@@ -47,7 +47,7 @@ class Proposal:
     first: str | None = None
 
 
-def propose(folder: Path, env: str = "prod", asked: Asked | None = None) -> Proposal:
+def propose(folder: Path, env: str = "prod", asked: InitOptions | None = None) -> Proposal:
     """The files to write for the app in `folder`. Nothing is written.
 
     An inventory of `env` that is already there is kept and not among them. Raises: SettingsError when deploy.yaml is
@@ -64,7 +64,7 @@ def propose(folder: Path, env: str = "prod", asked: Asked | None = None) -> Prop
             file=shown(path),
             hint="edit it, or remove it first",
         )
-    asked = asked or Asked()
+    asked = asked or InitOptions()
     sized = scale(asked.size) if asked.size else None
     draft = _draft(folder, None, asked)
     target = draft.chosen.inferred.target
@@ -82,7 +82,7 @@ def propose(folder: Path, env: str = "prod", asked: Asked | None = None) -> Prop
     return Proposal(files, (*of_app, *draft.beside()), (*made.of_size, *draft.remarks), first)
 
 
-def write(folder: Path, env: str = "prod", asked: Asked | None = None) -> Proposal:
+def write(folder: Path, env: str = "prod", asked: InitOptions | None = None) -> Proposal:
     """Writes what `propose` gives and returns it. A file that appeared in between is not overwritten."""
     proposal = propose(folder, env, asked)
     for path, content in proposal.files.items():
@@ -97,7 +97,7 @@ def write(folder: Path, env: str = "prod", asked: Asked | None = None) -> Propos
     return proposal
 
 
-def _draft(folder: Path, part: Part | None, asked: Asked) -> _Draft:
+def _draft(folder: Path, part: Part | None, asked: InitOptions) -> _Draft:
     """What to write for the app in `folder`, or in that part of it."""
     code = folder / part.folder if part else folder
     told = rewritten(procfile.read(code if (code / procfile.FILE).is_file() else folder), code)
@@ -117,7 +117,7 @@ class _Draft:
     code: Path
     part: Part | None
     told: Procfile
-    chosen: Chosen
+    chosen: InitChoice
     hooks: Mapping[str, Proposed]
 
     def text(self, sized: Scale | None) -> str:

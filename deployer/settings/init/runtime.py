@@ -23,7 +23,7 @@ from deployer.settings.yaml.flow import flow
 
 
 @dataclass(frozen=True)
-class Asked:
+class InitOptions:
     """What the command line says beside the folder: the app or the command to serve, and the size to begin with."""
 
     app: str | None = None
@@ -32,7 +32,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class InitChoice:
     """Keys of `runtime` that have to be written, and what the code tells with them.
 
     `by_web` are those of them that the Procfile's web decides. `of_size` are remarks on the size, `of_web` on what web
@@ -46,7 +46,7 @@ class Chosen:
     of_web: tuple[str, ...] = ()
 
 
-def chosen(folder: Path, asked: Asked, web: Mapping[str, Any]) -> Chosen:
+def chosen(folder: Path, asked: InitOptions, web: Mapping[str, Any]) -> InitChoice:
     """What to write for the app in `folder`, with the `runtime` that the Procfile's web comes to.
 
     Raises: SettingsError for a folder without an app, or with several that could be meant, with what to type.
@@ -65,13 +65,13 @@ def chosen(folder: Path, asked: Asked, web: Mapping[str, Any]) -> Chosen:
     return replace(found, keys=keys, inferred=_inferred(folder, keys), of_size=(*words, *overruled))
 
 
-def _with_web(folder: Path, said: Mapping[str, Any], web: Mapping[str, Any]) -> Chosen:
+def _with_web(folder: Path, said: Mapping[str, Any], web: Mapping[str, Any]) -> InitChoice:
     """The keys of web with those of the command line over them, unless the code does not bear web out."""
     if not web:
-        return Chosen(said, _inferred(folder, said))
+        return InitChoice(said, _inferred(folder, said))
     keys = {**web, **said}
     try:
-        found = _recycling(Chosen(keys, _inferred(folder, keys)))
+        found = _recycling(InitChoice(keys, _inferred(folder, keys)))
         return replace(found, by_web=frozenset(found.keys) - set(said))
     except AmbiguousAppError:
         raise
@@ -79,10 +79,10 @@ def _with_web(folder: Path, said: Mapping[str, Any], web: Mapping[str, Any]) -> 
         if refused.code == "interface":
             found = _recycling(_other_server(folder, keys))
             return replace(found, by_web=frozenset(found.keys) - set(said))
-        return Chosen(said, _inferred(folder, said), of_web=(f"web is left out: {refused.message}",))
+        return InitChoice(said, _inferred(folder, said), of_web=(f"web is left out: {refused.message}",))
 
 
-def _other_server(folder: Path, keys: Mapping[str, Any]) -> Chosen:
+def _other_server(folder: Path, keys: Mapping[str, Any]) -> InitChoice:
     """These keys without web's server, which does not serve the app that it names, and with what another takes."""
     unfit = ("server", "worker_class", "args", "timeout")
     kept = {key: value for key, value in keys.items() if key not in unfit}
@@ -93,10 +93,10 @@ def _other_server(folder: Path, keys: Mapping[str, Any]) -> Chosen:
     words = [*keys.get("args", ()), *([f"timeout {keys['timeout']}"] if "timeout" in keys.keys() - kept else ())]
     lost = f"; its {' '.join(words)} is left out" if words else ""
     what = f"{again.target.path}, which is {again.target.interface.upper()}" if again.target else "the app"
-    return Chosen(kept, again, of_web=(f"web's {keys['server']} does not serve {what}: {server} does{lost}",))
+    return InitChoice(kept, again, of_web=(f"web's {keys['server']} does not serve {what}: {server} does{lost}",))
 
 
-def _recycling(found: Chosen) -> Chosen:
+def _recycling(found: InitChoice) -> InitChoice:
     """Without the replacing of workers, where one uvicorn process would refuse requests meanwhile."""
     if found.inferred.server != "uvicorn" or found.keys.get("workers") != 1 or not found.keys.get("max_requests"):
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.agent.takeover.frontend import CannotMove, Moved
+from deployer.agent.takeover.frontend import Rewrite, Unsupported
 from deployer.agent.takeover.haproxy_frontend import leads, moved
 
 PLACES = {"192.0.2.1:8000": "web1", "192.0.2.2:8000": "web2"}
@@ -35,12 +35,12 @@ def resolved(address: str) -> list[str]:
     return {"web2.example": ["192.0.2.2"]}.get(address, [address] if address[:1].isdigit() else [])
 
 
-def asked(text: str) -> Moved:
+def asked(text: str) -> Rewrite:
     return moved(text, PLACES, "shop-prod", resolved)
 
 
 def refused(text: str) -> str:
-    with pytest.raises(CannotMove) as caught:
+    with pytest.raises(Unsupported) as caught:
         asked(text)
     return str(caught.value)
 

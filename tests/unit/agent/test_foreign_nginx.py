@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.agent.takeover.frontend import CannotMove, Moved, NotThere
+from deployer.agent.takeover.frontend import NoMatch, Rewrite, Unsupported
 from deployer.agent.takeover.nginx_frontend import leads, moved, parsed
 
 PLACES = {"192.0.2.1:8000": "web1", "192.0.2.2:8000": "web2"}
@@ -46,12 +46,12 @@ def resolved(address: str) -> list[str]:
     return {"web2.example": ["192.0.2.2"]}.get(address, [address] if address[:1].isdigit() else [])
 
 
-def asked(text: str, places: dict[str, str] = PLACES) -> Moved:
+def asked(text: str, places: dict[str, str] = PLACES) -> Rewrite:
     return moved(text, places, SOCKET, resolved)
 
 
 def refused(text: str) -> str:
-    with pytest.raises(CannotMove) as caught:
+    with pytest.raises(Unsupported) as caught:
         asked(text)
     return str(caught.value)
 
@@ -94,9 +94,9 @@ def test_a_name_of_its_own_for_the_host_is_not_taken_away() -> None:
 
 
 def test_a_file_without_the_app_says_so() -> None:
-    with pytest.raises(NotThere):
+    with pytest.raises(NoMatch):
         asked("server { listen 80; location / { proxy_pass http://192.0.2.1:8001; } }\n")
-    with pytest.raises(NotThere):
+    with pytest.raises(NoMatch):
         asked("")
 
 

@@ -211,7 +211,7 @@ def test_a_lock_whose_controller_is_gone_says_so_and_until_when(shop: Site) -> N
 
 
 def test_what_is_guarded_longest_decides_until_when() -> None:
-    ends, told = shutdown.WindUp(), list[float]()
+    ends, told = shutdown.ShutdownHooks(), list[float]()
     ends.on_notice(told.append)
     ends.bound(lambda: 100.0)
     ends.notice(5.0)

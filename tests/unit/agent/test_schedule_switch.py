@@ -19,7 +19,7 @@ from deployer.agent.model.layout import COMMANDS, Site
 from deployer.agent.model.supervision import Schedule, Verbs
 from deployer.agent.operation import Context, OpError
 from deployer.agent.release import operations as release
-from deployer.agent.release.retention import Retiring
+from deployer.agent.release.retention import Pruner
 from deployer.agent.site import ledger, links
 
 ONE, TWO, BARE = "20240101T000000Z-aaaaaaaa", "20240201T000000Z-bbbbbbbb", "20240301T000000Z-cccccccc"
@@ -133,12 +133,12 @@ def test_the_release_of_a_run_stays_wherever_the_run_went(host: Host) -> None:
     told = {"DEPLOY_APP": "shop", "DEPLOY_ENV": "test", "DEPLOY_RELEASE": ONE, "DEPLOY_SCHEDULE": "nightly"}
     with subprocess.Popen(["sleep", "600"], cwd="/", env={**os.environ, **told}) as run:
         try:
-            until(lambda: ONE in Retiring(host.site, release.complete).used())
-            Retiring(host.site, release.complete).releases(1, {TWO})
+            until(lambda: ONE in Pruner(host.site, release.complete).used())
+            Pruner(host.site, release.complete).releases(1, {TWO})
             assert sorted(os.listdir(host.site.releases)) == [ONE, TWO]
         finally:
             run.kill()
-    Retiring(host.site, release.complete).releases(1, {TWO})
+    Pruner(host.site, release.complete).releases(1, {TWO})
     assert os.listdir(host.site.releases) == [TWO]
 
 

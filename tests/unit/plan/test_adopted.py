@@ -8,14 +8,14 @@ from typing import Any
 from support.facts import facts, host
 from support.topologies import topology
 
-from deployer.plan.changes import Wanted, plan_of
+from deployer.plan.changes import DesiredRelease, plan_of
 from deployer.plan.facts import Facts
 from deployer.plan.rendering import text_of
 from deployer.plan.rolling import adopting
 from deployer.plan.topology import Topology
 
 NEW = "20240901T000000Z-new00000"
-PUSH = Wanted("push", NEW, ("web1", "web2"))
+PUSH = DesiredRelease("push", NEW, ("web1", "web2"))
 
 
 def unit(state: str = "recorded", **more: Any) -> dict[str, Any]:

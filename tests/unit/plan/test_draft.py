@@ -10,21 +10,21 @@ from support.topologies import topology
 
 from deployer.agent.model.release_id import new_release_id
 from deployer.plan.changes import majority, wanted_by_push
-from deployer.plan.draft import PLACEHOLDER, Draft, Start, content_of
+from deployer.plan.draft import PLACEHOLDER, LaunchFiles, ReleaseCandidate, content_of
 from deployer.plan.model import VenvRepair
 from deployer.plan.repairs import venv_repairs
 from deployer.settings.models import Settings
 
-HERE, THERE = Start("run here"), Start("run there")
+HERE, THERE = LaunchFiles("run here"), LaunchFiles("run there")
 JANUARY, JUNE = "20240101T000000Z-aaaaaaaa", "20240601T000000Z-bbbbbbbb"
 
 
-def made_of(id: str, start: Start = HERE, content: str = "code", **other: object) -> dict[str, object]:
+def made_of(id: str, start: LaunchFiles = HERE, content: str = "code", **other: object) -> dict[str, object]:
     return release(id, content=content, start_sha=start.sha, **other)
 
 
-def draft(**starts: Start) -> Draft:
-    return Draft("code", starts)
+def draft(**starts: LaunchFiles) -> ReleaseCandidate:
+    return ReleaseCandidate("code", starts)
 
 
 def test_the_newest_of_the_same_releases_is_used_again() -> None:
@@ -105,9 +105,9 @@ def test_ids_sort_by_age_even_when_the_clock_went_back(newest: str) -> None:
 
 
 def test_the_placeholder_gives_way_to_the_release_in_script_and_files() -> None:
-    start = Start(f"export DEPLOY_RELEASE={PLACEHOLDER}", {"conf.py": f"name = '{PLACEHOLDER}'"})
+    start = LaunchFiles(f"export DEPLOY_RELEASE={PLACEHOLDER}", {"conf.py": f"name = '{PLACEHOLDER}'"})
     assert start.for_release("R1") == ("export DEPLOY_RELEASE=R1", {"conf.py": "name = 'R1'"})
-    assert start.sha != Start(start.run).sha
+    assert start.sha != LaunchFiles(start.run).sha
 
 
 @pytest.mark.parametrize(

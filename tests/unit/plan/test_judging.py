@@ -9,16 +9,16 @@ from collections.abc import Callable
 import pytest
 from support.topologies import topology
 
-from deployer.plan.rolling.judging import Figures, enough, more_fail, told, wilson, worse
+from deployer.plan.rolling.judging import RequestStats, enough, more_fail, told, wilson, worse
 from deployer.settings.models import Judge, Rolling
 
 TIMES = Judge(slower="3x")
 
 
-def drawn(count: int, share: float, took: Callable[[], float], dice: random.Random) -> Figures:
+def drawn(count: int, share: float, took: Callable[[], float], dice: random.Random) -> RequestStats:
     """Figures of `count` requests of which each fails with the chance `share`."""
     failed = sum(dice.random() < share for _ in range(count))
-    return Figures(count, failed, 0, Counter(round(took()) for _ in range(count - failed)))
+    return RequestStats(count, failed, 0, Counter(round(took()) for _ in range(count - failed)))
 
 
 def verdicts(
@@ -53,43 +53,53 @@ def test_what_is_much_worse_is_found_and_what_is_a_little_worse_is_let_be() -> N
 
 
 def test_too_few_requests_tell_nothing() -> None:
-    all_fail, none = Figures(49, 49), Figures(1000)
+    all_fail, none = RequestStats(49, 49), RequestStats(1000)
     assert worse(all_fail, none, Judge()) == "" and not enough(all_fail, none, Judge())
-    assert worse(Figures(50, 50), Figures(49), Judge()) == ""
-    assert "100.0 % of its requests fail" in worse(Figures(50, 50), none, Judge())
+    assert worse(RequestStats(50, 50), RequestStats(49), Judge()) == ""
+    assert "100.0 % of its requests fail" in worse(RequestStats(50, 50), none, Judge())
 
 
 def test_a_lost_request_counts_as_one_that_failed() -> None:
-    assert worse(Figures(100, 0, 20), Figures(100), Judge()) == worse(Figures(100, 20, 0), Figures(100), Judge()) != ""
+    assert (
+        worse(RequestStats(100, 0, 20), RequestStats(100), Judge())
+        == worse(RequestStats(100, 20, 0), RequestStats(100), Judge())
+        != ""
+    )
 
 
 def test_more_of_the_same_makes_it_surer_and_fewer_comparisons_too() -> None:
-    bounds = [more_fail(Figures(n, n // 20), Figures(2 * n, n // 100), 2.6) for n in (100, 200, 400, 800)]
+    bounds = [more_fail(RequestStats(n, n // 20), RequestStats(2 * n, n // 100), 2.6) for n in (100, 200, 400, 800)]
     assert bounds == sorted(bounds) and bounds[-1] < 0.05 - 0.005
-    assert worse(Figures(60, 9), Figures(120), Judge()) and not worse(
-        Figures(60, 9), Figures(120), Judge(), comparisons=10**6
+    assert worse(RequestStats(60, 9), RequestStats(120), Judge()) and not worse(
+        RequestStats(60, 9), RequestStats(120), Judge(), comparisons=10**6
     )
 
 
 def test_one_request_that_hangs_is_no_slow_release() -> None:
     quick = {5: 100}
-    assert worse(Figures(101, times={**quick, 60000: 1}), Figures(200, times={5: 200}), TIMES) == ""
-    assert worse(Figures(100, times={60: 100}), Figures(200, times={5: 200}), TIMES)
-    assert worse(Figures(100, times={9: 100}), Figures(200, times={1: 200}), TIMES) == "", "nobody notices 8 ms"
-    assert worse(Figures(100, times={500: 100}), Figures(200, times={5: 200}), Judge()) == "", "times are asked for"
+    assert worse(RequestStats(101, times={**quick, 60000: 1}), RequestStats(200, times={5: 200}), TIMES) == ""
+    assert worse(RequestStats(100, times={60: 100}), RequestStats(200, times={5: 200}), TIMES)
+    assert worse(RequestStats(100, times={9: 100}), RequestStats(200, times={1: 200}), TIMES) == "", (
+        "nobody notices 8 ms"
+    )
+    assert worse(RequestStats(100, times={500: 100}), RequestStats(200, times={5: 200}), Judge()) == "", (
+        "times are asked for"
+    )
 
 
 def test_who_is_slow_is_asked_less_and_still_seen() -> None:
     """Balancers send requests where the fewest are under way."""
-    others = Figures(600, times={5: 600})
-    assert worse(Figures(24, times={300: 24}), others, TIMES).startswith("half of its answers take up to 300 ms")
-    assert worse(Figures(8, times={300: 8}), others, TIMES) == ""
-    assert worse(Figures(24, times={300: 24}), Figures(40, times={5: 40}), TIMES) == ""
+    others = RequestStats(600, times={5: 600})
+    assert worse(RequestStats(24, times={300: 24}), others, TIMES).startswith("half of its answers take up to 300 ms")
+    assert worse(RequestStats(8, times={300: 8}), others, TIMES) == ""
+    assert worse(RequestStats(24, times={300: 24}), RequestStats(40, times={5: 40}), TIMES) == ""
 
 
 def test_a_slow_part_of_the_site_is_seen_behind_a_quick_one() -> None:
-    slow = Figures(600, times={5: 480, 900: 120})
-    assert worse(slow, Figures(1200, times={5: 960, 50: 240}), TIMES).startswith("90% of its answers take up to 900 ms")
+    slow = RequestStats(600, times={5: 480, 900: 120})
+    assert worse(slow, RequestStats(1200, times={5: 960, 50: 240}), TIMES).startswith(
+        "90% of its answers take up to 900 ms"
+    )
 
 
 @pytest.mark.parametrize(("count", "of"), [(0, 1), (1, 1), (0, 50), (3, 50), (50, 50)])
@@ -99,9 +109,9 @@ def test_a_share_lies_within_its_bounds(count: int, of: int) -> None:
 
 
 def test_sums_are_those_of_all_requests() -> None:
-    both = Figures(3, 1, 0, {5: 2}) + Figures(2, 0, 1, {5: 1})
-    assert both == Figures(5, 1, 1, {5: 3}) and both.bad == 2
-    assert Figures().at(0.5) is None and Figures(4, times={1: 2, 9: 2}).at(0.9) == 9
+    both = RequestStats(3, 1, 0, {5: 2}) + RequestStats(2, 0, 1, {5: 1})
+    assert both == RequestStats(5, 1, 1, {5: 3}) and both.bad == 2
+    assert RequestStats().at(0.5) is None and RequestStats(4, times={1: 2, 9: 2}).at(0.9) == 9
 
 
 def test_a_plan_says_how_and_why_not() -> None:

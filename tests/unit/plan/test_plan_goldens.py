@@ -16,8 +16,8 @@ import pytest
 from support.facts import facts, host, release
 from support.topologies import topology
 
-from deployer.plan.changes import Wanted, plan_of, wanted_by_push
-from deployer.plan.draft import Draft, Start
+from deployer.plan.changes import DesiredRelease, plan_of, wanted_by_push
+from deployer.plan.draft import LaunchFiles, ReleaseCandidate
 from deployer.plan.facts import Facts
 from deployer.plan.model import FileChange, Inferred, Plan
 from deployer.plan.rendering import text_of
@@ -25,7 +25,7 @@ from deployer.plan.topology import Topology
 
 GOLDEN = Path(__file__).parent / "golden"
 OLD, NOW = "20240101T000000Z-0ld00000", "20240301T000000Z-now00000"
-START = Start("#!/bin/sh\nexec serve\n", {"conf.py": "workers = 2\n"})
+START = LaunchFiles("#!/bin/sh\nexec serve\n", {"conf.py": "workers = 2\n"})
 
 
 def pushed(
@@ -33,14 +33,14 @@ def pushed(
     found: Facts,
     *,
     content: str = f"content of {NOW}",
-    starts: Mapping[str, Start] | None = None,
+    starts: Mapping[str, LaunchFiles] | None = None,
     secrets_changed: tuple[str, ...] = (),
     **shown: Any,
 ) -> Plan:
     """The plan of a push, made as the rollout makes it: which release, who builds it, what changes."""
-    draft = Draft(content, {web.name: (starts or {}).get(web.name, START) for web in shape.web})
+    draft = ReleaseCandidate(content, {web.name: (starts or {}).get(web.name, START) for web in shape.web})
     wanted, builds = wanted_by_push(draft, shape, found)
-    wish = Wanted("push", wanted, builds, restart=bool(secrets_changed))
+    wish = DesiredRelease("push", wanted, builds, restart=bool(secrets_changed))
     return plan_of(wish, shape, found, secrets_changed=secrets_changed, **shown)
 
 
@@ -180,27 +180,29 @@ def a_person_holds_what_may_be_missing() -> Plan:
 
 
 def reload_all_at_once() -> Plan:
-    wish = Wanted("reload", NOW, restart=True, why="a reload was asked for", all_at_once=True)
+    wish = DesiredRelease("reload", NOW, restart=True, why="a reload was asked for", all_at_once=True)
     return plan_of(wish, topology(), settled())
 
 
 def reload_in_place() -> Plan:
-    wish = Wanted("reload", NOW, restart=True, why="a reload was asked for")
+    wish = DesiredRelease("reload", NOW, restart=True, why="a reload was asked for")
     return plan_of(wish, topology(served_by="gunicorn+uvicorn", rolling={"strategy": "reload"}), settled())
 
 
 def reload_in_place_without_a_balancer() -> Plan:
-    wish = Wanted("reload", NOW, restart=True, why="a reload was asked for")
+    wish = DesiredRelease("reload", NOW, restart=True, why="a reload was asked for")
     shape = topology(1, 0, domains=[], rolling={"strategy": "reload"}, runtime={"workers": 2})
     return plan_of(wish, shape, settled(1, held=[8000]))
 
 
 def rollback_in_place() -> Plan:
-    return plan_of(Wanted("rollback", OLD), topology(served_by="gunicorn", rolling={"strategy": "reload"}), settled())
+    return plan_of(
+        DesiredRelease("rollback", OLD), topology(served_by="gunicorn", rolling={"strategy": "reload"}), settled()
+    )
 
 
 def rollback() -> Plan:
-    return plan_of(Wanted("rollback", OLD, why=f"{NOW} is left"), topology(), settled())
+    return plan_of(DesiredRelease("rollback", OLD, why=f"{NOW} is left"), topology(), settled())
 
 
 CASES: dict[str, Callable[[], Plan]] = {

@@ -10,7 +10,7 @@ from support.facts import facts, host, release
 from support.topologies import topology
 
 from deployer.errors import SettingsError
-from deployer.plan.changes import Wanted, plan_of
+from deployer.plan.changes import DesiredRelease, plan_of
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan
 from deployer.plan.rolling.reloading import other_dependencies
@@ -29,15 +29,15 @@ def found(**old: Any) -> Facts:
     return facts(*(host(f"web{n}", releases, current=NOW) for n in (1, 2)))
 
 
-def refusal(wish: Wanted, where: Topology, there: Facts, **more: Any) -> SettingsError:
+def refusal(wish: DesiredRelease, where: Topology, there: Facts, **more: Any) -> SettingsError:
     with pytest.raises(SettingsError) as caught:
         plan_of(wish, where, there, **more)
     assert "rolling.strategy: reload" in caught.value.message and "--strategy restart" in (caught.value.hint or "")
     return caught.value
 
 
-RELOAD = Wanted("reload", NOW, restart=True)
-ROLLBACK = Wanted("rollback", OLD)
+RELOAD = DesiredRelease("reload", NOW, restart=True)
+ROLLBACK = DesiredRelease("rollback", OLD)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ ROLLBACK = Wanted("rollback", OLD)
         ("command", 2, RELOAD, "may do anything"),
     ],
 )
-def test_a_server_that_cannot(server: str, workers: int, wish: Wanted, said: str) -> None:
+def test_a_server_that_cannot(server: str, workers: int, wish: DesiredRelease, said: str) -> None:
     assert said in refusal(wish, shape(server, runtime={"workers": workers}), found()).message
 
 
@@ -58,7 +58,9 @@ def test_other_dependencies() -> None:
 
 def test_another_way_to_start() -> None:
     assert "starts with are new" in refusal(ROLLBACK, shape(), found(start_sha="other")).message
-    wish = Wanted("push", "20240901T000000Z-new00000", ("web1", "web2"), starts={"web1": "start", "web2": "other"})
+    wish = DesiredRelease(
+        "push", "20240901T000000Z-new00000", ("web1", "web2"), starts={"web1": "start", "web2": "other"}
+    )
     assert refusal(wish, shape(), found()).host == "web2"
 
 
@@ -69,7 +71,9 @@ def test_changed_secrets() -> None:
 @pytest.mark.parametrize("server", ["gunicorn", "gunicorn+uvicorn", "gunicorn-asgi"])
 def test_gunicorn_goes_to_another_release_and_back(server: str) -> None:
     assert [step.action for step in plan_of(ROLLBACK, shape(server), found()).steps] == ["reload", "reload"]
-    wish = Wanted("push", "20240901T000000Z-new00000", ("web1", "web2"), starts={"web1": "start", "web2": "start"})
+    wish = DesiredRelease(
+        "push", "20240901T000000Z-new00000", ("web1", "web2"), starts={"web1": "start", "web2": "start"}
+    )
     plan = plan_of(wish, shape(server), found())
     assert other_dependencies(plan, found(), {"web1": "k", "web2": "k"}) is None
     others = other_dependencies(plan, found(), {"web1": "k", "web2": "another"})
@@ -79,7 +83,7 @@ def test_gunicorn_goes_to_another_release_and_back(server: str) -> None:
 
 
 AUTO: dict[str, Any] = {"served_by": "gunicorn", "supervisor": "supervisord"}
-PUSH = Wanted("push", "20240901T000000Z-new00000", ("web1", "web2"), starts={"web1": "start", "web2": "start"})
+PUSH = DesiredRelease("push", "20240901T000000Z-new00000", ("web1", "web2"), starts={"web1": "start", "web2": "start"})
 
 
 def test_auto_reloads_under_supervisord_and_says_why_it_does_not() -> None:
@@ -106,5 +110,5 @@ def test_one_that_does_not_serve_as_it_should_is_restarted() -> None:
 
 def test_where_nothing_serves_it_starts() -> None:
     there = facts(host("web1"), host("web2"))
-    plan = plan_of(Wanted("push", NOW, ("web1", "web2")), shape(), there)
+    plan = plan_of(DesiredRelease("push", NOW, ("web1", "web2")), shape(), there)
     assert plan.strategy == "socket" and {step.action for step in plan.steps} == {"start"}

@@ -9,7 +9,7 @@ from typing import Any
 from support.facts import facts, host
 from support.topologies import topology
 
-from deployer.plan.changes import Wanted, plan_of
+from deployer.plan.changes import DesiredRelease, plan_of
 from deployer.plan.model import Plan
 from deployer.plan.rendering import text_of
 from deployer.plan.start import start, way
@@ -37,7 +37,7 @@ def planned(made: Topology, web1: dict[str, Any], web2: dict[str, Any], current:
         host("web1", [OLD, NEW], current=current, schedule_state=web1),
         host("web2", [OLD, NEW], current=current, schedule_state=web2),
     )
-    return plan_of(Wanted("push", NEW), made, found)
+    return plan_of(DesiredRelease("push", NEW), made, found)
 
 
 def words(plan: Plan) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deployer.probe import kinds
-from deployer.probe.accounting import Book
+from deployer.probe.accounting import Tally
 from deployer.probe.http.target import Target
 from deployer.probe.kinds import Kind
 from deployer.probe.mixes import Mix
@@ -33,7 +33,7 @@ async def probed(
     proven: ProvenReleases | None = None,
 ) -> Receipt:
     """What the probe says after `seconds` of one kind of request."""
-    book = Book(proven=proven)
+    book = Tally(proven=proven)
     mix = Mix((kind,), kept, websocket)
     await Traffic(Target.parse(url), mix, book, rate=20, limit=limit, seconds=seconds, count=1000).run()
     return book.receipt()

@@ -16,8 +16,8 @@ from support.facts import facts, host, release
 from support.topologies import topology
 
 from deployer.errors import UsageError
-from deployer.plan.changes import Wanted, plan_of, wanted_by_push
-from deployer.plan.draft import Draft, Start
+from deployer.plan.changes import DesiredRelease, plan_of, wanted_by_push
+from deployer.plan.draft import LaunchFiles, ReleaseCandidate
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan, ProcessStep
 from deployer.plan.topology import Topology
@@ -26,17 +26,19 @@ from deployer.rollout.delivery.plan_file import Options, PlanFile, holding, read
 OLD, PLANNED = "20240101T000000Z-aaaaaaaa", "20240201T000000Z-bbbbbbbb"
 
 
-def draft(files: str = "f1", run: str = "exec serve") -> Draft:
-    return Draft("content", {name: Start(run) for name in ("web1", "web2")}, "0123456789ab", "HEAD", files)
+def draft(files: str = "f1", run: str = "exec serve") -> ReleaseCandidate:
+    return ReleaseCandidate(
+        "content", {name: LaunchFiles(run) for name in ("web1", "web2")}, "0123456789ab", "HEAD", files
+    )
 
 
 def fleet(current: str = OLD, **other: Any) -> Facts:
     return facts(*(host(name, [release(OLD, content="before")], current=current, **other) for name in ("web1", "web2")))
 
 
-def planned(shape: Topology, found: Facts, made: Draft, id: str | None = PLANNED) -> Plan:
+def planned(shape: Topology, found: Facts, made: ReleaseCandidate, id: str | None = PLANNED) -> Plan:
     wanted, builds = wanted_by_push(made, shape, found, id)
-    return plan_of(Wanted("push", wanted, builds), shape, found)
+    return plan_of(DesiredRelease("push", wanted, builds), shape, found)
 
 
 def written(path: Path, shape: Topology | None = None) -> PlanFile:
@@ -75,7 +77,7 @@ def test_what_is_as_it_was_is_carried_out_with_the_id_that_was_planned(tmp_path:
     ],
 )
 def test_what_changed_is_named_and_nothing_is_done(
-    tmp_path: Path, named: str, shape: Topology | None, seen: Facts | None, made: Draft | None
+    tmp_path: Path, named: str, shape: Topology | None, seen: Facts | None, made: ReleaseCandidate | None
 ) -> None:
     found = written(tmp_path / "plan.json")
     holds = holding(shape or topology(2), _all(seen or fleet(), shape), made or draft())

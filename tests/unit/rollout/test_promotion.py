@@ -7,7 +7,7 @@ from support.facts import facts, host, release
 from support.topologies import topology
 
 from deployer.errors import NotReadyError, UsageError
-from deployer.plan.draft import Draft
+from deployer.plan.draft import ReleaseCandidate
 from deployer.rollout.delivery.promotion import current, described
 
 OLD, NOW = "20240101T000000Z-aaaaaaaa", "20240201T000000Z-bbbbbbbb"
@@ -96,6 +96,6 @@ def test_the_same_content_counts_only_where_it_came_from_there() -> None:
         sha = ""
 
     starts = {"web1": Anyhow()}
-    draft = Draft("c", starts, origin=origin)  # type: ignore[arg-type]
+    draft = ReleaseCandidate("c", starts, origin=origin)  # type: ignore[arg-type]
     assert draft.found(own) is None and draft.found(came) == NOW
-    assert Draft("c", starts).found(own) == NOW  # type: ignore[arg-type]
+    assert ReleaseCandidate("c", starts).found(own) == NOW  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from deployer.errors import SettingsError, UsageError
 from deployer.inventory.load import load as load_inventory
 from deployer.rollout.run.project import load as load_project
 from deployer.settings.init.init import app_name, propose, write
-from deployer.settings.init.runtime import Asked
+from deployer.settings.init.runtime import InitOptions
 from deployer.settings.init.size_presets import Size
 from deployer.settings.load import load
 
@@ -52,7 +52,7 @@ def test_several_apps_are_an_error_that_says_what_to_type(tmp_path: Path) -> Non
     assert caught.value.hint == "deploy init --app 'main:app', or another of them"
     assert [line.split()[0] for line in caught.value.log] == ["main:app", "app:app"]
     assert not (tmp_path / "deploy.yaml").exists()
-    write(tmp_path, asked=Asked(app="app:app"))
+    write(tmp_path, asked=InitOptions(app="app:app"))
     assert load(tmp_path / "deploy.yaml", "prod", environ={}).settings.runtime.app == "app:app"
 
 
@@ -80,7 +80,7 @@ def test_the_name(tmp_path: Path, folder: str, project: str | None, name: str) -
     assert app_name(path) == name
 
 
-def told(folder: Path, asked: Asked | None = None, **files: str) -> dict[str, tuple[str, str]]:
+def told(folder: Path, asked: InitOptions | None = None, **files: str) -> dict[str, tuple[str, str]]:
     """What `init` says of a project with these files: choice → (value, why)."""
     for name, content in files.items():
         path = folder / name
@@ -165,7 +165,7 @@ def test_a_program_that_serves_by_itself_is_named_and_its_command_taken(tmp_path
     with pytest.raises(SettingsError) as caught:
         propose(tmp_path)
     assert "uvicorn.run in cli.py:3" in caught.value.message and "--command" in str(caught.value.hint)
-    write(tmp_path, asked=Asked(command="other serve: --port $PORT"))
+    write(tmp_path, asked=InitOptions(command="other serve: --port $PORT"))
     settings = load(tmp_path / "deploy.yaml", "prod", environ={}).settings
     assert settings.runtime.command == "other serve: --port $PORT"
 
@@ -197,9 +197,9 @@ def test_a_command_of_the_project_itself_is_not_on_hosts_and_what_is_is_said(
         told(tmp_path, **{**OWN, **more})
     assert none.value.log == (f"the project's own command dataset is on hosts: {way}",)
     with pytest.raises(SettingsError, match="of which a push installs the dependencies alone") as refused:
-        propose(tmp_path, asked=Asked(command=".venv/bin/dataset serve -p $PORT"))
+        propose(tmp_path, asked=InitOptions(command=".venv/bin/dataset serve -p $PORT"))
     assert refused.value.hint == f"deploy init --command {shlex.quote(way + ' serve -p $PORT')}"
-    write(tmp_path, asked=Asked(command=f"{way} serve -p $PORT"))
+    write(tmp_path, asked=InitOptions(command=f"{way} serve -p $PORT"))
     assert load(tmp_path / "deploy.yaml", "prod", environ={}).settings.runtime.command == f"{way} serve -p $PORT"
 
 
@@ -218,7 +218,7 @@ def test_own_commands_of_a_procfile_are_written_as_hosts_have_them(tmp_path: Pat
 
 def test_a_dependencys_command_may_be_what_serves(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("dataset\n")
-    write(tmp_path, asked=Asked(command="dataset serve -p $PORT"))
+    write(tmp_path, asked=InitOptions(command="dataset serve -p $PORT"))
     project = load_project("prod", start=tmp_path)
     assert not [one for one in project.inferred.warnings if "dataset" in one]
 
@@ -226,14 +226,14 @@ def test_a_dependencys_command_may_be_what_serves(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (Asked(app="main"), "--app: 'main' is no app"),
-        (Asked(app="main:nothing"), "has no nothing"),
-        (Asked(command="serve $PORT", size="small"), "--scale is for an app"),
-        (Asked(command="serve --port 80"), "never uses \\$PORT"),
-        (Asked(command="serve --port $PORTS"), "never uses \\$PORT"),
+        (InitOptions(app="main"), "--app: 'main' is no app"),
+        (InitOptions(app="main:nothing"), "has no nothing"),
+        (InitOptions(command="serve $PORT", size="small"), "--scale is for an app"),
+        (InitOptions(command="serve --port 80"), "never uses \\$PORT"),
+        (InitOptions(command="serve --port $PORTS"), "never uses \\$PORT"),
     ],
 )
-def test_words_that_make_no_sense(tmp_path: Path, asked: Asked, words: str) -> None:
+def test_words_that_make_no_sense(tmp_path: Path, asked: InitOptions, words: str) -> None:
     (tmp_path / "main.py").write_text(FASTAPI)
     with pytest.raises(UsageError, match=words):
         write(tmp_path, asked=asked)
@@ -264,7 +264,7 @@ def test_a_size_is_a_project_that_renders(
     tmp_path: Path, size: Size, code: str, server: str, workers: int, instances: int, hosts: tuple[list[str], list[str]]
 ) -> None:
     (tmp_path / "main.py").write_text(code)
-    made = write(tmp_path, asked=Asked(size=size))
+    made = write(tmp_path, asked=InitOptions(size=size))
     project = load_project("prod", start=tmp_path)
     topology = project.topology
     assert (project.inferred.server, topology.settings.runtime.workers) == (server, workers)
@@ -311,9 +311,9 @@ APP_FILES = {"app/main.py": "import app.db\n" + FASTAPI, "app/db.py": "", "alemb
         ("pyproject.toml", "[tool.poetry.dependencies]\nfastapi = '1'\n", ()),
     ],
 )
-@pytest.mark.parametrize("asked", [None, Asked(app="app.main:app")])
+@pytest.mark.parametrize("asked", [None, InitOptions(app="app.main:app")])
 def test_an_app_in_a_part_of_the_repository_is_shipped_from_there_with_its_dependencies(
-    tmp_path: Path, file: str, text: str, missing: tuple[str, ...], asked: Asked | None
+    tmp_path: Path, file: str, text: str, missing: tuple[str, ...], asked: InitOptions | None
 ) -> None:
     found = told(tmp_path, asked, **{f"backend/{name}": content for name, content in {**APP_FILES, file: text}.items()})
     value, why = found["source.subdir"]
@@ -467,7 +467,7 @@ def test_who_named_the_app_and_the_workers_is_said_as_it_was(tmp_path: Path) -> 
     assert by_web["app"] == ("shop:app", "WSGI: as the Procfile names it")
     assert by_web["workers"] == ("3", "as the Procfile has it")
     assert by_web["server"] == ("gunicorn", "as the Procfile has it")
-    assert told(tmp_path, Asked(app="shop:app"))["app"] == ("shop:app", "WSGI: as you named it")
+    assert told(tmp_path, InitOptions(app="shop:app"))["app"] == ("shop:app", "WSGI: as you named it")
 
 
 def test_what_of_the_apps_own_gunicorn_file_does_not_count_is_said(tmp_path: Path) -> None:
@@ -479,15 +479,15 @@ def test_what_of_the_apps_own_gunicorn_file_does_not_count_is_said(tmp_path: Pat
     told(tmp_path, **files)
     (remark,) = propose(tmp_path).remarks
     assert remark.startswith("gunicorn.conf.py:2: bind is left aside: ")
-    assert not propose(tmp_path, asked=Asked(command="serve $PORT")).remarks
+    assert not propose(tmp_path, asked=InitOptions(command="serve $PORT")).remarks
 
 
 def test_an_app_that_is_not_there_is_told_in_words_of_the_command(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(FASTAPI)
     (tmp_path / "requirements.txt").write_text("datasette\nuvicorn\n")
     with pytest.raises(SettingsError, match="the app is to be mian:app, and there is no module mian") as caught:
-        propose(tmp_path, asked=Asked(app="mian:app"))
+        propose(tmp_path, asked=InitOptions(app="mian:app"))
     assert caught.value.hint and "did you mean main:app?" in caught.value.hint
     with pytest.raises(SettingsError, match="ASGI or a WSGI") as caught:
-        propose(tmp_path, asked=Asked(app="datasette.app:app"))
+        propose(tmp_path, asked=InitOptions(app="datasette.app:app"))
     assert "write deploy.yaml yourself: app: " in str(caught.value.hint) and "add to" not in str(caught.value.hint)

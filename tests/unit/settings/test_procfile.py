@@ -13,7 +13,7 @@ from deployer.errors import SettingsError
 from deployer.rollout.run.project import load as load_project
 from deployer.settings.init.init import write
 from deployer.settings.init.procfile import Procfile, understood
-from deployer.settings.init.runtime import Asked
+from deployer.settings.init.runtime import InitOptions
 from deployer.settings.load import load
 from deployer.settings.models import Settings
 
@@ -332,7 +332,7 @@ def test_a_size_overrules_only_what_it_is_about_and_says_so(
 ) -> None:
     (tmp_path / "main.py").write_text(code)
     (tmp_path / "Procfile").write_text(f"web: {web}\n")
-    remarks = write(tmp_path, asked=Asked(size=size)).remarks
+    remarks = write(tmp_path, asked=InitOptions(size=size)).remarks
     runtime = load(tmp_path / "deploy.yaml", "prod", environ={}).settings.runtime
     assert {key: getattr(runtime, key) for key in kept} == kept
     told = [remark for remark in remarks if remark.startswith("Procfile: ")]

@@ -381,7 +381,7 @@ def refuse_clashes(apps: list[App]) -> None:
             raise Refused(f"{both} both serve {name} at {place['listen']}: take it out of the `domains` of one")
 
 
-class Theirs:
+class ForeignListen:
     """A `listen` of the host's own configuration: its file, its address (`0.0.0.0`: all), whether it is the default.
 
     `patterns`: the file has names that are regular expressions. Of several that match, nginx takes the first it read.
@@ -402,7 +402,7 @@ class Theirs:
         return (self.address, self.port) in addresses(place)
 
 
-def listens(text: str, folder: str) -> list[Theirs]:
+def listens(text: str, folder: str) -> list[ForeignListen]:
     """The host's own `listen` lines in what `nginx -T` wrote, without those of our folder."""
     found = []
     for part in re.split(r"^# configuration file ", text, flags=re.MULTILINE)[1:]:
@@ -414,11 +414,11 @@ def listens(text: str, folder: str) -> list[Theirs]:
         patterns = bool(re.search(r"\bserver_name\s[^;]*~", plain))
         for words in re.findall(r"\blisten\s+([^;]+);", plain):
             if not words.startswith("unix:"):
-                found.append(Theirs(file, words.split(), patterns))
+                found.append(ForeignListen(file, words.split(), patterns))
     return found
 
 
-def refuse_theirs(apps: list[App], theirs: list[Theirs], remarks: str) -> None:
+def refuse_theirs(apps: list[App], theirs: list[ForeignListen], remarks: str) -> None:
     """Refused when the host's own configuration serves a name of ours, or all that an app without names would get."""
     clashes = re.findall(r'conflicting server name "([^"]*)" on (\S+), ignored', remarks)
     for name, where in clashes:
@@ -438,7 +438,7 @@ def refuse_theirs(apps: list[App], theirs: list[Theirs], remarks: str) -> None:
                 )
 
 
-def not_found(folder: str, apps: list[App], theirs: list[Theirs]) -> Texts:
+def not_found(folder: str, apps: list[App], theirs: list[ForeignListen]) -> Texts:
     """The servers of what no app serves. None where the host's own configuration listens: it may want just that."""
     texts: Texts = {}
     own = {(place["address"], int(place["port"])): place["frontend"] for _, place in places(apps)}
