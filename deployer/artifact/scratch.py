@@ -19,7 +19,7 @@ from deployer.agent.system import tree
 @contextmanager
 def scratch(prefix: str) -> Iterator[Path]:
     """A folder of ours alone, gone after the block; those of this prefix and user whose owner is dead go first."""
-    sweep(prefix)
+    remove_stale(prefix)
     folder, handle = _made(prefix)
     try:
         yield folder
@@ -29,7 +29,7 @@ def scratch(prefix: str) -> Iterator[Path]:
         os.close(handle)
 
 
-def sweep(prefix: str) -> None:
+def remove_stale(prefix: str) -> None:
     """Removes this user's folders of that prefix that nobody holds. What cannot be removed is left to the next run."""
     for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         with contextlib.suppress(OSError):

@@ -204,7 +204,7 @@ def told_as_json(words: Sequence[str]) -> Iterator[None]:
         raise
 
 
-def reported(look: Callable[[], T], common: Common) -> T:
+def report_errors(look: Callable[[], T], common: Common) -> T:
     """The answer of a look that is no run; an error is shown as everywhere, and ends with its status."""
     try:
         return look()

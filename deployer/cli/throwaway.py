@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deployer.cli.options import Common, with_common
-from deployer.cli.run import carry_out, reported
+from deployer.cli.run import carry_out, report_errors
 
 lab_app = typer.Typer(help="A throw-away fleet of real hosts on this machine.", no_args_is_help=True)
 Name = Annotated[str, typer.Option("--name", help="The lab's name; it is an ENV while the lab is up.")]
@@ -65,7 +65,7 @@ def status(name: Name = "lab", *, common: Common) -> None:
     from deployer.lab.operate import status as run
     from deployer.lab.operate import status_text
 
-    found = reported(lambda: run(name), common)
+    found = report_errors(lambda: run(name), common)
     typer.echo(json.dumps(found) if common.output == "json" else status_text(found))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deployer.lab.locking import locked
+from deployer.lab.locking import hold_lock
 
 RECORD = Path("/run/deploy-lab.json")
 LOCK = Path("/run/deploy-lab.lock")
@@ -22,7 +22,7 @@ def raise_kernel_limits(tag: str, at_least: Mapping[str, int]) -> None:
 
     What it was before is on disk before it is changed.
     """
-    with locked(LOCK):
+    with hold_lock(LOCK):
         record = _read()
         record["users"] = sorted({*record["users"], tag})
         too_low = {name: value for name, value in at_least.items() if _value(name) < value}
@@ -35,7 +35,7 @@ def raise_kernel_limits(tag: str, at_least: Mapping[str, int]) -> None:
 
 def make_folder(tag: str, folder: Path) -> None:
     """Makes a folder of the system's (`/run/sshd`) for the lab marked `tag`, when it is missing."""
-    with locked(LOCK):
+    with hold_lock(LOCK):
         record = _read()
         record["users"] = sorted({*record["users"], tag})
         if not folder.is_dir():
@@ -50,7 +50,7 @@ def give_back(tag: str) -> None:
     """The lab marked `tag` needs nothing more; the last one puts everything back. Harmless to repeat."""
     if not RECORD.exists():
         return
-    with locked(LOCK):
+    with hold_lock(LOCK):
         record = _read()
         record["users"] = [user for user in record["users"] if user != tag]
         if record["users"]:

@@ -10,7 +10,7 @@ from deployer.agent.system import tree
 from deployer.cache import cache
 from deployer.errors import DeployError, UsageError
 from deployer.lab.lab import Lab, kind_called
-from deployer.lab.locking import locked
+from deployer.lab.locking import hold_lock
 from deployer.lab.machines.mounts import mounted_below
 from deployer.lab.model import LabSpec, Progress
 from deployer.lab.place import Place
@@ -30,7 +30,7 @@ def up(spec: LabSpec, progress: Progress) -> Lab:
     kind = kind_called(spec.kind)
     place = Place.of(spec.name)
     kind.check(spec, progress)
-    with locked(place.lock):
+    with hold_lock(place.lock):
         lab = _standing(place)
         if lab is not None:
             _same(spec, place)
@@ -57,7 +57,7 @@ def down(name: str, progress: Progress) -> None:
     place = Place.of(name)
     if not place.folder.exists() and not place.lock.exists():
         return
-    with locked(place.lock):
+    with hold_lock(place.lock):
         _clear(place, progress)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def hold_lock(path: Path) -> Iterator[None]:
     """Holds the lock `path`, waiting for it as long as it takes; its folder is made when missing.
 
     The file is removed before the lock is let go, so whoever waited compares its file with the one at the path now,

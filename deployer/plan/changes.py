@@ -81,7 +81,7 @@ def _known_releases(topology: Topology, facts: Facts) -> set[str]:
     return {release for release in known if release}
 
 
-def steps_for(
+def instance_steps(
     wanted: DesiredRelease, topology: Topology, facts: Facts, strategy: Strategy, elsewhere: Set[str] = frozenset()
 ) -> tuple[list[InstanceStep], list[InstanceStep]]:
     """The instances that change, and those that stay as they are.
@@ -124,7 +124,7 @@ def _serves(serving: Serving | None, wanted: DesiredRelease) -> bool:
     return bool(serving and serving.proven and serving.release == wanted.release and not wanted.restart)
 
 
-def plan_of(
+def make_plan(
     wanted: DesiredRelease,
     topology: Topology,
     facts: Facts,
@@ -166,7 +166,7 @@ def plan_of(
     )
     # Pools change only in a run that changes files.
     other_addresses = {first_name(name) for name in seconds(topology, facts)} if changes else set()
-    changing, kept = steps_for(wanted, topology, facts, strategy, other_addresses)
+    changing, kept = instance_steps(wanted, topology, facts, strategy, other_addresses)
     if hindered and any(step.action == "reload" for step in changing):
         raise hindered.refused(wanted.command)
     rolling = settings.rolling
@@ -182,7 +182,7 @@ def plan_of(
             total if strategy.name == "bluegreen" else size_of(rolling.max_unavailable, total + topology.missing) - out
         )
         waves = split(in_order, rolling.waves, at_most, of=total)
-    previous = majority(facts, topology)
+    previous = prevailing_release(facts, topology)
     return Plan(
         command=wanted.command,
         app=settings.app,
@@ -215,7 +215,7 @@ def plan_of(
         schedules=steps_for_schedules(wanted.release, topology, facts),
         repairs=venv_repairs(wanted.release, topology, facts),
         promotes=tuple(web.name for web in topology.web if facts[web.name].current != wanted.release),
-        judged=judging.told(topology) if waves and not nothing_serves else "",
+        judged=judging.describe_judging(topology) if waves and not nothing_serves else "",
     )
 
 
@@ -225,7 +225,7 @@ def _missed(facts: Facts, step: InstanceStep) -> bool:
     return step.before is not None and (found is None or found.proven)
 
 
-def majority(facts: Facts, topology: Topology) -> str | None:
+def prevailing_release(facts: Facts, topology: Topology) -> str | None:
     """The release that most hosts have as `current`; the newest of them where they are even."""
     counts: dict[str, int] = {}
     for web in topology.web:

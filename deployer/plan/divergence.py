@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from deployer.plan.changes import majority
+from deployer.plan.changes import prevailing_release
 from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology, WebHost
 
 
-def served(topology: Topology, facts: Facts, away: Set[str] = frozenset()) -> dict[str | None, list[str]]:
+def releases_served(topology: Topology, facts: Facts, away: Set[str] = frozenset()) -> dict[str | None, list[str]]:
     """Release → the instances that serve it (`web1:0`); None: those that serve nothing.
 
     Left out are the hosts of `away`, and those that the app was taken off.
@@ -28,11 +28,11 @@ def apart(topology: Topology, facts: Facts, away: Set[str] = frozenset(), *, dow
     Where all serve one: `only B serves, but A is current on web1`. Hosts of `away` are left out, and without
     `down` what serves nothing too.
     """
-    usual = majority(facts, topology)
-    groups = [(release, names) for release, names in served(topology, facts, away).items() if release or down]
+    usual = prevailing_release(facts, topology)
+    groups = [(release, names) for release, names in releases_served(topology, facts, away).items() if release or down]
     groups.sort(key=lambda group: (len(group[1]), group[0] == usual))
     if len(groups) > 1:
-        return ", ".join([*(_told(*group) for group in groups[:-1]), _rest(*groups[-1])])
+        return ", ".join([*(_describe(*group) for group in groups[:-1]), _rest(*groups[-1])])
     return _other_current(topology, facts, away, groups[0][0], down=down) if groups else ""
 
 
@@ -46,13 +46,13 @@ def _other_current(topology: Topology, facts: Facts, away: Set[str], release: st
     return f"{f'only {release}' if release else 'nothing'} serves, but {others}" if others else ""
 
 
-def _told(release: str | None, names: list[str]) -> str:
+def _describe(release: str | None, names: list[str]) -> str:
     return f"{', '.join(names)} {'serve' if names[1:] else 'serves'} {release or 'nothing'}"
 
 
 def _rest(release: str | None, names: list[str]) -> str:
     """The largest group: by its name where that is one instance."""
-    return f"the others serve {release or 'nothing'}" if names[1:] else _told(release, names)
+    return f"the others serve {release or 'nothing'}" if names[1:] else _describe(release, names)
 
 
 def _there(topology: Topology, facts: Facts, away: Set[str]) -> list[WebHost]:

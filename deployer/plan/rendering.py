@@ -8,7 +8,7 @@ from deployer.plan.rolling import processes, schedules
 from deployer.plan.rolling.adopting import FRONT, UNIT
 
 
-def text_of(plan: Plan, *, diffs: bool = False) -> str:
+def render_plan(plan: Plan, *, diffs: bool = False) -> str:
     """The plan in lines. `diffs` adds the unified diff of every file that would change."""
     if plan.empty:
         lines = [f"nothing to do: {plan.env} runs {plan.release}"]

@@ -13,14 +13,14 @@ MODULE = "_deploy_access_log"
 LOG_CONFIG = ".deploy-log-config.json"
 
 
-def said(serving: Serving) -> Literal["", "off", "plain", "json"]:
+def configured_access_log(serving: Serving) -> Literal["", "off", "plain", "json"]:
     """What the settings say; "" where they leave it to the server, and to the app's own file for it."""
     return serving.settings.access_log if "access_log" in serving.settings.model_fields_set else ""
 
 
 def files_for_uvicorn(serving: Serving) -> dict[str, str]:
     """uvicorn's own logging with access lines as JSON, and the module that makes them."""
-    if said(serving) != "json":
+    if configured_access_log(serving) != "json":
         return {}
     streams = {"default": "ext://sys.stderr", "access": "ext://sys.stdout"}
     config = {
@@ -46,7 +46,7 @@ def files_for_uvicorn(serving: Serving) -> dict[str, str]:
 
 def options_of_uvicorn(serving: Serving) -> tuple[str, ...]:
     """The words that bring it about."""
-    return {"off": ("--no-access-log",), "json": ("--log-config", LOG_CONFIG)}.get(said(serving), ())
+    return {"off": ("--no-access-log",), "json": ("--log-config", LOG_CONFIG)}.get(configured_access_log(serving), ())
 
 
 def refused(serving: Serving) -> SettingsError | None:
@@ -54,9 +54,9 @@ def refused(serving: Serving) -> SettingsError | None:
     words = [word.partition("=")[0] for word in serving.settings.args]
     clash = {"json": {"--log-config", "--no-access-log"}, "plain": {"--no-access-log"}, "off": {"--access-log"}}
     for word in words:
-        if word in clash.get(said(serving), ()):
+        if word in clash.get(configured_access_log(serving), ()):
             return SettingsError(
-                f"runtime.args has {word}, and runtime.access_log is {said(serving)}",
-                hint=f"keep one of them: {word}, or access_log: {said(serving)}",
+                f"runtime.args has {word}, and runtime.access_log is {configured_access_log(serving)}",
+                hint=f"keep one of them: {word}, or access_log: {configured_access_log(serving)}",
             )
     return None

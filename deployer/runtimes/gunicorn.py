@@ -87,7 +87,7 @@ class Gunicorn:
             max_requests=settings.max_requests,
             max_requests_jitter=settings.jitter,
             trusted=",".join(serving.trusted),
-            access_log=access_log.said(serving),
+            access_log=access_log.configured_access_log(serving),
             release=serving.release,
         )
         return {CONFIG: text}

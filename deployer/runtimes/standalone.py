@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from deployer import templating
-from deployer.runtimes.access_log import said
+from deployer.runtimes.access_log import configured_access_log
 from deployer.runtimes.arguments import PORT, bracketed
 from deployer.runtimes.base import Runtime, Serving
 from deployer.runtimes.gunicorn import Gunicorn
@@ -60,5 +60,5 @@ def _gunicorn(runtime: Gunicorn, serving: Serving, port: int) -> str:
         max_requests=settings.max_requests,
         max_requests_jitter=settings.jitter,
         trusted=",".join(serving.trusted),
-        access_log=said(serving),
+        access_log=configured_access_log(serving),
     )

@@ -20,7 +20,7 @@ def fail(text: str) -> None:
     os._exit(1)
 
 
-def told(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """The traceback without our own frames and those of the import machinery."""
     shown = traceback.TracebackException.from_exception(error)
     _trim(shown)
@@ -80,7 +80,7 @@ def main() -> None:
     try:
         load(order["target"], order["factory"])
     except BaseException as error:
-        fail(told(error))
+        fail(format_error(error))
     if order["click"]:
         read_options(order["module"], order["click"])
     sys.stdout.flush()

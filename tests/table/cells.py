@@ -14,7 +14,7 @@ from support.facts import facts, host, release
 from support.topologies import topology
 
 from deployer.errors import SettingsError
-from deployer.plan.changes import DesiredRelease, plan_of
+from deployer.plan.changes import DesiredRelease, make_plan
 from deployer.plan.model import Plan
 from deployer.plan.topology import Topology
 
@@ -145,7 +145,7 @@ class Cell:
             "reload": DesiredRelease("reload", now, restart=True),
             "rollback": DesiredRelease("rollback", old),
         }
-        return plan_of(wanted[command], where, facts(*there))
+        return make_plan(wanted[command], where, facts(*there))
 
     @property
     def refusals(self) -> Mapping[Command, str]:

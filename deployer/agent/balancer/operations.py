@@ -138,7 +138,7 @@ def state(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         servers = balancer.servers()
     records = drain_records.read(Site.from_args(args))
     drain_records.follow(records, servers)
-    return {"servers": {name: _told(server, records.get(name)) for name, server in servers.items()}}
+    return {"servers": {name: _server_data(server, records.get(name)) for name, server in servers.items()}}
 
 
 @operation("balancer.elsewhere")
@@ -289,7 +289,7 @@ def _told_to_stop(ctx: Context) -> bool:
     return ctx.cancelled.is_set() or ctx.lost.is_set()
 
 
-def _told(server: Server, held: drain_records.Record | None) -> dict[str, Any]:
+def _server_data(server: Server, held: drain_records.Record | None) -> dict[str, Any]:
     return {
         "state": server.state,
         "serves": server.serves,

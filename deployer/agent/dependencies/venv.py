@@ -87,7 +87,7 @@ def ensure(ctx: Context, site: Site, spec: Mapping[str, Any], wheels: str = "", 
         venv_integrity.relink(site, key, folder)
         return False
     if os.path.isdir(path):
-        orphans.end_below(path)
+        orphans.kill_under(path)
     tree.remove(path)
     os.makedirs(path, 0o755)
     try:

@@ -10,7 +10,7 @@ from deployer.agent.instance import proof
 from deployer.agent.instance.reload import Reload
 from deployer.agent.instance.switch import Switch
 from deployer.agent.instance.unit import Unit
-from deployer.agent.instance.wait import until_free
+from deployer.agent.instance.wait import wait_for_free_port
 from deployer.agent.model.layout import Site
 from deployer.agent.model.supervision import Instance, instances_from_wire
 from deployer.agent.operation import Context, OpError, operation
@@ -87,7 +87,7 @@ def _stop(site: Site, instance: Instance, unit: Unit, main: int) -> None:
     unit.close_port()
     known = procfs.process(main) if main else None
     deadline = time.monotonic() + unit.stop_bound
-    until_free(site, instance, unit, known, deadline, unit.stop())
+    wait_for_free_port(site, instance, unit, known, deadline, unit.stop())
 
 
 def _proven(site: Site, instance: Instance, wanted: str | None, after: float | None, patience: float) -> dict[str, Any]:

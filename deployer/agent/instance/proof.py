@@ -17,7 +17,7 @@ from deployer.agent.model.endpoints import place as place_of
 from deployer.agent.model.layout import Site
 from deployer.agent.model.supervision import Instance
 from deployer.agent.system import procfs
-from deployer.agent.system.port_owners import DELETED, PortOwner, belongs, described, hold, release_of
+from deployer.agent.system.port_owners import DELETED, PortOwner, belongs, describe_process, find_port_owner, release_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def examine(
         still: whether that wait makes sense, asked meanwhile.
     """
     place = place_of(instance.address, instance.port)
-    holding = hold(instance.address, instance.port)
+    holding = find_port_owner(instance.address, instance.port)
     shared = _common_release(site, holding)
     if not main and holding.free:
         return Proof(False, "listen", f"{instance.verbs.unit} is not running")
@@ -77,7 +77,7 @@ def examine(
     strangers = [pid for pid in holding.pids if not belongs(pid, main, instance.verbs.unit)]
     if strangers:
         why = "%s is held by %s, which is no part of %s"
-        why = why % (place, described(strangers[0]), instance.verbs.unit)
+        why = why % (place, describe_process(strangers[0]), instance.verbs.unit)
         return Proof(False, "holder", why, holding.pids, shared)
     if of_workers and holding.pids == (main,):
         return Proof(False, "process", "no worker of process %d listens on %s" % (main, place), holding.pids, shared)

@@ -132,7 +132,7 @@ class Reload:
 
     def _replaced(self, main: int, began: float, wanted: int) -> bool:
         """Whether as many young workers listen as there were old ones."""
-        pids = port_owners.hold(self.instance.address, self.instance.port).pids
+        pids = port_owners.find_port_owner(self.instance.address, self.instance.port).pids
         young = [each for each in map(procfs.process, pids) if each and each.pid != main and each.started >= began - 1]
         return len(young) >= wanted
 

@@ -24,7 +24,7 @@ from deployer.agent.instance import health, proof
 from deployer.agent.instance.proof import Proof
 from deployer.agent.instance.reload import Reload
 from deployer.agent.instance.unit import Unit
-from deployer.agent.instance.wait import until_free, until_proven
+from deployer.agent.instance.wait import wait_for_free_port, wait_until_proven
 from deployer.agent.model.endpoints import place
 from deployer.agent.model.layout import Site
 from deployer.agent.model.supervision import Instance
@@ -187,7 +187,7 @@ class Switch:
         known = procfs.process(main) if main else None
         deadline = time.monotonic() + self._unit.stop_bound
         said = self._unit.stop()
-        stranger = until_free(self._site, self._instance, self._unit, known, deadline, said)
+        stranger = wait_for_free_port(self._site, self._instance, self._unit, known, deadline, said)
         if stranger:
             raise _taken(self._instance, stranger)
 
@@ -207,7 +207,9 @@ class Switch:
         began = procfs.now()
         if opens:
             self._open_port()
-        found = until_proven(self._site, self._instance, self._unit, release, began, within, cancelled, restart=restart)
+        found = wait_until_proven(
+            self._site, self._instance, self._unit, release, began, within, cancelled, restart=restart
+        )
         return found.pids
 
     def _undone(self, failure: Exception) -> OpError:
@@ -299,12 +301,12 @@ class Switch:
 
 def _stranger(site: Site, instance: Instance, main: int, held_port: bool) -> str:
     """Who holds the port and is none of ours, in words; empty when nobody does. `held_port`: systemd has it for us."""
-    held = port_owners.hold(instance.address, instance.port)
+    held = port_owners.find_port_owner(instance.address, instance.port)
     if held.waiting and not held_port:
         return port_owners.FOREIGN
     for pid in held.pids:
         if not port_owners.belongs(pid, main, instance.verbs.unit) and port_owners.release_of(site, pid) is None:
-            return port_owners.described(pid)
+            return port_owners.describe_process(pid)
     return "" if main or not held.unseen else "a process of user " + ", ".join(held.unseen)
 
 

@@ -25,7 +25,7 @@ HINTS = {
 }
 
 
-def until_free(
+def wait_for_free_port(
     site: Site,
     instance: Instance,
     unit: Unit,
@@ -44,11 +44,11 @@ def until_free(
     """
     while True:
         running = known is not None and procfs.alive(known)
-        held = port_owners.hold(instance.address, instance.port)
+        held = port_owners.find_port_owner(instance.address, instance.port)
         ours = [pid for pid in held.pids if _ours(site, unit, known, pid)]
         strangers = [pid for pid in held.pids if pid not in ours]
         if not running and not ours and (strangers or held.waiting):
-            return port_owners.described(strangers[0]) if strangers else port_owners.FOREIGN
+            return port_owners.describe_process(strangers[0]) if strangers else port_owners.FOREIGN
         if not running and held.free and not unit.main():
             return ""
         refused = running and not said.ok and not said.timed_out
@@ -59,7 +59,7 @@ def until_free(
         time.sleep(0.1)
 
 
-def until_proven(
+def wait_until_proven(
     site: Site,
     instance: Instance,
     unit: Unit,
@@ -167,7 +167,7 @@ def _still_there(
 ) -> OpError:
     left = ours or ([main.pid] if main else [])
     how = f"within {unit.stop_bound:g} s" if said.ok or said.timed_out else "as asked"
-    who = " and ".join(port_owners.described(pid) for pid in left[:3]) or "its supervisor still names a process"
+    who = " and ".join(port_owners.describe_process(pid) for pid in left[:3]) or "its supervisor still names a process"
     said_so = "" if said.ok else "; the supervisor said: %s" % ("; ".join(said.log(2)) or said.why)
     return OpError(
         "did_not_stop",

@@ -196,7 +196,7 @@ def _clear(site: Site, release: str) -> None:
             "in_use", f"release {release} is in use and has lost its marker", "deploy push {env}, as a new release"
         )
     if os.path.isdir(site.release(release)):
-        orphans.end_below(site.release(release))
+        orphans.kill_under(site.release(release))
     tree.remove(site.release(release))
 
 

@@ -13,7 +13,7 @@ from deployer.agent.system import procfs, tree
 _PATIENCE = 10.0  # seconds until a killed process is gone
 
 
-def end_below(folder: str) -> list[int]:
+def kill_under(folder: str) -> list[int]:
     """Kills the processes that work below `folder`, so that they cannot write into what is made there next.
 
     A process with a terminal belongs to a person and is left alone. Returns the ids of those killed; raises OpError

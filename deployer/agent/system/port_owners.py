@@ -33,7 +33,7 @@ class PortOwner:
         return not self.pids and not self.unseen and not self.waiting
 
 
-def hold(address: str, port: int) -> PortOwner:
+def find_port_owner(address: str, port: int) -> PortOwner:
     """Everybody who has a socket listening on address:port, wildcards and IPv4-mapped ones included."""
     sockets = [found for _, found in listening(address, [port])]
     held = procfs.holders(found.inode for found in sockets)
@@ -70,6 +70,6 @@ def release_of(site: Site, pid: int) -> str | None:
     return cwd[len(releases) :].split("/")[0].replace(DELETED, "") or None
 
 
-def described(pid: int) -> str:
+def describe_process(pid: int) -> str:
     """`process 812 (python -m http.server, user bob)`."""
     return "process %d (%s, user %s)" % (pid, procfs.command(pid) or "?", procfs.user_of(pid) or "?")

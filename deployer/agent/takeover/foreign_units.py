@@ -31,7 +31,11 @@ def at(site: Site, ports: list[int]) -> list[dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     for port in ports:
-        pids = [pid for pid in port_owners.hold("0.0.0.0", port).pids if port_owners.release_of(site, pid) is None]
+        pids = [
+            pid
+            for pid in port_owners.find_port_owner("0.0.0.0", port).pids
+            if port_owners.release_of(site, pid) is None
+        ]
         unit = procfs.unit_of(pids[0]) if pids else ""
         if not unit:
             continue
@@ -67,7 +71,7 @@ def _unit(unit: str, ports: list[int]) -> dict[str, Any]:
 
 def _program(site: Site, pid: int, ports: list[int]) -> dict[str, Any]:
     try:
-        found = supervisord_programs.of(pid)
+        found = supervisord_programs.program_of(pid)
     except supervisord_programs.NotPlain as error:
         why = f"supervisord has it, and {error}"
         return {"unit": procfs.unit_of(pid), "enabled": True, "why": why, "stop": "stop that program by hand"}

@@ -35,7 +35,7 @@ def leads(kind: str, path: str, backend: str) -> bool:
     return False
 
 
-def found(kind: str, path: str, places: dict[str, str], backend: str) -> tuple[str, Rewrite]:
+def locate(kind: str, path: str, places: dict[str, str], backend: str) -> tuple[str, Rewrite]:
     """The file that leads to `places`, of all that the balancer reads where none is named, and how it is to be.
 
     Raises CannotMove where there is none, or more than one; OSError.

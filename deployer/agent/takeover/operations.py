@@ -51,7 +51,7 @@ def look(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     kind, places, backend = _about(args)
     try:
         led = frontends.leads(kind, path, backend)
-        path, found = frontends.found(kind, path, places, backend)
+        path, found = frontends.locate(kind, path, places, backend)
     except (Unsupported, OSError) as error:
         none = f"there is no {path}; `balancer.kind` says what leads users to the app"
         why = none if isinstance(error, FileNotFoundError) else str(error)

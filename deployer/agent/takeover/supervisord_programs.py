@@ -48,7 +48,7 @@ class NotPlain(Exception):
     """Why a program is not to be stopped for good by us. The text is for a person."""
 
 
-def of(pid: int) -> Program:
+def program_of(pid: int) -> Program:
     """The program that a process is of; raises NotPlain where there is none, or it is not alone in its file."""
     root = pid
     for parent in procfs.ancestors(pid):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deployer.errors import NotReadyError
 from deployer.lab.commands import attempt, run
-from deployer.lab.locking import locked
+from deployer.lab.locking import hold_lock
 from deployer.lab.place import Place
 
 SSH_PORT = 22
@@ -29,7 +29,7 @@ def bridge_of(place: Place) -> str:
 def make_bridge(place: Place) -> Subnet:
     """Makes the bridge with a free subnet: its first address is this machine's, the others are the hosts'."""
     bridge = bridge_of(place)
-    with locked(_LOCK):
+    with hold_lock(_LOCK):
         subnet = _free_subnet()
         run(["ip", "link", "add", bridge, "type", "bridge", "forward_delay", "0"])
         run(["ip", "address", "add", f"{subnet[1]}/{subnet.prefixlen}", "dev", bridge])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deployer.cache import cache
 from deployer.lab.commands import run
-from deployer.lab.locking import locked
+from deployer.lab.locking import hold_lock
 from deployer.lab.machines import cgroups
 from deployer.lab.machines.apt import Apt, apt_of
 from deployer.lab.machines.mounts import unmount_below
@@ -43,7 +43,7 @@ def root_for(suite: str, spec: LabSpec, place: Place, progress: Progress) -> Pat
     root = roots / f"{suite}-{key}"
     if root.is_dir():
         return root
-    with locked(_lock_of(f".{root.name}")):
+    with hold_lock(_lock_of(f".{root.name}")):
         if not root.is_dir():
             _build(root, suite, packages, place, progress)
     return root
@@ -57,7 +57,7 @@ def remove_unfinished(place: Place) -> None:
     """Removes what a build that was killed left behind. Its processes must be dead."""
     for unfinished in (cache() / "roots").glob(f".*.{place.tag}"):
         unmount_below(unfinished)
-        with locked(_lock_of(unfinished.name.removesuffix(f".{place.tag}"))):
+        with hold_lock(_lock_of(unfinished.name.removesuffix(f".{place.tag}"))):
             shutil.rmtree(unfinished)
 
 

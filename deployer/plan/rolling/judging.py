@@ -102,7 +102,7 @@ def judge_of(topology: Topology) -> Judge | None:
     return rolling.judge
 
 
-def told(topology: Topology) -> str:
+def describe_judging(topology: Topology) -> str:
     """How a run's waves are judged, as a plan says it; empty without balancers."""
     rolling, margins = topology.settings.rolling, judge_of(topology)
     if margins:

@@ -6,7 +6,7 @@ import threading
 
 from deployer.errors import UsageError
 from deployer.events import Bus, Output
-from deployer.rollout.run.connect import opened
+from deployer.rollout.run.connect import open_run
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.record import Record
 from deployer.rollout.run.recording import recorded
@@ -26,7 +26,7 @@ def maintenance(project: Project, bus: Bus, record: Record, *, on: bool, reason:
             hint="add a group `balancers` to the inventory, or close the app where its users come in",
         )
     there = project.reached_by(topology.balancers_alone)
-    with opened(there, bus, record, threading.Event()) as run:
+    with open_run(there, bus, record, threading.Event()) as run:
         drivers = {each.name: topology.balancer_adapter.driver(topology.pool(each)) for each in topology.balancers}
         answers = run.each(
             run.balancers,

@@ -12,9 +12,9 @@ from deployer.events import Bus, Output
 from deployer.plan.rolling.slots import used_ports
 from deployer.plan.topology import Topology
 from deployer.rollout.pools.pools import Pools, Slot
-from deployer.rollout.run.connect import opened
+from deployer.rollout.run.connect import open_run
 from deployer.rollout.run.holder import holder_text, is_stuck, latest_end
-from deployer.rollout.run.locks import locked, locked_error
+from deployer.rollout.run.locks import lock_site, locked_error
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.record import Record
 from deployer.rollout.run.recording import ended_in_ledgers, recorded
@@ -30,7 +30,7 @@ def drain(project: Project, bus: Bus, record: Record, *, host: str, reason: str,
     """
     _require_host(project.topology, host)
     there = project.reached_by(project.topology.balancers_alone)
-    with opened(there, bus, record, threading.Event()) as run:
+    with open_run(there, bus, record, threading.Event()) as run:
         run.noted |= set(run.hosts)
         with ended_in_ledgers(run):
             pools = Pools(run)
@@ -50,7 +50,7 @@ def admit(project: Project, bus: Bus, record: Record, *, host: str, force: bool)
     NotReadyError for what is in quarantine, which a push brings back once it proved a release, unless `force`.
     """
     _require_host(project.topology, host)
-    with opened(project, bus, record, threading.Event()) as run, locked(run):
+    with open_run(project, bus, record, threading.Event()) as run, lock_site(run):
         slots, pools = _slots(run, host), Pools(run)
         pools.remember()
         left = pools.admit_by_hand(slots, force=force)
@@ -69,7 +69,7 @@ def admit(project: Project, bus: Bus, record: Record, *, host: str, force: bool)
 @recorded
 def freeze(project: Project, bus: Bus, record: Record, *, reason: str) -> None:
     """Stops all pushes to the environment, on every host, until somebody thaws it. Rollbacks still work."""
-    with opened(project, bus, record, threading.Event(), partial=True) as run:
+    with open_run(project, bus, record, threading.Event(), partial=True) as run:
         if not run.hosts:
             return
         freeze_hosts(run, reason)
@@ -102,7 +102,7 @@ def _require_everywhere(run: Run, state: str, again: str) -> None:
 @recorded
 def unfreeze(project: Project, bus: Bus, record: Record) -> None:
     """Lets pushes go again. `unchanged` where nothing was frozen."""
-    with opened(project, bus, record, threading.Event(), partial=True) as run:
+    with open_run(project, bus, record, threading.Event(), partial=True) as run:
         if not run.hosts:
             return
         answers = run.each(run.hosts, "freeze.clear", {"who": project.who}, step="unfreeze")
@@ -122,7 +122,7 @@ def cancel(project: Project, bus: Bus, record: Record) -> None:
     `unchanged` when nobody holds it, or when its controller is gone: then the host winds up by itself. LockedError when
     the agent that holds it is stopped.
     """
-    with opened(project, bus, record, threading.Event(), partial=True) as run:
+    with open_run(project, bus, record, threading.Event(), partial=True) as run:
         answers = run.each(run.hosts, "lock.ask", {"who": project.who}, step="cancel")
         holders = {host: answer["holder"] for host, answer in answers.items() if answer["holder"]}
         for host, holder in holders.items():

@@ -14,11 +14,11 @@ from deployer.artifact.source import SourceTree
 from deployer.errors import DeployError, RolloutError, UsageError
 from deployer.events import Bus, Output, PlanMade
 from deployer.plan import start
-from deployer.plan.changes import DesiredRelease, plan_of, wanted_by_push
+from deployer.plan.changes import DesiredRelease, make_plan, wanted_by_push
 from deployer.plan.draft import ReleaseCandidate, content_of
 from deployer.plan.facts import Facts
 from deployer.plan.model import Inferred, Plan
-from deployer.plan.rendering import text_of
+from deployer.plan.rendering import render_plan
 from deployer.plan.rolling import slots
 from deployer.plan.rolling.adopting import FRONT, UNIT, held_back, still_to_do
 from deployer.plan.rolling.reloading import other_dependencies
@@ -27,9 +27,9 @@ from deployer.plan.shared_folders import tree as shared
 from deployer.plan.size import size_of
 from deployer.plan.start import LaunchSpec
 from deployer.plan.topology import Topology, WebHost
-from deployer.rollout.commands.rollback import bring
+from deployer.rollout.commands.rollback import roll_to_existing
 from deployer.rollout.delivery import plan_file, ship
-from deployer.rollout.delivery.hooks import controller_env, here, release_hook
+from deployer.rollout.delivery.hooks import controller_env, release_hook, run_local_hook
 from deployer.rollout.delivery.interpreter import require_python
 from deployer.rollout.delivery.inventory_remarks import inventory_remarks
 from deployer.rollout.delivery.kept_versions import age_of_versions
@@ -45,11 +45,11 @@ from deployer.rollout.rolling import unreachable_hosts
 from deployer.rollout.rolling.final_state import judged_end
 from deployer.rollout.rolling.pool_transition import PoolTransition
 from deployer.rollout.rolling.rolling import roll
-from deployer.rollout.run.connect import opened
-from deployer.rollout.run.locks import locked, require_not_frozen, require_unlocked
+from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.locks import lock_site, require_not_frozen, require_unlocked
 from deployer.rollout.run.long_step import long_step
-from deployer.rollout.run.outcomes import refused_as
-from deployer.rollout.run.project import Project, reading, with_certificate, with_hook_host
+from deployer.rollout.run.outcomes import translate_errors
+from deployer.rollout.run.project import Project, read_source, with_certificate, with_hook_host
 from deployer.rollout.run.record import Record, outcome_of
 from deployer.rollout.run.recording import note_release, recorded
 from deployer.rollout.run.run import Run
@@ -142,7 +142,9 @@ def push(
             hint="leave out --release, --resume, --from or --plan",
         )
     if release is not None or resume:
-        bring(project, bus, record, command="push", release=release, resume=resume, values=values, wait=wait, stop=stop)
+        roll_to_existing(
+            project, bus, record, command="push", release=release, resume=resume, values=values, wait=wait, stop=stop
+        )
         return
     if planned and (planned.app, planned.env) != (project.topology.settings.app, project.env):
         raise UsageError(f"that is a plan for {planned.app} in {planned.env}", file=planned.path)
@@ -151,19 +153,19 @@ def push(
     with (
         _failed_hook(project, bus, record, skip_hooks),
         source_tree(project, bus, ref) as tree,
-        opened(to_ship(project, tree, skip_hooks), bus, record, stop, rolls=True) as run,
+        open_run(to_ship(project, tree, skip_hooks), bus, record, stop, rolls=True) as run,
     ):
         known = look_first(run)
         require_not_frozen(run, known)
         if not wait and build_hook(project, skip_hooks):
             require_unlocked(run, known)
         project = built_here(run, project, tree, skip_hooks)
-        with locked(run, wait=wait):
+        with lock_site(run, wait=wait):
             recovered = Pools(run).recover()
             if recovered:
                 run.warn(f"an earlier run had left drained, and is back: {', '.join(recovered)}")
             takeover.resume(run, known)
-            ready = prepared(
+            ready = prepare_push(
                 run, project, tree, values, skip_hooks, proven, planned.release if planned else None, upgrade
             )
             require_not_frozen(run, ready.facts)
@@ -179,7 +181,7 @@ def push(
             note_release(run)
             with judged_end(run, ready.facts), resources.put_back_on_failure(run):
                 _carry_out(run, ready, values, skip_hooks)
-    here(project, "succeeded", record.outcome, bus, record, skip_hooks)
+    run_local_hook(project, "succeeded", record.outcome, bus, record, skip_hooks)
 
 
 @contextmanager
@@ -189,7 +191,7 @@ def _failed_hook(project: Project, bus: Bus, record: Record, skip_hooks: Sequenc
         yield
     except DeployError as error:
         if record.release is not None:
-            here(project, "failed", outcome_of(error), bus, record, skip_hooks)
+            run_local_hook(project, "failed", outcome_of(error), bus, record, skip_hooks)
         raise
 
 
@@ -235,7 +237,7 @@ def built_here(run: Run, project: Project, tree: SourceTree, skip_hooks: Sequenc
 
 
 def _as_code_says(project: Project, tree: SourceTree) -> Project:
-    shipped = reading(project, tree.path)
+    shipped = read_source(project, tree.path)
     shipped.inferred.require_server()
     return shipped
 
@@ -250,7 +252,7 @@ def proven_by(project: Project, origin: Project | None, bus: Bus) -> Proven | No
     return proven_in(origin, bus)
 
 
-def prepared(
+def prepare_push(
     run: Run,
     project: Project,
     tree: SourceTree,
@@ -316,7 +318,7 @@ def prepared(
 
     def planned_as(wanted: DesiredRelease) -> Plan:
         as_proven = f", as {proven.env} has proven it ({proven.release})" if elsewhere and proven else ""
-        return plan_of(
+        return make_plan(
             wanted,
             topology,
             facts,
@@ -348,7 +350,7 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
     project, plan = ready.project, ready.plan
     taken_over, led = any(change.kind in (FRONT, UNIT) for change in plan.changes), list[bool]()
     with (
-        refused_as(RolloutError, "mend it, then type deploy {command} {env}; no instance was touched"),
+        translate_errors(RolloutError, "mend it, then type deploy {command} {env}; no instance was touched"),
         secrets.put_back_on_failure(run),
     ):
         repair_venvs(run, project, plan)
@@ -411,7 +413,7 @@ def _changes_pools(run: Run, plan: Plan) -> bool:
 
 def _announce(run: Run, plan: Plan) -> None:
     run.record.release, run.record.previous = plan.release, plan.previous
-    run.bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
+    run.bus.emit(PlanMade(plan.as_dict(), render_plan(plan)))
 
 
 def _size(topology: Topology, web: WebHost, facts: Facts) -> Size:

@@ -6,15 +6,15 @@ import threading
 
 from deployer.errors import NotReadyError
 from deployer.events import Bus, PlanMade
-from deployer.plan.changes import DesiredRelease, majority, plan_of
+from deployer.plan.changes import DesiredRelease, make_plan, prevailing_release
 from deployer.plan.model import Plan
-from deployer.plan.rendering import text_of
+from deployer.plan.rendering import render_plan
 from deployer.rollout.pools.foreign_pools import require_current_pools
 from deployer.rollout.pools.pools import Pools
 from deployer.rollout.rolling.final_state import judged_end
 from deployer.rollout.rolling.rolling import roll
-from deployer.rollout.run.connect import opened
-from deployer.rollout.run.locks import locked
+from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.locks import lock_site
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.record import Record
 from deployer.rollout.run.recording import note_release, recorded
@@ -29,22 +29,22 @@ from deployer.rollout.traffic.probe_url import require_answer
 def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: float, stop: threading.Event) -> None:
     """Restarts every instance on the release it has. `wait` seconds for the lock."""
     values = project.secrets()
-    with opened(project, bus, record, stop, rolls=True) as run, locked(run, wait=wait):
+    with open_run(project, bus, record, stop, rolls=True) as run, lock_site(run, wait=wait):
         project = project.reached_by(run.topology)
         Pools(run).recover()
         facts = with_pools(run, survey(run))
         require_set_up(run, facts)
         require_current_pools(run, facts)
-        release = majority(facts, run.topology)
+        release = prevailing_release(facts, run.topology)
         if release is None:
             raise NotReadyError(
                 f"nothing was ever pushed to {project.env}", step="survey", hint=f"deploy push {project.env}"
             )
         wanted = DesiredRelease("reload", release, restart=True, why="a reload was asked for", all_at_once=not rolling)
-        plan = plan_of(wanted, run.topology, facts, secrets_changed=secrets.differing(run, values))
+        plan = make_plan(wanted, run.topology, facts, secrets_changed=secrets.differing(run, values))
         require_answer(run, plan)
         record.release = record.previous = release
-        bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
+        bus.emit(PlanMade(plan.as_dict(), render_plan(plan)))
         note_release(run)
         project = project.reached_by(run.topology.asking(facts.known(release)))
 

@@ -23,9 +23,9 @@ from deployer.plan.topology import Topology, WebHost
 from deployer.rollout.pools.pools import Pools
 from deployer.rollout.rolling.capacity_guard import CapacityGuard
 from deployer.rollout.rolling.transitions import clear_known, left
-from deployer.rollout.run.connect import opened
-from deployer.rollout.run.locks import locked, require_not_frozen
-from deployer.rollout.run.outcomes import refused_as
+from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.locks import lock_site, require_not_frozen
+from deployer.rollout.run.outcomes import translate_errors
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.record import Record
 from deployer.rollout.run.recording import recorded
@@ -64,9 +64,9 @@ def remove(
     app = project.topology.settings.app
     bus.flush()
     confirm(f"take {app} off {names} in {project.env}? Its releases and secrets go, {shared} stays")
-    with opened(project, bus, record, stop) as run:
+    with open_run(project, bus, record, stop) as run:
         run.topology = _with_a_root(run)
-        with locked(run, wait=wait):
+        with lock_site(run, wait=wait):
             facts = _facts(run)
             require_not_frozen(run, facts)
             for host in run.topology.hosts:
@@ -74,7 +74,7 @@ def remove(
             _require_nobody_led_here(run, facts)
             off = Off(run, facts, project.topology)
             off.require_ours()
-            with refused_as(NeedsPersonError, f"deploy remove {project.env} again goes on from there"):
+            with translate_errors(NeedsPersonError, f"deploy remove {project.env} again goes on from there"):
                 off.carry_out()
     bus.emit(Output(f"taken off {names}; what stays there: {shared}, and the history beside it"))
     if project.topology.spared:

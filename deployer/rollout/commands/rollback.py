@@ -10,10 +10,10 @@ from deployer.agent.model.release_id import is_release_id
 from deployer.artifact.git import Repository
 from deployer.errors import DeployError, UsageError
 from deployer.events import Bus, PlanMade
-from deployer.plan.changes import DesiredRelease, majority, plan_of
+from deployer.plan.changes import DesiredRelease, make_plan, prevailing_release
 from deployer.plan.facts import Facts, ReleaseFacts
 from deployer.plan.model import Plan
-from deployer.plan.rendering import text_of
+from deployer.plan.rendering import render_plan
 from deployer.plan.rolling import adopting
 from deployer.plan.topology import Topology
 from deployer.rollout.commands.manual import freeze_hosts
@@ -23,13 +23,13 @@ from deployer.rollout.rolling import unreachable_hosts
 from deployer.rollout.rolling.final_state import judged_end
 from deployer.rollout.rolling.pool_transition import PoolTransition
 from deployer.rollout.rolling.rolling import roll
-from deployer.rollout.run.connect import opened
-from deployer.rollout.run.locks import locked, require_not_frozen
+from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.locks import lock_site, require_not_frozen
 from deployer.rollout.run.project import Project, with_certificate
 from deployer.rollout.run.record import Record
 from deployer.rollout.run.recording import note_release, recorded
 from deployer.rollout.run.run import Run
-from deployer.rollout.run.unfinished import resumed
+from deployer.rollout.run.unfinished import resumed_release
 from deployer.rollout.steps import resources, secrets
 from deployer.rollout.steps.checks import fleet_checks
 from deployer.rollout.steps.current_release import note_kept, promote
@@ -56,10 +56,12 @@ def rollback(
     must not come back by the next pipeline.
     """
     values = project.secrets()
-    bring(project, bus, record, command="rollback", release=release, freeze=freeze, values=values, wait=wait, stop=stop)
+    roll_to_existing(
+        project, bus, record, command="rollback", release=release, freeze=freeze, values=values, wait=wait, stop=stop
+    )
 
 
-def bring(
+def roll_to_existing(
     project: Project,
     bus: Bus,
     record: Record,
@@ -81,32 +83,32 @@ def bring(
     """
     with suppress(DeployError):  # only pools need it, which an earlier release may leave as they are
         project = with_certificate(project)
-    with opened(project, bus, record, stop, rolls=True) as run:
+    with open_run(project, bus, record, stop, rolls=True) as run:
         project = project.reached_by(run.topology)
         look_first(run)
-        with locked(run, wait=wait):
+        with lock_site(run, wait=wait):
             Pools(run).recover()
             facts = with_pools(run, survey(run))
             require_current_pools(run, facts)
-            current = majority(facts, run.topology)
+            current = prevailing_release(facts, run.topology)
             if resume:
-                target = resumed(run, facts)
+                target = resumed_release(run, facts)
             else:
-                target = chosen(run.topology, facts, _commit_of(project, release), current)
+                target = choose_release(run.topology, facts, _commit_of(project, release), current)
             if release is None and not resume and (missed := passed_over(run.topology, facts, current or "", target)):
                 run.warn(missed)
             secrets_changed = secrets.differing(run, values)
             wanted = DesiredRelease(
                 command, target, restart=bool(secrets_changed), why=_why(current, target, secrets_changed)
             )
-            plan = plan_of(wanted, run.topology, facts, secrets_changed=secrets_changed)
+            plan = make_plan(wanted, run.topology, facts, secrets_changed=secrets_changed)
             if command == "push":
                 require_not_frozen(run, facts)
             if freeze is not None:
                 freeze_hosts(run, freeze)
             (answered_or_left_out if command == "rollback" else require_answer)(run, plan)
             record.release, record.previous = target, current
-            bus.emit(PlanMade(plan.as_dict(), text_of(plan)))
+            bus.emit(PlanMade(plan.as_dict(), render_plan(plan)))
             note_kept(run, plan)
             if plan.empty and all(facts[web.name].current == target for web in run.topology.web):
                 record.outcome = "unchanged"
@@ -146,7 +148,7 @@ def _asks_otherwise(run: Run, facts: Facts, target: str) -> bool:
     return managed and bool({*facts.asked(), target} - {run.topology.asked, ""})
 
 
-def chosen(topology: Topology, facts: Facts, wanted: str | None, current: str | None) -> str:
+def choose_release(topology: Topology, facts: Facts, wanted: str | None, current: str | None) -> str:
     """The release to go to: as `wanted` says, else the newest proven one before all that serve now.
 
     After a push that died half way that is the release before that push. UsageError lists what there is when `wanted`

@@ -20,7 +20,7 @@ from deployer.rollout.delivery.promotion import proven_in
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.record import Record
 from deployer.settings.load import shown
-from deployer.settings.yaml.edit import edited
+from deployer.settings.yaml.edit import set_value
 
 KEYS: Mapping[str, tuple[str, ...]] = {"instances": ("instances",), "workers": ("runtime", "workers")}
 
@@ -106,7 +106,7 @@ def edit_of(project: Project, sizes: Mapping[str, str | int]) -> Edit:
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     after = before
     for name, value in sizes.items():
-        after = edited(after, KEYS[name], value, shown(path))
+        after = set_value(after, KEYS[name], value, shown(path))
     return Edit(path, before, after)
 
 

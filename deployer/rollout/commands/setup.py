@@ -9,8 +9,8 @@ from deployer.plan.shared_folders import owners
 from deployer.rollout.delivery.install_caddy import give_caddy
 from deployer.rollout.delivery.inventory_remarks import inventory_remarks
 from deployer.rollout.pools import certificates
-from deployer.rollout.run.connect import opened
-from deployer.rollout.run.locks import locked
+from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.locks import lock_site
 from deployer.rollout.run.project import Project, with_certificate
 from deployer.rollout.run.record import Record
 from deployer.rollout.run.recording import recorded
@@ -28,11 +28,11 @@ def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: th
     """
     project = with_certificate(project)
     values = project.secrets() if project.topology.kind == "command" else {}
-    with opened(project, bus, record, stop) as run:
+    with open_run(project, bus, record, stop) as run:
         for remark in (*certificates.remarks(run.topology), *inventory_remarks(run.topology)):
             run.warn(remark)
         facts = with_pools_that_answer(run, survey(run))
-        adoption = takeover.found(run, facts, anew=replace)
+        adoption = takeover.find_takeover(run, facts, anew=replace)
         if adoption and not replace:
             raise adoption.refused(run.topology.env)
         give_caddy(run, facts)
@@ -50,7 +50,7 @@ def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: th
         # A user that was made just now is another uid than before, on a host that kept its shared files.
         for remark in owners.remarks(run.topology, survey(run) if changes else facts):
             run.warn(remark)
-        with locked(run):  # The site is there now, and takes a lock: a push will find it usable.
+        with lock_site(run):  # The site is there now, and takes a lock: a push will find it usable.
             run.each(run.hosts, "site.join", {}, step="setup")
             if adoption:
                 takeover.record(run, adoption)

@@ -44,7 +44,9 @@ def release_hook(run: Run, project: Project, release: str) -> None:
         note.detail = "was done before" if answer.get("skipped") else first_line(hook.command)
 
 
-def here(project: Project, name: str, outcome: str, bus: Bus, record: Record, skip_hooks: Sequence[str]) -> None:
+def run_local_hook(
+    project: Project, name: str, outcome: str, bus: Bus, record: Record, skip_hooks: Sequence[str]
+) -> None:
     """Runs `hooks.succeeded` or `hooks.failed` on this machine. Its failure is only a warning: the run is over."""
     hook = getattr(project.topology.settings.hooks, name)
     if hook is None or name in skip_hooks:

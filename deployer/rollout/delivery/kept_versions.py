@@ -6,7 +6,7 @@ import datetime
 import time
 
 from deployer.artifact.kept_versions import KeptAnswer, KeptVersions
-from deployer.plan.changes import majority
+from deployer.plan.changes import prevailing_release
 from deployer.plan.facts import Facts
 from deployer.plan.model import Inferred
 from deployer.rollout.run.run import Run
@@ -32,7 +32,7 @@ def kept_versions(run: Run, facts: Facts, *, anew: bool) -> KeptVersions:
 
 def age_of_versions(run: Run, facts: Facts) -> list[Inferred]:
     """When the unlocked dependencies of the current release were resolved; nothing where all are locked."""
-    current = majority(facts, run.topology)
+    current = prevailing_release(facts, run.topology)
     known = facts.known(current) if current else None
     if known is None or not known.resolved_at:
         return []

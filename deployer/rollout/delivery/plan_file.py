@@ -23,7 +23,7 @@ from deployer.plan.draft import ReleaseCandidate
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan
 from deployer.plan.topology import Topology
-from deployer.rollout.timestamps import utc
+from deployer.rollout.timestamps import format_utc
 
 VERSION = 1
 _TEXT_OR_NONE = (str, type(None))
@@ -73,7 +73,7 @@ class PlanFile:
         if not other and _acts(plan.as_dict()) != _acts(self.plan):
             other = ["what has to be done"]
         if other:
-            when = utc(self.made)
+            when = format_utc(self.made)
             raise UsageError(
                 f"{', '.join(other)} changed since the plan of {when} UTC by {self.by}",
                 file=self.path,

@@ -8,12 +8,12 @@ from typing import Any
 
 from deployer.errors import NotReadyError, UsageError
 from deployer.events import Bus
-from deployer.plan.changes import majority
+from deployer.plan.changes import prevailing_release
 from deployer.plan.divergence import apart
 from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology
 from deployer.remote.fleet import Fleet
-from deployer.rollout.run.outcomes import refused_as
+from deployer.rollout.run.outcomes import translate_errors
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.record import Record
 from deployer.rollout.run.run import Run
@@ -61,7 +61,7 @@ def proven_in(project: Project, bus: Bus, *, all_serve: bool = True) -> Proven:
     """
     topology = project.topology
     with (
-        refused_as(NotReadyError, f"deploy status {project.env} shows what serves there"),
+        translate_errors(NotReadyError, f"deploy status {project.env} shows what serves there"),
         Fleet.open(topology.hosts, sudo_password=project.sudo_password, identity=project.who) as fleet,
     ):
         run = Run(topology, fleet, bus, Record("look"), project.who, threading.Event())
@@ -69,12 +69,12 @@ def proven_in(project: Project, bus: Bus, *, all_serve: bool = True) -> Proven:
         require_set_up(run, facts)
         release = current(topology, with_pools(run, facts), all_serve=all_serve)
         found = run.call(topology.web[0].name, "release.marker", {"release": release}, step="survey")["marker"] or {}
-    return described(project.env, release, found)
+    return proven_release(project.env, release, found)
 
 
 def current(topology: Topology, facts: Facts, *, all_serve: bool = True) -> str:
     """The proven release that is current on every host, and that every instance serves; NotReadyError for none."""
-    release = majority(facts, topology)
+    release = prevailing_release(facts, topology)
     if release is None:
         raise _not_proven(topology.env, "nothing was ever pushed there", "")
     _require_together(topology, facts, release, all_serve=all_serve)
@@ -92,7 +92,7 @@ def current(topology: Topology, facts: Facts, *, all_serve: bool = True) -> str:
     return release
 
 
-def described(env: str, release: str, marker: dict[str, Any]) -> Proven:
+def proven_release(env: str, release: str, marker: dict[str, Any]) -> Proven:
     """The release as its own description tells it; NotReadyError for one of a time when that told too little."""
     if not marker.get("files") or marker.get("requirements") is None:
         raise NotReadyError(

@@ -8,8 +8,8 @@ from typing import Any
 
 from deployer.events import Bus, Output
 from deployer.rollout.data import Data
-from deployer.rollout.run.connect import opened
-from deployer.rollout.run.locks import locked
+from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.locks import lock_site
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.record import Record
 from deployer.rollout.run.run import Run
@@ -56,14 +56,14 @@ def prune(
 
     Raises NotReadyError, LockedError before anything is removed.
     """
-    with opened(project, bus, record, stop) as run:
+    with open_run(project, bus, record, stop) as run:
         look_first(run)
         if dry_run:
             answers = _ask(run, dry_run=True)
             record.data = pruned(run, answers, dry_run=True)
             _report(run, answers, "would remove")
             return
-        with locked(run, wait=wait):
+        with lock_site(run, wait=wait):
             with run.step("prune"):
                 answers = _ask(run, dry_run=False)
             record.data = pruned(run, answers, dry_run=False)

@@ -38,7 +38,7 @@ def remarks(topology: Topology) -> list[str]:
     return [f"the certificate ends on {own.until}, in {own.days_left():.0f} days: renew it, then push or setup again"]
 
 
-def tell(run: Run) -> Iterator[CertificateStatus]:
+def presented_certificates(run: Run) -> Iterator[CertificateStatus]:
     """The certificates that the balancers present. What a person should look at is warned about."""
     for balancer in run.topology.balancers:
         https = run.topology.pool(balancer).https

@@ -19,9 +19,9 @@ from deployer.rollout.pools.certificates import CertificateStatus
 from deployer.rollout.pools.foreign_pools import require_current_pools
 from deployer.rollout.pools.new_addresses import require_new_addresses
 from deployer.rollout.pools.pools import Pools
-from deployer.rollout.run.connect import opened
+from deployer.rollout.run.connect import open_run
 from deployer.rollout.run.locks import require_not_frozen, require_unlocked
-from deployer.rollout.run.outcomes import refused_as
+from deployer.rollout.run.outcomes import translate_errors
 from deployer.rollout.run.project import Project, with_certificate
 from deployer.rollout.run.record import Record
 from deployer.rollout.run.run import Run
@@ -124,7 +124,7 @@ class Examination:
 
     def see_certificates(self, run: Run) -> None:
         """Notes what the balancers present."""
-        for certificate in certificates.tell(run):
+        for certificate in certificates.presented_certificates(run):
             self._certificates.append(certificate)
             self._bus.emit(Text(f"✓ {certificate.text}", host=certificate.host))
 
@@ -153,7 +153,7 @@ def doctor(project: Project, bus: Bus, record: Record) -> None:
     examination.look("secrets", "every secret has a value", project.secrets)
     project = _with_certificate(examination, project)
     try:
-        with opened(project, bus, record, threading.Event(), partial=True) as run:
+        with open_run(project, bus, record, threading.Event(), partial=True) as run:
             examination.see_hosts(run)
             run.topology = run.answering
             if run.hosts:
@@ -162,7 +162,7 @@ def doctor(project: Project, bus: Bus, record: Record) -> None:
         examination.fail("hosts", error)
     record.data = examination.answer
     if examination.problems:
-        with refused_as(NotReadyError, f"deploy status {project.env}"):  # nothing was changed
+        with translate_errors(NotReadyError, f"deploy status {project.env}"):  # nothing was changed
             raise examination.problems[0]
     bus.emit(Text("nothing here would stop a push"))
 

@@ -9,11 +9,11 @@ from typing import Any, Literal
 from deployer.errors import UsageError
 from deployer.events import Bus, Text
 from deployer.rollout.data import Data
-from deployer.rollout.run.connect import opened
+from deployer.rollout.run.connect import open_run
 from deployer.rollout.run.local_runs import LocalRuns
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.record import Record
-from deployer.rollout.timestamps import duration, utc
+from deployer.rollout.timestamps import format_duration, format_utc
 
 Entry = Mapping[str, Any]
 BY_HAND = ("frozen", "thawed", "closed", "opened")
@@ -51,11 +51,11 @@ class RunEntry(Data):
         what = " ".join(filter(None, (self.command or "a run", self.release)))
         by = f" by {self.who}" if self.who else ""
         known = ", known on this machine only" if self.local else ""
-        took = f" after {duration(self.duration_s)}" if self.duration_s is not None else ""
+        took = f" after {format_duration(self.duration_s)}" if self.duration_s is not None else ""
         how = f"{(self.outcome or '').replace('_', ' ')}{took}" + (f": {self.why}" if self.why else "")
         if self.outcome is None:
             how = "is under way" if self.under_way else "noted no end: it was killed, or its hosts were lost"
-        return f"{utc(self.began)} {what}{by}: {how}  ({self.run}{known})"
+        return f"{format_utc(self.began)} {what}{by}: {how}  ({self.run}{known})"
 
 
 class HandEntry(Data):
@@ -73,7 +73,7 @@ class HandEntry(Data):
     @property
     def text(self) -> str:
         """The entry as one line."""
-        return f"{utc(self.at)} {self.event} by {self.who}" + (f": {self.why}" if self.why else "")
+        return f"{format_utc(self.at)} {self.event} by {self.who}" + (f": {self.why}" if self.why else "")
 
 
 class LedgerLine(Data):
@@ -92,7 +92,7 @@ class LedgerLine(Data):
     def text(self) -> str:
         """The line as text."""
         fields = " ".join(f"{key}={value}" for key, value in self.about.items() if value is not None)
-        return f"{utc(self.at)} {self.event} {fields}"
+        return f"{format_utc(self.at)} {self.event} {fields}"
 
 
 class History(Data):
@@ -112,7 +112,7 @@ def history(project: Project, bus: Bus, record: Record, *, run_id: str | None, s
     Hosts that do not answer are left out and are the error at the end. UsageError for a run that nobody knows.
     """
     local = LocalRuns(project.topology.settings.app, project.env).read()
-    with opened(project, bus, record, stop, partial=True) as run:
+    with open_run(project, bus, record, stop, partial=True) as run:
         answers = run.each(run.hosts, "site.ledger", {"limit": None}, step="history")
         lines = [(entry, host) for host, answer in answers.items() for entry in answer["entries"]]
         under_way = {str(lock.get("run")) for answer in answers.values() if (lock := answer.get("lock"))}

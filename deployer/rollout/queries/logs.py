@@ -11,7 +11,7 @@ from deployer.errors import UsageError
 from deployer.events import Bus, Output
 from deployer.plan.topology import Topology, trusted
 from deployer.remote.fleet import together
-from deployer.rollout.run.connect import opened
+from deployer.rollout.run.connect import open_run
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.record import Record
 from deployer.rollout.run.run import Run
@@ -60,7 +60,7 @@ def logs(
     wanted = lines or (SEARCHED if since else USUAL)
     keeps = line_filter(project.topology, grep, everything=everything)
     searched = max(wanted, SEARCHED) if keeps else wanted
-    with opened(project, bus, record, stop, partial=True) as run:
+    with open_run(project, bus, record, stop, partial=True) as run:
         for host, error in run.absent.items() if follow else ():  # the end, where it is the error, may be far away
             run.warn(f"its logs are not followed: {error.message}", host=host)
         webs = {web.name: sources(run.topology, web, process) for web in run.topology.web if web.name in run.web}

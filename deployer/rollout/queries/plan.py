@@ -9,11 +9,11 @@ from pathlib import Path
 from deployer.errors import UsageError
 from deployer.events import Bus, PlanMade, Text
 from deployer.plan.model import Plan
-from deployer.plan.rendering import text_of
-from deployer.rollout.commands.push import built_here, prepared, proven_by, source_tree, to_ship
+from deployer.plan.rendering import render_plan
+from deployer.rollout.commands.push import built_here, prepare_push, proven_by, source_tree, to_ship
 from deployer.rollout.data import Data
 from deployer.rollout.delivery.plan_file import Options, PlanFile
-from deployer.rollout.run.connect import opened
+from deployer.rollout.run.connect import open_run
 from deployer.rollout.run.project import Project, with_certificate
 from deployer.rollout.run.record import Record
 from deployer.rollout.steps.current_release import note_kept
@@ -55,14 +55,14 @@ def show_plan(
     skipped = () if proven or out else ("build",)
     with (
         source_tree(project, bus, proven.commit if proven else ref) as tree,
-        opened(to_ship(project, tree, skipped), bus, record, threading.Event(), rolls=True) as run,
+        open_run(to_ship(project, tree, skipped), bus, record, threading.Event(), rolls=True) as run,
     ):
         project = built_here(run, project, tree, skipped)
-        ready = prepared(run, project, tree, values, (), proven)
+        ready = prepare_push(run, project, tree, values, (), proven)
         record.release, record.previous = ready.plan.release, ready.plan.previous
         record.outcome = "unchanged" if ready.plan.empty else "succeeded"
         record.data = PlanAnswer(changes=not ready.plan.empty, digest=ready.plan.digest, plan=ready.plan)
-        bus.emit(PlanMade(ready.plan.as_dict(), text_of(ready.plan, diffs=diffs)))
+        bus.emit(PlanMade(ready.plan.as_dict(), render_plan(ready.plan, diffs=diffs)))
         note_kept(run, ready.plan)
         if out is not None:
             PlanFile(

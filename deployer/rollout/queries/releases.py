@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 
 from deployer.events import Bus, Text
-from deployer.plan.changes import majority
+from deployer.plan.changes import prevailing_release
 from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology
 from deployer.rollout.commands.rollback import candidates
 from deployer.rollout.data import Data
-from deployer.rollout.run.connect import opened
+from deployer.rollout.run.connect import open_run
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.record import Record
 from deployer.rollout.steps.survey import survey
@@ -78,17 +78,17 @@ class Releases(Data):
 
 def releases(project: Project, bus: Bus, record: Record, *, stop: threading.Event) -> None:
     """Shows the releases of all hosts, oldest first. Hosts that do not answer are the error at the end."""
-    with opened(project, bus, record, stop, partial=True) as run:
+    with open_run(project, bus, record, stop, partial=True) as run:
         facts, shape = survey(run), run.answering
         answer = releases_of(shape, facts)
-        record.data, record.release = answer, majority(facts, shape)
+        record.data, record.release = answer, prevailing_release(facts, shape)
         for release in answer.releases:
             bus.emit(Text(release.text))
 
 
 def releases_of(topology: Topology, facts: Facts) -> Releases:
     """The releases of the web hosts of a topology."""
-    current = majority(facts, topology)
+    current = prevailing_release(facts, topology)
     usable = {release.id for release in candidates(topology, facts)}
     entries = []
     for name in sorted({release.id for web in topology.web for release in facts[web.name].releases}):

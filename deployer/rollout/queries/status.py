@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from deployer.errors import ChecksError, DeployError
 from deployer.events import Bus, Text
-from deployer.plan.changes import majority
+from deployer.plan.changes import prevailing_release
 from deployer.plan.facts import Facts
 from deployer.plan.rolling import adopting, slots
 from deployer.plan.serving import Judgement, judge, unserved, way_to_serve
@@ -34,7 +34,7 @@ from deployer.rollout.queries.status_data import (
     Takeover,
     UnfinishedRun,
 )
-from deployer.rollout.run.connect import opened
+from deployer.rollout.run.connect import open_run
 from deployer.rollout.run.holder import is_stuck
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.record import Record
@@ -55,12 +55,12 @@ def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event)
     the end (exit 7) when an instance that should serve does not, or when nobody can tell since a balancer cannot be
     asked. One that a person took out of the pools is in order.
     """
-    with opened(project, bus, record, stop, partial=True) as run:
+    with open_run(project, bus, record, stop, partial=True) as run:
         facts = survey(run, measure=True)
         run.topology = run.topology.beside_serving(facts)
         pools, silent = _pools(run, facts)
         facts = slots.with_pools(run.topology, Facts(facts.hosts, pools))
-        record.release = majority(facts, run.topology)
+        record.release = prevailing_release(facts, run.topology)
         record.data = answer = answer_of(run, facts, pools, silent)
         for host, line in answer.lines(project.env):
             bus.emit(Text(line, host=host))
@@ -156,7 +156,7 @@ def answer_of(
             for half in facts[host.name].raw.get("half_done") or ()
         ],
         held_out=list(_held_out(pools)),
-        certificates=list(certificates.tell(run)),
+        certificates=list(certificates.presented_certificates(run)),
         takeovers=[
             Takeover(host=change.host, name=change.name, action=change.action)
             for change in (() if run.lost else adopting.still_to_do(run.topology, facts))

@@ -8,7 +8,7 @@ from typing import Literal
 from deployer.rollout.data import Data
 from deployer.rollout.pools.certificates import CertificateStatus
 from deployer.rollout.run.holder import holder_text
-from deployer.rollout.timestamps import utc
+from deployer.rollout.timestamps import format_utc
 
 NO_ANSWER = "no answer"
 """The state of a server at a balancer that cannot be asked."""
@@ -127,17 +127,17 @@ class ScheduleStatus(Data):
     @property
     def text(self) -> str:
         """The schedule as one line."""
-        upcoming = f", next {utc(self.next)} UTC" if self.next else ""
+        upcoming = f", next {format_utc(self.next)} UTC" if self.next else ""
         return f"{self.host}:{self.schedule}  {self.release or '-'}  {self.why or 'scheduled'}{upcoming}, {self._last}"
 
     @property
     def _last(self) -> str:
         if self.process:
-            since = f", since {utc(self.began)} UTC" if self.began else ""
+            since = f", since {format_utc(self.began)} UTC" if self.began else ""
             return f"runs now (process {self.process}){since}" if self.began else "runs now"
         if self.began is None:
             return "no run known yet"
-        return f"last {utc(self.began)} UTC: {self.result or 'unknown'}"
+        return f"last {format_utc(self.began)} UTC: {self.result or 'unknown'}"
 
 
 class MaintenanceStatus(Data):
@@ -155,7 +155,7 @@ class MaintenanceStatus(Data):
     @property
     def text(self) -> str:
         """The record as one line."""
-        return f"maintenance since {utc(self.since)} UTC by {self.who}: {self.reason}: users get 503"
+        return f"maintenance since {format_utc(self.since)} UTC by {self.who}: {self.reason}: users get 503"
 
 
 class LockStatus(Data):
@@ -255,7 +255,7 @@ class HeldOut(Data):
     @property
     def text(self) -> str:
         """The server as one line."""
-        return f"{self.server} is held out by {self.by} since {utc(self.since)} UTC: {self.reason}"
+        return f"{self.server} is held out by {self.by} since {format_utc(self.since)} UTC: {self.reason}"
 
 
 class Takeover(Data):

@@ -8,10 +8,10 @@ from typing import Literal
 
 from deployer.errors import NotReadyError
 from deployer.events import Bus, Text
-from deployer.plan.changes import majority
+from deployer.plan.changes import prevailing_release
 from deployer.plan.rolling.slots import used_ports
 from deployer.rollout.data import Data
-from deployer.rollout.run.connect import opened
+from deployer.rollout.run.connect import open_run
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.record import Record
 from deployer.rollout.steps.checks import all_sets, judge
@@ -53,9 +53,9 @@ class Verified(Data):
 
 def verify(project: Project, bus: Bus, record: Record, *, junitxml: Path | None, stop: threading.Event) -> None:
     """Runs instance and fleet checks against the current release. ChecksError (exit 7) when one fails or none ran."""
-    with opened(project, bus, record, stop) as run:
+    with open_run(project, bus, record, stop) as run:
         facts = survey(run)
-        release = majority(facts, run.topology)
+        release = prevailing_release(facts, run.topology)
         if release is None:
             raise NotReadyError(
                 f"nothing was ever pushed to {project.env}", step="survey", hint=f"deploy push {project.env}"
@@ -66,7 +66,7 @@ def verify(project: Project, bus: Bus, record: Record, *, junitxml: Path | None,
             its_own = project.reached_by(run.topology.asking(facts.known(release)))
 
             def note_answer(found: Verification) -> None:
-                record.data = verified(release, found)
+                record.data = verification_data(release, found)
 
             found = judge(run, all_sets(its_own, None, release, ports), junitxml, note=note_answer)
             note.detail = f"{found.passed} passed, {found.skipped} skipped"
@@ -75,7 +75,7 @@ def verify(project: Project, bus: Bus, record: Record, *, junitxml: Path | None,
         bus.emit(Text(f"{found.passed} checks passed on {len(run.topology.hosts)} hosts"))
 
 
-def verified(release: str | None, found: Verification) -> Verified:
+def verification_data(release: str | None, found: Verification) -> Verified:
     """The answer for a release and what its checks came to."""
     return Verified(
         release=release,

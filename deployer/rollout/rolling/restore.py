@@ -9,7 +9,7 @@ from deployer.errors import DeployError
 from deployer.plan.model import InstanceStep, Plan
 from deployer.rollout.pools.pools import Pools
 from deployer.rollout.rolling.capacity_guard import CapacityGuard
-from deployer.rollout.rolling.transitions import clear, here, left
+from deployer.rollout.rolling.transitions import clear, left, target_slots
 from deployer.rollout.run.run import Run
 from deployer.rollout.steps.current_release import demote
 from deployer.rollout.steps.instances import Failures, Instances
@@ -46,7 +46,7 @@ class Restorer:
         """Takes the slots of hosts that were lost out of the pools, until a host has proven a release."""
         reason = f"its host was lost in run {self._run.id}; it has to prove a release to come back"
         try:
-            self._pools.drain([*here(lost), *left(lost)], by="quarantine", reason=reason)
+            self._pools.drain([*target_slots(lost), *left(lost)], by="quarantine", reason=reason)
         except DeployError as error:
             self._run.warn(f"could not be quarantined: {error.message}", host=error.host or "")
 
@@ -63,7 +63,7 @@ class Restorer:
         back = [step for step in wave if step.before]
         try:
             self._guard.require_somebody(self._pools.leaving(back))
-            self._pools.drain([*self._pools.leaving(back), *here([step for step in wave if not step.before])])
+            self._pools.drain([*self._pools.leaving(back), *target_slots([step for step in wave if not step.before])])
             self._pools.require_fresh()
         except DeployError as error:
             # They serve the new release, and go on with it rather than stay out.
@@ -91,7 +91,7 @@ class Restorer:
         good = [step for step in turned if step not in failed]
         places = {(step.host, step.port): (step.host, step.leaves) for step in good if step.leaves is not None}
         try:
-            self._pools.admit_again(here(good), instead=places)
+            self._pools.admit_again(target_slots(good), instead=places)
             failed |= clear(self._pools, self._instances, good)
         except DeployError as error:
             failed |= dict.fromkeys([step for step in good if step not in failed], error)
@@ -101,14 +101,14 @@ class Restorer:
     def _both(self, steps: Sequence[InstanceStep]) -> Failures:
         """Both slots of instances that a run which died had left in use, as far as they are still so."""
         try:
-            self._pools.admit_again([*here(steps), *self._pools.drained(left(steps))])
+            self._pools.admit_again([*target_slots(steps), *self._pools.drained(left(steps))])
         except DeployError as error:
             return dict.fromkeys(steps, error)
         return {}
 
     def _admit(self, steps: Sequence[InstanceStep]) -> Failures:
         try:
-            self._pools.admit_again(here(steps))
+            self._pools.admit_again(target_slots(steps))
         except DeployError as error:
             return dict.fromkeys(steps, error)
         return {}

@@ -14,7 +14,7 @@ from deployer.rollout.steps.checks import instance_checks
 from deployer.rollout.steps.processes import Processes, with_processes
 from deployer.rollout.steps.schedules import Schedules
 from deployer.rollout.traffic.canary import Canary
-from deployer.rollout.traffic.receipt import watched
+from deployer.rollout.traffic.receipt import probe_traffic
 
 
 def roll(
@@ -42,7 +42,7 @@ def roll(
 
     with secrets.put_back_on_failure(run):
         run.each(run.hosts, "site.note_plan", {"run": run.id, "plan": plan.as_dict()}, step="plan")
-    with watched(run, plan) as watch:
+    with probe_traffic(run, plan) as watch:
 
         def judge(steps: Sequence[InstanceStep], release: str) -> None:
             watch.require_few(steps, release)

@@ -61,13 +61,13 @@ class InPlace:
 
     def take_over(self, steps: Sequence[InstanceStep]) -> None:
         former = {(s.host, s.port): self._former[s.host, s.index] for s in steps if (s.host, s.index) in self._former}
-        self._pools.admit(here(steps), instead=former)
+        self._pools.admit(target_slots(steps), instead=former)
 
     def finish(self, steps: Sequence[InstanceStep]) -> Failures:
         return clear(self._pools, self._instances, steps)
 
     def abandon(self, steps: Sequence[InstanceStep]) -> None:
-        self._pools.admit_again(here([step for step in steps if step.before]))
+        self._pools.admit_again(target_slots([step for step in steps if step.before]))
 
 
 class Beside:
@@ -84,12 +84,12 @@ class Beside:
     def prepare(self, steps: Sequence[InstanceStep]) -> None:
         """Whatever starts in the other slots gets no request before it is admitted."""
         self._pools.watch()
-        self._pools.retire(here([step for step in steps if step.action == "replace"]))
+        self._pools.retire(target_slots([step for step in steps if step.action == "replace"]))
 
     def take_over(self, steps: Sequence[InstanceStep]) -> None:
         """Successors in, predecessors out: they go on running until the wave was watched, so the way back is short."""
         places = {(step.host, step.port): (step.host, step.leaves) for step in steps if step.leaves is not None}
-        self._pools.admit(here(steps), instead=places)
+        self._pools.admit(target_slots(steps), instead=places)
         self._guard.require_others(left(steps))
         self._pools.drain(left(steps))
 
@@ -100,7 +100,7 @@ class Beside:
         """What was there before never left; the slots of the successors stay out."""
 
 
-def here(steps: Sequence[InstanceStep]) -> list[Slot]:
+def target_slots(steps: Sequence[InstanceStep]) -> list[Slot]:
     """The slots in which the steps are going to serve."""
     return [(step.host, step.port) for step in steps]
 

@@ -108,7 +108,7 @@ class Waves:
                     self._instances.require_alive(self._progress.changed, self._plan.release)
                     self._wave(wave)
             self._instances.require_alive(self._progress.changed, self._plan.release)
-            outcomes.require_some(self._progress.changed, self._budget.behind, self._plan)
+            outcomes.require_a_success(self._progress.changed, self._budget.behind, self._plan)
             self._run.check_interrupt()
             self._progress.finishing = True
             self._run.behind |= self._budget.hosts
@@ -119,11 +119,11 @@ class Waves:
             if self._rolling.on_failure == "stop":
                 self._run.stays = bool(self._progress.changed or self._progress.stuck)
                 secrets.settle(self._run, behind=set(self._run.hosts) - self._changed_hosts)
-                raise outcomes.stopped(error, self._progress.changed, self._progress.stuck, self._plan) from error
+                raise outcomes.stopped_error(error, self._progress.changed, self._progress.stuck, self._plan) from error
             self._restore()
             stuck: outcomes.Stuck = [*self._progress.stuck.items(), *self._progress.beside.items()]
             self._run.stays = bool(stuck)
-            raise outcomes.ending(error, stuck, self._plan, self._run.record) from error
+            raise outcomes.failure_of_run(error, stuck, self._plan, self._run.record) from error
         secrets.settle(self._run, behind=self._budget.hosts - self._changed_hosts)
         self._run.stays = True
         outcomes.require_nobody_behind(self._budget.behind, self._plan, self._run.record)

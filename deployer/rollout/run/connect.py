@@ -12,7 +12,7 @@ from deployer.events import Bus
 from deployer.remote.fleet import Fleet
 from deployer.rollout.run import unreachable, unwritable
 from deployer.rollout.run.long_step import long_step
-from deployer.rollout.run.outcomes import doctor_hint, refused_as
+from deployer.rollout.run.outcomes import doctor_hint, translate_errors
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.record import Record
 from deployer.rollout.run.recording import announce
@@ -21,7 +21,7 @@ from deployer.verify import Checker
 
 
 @contextmanager
-def opened(
+def open_run(
     project: Project,
     bus: Bus,
     record: Record,
@@ -44,14 +44,14 @@ def opened(
     topology = project.topology
     try:
         with (
-            refused_as(NotReadyError, doctor_hint(project.env)),
+            translate_errors(NotReadyError, doctor_hint(project.env)),
             _connected(project, bus, partial=partial or rolls) as fleet,
             Checker(stop=stop) as checker,
         ):
             run = Run(topology, fleet, bus, record, project.who, stop, checker=checker)
             if rolls:
                 run.topology, run.absent = unreachable.without(topology, fleet.failures, record.command), fleet.failures
-                unreachable.tell(run)
+                unreachable.report_unreachable(run)
                 yield run
                 return
             run.lost, run.absent = set(fleet.failures), fleet.failures

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from deployer.rollout.timestamps import duration
+from deployer.rollout.timestamps import format_duration
 
 
 def holder_text(holder: Mapping[str, Any]) -> str:
@@ -20,7 +20,7 @@ def holder_text(holder: Mapping[str, Any]) -> str:
     command = f"{holder['command']} " if holder.get("command") else ""
     text = f"{who} ({command}since {clock_time(holder.get('since'))}, run {holder.get('run')})"
     if is_stuck(holder):
-        silent = duration(float(holder["silent"]))
+        silent = format_duration(float(holder["silent"]))
         return f"{text}: its agent, process {holder.get('pid')}, has shown no sign of life for {silent}; it is stopped"
     if not holder.get("lost"):
         return text

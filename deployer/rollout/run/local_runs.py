@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from deployer.rollout.timestamps import utc
+from deployer.rollout.timestamps import format_utc
 from deployer.state import state
 
 KEPT = 200
@@ -200,7 +200,7 @@ def _inferred_end(entries: list[Entry]) -> Entry:
     why = "it noted no end: its process was killed, its machine stopped, or its disk was full"
     if last["event"] == "step":
         where = f" on {last['host']}" if last.get("host") else ""
-        why += f"; its last known step is {last.get('step')}{where}, begun at {utc(last['ts'])} UTC"
+        why += f"; its last known step is {last.get('step')}{where}, begun at {format_utc(last['ts'])} UTC"
     about = {key: entries[0].get(key) for key in ("who", "command", "release")}
     took = round(max(0.0, last["ts"] - entries[0]["ts"]), 1)
     end = {"ts": last["ts"], "run": last["run"], "event": "ended", **about}

@@ -14,7 +14,7 @@ from deployer.errors import DeployError, FrozenError, LockedError, NotReadyError
 from deployer.plan.facts import Facts
 from deployer.remote.errors import AgentError
 from deployer.rollout.run.holder import holder_text, is_stuck, latest_end
-from deployer.rollout.run.outcomes import doctor_hint, refused_as
+from deployer.rollout.run.outcomes import doctor_hint, translate_errors
 from deployer.rollout.run.recording import ended_in_ledgers
 from deployer.rollout.run.run import Run
 
@@ -24,13 +24,13 @@ WAITING = ("push", "reload", "rollback", "remove", "scale", "prune")
 
 
 @contextmanager
-def locked(run: Run, *, wait: float = 0.0) -> Iterator[None]:
+def lock_site(run: Run, *, wait: float = 0.0) -> Iterator[None]:
     """Holds the lock on every host of the run. LockedError says who has it. Ends with the agents in any case.
 
     The ledgers of the hosts note that the run begins, and before the locks are released how it ended.
     """
     try:
-        with ended_in_ledgers(run), refused_as(NotReadyError, doctor_hint(run.topology.env)):
+        with ended_in_ledgers(run), translate_errors(NotReadyError, doctor_hint(run.topology.env)):
             with run.step("lock"):
                 for host in run.topology.hosts:
                     take(run, host.name, wait)

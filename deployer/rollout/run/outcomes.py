@@ -15,7 +15,7 @@ Stuck = Sequence[tuple[InstanceStep | ProcessStep, DeployError]]
 
 
 @contextmanager
-def refused_as(kind: type[DeployError], hint: str = "") -> Iterator[None]:
+def translate_errors(kind: type[DeployError], hint: str = "") -> Iterator[None]:
     """Raises as `kind`, with the same facts, what hosts refuse in the block; `hint` is for what has none of its own.
 
     Faults of the program itself (`internal`) stay what they are.
@@ -33,7 +33,7 @@ def doctor_hint(env: str) -> str:
     return f"deploy doctor {env} looks for everything that is wrong"
 
 
-def ending(cause: DeployError, stuck: Stuck, plan: Plan, record: Record) -> DeployError:
+def failure_of_run(cause: DeployError, stuck: Stuck, plan: Plan, record: Record) -> DeployError:
     """The error that a run ends with which was restored, as far as that could be.
 
     `stuck` are instances and processes that could not: one is enough for a person to be needed.
@@ -80,7 +80,7 @@ def _seen_by(step: InstanceStep | ProcessStep, env: str) -> str:
     return f"deploy status {env} shows what serves"
 
 
-def stopped(cause: DeployError, changed: Sequence[InstanceStep], stuck: Failures, plan: Plan) -> DeployError:
+def stopped_error(cause: DeployError, changed: Sequence[InstanceStep], stuck: Failures, plan: Plan) -> DeployError:
     """The error of a run that stops where it is, as `rolling.on_failure: stop` asks: nothing more is touched."""
     total = len(plan.steps) + len(plan.kept)
     there = len(changed) + len(plan.kept)
@@ -101,7 +101,7 @@ def stopped(cause: DeployError, changed: Sequence[InstanceStep], stuck: Failures
     )
 
 
-def require_some(changed: Sequence[InstanceStep], behind: Failures, plan: Plan) -> None:
+def require_a_success(changed: Sequence[InstanceStep], behind: Failures, plan: Plan) -> None:
     """The first failure, when not one instance came to the release: there is nothing to be made current."""
     if behind and not changed and not plan.kept:
         raise next(iter(behind.values()))

@@ -137,7 +137,7 @@ def _laid_over(loaded: Loaded, rolling: Mapping[str, Any]) -> Loaded:
     return replace(loaded, settings=loaded.settings.model_copy(update={"rolling": made}))
 
 
-def reading(project: Project, folder: Path) -> Project:
+def read_source(project: Project, folder: Path) -> Project:
     """The same project with what the code in `folder` tells: the tree that is shipped may not be the working tree."""
     guessed = _inferred(project.loaded, folder)
     topology = replace(

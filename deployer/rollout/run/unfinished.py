@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.errors import UsageError
-from deployer.plan.divergence import apart, served
+from deployer.plan.divergence import apart, releases_served
 from deployer.plan.facts import Facts
 from deployer.rollout.run.run import Run
 
@@ -33,7 +33,7 @@ def unfinished(run: Run, facts: Facts) -> Unfinished | None:
     return _died(run) or _half_way(run, facts)
 
 
-def resumed(run: Run, facts: Facts) -> str:
+def resumed_release(run: Run, facts: Facts) -> str:
     """The release of the run that is left unfinished.
 
     UsageError when there is none, or its release was not built on every host by then.
@@ -67,7 +67,7 @@ def _half_way(run: Run, facts: Facts) -> Unfinished | None:
         return None
     answers = run.each(run.web, "site.ledger", {"limit": None}, step="history")
     ends = {str(end["run"]): end for answer in answers.values() for end in _open_ends(answer["entries"])}
-    releases = served(run.topology, facts, run.lost)
+    releases = releases_served(run.topology, facts, run.lost)
     newest = max((name for name, end in ends.items() if end.get("release") in releases), default=None)
     if newest is None:
         return None

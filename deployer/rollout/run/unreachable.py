@@ -66,7 +66,7 @@ def without(topology: Topology, failures: Mapping[str, DeployError], command: st
     return replace(topology, web=rest, absent=absent)
 
 
-def tell(run: Run) -> None:
+def report_unreachable(run: Run) -> None:
     """Says who is left out, and why."""
     for name, error in run.absent.items():
         run.record.host(name, "unreachable")

@@ -7,7 +7,7 @@ from typing import Any
 
 from deployer.errors import NeedsPersonError
 from deployer.plan.model import Plan
-from deployer.rollout.run.outcomes import refused_as
+from deployer.rollout.run.outcomes import translate_errors
 from deployer.rollout.run.run import Run
 
 
@@ -17,7 +17,7 @@ def promote(run: Run, release: str | None, ports: Mapping[str, Sequence[int]], *
     `ports` are the slots of each host that its instances serve in.
     """
     again = "every instance serves the release, but a host did not note it: type deploy {command} {env}"
-    with refused_as(NeedsPersonError, again):
+    with translate_errors(NeedsPersonError, again):
         _promote(run, {host: release for host in run.web if host not in run.behind}, ports, via)
 
 

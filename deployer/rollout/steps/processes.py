@@ -11,7 +11,7 @@ from deployer.plan.model import Plan, ProcessStep
 from deployer.plan.rolling import processes
 from deployer.plan.topology import WebHost
 from deployer.remote.errors import AgentError
-from deployer.rollout.run.outcomes import ending
+from deployer.rollout.run.outcomes import failure_of_run
 from deployer.rollout.run.parallel import by_host, map_hosts
 from deployer.rollout.run.run import Run
 from deployer.rollout.steps import secrets
@@ -106,7 +106,7 @@ class Processes:
         secrets.put_back(self._run)
         stuck = self.back()
         if stuck:
-            return ending(cause, list(stuck.items()), self._plan, self._run.record)
+            return failure_of_run(cause, list(stuck.items()), self._plan, self._run.record)
         if isinstance(cause, InterruptedRun):
             return cause
         hint = "mend it, then type deploy {command} {env}; everything was put back, and no instance was touched"

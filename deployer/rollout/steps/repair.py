@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deployer.errors import DeployError, NotReadyError
 from deployer.plan.model import Plan, VenvRepair
-from deployer.rollout.run.outcomes import refused_as
+from deployer.rollout.run.outcomes import translate_errors
 from deployer.rollout.run.parallel import map_hosts
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.run import Run
@@ -38,7 +38,7 @@ def repair_venvs(run: Run, project: Project, plan: Plan) -> None:
                     run.warn(f"{each.release} cannot be gone back to: {error.message}", host=host)
 
     again = f"mend it, then type deploy {plan.command} {plan.env} again; nothing was stopped"
-    with refused_as(NotReadyError, again):
+    with translate_errors(NotReadyError, again):
         _, failed = map_hosts(list(by_host), repair_host)
         for error in failed.values():
             raise error

@@ -87,7 +87,7 @@ class Schedules:
             self._run.record.schedule(step.host, step.schedule, None, "stopped")
             return
         with self._run.step("schedule", host=step.host, instance=step.name, detail=self._plan.release) as note:
-            answer = _told(self._run, step.host, "schedules.switch", step.schedule, {"release": self._plan.release})
+            answer = _call(self._run, step.host, "schedules.switch", step.schedule, {"release": self._plan.release})
             if not answer["armed"]:
                 note.detail = f"{self._plan.release} has no such schedule"
         release = self._plan.release if answer["armed"] else None
@@ -123,10 +123,10 @@ def stop_schedule(run: Run, web: WebHost, name: str) -> None:
                     hint=f"wait for its end, or kill {pid} on that host; then type deploy {{command}} {{env}}",
                     code="still_runs",
                 )
-            pid = int(_told(run, web.name, "schedules.stop", name, {"wait": WAIT_S})["pid"])
+            pid = int(_call(run, web.name, "schedules.stop", name, {"wait": WAIT_S})["pid"])
 
 
-def _told(run: Run, host: str, operation: str, name: str, args: dict[str, Any]) -> dict[str, Any]:
+def _call(run: Run, host: str, operation: str, name: str, args: dict[str, Any]) -> dict[str, Any]:
     schedule = schedules.wire(run.topology, run.topology.web_host(host), name)
     word = operation.partition(".")[2]
     return run.call(host, operation, {"run": run.id, "schedule": schedule, **args}, step=word)

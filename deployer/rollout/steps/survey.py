@@ -15,7 +15,7 @@ from deployer.plan.rolling.strategy import choose
 from deployer.plan.topology import WebHost, probe_address
 from deployer.rollout.pools.pools import Pools
 from deployer.rollout.run.run import Run
-from deployer.rollout.timestamps import utc
+from deployer.rollout.timestamps import format_utc
 
 TOOLS = ["uv", "systemctl", "supervisorctl", "haproxy", "git", "tar", "journalctl", "apt-get", "cron"]
 
@@ -208,7 +208,7 @@ def _not_set_up(run: Run, host: str, facts: Facts) -> NotReadyError:
     """There is no site; or there is one, and this user may not write it."""
     root, raw, removed = run.topology.site(host).root, facts[host].raw, facts[host].removed
     if removed:
-        when = utc(removed.get("since"))
+        when = format_utc(removed.get("since"))
         return NotReadyError(
             f"{removed.get('who')} took {run.topology.settings.app} off {host} at {when} UTC",
             host=host,

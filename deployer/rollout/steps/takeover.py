@@ -59,7 +59,7 @@ class Adoption:
         )
 
 
-def found(run: Run, facts: Facts, *, anew: bool) -> Adoption | None:
+def find_takeover(run: Run, facts: Facts, *, anew: bool) -> Adoption | None:
     """What would have to be taken over, of that which nobody has allowed yet (`anew`: also of that); None: nothing.
 
     Raises NotReadyError where it cannot be, with the reason and the way out.

@@ -42,7 +42,7 @@ def require_domains(run: Run) -> None:
         for host, answer in answers.items():
             for name, each in answer["names"].items():
                 _judge(run, host, name, each)
-        note.detail = ", ".join(dict.fromkeys(_told(answer["names"]) for answer in answers.values()))
+        note.detail = ", ".join(dict.fromkeys(_describe(answer["names"]) for answer in answers.values()))
 
 
 def _own_balancers(topology: Topology) -> bool:
@@ -90,5 +90,5 @@ def _hint(name: str, status: int | None) -> str:
     return f"mend what the app answers there, {other}; then type deploy push {{env}}"
 
 
-def _told(names: Mapping[str, Mapping[str, Any]]) -> str:
+def _describe(names: Mapping[str, Mapping[str, Any]]) -> str:
     return ", ".join(f"{name} answers {each['status'] or 'nothing'}" for name, each in names.items())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployer.rollout.run.run import Run
-from deployer.rollout.timestamps import utc
+from deployer.rollout.timestamps import format_utc
 
 
 def closed(run: Run) -> dict[str, dict[str, Any]]:
@@ -17,4 +17,4 @@ def closed(run: Run) -> dict[str, dict[str, Any]]:
 
 def maintenance_text(record: Mapping[str, Any]) -> str:
     """A record as a line."""
-    return f"maintenance since {utc(record['since'])} UTC by {record['who']}: {record['reason']}: users get 503"
+    return f"maintenance since {format_utc(record['since'])} UTC by {record['who']}: {record['reason']}: users get 503"

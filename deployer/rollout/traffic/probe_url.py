@@ -33,7 +33,7 @@ def require_answer(run: Run, plan: Plan) -> None:
     if not serves(plan) or closed(run):
         return
     with run.step("probe", detail=wanted.url) as note:
-        answer = asked(run, wanted.url)
+        answer = wait_for_answer(run, wanted.url)
         if not answer.good:
             raise _refused(wanted.url, answer, run.topology)
         note.detail = f"{wanted.url} answers {answer.status}"
@@ -61,7 +61,7 @@ def serves(plan: Plan) -> bool:
     return any(step.before for step in (*plan.steps, *plan.kept))
 
 
-def asked(run: Run, url: str) -> Answer:
+def wait_for_answer(run: Run, url: str) -> Answer:
     """The first good answer, or the last of those that come within a few seconds. InterruptedRun if a person stops."""
     ends = time.monotonic() + _PATIENCE
     while True:
@@ -72,14 +72,14 @@ def asked(run: Run, url: str) -> Answer:
         run.check_interrupt()
 
 
-def told(url: str, answer: Answer) -> str:
+def describe_answer(url: str, answer: Answer) -> str:
     """The answer as a line."""
     return f"{url} answers {answer.status}" if answer.status else f"{url} does not answer"
 
 
 def _refused(url: str, answer: Answer, topology: Topology) -> NotReadyError:
     return NotReadyError(
-        f"the probe's URL {told(url, answer)}; it would measure nothing",
+        f"the probe's URL {describe_answer(url, answer)}; it would measure nothing",
         step="probe",
         cause=answer.why or _why(url, topology) or None,
         hint=f"{_better(url, answer, topology)}; --probe off goes without one",

@@ -16,8 +16,7 @@ from deployer.plan.model import InstanceStep, Plan
 from deployer.probe import Prober, Receipt
 from deployer.rollout.run.run import Run
 from deployer.rollout.traffic.maintenance_page import closed, maintenance_text
-from deployer.rollout.traffic.probe_url import asked, serves
-from deployer.rollout.traffic.probe_url import told as told_of_url
+from deployer.rollout.traffic.probe_url import describe_answer, serves, wait_for_answer
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class Watch:
 
 
 @contextmanager
-def watched(run: Run, plan: Plan) -> Iterator[Watch]:
+def probe_traffic(run: Run, plan: Plan) -> Iterator[Watch]:
     """Traffic as `rolling.probe` says, while the block runs; its receipt becomes the record's, however the block ends.
 
     Its URL has answered (`require_answer`). Where nobody serves yet it is asked here, and if that is too early, again
@@ -119,10 +118,10 @@ def watched(run: Run, plan: Plan) -> Iterator[Watch]:
             return started.enter_context(probe.start(url, rate=rate, mix="found"))
 
         def later() -> Prober | None:
-            answer = asked(run, url)
+            answer = wait_for_answer(run, url)
             if answer.good:
                 return start()
-            run.warn(f"the probe is left out: {told_of_url(url, answer)}{answer.why and f': {answer.why}'}")
+            run.warn(f"the probe is left out: {describe_answer(url, answer)}{answer.why and f': {answer.why}'}")
             return None
 
         early = serves(plan) or probe.ask(url).good
@@ -132,10 +131,10 @@ def watched(run: Run, plan: Plan) -> Iterator[Watch]:
         finally:
             if watch.prober is not None:
                 with suppress(DeployError):
-                    run.record.probe = told(watch.prober.stop(), changes)
+                    run.record.probe = receipt_data(watch.prober.stop(), changes)
 
 
-def told(receipt: Receipt, changes: Changes) -> dict[str, Any]:
+def receipt_data(receipt: Receipt, changes: Changes) -> dict[str, Any]:
     """The receipt as `run.finished` has it: each failure with what was changing at that moment."""
     data = receipt.as_json()
     for failure in data["failures"]:

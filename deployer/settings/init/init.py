@@ -16,8 +16,8 @@ from deployer.settings.init import procfile
 from deployer.settings.init.hooks import Proposed, hooks
 from deployer.settings.init.monorepo import Part, named_in_part, part_of
 from deployer.settings.init.procfile import Procfile
-from deployer.settings.init.project_scripts import rewritten
-from deployer.settings.init.runtime import InitChoice, InitOptions, chosen
+from deployer.settings.init.project_scripts import rewrite_commands
+from deployer.settings.init.runtime import InitChoice, InitOptions, choose_runtime
 from deployer.settings.init.size_presets import Scale, scale
 from deployer.settings.init.summary import reasons
 from deployer.settings.load import FILE, shown
@@ -67,7 +67,7 @@ def propose(folder: Path, env: str = "prod", asked: InitOptions | None = None) -
     asked = asked or InitOptions()
     sized = scale(asked.size) if asked.size else None
     draft = _draft(folder, None, asked)
-    target = draft.chosen.inferred.target
+    target = draft.choice.inferred.target
     part = part_of(folder, target.path) if target else None
     if part:
         draft = replace(draft, part=part) if part.outside else _draft(folder, part, asked)
@@ -75,7 +75,7 @@ def propose(folder: Path, env: str = "prod", asked: InitOptions | None = None) -
     inventories = folder / "inventories"
     if not any(one.stem == env or one.name == env for one in inventories.glob("*")):
         files[inventories / f"{env}.yaml"] = (sized.inventory if sized else _INVENTORY).format(env=env)
-    made = draft.chosen
+    made = draft.choice
     of_app = reasons(draft.code, made.inferred, made.keys, sized=sized is not None, by_web=made.by_web)
     unread = made.inferred.unread
     first = f"{f'cd {draft.subdir} && ' if draft.subdir else ''}{unread[1]}" if unread else None
@@ -100,13 +100,13 @@ def write(folder: Path, env: str = "prod", asked: InitOptions | None = None) -> 
 def _draft(folder: Path, part: Part | None, asked: InitOptions) -> _Draft:
     """What to write for the app in `folder`, or in that part of it."""
     code = folder / part.folder if part else folder
-    told = rewritten(procfile.read(code if (code / procfile.FILE).is_file() else folder), code)
+    told = rewrite_commands(procfile.read(code if (code / procfile.FILE).is_file() else folder), code)
     web = told.runtime
     if part and "app" in web:
         web = {**web, "app": named_in_part(folder, part.folder, web["app"])}
     if part and asked.app:
         asked = replace(asked, app=named_in_part(folder, part.folder, asked.app))
-    return _Draft(app_name(folder), code, part, told, chosen(code, asked, web), hooks(code, told))
+    return _Draft(app_name(folder), code, part, told, choose_runtime(code, asked, web), hooks(code, told))
 
 
 @dataclass(frozen=True)
@@ -117,24 +117,24 @@ class _Draft:
     code: Path
     part: Part | None
     told: Procfile
-    chosen: InitChoice
+    choice: InitChoice
     hooks: Mapping[str, Proposed]
 
     def text(self, sized: Scale | None) -> str:
         """The file, with the remarks as comments."""
-        chosen, note = self.chosen, ""
-        if chosen.by_web:
+        choice, note = self.choice, ""
+        if choice.by_web:
             note = "    # as web in the Procfile" + (", but for the size" if sized else "")
         lines = [f"app: {self.app}", f"domains: [{self.app}.example.com]    # replace: the names that your users type"]
         if self.part and self.subdir:
             lines.append(f"source: {flow({'subdir': self.subdir})}    # the app and {self.part.file} lie there")
-        lines += [f"# {remark}" for remark in chosen.of_size]
-        if chosen.keys:
-            lines.append(f"runtime: {flow(chosen.keys)}{note}")
+        lines += [f"# {remark}" for remark in choice.of_size]
+        if choice.keys:
+            lines.append(f"runtime: {flow(choice.keys)}{note}")
         if sized and sized.instances > 1:
             lines.append(f"instances: {sized.instances}    # on each host")
-        if chosen.inferred.missing:
-            missing = flow({"with": list(chosen.inferred.missing)})
+        if choice.inferred.missing:
+            missing = flow({"with": list(choice.inferred.missing)})
             lines.append(f"python: {missing}    # the server, which your requirements lack")
         if self.hooks:
             commands = {name: hook.command for name, hook in self.hooks.items()}
@@ -155,14 +155,14 @@ class _Draft:
     @property
     def remarks(self) -> list[str]:
         """What is left to a person: of the Procfile, of a part that cannot go alone, of the app's gunicorn.conf.py."""
-        found = [f"Procfile: {remark}" for remark in (*self.told.remarks, *self.chosen.of_web)]
+        found = [f"Procfile: {remark}" for remark in (*self.told.remarks, *self.choice.of_web)]
         if self.part and self.part.outside:
             folder, file, outside = self.part.folder, self.part.file, self.part.outside
             here = (
                 f"write a requirements.txt here, {f'with -r {folder}/{file}' if file.endswith('.txt') else 'as it has'}"
             )
             found.append(f"{folder}/{file} is not read, since {outside} from outside {folder}: {here}")
-        return [*found, *self.chosen.inferred.left_aside]
+        return [*found, *self.choice.inferred.left_aside]
 
     def beside(self) -> list[Reason]:
         """The folder, hooks and processes that are written, and why."""

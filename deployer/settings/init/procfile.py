@@ -53,13 +53,13 @@ def read(folder: Path) -> Procfile:
     if not path.is_file():
         return Procfile()
     try:
-        return understood(path.read_text(encoding="utf-8-sig"))
+        return parse_procfile(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise SettingsError(f"{shown(path)} cannot be read: {why}", file=shown(path)) from None
 
 
-def understood(text: str) -> Procfile:
+def parse_procfile(text: str) -> Procfile:
     """What the lines of a Procfile come to."""
     made = _Reading()
     for number, line in enumerate(text.splitlines(), 1):

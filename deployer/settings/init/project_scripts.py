@@ -10,7 +10,7 @@ from deployer.settings.inference.server.project_script import not_installed, own
 from deployer.settings.init.procfile import Procfile
 
 
-def rewritten(told: Procfile, folder: Path) -> Procfile:
+def rewrite_commands(told: Procfile, folder: Path) -> Procfile:
     """What a Procfile comes to for the project in `folder`, with a remark for each command that is another."""
     scripts, remarks = read_requirements(folder).scripts, list(told.remarks)
 

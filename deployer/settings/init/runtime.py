@@ -46,7 +46,7 @@ class InitChoice:
     of_web: tuple[str, ...] = ()
 
 
-def chosen(folder: Path, asked: InitOptions, web: Mapping[str, Any]) -> InitChoice:
+def choose_runtime(folder: Path, asked: InitOptions, web: Mapping[str, Any]) -> InitChoice:
     """What to write for the app in `folder`, with the `runtime` that the Procfile's web comes to.
 
     Raises: SettingsError for a folder without an app, or with several that could be meant, with what to type.

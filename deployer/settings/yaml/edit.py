@@ -12,7 +12,7 @@ from deployer.errors import SettingsError
 from deployer.settings.yaml.document import parse_document
 
 
-def edited(text: str, path: tuple[str, ...], value: str | int, shown: str) -> str:
+def set_value(text: str, path: tuple[str, ...], value: str | int, shown: str) -> str:
     """`text`, a YAML map of settings, in which the key at `path` has `value`; the same text where it has it already.
 
     A key that is there keeps its place and its comment; one that is not is added where its map begins, or at the end of

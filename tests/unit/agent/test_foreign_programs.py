@@ -82,7 +82,7 @@ def supervised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supe
 def test_it_is_known_by_any_of_its_processes_and_stopped_for_good(supervised: Supervised) -> None:
     roots = {supervised.pid("shop:shop_00"), supervised.pid("shop:shop_01")}
     child = next(pid for pid in procfs.pids() if pid not in roots and roots.intersection(procfs.ancestors(pid)))
-    found = supervisord_programs.of(child)
+    found = supervisord_programs.program_of(child)
     assert (found.name, found.file, set(found.roots)) == ("shop", str(supervised.shop), roots)
     (supervised.shop.parent / "other.conf").write_text("[program:other]\ncommand=/bin/sleep 600\n")
     one = supervised.pid("one")
@@ -99,13 +99,13 @@ def test_it_is_known_by_any_of_its_processes_and_stopped_for_good(supervised: Su
 def test_what_is_not_alone_in_its_file_is_a_persons_to_stop(supervised: Supervised) -> None:
     for name, why in (("one", "has more than program one"), ("inside", f"stands in {supervised.main} itself")):
         with pytest.raises(supervisord_programs.NotPlain, match=why):
-            supervisord_programs.of(supervised.pid(name))
+            supervisord_programs.program_of(supervised.pid(name))
     with pytest.raises(supervisord_programs.NotPlain, match="did not start it"):
-        supervisord_programs.of(os.getpid())
+        supervisord_programs.program_of(os.getpid())
 
 
 def test_nothing_is_renamed_while_nobody_knows_whether_it_runs(supervised: Supervised) -> None:
-    found = supervisord_programs.of(supervised.pid("shop:shop_00"))
+    found = supervisord_programs.program_of(supervised.pid("shop:shop_00"))
     socket = supervised.main.parent / "s.sock"
     socket.rename(f"{socket}.away")
     said = supervisord_programs.stop_for_good(found.wire)

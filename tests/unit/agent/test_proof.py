@@ -45,8 +45,8 @@ def test_the_right_words_on_the_command_line_of_a_stranger_prove_nothing(host: W
     seen = host.proof("r1")
     assert seen["proven"] is False
     assert words in seen["why"], "it is named as it calls itself"
-    assert port_owners.hold("127.0.0.1", port).pids == tuple(seen["pids"])
-    assert wait.until_free(host.site, host.instance, Unit(host.instance), None, 0.0, run(["true"], timeout=5))
+    assert port_owners.find_port_owner("127.0.0.1", port).pids == tuple(seen["pids"])
+    assert wait.wait_for_free_port(host.site, host.instance, Unit(host.instance), None, 0.0, run(["true"], timeout=5))
 
 
 def test_a_release_that_renames_its_own_process_is_still_proven(host: World) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.artifact.scratch import scratch, sweep
+from deployer.artifact.scratch import remove_stale, scratch
 
 OWNER = """\
 import sys
@@ -55,7 +55,7 @@ def test_a_dead_ones_folder_goes_and_a_living_ones_stays(place: Path) -> None:
         with scratch("t-tree-") as own:
             assert {path.name for path in place.iterdir()} == {kept.name, own.name}
             assert (kept / "sealed/file").read_text() == "x"
-            sweep("t-tree-")
+            remove_stale("t-tree-")
             assert own.is_dir(), "its own either"
 
 
@@ -76,5 +76,5 @@ def test_what_is_not_a_folder_of_ours_is_left_alone(place: Path, tmp_path_factor
         (place / "t-tree-theirs").mkdir()
         os.chown(place / "t-tree-theirs", 65534, 65534)
     before = set(place.iterdir())
-    sweep("t-tree-")
+    remove_stale("t-tree-")
     assert set(place.iterdir()) == before and elsewhere.is_dir()

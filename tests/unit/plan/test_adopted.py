@@ -8,9 +8,9 @@ from typing import Any
 from support.facts import facts, host
 from support.topologies import topology
 
-from deployer.plan.changes import DesiredRelease, plan_of
+from deployer.plan.changes import DesiredRelease, make_plan
 from deployer.plan.facts import Facts
-from deployer.plan.rendering import text_of
+from deployer.plan.rendering import render_plan
 from deployer.plan.rolling import adopting
 from deployer.plan.topology import Topology
 
@@ -43,13 +43,13 @@ def shape() -> Topology:
 
 
 def test_ours_start_in_the_slot_that_is_free() -> None:
-    plan = plan_of(PUSH, shape(), there())
+    plan = make_plan(PUSH, shape(), there())
     assert {step.name: (step.port, step.action) for step in plan.steps} == {
         "web1:0": (8500, "start"),
         "web2:0": (8000, "start"),
     }
     assert ("web1", 8000) in plan.unused, "the foreign server is in no pool of ours"
-    after = plan_of(PUSH, shape(), there("retired", "moved"))
+    after = make_plan(PUSH, shape(), there("retired", "moved"))
     assert {step.port for step in after.steps} == {8000}
 
 
@@ -59,8 +59,8 @@ def test_what_is_taken_over_comes_last_and_is_shown_with_its_diff() -> None:
         ("lb1", "front", "/etc/haproxy/haproxy.cfg"),
         ("web1", "foreign unit", "shop.service"),
     ]
-    plan = plan_of(PUSH, shape(), there(), changes=todo)
-    lines = text_of(plan).splitlines()
+    plan = make_plan(PUSH, shape(), there(), changes=todo)
+    lines = render_plan(plan).splitlines()
     assert lines.index("then lead front /etc/haproxy/haproxy.cfg on lb1") > lines.index(
         "wave 1 of 1: web1:0 (start), web2:0 (start)"
     )

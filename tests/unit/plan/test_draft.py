@@ -9,7 +9,7 @@ from support.facts import facts, host, release
 from support.topologies import topology
 
 from deployer.agent.model.release_id import new_release_id
-from deployer.plan.changes import majority, wanted_by_push
+from deployer.plan.changes import prevailing_release, wanted_by_push
 from deployer.plan.draft import PLACEHOLDER, LaunchFiles, ReleaseCandidate, content_of
 from deployer.plan.model import VenvRepair
 from deployer.plan.repairs import venv_repairs
@@ -144,7 +144,7 @@ def test_the_majority_rules_and_the_newest_where_they_are_even(
     currents: list[str | None], expected: str | None
 ) -> None:
     hosts = [host(f"web{number}", current=current) for number, current in enumerate(currents, 1)]
-    assert majority(facts(*hosts), topology(len(hosts))) == expected
+    assert prevailing_release(facts(*hosts), topology(len(hosts))) == expected
 
 
 def test_an_unfinished_folder_of_the_future_does_not_shift_new_ids() -> None:

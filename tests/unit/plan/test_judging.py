@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from support.topologies import topology
 
-from deployer.plan.rolling.judging import RequestStats, enough, more_fail, told, wilson, worse
+from deployer.plan.rolling.judging import RequestStats, describe_judging, enough, more_fail, wilson, worse
 from deployer.settings.models import Judge, Rolling
 
 TIMES = Judge(slower="3x")
@@ -115,10 +115,10 @@ def test_sums_are_those_of_all_requests() -> None:
 
 
 def test_a_plan_says_how_and_why_not() -> None:
-    assert "1% more failures" in told(topology()) and "haproxy" in told(topology())
-    assert told(topology(balancers=0)) == ""
-    assert "as rolling.judge says" in told(topology(rolling={"judge": False}))
-    assert "somebody else configures" in told(topology(balancer={"manage": False}))
+    assert "1% more failures" in describe_judging(topology()) and "haproxy" in describe_judging(topology())
+    assert describe_judging(topology(balancers=0)) == ""
+    assert "as rolling.judge says" in describe_judging(topology(rolling={"judge": False}))
+    assert "somebody else configures" in describe_judging(topology(balancer={"manage": False}))
 
 
 @pytest.mark.parametrize("value", [{"errors": "1"}, {"errors": "100%"}, {"slower": "0.5x"}, {"slower": 2}, "on"])

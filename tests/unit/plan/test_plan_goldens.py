@@ -16,11 +16,11 @@ import pytest
 from support.facts import facts, host, release
 from support.topologies import topology
 
-from deployer.plan.changes import DesiredRelease, plan_of, wanted_by_push
+from deployer.plan.changes import DesiredRelease, make_plan, wanted_by_push
 from deployer.plan.draft import LaunchFiles, ReleaseCandidate
 from deployer.plan.facts import Facts
 from deployer.plan.model import FileChange, Inferred, Plan
-from deployer.plan.rendering import text_of
+from deployer.plan.rendering import render_plan
 from deployer.plan.topology import Topology
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -41,7 +41,7 @@ def pushed(
     draft = ReleaseCandidate(content, {web.name: (starts or {}).get(web.name, START) for web in shape.web})
     wanted, builds = wanted_by_push(draft, shape, found)
     wish = DesiredRelease("push", wanted, builds, restart=bool(secrets_changed))
-    return plan_of(wish, shape, found, secrets_changed=secrets_changed, **shown)
+    return make_plan(wish, shape, found, secrets_changed=secrets_changed, **shown)
 
 
 def has(id: str, **other: Any) -> dict[str, Any]:
@@ -181,28 +181,28 @@ def a_person_holds_what_may_be_missing() -> Plan:
 
 def reload_all_at_once() -> Plan:
     wish = DesiredRelease("reload", NOW, restart=True, why="a reload was asked for", all_at_once=True)
-    return plan_of(wish, topology(), settled())
+    return make_plan(wish, topology(), settled())
 
 
 def reload_in_place() -> Plan:
     wish = DesiredRelease("reload", NOW, restart=True, why="a reload was asked for")
-    return plan_of(wish, topology(served_by="gunicorn+uvicorn", rolling={"strategy": "reload"}), settled())
+    return make_plan(wish, topology(served_by="gunicorn+uvicorn", rolling={"strategy": "reload"}), settled())
 
 
 def reload_in_place_without_a_balancer() -> Plan:
     wish = DesiredRelease("reload", NOW, restart=True, why="a reload was asked for")
     shape = topology(1, 0, domains=[], rolling={"strategy": "reload"}, runtime={"workers": 2})
-    return plan_of(wish, shape, settled(1, held=[8000]))
+    return make_plan(wish, shape, settled(1, held=[8000]))
 
 
 def rollback_in_place() -> Plan:
-    return plan_of(
+    return make_plan(
         DesiredRelease("rollback", OLD), topology(served_by="gunicorn", rolling={"strategy": "reload"}), settled()
     )
 
 
 def rollback() -> Plan:
-    return plan_of(DesiredRelease("rollback", OLD, why=f"{NOW} is left"), topology(), settled())
+    return make_plan(DesiredRelease("rollback", OLD, why=f"{NOW} is left"), topology(), settled())
 
 
 CASES: dict[str, Callable[[], Plan]] = {
@@ -243,7 +243,7 @@ def shown(plan: Plan) -> str:
     """The plan as its golden has it: the text, then the data. A new id is `NEW`, since it tells the time."""
     data = plan.as_dict()
     del data["digest"]
-    text = f"{text_of(plan, diffs=True)}\n\n{json.dumps(data, indent=1)}\n"
+    text = f"{render_plan(plan, diffs=True)}\n\n{json.dumps(data, indent=1)}\n"
     return text if plan.release in (OLD, NOW) else text.replace(plan.release, "NEW")
 
 

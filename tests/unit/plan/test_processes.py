@@ -8,9 +8,9 @@ from typing import Any
 from support.facts import facts, host
 from support.topologies import topology
 
-from deployer.plan.changes import DesiredRelease, plan_of
+from deployer.plan.changes import DesiredRelease, make_plan
 from deployer.plan.model import ProcessStep
-from deployer.plan.rendering import text_of
+from deployer.plan.rendering import render_plan
 from deployer.plan.topology import Topology
 
 OLD, NEW = "20240101T000000Z-0ld00000", "20240301T000000Z-new00000"
@@ -34,7 +34,7 @@ def planned(topology: Topology, web1: dict[str, Any], web2: dict[str, Any], **wa
         host("web1", [OLD, NEW], current=OLD, process_state=web1),
         host("web2", [OLD, NEW], current=OLD, process_state=web2),
     )
-    return plan_of(DesiredRelease("push", wanted.pop("release", NEW), **wanted), topology, found).processes
+    return make_plan(DesiredRelease("push", wanted.pop("release", NEW), **wanted), topology, found).processes
 
 
 def words(steps: tuple[ProcessStep, ...]) -> list[str]:
@@ -73,10 +73,10 @@ def test_a_plan_that_only_changes_processes_is_not_empty_and_says_so() -> None:
         host("web1", [OLD], current=OLD, process_state={}),
         host("web2", [OLD], current=OLD, process_state=there(OLD, "mailer@1")),
     )
-    plan = plan_of(DesiredRelease("push", OLD), made, found)
+    plan = make_plan(DesiredRelease("push", OLD), made, found)
     assert not plan.waves and not plan.empty
-    assert "start processes before the instances: web1:worker@1, web2:worker@1" in text_of(plan)
-    assert "stop processes: web2:mailer@1" in text_of(plan)
+    assert "start processes before the instances: web1:worker@1, web2:worker@1" in render_plan(plan)
+    assert "stop processes: web2:mailer@1" in render_plan(plan)
 
 
 def test_a_host_is_told_of_its_own_processes_alone() -> None:

@@ -8,7 +8,7 @@ import pytest
 from support.facts import facts, host, release
 from support.topologies import topology
 
-from deployer.plan.changes import DesiredRelease, plan_of
+from deployer.plan.changes import DesiredRelease, make_plan
 
 NOW = "20240301T000000Z-now00000"
 
@@ -19,5 +19,5 @@ def test_a_quarantined_instance_goes_through_a_wave_to_come_back(by: str, change
     found = facts(*(host(f"web{n}", [release(NOW)], current=NOW) for n in (1, 2, 3)))
     held = {"by": by, "reason": "its host was lost", "since": 0.0, "run": "earlier"}
     pools = {"lb1": {shape.server("web2", 8000): {"state": "DRAIN", "serves": False, "held": held}}}
-    plan = plan_of(DesiredRelease("push", NOW), shape, replace(found, pools=pools))
+    plan = make_plan(DesiredRelease("push", NOW), shape, replace(found, pools=pools))
     assert [step.name for step in plan.steps] == changes

@@ -10,7 +10,7 @@ from support.facts import facts, host, release
 from support.topologies import topology
 
 from deployer.errors import SettingsError
-from deployer.plan.changes import DesiredRelease, plan_of
+from deployer.plan.changes import DesiredRelease, make_plan
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan
 from deployer.plan.rolling.reloading import other_dependencies
@@ -31,7 +31,7 @@ def found(**old: Any) -> Facts:
 
 def refusal(wish: DesiredRelease, where: Topology, there: Facts, **more: Any) -> SettingsError:
     with pytest.raises(SettingsError) as caught:
-        plan_of(wish, where, there, **more)
+        make_plan(wish, where, there, **more)
     assert "rolling.strategy: reload" in caught.value.message and "--strategy restart" in (caught.value.hint or "")
     return caught.value
 
@@ -70,11 +70,11 @@ def test_changed_secrets() -> None:
 
 @pytest.mark.parametrize("server", ["gunicorn", "gunicorn+uvicorn", "gunicorn-asgi"])
 def test_gunicorn_goes_to_another_release_and_back(server: str) -> None:
-    assert [step.action for step in plan_of(ROLLBACK, shape(server), found()).steps] == ["reload", "reload"]
+    assert [step.action for step in make_plan(ROLLBACK, shape(server), found()).steps] == ["reload", "reload"]
     wish = DesiredRelease(
         "push", "20240901T000000Z-new00000", ("web1", "web2"), starts={"web1": "start", "web2": "start"}
     )
-    plan = plan_of(wish, shape(server), found())
+    plan = make_plan(wish, shape(server), found())
     assert other_dependencies(plan, found(), {"web1": "k", "web2": "k"}) is None
     others = other_dependencies(plan, found(), {"web1": "k", "web2": "another"})
     assert others and others.refused("push").host == "web2"
@@ -87,7 +87,7 @@ PUSH = DesiredRelease("push", "20240901T000000Z-new00000", ("web1", "web2"), sta
 
 
 def test_auto_reloads_under_supervisord_and_says_why_it_does_not() -> None:
-    reloaded = plan_of(PUSH, topology(2, 0, **AUTO), found())
+    reloaded = make_plan(PUSH, topology(2, 0, **AUTO), found())
     assert (reloaded.strategy, {step.action for step in reloaded.steps}) == ("reload", {"reload"})
     assert not reloaded.warnings or "refused" not in " ".join(reloaded.warnings)
     for wish, more, because in (
@@ -95,7 +95,7 @@ def test_auto_reloads_under_supervisord_and_says_why_it_does_not() -> None:
         (replace(PUSH, starts={"web1": "start", "web2": "other"}), {}, "starts with are new"),
         (PUSH, {"secrets_changed": ["web1"]}, "secrets changed"),
     ):
-        plan = plan_of(wish, topology(2, 0, **AUTO), found(), **more)
+        plan = make_plan(wish, topology(2, 0, **AUTO), found(), **more)
         assert (plan.strategy, {step.action for step in plan.steps}) == ("restart", {"restart"})
         assert because in plan.strategy_why
         assert any("requests are refused" in warning for warning in plan.warnings)
@@ -104,11 +104,11 @@ def test_auto_reloads_under_supervisord_and_says_why_it_does_not() -> None:
 def test_one_that_does_not_serve_as_it_should_is_restarted() -> None:
     there = found()
     sick = host("web2", [release(OLD, venv="k"), release(NOW, venv="k")], current=NOW, unproven={0: "answers 500"})
-    plan: Plan = plan_of(RELOAD, shape(), Facts({**there.hosts, "web2": sick}))
+    plan: Plan = make_plan(RELOAD, shape(), Facts({**there.hosts, "web2": sick}))
     assert [(step.host, step.action) for step in plan.steps] == [("web2", "restart"), ("web1", "reload")]
 
 
 def test_where_nothing_serves_it_starts() -> None:
     there = facts(host("web1"), host("web2"))
-    plan = plan_of(DesiredRelease("push", NOW, ("web1", "web2")), shape(), there)
+    plan = make_plan(DesiredRelease("push", NOW, ("web1", "web2")), shape(), there)
     assert plan.strategy == "socket" and {step.action for step in plan.steps} == {"start"}

@@ -9,9 +9,9 @@ from typing import Any
 from support.facts import facts, host
 from support.topologies import topology
 
-from deployer.plan.changes import DesiredRelease, plan_of
+from deployer.plan.changes import DesiredRelease, make_plan
 from deployer.plan.model import Plan
-from deployer.plan.rendering import text_of
+from deployer.plan.rendering import render_plan
 from deployer.plan.start import start, way
 from deployer.plan.topology import Topology
 from deployer.settings.inference.infer import infer
@@ -37,7 +37,7 @@ def planned(made: Topology, web1: dict[str, Any], web2: dict[str, Any], current:
         host("web1", [OLD, NEW], current=current, schedule_state=web1),
         host("web2", [OLD, NEW], current=current, schedule_state=web2),
     )
-    return plan_of(DesiredRelease("push", NEW), made, found)
+    return make_plan(DesiredRelease("push", NEW), made, found)
 
 
 def words(plan: Plan) -> list[str]:
@@ -65,7 +65,7 @@ def test_one_that_is_in_order_stays_and_one_that_nothing_starts_is_taken_up() ->
     assert words(planned(made, there(NEW, "nightly"), {}, current=NEW)) == []
     plan = planned(made, there(NEW, "nightly", why="shop-nightly.timer is inactive"), {}, current=NEW)
     assert words(plan) == ["move web1:nightly"] and not plan.waves and not plan.empty
-    assert "move schedules, when the release is current: web1:nightly" in text_of(plan)
+    assert "move schedules, when the release is current: web1:nightly" in render_plan(plan)
 
 
 def test_a_singleton_is_not_started_where_hosts_are_left_out_that_may_have_it() -> None:

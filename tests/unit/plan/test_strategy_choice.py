@@ -9,7 +9,7 @@ from support.facts import facts, host
 from support.topologies import topology
 
 from deployer.errors import SettingsError
-from deployer.plan.changes import DesiredRelease, plan_of
+from deployer.plan.changes import DesiredRelease, make_plan
 from deployer.plan.rolling.strategy import choose
 from deployer.plan.topology import Topology
 
@@ -47,10 +47,10 @@ def test_what_serves_at_other_ports_is_no_reason_to_start_all_at_once() -> None:
     old = "20240101T000000Z-aaaaaaaa"
     there = facts(*(host(f"web{n}", [old], current=old, serving=[], slots={"7000": old}) for n in (1, 2, 3)))
     wanted = DesiredRelease("push", "20240601T000000Z-bbbbbbbb")
-    plan = plan_of(wanted, topology(3, 1), there)
+    plan = make_plan(wanted, topology(3, 1), there)
     assert [len(wave) for wave in plan.waves] == [1, 1, 1] and "beside what serves" in plan.strategy_why
     assert [step.leaves for step in plan.surplus] == [7000] * 3
-    assert [len(wave) for wave in plan_of(wanted, topology(3, 0), there).waves] == [3], "nobody can lead users over"
+    assert [len(wave) for wave in make_plan(wanted, topology(3, 0), there).waves] == [3], "nobody can lead users over"
 
 
 @pytest.mark.parametrize("settings", [{"supervisor": "supervisord"}, {"served_by": "command"}])

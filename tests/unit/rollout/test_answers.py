@@ -9,7 +9,7 @@ import pytest
 from support.facts import facts, host
 from support.topologies import topology
 
-from deployer.plan.changes import DesiredRelease, plan_of
+from deployer.plan.changes import DesiredRelease, make_plan
 from deployer.rollout.answers import ANSWERS, answer_schema
 from deployer.rollout.queries.hosts import hosts_of
 from deployer.rollout.queries.plan import PlanAnswer
@@ -60,7 +60,7 @@ def test_the_hosts_and_the_plan_are_data() -> None:
     shape = topology(2, 1)
     hosts = hosts_of(shape)
     assert [(each.host, each.part) for each in hosts.hosts] == [("lb1", "balancer"), ("web1", "web"), ("web2", "web")]
-    plan = plan_of(DesiredRelease("push", NEW), shape, facts(*(host(f"web{n}", [OLD], current=OLD) for n in (1, 2))))
+    plan = make_plan(DesiredRelease("push", NEW), shape, facts(*(host(f"web{n}", [OLD], current=OLD) for n in (1, 2))))
     answer = PlanAnswer(changes=not plan.empty, digest=plan.digest, plan=plan).model_dump(mode="json")
     assert answer["plan"]["release"] == NEW and answer["changes"]
     assert answer["plan"]["waves"][0][0]["host"] == "web1"

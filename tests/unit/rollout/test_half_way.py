@@ -16,7 +16,7 @@ from deployer.plan.facts import Facts, HostFacts
 from deployer.rollout.queries.status import left_unfinished, require_serving
 from deployer.rollout.run.recording import note_end
 from deployer.rollout.run.run import Run
-from deployer.rollout.run.unfinished import resumed
+from deployer.rollout.run.unfinished import resumed_release
 
 NEXT = "20240701T000000Z-cccccccc"
 
@@ -83,7 +83,7 @@ def test_a_run_that_stopped_is_told_with_what_serves_where_and_is_gone_on_with()
         f"run run-1 (push of {NEW}) came only half way (web1:0 serves {NEW}, the others serve {OLD}): "
         "deploy push prod --resume goes on, deploy push prod pushes what is committed, deploy rollback prod goes back"
     )
-    assert resumed(asking(fleet), fleet.found()) == NEW
+    assert resumed_release(asking(fleet), fleet.found()) == NEW
     require_serving(fleet.topology, fleet.found())
 
 
@@ -94,7 +94,7 @@ def test_so_is_one_whose_balancer_was_lost_once_that_is_back() -> None:
     pushed(fleet)
     fleet.lost.clear()
     assert f"came only half way (web1:0 serves {NEW}, the others serve {OLD})" in told(fleet)
-    assert resumed(asking(fleet), fleet.found()) == NEW
+    assert resumed_release(asking(fleet), fleet.found()) == NEW
 
 
 def test_so_is_one_that_left_an_instance_behind() -> None:
@@ -102,7 +102,7 @@ def test_so_is_one_that_left_an_instance_behind() -> None:
     fleet.bad = {(NEW, "web2")}
     pushed(fleet)
     assert f"(web2:0 serves {OLD}, the others serve {NEW})" in told(fleet)
-    assert resumed(asking(fleet), fleet.found()) == NEW
+    assert resumed_release(asking(fleet), fleet.found()) == NEW
 
 
 def test_one_that_died_is_told_as_before() -> None:
@@ -110,7 +110,7 @@ def test_one_that_died_is_told_as_before() -> None:
     rollout = Rollout(fleet)
     rollout.run.each(rollout.run.hosts, "site.note_plan", {"run": "run-1", "plan": rollout.plan.as_dict()})
     assert told(fleet).startswith(f"run run-1 (push of {NEW}) did not come to its end: deploy push prod --resume goes")
-    assert resumed(asking(fleet), fleet.found()) == NEW
+    assert resumed_release(asking(fleet), fleet.found()) == NEW
 
 
 def test_a_later_run_that_succeeded_ends_the_matter() -> None:
@@ -123,7 +123,7 @@ def test_a_later_run_that_succeeded_ends_the_matter() -> None:
     fleet.serving["web3-8000"] = OLD
     assert told(fleet) == "", "whatever serves there since, no run left it so"
     with pytest.raises(UsageError, match="no run is left unfinished"):
-        resumed(asking(fleet), fleet.found())
+        resumed_release(asking(fleet), fleet.found())
 
 
 def test_one_that_succeeded_on_a_single_host_ends_it_there() -> None:
@@ -169,7 +169,7 @@ def test_a_release_that_a_host_lacks_cannot_be_gone_on_with() -> None:
     pushed(fleet)
     hosts = {**fleet.found().hosts, "web3": host("web3", [OLD], current=OLD)}
     with pytest.raises(UsageError, match="was not built on web3 yet"):
-        resumed(asking(fleet), Facts(hosts))
+        resumed_release(asking(fleet), Facts(hosts))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from support.facts import facts, host
 from support.topologies import topology
 
 from deployer.balancers.base import first_name, port_in, second_name
-from deployer.plan.changes import DesiredRelease, plan_of
+from deployer.plan.changes import DesiredRelease, make_plan
 from deployer.plan.facts import Facts
 from deployer.plan.model import FileChange
 from deployer.plan.rolling.slots import Standing, left_out, moved, seconds, standing
@@ -136,7 +136,7 @@ def test_the_same_address_written_otherwise_is_no_other_address() -> None:
 def test_one_that_serves_the_release_goes_through_a_wave_where_the_pools_change(changes: bool) -> None:
     found = known(web1_8000="198.51.100.1:8000", web2_8000="192.0.2.2:8000")
     files = [FileChange("lb1", "file", "50-shop-prod.cfg", "change")] if changes else []
-    plan = plan_of(DesiredRelease("push", OLD), topology(2, 1), found, changes=files)
+    plan = make_plan(DesiredRelease("push", OLD), topology(2, 1), found, changes=files)
     assert [(step.name, step.action) for step in plan.steps] == ([("web1:0", "settle")] if changes else [])
 
 

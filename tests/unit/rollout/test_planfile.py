@@ -16,7 +16,7 @@ from support.facts import facts, host, release
 from support.topologies import topology
 
 from deployer.errors import UsageError
-from deployer.plan.changes import DesiredRelease, plan_of, wanted_by_push
+from deployer.plan.changes import DesiredRelease, make_plan, wanted_by_push
 from deployer.plan.draft import LaunchFiles, ReleaseCandidate
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan, ProcessStep
@@ -38,7 +38,7 @@ def fleet(current: str = OLD, **other: Any) -> Facts:
 
 def planned(shape: Topology, found: Facts, made: ReleaseCandidate, id: str | None = PLANNED) -> Plan:
     wanted, builds = wanted_by_push(made, shape, found, id)
-    return plan_of(DesiredRelease("push", wanted, builds), shape, found)
+    return make_plan(DesiredRelease("push", wanted, builds), shape, found)
 
 
 def written(path: Path, shape: Topology | None = None) -> PlanFile:

@@ -19,7 +19,7 @@ from deployer.events import Warned
 from deployer.plan.model import Plan
 from deployer.rollout.traffic import probe_url
 from deployer.rollout.traffic.probe_url import answered_or_left_out, require_answer
-from deployer.rollout.traffic.receipt import Watch, watched
+from deployer.rollout.traffic.receipt import Watch, probe_traffic
 
 
 class Site(ThreadingHTTPServer):
@@ -133,7 +133,7 @@ def test_who_goes_back_is_not_held_up_by_what_is_broken(site: Site) -> None:
     assert warnings(back) == [
         f"the probe's URL {site.url} answers 503; it would measure nothing, so the probe is left out"
     ]
-    with watched(back.run, back.plan) as watch:
+    with probe_traffic(back.run, back.plan) as watch:
         assert watch.prober is None
 
 
@@ -170,7 +170,7 @@ def test_during_maintenance_nothing_is_asked_and_nothing_probed(site: Site) -> N
     asking = rollout(site.url)
     asking.world.maintenance = {"since": 0.0, "who": "me@here", "reason": "a new database"}
     require_answer(asking.run, asking.plan)
-    with watched(asking.run, asking.plan) as watch:
+    with probe_traffic(asking.run, asking.plan) as watch:
         watch.require_few()
     assert site.asked == 0 and asking.record.probe is None
     assert len(warnings(asking)) == 1 and "a new database" in warnings(asking)[0]
@@ -207,7 +207,7 @@ def seen(watch: Watch, of: str = "requests") -> None:
 
 def test_a_release_that_no_longer_has_the_page_fails_the_run(site: Site) -> None:
     asking = rollout(site.url)
-    with watched(asking.run, asking.plan) as watch:
+    with probe_traffic(asking.run, asking.plan) as watch:
         seen(watch)
         watch.require_few()
         site.status = 404
@@ -220,7 +220,7 @@ def test_a_release_that_no_longer_has_the_page_fails_the_run(site: Site) -> None
 def test_where_nobody_served_the_probe_begins_after_the_first_wave(site: Site) -> None:
     site.status = 503
     asking = rollout(site.url, release=None)
-    with watched(asking.run, asking.plan) as watch:
+    with probe_traffic(asking.run, asking.plan) as watch:
         watch.begin()
         assert watch.prober is None and site.asked == 1
         site.status = 200
@@ -238,7 +238,7 @@ def test_where_nobody_served_the_probe_begins_after_the_first_wave(site: Site) -
 def test_a_first_push_is_not_gated_by_a_url_that_does_not_answer(site: Site) -> None:
     site.status = 404
     asking = rollout(site.url, release=None)
-    with watched(asking.run, asking.plan) as watch:
+    with probe_traffic(asking.run, asking.plan) as watch:
         watch.require_few()
         watch.require_few()
     assert warnings(asking) == [f"the probe is left out: {site.url} answers 404"] and asking.record.probe is None
@@ -246,7 +246,7 @@ def test_a_first_push_is_not_gated_by_a_url_that_does_not_answer(site: Site) -> 
 
 def test_what_others_serve_before_the_first_push_is_measured_from_the_start(site: Site) -> None:
     asking = rollout(site.url, release=None)
-    with watched(asking.run, asking.plan) as watch:
+    with probe_traffic(asking.run, asking.plan) as watch:
         seen(watch)
         watch.require_few()
     assert asking.record.probe is not None and asking.record.probe["failed"] == 0

@@ -8,7 +8,7 @@ from support.topologies import topology
 
 from deployer.errors import NotReadyError, UsageError
 from deployer.plan.draft import ReleaseCandidate
-from deployer.rollout.delivery.promotion import current, described
+from deployer.rollout.delivery.promotion import current, proven_release
 
 OLD, NOW = "20240101T000000Z-aaaaaaaa", "20240201T000000Z-bbbbbbbb"
 MARKER = {"files": "f1", "requirements": ["uvicorn==0.30\n"], "commit": "0123456789abcdef"}
@@ -74,7 +74,7 @@ def test_a_new_size_asks_for_no_instance_that_is_not_there_yet() -> None:
 
 
 def test_a_tree_of_other_content_is_refused_and_says_why() -> None:
-    proven = described("staging", NOW, MARKER)
+    proven = proven_release("staging", NOW, MARKER)
     proven.require_same("f1")
     with pytest.raises(UsageError, match="not what commit 0123456789ab makes here") as refused:
         proven.require_same("f2")
@@ -83,7 +83,7 @@ def test_a_tree_of_other_content_is_refused_and_says_why() -> None:
 
 def test_a_release_that_tells_too_little_of_itself_is_refused() -> None:
     with pytest.raises(NotReadyError, match="earlier deploy"):
-        described("staging", NOW, {"commit": "0123456789abcdef"})
+        proven_release("staging", NOW, {"commit": "0123456789abcdef"})
 
 
 def test_the_same_content_counts_only_where_it_came_from_there() -> None:

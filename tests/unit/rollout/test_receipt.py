@@ -9,7 +9,7 @@ from support.topologies import topology
 from deployer.errors import RolloutError
 from deployer.events import StepFinished, StepStarted
 from deployer.probe import Failure, Receipt
-from deployer.rollout.traffic.receipt import Changes, Watch, told
+from deployer.rollout.traffic.receipt import Changes, Watch, receipt_data
 
 
 def heard() -> Changes:
@@ -31,7 +31,7 @@ def test_a_moment_has_what_was_under_way_then() -> None:
 
 def test_each_failure_is_told_with_its_moment() -> None:
     receipt = Receipt(100, 1, 0, 0, 1.0, 2.0, 3.0, 5.0, failures=(Failure(11.0, "get", "reset: by the peer"),))
-    failure = told(receipt, heard())["failures"][0]
+    failure = receipt_data(receipt, heard())["failures"][0]
     assert failure["during"] == ["web1:0 drain"] and failure["at"] == "00:00:11"
 
 

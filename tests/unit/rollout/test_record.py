@@ -9,7 +9,7 @@ import pytest
 from deployer import errors
 from deployer.errors import DeployError
 from deployer.remote.errors import AgentError, SessionLost
-from deployer.rollout.run.outcomes import refused_as
+from deployer.rollout.run.outcomes import translate_errors
 from deployer.rollout.run.parallel import map_hosts
 from deployer.rollout.run.record import Record
 
@@ -58,7 +58,7 @@ def test_a_host_that_failed_keeps_what_its_instances_came_to() -> None:
 @pytest.mark.parametrize("error", [AgentError("no_space", "the disk is full", log=["df"]), SessionLost("gone")])
 def test_what_hosts_refuse_is_told_as_far_as_the_run_had_come(error: DeployError) -> None:
     error.host, error.step = "web1", "ship"
-    with pytest.raises(errors.NotReadyError) as caught, refused_as(errors.NotReadyError, "deploy doctor prod"):
+    with pytest.raises(errors.NotReadyError) as caught, translate_errors(errors.NotReadyError, "deploy doctor prod"):
         raise error
     told = caught.value
     assert (told.code, told.host, told.step, told.log) == (error.code, "web1", "ship", error.log)
@@ -66,7 +66,7 @@ def test_what_hosts_refuse_is_told_as_far_as_the_run_had_come(error: DeployError
 
 
 def test_a_fault_of_the_agent_stays_a_fault_of_the_program() -> None:
-    with pytest.raises(AgentError) as caught, refused_as(errors.NotReadyError):
+    with pytest.raises(AgentError) as caught, translate_errors(errors.NotReadyError):
         raise AgentError("internal", "KeyError: 'site'")
     assert caught.value.exit_status == 1
 

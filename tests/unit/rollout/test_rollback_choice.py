@@ -7,9 +7,9 @@ from support.facts import Release, facts, host, release
 from support.topologies import topology
 
 from deployer.errors import UsageError
-from deployer.plan.changes import majority
+from deployer.plan.changes import prevailing_release
 from deployer.plan.facts import Facts
-from deployer.rollout.commands.rollback import candidates, chosen
+from deployer.rollout.commands.rollback import candidates, choose_release
 
 FIRST, SECOND, THIRD = "20240101T000000Z-aaaaaaaa", "20240201T000000Z-bbbbbbbb", "20240301T000000Z-cccccccc"
 ALL = (FIRST, SECOND, THIRD)
@@ -17,7 +17,7 @@ ALL = (FIRST, SECOND, THIRD)
 
 def goes_to(found: Facts, wanted: str | None = None) -> str:
     shape = topology(len(found.hosts), 0)
-    return chosen(shape, found, wanted, majority(found, shape))
+    return choose_release(shape, found, wanted, prevailing_release(found, shape))
 
 
 def both(*releases: str | Release, current: str = THIRD) -> Facts:

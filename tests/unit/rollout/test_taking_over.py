@@ -107,7 +107,7 @@ def met(shape: Topology, *, anew: bool = False, **unit: Any) -> takeover.Adoptio
     hosts = [host(web.name, **({"ports": taken} if web.name == "web1" else {})) for web in shape.web]
     found = facts(*hosts, *(host(balancer.name) for balancer in shape.balancers))
     fleet = World(shape, foreign={"web1": {**UNIT, **unit}})
-    return takeover.found(Rollout(fleet).run, found, anew=anew)
+    return takeover.find_takeover(Rollout(fleet).run, found, anew=anew)
 
 
 def test_setup_shows_all_that_it_would_take_over() -> None:
@@ -160,4 +160,4 @@ def test_all_hosts_at_once() -> None:
 def test_a_host_on_which_nobody_is_is_nobodys_business() -> None:
     shape = topology(2, 1)
     free = facts(*(host(name) for name in ("web1", "web2", "lb1")))
-    assert takeover.found(Rollout(World(shape)).run, free, anew=True) is None
+    assert takeover.find_takeover(Rollout(World(shape)).run, free, anew=True) is None

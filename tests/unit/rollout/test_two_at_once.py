@@ -11,7 +11,7 @@ from support.facts import facts, host
 from support.topologies import topology
 
 from deployer.errors import ChecksError, UnreachableError
-from deployer.plan.changes import DesiredRelease, plan_of
+from deployer.plan.changes import DesiredRelease, make_plan
 from deployer.plan.model import InstanceStep, Plan, ProcessStep
 from deployer.plan.topology import Topology
 from deployer.remote.errors import AgentError
@@ -288,7 +288,7 @@ def test_a_singleton_moves_and_a_limit_leaves_its_host_out_so_it_does_not_start_
     """web1 is new and the first of `hosts`; web2 had the singleton until now, and `-l web1` leaves it out."""
     every = with_beat()
     shape = replace(every, web=every.web[:1], spared=every.web[1:])
-    plan = plan_of(DesiredRelease("push", NEW), shape, facts(host("web1", [NEW])))
+    plan = make_plan(DesiredRelease("push", NEW), shape, facts(host("web1", [NEW])))
     assert [step.name for step in plan.processes] == [], "docs/processes.md: a singleton never runs twice"
 
 

@@ -15,7 +15,7 @@ from support.facts import facts, host, release
 from support.topologies import topology
 
 from deployer.errors import ChecksError, DeployError, FrozenError
-from deployer.plan.changes import DesiredRelease, plan_of
+from deployer.plan.changes import DesiredRelease, make_plan
 from deployer.plan.facts import Facts, HostFacts
 from deployer.plan.model import FileChange
 from deployer.plan.rolling.slots import surplus
@@ -128,7 +128,7 @@ def pushed(
     rollout = Rollout(fleet)
     rollout.run.topology = shape
     changes = [FileChange(lb.name, "file", "50-shop-prod.cfg", "change") for lb in shape.balancers]
-    rollout.plan = plan_of(DesiredRelease("push", NEW), shape, found, changes=changes)
+    rollout.plan = make_plan(DesiredRelease("push", NEW), shape, found, changes=changes)
 
     def roll(run: Any, project: Any, plan: Any, facts: Any, *, via: str, finish: Any, reopen: Any) -> None:
         Waves(run, plan, via=via, checks=lambda steps, release: None, finish=finish, reopen=reopen).carry_out()
@@ -346,9 +346,9 @@ def test_a_renamed_process_and_a_rollback_says_what_its_release_has_and_nobody_s
     state = {"jobs@1": {"release": NEW, "running": True}}
     releases = [release(OLD, processes=["worker"]), release(NEW, processes=["jobs"])]
     found = facts(host("web1", releases, current=NEW, process_state=state))
-    warned = plan_of(DesiredRelease("rollback", OLD), shape, found).warnings
+    warned = make_plan(DesiredRelease("rollback", OLD), shape, found).warnings
     assert any("with worker in `processes`" in each for each in warned), warned
-    assert not any("in `processes`" in each for each in plan_of(DesiredRelease("reload", NEW), shape, found).warnings)
+    assert not any("in `processes`" in each for each in make_plan(DesiredRelease("reload", NEW), shape, found).warnings)
 
 
 # -- a changed health check, and some that stay on the release of before ----------------------------------------------
@@ -400,7 +400,7 @@ def test_an_added_host_and_a_rollback_goes_to_the_last_release_or_names_the_host
     others = [host(name, [OLD, NEW], current=NEW) for name in ("web1", "web2")]
     found = facts(*others, host("web3", [NEW], current=NEW), *balancers(shape))
     try:
-        assert rollback.chosen(shape, found, None, NEW) == OLD
+        assert rollback.choose_release(shape, found, None, NEW) == OLD
     except DeployError as error:
         assert "web3" in f"{error} {error.hint}", f"{error}: {error.hint}"
 
@@ -508,7 +508,7 @@ def test_what_the_settings_no_longer_have_is_drained_at_a_balancer_of_somebody_e
     webs = [host(each.name, [OLD, NEW], current=OLD, serving=serving, slots=used) for each in shape.web]
     found = facts(*webs, *balancers(shape))
     rollout = Rollout(fleet)
-    rollout.plan = replace(plan_of(DesiredRelease("push", NEW), shape, found), unused=())
+    rollout.plan = replace(make_plan(DesiredRelease("push", NEW), shape, found), unused=())
     rollout.carry_out()
     assert rollout.exit == 0 and fleet.busy.keys() == {f"web{n}-{size['port']}" for n in (1, 2, 3)}
     assert fleet.harm == [], "an instance stops only when every balancer has drained it"

@@ -8,7 +8,7 @@ from typing import Any
 from deployer.errors import DeployError, RolloutError
 from deployer.plan.model import InstanceStep
 from deployer.remote.errors import AgentError
-from deployer.rollout.run.outcomes import ending
+from deployer.rollout.run.outcomes import failure_of_run
 from deployer.rollout.run.record import Record
 
 OPENS = "deploy setup prod opens its socket again"
@@ -18,7 +18,7 @@ def way_on(error: DeployError) -> str:
     """The hint of a run in which one instance could not be brought back because of `error`."""
     plan: Any = SimpleNamespace(env="prod")
     step = InstanceStep("web1", 0, 8000, "restart", "20240101T000000Z-aaaaaaaa")
-    return str(ending(RolloutError("web1:0 is not healthy"), [(step, error)], plan, Record("push")).hint)
+    return str(failure_of_run(RolloutError("web1:0 is not healthy"), [(step, error)], plan, Record("push")).hint)
 
 
 def test_a_balancer_that_cannot_be_asked_comes_before_the_push_that_it_would_refuse() -> None:

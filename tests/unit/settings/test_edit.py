@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deployer.errors import SettingsError
-from deployer.settings.yaml.edit import edited
+from deployer.settings.yaml.edit import set_value
 
 CASES = {
     "there is one": ("app: shop\ninstances: 2   # two a host\nport: 8000\n", "instances: 4   # two a host"),
@@ -28,22 +28,22 @@ DEEP = {
 
 @pytest.mark.parametrize(("before", "shows"), CASES.values(), ids=CASES)
 def test_a_key_at_the_top(before: str, shows: str) -> None:
-    after = edited(before, ("instances",), 4, "deploy.yaml")
-    assert shows in after and edited(after, ("instances",), 4, "deploy.yaml") == after
+    after = set_value(before, ("instances",), 4, "deploy.yaml")
+    assert shows in after and set_value(after, ("instances",), 4, "deploy.yaml") == after
     assert len(after.splitlines()) - len(before.splitlines()) in (0, 1)
 
 
 @pytest.mark.parametrize(("before", "shows"), DEEP.values(), ids=DEEP)
 def test_a_key_below_another(before: str, shows: str) -> None:
-    assert shows in edited(before, ("runtime", "workers"), 4, "deploy.yaml")
+    assert shows in set_value(before, ("runtime", "workers"), 4, "deploy.yaml")
 
 
 def test_a_word_is_written_as_a_word() -> None:
-    assert edited("runtime: {workers: 2}\n", ("runtime", "workers"), "auto", "x") == "runtime: {workers: auto}\n"
+    assert set_value("runtime: {workers: 2}\n", ("runtime", "workers"), "auto", "x") == "runtime: {workers: auto}\n"
 
 
 def test_what_cannot_be_changed_by_itself_is_left_to_a_person() -> None:
     shared = "a: &size 3\ninstances: *size\n"
     with pytest.raises(SettingsError, match="instances cannot be changed there") as refused:
-        edited(shared, ("instances",), 4, "deploy.yaml")
+        set_value(shared, ("instances",), 4, "deploy.yaml")
     assert refused.value.hint == "write instances: 4 yourself"

@@ -12,7 +12,7 @@ import pytest
 from deployer.errors import SettingsError
 from deployer.rollout.run.project import load as load_project
 from deployer.settings.init.init import write
-from deployer.settings.init.procfile import Procfile, understood
+from deployer.settings.init.procfile import Procfile, parse_procfile
 from deployer.settings.init.runtime import InitOptions
 from deployer.settings.load import load
 from deployer.settings.models import Settings
@@ -20,7 +20,7 @@ from deployer.settings.models import Settings
 
 def made(text: str) -> Procfile:
     """What a Procfile comes to, which is always settings that are valid."""
-    found = understood(text)
+    found = parse_procfile(text)
     hooks = {"release": found.release, "prepare": found.prepare}
     hooks = {name: command for name, command in hooks.items() if command}
     Settings.model_validate({"app": "shop", "runtime": found.runtime, "processes": found.processes, "hooks": hooks})
@@ -272,7 +272,7 @@ def test_one_that_is_no_text_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_push_would_refuse_is_left_out_and_said(web: str, runtime: dict[str, Any], said: str) -> None:
-    made = understood(f"web: {web}\n")
+    made = parse_procfile(f"web: {web}\n")
     assert made.runtime == runtime
     assert any(said in remark for remark in made.remarks)
 
