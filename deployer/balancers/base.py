@@ -18,7 +18,7 @@ _SECOND = re.compile(r"^(.+-\d+)\.\d+$")
 class Server:
     """One slot as the balancer sees it, in use or not: both slots of an instance are always known to it.
 
-    `address` is an address, or the folder of its UNIX socket (`agent.places`) where the kind can reach one.
+    `address` is an address, or the folder of its UNIX socket (`agent.model.endpoints`) where the kind can reach one.
     Slots with the same `instance` are those of one, of which one is in use; without a name it is the only one.
     """
 

@@ -442,7 +442,7 @@ class Topology:
 
 
 def plain_place(address: str, port: int) -> str:
-    """`places.place`, with an address written as balancers tell it."""
+    """`endpoints.place`, with an address written as balancers tell it."""
     try:
         return place(str(ipaddress.ip_address(address.strip("[]"))), port)
     except ValueError:

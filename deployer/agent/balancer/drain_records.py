@@ -2,7 +2,7 @@
 
     {"web1-8000": {"by": "run" | "person" | "quarantine" | "spare", "run", "who", "reason", "since", "at"}}
 
-`at` is where the server is (`places.place`). A record belongs to that place: when a changed pool gives the place
+`at` is where the server is (`endpoints.place`). A record belongs to that place: when a changed pool gives the place
 another name, or the name another place, the record goes with the place (`follow`).
 
 `spare` are slots that no instance serves in: a successor that starts there gets no request before it is admitted, also

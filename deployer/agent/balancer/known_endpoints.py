@@ -24,7 +24,7 @@ from deployer.agent.system import files
 def note(site: Site, driver: dict[str, Any], balancer: Driver) -> None:
     """Remembers where servers serve now, and forgets earlier places that get no requests any more.
 
-    Only within `drained.editing`. Raises OpError `balancer_down`.
+    Only within `drain_records.editing`. Raises OpError `balancer_down`.
     """
     if not _known_by_address(driver):
         return

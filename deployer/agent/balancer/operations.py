@@ -143,7 +143,7 @@ def state(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
 
 @operation("balancer.elsewhere")
 def elsewhere(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Whether servers get requests at an earlier address too, which a drain would not stop. See `known_places`.
+    """Whether servers get requests at an earlier address too, which a drain would not stop. See `known_endpoints`.
 
     Args:
         args: `site`, `driver`, and `servers`, the names to look for.
@@ -188,7 +188,7 @@ def recover(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
 
 @operation("balancer.watch")
 def watch(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Arms the watchdog of this run before anything is drained, or says another bound. See `balancer_watchdog`.
+    """Arms the watchdog of this run before anything is drained, or says another bound. See `watchdog`.
 
     `out`, where given, are servers that are to be stopped: they have to be out of the pool when the bound is said.
     """

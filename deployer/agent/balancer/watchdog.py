@@ -2,10 +2,10 @@
 
 Why it needs no lock of the app. Three may want to admit the same server: the agent that drained it, the watchdog of
 that run, and the next run's `balancer.recover`. Each of them changes the balancer and the record together under the
-short lock of `drained.editing`, and reads the record anew inside. Whoever comes second finds no record of that run and
-does nothing. So a watchdog that fires between the moment a new run took the app's lock and its `recover` does exactly
-what `recover` was about to do; after it, whatever is drained carries the new run's id, which an old watchdog never
-touches. A person's drain and a quarantine are nobody's but a person's (`by`).
+short lock of `drain_records.editing`, and reads the record anew inside. Whoever comes second finds no record of that
+run and does nothing. So a watchdog that fires between the moment a new run took the app's lock and its `recover` does
+exactly what `recover` was about to do; after it, whatever is drained carries the new run's id, which an old watchdog
+never touches. A person's drain and a quarantine are nobody's but a person's (`by`).
 
 When it fires. The agent renews a file with the boot-time clock every second while the controller's lease is fresh.
 The watchdog fires `bound` seconds after the last renewal. The bound is short while no instance is being switched, and

@@ -1,9 +1,9 @@
 """What is done when an agent ends: callbacks of the operations, and staying alive until they are done.
 
-wind.on_loss(readmit)   the controller was lost: run once, in the order of registration
-wind.on_end(release)    the agent ends, lost or not; after all `on_loss`
-wind.on_notice(tell)    the controller was lost: called at once, with the time by which the agent ends
-wind.bound(until)       asked then for how long something that this agent guards takes
+shutdown.on_loss(readmit)   the controller was lost: run once, in the order of registration
+shutdown.on_end(release)    the agent ends, lost or not; after all `on_loss`
+shutdown.on_notice(tell)    the controller was lost: called at once, with the time by which the agent ends
+shutdown.bound(until)       asked then for how long something that this agent guards takes
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 
 Where systemd keeps the port open it is link → restart → prove: a request that came between a stop and a start would
 make systemd start whatever the link leads to. An instance whose port is to be kept from now on is stopped once more.
-A reload (`hup.Reload`) is link → check → SIGHUP → prove; going back from one that failed is a restart.
+A reload (`reload.Reload`) is link → check → SIGHUP → prove; going back from one that failed is a restart.
 
 Every state is written to the ledger, on the disk, before its act; each act converges from whatever a crash left. Only
 the stop needs the controller's lease: once begun, the switch goes on to its end or back, controller or not.

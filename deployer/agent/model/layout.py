@@ -131,12 +131,12 @@ class Site:
         return self.prefix + "/var/lib/deploy"
 
     def resources_before(self, part: str) -> str:
-        """What files outside of the app's root were before the run that is under way changed them (`agent.kept`)."""
+        """What files outside of the root were before the current run changed them (`agent.provisioning.snapshot`)."""
         return f"{self.host_state}/before/{self.app}-{self.env}.{part}.json"
 
     @property
     def sockets(self) -> str:
-        """The folder of the instances' UNIX sockets (`agent.places`), where they listen at those."""
+        """The folder of the instances' UNIX sockets (`agent.model.endpoints`), where they listen at those."""
         return f"{self.prefix}/run/deploy/{self.app}-{self.env}"
 
     @property

@@ -29,7 +29,7 @@ _HANDLER_TIMEOUT = 120.0  # seconds for one command of a handler
 def apply(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Args: `site, resources, handlers, dry_run, replace, keep, part`. Returns `changed, refused, handlers`.
 
-    `keep` is the run for which files stay beside as they were, as that `part` of the host (`kept.PARTS`), until
+    `keep` is the run for which files stay beside as they were, as that `part` of the host (`snapshot.PARTS`), until
     `resource.restore` or `resource.settle`.
 
     Raises:

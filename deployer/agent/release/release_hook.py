@@ -1,8 +1,8 @@
 """The release hook: once per release, on one host, to its end whoever is lost meanwhile.
 
-The command runs under a runner of its own (`hook_runner`), detached from this session, which keeps the site's lock and
-writes the outcome into the ledger itself. This operation starts the runner, or joins one that still runs, hands on
-what the command prints, and reads the outcome.
+The command runs under a runner of its own (`release_hook_runner`), detached from this session, which keeps the site's
+lock and writes the outcome into the ledger itself. This operation starts the runner, or joins one that still runs,
+hands on what the command prints, and reads the outcome.
 
 In `.deploy/hooks`: `<release>.running`, a file with the runner's pid that it holds locked while it lives; `<run>.json`,
 what it is to do; `<run>.log`, what the command printed, secrets taken out.

@@ -14,7 +14,7 @@ _OPEN = ("01", "02")  # established, or about to be: the request follows
 
 
 def held_by(pids: Iterable[int]) -> dict[str, int]:
-    """`places.place` → how many connections these processes hold to it. One that ended meanwhile holds none."""
+    """`endpoints.place` → how many connections these processes hold to it. One that ended meanwhile holds none."""
     found: dict[str, int] = {}
     for pid in pids:
         for remote in _remotes(pid):

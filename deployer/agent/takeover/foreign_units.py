@@ -27,7 +27,8 @@ _SHARED = frozenset(
 def at(site: Site, ports: list[int]) -> list[dict[str, Any]]:
     """`[{unit, ports, pid, command, enabled, why, program, stop, start}]`; `why` says what keeps us from stopping it.
 
-    `program` is there for one of supervisord's (`programs.Program`); `stop` and `start` are what a person types.
+    `program` is there for one of supervisord's (`supervisord_programs.Program`); `stop` and `start` are what a person
+    types.
     """
     found: dict[str, dict[str, Any]] = {}
     for port in ports:

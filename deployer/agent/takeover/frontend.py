@@ -1,4 +1,4 @@
-"""Frontends that somebody else configured, led to another place: what `front_haproxy` and `front_nginx` share.
+"""Frontends that somebody else configured, led to another place: what `haproxy_frontend` and `nginx_frontend` share.
 
 Text in, text out. Only what is plain is touched; everything else stays as it is written, to the byte.
 """

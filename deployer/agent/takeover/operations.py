@@ -32,7 +32,7 @@ _QUIET = 10  # looks in a row that must find nobody connected
 def units(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Who else serves at `ports`. Returns `units`: `[{unit, ports, pid, command, enabled, why, program, stop, start}]`.
 
-    `why` says what keeps a unit from being retired by us; empty when nothing does. See `foreign.at`.
+    `why` says what keeps a unit from being retired by us; empty when nothing does. See `foreign_units.at`.
     """
     return {"units": foreign_units.at(Site.from_args(args), [int(port) for port in args["ports"]])}
 

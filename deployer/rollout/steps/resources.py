@@ -31,7 +31,7 @@ class HostResources:
     """What one host should have: resources in the order to apply them, and the handlers they may notify.
 
     `keep` is the run for which files stay beside as they were, until that run has ended (`put_back_on_failure`); `part`
-    is which of the host's two these are (`agent.kept`).
+    is which of the host's two these are (`agent.provisioning.snapshot`).
     """
 
     host: str

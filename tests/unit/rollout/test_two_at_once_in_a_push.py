@@ -31,7 +31,7 @@ from deployer.rollout.steps.instances import Instances
 
 class Filed(World):
     """Pools are as their files say. A server that a file adds is in maintenance until it is admitted, where others of
-    the pool were there before (`haproxy_reload.carried_over`). What files were is kept, and put back.
+    the pool were there before (`reload_tool.carried_over`). What files were is kept, and put back.
     """
 
     def __post_init__(self) -> None:
@@ -476,7 +476,7 @@ class Told(World):
         return {"servers": {name: state for name, state in found.items() if name in self._named(args)}}
 
     def balancer_watch(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        """`balancer_watchdog._require_out` looks at the servers that the driver names."""
+        """`watchdog._require_out` looks at the servers that the driver names."""
         return super().balancer_watch(host, {**args, "out": [s for s in args.get("out", ()) if s in self._named(args)]})
 
     @staticmethod

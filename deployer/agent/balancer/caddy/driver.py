@@ -1,6 +1,6 @@
 """Caddy as the balancer's operations use it: one pool's slots, each a file that says where its requests go.
 
-How draining and reloading work is told in `caddy_reload`. What is in flight comes from `GET /reverse_proxy/upstreams`,
+How draining and reloading work is told in `reload_tool`. What is in flight comes from `GET /reverse_proxy/upstreams`,
 which counts by real address, over all configurations that still finish something. Whether a slot is healthy Caddy tells
 nowhere in time (its metric is 10 s late): the ask socket has, for every slot, a twin of the pool's health checks that
 lets a question through to the app only while it is healthy.

@@ -395,7 +395,7 @@ def _names_before(wanted: dict[str, str], there: dict[str, str]) -> dict[str, st
 
 
 def _without_network(place: str) -> str:
-    """As `agent.places` writes a place that Caddy dials."""
+    """As `agent.model.endpoints` writes a place that Caddy dials."""
     return place[len("unix/") :] if place.startswith("unix/") else place
 
 

@@ -1,4 +1,4 @@
-"""The requests that Caddy passed on, read from the log that `caddy_reload` has it write: one JSON object a line.
+"""The requests that Caddy passed on, read from the log that `reload_tool` has it write: one JSON object a line.
 
     {"ts": 1795551229.94, "status": 200, "at": "192.0.2.1:8000", "took": 26.1}
 
