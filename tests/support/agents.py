@@ -27,6 +27,7 @@ PYTHON = "/usr/bin/python3"
 def with_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sends the operations of rehearsal.py along with the agent, for the time of a test."""
     sources = json.loads(zlib.decompress(bundle()))
+    sources["operation"] += '\nMODULES["rehearsal"] = "rehearsal"\n'
     sources["rehearsal"] = (Path(__file__).parent / "rehearsal.py").read_text()
     packed = zlib.compress(json.dumps(sources).encode())
     monkeypatch.setattr(session_module, "bundle", lambda: packed)
