@@ -103,13 +103,13 @@ def test_what_goes_back_is_checked_as_it_was_built_to_be(host: World, wanted: st
 
 def test_what_goes_back_has_the_time_that_it_was_built_to_have(host: World, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[float] = []
-    wait = switch.until_proven
+    wait = switch.wait_until_proven
 
     def noted(*args: Any, **more: Any) -> Any:
         given.append(args[5])
         return wait(*args, **more)
 
-    monkeypatch.setattr(switch, "until_proven", noted)
+    monkeypatch.setattr(switch, "wait_until_proven", noted)
     host.switch(host.release("r1", health=replace(host.instance.health, within=300.0)))
     host.tune(within=2.0)
     failing(host, host.release("r2", supervised.BROKEN), "r1")

@@ -274,12 +274,12 @@ def through_a_rollback(monkeypatch: pytest.MonkeyPatch, rollout: Rollout, found:
         yield
 
     monkeypatch.setattr(rollback, "with_certificate", lambda project: project)
-    monkeypatch.setattr(rollback, "opened", opened)
-    monkeypatch.setattr(rollback, "locked", locked)
+    monkeypatch.setattr(rollback, "open_run", opened)
+    monkeypatch.setattr(rollback, "lock_site", locked)
     monkeypatch.setattr(rollback, "look_first", lambda run: found)
     monkeypatch.setattr(rollback, "survey", lambda run: found)
     monkeypatch.setattr(rollback, "with_pools", lambda run, facts: facts)
-    monkeypatch.setattr(rollback, "resumed", lambda run, facts: NEW)
+    monkeypatch.setattr(rollback, "resumed_release", lambda run, facts: NEW)
     monkeypatch.setattr(rollback, "judged_end", lambda run, before: contextlib.nullcontext())
     monkeypatch.setattr(rollback.secrets, "differing", lambda run, values: [])
     monkeypatch.setattr(rollback.Pools, "recover", lambda self: [])

@@ -45,7 +45,7 @@ def asked(fleet: Away, monkeypatch: pytest.MonkeyPatch) -> Rollout:
         yield rollout.run
 
     for module in (manual, maintenance):
-        monkeypatch.setattr(module, "opened", opened)
+        monkeypatch.setattr(module, "open_run", opened)
     return rollout
 
 
