@@ -103,7 +103,7 @@ def _pairs() -> Iterable[tuple[int, int]]:
     """Process and parent, of all that live."""
     if _LINUX:
         known = (procfs.process(pid) for pid in procfs.pids())
-        return [(each.pid, each.ppid) for each in known if each and not each.dead]
+        return [(process.pid, process.ppid) for process in known if process and not process.dead]
     listing = process_runner.run(["ps", "-A", "-o", "pid=,ppid="], timeout=_PS_TIMEOUT_S).stdout
     pairs = (line.split() for line in listing.splitlines())
     return [(int(pair[0]), int(pair[1])) for pair in pairs if len(pair) == 2]

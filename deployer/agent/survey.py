@@ -112,10 +112,10 @@ def _virtualenv(site: Site, release: str, marker: dict[str, Any], damages: dict[
 def _marker(path: str) -> dict[str, Any] | None:
     try:
         with open(path, encoding="utf-8") as file:
-            found = json.load(file)
+            marker = json.load(file)
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and _is_sound(found) else None
+    return marker if isinstance(marker, dict) and _is_sound(marker) else None
 
 
 def _is_sound(marker: dict[str, Any]) -> bool:
@@ -126,28 +126,28 @@ def _ports(
     site: Site, ports: Iterable[int], address: str, sockets: dict[str, list[str]]
 ) -> dict[str, dict[str, Any] | None]:
     """port → `{pid, command, user, unit, ours, socket}` of who listens there (on any or that address), None if free."""
-    wanted = [int(port) for port in ports]
-    listening = port_owners.listening(address or "0.0.0.0", wanted)
-    held = procfs.holders(found.inode for _, found in listening)
-    answers: dict[str, dict[str, Any] | None] = {str(port): None for port in wanted}
-    for port, found in listening:
-        pids = sorted(held[found.inode])
-        user = procfs.user_name(found.uid)
+    port_numbers = [int(port) for port in ports]
+    listening = port_owners.listening(address or "0.0.0.0", port_numbers)
+    held = procfs.holders(listener.inode for _, listener in listening)
+    answers: dict[str, dict[str, Any] | None] = {str(port): None for port in port_numbers}
+    for port, listener in listening:
+        pids = sorted(held[listener.inode])
+        user = procfs.user_name(listener.uid)
         unseen = {"pid": None, "command": "", "user": user, "unit": "", "ours": False, "socket": False}
-        asked = sockets.get(str(port)) or []
-        answers[str(port)] = _holder(site, pids, asked) if pids else answers[str(port)] or unseen
+        socket_command = sockets.get(str(port)) or []
+        answers[str(port)] = _holder(site, pids, socket_command) if pids else answers[str(port)] or unseen
     return answers
 
 
-def _holder(site: Site, pids: list[int], asked: list[str]) -> dict[str, Any]:
+def _holder(site: Site, pids: list[int], socket_command: list[str]) -> dict[str, Any]:
     """Who that is. systemd counts only where nobody has taken its socket over: then it may be a stranger's unit's."""
     processes = [pid for pid in pids if pid != port_owners.SYSTEMD]
     strangers = [pid for pid in processes if port_owners.release_of(site, pid) is None]
-    ours = (
+    is_ours = (
         not strangers
         if processes
-        else bool(asked) and "active" in process_runner.run(asked, timeout=_SHORT).stdout.split()
+        else bool(socket_command) and "active" in process_runner.run(socket_command, timeout=_SHORT).stdout.split()
     )
     pid = (strangers or processes or pids)[0]
     known = {"pid": pid, "command": procfs.command(pid), "user": procfs.user_of(pid), "unit": procfs.unit_of(pid)}
-    return {**known, "ours": ours, "socket": processes != pids}
+    return {**known, "ours": is_ours, "socket": processes != pids}

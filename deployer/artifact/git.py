@@ -90,9 +90,9 @@ class Repository:
 
     def commit(self, ref: str) -> str:
         """The full hash of the commit a ref names; UsageError if there is none."""
-        found = _git(self.top, ["rev-parse", "--verify", "--quiet", "--end-of-options", ref + "^{commit}"])
-        if found.ok:
-            return found.stdout.strip()
+        result = _git(self.top, ["rev-parse", "--verify", "--quiet", "--end-of-options", ref + "^{commit}"])
+        if result.ok:
+            return result.stdout.strip()
         if ref == "HEAD":
             raise UsageError(
                 "nothing is committed yet, and only what is committed is pushed",
@@ -105,9 +105,9 @@ class Repository:
     def named(self, name: str) -> str | None:
         """The full hash of the commit that a tag or a branch names; None for any other word."""
         for kind in ("tags", "heads", "remotes"):
-            found = _git(self.top, ["rev-parse", "--verify", "--quiet", f"refs/{kind}/{name}^{{commit}}"])
-            if found.ok:
-                return found.stdout.strip()
+            result = _git(self.top, ["rev-parse", "--verify", "--quiet", f"refs/{kind}/{name}^{{commit}}"])
+            if result.ok:
+                return result.stdout.strip()
         return None
 
     def changed(self) -> tuple[str, ...]:
@@ -149,15 +149,15 @@ class Repository:
 
 def lfs_pointers(root: Path, paths: Sequence[str]) -> list[str]:
     """The paths whose content is still a Git LFS pointer."""
-    found = []
+    pointers = []
     for path in paths:
         full = root / path
         if full.is_symlink() or full.stat().st_size > _LFS_LARGEST:
             continue
         with open(full, "rb") as file:
             if file.read(len(_LFS)) == _LFS:
-                found.append(path)
-    return found
+                pointers.append(path)
+    return pointers
 
 
 def _export(repository: Path, commit: str, into: Path, below: Sequence[str]) -> list[str]:
@@ -245,8 +245,8 @@ def _environ() -> dict[str, str]:
     return {**kept, **fixed}
 
 
-def _refuse_dubious(path: Path, said: str) -> None:
-    if "dubious ownership" in said:
+def _refuse_dubious(path: Path, output: str) -> None:
+    if "dubious ownership" in output:
         raise UsageError(
             "git refuses this work tree because somebody else owns it",
             file=str(path),

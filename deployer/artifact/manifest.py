@@ -48,11 +48,11 @@ def scan(root: Path, exclude: Sequence[str] = ()) -> Manifest:
 
 def require_room_for_shared(shared: Sequence[str], manifest: Manifest) -> None:
     """Raises SettingsError where a shared path lies below a file or a link of the source."""
-    found = obstructed(shared, manifest.files)
-    if found:
+    conflict = obstructed(shared, manifest.files)
+    if conflict:
         raise SettingsError(
-            f"shared: {found[0]} lies below {found[1]}, which is a file or a link in the source",
-            hint=f"rename {found[1]} in the source, or share another path",
+            f"shared: {conflict[0]} lies below {conflict[1]}, which is a file or a link in the source",
+            hint=f"rename {conflict[1]} in the source, or share another path",
         )
 
 
@@ -90,8 +90,8 @@ def pack(manifest: Manifest, missing: Collection[str], root: Path, wheels: Path 
 
 
 def _walk(root: str, below: str, left_out: Exclude) -> Iterator[tuple[str, str]]:
-    with os.scandir(f"{root}/{below}" if below else root) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
+    with os.scandir(f"{root}/{below}" if below else root) as iterator:
+        entries = sorted(iterator, key=lambda entry: entry.name)
     for entry in entries:
         path = below + entry.name
         folder = entry.is_dir(follow_symlinks=False)

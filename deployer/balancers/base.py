@@ -95,8 +95,8 @@ def second_name(server: str, number: int = 2) -> str:
 
 def first_name(server: str) -> str:
     """The name that `server_name` made, of a server that may have a second one."""
-    found = _SECOND.match(server)
-    return found.group(1) if found else server
+    match = _SECOND.match(server)
+    return match.group(1) if match else server
 
 
 def port_in(server: str, host: str) -> int | None:

@@ -140,21 +140,21 @@ def _app(pool: Pool) -> dict[str, Any]:
     listen = _listen(pool.listen)
     name = word(pool.name, "balancer.backend")
     folder = f"{_places(pool.site).slots}/{name}"
-    servers = [server(each) for each in pool.servers]
-    dials = {each.name: {"dial": f"{{file.{folder}/{each.name}}}"} for each in servers}
+    servers = [server(pool_server) for pool_server in pool.servers]
+    dials = {pool_server.name: {"dial": f"{{file.{folder}/{pool_server.name}}}"} for pool_server in servers}
     return {
         "app": f"{pool.site.app} in {pool.site.env}",
         "pool": name,
         "listen": listen.text,
         "port": listen.port,
         "server": listen.name,
-        "domains": sorted({domain(each) for each in pool.domains}),
+        "domains": sorted({domain(domain_name) for domain_name in pool.domains}),
         "drained": pool.site.drained,
         "secure": _secure(pool),
         "trusted_proxies": list(pool.trusted_proxies),
         "settled": SETTLED_S,
         "most_fails": MOST_FAILS,
-        "slots": {each.name: _dialled(each) for each in servers},
+        "slots": {pool_server.name: _dialled(pool_server) for pool_server in servers},
         "handle": [_maintenance(pool, folder), *_files(pool), *_NOTED, _proxy(pool, list(dials.values()))],
         "ask": {slot: [_twin(pool, dial)] for slot, dial in dials.items()},
     }
@@ -181,21 +181,21 @@ def _secure(pool: Pool) -> dict[str, Any] | None:
     if https is None:
         return None
     listen = _listen(https.listen)
-    found = {"listen": listen.text, "port": listen.port, "server": listen.name}
+    entry = {"listen": listen.text, "port": listen.port, "server": listen.name}
     if https.certificate is not None:
         tag = f"{pool.site.app}-{pool.site.env}-{https.certificate.sha256[:12]}"
-        return {**found, "certificate": certificate_path(pool, _places(pool.site).certificates), "tag": tag}
+        return {**entry, "certificate": certificate_path(pool, _places(pool.site).certificates), "tag": tag}
     if https.issuer == "internal":
-        return {**found, "issuer": [{"module": "internal"}]}
+        return {**entry, "issuer": [{"module": "internal"}]}
     # Caddy's usual issuers are two, of which the second needs no address of mail.
-    own = {"ca": https.issuer, "email": https.email}
-    acme = {"module": "acme", **{key: value for key, value in own.items() if value}}
-    return {**found, "issuer": [acme] if len(acme) > 1 else []}
+    acme_options = {"ca": https.issuer, "email": https.email}
+    acme = {"module": "acme", **{key: value for key, value in acme_options.items() if value}}
+    return {**entry, "issuer": [acme] if len(acme) > 1 else []}
 
 
 def _maintenance(pool: Pool, folder: str) -> dict[str, Any]:
     """The page that users get while a file says so; else what comes behind this."""
-    said = {
+    response = {
         "handler": "static_response",
         "status_code": 503,
         "headers": {
@@ -206,7 +206,7 @@ def _maintenance(pool: Pool, folder: str) -> dict[str, Any]:
         "body": page(pool).replace("{", "\\{"),
     }
     closed = {"file": {"root": folder, "try_files": ["/.maintenance"]}}
-    return {"handler": "subroute", "routes": [{"match": [closed], "handle": [said], "terminal": True}]}
+    return {"handler": "subroute", "routes": [{"match": [closed], "handle": [response], "terminal": True}]}
 
 
 def _files(pool: Pool) -> list[dict[str, Any]]:
@@ -214,13 +214,13 @@ def _files(pool: Pool) -> list[dict[str, Any]]:
     www = served(pool)
     if www is None:
         return []
-    found = {
+    matcher = {
         "method": ["GET", "HEAD"],
         "path": [www.url + "*"],
         "file": {"root": www.root, "try_files": ["{http.request.uri.path}"]},
     }
     send = {"handler": "file_server", "root": www.root}
-    return [{"handler": "subroute", "routes": [{"match": [found], "handle": [send], "terminal": True}]}]
+    return [{"handler": "subroute", "routes": [{"match": [matcher], "handle": [send], "terminal": True}]}]
 
 
 def _proxy(pool: Pool, upstreams: list[dict[str, str]]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class Command:
             "site": asdict(pool.site),
             "backend": pool.name,
             **{verb: pool.options[verb] for verb in ("drain", "admit", "state", "timeout")},
-            "servers": {each.name: _place(each) for each in pool.servers},
+            "servers": {server.name: _place(server) for server in pool.servers},
         }
 
 

@@ -125,13 +125,16 @@ class HAProxy:
         `pool.options["manage"]` false says that somebody else does. Ours has a stats socket of its own, unless the
         settings name another than HAProxy's usual one.
         """
-        found = {"kind": self.name, "socket": pool.socket, "backend": word(pool.name, "balancer.backend")}
+        driver = {"kind": self.name, "socket": pool.socket, "backend": word(pool.name, "balancer.backend")}
         if not pool.options.get("manage", True):
-            places = {each.name: place(each.address.strip("[]"), each.port) for each in pool.servers}
-            return {**found, "state_file": "", "addresses": places}
+            places = {
+                pool_server.name: place(pool_server.address.strip("[]"), pool_server.port)
+                for pool_server in pool.servers
+            }
+            return {**driver, "state_file": "", "addresses": places}
         if pool.socket in (USUAL_SOCKET, pool.site.system(USUAL_SOCKET)):
-            found["socket"] = pool.site.system(SOCKET)
-        return {**found, "state_file": _state_file(pool), "folder": _folder(pool.site)}
+            driver["socket"] = pool.site.system(SOCKET)
+        return {**driver, "state_file": _state_file(pool), "folder": _folder(pool.site)}
 
 
 def _frontend(folder: str, listen: Listen, *, secure: bool = False) -> File:
@@ -172,7 +175,7 @@ def _backend(pool: Pool) -> str:
         check_timeout=max(100, round(health.timeout * 1000)),
         # Each round closes half of the idle connections: they are gone well before the app closes them itself.
         purge=max(100, round(pool.keepalive * 1000 / 4)),
-        servers=[server(each) for each in pool.servers],
+        servers=[server(pool_server) for pool_server in pool.servers],
     )
 
 

@@ -51,6 +51,6 @@ def certificate(pool: Pool, folder: str, handler: str, owner: str = "") -> list[
             "0600",
             notify=(handler,),
             sensitive=True,
-            told=given.told,
+            told=given.description,
         ),
     ]

@@ -182,8 +182,8 @@ class Nginx:
 
 def _instances(pool: Pool) -> list[Instance]:
     slots: dict[str, list[Server]] = {}
-    for each in (server(given) for given in pool.servers):
-        slots.setdefault(each.instance or each.name, []).append(each)
+    for slot_server in (server(pool_server) for pool_server in pool.servers):
+        slots.setdefault(slot_server.instance or slot_server.name, []).append(slot_server)
     return [Instance(_socket(pool, group[0]), tuple(group)) for group in slots.values()]
 
 
@@ -242,7 +242,7 @@ def _name(pool: Pool) -> str:
 
 
 def _path(site: Site, path: str) -> str:
-    found = site.system(path)
-    if not PATH.match(found):
-        raise SettingsError(f"{found!r} cannot be written into a configuration of nginx")
-    return found
+    full_path = site.system(path)
+    if not PATH.match(full_path):
+        raise SettingsError(f"{full_path!r} cannot be written into a configuration of nginx")
+    return full_path

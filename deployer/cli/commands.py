@@ -20,20 +20,25 @@ class _ThenWords(TyperCommand):
     guessed. A whole line for sh as one word is no such case, nor is a long option, which is deploy's."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        valued = {name for one in self.params if isinstance(one, TyperOption) and not one.is_flag for name in one.opts}
-        found: list[int] = []
-        place = 0
-        while place < len(args) and args[place] != "--":
-            if not args[place].startswith("-"):
-                found.append(place)
-            place += 2 if args[place] in valued else 1
-        if len(found) > 1:
-            first, more = args[found[1]], args[found[1] + 1 :]
+        valued = {
+            name
+            for parameter in self.params
+            if isinstance(parameter, TyperOption) and not parameter.is_flag
+            for name in parameter.opts
+        }
+        positions: list[int] = []
+        position = 0
+        while position < len(args) and args[position] != "--":
+            if not args[position].startswith("-"):
+                positions.append(position)
+            position += 2 if args[position] in valued else 1
+        if len(positions) > 1:
+            first, more = args[positions[1]], args[positions[1] + 1 :]
             option = next((word for word in more if word[:1] == "-" != word[1:2]), None)
             if option and len(first.split()) == 1:
                 raise typer.BadParameter(
                     f"is {option} an option of {first} or of deploy? Write deploy's own before --, and the command "
-                    f"after it: {ctx.command_path} {args[found[0]]} -- {first} …",
+                    f"after it: {ctx.command_path} {args[positions[0]]} -- {first} …",
                     param_hint="COMMAND",
                 )
         return super().parse_args(ctx, args)

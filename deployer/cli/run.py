@@ -34,7 +34,7 @@ from deployer.stopping import CLOSED_OUTPUT, StopRequest
 T = TypeVar("T")
 
 # The exit statuses that this process has told by a closing event: one at most.
-_told: list[int] = []
+_reported_statuses: list[int] = []
 
 _stopped_at_once_by: list[DeployError] = []
 
@@ -145,7 +145,7 @@ def carry_out(
                 if common.output != "json":
                     show_cursor(sys.stdout)
                 os._exit(finished.exit_status or InterruptedRun.exit_status)
-    _told.append(finished.exit_status)
+    _reported_statuses.append(finished.exit_status)
     if finished.exit_status:
         raise typer.Exit(finished.exit_status)
 
@@ -197,7 +197,7 @@ def told_as_json(words: Sequence[str]) -> Iterator[None]:
         json_wanted = (
             any(pair == ("--output", "json") for pair in itertools.pairwise(words)) or "--output=json" in words
         )
-        if end.code == UsageError.exit_status and json_wanted and not _told:
+        if end.code == UsageError.exit_status and json_wanted and not _reported_statuses:
             Bus(listener("json"), run=run_id()).emit(
                 Record("usage").finish(UsageError("the command line is wrong", hint="stderr says how"))
             )
@@ -212,7 +212,7 @@ def report_errors(look: Callable[[], T], common: Common) -> T:
         bus = Bus(listener(common.output))
         if common.output == "json":
             bus.emit(Record("look").finish(error))
-            _told.append(error.exit_status)
+            _reported_statuses.append(error.exit_status)
         else:
             _say(error_block(error))
         raise typer.Exit(error.exit_status) from None

@@ -40,7 +40,7 @@ def init(
     carry_out(
         "init",
         common,
-        lambda bus, record, stop: run(folder, bus, record, asked=InitOptions(target, command, chosen)),
+        lambda bus, record, stop: run(folder, bus, record, options=InitOptions(target, command, chosen)),
     )
 
 

@@ -65,8 +65,8 @@ def status(name: Name = "lab", *, common: Common) -> None:
     from deployer.lab.operate import status as run
     from deployer.lab.operate import status_text
 
-    found = report_errors(lambda: run(name), common)
-    typer.echo(json.dumps(found) if common.output == "json" else status_text(found))
+    lab_status = report_errors(lambda: run(name), common)
+    typer.echo(json.dumps(lab_status) if common.output == "json" else status_text(lab_status))
 
 
 def demo(

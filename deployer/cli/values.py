@@ -42,9 +42,9 @@ def rolling_keys(
     sizes = [int(size) if size.isdigit() else size for size in (waves or "").split(",") if size]
     if waves is not None and not sizes:
         raise typer.BadParameter("names no size", param_hint="--waves")
-    asked = {"url": probe, **({} if rate is None else {"rate": rate})} if probe else None
-    given = {"waves": sizes or None, "strategy": strategy, "on_failure": on_failure, "probe": asked}
-    kept = {key: value for key, value in given.items() if value is not None}
+    probe_settings = {"url": probe, **({} if rate is None else {"rate": rate})} if probe else None
+    keys = {"waves": sizes or None, "strategy": strategy, "on_failure": on_failure, "probe": probe_settings}
+    kept = {key: value for key, value in keys.items() if value is not None}
     return {**kept, "probe": None} if probe == "off" else kept
 
 

@@ -92,23 +92,23 @@ def dev(
         bus.emit(Warned(f"a push needs {lacking} too", hint=f"add to deploy.yaml: python: {{with: [{lacking}]}}"))
     for remark in inferred.left_aside:
         bus.emit(Warned(remark))
-    made = runtime.development(serving)
-    reloads = "reloads when code changes" if made.module else "reloads if it does so by itself"
+    development = runtime.development(serving)
+    reloads = "reloads when code changes" if development.module else "reloads if it does so by itself"
     url = f"http://{bracketed(wished.host)}:{port}/"
     bus.emit(Output(f"{settings.app} at {url} by {inferred.server} with {shown(python.path)}; {reloads}"))
     with tempfile.TemporaryDirectory(prefix="deploy-dev-") as beside:
-        for name, text in made.files.items():
+        for name, text in development.files.items():
             Path(beside, name).write_text(text, "utf-8")
-        words = [word.replace(PORT, str(port)).replace(SLOT, beside) for word in made.words]
-        argv = [str(python.path), *words] if made.module else words
+        words = [word.replace(PORT, str(port)).replace(SLOT, beside) for word in development.words]
+        argv = [str(python.path), *words] if development.module else words
         bus.flush()
         status = _live(argv, folder, variables, stop, output)
     if stop.is_set():
         record.outcome, record.exit_status = "interrupted", InterruptedRun.exit_status
     elif status:
-        told = f"signal {-status}" if status < 0 else f"exit status {status}"
+        exit_reason = f"signal {-status}" if status < 0 else f"exit status {status}"
         raise CommandError(
-            f"the server ended by itself with {told}", status=128 - status if status < 0 else status, step="dev"
+            f"the server ended by itself with {exit_reason}", status=128 - status if status < 0 else status, step="dev"
         )
 
 
@@ -129,12 +129,12 @@ def _serving(loaded: Loaded, inferred: Inferred, host: str) -> Serving:
 
 def _secrets(loaded: Loaded, bus: Bus, *, strict: bool) -> dict[str, str]:
     """The secrets that can be had. One that cannot is taken from a variable of its own name, else named."""
-    wanted = loaded.settings.app_secrets
-    refs = wanted if isinstance(wanted, dict) else {name: SecretRef(env=name) for name in wanted}
-    found: dict[str, str] = {}
+    app_secrets = loaded.settings.app_secrets
+    refs = app_secrets if isinstance(app_secrets, dict) else {name: SecretRef(env=name) for name in app_secrets}
+    secrets: dict[str, str] = {}
     for name, ref in refs.items():
         try:
-            found.update(resolve_secrets({name: ref}, loaded.base))
+            secrets.update(resolve_secrets({name: ref}, loaded.base))
         except SettingsError as error:
             if name in os.environ:
                 continue  # the app inherits it
@@ -142,7 +142,7 @@ def _secrets(loaded: Loaded, bus: Bus, *, strict: bool) -> dict[str, str]:
                 loaded.place(error)
                 raise
             bus.emit(Warned(error.message, hint=error.hint or ""))
-    return found
+    return secrets
 
 
 def _environment(
@@ -151,15 +151,17 @@ def _environment(
     """This process's own, with what the settings say on top, and what every command of a release sees."""
     own = loaded.settings.env
     check_env(own)
-    made = {**os.environ, "PYTHONUNBUFFERED": "1", **own, **secrets}
-    made["PATH"] = os.pathsep.join([str(python.folder), made.get("PATH", os.defpath)])
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **own, **secrets}
+    environment["PATH"] = os.pathsep.join([str(python.folder), environment.get("PATH", os.defpath)])
     paths = [str((loaded.folder / part).resolve()) for part in inferred.pythonpath if part not in ("", ".")]
     if paths:
-        made["PYTHONPATH"] = os.pathsep.join([*paths, *([made["PYTHONPATH"]] if made.get("PYTHONPATH") else [])])
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [*paths, *([environment["PYTHONPATH"]] if environment.get("PYTHONPATH") else [])]
+        )
     if (python.folder.parent / "pyvenv.cfg").exists():
-        made["VIRTUAL_ENV"] = str(python.folder.parent)
-    told = instance_variables(app=loaded.settings.app, env_name=loaded.env, port=port)
-    return {**made, **told, "DEPLOY_RELEASE": RELEASE}
+        environment["VIRTUAL_ENV"] = str(python.folder.parent)
+    release_variables = instance_variables(app=loaded.settings.app, env_name=loaded.env, port=port)
+    return {**environment, **release_variables, "DEPLOY_RELEASE": RELEASE}
 
 
 def _require_free(host: str, port: int) -> None:

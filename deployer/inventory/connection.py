@@ -58,12 +58,12 @@ def _ssh(variables: Variables, folder: Path) -> SshOptions:
     port = variables.number("ansible_port", "ansible_ssh_port", low=1, high=65535)
     known = [*variables.texts("deploy_known_hosts"), *args.known_hosts]
     beside = folder / "known_hosts"
-    files = [*(str(beside) for _ in [0] if beside.is_file()), *(_path(one, folder) for one in known)]
+    files = [*(str(beside) for _ in [0] if beside.is_file()), *(_path(path, folder) for path in known)]
     return SshOptions(
         hostname=_address(variables),
         user=_user(variables) or args.user,
         port=port if port is not None else args.port,
-        keys=tuple(_path(one, folder) for one in ([key] if key else []) + list(args.keys)),
+        keys=tuple(_path(path, folder) for path in ([key] if key else []) + list(args.keys)),
         known_hosts=tuple(dict.fromkeys(files)),
         gateway=args.gateway,
         proxy_command=args.proxy_command,

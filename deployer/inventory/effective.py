@@ -60,7 +60,7 @@ def for_host(settings: Settings, host: Host, *, local_balancer: bool = False) ->
     """
     own = _overrides(settings.app, host)
     port = own.port or settings.port
-    made = HostSettings(
+    host_settings = HostSettings(
         host=host.name,
         root=host.prefix + (own.root or settings.root or f"/srv/{settings.app}"),
         user=own.user or settings.user or _user(settings.app, host),
@@ -72,8 +72,8 @@ def for_host(settings: Settings, host: Host, *, local_balancer: bool = False) ->
         env={**settings.env, **own.env},
         bind=settings.bind,
     )
-    _check_ports(made)
-    return made
+    _check_ports(host_settings)
+    return host_settings
 
 
 def _address(app: str, host: Host, written: str) -> str:
@@ -114,26 +114,26 @@ def _checked(app: str, host: Host, data: Any) -> HostOverrides:
     try:
         return HostOverrides.model_validate(data)
     except ValidationError as problem:
-        found = settings_error(problem, HostOverrides, Document("", data, {}))
-        hint = found.hint or "keys: " + ", ".join(HostOverrides.model_fields)
-        raise _wrong(host, f"the variable deploy.{app}: {found.message}", hint) from None
+        error = settings_error(problem, HostOverrides, Document("", data, {}))
+        hint = error.hint or "keys: " + ", ".join(HostOverrides.model_fields)
+        raise _wrong(host, f"the variable deploy.{app}: {error.message}", hint) from None
 
 
 def _wrong(host: Host, message: str, hint: str) -> InventoryError:
     return InventoryError(message, host=host.name, hint=hint)
 
 
-def _check_ports(made: HostSettings) -> None:
-    last = max((*made.ports, *made.spare_ports), default=0)
+def _check_ports(host_settings: HostSettings) -> None:
+    last = max((*host_settings.ports, *host_settings.spare_ports), default=0)
     if last > 65535:
         raise SettingsError(
-            f"the slot ports go up to {last}, past 65535", host=made.host, hint="set a lower spare_port"
+            f"the slot ports go up to {last}, past 65535", host=host_settings.host, hint="set a lower spare_port"
         )
-    both = sorted(set(made.ports) & set(made.spare_ports))
-    if both:
+    shared_ports = sorted(set(host_settings.ports) & set(host_settings.spare_ports))
+    if shared_ports:
         raise SettingsError(
-            f"port {both[0]} is both a first and a spare slot: port {made.port} and spare_port {made.spare_port}, "
-            f"with {made.instances} instances each",
-            host=made.host,
-            hint=f"set spare_port to {made.port + max(made.instances, SPARE_DISTANCE)}",
+            f"port {shared_ports[0]} is both a first and a spare slot: port {host_settings.port} and "
+            f"spare_port {host_settings.spare_port}, with {host_settings.instances} instances each",
+            host=host_settings.host,
+            hint=f"set spare_port to {host_settings.port + max(host_settings.instances, SPARE_DISTANCE)}",
         )

@@ -22,12 +22,12 @@ def find(env: str, base: Path) -> Path:
         folder = above / FOLDER
         if not folder.is_dir():
             continue
-        found = [path for path in sorted(folder.iterdir()) if _environment(path) == env]
-        if len(found) > 1:
-            names = " and ".join(path.name for path in found)
+        matches = [path for path in sorted(folder.iterdir()) if _environment(path) == env]
+        if len(matches) > 1:
+            names = " and ".join(path.name for path in matches)
             raise InventoryError(f"{names} both are the inventory of {env}", file=str(folder), hint="keep one of them")
-        if found:
-            return found[0]
+        if matches:
+            return matches[0]
         known |= environments(folder)
     raise _none(env, known)
 

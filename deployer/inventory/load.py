@@ -33,7 +33,9 @@ def load(env: str, base: Path, path: Path | None = None) -> Inventory:
     members = raw.members()
     merged = _merge(raw, members, folder)
     hosts = tuple(
-        host_from(name, merged[name], frozenset(group for group, some in members.items() if name in some), folder)
+        host_from(
+            name, merged[name], frozenset(group for group, host_names in members.items() if name in host_names), folder
+        )
         for name in raw.hosts
     )
     return Inventory(env, str(file), hosts, members)

@@ -47,11 +47,11 @@ def _of_jobs(
     inventory: Inventory, section: str, jobs: Mapping[str, Process] | Mapping[str, Schedule], web: tuple[Host, ...]
 ) -> dict[str, tuple[str, ...]]:
     """The hosts of each job: those of its pattern, else those with instances; of a singleton the first."""
-    found = {}
+    hosts_by_job = {}
     for name, job in jobs.items():
         hosts = web if job.hosts is None else _selected(inventory, job.hosts, f"{section}.{name}.hosts")
-        found[name] = tuple(host.name for host in (hosts[:1] if job.singleton else hosts))
-    return found
+        hosts_by_job[name] = tuple(host.name for host in (hosts[:1] if job.singleton else hosts))
+    return hosts_by_job
 
 
 def _balancers(inventory: Inventory, settings: Settings) -> tuple[Host, ...]:
@@ -92,12 +92,12 @@ def _web(inventory: Inventory, settings: Settings, balancers: tuple[Host, ...]) 
 
 
 def _of_processes(inventory: Inventory, settings: Settings) -> set[str]:
-    found: set[str] = set()
+    host_names: set[str] = set()
     for section, jobs in (("processes", settings.processes), ("schedules", settings.schedules)):
         for name, job in jobs.items():
             if job.hosts is not None:
-                found |= {host.name for host in _selected(inventory, job.hosts, f"{section}.{name}.hosts")}
-    return found
+                host_names |= {host.name for host in _selected(inventory, job.hosts, f"{section}.{name}.hosts")}
+    return host_names
 
 
 def _selected(inventory: Inventory, pattern: str, key: str) -> tuple[Host, ...]:

@@ -35,10 +35,10 @@ def select(inventory: Inventory, pattern: str) -> tuple[Host, ...]:
     for part in parts:
         if part[0] == "!":
             chosen -= set(_match(inventory, part[1:], pattern))
-    found = tuple(host for host in inventory.hosts if host.name in chosen)
-    if not found:
+    hosts = tuple(host for host in inventory.hosts if host.name in chosen)
+    if not hosts:
         raise InventoryError(f"the pattern {pattern!r} matches no host of {inventory.env}", hint=_known(inventory))
-    return found
+    return hosts
 
 
 def _split(inventory: Inventory, pattern: str) -> list[str]:

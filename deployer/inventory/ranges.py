@@ -17,11 +17,11 @@ def expand(name: str) -> list[str]:
             raise ValueError(f"{name!r} has a bracket that is no range: write [1:3], [01:10], [a:c] or [1:9:2]")
         return [name]
     begin, end, step = match[1], match[2], match[3]
-    rest = expand(name[match.end() :])
+    tails = expand(name[match.end() :])
     values = _values(name, begin, end, step)
-    if len(values) * len(rest) > _MOST:
+    if len(values) * len(tails) > _MOST:
         raise ValueError(f"{name!r} stands for more than {_MOST} hosts")
-    return [name[: match.start()] + value + tail for value in values for tail in rest]
+    return [name[: match.start()] + value + tail for value in values for tail in tails]
 
 
 def _values(name: str, begin: str, end: str, step: str | None) -> list[str]:

@@ -38,7 +38,7 @@ def read_ssh_args(text: str) -> SshArgs:
     Raises: ValueError that names an argument whose meaning would be lost.
     """
     words = shlex.split(text)
-    found = SshArgs()
+    ssh_args = SshArgs()
     while words:
         word = words.pop(0)
         if word in _FLAGS_WITHOUT_MEANING:
@@ -49,64 +49,64 @@ def read_ssh_args(text: str) -> SshArgs:
         if not value and not words:
             raise ValueError(f"the ssh argument {flag} has no value")
         value = value or words.pop(0)
-        found = _option(found, value) if flag == "-o" else _flag(found, flag, value)
-    return found
+        ssh_args = _option(ssh_args, value) if flag == "-o" else _flag(ssh_args, flag, value)
+    return ssh_args
 
 
-def _flag(found: SshArgs, flag: str, value: str) -> SshArgs:
+def _flag(ssh_args: SshArgs, flag: str, value: str) -> SshArgs:
     keys = {"-J": "ProxyJump", "-i": "IdentityFile", "-l": "User", "-p": "Port"}
     if flag not in keys:
         raise ValueError(f"the ssh argument {flag} is not understood here")
-    return _option(found, f"{keys[flag]}={value}")
+    return _option(ssh_args, f"{keys[flag]}={value}")
 
 
-def _option(found: SshArgs, text: str) -> SshArgs:
+def _option(ssh_args: SshArgs, text: str) -> SshArgs:
     name, _, value = re.sub(r"^\s*(\w+)\s*[= ]\s*", r"\1=", text).partition("=")
     key, value = name.lower(), value.strip().strip('"')
     if key in _WITHOUT_MEANING:
-        return found
+        return ssh_args
     if key == "proxyjump":
-        return found if value == "none" else replace(found, gateway=_chain(value))
+        return ssh_args if value == "none" else replace(ssh_args, gateway=_chain(value))
     if key == "proxycommand":
-        return found if value == "none" else _proxy_command(found, value)
+        return ssh_args if value == "none" else _proxy_command(ssh_args, value)
     if key == "identityfile":
-        return replace(found, keys=(*found.keys, value))
+        return replace(ssh_args, keys=(*ssh_args.keys, value))
     if key == "userknownhostsfile":
-        return _known_hosts(found, value)
+        return _known_hosts(ssh_args, value)
     if key == "stricthostkeychecking":
-        return _strict(found, value)
+        return _strict(ssh_args, value)
     if key == "user":
-        return replace(found, user=value)
+        return replace(ssh_args, user=value)
     if key in ("port", "connecttimeout"):
-        return _number(found, name, value)
+        return _number(ssh_args, name, value)
     raise ValueError(f"the ssh option {name} is not understood here")
 
 
-def _number(found: SshArgs, name: str, value: str) -> SshArgs:
+def _number(ssh_args: SshArgs, name: str, value: str) -> SshArgs:
     if not value.isdecimal():
         raise ValueError(f"the ssh option {name} must be a number")
     if name.lower() == "port":
-        return replace(found, port=int(value))
-    return replace(found, connect_timeout=float(value))
+        return replace(ssh_args, port=int(value))
+    return replace(ssh_args, connect_timeout=float(value))
 
 
-def _strict(found: SshArgs, value: str) -> SshArgs:
+def _strict(ssh_args: SshArgs, value: str) -> SshArgs:
     if value.lower() in _UNCHECKED:
         raise ValueError(
             f"the ssh option StrictHostKeyChecking={value} is not accepted: host keys are always checked "
             "(remove it, and run deploy trust {env} once)"
         )
-    return found
+    return ssh_args
 
 
-def _known_hosts(found: SshArgs, value: str) -> SshArgs:
+def _known_hosts(ssh_args: SshArgs, value: str) -> SshArgs:
     files = tuple(value.split())
     if "/dev/null" in files or "none" in files:
         raise ValueError(
             f"the ssh option UserKnownHostsFile={value} is not accepted: host keys are always checked "
             "(remove it, and run deploy trust {env} once)"
         )
-    return replace(found, known_hosts=(*found.known_hosts, *files))
+    return replace(ssh_args, known_hosts=(*ssh_args.known_hosts, *files))
 
 
 def _chain(value: str) -> str:
@@ -119,10 +119,10 @@ def _chain(value: str) -> str:
     return ",".join(hops)
 
 
-def _proxy_command(found: SshArgs, command: str) -> SshArgs:
+def _proxy_command(ssh_args: SshArgs, command: str) -> SshArgs:
     """`ssh -W %h:%p [-p PORT] [-l USER] [-q] HOST` is a gateway; anything else stays a command."""
     gateway = _gateway_of(command)
-    return replace(found, gateway=gateway) if gateway else replace(found, proxy_command=command)
+    return replace(ssh_args, gateway=gateway) if gateway else replace(ssh_args, proxy_command=command)
 
 
 def _gateway_of(command: str) -> str | None:

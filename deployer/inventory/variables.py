@@ -21,7 +21,7 @@ def unreadable(value: Any) -> str | None:
         return "is a Jinja expression"
     if isinstance(value, dict | list):
         inner = value.values() if isinstance(value, dict) else value
-        return next((why for one in inner if (why := unreadable(one))), None)
+        return next((why for item in inner if (why := unreadable(item))), None)
     return None
 
 
@@ -34,7 +34,7 @@ class Variables:
 
     def plain(self) -> dict[str, Any]:
         """All values, opaque ones included."""
-        return {name: found.value for name, found in self._values.items()}
+        return {name: variable.value for name, variable in self._values.items()}
 
     def first(self, *names: str) -> str | None:
         """The first of these names that is set, or None. Older names of a variable come last."""
@@ -80,7 +80,7 @@ class Variables:
             return ()
         value = self._usable(name)
         values = value if isinstance(value, list) else [value]
-        if not all(isinstance(one, str) and one for one in values):
+        if not all(isinstance(text, str) and text for text in values):
             raise self.wrong(name, f"{name} must be a path or a list of paths")
         return tuple(values)
 

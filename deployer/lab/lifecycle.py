@@ -69,8 +69,8 @@ def status(name: str) -> Lab | None:
 def names() -> list[str]:
     """The names of all labs that are up, in alphabetical order."""
     folder = cache() / "lab"
-    found = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    return [name for name in found if status(name) is not None]
+    labs = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [name for name in labs if status(name) is not None]
 
 
 def _standing(place: Place) -> Lab | None:

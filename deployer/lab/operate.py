@@ -73,10 +73,10 @@ def status(name: str) -> dict[str, Any]:
     return lab.as_dict()
 
 
-def status_text(found: dict[str, Any]) -> str:
+def status_text(lab_status: dict[str, Any]) -> str:
     """The lab as a person reads it: one ssh command a host."""
-    lines = [f"lab {found['name']} ({found['kind']}), served at http://{found['address']}/"]
-    for name, host in found["hosts"].items():
+    lines = [f"lab {lab_status['name']} ({lab_status['kind']}), served at http://{lab_status['address']}/"]
+    for name, host in lab_status["hosts"].items():
         lines.append(
             f"  {name:<8} ssh -i {host['key']} -o UserKnownHostsFile={host['known_hosts']} "
             f"-p {host['port']} {host['user']}@{host['host']}"

@@ -47,5 +47,5 @@ class PipSources:
 
 def pip_sources() -> PipSources:
     """What pip on this machine is configured to use, by file or by environment; the environment wins."""
-    found = pip_settings.settings(os.environ)
-    return PipSources({key: tuple(found[key].split()) for key in _KEYS if key in found})
+    settings = pip_settings.settings(os.environ)
+    return PipSources({key: tuple(settings[key].split()) for key in _KEYS if key in settings})

@@ -56,16 +56,16 @@ def wanted_by_push(
 
     `anew`: it is a new one, whatever the hosts have.
     """
-    found = None if anew else draft.found(facts)
-    if found is None:
+    existing_release = None if anew else draft.find_release(facts)
+    if existing_release is None:
         release_id = planned or new_release_id(draft.content, _known_releases(topology, facts))
         return release_id, tuple(web.name for web in topology.builders)
     lacking = [
         web.name
         for web in topology.builders
-        if (release := facts[web.name].release(found)) is None or not release.complete
+        if (release := facts[web.name].release(existing_release)) is None or not release.complete
     ]
-    return found, tuple(lacking)
+    return existing_release, tuple(lacking)
 
 
 def _known_releases(topology: Topology, facts: Facts) -> set[str]:
@@ -77,7 +77,7 @@ def _known_releases(topology: Topology, facts: Facts) -> set[str]:
     for web in topology.builders:
         host = facts[web.name]
         known |= {release.id for release in host.releases if release.complete}
-        known |= {host.current, *(each.release for each in (*host.serving.values(), *host.beside.values()))}
+        known |= {host.current, *(serving.release for serving in (*host.serving.values(), *host.beside.values()))}
     return {release for release in known if release}
 
 
@@ -140,13 +140,15 @@ def make_plan(
     require_same_supervisor(topology, facts)
     require_same_bind(topology, facts, wanted.release)
     settings = topology.settings
-    in_known_slots = any(each.release for web in topology.web for each in facts[web.name].serving.values())
+    in_known_slots = any(serving.release for web in topology.web for serving in facts[web.name].serving.values())
     elsewhere = bool(surplus(topology, facts)) or bool(set(leaving(topology, facts)) & facts.in_use())
     moves = not in_known_slots and bool(topology.balancers) and elsewhere
     nothing_serves = not in_known_slots and not moves
     held = facts.held()
-    there = {topology.server(web.name, port) for web in topology.absent for port in (*web.ports, *web.spare_ports)}
-    out = topology.missing + sum(r["by"] == "person" for name, r in held.items() if name not in there)
+    unreachable_servers = {
+        topology.server(web.name, port) for web in topology.absent for port in (*web.ports, *web.spare_ports)
+    }
+    out = topology.missing + sum(r["by"] == "person" for name, r in held.items() if name not in unreachable_servers)
     hindered = obstacle(
         topology,
         facts,
@@ -221,8 +223,8 @@ def make_plan(
 
 def _missed(facts: Facts, step: InstanceStep) -> bool:
     """Whether users would miss it: what is not in order costs nobody when it changes."""
-    found = facts[step.host].serving.get(step.index)
-    return step.before is not None and (found is None or found.proven)
+    serving = facts[step.host].serving.get(step.index)
+    return step.before is not None and (serving is None or serving.proven)
 
 
 def prevailing_release(facts: Facts, topology: Topology) -> str | None:
@@ -237,11 +239,11 @@ def prevailing_release(facts: Facts, topology: Topology) -> str | None:
 
 def _farewells(topology: Topology, facts: Facts) -> list[str]:
     """Servers that leave the pools, where nobody can be asked to stop what runs there."""
-    mine = {topology.server(step.host, step.port) for step in surplus(topology, facts)}
+    stopped_servers = {topology.server(step.host, step.port) for step in surplus(topology, facts)}
     every, slots = leaving(topology, facts), topology.places
-    mine |= {*left_out(topology, facts).others, *(name for name in every if first_name(name) in slots)}
+    stopped_servers |= {*left_out(topology, facts).others, *(name for name in every if first_name(name) in slots)}
     return [
         f"{name} ({place}) is not in the inventory any more: it leaves the pools at the end, and the app runs on there"
         for name, place in every.items()
-        if name not in mine and name not in facts.spare()
+        if name not in stopped_servers and name not in facts.spare()
     ]

@@ -126,21 +126,25 @@ def _bash_word(word: str) -> str:
 def _python(inferred: Inferred) -> tuple[str, str]:
     """The version of the base, and a sentence that says why."""
     if inferred.python_version:
-        asked = inferred.python_version
-        version = ".".join(asked.split(".")[:2])
-        latest = f": the latest {version}, since not every patch has an image of this suite" if version != asked else ""
-        return version, f"Python {asked}, as the settings or the code ask for{latest}."
-    wanted = inferred.python_range
+        python_version = inferred.python_version
+        version = ".".join(python_version.split(".")[:2])
+        latest = (
+            f": the latest {version}, since not every patch has an image of this suite"
+            if version != python_version
+            else ""
+        )
+        return version, f"Python {python_version}, as the settings or the code ask for{latest}."
+    python_range = inferred.python_range
     try:
-        allowed = SpecifierSet(wanted or "")
+        allowed = SpecifierSet(python_range or "")
     except InvalidSpecifier:
-        allowed, wanted = SpecifierSet(), None
+        allowed, python_range = SpecifierSet(), None
     for version in _PYTHONS:
         if any(allowed.contains(f"{version}.{patch}") for patch in (0, 99)):
-            within = f", which requires-python ({wanted}) allows" if wanted else ""
+            within = f", which requires-python ({python_range}) allows" if python_range else ""
             return version, f"Python {version}{within}; python: {{version: …}} in deploy.yaml asks for another."
     raise SettingsError(
-        f"no Python between 3.9 and 3.14 is allowed by requires-python ({wanted})",
+        f"no Python between 3.9 and 3.14 is allowed by requires-python ({python_range})",
         step="render",
         hint="mend requires-python in pyproject.toml, then type deploy {command} {env}",
     )

@@ -14,12 +14,12 @@ def releases_served(topology: Topology, facts: Facts, away: Set[str] = frozenset
 
     Left out are the hosts of `away`, and those that the app was taken off.
     """
-    found: dict[str | None, list[str]] = {}
-    for web in _there(topology, facts, away):
+    instances_by_release: dict[str | None, list[str]] = {}
+    for web in _present_hosts(topology, facts, away):
         for index in range(len(web.ports)):
             serving = facts[web.name].serving.get(index)
-            found.setdefault(serving.release if serving else None, []).append(f"{web.name}:{index}")
-    return found
+            instances_by_release.setdefault(serving.release if serving else None, []).append(f"{web.name}:{index}")
+    return instances_by_release
 
 
 def apart(topology: Topology, facts: Facts, away: Set[str] = frozenset(), *, down: bool = True) -> str:
@@ -32,13 +32,13 @@ def apart(topology: Topology, facts: Facts, away: Set[str] = frozenset(), *, dow
     groups = [(release, names) for release, names in releases_served(topology, facts, away).items() if release or down]
     groups.sort(key=lambda group: (len(group[1]), group[0] == usual))
     if len(groups) > 1:
-        return ", ".join([*(_describe(*group) for group in groups[:-1]), _rest(*groups[-1])])
+        return ", ".join([*(_describe(*group) for group in groups[:-1]), _describe_largest(*groups[-1])])
     return _other_current(topology, facts, away, groups[0][0], down=down) if groups else ""
 
 
 def _other_current(topology: Topology, facts: Facts, away: Set[str], release: str | None, *, down: bool) -> str:
     hosts: dict[str | None, list[str]] = {}
-    for web in _there(topology, facts, away):
+    for web in _present_hosts(topology, facts, away):
         current = facts[web.name].current
         if current != release and (current or down):
             hosts.setdefault(current, []).append(web.name)
@@ -50,10 +50,10 @@ def _describe(release: str | None, names: list[str]) -> str:
     return f"{', '.join(names)} {'serve' if names[1:] else 'serves'} {release or 'nothing'}"
 
 
-def _rest(release: str | None, names: list[str]) -> str:
+def _describe_largest(release: str | None, names: list[str]) -> str:
     """The largest group: by its name where that is one instance."""
     return f"the others serve {release or 'nothing'}" if names[1:] else _describe(release, names)
 
 
-def _there(topology: Topology, facts: Facts, away: Set[str]) -> list[WebHost]:
+def _present_hosts(topology: Topology, facts: Facts, away: Set[str]) -> list[WebHost]:
     return [web for web in topology.web if web.name not in away and not facts[web.name].removed]

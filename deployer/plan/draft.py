@@ -49,7 +49,7 @@ class ReleaseCandidate:
     files: str = ""
     origin: Mapping[str, str] | None = None
 
-    def found(self, facts: Facts) -> str | None:
+    def find_release(self, facts: Facts) -> str | None:
         """The newest id of this same release that hosts have: same content, and nowhere another way to start.
 
         One that was proven elsewhere counts only where it came from there, with the exact versions it had. One whose

@@ -12,8 +12,8 @@ class ReleaseFacts:
     """A release folder on a host. `content` and `start_sha` tell whether it is the one that would be built.
 
     `venv` names the virtualenv of its dependencies; `bind` says whether it listens at a `port` or a `unix` socket, and
-    `asked` how it was asked for its health (`Topology.asked`), and `health` that request (`Health.record`);
-    `processes` are those that it was built with.
+    `health_check_digest` how it was asked for its health (`Topology.health_check_digest`), and `health` that request
+    (`Health.record`); `processes` are those that it was built with.
     `origin` (`env, release`) is where it was proven before. `damage` says what is wrong with its virtualenv, which the
     host can build again if it is `repairable`; empty: nothing. `resolved_at` is when its unlocked dependencies were
     resolved, in seconds since the epoch; 0: all are locked, or it is not known.
@@ -30,7 +30,7 @@ class ReleaseFacts:
     commit: str | None
     created: float
     origin: Mapping[str, str] | None = None
-    asked: str = ""
+    health_check_digest: str = ""
     health: Mapping[str, Any] | None = None
     processes: tuple[str, ...] = ()
     damage: str = ""
@@ -57,7 +57,7 @@ class ReleaseFacts:
             commit=data.get("commit"),
             created=float(data.get("created") or 0),
             origin=data.get("origin"),
-            asked=str(data.get("asked") or ""),
+            health_check_digest=str(data.get("asked") or ""),
             health=data.get("health"),
             processes=tuple(map(str, data.get("processes") or ())),
             damage=str(data.get("damage") or ""),
@@ -134,36 +134,36 @@ class HostFacts:
     @property
     def releases(self) -> tuple[ReleaseFacts, ...]:
         """Release folders, oldest first."""
-        return tuple(sorted((ReleaseFacts.of(each) for each in self.raw.get("releases", ())), key=lambda r: r.id))
+        return tuple(sorted((ReleaseFacts.of(record) for record in self.raw.get("releases", ())), key=lambda r: r.id))
 
     def release(self, release: str) -> ReleaseFacts | None:
         """The folder of that id, if there is one."""
-        return next((each for each in self.releases if each.id == release), None)
+        return next((record for record in self.releases if record.id == release), None)
 
     @property
     def processes(self) -> dict[str, Running]:
         """`worker@1` → what is there of it (`processes.state`)."""
-        found = self.raw.get("process_state") or {}
+        states = self.raw.get("process_state") or {}
         return {
-            label: Running(each.get("release"), bool(each.get("running")), str(each.get("why") or ""))
-            for label, each in found.items()
+            label: Running(state.get("release"), bool(state.get("running")), str(state.get("why") or ""))
+            for label, state in states.items()
         }
 
     @property
     def schedules(self) -> dict[str, Scheduled]:
         """`nightly` → what is there of it (`schedules.state`)."""
-        found = self.raw.get("schedule_state") or {}
+        states = self.raw.get("schedule_state") or {}
         return {
             name: Scheduled(
-                each.get("release"),
-                str(each.get("why") or ""),
-                int(each.get("pid") or 0),
-                each.get("next"),
-                each.get("began"),
-                each.get("ended"),
-                str(each.get("result") or ""),
+                state.get("release"),
+                str(state.get("why") or ""),
+                int(state.get("pid") or 0),
+                state.get("next"),
+                state.get("began"),
+                state.get("ended"),
+                str(state.get("result") or ""),
             )
-            for name, each in found.items()
+            for name, state in states.items()
         }
 
     def holds_port(self, port: int) -> bool:
@@ -173,14 +173,14 @@ class HostFacts:
     @property
     def sources(self) -> Mapping[str, str]:
         """Address of an app's host → the address of this host that it sees."""
-        found: Mapping[str, str] = self.raw.get("sources") or {}
-        return found
+        sources: Mapping[str, str] = self.raw.get("sources") or {}
+        return sources
 
     @property
     def removed(self) -> Mapping[str, Any] | None:
         """Who took the app off this host, and when (`who, run, since`); None: it is there, or never was."""
-        found: Mapping[str, Any] | None = (self.raw.get("owner") or {}).get("removed")
-        return found
+        removal: Mapping[str, Any] | None = (self.raw.get("owner") or {}).get("removed")
+        return removal
 
     @property
     def set_up(self) -> bool:
@@ -200,11 +200,11 @@ class Facts:
 
     def known(self, release: str) -> ReleaseFacts | None:
         """A release as the first host has it that does."""
-        return next((found for host in self.hosts.values() if (found := host.release(release))), None)
+        return next((record for host in self.hosts.values() if (record := host.release(release))), None)
 
-    def asked(self) -> set[str]:
+    def health_check_digests(self) -> set[str]:
         """How the releases of all slots in use were asked for their health; an empty word for one that is not known."""
-        return {release.asked if release else "" for release in self._in_slots()}
+        return {release.health_check_digest if release else "" for release in self._in_slots()}
 
     def serving_releases(self) -> list[ReleaseFacts]:
         """The releases of all slots in use, as far as their hosts know them."""
@@ -239,9 +239,9 @@ class Facts:
         }
 
     def _records(self) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
+        records: dict[str, dict[str, Any]] = {}
         for servers in self.pools.values():
             for server, state in servers.items():
                 if state.get("held"):
-                    found.setdefault(server, dict(state["held"]))
-        return found
+                    records.setdefault(server, dict(state["held"]))
+        return records

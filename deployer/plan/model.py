@@ -157,19 +157,19 @@ class Plan:
     @property
     def ports(self) -> dict[str, list[int]]:
         """Host → the slots that its instances serve in at the end."""
-        found: dict[str, list[int]] = {}
+        ports_by_host: dict[str, list[int]] = {}
         for step in (*self.steps, *self.kept):
-            found.setdefault(step.host, []).append(step.port)
-        return {host: sorted(ports) for host, ports in found.items()}
+            ports_by_host.setdefault(step.host, []).append(step.port)
+        return {host: sorted(ports) for host, ports in ports_by_host.items()}
 
     @property
     def ports_before(self) -> dict[str, list[int]]:
         """Host → the slots that its instances serve in now."""
-        found: dict[str, list[int]] = {}
+        ports_by_host: dict[str, list[int]] = {}
         for step in (*self.steps, *self.kept):
             port = step.leaves if step.beside and step.leaves is not None else step.port
-            found.setdefault(step.host, []).append(port)
-        return {host: sorted(ports) for host, ports in found.items()}
+            ports_by_host.setdefault(step.host, []).append(port)
+        return {host: sorted(ports) for host, ports in ports_by_host.items()}
 
     def instead(self, steps: Mapping[InstanceStep, InstanceStep]) -> Plan:
         """The same plan, in which instances change another way: step → what takes its place."""

@@ -21,8 +21,8 @@ def render_plan(plan: Plan, *, diffs: bool = False) -> str:
     lines += _inferred(plan)
     if plan.builds:
         lines.append(f"build on {', '.join(plan.builds)}")
-    lines += [f"rebuild the virtualenv of {each.release} on {each.host}: {each.why}" for each in plan.repairs]
-    for change in (each for each in plan.changes if each.kind not in (FRONT, UNIT)):
+    lines += [f"rebuild the virtualenv of {repair.release} on {repair.host}: {repair.why}" for repair in plan.repairs]
+    for change in (change for change in plan.changes if change.kind not in (FRONT, UNIT)):
         lines.append(f"{change.action} {change.kind} {change.name} on {change.host}")
         if diffs and change.diff:
             lines.extend(f"    {line}" for line in change.diff.splitlines())
@@ -40,7 +40,7 @@ def render_plan(plan: Plan, *, diffs: bool = False) -> str:
         lines.append(f"stop {step.host} port {step.leaves}, which the settings no longer have ({step.before})")
     if plan.promotes and not plan.waves:
         lines.append(f"make it current on {', '.join(plan.promotes)}, where an earlier run did not come to that")
-    for change in (each for each in plan.changes if each.kind in (FRONT, UNIT)):
+    for change in (change for change in plan.changes if change.kind in (FRONT, UNIT)):
         lines.append(f"then {change.action} {change.kind} {change.name} on {change.host}")
         lines.extend(f"    {line}" for line in change.diff.splitlines())
     lines += schedules.lines_of(plan.schedules)

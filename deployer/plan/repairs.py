@@ -9,12 +9,12 @@ from deployer.plan.topology import Topology
 
 def venv_repairs(release: str, topology: Topology, facts: Facts) -> tuple[VenvRepair, ...]:
     """The damaged virtualenvs of the release to go to, and of those that a host serves and may have to go back to."""
-    found = []
+    repairs = []
     for web in topology.builders:
         host = facts[web.name]
-        serving = [each.release for each in (*host.serving.values(), *host.beside.values())]
-        for name in dict.fromkeys([release, *(each for each in serving if each)]):
+        serving = [instance.release for instance in (*host.serving.values(), *host.beside.values())]
+        for name in dict.fromkeys([release, *(served for served in serving if served)]):
             known = host.release(name)
             if known is not None and known.complete and known.damage:
-                found.append(VenvRepair(web.name, name, known.damage))
-    return tuple(found)
+                repairs.append(VenvRepair(web.name, name, known.damage))
+    return tuple(repairs)

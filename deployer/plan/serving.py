@@ -81,7 +81,7 @@ def way_to_serve(topology: Topology, facts: Facts, instance: str, silent: Collec
         return f"deploy logs {topology.env} shows their last words, {again}"
     if silent:
         name = next(iter(silent))
-        systemd = all(each.systemd for each in topology.balancers if each.name == name)
+        systemd = all(balancer.systemd for balancer in topology.balancers if balancer.name == name)
         service = {"caddy": "deploy-caddy", "command": ""}.get(topology.kind, topology.kind)
         look = f"systemctl status {service}".strip() if systemd else "supervisorctl status"
         again = f"deploy push {topology.env} then admits what a run left drained"

@@ -38,24 +38,24 @@ def size_of(raw: Mapping[str, Any], options: Mapping[str, str | int | bool], sup
         limit = int(_number(limits, group, "memory"))
         if limit and (limit < memory or not memory):
             memory, memory_by = limit, groups[group]
-    each = [(int(_number(limits, "unit", "memory")), groups.get("unit", ""))] if "unit" in groups else []
+    unit_limits = [(int(_number(limits, "unit", "memory")), groups.get("unit", ""))] if "unit" in groups else []
     if supervisor == "systemd":
-        each += [(_bytes(options.get(name), total), f"unit: {name}") for name in ("MemoryMax", "MemoryHigh")]
-    unit_memory, by = min(((amount, by) for amount, by in each if amount), default=(0, ""))
+        unit_limits += [(_bytes(options.get(name), total), f"unit: {name}") for name in ("MemoryMax", "MemoryHigh")]
+    unit_memory, by = min(((amount, by) for amount, by in unit_limits if amount), default=(0, ""))
     return Size(cores, memory, cores_by, memory_by, unit_memory, by)
 
 
 def _of_unit(options: Mapping[str, str | int | bool]) -> list[tuple[float, str]]:
     """How many cores the user's own options leave: a quota of time, or a list of CPUs such as `0-2 5`."""
-    found = []
+    quotas = []
     quota = re.fullmatch(r"([\d.]+)%", str(options.get("CPUQuota", "")))
     if quota:
-        found.append((float(quota[1]) / 100, "unit: CPUQuota"))
+        quotas.append((float(quota[1]) / 100, "unit: CPUQuota"))
     for name in ("CPUAffinity", "AllowedCPUs"):
         parts = re.findall(r"(\d+)(?:-(\d+))?", str(options.get(name, "")))
         cpus = {cpu for low, high in parts for cpu in range(int(low), int(high or low) + 1)}
-        found.append((float(len(cpus)), f"unit: {name}"))
-    return found
+        quotas.append((float(len(cpus)), f"unit: {name}"))
+    return quotas
 
 
 def _bytes(value: str | int | bool | None, total: int) -> int:

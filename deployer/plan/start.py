@@ -104,24 +104,24 @@ def environment(topology: Topology, web: WebHost, inferred: Inferred, release: s
 
 def choices(topology: Topology, inferred: Inferred, ways: Sequence[tuple[WebHost, LaunchSpec]]) -> list[Chosen]:
     """Everything that the settings leave open, for the plan."""
-    found = [Chosen(reason.what, reason.value, reason.why) for reason in inferred.reasons]
+    entries = [Chosen(reason.what, reason.value, reason.why) for reason in inferred.reasons]
     sums = {chosen.workers_sum for _, chosen in ways}
     if topology.settings.runtime.workers in ("auto", "balanced", "io", "cpu"):
         if len(sums) == 1:
-            found.append(Chosen("runtime.workers", str(ways[0][1].serving.workers), sums.pop()))
+            entries.append(Chosen("runtime.workers", str(ways[0][1].serving.workers), sums.pop()))
         else:
-            found += [
+            entries += [
                 Chosen(f"runtime.workers on {web.name}", str(chosen.serving.workers), chosen.workers_sum)
                 for web, chosen in ways
             ]
     if topology.settings.balancer.kind is None:
         why = "the inventory has balancer hosts" if topology.balancers else "the inventory has no balancer hosts"
-        found.append(Chosen("balancer.kind", topology.kind, why))
+        entries.append(Chosen("balancer.kind", topology.kind, why))
     static = topology.settings.static
     if static is not None:
         why = f"of every kept release, served by {_file_server(topology)}"
-        found.append(Chosen(static.url, f"from {static.dir}", why))
-    return found
+        entries.append(Chosen(static.url, f"from {static.dir}", why))
+    return entries
 
 
 def _file_server(topology: Topology) -> str:

@@ -146,7 +146,7 @@ class Topology:
     @property
     def everywhere(self) -> tuple[WebHost, ...]:
         """All web hosts of the environment, in the inventory's order, whatever the limit."""
-        return tuple(sorted((*self.web, *self.spared, *self.absent), key=lambda each: each.place))
+        return tuple(sorted((*self.web, *self.spared, *self.absent), key=lambda web: web.place))
 
     def asking(self, release: ReleaseFacts | None) -> Topology:
         """The same, with the health check that the release was built with, where that is known."""
@@ -157,7 +157,10 @@ class Topology:
 
     def beside_serving(self, facts: Facts, target: ReleaseFacts | None = None) -> Topology:
         """The same, for a run in which releases that serve now, and `target`, may have health checks of their own."""
-        checks = {*facts.asked(), target.asked if target else ""} - {"", self.asked}
+        checks = {*facts.health_check_digests(), target.health_check_digest if target else ""} - {
+            "",
+            self.health_check_digest,
+        }
         records = [release.health or {} for release in facts.serving_releases()]
         slowest = max((float(record.get("within") or 0) for record in records), default=0.0)
         return replace(self, relaxed_health_check=bool(checks), slowest_start=slowest)
@@ -204,9 +207,9 @@ class Topology:
     def hosts(self) -> tuple[Host, ...]:
         """Every host once, in lock order: balancers first, each part by name."""
         named: dict[str, Host] = {}
-        for member in sorted(self.balancers, key=lambda each: each.name):
+        for member in sorted(self.balancers, key=lambda host: host.name):
             named[member.name] = member.host
-        for web in sorted(self.builders, key=lambda each: each.name):
+        for web in sorted(self.builders, key=lambda host: host.name):
             named.setdefault(web.name, web.host)
         return tuple(named.values())
 
@@ -245,7 +248,7 @@ class Topology:
         return health.recorded(dict(self.health_record)) if self.health_record else health
 
     @property
-    def asked(self) -> str:
+    def health_check_digest(self) -> str:
         """A digest of the question that tells health: releases of the same one answer each other's."""
         return hashlib.sha256(json.dumps(self.health_request).encode()).hexdigest()[:16]
 
@@ -307,8 +310,10 @@ class Topology:
     @property
     def holds_ports(self) -> bool:
         """Whether the supervisors hold the ports of instances, so that requests wait while one restarts."""
-        asked = self.settings.rolling.strategy
-        return asked == "socket" or (asked in ("auto", "reload") and not self.balancers and not self.why_no_socket)
+        strategy = self.settings.rolling.strategy
+        return strategy == "socket" or (
+            strategy in ("auto", "reload") and not self.balancers and not self.why_no_socket
+        )
 
     @property
     def why_no_socket(self) -> str:
@@ -337,9 +342,9 @@ class Topology:
                 if web.name in self.process_hosts.get(name, ())
             ),
             schedules=tuple(
-                ScheduleSpec(name, each.times, each.timezone, each.timeout)
+                ScheduleSpec(name, schedule.times, schedule.timezone, schedule.timeout)
                 for name in self.schedules_of(web)
-                if (each := self.settings.schedules[name])
+                if (schedule := self.settings.schedules[name])
             ),
         )
 
@@ -416,8 +421,8 @@ class Topology:
     @property
     def files_lie_at_balancers(self) -> bool:
         """Whether each balancer has the app on its own host, and so its files."""
-        here = {web.name for web in self.everywhere}
-        return bool(self.balancers) and all(balancer.name in here for balancer in self.balancers)
+        web_names = {web.name for web in self.everywhere}
+        return bool(self.balancers) and all(balancer.name in web_names for balancer in self.balancers)
 
     def _https(self, balancer: BalancerHost) -> Https | None:
         tls, own = self.settings.tls, balancer.host.variables
@@ -437,7 +442,7 @@ class Topology:
         """Seconds that the longest change of one instance on its host may take: forward, and the way back."""
         health = self.health()
         graceful = self.settings.runtime.graceful_timeout
-        forward, back = (max(self.slowest_start, each) for each in (health.within, health.within_again))
+        forward, back = (max(self.slowest_start, within) for within in (health.within, health.within_again))
         return 2 * (graceful + 15.0 + 5.0) + forward + back
 
 
@@ -476,5 +481,9 @@ def trusted(balancers: Sequence[BalancerHost], seen: Sequence[str] = (), *, by_i
         except ValueError:
             continue
     # A zone is a name that only its own host has for a network.
-    both = tuple(each for each in dict.fromkeys((*addresses, *seen)) if "%" not in each)
-    return (*both, "::1", *(f"::ffff:{each}" for each in both if "." in each)) if by_ipv6 else both
+    literal_addresses = tuple(address for address in dict.fromkeys((*addresses, *seen)) if "%" not in address)
+    return (
+        (*literal_addresses, "::1", *(f"::ffff:{address}" for address in literal_addresses if "." in address))
+        if by_ipv6
+        else literal_addresses
+    )

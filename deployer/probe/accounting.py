@@ -33,7 +33,7 @@ class Tally:
         self._releases: Counter[str] = Counter()
         self._failures: list[Failure] = []
         self._stale = 0
-        self._told = 0
+        self._reconnects = 0
 
     @property
     def requests(self) -> int:
@@ -63,9 +63,9 @@ class Tally:
         self._stale += 1
         self._write(kind=kind, stale=why)
 
-    def told(self, kind: str, code: int) -> None:
+    def count_reconnect(self, kind: str, code: int) -> None:
         """A websocket was closed with a code that asks to reconnect."""
-        self._told += 1
+        self._reconnects += 1
         self._write(kind=kind, told=code)
 
     def mark(self, label: str) -> None:
@@ -80,7 +80,7 @@ class Tally:
             requests=self.requests,
             failed=self._failed.total(),
             stale=self._stale,
-            told=self._told,
+            told=self._reconnects,
             p50_ms=_percentile(sorted_ms, 0.50),
             p99_ms=_percentile(sorted_ms, 0.99),
             max_ms=_percentile(sorted_ms, 1.0),

@@ -38,7 +38,7 @@ def _any_page(response: Response, sent: bytes) -> None:
         raise FailedRequest("status", str(response.status), response.release)
 
 
-def _found(response: Response, sent: bytes) -> None:
+def _good_page(response: Response, sent: bytes) -> None:
     if response.status >= BAD:
         raise FailedRequest("status", str(response.status), response.release)
 
@@ -97,11 +97,11 @@ def _page(response: Response, sent: bytes) -> None:
 
 
 URL = Kind("get", None, _any_page)
-FOUND = Kind("get", None, _found)
+FOUND = Kind("get", None, _good_page)
 GET = Kind("get", "/version", _version)
 KEEPALIVE = Kind("keepalive", "/version", _version)
 KEEPALIVE_URL = Kind("keepalive", None, _any_page)
-KEEPALIVE_FOUND = Kind("keepalive", None, _found)
+KEEPALIVE_FOUND = Kind("keepalive", None, _good_page)
 POST = Kind("post", "/echo", _echo, method="POST")
 SLOW = Kind("slow", "/slow?s=2", _version, asks_s=2.0)
 STREAM = Kind("stream", "/stream", _stream, asks_s=1.0)

@@ -116,7 +116,7 @@ class Traffic:
                 self._book.answered("websocket", time.monotonic() - begun, 0.0, websocket.release)
         except ClosedWebSocket as closed:
             if closed.code in TELLING:
-                self._book.told("websocket", closed.code)
+                self._book.count_reconnect("websocket", closed.code)
             else:
                 self._book.failed("websocket", 0.0, FailedRequest("closed", str(closed), websocket.release))
             await websocket.close()

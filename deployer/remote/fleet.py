@@ -121,7 +121,7 @@ class Fleet(Mapping[str, Session]):
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def each(
+    def run_on_hosts(
         self,
         hosts: Iterable[str | Host],
         op: str,
@@ -145,7 +145,7 @@ class Fleet(Mapping[str, Session]):
             A Result for every host, in the order asked; nothing that a host does raises here.
         """
         under_way = {name: self._ask(name, op, args, body, on_event, lane) for name in map(_name, hosts)}
-        return {name: _outcome(self._sessions[name], one, timeout) for name, one in under_way.items()}
+        return {name: _outcome(self._sessions[name], pending, timeout) for name, pending in under_way.items()}
 
     def _ask(
         self, name: str, op: str, args: Args, body: Any, on_event: FleetEvent | None, lane: str

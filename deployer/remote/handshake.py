@@ -38,7 +38,7 @@ class Handshake:
     def __post_init__(self) -> None:
         self._out = b""
         self._errors = bytearray()
-        self._asked = 0
+        self._answered_prompts = 0
         self._arrived = threading.Event()
         self.channel.in_buffer.set_event(self._arrived)
 
@@ -53,13 +53,13 @@ class Handshake:
         if sent:
             self._try(send_bundle)
         while True:
-            found = line.search(self._out)
-            if found and found[1] == b"old":
-                raise self._startup.too_old(found[2].decode())
-            if found:
+            match = line.search(self._out)
+            if match and match[1] == b"old":
+                raise self._startup.too_old(match[2].decode())
+            if match:
                 if not sent:
                     self._try(send_bundle)
-                return self._out[found.end() :]
+                return self._out[match.end() :]
             if not self._hear() and not self._more(ends):
                 raise self._no_agent()
 
@@ -111,12 +111,12 @@ class Handshake:
     def _answer_sudo(self) -> None:
         if not self.marker or not self.password:
             return
-        asked = self._errors.count(self.marker.encode())
-        if asked > 1:
+        prompts = self._errors.count(self.marker.encode())
+        if prompts > 1:
             self.channel.close()
             raise self._startup.sudo("sudo did not take the password")
-        if asked == 1 and self._asked == 0:
-            self._asked = 1
+        if prompts == 1 and self._answered_prompts == 0:
+            self._answered_prompts = 1
             self.channel.sendall(self.password.encode() + b"\n")
 
     def _no_agent(self) -> NotReadyError:

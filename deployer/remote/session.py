@@ -201,8 +201,8 @@ class Session:
         except TimeoutError:
             if pending.done():
                 raise
-            said = f"{pending.op} did not answer within {timeout:g} s"
-            error = AgentError("timeout", said, host=self.host.name)
+            message = f"{pending.op} did not answer within {timeout:g} s"
+            error = AgentError("timeout", message, host=self.host.name)
             self._forget(pending.number)
             pending.fail(error)
             self._cancel(pending.number)

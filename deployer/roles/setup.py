@@ -72,10 +72,10 @@ def setup_resources(
     resources: list[Resource] = []
     handlers: Handlers = {}
     for role in roles:
-        made, called = role_resources(role, _values(role, settings, site, facts, host), project=project)
+        own_resources, role_handlers = role_resources(role, _values(role, settings, site, facts, host), project=project)
         from_adapter, adapter_handlers = _of_adapter(role, site, adapters)
-        resources += [*made, *from_adapter]
-        handlers |= {**adapter_handlers, **called}
+        resources += [*own_resources, *from_adapter]
+        handlers |= {**adapter_handlers, **role_handlers}
     if site.prefix:
         resources = [item for item in resources if not isinstance(item, Package | User | Service)]
     return list(dict.fromkeys(resources)), handlers
@@ -88,31 +88,33 @@ def role_resources(
     text = role.text
     search = [role.templates, *([project / "templates"] if project else [])]
 
-    def said(words: str) -> str:
+    def render_value(words: str) -> str:
         return templating.render_text(words, where=f"{role.folder / 'role.yaml'}", **values)
 
-    resources: list[Resource] = [Package(name) for words in text.packages for name in said(words).split()]
-    resources += [User(said(user.name), said(user.home)) for user in text.users if said(user.name)]
+    resources: list[Resource] = [Package(name) for words in text.packages for name in render_value(words).split()]
+    resources += [
+        User(render_value(user.name), render_value(user.home)) for user in text.users if render_value(user.name)
+    ]
     for folder in text.directories:
-        owner, group = said(folder.owner), said(folder.group)
-        paths = said(folder.path).splitlines()
+        owner, group = render_value(folder.owner), render_value(folder.group)
+        paths = render_value(folder.path).splitlines()
         resources += [Directory(path.strip(), owner, group, folder.mode) for path in paths if path.strip()]
     for file in text.files:
         resources.append(
             File(
-                path=said(file.path),
+                path=render_value(file.path),
                 content=templating.render(file.template, search=search, **values),
-                owner=said(file.owner),
-                group=said(file.group),
+                owner=render_value(file.owner),
+                group=render_value(file.group),
                 mode=file.mode,
                 notify=file.notify,
                 sensitive=file.sensitive,
                 initial=file.initial,
             )
         )
-    resources += [Service(name) for words in text.services for name in said(words).split()]
+    resources += [Service(name) for words in text.services for name in render_value(words).split()]
     handlers = {
-        name: tuple(tuple(said(word) for word in command) for command in commands)
+        name: tuple(tuple(render_value(word) for word in command) for command in commands)
         for name, commands in text.handlers.items()
     }
     return resources, handlers

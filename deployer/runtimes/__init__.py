@@ -24,8 +24,8 @@ def get(name: str) -> Runtime:
         if runtime.name == name:
             return runtime
     for entry in entry_points(group=ENTRY_POINTS, name=name):
-        made: Runtime = entry.load()()
-        return made
+        extension: Runtime = entry.load()()
+        return extension
     raise SettingsError(
         f"there is no server {name!r}",
         hint="runtime.server is one of " + ", ".join(runtime.name for runtime in own),

@@ -57,7 +57,7 @@ def release_environment(
     """
     check_env(env)
     own = {name: str(value) for name, value in env.items()}
-    made = {
+    environment = {
         **FIXED,
         **own,
         "PATH": f"{folder}/.venv/bin:" + own.get("PATH", _SYSTEM_PATH),
@@ -67,5 +67,5 @@ def release_environment(
     }
     paths = [f"{folder}/{part}" for part in pythonpath if part not in ("", ".")]
     if paths:
-        made["PYTHONPATH"] = ":".join([*paths, *([own["PYTHONPATH"]] if own.get("PYTHONPATH") else [])])
-    return made
+        environment["PYTHONPATH"] = ":".join([*paths, *([own["PYTHONPATH"]] if own.get("PYTHONPATH") else [])])
+    return environment

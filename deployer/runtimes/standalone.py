@@ -31,14 +31,14 @@ def _uvicorn(runtime: Uvicorn, serving: Serving, port: int) -> str:
     words = runtime.command(serving)
     at = words.index("uvicorn") + 1
     options = [word for word in words[at + 1 :] if word not in ("--port", PORT)]
-    found = keywords(options, {**runtime.variables(serving), **serving.env})
+    arguments = keywords(options, {**runtime.variables(serving), **serving.env})
     return templating.render(
         "uvicorn_config.py.j2",
         search=serving.search,
         app=serving.app,
         target=words[at],
         port=port,
-        keywords=list(found.items()),
+        keywords=list(arguments.items()),
     )
 
 

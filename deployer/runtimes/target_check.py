@@ -45,16 +45,18 @@ def need_server(module: str) -> None:
 def load(target: str, factory: bool) -> None:
     """Imports `module:attribute` as the server will."""
     name, _, attributes = target.partition(":")
-    found: Any = importlib.import_module(name)
+    target_object: Any = importlib.import_module(name)
     for attribute in (attributes or "application").split("."):
-        if not hasattr(found, attribute):
-            public = sorted(key for key, value in vars(found).items() if callable(value) and not key.startswith("_"))
+        if not hasattr(target_object, attribute):
+            public = sorted(
+                key for key, value in vars(target_object).items() if callable(value) and not key.startswith("_")
+            )
             fail(f"{name} has no attribute {attribute!r}; it has {', '.join(public[:12]) or 'nothing callable'}")
-        found = getattr(found, attribute)
+        target_object = getattr(target_object, attribute)
     if factory:
-        found = found()
-    if not callable(found):
-        fail(f"{target} is no app: {type(found).__name__!r} cannot be called")
+        target_object = target_object()
+    if not callable(target_object):
+        fail(f"{target} is no app: {type(target_object).__name__!r} cannot be called")
 
 
 def read_options(module: str, words: "list[str]") -> None:
@@ -72,9 +74,11 @@ def main() -> None:
     # When its time is up, this is told by TERM: what it was doing is the best of its last lines.
     faulthandler.register(signal.SIGTERM, chain=True)
     order = json.loads(sys.argv[-1])
-    here = os.getcwd()
+    working_folder = os.getcwd()
     sys.argv[1:] = []
-    sys.path[:] = [here] + [os.path.join(here, folder) for folder in order["pythonpath"]] + sys.path[1:]
+    sys.path[:] = (
+        [working_folder] + [os.path.join(working_folder, folder) for folder in order["pythonpath"]] + sys.path[1:]
+    )
     if order["module"]:
         need_server(order["module"])
     try:

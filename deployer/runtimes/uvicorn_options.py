@@ -53,35 +53,35 @@ def keywords(words: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]
     Raises:
         SettingsError: an option that is not known here.
     """
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for name, convert in TAKES.items():
         variable = "UVICORN_" + _keyword(name).upper()
         if variable in environ:
-            found[_keyword(name)] = _converted(name, convert, environ[variable])
+            arguments[_keyword(name)] = _converted(name, convert, environ[variable])
     for name in (*FLAGS, *EITHER):
         variable = "UVICORN_" + _keyword(name).upper()
         if variable in environ:
-            found[_keyword(name)] = _truth(environ[variable])
+            arguments[_keyword(name)] = _truth(environ[variable])
     headers: list[tuple[str, str]] = []
     for name, value in _options(words):
         if name == "header":
             header, _, text = value.partition(":")
             headers.append((header, text))
         elif name in TAKES:
-            found[_keyword(name)] = _converted(name, TAKES[name], value)
+            arguments[_keyword(name)] = _converted(name, TAKES[name], value)
         else:
-            found[_keyword(name.removeprefix("no-"))] = not name.startswith("no-")
-    return {**found, **({"headers": headers} if headers else {})}
+            arguments[_keyword(name.removeprefix("no-"))] = not name.startswith("no-")
+    return {**arguments, **({"headers": headers} if headers else {})}
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Each option without its dashes, with its value; "" for one that stands alone."""
-    rest = iter(words)
-    for word in rest:
-        name, given, value = word.removeprefix("--").partition("=")
+    remaining = iter(words)
+    for word in remaining:
+        name, equals, value = word.removeprefix("--").partition("=")
         if word.startswith("--") and (name in TAKES or name == "header"):
-            yield name, value if given else next(rest, "")
-        elif word.startswith("--") and not given and (name in FLAGS or name.removeprefix("no-") in EITHER):
+            yield name, value if equals else next(remaining, "")
+        elif word.startswith("--") and not equals and (name in FLAGS or name.removeprefix("no-") in EITHER):
             yield name, ""
         else:
             raise SettingsError(

@@ -43,10 +43,10 @@ class _Field:
 
     def read(self, text: str) -> Values:
         """The numbers that `text` means, in order. ValueError in words for a person."""
-        found: set[int] = set()
+        numbers: set[int] = set()
         for item in text.split(","):
-            found.update(self._item(item))
-        return tuple(sorted(found))
+            numbers.update(self._item(item))
+        return tuple(sorted(numbers))
 
     def _item(self, item: str) -> range:
         span, slash, step = item.partition("/")
@@ -124,9 +124,9 @@ class Cron:
         day = moment.astimezone(zone).date() - timedelta(days=1)
         while True:
             for wall in self._times(day):
-                found = wall.replace(tzinfo=zone).astimezone(UTC)
-                if found > moment and found.astimezone(zone).replace(tzinfo=None, fold=0) == wall:
-                    return found
+                candidate = wall.replace(tzinfo=zone).astimezone(UTC)
+                if candidate > moment and candidate.astimezone(zone).replace(tzinfo=None, fold=0) == wall:
+                    return candidate
             day += timedelta(days=1)
 
     def comes(self) -> bool:
@@ -160,10 +160,10 @@ def read(text: str) -> Cron:
         )
     minutes, hours, days, months, weekdays = (field.read(part) for field, part in zip(_FIELDS, fields, strict=True))
     either = not fields[2].startswith("*") and not fields[4].startswith("*")
-    made = Cron(minutes, hours, days, months, tuple(sorted({day % 7 for day in weekdays})), either)
-    if not made.comes():
+    cron = Cron(minutes, hours, days, months, tuple(sorted({day % 7 for day in weekdays})), either)
+    if not cron.comes():
         raise ValueError(f"{line!r} never comes: no month of these has such a day")
-    return made
+    return cron
 
 
 def zone(name: str) -> ZoneInfo:

@@ -134,8 +134,8 @@ class Runtime(Model):
 
         Workers that started together, here and in other instances, would else all be replaced together.
         """
-        said = "max_requests_jitter" in self.model_fields_set
-        return self.max_requests_jitter if said else self.max_requests // 2
+        is_set = "max_requests_jitter" in self.model_fields_set
+        return self.max_requests_jitter if is_set else self.max_requests // 2
 
     @field_validator("app")
     @classmethod
@@ -510,9 +510,9 @@ class Settings(Model):
                 f"{twice[0]} names a process and a schedule: their units would clash, so rename one of them",
                 ("schedules", twice[0]),
             )
-        both = sorted(set(self.env) & set(self.secrets))
-        if both:
-            raise Misplaced(f"{both[0]} is in env and in secrets: keep one of them", ("env", both[0]))
+        shared_names = sorted(set(self.env) & set(self.secrets))
+        if shared_names:
+            raise Misplaced(f"{shared_names[0]} is in env and in secrets: keep one of them", ("env", shared_names[0]))
         return self
 
 

@@ -27,13 +27,13 @@ def without_nulls(data: Any, path: KeyPath = ()) -> Any:
 def _merged(base: Any, over: Any) -> Any:
     if not isinstance(base, dict) or not isinstance(over, dict):
         return over
-    made = dict(base)
+    merged = dict(base)
     for key, value in over.items():
         if value is None:
-            made.pop(key, None)
+            merged.pop(key, None)
         else:
-            made[key] = _merged(base.get(key, {} if isinstance(value, dict) else None), value)
-    return made
+            merged[key] = _merged(base.get(key, {} if isinstance(value, dict) else None), value)
+    return merged
 
 
 def _replaced(path: KeyPath, over: Any) -> bool:

@@ -19,12 +19,12 @@ def from_editable(line: str) -> str | None:
 
     Example: `-e git+https://host/lib.git@1.2#egg=lib` gives `lib @ git+https://host/lib.git@1.2`.
     """
-    found = _EDITABLE.match(line)
-    if found is None:
+    match = _EDITABLE.match(line)
+    if match is None:
         return None
-    url, _, fragment = found["url"].partition("#")
+    url, _, fragment = match["url"].partition("#")
     named = _FRAGMENT.search(fragment)
     others = "&".join(part for part in fragment.split("&") if part and not part.startswith("egg="))
     place = url + (f"#{others}" if others else "")
-    marker = f" {found['rest']}" if found["rest"] else ""
+    marker = f" {match['rest']}" if match["rest"] else ""
     return f"{named['name']} @ {place}{marker}" if named else f"{place}{marker}"

@@ -10,12 +10,12 @@ from deployer.settings.reference import REFERENCE
 
 def schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of `deploy.yaml`, with the meaning of every key. Overlays may also say null."""
-    made = Settings.model_json_schema(by_alias=True)
-    made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    made["title"] = "deploy.yaml"
+    document = Settings.model_json_schema(by_alias=True)
+    document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    document["title"] = "deploy.yaml"
     for dotted, (words, example) in REFERENCE.items():
-        _describe(made, made, dotted.split("."), f"{words}, such as {example}")
-    return made
+        _describe(document, document, dotted.split("."), f"{words}, such as {example}")
+    return document
 
 
 def _describe(root: dict[str, Any], node: dict[str, Any], path: list[str], words: str) -> None:

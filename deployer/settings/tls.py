@@ -43,7 +43,7 @@ class Certificate:
         return time.strftime("%Y-%m-%d", time.gmtime(self.ends))
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """`certificate of shop.example.com, until 2027-01-02`."""
         return f"certificate of {', '.join(self.names) or 'no name'}, until {self.until}"
 
@@ -65,15 +65,15 @@ class Certificate:
 
 def certificate_of(pem: bytes) -> Certificate:
     """What the first certificate of a PEM text says; ValueError when there is none."""
-    made = x509.load_pem_x509_certificates(pem)[0]
+    certificate = x509.load_pem_x509_certificates(pem)[0]
     try:
-        named = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names = [each.lower() for each in named.get_values_for_type(x509.DNSName)]
-        names += [str(each) for each in named.get_values_for_type(x509.IPAddress)]
+        named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = [name.lower() for name in named.get_values_for_type(x509.DNSName)]
+        names += [str(name) for name in named.get_values_for_type(x509.IPAddress)]
     except x509.ExtensionNotFound:  # no client of today looks at the common name
         names = []
-    began, ends = made.not_valid_before_utc.timestamp(), made.not_valid_after_utc.timestamp()
-    return Certificate(tuple(names), ends, ends - began, made.fingerprint(hashes.SHA256()).hex())
+    began, ends = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+    return Certificate(tuple(names), ends, ends - began, certificate.fingerprint(hashes.SHA256()).hex())
 
 
 def require_possible(loaded: Loaded, kind: str) -> None:
@@ -127,32 +127,38 @@ def read_certificate(loaded: Loaded, now: float | None = None) -> Certificate | 
     first = chain[0]
     key = _key(loaded, tls.key)
     if _public(first.public_key()) != _public(key.public_key()):
-        behind = any(_public(each.public_key()) == _public(key.public_key()) for each in chain[1:])
+        behind = any(_public(certificate.public_key()) == _public(key.public_key()) for certificate in chain[1:])
         raise _wrong(
             loaded,
             f"the secret {tls.key} is not the key of the first certificate in {shown(path)}",
             "key",
             hint="put the certificate of the key first, those of its issuers behind it" if behind else None,
         )
-    text = b"".join(each.public_bytes(serialization.Encoding.PEM) for each in chain)
-    found = certificate_of(text)
-    if found.ends <= now:
-        raise _wrong(loaded, f"the certificate in {shown(path)} has ended on {found.until}", "certificate")
+    text = b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in chain)
+    own_certificate = certificate_of(text)
+    if own_certificate.ends <= now:
+        raise _wrong(loaded, f"the certificate in {shown(path)} has ended on {own_certificate.until}", "certificate")
     if first.not_valid_before_utc.timestamp() > now + 300:
         begins = first.not_valid_before_utc.strftime("%Y-%m-%d %H:%M")
         raise _wrong(loaded, f"the certificate in {shown(path)} is valid from {begins} UTC only", "certificate")
-    missing = [name for name in loaded.settings.domains if not found.covers(name)]
+    missing = [name for name in loaded.settings.domains if not own_certificate.covers(name)]
     if missing:
         raise _wrong(
             loaded,
             f"the certificate in {shown(path)} is not for {', '.join(missing)}",
             "certificate",
-            cause=f"its names are {', '.join(found.names) or 'none'}",
+            cause=f"its names are {', '.join(own_certificate.names) or 'none'}",
         )
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return Certificate(found.names, found.ends, found.lifetime, found.sha256, (text + private).decode())
+    return Certificate(
+        own_certificate.names,
+        own_certificate.ends,
+        own_certificate.lifetime,
+        own_certificate.sha256,
+        (text + private).decode(),
+    )
 
 
 def _chain(loaded: Loaded, path: Path) -> list[x509.Certificate]:

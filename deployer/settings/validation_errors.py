@@ -42,17 +42,17 @@ _ELSEWHERE = {
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that `word` was probably meant to be, or None."""
     words = list(known)
-    swapped = [each for each in words if sorted(each) == sorted(word.lower())]
-    found = swapped or difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.6)
-    return found[0] if found else None
+    swapped = [candidate for candidate in words if sorted(candidate) == sorted(word.lower())]
+    matches = swapped or difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.6)
+    return matches[0] if matches else None
 
 
 def settings_error(problem: ValidationError, model: type[BaseModel], document: Document) -> SettingsError:
     """One error for all that pydantic found: the first in the file is the message, the others are its log."""
-    found: dict[KeyPath, list[ErrorDetails]] = {}
+    details_by_path: dict[KeyPath, list[ErrorDetails]] = {}
     for detail in problem.errors(include_url=False):
-        found.setdefault(_written(detail, document.data), []).append(detail)
-    errors = [_one(path, details, model, document) for path, details in _outermost(found)]
+        details_by_path.setdefault(_written(detail, document.data), []).append(detail)
+    errors = [_one(path, details, model, document) for path, details in _outermost(details_by_path)]
     errors.sort(key=lambda error: (error.file != document.file, *_order(error)))
     first, others = errors[0], errors[1:]
     first.log = tuple(f"{error}" + (f" ({error.hint})" if error.hint else "") for error in others)
@@ -85,10 +85,10 @@ def _has(data: Any, step: str | int) -> bool:
     return isinstance(data, list) and isinstance(step, int) and step < len(data)
 
 
-def _outermost(found: dict[KeyPath, list[ErrorDetails]]) -> Iterable[tuple[KeyPath, list[ErrorDetails]]]:
+def _outermost(details_by_path: dict[KeyPath, list[ErrorDetails]]) -> Iterable[tuple[KeyPath, list[ErrorDetails]]]:
     """Of errors above one another only the deeper: a union complains at its own place about what is wrong inside."""
-    for path, details in found.items():
-        if not any(len(other) > len(path) and other[: len(path)] == path for other in found):
+    for path, details in details_by_path.items():
+        if not any(len(other) > len(path) and other[: len(path)] == path for other in details_by_path):
             yield path, details
 
 
@@ -151,9 +151,9 @@ def keys_at(model: type[BaseModel], path: KeyPath) -> tuple[str, ...]:
     models: list[Any] = [model]
     for step in path:
         models = [inner for outer in models for inner in _below(outer, step)]
-    for found in models:
-        if isinstance(found, type) and issubclass(found, BaseModel):
-            return tuple(field.alias or name for name, field in found.model_fields.items())
+    for model_at_path in models:
+        if isinstance(model_at_path, type) and issubclass(model_at_path, BaseModel):
+            return tuple(field.alias or name for name, field in model_at_path.model_fields.items())
     return ()
 
 

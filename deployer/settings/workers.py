@@ -41,11 +41,11 @@ def workers_for(
         return setting, f"{setting} (as set)"
     factor, more = _SUMS[setting]
     cores = size.cores
-    wanted = factor * max(cores, 1) + more
+    workers = factor * max(cores, 1) + more
     words = f"{factor} x {cores}" if factor > 1 else f"{cores}"
     words = f"{words} + {more}" if more else words
     by = f" by {size.cores_by}" if size.cores_by else ""
-    words = f"{setting}: {words} = {wanted} ({cores} {'core' if cores == 1 else 'cores'}{by})"
+    words = f"{setting}: {words} = {workers} ({cores} {'core' if cores == 1 else 'cores'}{by})"
     caps = [
         (max(memory // (WORKER_BYTES * sharing), 1), memory, whose)
         for memory, sharing, whose in (
@@ -54,7 +54,7 @@ def workers_for(
         )
         if memory > 0
     ]
-    fit, memory, whose = min(caps, default=(wanted, 0, ""))
-    if wanted <= fit:
-        return wanted, words
+    fit, memory, whose = min(caps, default=(workers, 0, ""))
+    if workers <= fit:
+        return workers, words
     return fit, f"{words}, capped at {fit} by {memory // 1024**2} MiB of memory" + (f" ({whose})" if whose else "")

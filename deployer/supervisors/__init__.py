@@ -22,8 +22,8 @@ def get(name: str) -> Supervisor:
         if supervisor.name == name:
             return supervisor
     for entry in entry_points(group=ENTRY_POINTS, name=name):
-        made: Supervisor = entry.load()()
-        return made
+        extension: Supervisor = entry.load()()
+        return extension
     raise SettingsError(
         f"there is no supervisor {name!r}",
         hint="supervisor is one of " + ", ".join(supervisor.name for supervisor in own),

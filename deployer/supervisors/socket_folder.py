@@ -12,13 +12,13 @@ def socket_folder(spec: UnitSpec) -> list[Resource]:
     if not spec.sockets:
         return []
     site, above = spec.site, spec.sockets.rpartition("/")[0]
-    made: list[Resource] = [Directory(above), Directory(spec.sockets, owner=site.user, group=site.user)]
+    directories: list[Resource] = [Directory(above), Directory(spec.sockets, owner=site.user, group=site.user)]
     if site.prefix:  # such a host's /run is a folder like any other
-        return made
+        return directories
     owner = oneline(site.user) if site.user else "-"
     lines = [
         "# Written by deploy: where the UNIX sockets of an app's instances lie.",
         f"d {above} 0755 root root -",
         f"d {spec.sockets} 0755 {owner} {owner} -",
     ]
-    return [File(f"/etc/tmpfiles.d/deploy-{site.app}-{site.env}.conf", "\n".join(lines) + "\n"), *made]
+    return [File(f"/etc/tmpfiles.d/deploy-{site.app}-{site.env}.conf", "\n".join(lines) + "\n"), *directories]

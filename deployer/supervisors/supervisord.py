@@ -84,7 +84,7 @@ class Supervisord:
                 f"schedules.{schedule.name}: there is no cron in a lab of processes",
                 hint="deploy lab up --kind machines, or write schedules: null in the overlay of the lab",
             )
-        script, asked = self.schedule_files(site, schedule.name)
+        script, cron_file = self.schedule_files(site, schedule.name)
         known = {"site": site, "schedule": schedule}
         logs = _schedule_logs(site)
         once = templating.render(
@@ -106,7 +106,7 @@ class Supervisord:
         return [
             Directory(path=logs, owner=site.user),
             File(path=script, content=once, mode="0755"),
-            File(path=asked, content=when),
+            File(path=cron_file, content=when),
         ]
 
     def handlers(self, site: Site) -> dict[str, tuple[Argv, ...]]:
@@ -124,7 +124,7 @@ class Supervisord:
 
     def schedule_verbs(self, site: Site, name: str) -> Verbs:
         """The words for what `/etc/cron.d/<app>-<schedule>` runs. Whether it does is for the schedule's link to say."""
-        script, asked = self.schedule_files(site, name)
+        script, cron_file = self.schedule_files(site, name)
         files = f"{_schedule_logs(site)}/{name}"
         return Verbs(
             unit=f"{site.app}-{name}",
@@ -133,7 +133,7 @@ class Supervisord:
             pid=(),
             log=("tail", "-n", "{lines}", files + ".log"),
             log_file=files + ".log",
-            state=("sh", "-c", templating.render("supervisord/schedule-state.sh.j2"), "cron", asked, script, files),
+            state=("sh", "-c", templating.render("supervisord/schedule-state.sh.j2"), "cron", cron_file, script, files),
         )
 
     def packages(self) -> tuple[str, ...]:

@@ -128,20 +128,20 @@ def _options(site: Site, *, start: str, variables: Sequence[str], stop: float, i
     ]
 
 
-def merged(ours: Sequence[Option], theirs: Mapping[str, str | int | bool]) -> list[Option]:
-    """`ours` with the user's options in it: the same name replaces, a list-like one adds.
+def merged(base_options: Sequence[Option], user_options: Mapping[str, str | int | bool]) -> list[Option]:
+    """`base_options` with the user's options in it: the same name replaces, a list-like one adds.
 
     Capabilities that the user gives are in the bounding set too, without which they would be given in vain.
 
     Raises:
         SettingsError: a name is no option's, a value has more than one line, or a rollout depends on that option.
     """
-    result = list(ours)
-    if "AmbientCapabilities" in theirs:
-        theirs = {"CapabilityBoundingSet": theirs["AmbientCapabilities"], **theirs}
-    for name, value in theirs.items():
+    result = list(base_options)
+    if "AmbientCapabilities" in user_options:
+        user_options = {"CapabilityBoundingSet": user_options["AmbientCapabilities"], **user_options}
+    for name, value in user_options.items():
         text = _checked(name, value)
-        places = [index for index, (ours_name, _) in enumerate(result) if ours_name == name]
+        places = [index for index, (option_name, _) in enumerate(result) if option_name == name]
         if places and name not in _ADDS:
             result[places[0]] = (name, text)
             for index in reversed(places[1:]):

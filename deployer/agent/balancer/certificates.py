@@ -28,9 +28,9 @@ def _ask(address: str, port: int, name: str) -> dict[str, Any]:
     try:
         with socket.create_connection((address, port), timeout=_PATIENCE) as plain:
             with context.wrap_socket(plain, server_hostname=name) as client:
-                found = client.getpeercert(binary_form=True)
+                certificate = client.getpeercert(binary_form=True)
     except ssl.SSLError as error:
         return {"pem": None, "why": "it refuses the handshake: %s" % (error.reason or error)}
     except OSError as error:
         return {"pem": None, "why": str(error.strerror or error)}
-    return {"pem": ssl.DER_cert_to_PEM_cert(found) if found else None, "why": ""}
+    return {"pem": ssl.DER_cert_to_PEM_cert(certificate) if certificate else None, "why": ""}

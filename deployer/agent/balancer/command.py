@@ -50,7 +50,7 @@ class Commands:
         self._driver = driver
         self._servers: dict[str, dict[str, Any]] = driver["servers"]
         self._answers: dict[str, tuple[float, str, int]] = {}
-        self._asked: dict[str, str] = {}
+        self._requested_admin: dict[str, str] = {}
 
     def servers(self) -> dict[str, Server]:
         """All servers, as `state` says. OpError `balancer_down` when it fails or says no word that it may."""
@@ -67,7 +67,7 @@ class Commands:
                 raise OpError("unknown_server", f"the commands were not told of a server {name}")
             self._run("admit" if admin == "ready" else "drain", name)
             self._answers.pop(name, None)
-            self._asked[name] = admin
+            self._requested_admin[name] = admin
 
     def keep(self) -> None:
         """Nothing: what a command told the balancer is the balancer's to keep."""
@@ -83,15 +83,15 @@ class Commands:
         )
 
     def _server(self, name: str, word: str, in_flight: int) -> Server:
-        place, asked = self._servers[name], self._asked.get(name)
+        place, requested_admin = self._servers[name], self._requested_admin.get(name)
         admin = "ready" if word in ("ready", "unhealthy") else "drain"
         # A balancer may take its time to do what it was told: until then it is neither up nor idle.
-        late = asked is not None and (asked == "ready") != (admin == "ready")
+        late = requested_admin is not None and (requested_admin == "ready") != (admin == "ready")
         return Server(
             name=name,
             address=str(place["address"]),
             port=int(place["port"]),
-            admin=asked if late and asked else admin,
+            admin=requested_admin if late and requested_admin else admin,
             status="UP" if word == "ready" and not late else "DOWN",
             check="L7OK" if word == "ready" and not late else "state says " + word,
             sessions=max(1, in_flight) if word == "drain" or (late and admin == "ready") else 0,
@@ -120,7 +120,7 @@ class Commands:
 
     def _call(self, verb: str, name: str) -> process_runner.Finished:
         place = self._servers[name]
-        ours = {
+        variables = {
             "DEPLOY_APP": self._site.app,
             "DEPLOY_ENV": self._site.env,
             "DEPLOY_BACKEND": str(self._driver["backend"]),
@@ -134,7 +134,7 @@ class Commands:
             app_environment.with_secrets(self._site, shell_argv(self._driver[verb])),
             timeout=float(self._driver["timeout"]),
             cwd="/",
-            env={**os.environ, **ours},
+            env={**os.environ, **variables},
             limit=1 << 16,
         )
 

@@ -51,14 +51,14 @@ def follow(records: Records, servers: dict[str, Server]) -> None:
     places = {server.at: name for name, server in reversed(list(servers.items()))}
     stay: Records = {}
     moved: Records = {}
-    for name, found in records.items():
-        server, at = servers.get(name), found.get("at")
+    for name, entry in records.items():
+        server, at = servers.get(name), entry.get("at")
         if at is None or (server and server.at == at):
-            stay[name] = found
+            stay[name] = entry
         elif at in places:
-            moved[places[at]] = found
-        elif server and found["by"] == "spare" and server.admin == "maint":
-            stay[name] = {**found, "at": server.at}
+            moved[places[at]] = entry
+        elif server and entry["by"] == "spare" and server.admin == "maint":
+            stay[name] = {**entry, "at": server.at}
     records.clear()
     records.update({**moved, **stay})
 
@@ -67,10 +67,10 @@ def read(site: Site) -> Records:
     """What is held out now; empty when nothing ever was."""
     try:
         with open(site.drained, encoding="utf-8") as file:
-            found: Records = json.load(file)
+            records: Records = json.load(file)
     except FileNotFoundError:
         return {}
-    return found
+    return records
 
 
 def admin_of(record: Record) -> str:
@@ -80,7 +80,7 @@ def admin_of(record: Record) -> str:
 
 def of_run(records: Records, run: str) -> Records:
     """Those that this run itself drained: never a person's, never a quarantine."""
-    return {name: each for name, each in records.items() if each["by"] == "run" and each["run"] == run}
+    return {name: entry for name, entry in records.items() if entry["by"] == "run" and entry["run"] == run}
 
 
 @contextlib.contextmanager

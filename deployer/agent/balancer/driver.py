@@ -184,9 +184,9 @@ def settle(driver: Driver, names: list[str], admin: str) -> None:
             driver.keep()
 
 
-def missing(servers: dict[str, Server], wanted: list[str]) -> OpError | None:
+def missing(servers: dict[str, Server], names: list[str]) -> OpError | None:
     """The error `unknown_server` when the balancer lacks any of these."""
-    unknown = sorted(set(wanted) - set(servers))
+    unknown = sorted(set(names) - set(servers))
     if not unknown:
         return None
     return OpError(

@@ -31,9 +31,9 @@ def note(site: Site, driver: dict[str, Any], balancer: Driver) -> None:
     known = _read(site)
     serving = {name: server.at for name, server in balancer.servers().items() if server.serves}
     others = requested_elsewhere(site, driver, serving)
-    wanted = {**known, **{name: [at, *others.get(name, ())] for name, at in serving.items()}}
-    if wanted != known:
-        files.write(_path(site), (json.dumps(wanted, indent=1, sort_keys=True) + "\n").encode("utf-8"), 0o644)
+    endpoints = {**known, **{name: [at, *others.get(name, ())] for name, at in serving.items()}}
+    if endpoints != known:
+        files.write(_path(site), (json.dumps(endpoints, indent=1, sort_keys=True) + "\n").encode("utf-8"), 0o644)
 
 
 def requested_elsewhere(site: Site, driver: dict[str, Any], names: Iterable[str]) -> dict[str, list[str]]:
@@ -72,7 +72,7 @@ def _known_by_address(driver: dict[str, Any]) -> bool:
 def _places(driver: dict[str, Any]) -> dict[str, str]:
     """Server → `ADDRESS:PORT`, as the inventory has it."""
     if driver.get("kind") == "command":
-        return {name: place(each["address"], int(each["port"])) for name, each in driver["servers"].items()}
+        return {name: place(server["address"], int(server["port"])) for name, server in driver["servers"].items()}
     return dict(driver["addresses"])
 
 

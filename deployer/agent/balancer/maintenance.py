@@ -25,18 +25,18 @@ def put(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     One that is closed already keeps its record. OpError `balancer_down` when the balancer cannot be told.
     """
     site, balancer, on = Site.from_args(args), create_driver(args["driver"]), bool(args["on"])
-    found = read(site)
-    new = found
-    if on and found is None:
+    record = read(site)
+    new = record
+    if on and record is None:
         who = args.get("who") or ctx.identity
         new = {"who": who, "reason": str(args.get("reason") or ""), "since": round(time.time(), 3)}
     _write(site, new if on else None)
     try:
         balancer.close(on)  # also when the record says so already: whoever wrote it may have died before this
     except OpError:
-        _write(site, found)
+        _write(site, record)
         raise
-    changed = on == (found is None)
+    changed = on == (record is None)
     if changed:
         entry = {"event": "closed" if on else "opened", "who": args.get("who") or ctx.identity}
         ledger.append(site, {**entry, "why": str(args.get("reason") or "")})
@@ -53,10 +53,10 @@ def read(site: Site) -> dict[str, Any] | None:
     """The record; None when the app is open."""
     try:
         with open(site.maintenance, encoding="utf-8") as file:
-            found: dict[str, Any] = json.load(file)
+            record: dict[str, Any] = json.load(file)
     except FileNotFoundError:
         return None
-    return found
+    return record
 
 
 def _write(site: Site, record: dict[str, Any] | None) -> None:

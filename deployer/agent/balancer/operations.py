@@ -29,26 +29,26 @@ def drain(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     `{drained, remaining, seconds, held}`: `remaining` requests and websockets were left at the end.
     """
     site, balancer = Site.from_args(args), create_driver(args["driver"])
-    wanted: list[str] = list(args["servers"])
+    names: list[str] = list(args["servers"])
     by, run = args.get("by", "run"), args["run"]
     servers = balancer.servers()
-    problem = missing(servers, wanted)
+    problem = missing(servers, names)
     if problem:
         raise problem
-    known_endpoints.require_nowhere_else(site, args["driver"], wanted)
+    known_endpoints.require_nowhere_else(site, args["driver"], names)
     if by == "run":
         watchdog.arm(ctx, site, run, args["driver"])
     new = drain_records.record(by, run, ctx.identity, args.get("reason", ""))
     with drain_records.editing(site) as records:
         drain_records.follow(records, servers)
-        ctx.require_lease("drain " + ", ".join(wanted))
-        for name in wanted:
+        ctx.require_lease("drain " + ", ".join(names))
+        for name in names:
             if _gives_way(records.get(name)):
                 records[name] = {**new, "at": servers[name].at}
         drain_records.save(site, records)
-        _take_out(balancer, wanted)
-        held = {name: records[name] for name in wanted}
-    answers = _until_idle(ctx, site, balancer, wanted, float(args.get("timeout", 30.0)))
+        _take_out(balancer, names)
+        held = {name: records[name] for name in names}
+    answers = _until_idle(ctx, site, balancer, names, float(args.get("timeout", 30.0)))
     return {"servers": {name: {**answer, "held": held[name]} for name, answer in answers.items()}}
 
 
@@ -62,9 +62,9 @@ def admit(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     One that does not come up goes back to how it was, with its record: `not_up`.
     """
     site, balancer = Site.from_args(args), create_driver(args["driver"])
-    wanted: list[str] = list(args["servers"])
+    names: list[str] = list(args["servers"])
     before = balancer.servers()
-    problem = missing(before, wanted)
+    problem = missing(before, names)
     if problem:
         raise problem
     answers: dict[str, dict[str, Any]] = {}
@@ -75,13 +75,13 @@ def admit(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         again = {name: {**record, "at": before[name].at} for name, record in held_again.items()}
         records.update(again)
         balancer.set(sorted(again), "drain")
-        for name in wanted:
+        for name in names:
             held = records.get(name)
             if held and not _may_lift(held, args):
                 answers[name] = {"state": before[name].state, "seconds": 0.0, "held": held}
-        balancer.set([name for name in wanted if name not in answers and not before[name].serves], "ready")
+        balancer.set([name for name in names if name not in answers and not before[name].serves], "ready")
         balancer.keep()
-    free = [name for name in wanted if name not in answers]
+    free = [name for name in names if name not in answers]
     up = _until_up(ctx, balancer, free, float(args.get("wait", 30.0)))
     late = [name for name in free if name not in up]
     seen = balancer.servers() if late else {}
@@ -105,22 +105,22 @@ def retire(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     They get no request meanwhile, whatever starts there and whoever restarts the balancer.
     """
     site, balancer = Site.from_args(args), create_driver(args["driver"])
-    wanted: list[str] = list(args["servers"])
+    names: list[str] = list(args["servers"])
     servers = balancer.servers()
-    problem = missing(servers, wanted)
+    problem = missing(servers, names)
     if problem:
         raise problem
     with drain_records.editing(site) as records:
         drain_records.follow(records, servers)
-        ctx.require_lease("retire " + ", ".join(wanted))
-        fresh = [n for n in wanted if records.get(n, {}).get("by") != "spare" or servers[n].admin != "maint"]
+        ctx.require_lease("retire " + ", ".join(names))
+        fresh = [n for n in names if records.get(n, {}).get("by") != "spare" or servers[n].admin != "maint"]
         spare = drain_records.record("spare", args["run"], ctx.identity, "not in use")
         records.update({name: {**spare, "at": servers[name].at} for name in fresh})
         drain_records.save(site, records)
         balancer.set(fresh, "maint")
         if fresh:
             balancer.keep()
-    return {"servers": {name: {"state": "MAINT"} for name in wanted}}
+    return {"servers": {name: {"state": "MAINT"} for name in names}}
 
 
 @operation("balancer.state")
@@ -167,12 +167,12 @@ def recover(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     with drain_records.editing(site) as records:
         servers = balancer.servers()
         drain_records.follow(records, servers)
-        for name, found in sorted(records.items()):
+        for name, record in sorted(records.items()):
             if name not in servers:
                 del records[name]
-            elif found["by"] != "run" and servers[name].admin == "ready":
-                held.setdefault(drain_records.admin_of(found), []).append(name)
-            elif found["by"] == "run" and found["run"] != run:
+            elif record["by"] != "run" and servers[name].admin == "ready":
+                held.setdefault(drain_records.admin_of(record), []).append(name)
+            elif record["by"] == "run" and record["run"] != run:
                 admitted.append(name)
         for admin, names in sorted(held.items()):
             settle(balancer, names, admin)
@@ -210,9 +210,9 @@ def _inherit(
 ) -> None:
     """A person's drain is of the instance, and goes with it to its other slot, or to its other address."""
     for name, other in instead.items():
-        found = records.get(other)
-        if found and found["by"] == "person":
-            records[name] = {**found, "at": servers[name].at}
+        record = records.get(other)
+        if record and record["by"] == "person":
+            records[name] = {**record, "at": servers[name].at}
             balancer.set([name], "drain")
 
 
@@ -301,12 +301,12 @@ def _server_data(server: Server, held: drain_records.Record | None) -> dict[str,
 
 
 def _not_up(late: list[Server], answers: dict[str, dict[str, Any]]) -> OpError:
-    seen = [f"{each.name} at {each.at} ({each.check or each.status or 'not checked'})" for each in late]
+    seen = [f"{server.name} at {server.at} ({server.check or server.status or 'not checked'})" for server in late]
     return OpError(
         "not_up",
         "the balancer's health check does not pass for " + ", ".join(seen),
         "look at what the balancer's host gets from that address; deploy status {env} shows the check",
-        detail={"late": [each.name for each in late], "servers": answers},
+        detail={"late": [server.name for server in late], "servers": answers},
     )
 
 

@@ -21,16 +21,16 @@ RequestStats = dict[str, Any]
 
 def tally(requests: Iterable[Request]) -> dict[str, RequestStats]:
     """The figures of every server that had a request."""
-    found: dict[str, RequestStats] = {}
+    stats_by_server: dict[str, RequestStats] = {}
     for request in requests:
-        of = found.setdefault(request.server, {"requests": 0, "failed": 0, "lost": 0, "times": {}})
-        of["requests"] += 1
-        of["lost"] += request.status is None
-        of["failed"] += request.status is not None and request.status >= 500
+        stats = stats_by_server.setdefault(request.server, {"requests": 0, "failed": 0, "lost": 0, "times": {}})
+        stats["requests"] += 1
+        stats["lost"] += request.status is None
+        stats["failed"] += request.status is not None and request.status >= 500
         if request.status is not None and request.took is not None:
             took = str(max(0, round(request.took)))
-            of["times"][took] = of["times"].get(took, 0) + 1
-    return found
+            stats["times"][took] = stats["times"].get(took, 0) + 1
+    return stats_by_server
 
 
 @operation("figures.read")

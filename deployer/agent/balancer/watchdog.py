@@ -158,7 +158,7 @@ class Watch:
         me = procfs.process(os.getpid())
         site = self._site
         order = {
-            "site": {each: getattr(site, each) for each in ("app", "env", "root", "prefix", "user")},
+            "site": {name: getattr(site, name) for name in ("app", "env", "root", "prefix", "user")},
             "run": self._run,
             "driver": self._driver,
             "bound": self._bound,
@@ -219,13 +219,13 @@ def put_back(site: Site, run: str, balancer: Driver, why: str, due: Callable[[],
         known = balancer.servers() if due_now else {}
         if due_now:
             drain_records.follow(records, known)
-        mine = sorted(drain_records.of_run(records, run)) if due_now else []
-        settle(balancer, [name for name in mine if name in known], "ready")
-        for name in mine:
+        drained_by_run = sorted(drain_records.of_run(records, run)) if due_now else []
+        settle(balancer, [name for name in drained_by_run if name in known], "ready")
+        for name in drained_by_run:
             del records[name]
-    if mine:
-        ledger.append(site, {"run": run, "event": "admitted", "servers": mine, "why": why})
-    return mine
+    if drained_by_run:
+        ledger.append(site, {"run": run, "event": "admitted", "servers": drained_by_run, "why": why})
+    return drained_by_run
 
 
 def main(argv: list[str]) -> int:

@@ -114,8 +114,12 @@ def _sources() -> dict[str, str]:
         import zipfile
 
         root = PACKAGE.replace(".", "/") + "/"
-        with zipfile.ZipFile(loader.archive) as made:
-            files = {name[len(root) :]: made.read(name).decode() for name in made.namelist() if name.startswith(root)}
+        with zipfile.ZipFile(loader.archive) as zip_archive:
+            files = {
+                name[len(root) :]: zip_archive.read(name).decode()
+                for name in zip_archive.namelist()
+                if name.startswith(root)
+            }
         return _modules(files)
     folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     files = {}
@@ -144,7 +148,7 @@ def _zipped(sources: dict[str, str]) -> bytes:
     files.update((f"{root}/{name.replace('.', '/')}/__init__.py", "") for name in packages(sources))
     files.update((f"{root}/{name.replace('.', '/')}.py", source) for name, source in sources.items())
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as zip_archive:
         for name in sorted(files):
-            made.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), files[name], zipfile.ZIP_DEFLATED)
+            zip_archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), files[name], zipfile.ZIP_DEFLATED)
     return buffer.getvalue()

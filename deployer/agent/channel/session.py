@@ -174,12 +174,12 @@ class Session:
             self._queue.put(request)
             return
         thread = threading.Thread(target=self._answer, args=(request,), name="side-%d" % number, daemon=True)
-        self._side = [one for one in self._side if one.is_alive()] + [thread]
+        self._side = [earlier_thread for earlier_thread in self._side if earlier_thread.is_alive()] + [thread]
         thread.start()
 
     def _cancel(self, number: int | None) -> None:
         with self._lock:
-            requests = [one for one in self._open.values() if number is None or one.id == number]
+            requests = [request for request in self._open.values() if number is None or request.id == number]
         for request in requests:
             request.cancelled.set()
             request.body.fail("cancelled")
@@ -240,10 +240,10 @@ def _fault(op: str, error: BaseException) -> dict[str, Any]:
         return known.as_dict()
     lines = traceback.format_exception(type(error), error, error.__traceback__)
     log = [line for text in lines for line in text.rstrip().splitlines()][-30:]
-    said = str(error)[:500]
+    message = str(error)[:500]
     return {
         "code": "internal",
-        "message": f"{op} failed: {type(error).__name__}{': ' + said if said else ''}",
+        "message": f"{op} failed: {type(error).__name__}{': ' + message if message else ''}",
         "hint": "",
         "log": log,
         "detail": {},
@@ -293,4 +293,6 @@ def _make_calm() -> None:
     os.chdir("/")
     os.umask(0o022)
     path = os.environ.get("PATH", "").split(":")
-    os.environ["PATH"] = ":".join([one for one in path if one] + [one for one in _SBIN if one not in path])
+    os.environ["PATH"] = ":".join(
+        [folder for folder in path if folder] + [folder for folder in _SBIN if folder not in path]
+    )

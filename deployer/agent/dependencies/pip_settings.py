@@ -49,7 +49,7 @@ def options_for_uv(environ: Mapping[str, str]) -> list[str]:
 
 def settings(environ: Mapping[str, str]) -> dict[str, str]:
     """What pip's files and PIP_* variables say: `index-url` → text. Variables win; what is empty counts for nothing."""
-    found: dict[str, str] = {}
+    merged_settings: dict[str, str] = {}
     merged = configparser.RawConfigParser(strict=False)
     for path in _files(environ):
         try:
@@ -58,11 +58,11 @@ def settings(environ: Mapping[str, str]) -> dict[str, str]:
             continue  # pip itself complains about it; a host with uv need not even have pip
     for section in _SECTIONS:
         if merged.has_section(section):
-            found.update((_plain(key), value) for key, value in merged.items(section) if value)
+            merged_settings.update((_plain(key), value) for key, value in merged.items(section) if value)
     for name, value in environ.items():
         if name.startswith("PIP_") and value:
-            found[_plain(name[4:])] = value
-    return found
+            merged_settings[_plain(name[4:])] = value
+    return merged_settings
 
 
 def _files(environ: Mapping[str, str]) -> list[str]:

@@ -80,11 +80,11 @@ def _spec(site: Site, marker: Mapping[str, Any], python: str) -> dict[str, Any]:
 
 
 def _install(marker: Mapping[str, Any]) -> dict[str, Any]:
-    found = marker.get("install")
-    return found if isinstance(found, dict) else {}
+    install = marker.get("install")
+    return install if isinstance(install, dict) else {}
 
 
 def _marker(site: Site, release: str) -> dict[str, Any]:
     with open(site.marker(release), encoding="utf-8") as file:
-        found: dict[str, Any] = json.load(file)
-    return found
+        marker: dict[str, Any] = json.load(file)
+    return marker

@@ -41,11 +41,11 @@ def has(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """
     site = Site.from_args(args)
     path = _place(site, args)
-    here = os.access(path, os.X_OK)
-    if here:
+    is_present = os.access(path, os.X_OK)
+    if is_present:
         os.utime(os.path.dirname(path))  # for `prune`: somebody still wants it
     key = str(args.get("venv") or "")
-    return {"path": path if here else None, "needed": not (key and venv.complete(site, key))}
+    return {"path": path if is_present else None, "needed": not (key and venv.complete(site, key))}
 
 
 @operation("tool.put")
@@ -84,8 +84,8 @@ def put(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
 def find_uv(site: Site) -> str | None:
     """A uv on this host, its own or one that was given; None if there is none."""
     own = host_facts.found_in(host_facts.search_path(site), "uv")
-    given = sorted(glob.glob(glob.escape(_home(site)) + "/uv/[0-9]*/uv"), key=os.path.getmtime)
-    return own or (given[-1] if given else None)
+    managed_paths = sorted(glob.glob(glob.escape(_home(site)) + "/uv/[0-9]*/uv"), key=os.path.getmtime)
+    return own or (managed_paths[-1] if managed_paths else None)
 
 
 def _place(site: Site, args: dict[str, Any]) -> str:

@@ -229,18 +229,23 @@ class Installer:
 
     def resolve(self, path: str, spec: Mapping[str, Any]) -> str:
         """A pinned text for the loose `requirements` of `spec`, within its `constraints`."""
-        wanted, settled = path + "/wanted.txt", path + "/settled.txt"
-        for name, text in ((wanted, "\n".join(spec["requirements"])), (settled, str(spec.get("constraints", "")))):
+        requirements, constraints = path + "/wanted.txt", path + "/settled.txt"
+        for name, text in (
+            (requirements, "\n".join(spec["requirements"])),
+            (constraints, str(spec.get("constraints", ""))),
+        ):
             with open(name, "w", encoding="utf-8") as file:
                 file.write(text + "\n")
         failed = f"{self._name} could not find versions that fit together"
         if self._name == "uv":
             argv = [self._uv, "pip", "compile", "--quiet", "--python", self._python, "--no-header", "--no-annotate"]
-            return self._run(path, [*argv, *self._options, "-c", settled, wanted], failed, code="no_versions").stdout
+            return self._run(
+                path, [*argv, *self._options, "-c", constraints, requirements], failed, code="no_versions"
+            ).stdout
         # A pip of ten years' standing can do this; `--report` is younger than what Debian 11 has.
         self.create(path + "/venv")
         pip = [path + "/venv/bin/python", "-m", "pip"]
-        argv = [*pip, "install", "--no-compile", "--progress-bar", "off", "-c", settled, "-r", wanted]
+        argv = [*pip, "install", "--no-compile", "--progress-bar", "off", "-c", constraints, "-r", requirements]
         self._run(path, argv, failed, code="no_versions")
         return self._run(path, [*pip, "freeze"], failed).stdout
 
@@ -287,8 +292,8 @@ def _explained(failed: str, why: str, hint: str, lines: list[str], code: str) ->
     package, cause, needs = failure.unbuilt(lines)
     if not package:
         return OpError("install_failed", f"{failed}: {why}", hint, log=log)
-    wanted = needs or "build-essential, python3-dev, and the libraries that it needs"
-    hint = f"packages: [{wanted}] in deploy.yaml, then deploy setup {{env}}; or take a version that has a wheel"
+    packages = needs or "build-essential, python3-dev, and the libraries that it needs"
+    hint = f"packages: [{packages}] in deploy.yaml, then deploy setup {{env}}; or take a version that has a wheel"
     return OpError("install_failed", f"{package} could not be built: {cause or why}", hint, log=log)
 
 

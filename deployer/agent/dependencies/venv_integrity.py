@@ -86,13 +86,13 @@ def key_of(name: str) -> str:
 
 def _links(site: Site) -> dict[str, str]:
     """Release → the name of the folder that its `.venv` leads to."""
-    found = {}
+    folder_names = {}
     for entry in _scanned(site.releases):
         try:
-            found[entry.name] = os.path.basename(os.readlink(entry.path + "/.venv"))
+            folder_names[entry.name] = os.path.basename(os.readlink(entry.path + "/.venv"))
         except OSError:
             continue
-    return found
+    return folder_names
 
 
 def _point(release: str, target: str) -> None:

@@ -131,7 +131,7 @@ def loopback(address: str, port: int) -> str:
     """
     if address not in ("127.0.0.1", "::1"):
         return address
-    listening = {"::1" if ":" in found.address else "127.0.0.1" for found in procfs.listeners([port])}
+    listening = {"::1" if ":" in listener.address else "127.0.0.1" for listener in procfs.listeners([port])}
     return address if address in listening or not listening else min(listening)
 
 

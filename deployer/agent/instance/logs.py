@@ -53,13 +53,13 @@ def read(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     Raises:
         OpError `no_times`: `seconds` is asked for, and a log does not tell. OpError `unreadable`.
     """
-    site, wanted, now = Site.from_args(args), args["logs"], time.time()
+    site, logs, now = Site.from_args(args), args["logs"], time.time()
     count, seconds = int(args.get("lines") or 0), int(args.get("seconds") or 0)
-    idle = _idle(site, wanted)
-    budget = _PAGE_BYTES // max(1, len(wanted))
+    idle = _idle(site, logs)
+    budget = _PAGE_BYTES // max(1, len(logs))
 
-    def one(name: str) -> Page:
-        log, cursor = wanted[name], wanted[name].get("cursor")
+    def read_log(name: str) -> Page:
+        log, cursor = logs[name], logs[name].get("cursor")
         first = 0 if name in idle else count
         if log.get("journal"):
             return _read_journal(str(log["journal"]), cursor, first, seconds, budget)
@@ -68,14 +68,14 @@ def read(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
             raise OpError("no_times", why, "leave --since out: -n says how many lines")
         return _read_file(str(log.get("file") or ""), cursor, first, budget, bool(args.get("partial")))
 
-    return {"now": now, "logs": {name: page._asdict() for name, page in _at_once(list(wanted), one).items()}}
+    return {"now": now, "logs": {name: page._asdict() for name, page in _at_once(list(logs), read_log).items()}}
 
 
-def _idle(site: Site, wanted: dict[str, Any]) -> list[str]:
+def _idle(site: Site, logs: dict[str, Any]) -> list[str]:
     """The slots that are not in use while another slot of their instance is."""
     used = links.slots(site)
-    busy = {log.get("index") for log in wanted.values() if str(log.get("port")) in used}
-    slots = {name: log for name, log in wanted.items() if log.get("port") is not None}
+    busy = {log.get("index") for log in logs.values() if str(log.get("port")) in used}
+    slots = {name: log for name, log in logs.items() if log.get("port") is not None}
     return [name for name, log in slots.items() if str(log["port"]) not in used and log.get("index") in busy]
 
 
@@ -118,8 +118,8 @@ def _read_journal(unit: str, cursor: dict[str, Any] | None, lines: int, seconds:
     # Without an entry there is no cursor of journald's yet. What it has not written down so far is newer than this.
     fresh = {"since": started - min(_JOURNAL_DELAY_S, seconds or _JOURNAL_DELAY_S)}
     after = {"after": entries[-1]["__CURSOR"]} if entries else cursor or fresh
-    found = [(_time_of(entry), text) for entry in shown for text in _texts(entry.get("MESSAGE"))]
-    return Page(found, after, more)
+    timed_lines = [(_time_of(entry), text) for entry in shown for text in _texts(entry.get("MESSAGE"))]
+    return Page(timed_lines, after, more)
 
 
 def _journal_entries(argv: list[str], budget: int) -> tuple[list[dict[str, Any]], bool]:
@@ -156,10 +156,10 @@ def _time_of(entry: dict[str, Any]) -> float:
 
 def _texts(message: Any) -> list[str]:
     """The lines of a message. journalctl writes text that is not UTF-8 as numbers, and a repeated field as a list."""
-    if isinstance(message, list) and message and all(isinstance(each, int) for each in message):
+    if isinstance(message, list) and message and all(isinstance(byte, int) for byte in message):
         message = bytes(message).decode("utf-8", "replace")
     if isinstance(message, list):
-        return [text for each in message for text in _texts(each)]
+        return [text for part in message for text in _texts(part)]
     return [line.rstrip() for line in str(message or "").split("\n")]
 
 
@@ -199,15 +199,15 @@ def _read_file(path: str, cursor: dict[str, Any] | None, lines: int, budget: int
     before, inode, offset, _ = [mark for mark in marks if mark[0] <= size][-1]
     texts = bytes(data[:size]).decode("utf-8", "replace").split("\n")
     changed = marks[-1][3]
-    found = [(changed, text.rstrip()) for text in (texts if texts[-1] else texts[:-1])]
-    return Page(found, {"inode": inode, "offset": offset + size - before, "read": time.time()}, more, gap)
+    timed_lines = [(changed, text.rstrip()) for text in (texts if texts[-1] else texts[:-1])]
+    return Page(timed_lines, {"inode": inode, "offset": offset + size - before, "read": time.time()}, more, gap)
 
 
 def _files(path: str) -> list[_File]:
     """The file at `path` and what it was rotated to (`.1` is the newest), oldest first."""
     folder, name = os.path.split(path)
     pattern = re.compile(re.escape(name) + r"(?:\.([0-9]{1,4}))?\Z")
-    found = []
+    numbered_files = []
     try:
         entries = list(os.scandir(folder))
     except OSError:
@@ -219,8 +219,8 @@ def _files(path: str) -> list[_File]:
                 about = entry.stat()
             except OSError:
                 continue
-            found.append((int(match.group(1) or 0), _File(entry.path, about.st_ino, about.st_mtime)))
-    return [file for _, file in sorted(found, reverse=True)]
+            numbered_files.append((int(match.group(1) or 0), _File(entry.path, about.st_ino, about.st_mtime)))
+    return [file for _, file in sorted(numbered_files, reverse=True)]
 
 
 def _unread(files: list[_File], start: dict[str, Any]) -> tuple[list[_File], bool]:

@@ -29,9 +29,11 @@ def switch(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     Returns:
         `pids` that hold the port, `seconds`, `changed` (False: it was proven already and nothing was touched).
     """
-    site, one = Site.from_args(args), Instance.from_wire(args["instance"])
-    hup = Reload.from_args(ctx, site, one, args["reload"]) if args.get("reload") else None
-    return Switch(ctx, site, args["run"], one, hup).to(args["release"], args.get("previous"), args.get("via", "push"))
+    site, instance = Site.from_args(args), Instance.from_wire(args["instance"])
+    hup = Reload.from_args(ctx, site, instance, args["reload"]) if args.get("reload") else None
+    return Switch(ctx, site, args["run"], instance, hup).to(
+        args["release"], args.get("previous"), args.get("via", "push")
+    )
 
 
 @operation("instance.prove")
@@ -47,13 +49,13 @@ def prove(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         processes that listen, and `age`, the seconds for which the oldest of them has lived.
     """
     site = Site.from_args(args)
-    wanted, after, patience = args.get("release"), args.get("started_after"), float(args.get("patience") or 0)
+    release, after, patience = args.get("release"), args.get("started_after"), float(args.get("patience") or 0)
 
-    def look(one: Instance) -> dict[str, Any]:
-        found = _proven(site, one, wanted, after, patience)
-        return {**found, **_measured(found["pids"])} if args.get("measure") else found
+    def look(instance: Instance) -> dict[str, Any]:
+        answer = _proven(site, instance, release, after, patience)
+        return {**answer, **_measured(answer["pids"])} if args.get("measure") else answer
 
-    answers = _each(instances_from_wire(args["instances"]), look)
+    answers = _look_at_all(instances_from_wire(args["instances"]), look)
     return {"slots": answers}
 
 
@@ -90,21 +92,23 @@ def _stop(site: Site, instance: Instance, unit: Unit, main: int) -> None:
     wait_for_free_port(site, instance, unit, known, deadline, unit.stop())
 
 
-def _proven(site: Site, instance: Instance, wanted: str | None, after: float | None, patience: float) -> dict[str, Any]:
-    release = wanted or links.release_at(site.slot(instance.port))
+def _proven(
+    site: Site, instance: Instance, requested_release: str | None, after: float | None, patience: float
+) -> dict[str, Any]:
+    release = requested_release or links.release_at(site.slot(instance.port))
     if release is None:
-        found = proof.Proof(False, "listen", "slot %d is not in use" % instance.port)
+        result = proof.Proof(False, "listen", "slot %d is not in use" % instance.port)
     else:
-        found = proof.examine(site, instance, release, Unit(instance).main(), after, patience=patience)
-    return {**found.as_dict(), "instance": instance.index}
+        result = proof.examine(site, instance, release, Unit(instance).main(), after, patience=patience)
+    return {**result.as_dict(), "instance": instance.index}
 
 
 def _measured(pids: list[int]) -> dict[str, Any]:
-    began = [each.started for each in map(procfs.process, pids) if each is not None]
+    began = [process.started for process in map(procfs.process, pids) if process is not None]
     return {"memory": procfs.memory(pids), "age": round(procfs.now() - min(began), 1) if began else 0.0}
 
 
-def _each(instances: list[Instance], look: Callable[[Instance], Any]) -> dict[str, Any]:
+def _look_at_all(instances: list[Instance], look: Callable[[Instance], Any]) -> dict[str, Any]:
     """port (as text) → `look(instance)`, each in a thread of its own: a hung one must not delay the others."""
     answers: dict[str, Any] = {}
     failures: list[Exception] = []

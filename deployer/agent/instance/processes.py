@@ -54,8 +54,8 @@ def state(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     `running`: its main process lives in the release that its link leads to.
     """
     site = Site.from_args(args)
-    every = [Process.from_wire(data) for data in args["processes"]]
-    return {"processes": {one.label: _state(site, one) for one in every}}
+    processes = [Process.from_wire(data) for data in args["processes"]]
+    return {"processes": {process.label: _state(site, process) for process in processes}}
 
 
 class _Move:
@@ -74,9 +74,9 @@ class _Move:
         links.require_complete(self._site, release)
         if not self._has(release):
             return {"pid": 0, "seconds": 0.0, "changed": self.away()["stopped"]}
-        found = _state(self._site, self._process)
-        if via != "reload" and found["running"] and found["release"] == release:
-            return {"pid": found["pid"], "seconds": 0.0, "changed": False}
+        current_state = _state(self._site, self._process)
+        if via != "reload" and current_state["running"] and current_state["release"] == release:
+            return {"pid": current_state["pid"], "seconds": 0.0, "changed": False}
         self._begin(release)
         before = self._unit.log(LOG_LINES)
         try:
@@ -119,15 +119,15 @@ class _Move:
         known = procfs.process(main) if main else None
         self._ctx.progress(f"stopping {self._unit.name}")
         deadline = time.monotonic() + self._unit.stop_bound
-        said = self._unit.stop()
+        result = self._unit.stop()
         while known is not None and procfs.alive(known):
-            if time.monotonic() >= deadline or not (said.ok or said.timed_out):
+            if time.monotonic() >= deadline or not (result.ok or result.timed_out):
                 raise OpError(
                     "did_not_stop",
                     "%s did not stop within %g s: process %d is still there"
                     % (self._unit.name, self._unit.stop_bound, main),
                     "kill %d on that host, then type deploy {command} {env}" % main,
-                    log=said.log(2),
+                    log=result.log(2),
                 )
             time.sleep(_TICK)
 
@@ -139,9 +139,9 @@ class _Move:
         links.point_process(self._site, label, release)
         self._ctx.progress(f"starting {self._unit.name} with release {release}")
         self._unit.reset()
-        said = self._unit.start(_GRACE + 20.0)
-        if not said.ok:
-            raise _failed(self._unit, release, "; ".join(said.log(2)) or said.why)
+        result = self._unit.start(_GRACE + 20.0)
+        if not result.ok:
+            raise _failed(self._unit, release, "; ".join(result.log(2)) or result.why)
         return self._steady(release)
 
     def _steady(self, release: str) -> int:
@@ -203,8 +203,8 @@ def _main(site: Site, process: Process, release: str | None) -> tuple[int, str]:
     pid = unit.main()
     if not pid:
         return 0, f"{unit.name} is not running"
-    there = _release_of(site, pid)
-    return pid, "" if there == release else "process %d runs in %s" % (pid, there or "no release")
+    running_release = _release_of(site, pid)
+    return pid, "" if running_release == release else "process %d runs in %s" % (pid, running_release or "no release")
 
 
 def _release_of(site: Site, pid: int) -> str | None:

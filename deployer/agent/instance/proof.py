@@ -87,26 +87,26 @@ def examine(
             return Proof(
                 False, "process", "process %d, which listens on %s, %s" % (pid, place, problem), holding.pids, shared
             )
-    asked = health.of_release(site, release, instance.health)
-    asked = replace(asked, timeout=max(asked.timeout, patience))
-    answer = health.ask(instance.address, instance.port, asked, still=still)
+    check = health.of_release(site, release, instance.health)
+    check = replace(check, timeout=max(check.timeout, patience))
+    answer = health.ask(instance.address, instance.port, check, still=still)
     if not answer.ok:
         return Proof(False, "health", answer.why, holding.pids, shared, answer.hint)
     return Proof(True, "done", "", holding.pids, shared)
 
 
 def _common_release(site: Site, holding: PortOwner) -> str | None:
-    found = {release_of(site, pid) for pid in holding.pids}
-    return found.pop() if len(found) == 1 else None
+    releases = {release_of(site, pid) for pid in holding.pids}
+    return releases.pop() if len(releases) == 1 else None
 
 
 def _wrong_process(site: Site, release: str, pid: int, started_after: float | None) -> str:
     """What keeps a process from counting, in words that follow its name; empty when nothing does."""
-    found = procfs.process(pid)
-    if found is None or found.dead:
+    process = procfs.process(pid)
+    if process is None or process.dead:
         return "has just ended"
-    if started_after is not None and found.started < started_after - procfs.TICK:
-        return "was started %.1f s before this step" % (started_after - found.started)
+    if started_after is not None and process.started < started_after - procfs.TICK:
+        return "was started %.1f s before this step" % (started_after - process.started)
     folder = os.path.realpath(site.release(release))
     cwd, exe = procfs.link(pid, "cwd"), procfs.link(pid, "exe")
     if cwd is None or exe is None:

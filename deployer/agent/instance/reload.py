@@ -56,14 +56,16 @@ class Reload:
             raise _cannot(self.instance, "it does not run")
         if not procfs.catches(main, signal.SIGHUP):
             raise _cannot(self.instance, "process %d would die of SIGHUP: it has no workers to replace" % main)
-        found = proof.examine(self.site, self.instance, serving, main)
-        if not found.proven:
-            raise _cannot(self.instance, f"it does not serve {serving} as it should: {found.why}")
+        serving_proof = proof.examine(self.site, self.instance, serving, main)
+        if not serving_proof.proven:
+            raise _cannot(self.instance, f"it does not serve {serving} as it should: {serving_proof.why}")
         if self._venv(serving) != self._venv(release):
             raise _cannot(self.instance, f"{release} has other dependencies than {serving}")
         if self._secrets_differ(master) or self._secrets_are_younger(master):
             raise _cannot(self.instance, "its secrets changed, and its master keeps those that it was started with")
-        workers = [each for each in map(procfs.process, found.pids) if each is not None and each.pid != main]
+        workers = [
+            worker for worker in map(procfs.process, serving_proof.pids) if worker is not None and worker.pid != main
+        ]
         if not workers:
             raise _cannot(self.instance, "process %d has no workers that listen" % main)
         return workers
@@ -85,8 +87,8 @@ class Reload:
         if not done.ok:
             redact = secrets.redactor(self.site)
             log = [redact(line) for line in done.log(30)]
-            said = next((line.strip() for line in reversed(log) if line.strip()), "") or done.why
-            raise OpError("check_failed", f"release {release} cannot be loaded: {said}", log=log)
+            last_line = next((line.strip() for line in reversed(log) if line.strip()), "") or done.why
+            raise OpError("check_failed", f"release {release} cannot be loaded: {last_line}", log=log)
 
     def carry_out(self, release: str, main: int, old: list[procfs.Process], within: float) -> Proof:
         """Sends the signal and waits until every worker is a new one that proves the release.
@@ -104,16 +106,16 @@ class Reload:
         while True:
             if master is None or not procfs.alive(master):
                 raise self._failed("did_not_start", release, "its main process %d ended" % main)
-            still = [each for each in left if procfs.alive(each)]
+            still = [worker for worker in left if procfs.alive(worker)]
             if len(still) < len(left):
                 left, deadline = still, time.monotonic() + grace
-            found = self._examined(release, master, began, deadline - time.monotonic())
-            if found.proven and not left:
-                return found
+            latest_proof = self._examined(release, master, began, deadline - time.monotonic())
+            if latest_proof.proven and not left:
+                return latest_proof
             if time.monotonic() >= deadline:
                 if ended or not left or not self._replaced(main, began, len(old)):
-                    why = found.why or "%d old workers do not end" % len(left)
-                    raise self._failed("unhealthy", release, why, found.hint)
+                    why = latest_proof.why or "%d old workers do not end" % len(left)
+                    raise self._failed("unhealthy", release, why, latest_proof.hint)
                 _end(left)
                 deadline, ended = time.monotonic() + within, True
             time.sleep(_LOOK)
@@ -130,11 +132,15 @@ class Reload:
             still=lambda: procfs.alive(master),
         )
 
-    def _replaced(self, main: int, began: float, wanted: int) -> bool:
+    def _replaced(self, main: int, began: float, count: int) -> bool:
         """Whether as many young workers listen as there were old ones."""
         pids = port_owners.find_port_owner(self.instance.address, self.instance.port).pids
-        young = [each for each in map(procfs.process, pids) if each and each.pid != main and each.started >= began - 1]
-        return len(young) >= wanted
+        young = [
+            worker
+            for worker in map(procfs.process, pids)
+            if worker and worker.pid != main and worker.started >= began - 1
+        ]
+        return len(young) >= count
 
     def _venv(self, release: str) -> str:
         return os.path.realpath(self.site.release(release) + "/.venv")

@@ -63,8 +63,8 @@ def state(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     being run in the release of its link, empty when nothing does. What is not known is null.
     """
     site = Site.from_args(args)
-    every = [Schedule.from_wire(data) for data in args["schedules"]]
-    return {"schedules": {one.name: _state(site, one) for one in every}}
+    schedules = [Schedule.from_wire(data) for data in args["schedules"]]
+    return {"schedules": {schedule.name: _state(site, schedule) for schedule in schedules}}
 
 
 class _Move:
@@ -104,7 +104,7 @@ class _Move:
         stopped = self._previous is not None or bool(self._pid())
         self._disarm()
         pid = self._ended(wait)
-        if not pid and any(self._is_mine(each) for each in ledger.open_intents(ledger.read(self._site))):
+        if not pid and any(self._is_mine(intent) for intent in ledger.open_intents(ledger.read(self._site))):
             self._unit.reset()
             self._note(None, "outcome", ok=True, why="")
         return {"stopped": stopped, "pid": pid}
@@ -117,9 +117,9 @@ class _Move:
         self._note(release, "intent")
 
     def _arm(self) -> None:
-        for said in (self._unit.enable(), self._unit.start(_START)):
-            if not said.ok:
-                raise self._refused("; ".join(said.log(2)) or said.why)
+        for result in (self._unit.enable(), self._unit.start(_START)):
+            if not result.ok:
+                raise self._refused("; ".join(result.log(2)) or result.why)
         why = self._unit.state().get("why")
         if why:
             raise self._refused(why)
@@ -155,10 +155,10 @@ class _Move:
 
 def _state(site: Site, schedule: Schedule) -> dict[str, Any]:
     release = links.release_at(site.schedule(schedule.name))
-    told = Unit(schedule).state()
-    why = "it was never started here" if release is None else told.get("why") or ""
-    times = {key: _number(told.get(key)) for key in ("pid", "next", "began", "ended")}
-    return {"release": release, "why": why, **times, "result": told.get("result") or None}
+    unit_state = Unit(schedule).state()
+    why = "it was never started here" if release is None else unit_state.get("why") or ""
+    times = {key: _number(unit_state.get(key)) for key in ("pid", "next", "began", "ended")}
+    return {"release": release, "why": why, **times, "result": unit_state.get("result") or None}
 
 
 def _number(text: str | None) -> int | None:

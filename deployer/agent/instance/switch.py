@@ -75,9 +75,9 @@ class Switch:
         self._held_port = self._unit.holds_port()
         as_wanted = self._held_port == self._instance.socket or self._reload is not None
         if via == "restore" or (via != "reload" and as_wanted):
-            found = self._already(main)
-            if found is not None:
-                return {"pids": list(found.pids), "seconds": _since(began), "changed": False}
+            existing_proof = self._already(main)
+            if existing_proof is not None:
+                return {"pids": list(existing_proof.pids), "seconds": _since(began), "changed": False}
         self._refuse_a_taken_port(main)
         self._require_reloadable(main)
         self._begin(main)
@@ -108,12 +108,12 @@ class Switch:
     def _already(self, main: int) -> Proof | None:
         if links.release_at(self._site.slot(self._instance.port)) != self._release:
             return None
-        found = proof.examine(self._site, self._instance, self._release, main)
-        if not found.proven:
+        existing_proof = proof.examine(self._site, self._instance, self._release, main)
+        if not existing_proof.proven:
             return None
         if any(entry["instance"] == self._instance.index for entry in ledger.half_done(self._site)):
             self._close(True, "was already proven")
-        return found
+        return existing_proof
 
     def _require_leave(self) -> None:
         """The last moment to turn back with nothing touched."""
@@ -124,8 +124,8 @@ class Switch:
     def _still_serving(self, main: int) -> str | None:
         if self._previous is None:
             return None
-        found = proof.examine(self._site, self._instance, self._previous, main)
-        return self._previous if found.proven else None
+        previous_proof = proof.examine(self._site, self._instance, self._previous, main)
+        return self._previous if previous_proof.proven else None
 
     def _refuse_a_taken_port(self, main: int) -> None:
         """A stranger on our port is found before anything is touched."""
@@ -186,8 +186,8 @@ class Switch:
         self._unit.close_port()
         known = procfs.process(main) if main else None
         deadline = time.monotonic() + self._unit.stop_bound
-        said = self._unit.stop()
-        stranger = wait_for_free_port(self._site, self._instance, self._unit, known, deadline, said)
+        stop_result = self._unit.stop()
+        stranger = wait_for_free_port(self._site, self._instance, self._unit, known, deadline, stop_result)
         if stranger:
             raise _taken(self._instance, stranger)
 
@@ -207,10 +207,10 @@ class Switch:
         began = procfs.now()
         if opens:
             self._open_port()
-        found = wait_until_proven(
+        new_proof = wait_until_proven(
             self._site, self._instance, self._unit, release, began, within, cancelled, restart=restart
         )
-        return found.pids
+        return new_proof.pids
 
     def _undone(self, failure: Exception) -> OpError:
         """Goes back as far as it can; returns the error to raise, which says how far that was."""
@@ -237,8 +237,8 @@ class Switch:
     def _own_words(self) -> list[str]:
         """The last lines of its log since the start; of its answers to health checks only the last few."""
         lines = self._unit.log_since(self._log_before, 20 * LOG_LINES)
-        asked = f" {self._instance.health.path} "
-        checks = [line for line in lines if "GET" in line and asked in line]
+        health_path = f" {self._instance.health.path} "
+        checks = [line for line in lines if "GET" in line and health_path in line]
         boring = set(checks[:-_LAST_CHECKS])
         return [line for line in lines if line not in boring][-LOG_LINES:]
 

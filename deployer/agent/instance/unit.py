@@ -32,8 +32,8 @@ class Unit:
 
     def main(self) -> int:
         """The main process id, 0 when it is not running or the supervisor does not answer."""
-        said = _PID.match(self._run(self._verbs.pid, _SHORT).stdout.strip())
-        return int(said.group(1)) if said else 0
+        match = _PID.match(self._run(self._verbs.pid, _SHORT).stdout.strip())
+        return int(match.group(1)) if match else 0
 
     def stop(self) -> process_runner.Finished:
         """Asks for the stop and waits for the supervisor's answer, within `stop_bound`."""
@@ -79,7 +79,7 @@ class Unit:
     def state(self) -> dict[str, str]:
         """What the supervisor tells of a schedule; empty when it does not answer."""
         pairs = (line.partition("=") for line in self._run(self._verbs.state, _SHORT).stdout.splitlines())
-        return {key: value for key, found, value in pairs if found}
+        return {key: value for key, separator, value in pairs if separator}
 
     def log(self, lines: int) -> list[str]:
         """The last lines of its log, oldest first; empty when there is none."""
@@ -88,12 +88,12 @@ class Unit:
 
     def log_since(self, before: list[str], lines: int) -> list[str]:
         """The last lines that came after `before` (an earlier `log`); simply the last ones when that cannot be told."""
-        found = self.log(4 * lines)
-        for at in range(len(found), 0, -1):
+        log_lines = self.log(4 * lines)
+        for at in range(len(log_lines), 0, -1):
             shared = min(at, len(before))
-            if shared and found[at - shared : at] == before[-shared:]:
-                return found[at:][-lines:] or found[-lines:]
-        return found[-lines:]
+            if shared and log_lines[at - shared : at] == before[-shared:]:
+                return log_lines[at:][-lines:] or log_lines[-lines:]
+        return log_lines[-lines:]
 
     def _socket_state(self) -> list[str]:
         return self._run(self._verbs.socket_state, _SHORT).stdout.split()

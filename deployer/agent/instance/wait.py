@@ -31,7 +31,7 @@ def wait_for_free_port(
     unit: Unit,
     known: procfs.Process | None,
     deadline: float,
-    said: Finished,
+    stop_result: Finished,
 ) -> str:
     """Waits until the main process `known` has ended and none of our processes holds the port.
 
@@ -45,17 +45,17 @@ def wait_for_free_port(
     while True:
         running = known is not None and procfs.alive(known)
         held = port_owners.find_port_owner(instance.address, instance.port)
-        ours = [pid for pid in held.pids if _ours(site, unit, known, pid)]
-        strangers = [pid for pid in held.pids if pid not in ours]
-        if not running and not ours and (strangers or held.waiting):
+        own_pids = [pid for pid in held.pids if _is_own(site, unit, known, pid)]
+        strangers = [pid for pid in held.pids if pid not in own_pids]
+        if not running and not own_pids and (strangers or held.waiting):
             return port_owners.describe_process(strangers[0]) if strangers else port_owners.FOREIGN
         if not running and held.free and not unit.main():
             return ""
-        refused = running and not said.ok and not said.timed_out
+        refused = running and not stop_result.ok and not stop_result.timed_out
         if refused or time.monotonic() >= deadline:
-            if not running and not ours and held.unseen:
+            if not running and not own_pids and held.unseen:
                 return "a process of user " + ", ".join(held.unseen)
-            raise _still_there(instance, unit, known if running else None, ours, said)
+            raise _still_there(instance, unit, known if running else None, own_pids, stop_result)
         time.sleep(0.1)
 
 
@@ -90,7 +90,7 @@ def wait_until_proven(
     pause = _QUICK
     while True:
         main = _same_main(instance, unit, release, main, since)
-        found = proof.examine(
+        latest_proof = proof.examine(
             site,
             instance,
             release,
@@ -99,15 +99,15 @@ def wait_until_proven(
             patience=since + within - procfs.now() if instance.socket else 0.0,
             still=_waits_for(main, cancelled),
         )
-        if found.proven and main is not None and procfs.alive(main):
-            return found
-        if found.step == "holder" and main is not None and _is_taken(site, found):
-            raise _failed("port_taken", instance, unit, release, found.why)
+        if latest_proof.proven and main is not None and procfs.alive(main):
+            return latest_proof
+        if latest_proof.step == "holder" and main is not None and _is_taken(site, latest_proof):
+            raise _failed("port_taken", instance, unit, release, latest_proof.why)
         left = since + within - procfs.now()
         if left <= 0:
-            code = "did_not_start" if found.step == "listen" else "unhealthy"
-            why = f"{found.why}, {within:g} s after the start"
-            raise _failed(code, instance, unit, release, why, found.hint)
+            code = "did_not_start" if latest_proof.step == "listen" else "unhealthy"
+            why = f"{latest_proof.why}, {within:g} s after the start"
+            raise _failed(code, instance, unit, release, why, latest_proof.hint)
         pause = min(pause * 1.5, max(instance.health.every, _QUICK))
         if cancelled is None:
             time.sleep(min(pause, left))
@@ -127,9 +127,9 @@ def _same_main(
         then = "was replaced by process %d" % pid if pid else "ended"
         raise _failed("did_not_start", instance, unit, release, "its main process %d %s" % (main.pid, then))
     pid = unit.main()
-    found = procfs.process(pid) if pid else None
-    if found is not None and not found.dead:
-        return found
+    process = procfs.process(pid) if pid else None
+    if process is not None and not process.dead:
+        return process
     if procfs.now() - began > _GRACE:
         raise _failed("did_not_start", instance, unit, release, "it has no running process")
     return None
@@ -140,12 +140,12 @@ def _waits_for(main: procfs.Process | None, cancelled: threading.Event | None) -
     return lambda: main is not None and procfs.alive(main) and not (cancelled is not None and cancelled.is_set())
 
 
-def _is_taken(site: Site, found: Proof) -> bool:
+def _is_taken(site: Site, latest_proof: Proof) -> bool:
     """Whether a stranger has the port: a process that runs in none of the site's releases."""
-    return bool(found.pids) and all(port_owners.release_of(site, pid) is None for pid in found.pids)
+    return bool(latest_proof.pids) and all(port_owners.release_of(site, pid) is None for pid in latest_proof.pids)
 
 
-def _ours(site: Site, unit: Unit, known: procfs.Process | None, pid: int) -> bool:
+def _is_own(site: Site, unit: Unit, known: procfs.Process | None, pid: int) -> bool:
     return (
         port_owners.belongs(pid, known.pid if known else 0, unit.name) or port_owners.release_of(site, pid) is not None
     )
@@ -163,15 +163,17 @@ def _failed(code: str, instance: Instance, unit: Unit, release: str, why: str, h
 
 
 def _still_there(
-    instance: Instance, unit: Unit, main: procfs.Process | None, ours: list[int], said: Finished
+    instance: Instance, unit: Unit, main: procfs.Process | None, own_pids: list[int], stop_result: Finished
 ) -> OpError:
-    left = ours or ([main.pid] if main else [])
-    how = f"within {unit.stop_bound:g} s" if said.ok or said.timed_out else "as asked"
+    left = own_pids or ([main.pid] if main else [])
+    how = f"within {unit.stop_bound:g} s" if stop_result.ok or stop_result.timed_out else "as asked"
     who = " and ".join(port_owners.describe_process(pid) for pid in left[:3]) or "its supervisor still names a process"
-    said_so = "" if said.ok else "; the supervisor said: %s" % ("; ".join(said.log(2)) or said.why)
+    supervisor_note = (
+        "" if stop_result.ok else "; the supervisor said: %s" % ("; ".join(stop_result.log(2)) or stop_result.why)
+    )
     return OpError(
         "did_not_stop",
-        "instance %d (%s) did not stop %s: %s%s" % (instance.index, unit.name, how, who, said_so),
+        "instance %d (%s) did not stop %s: %s%s" % (instance.index, unit.name, how, who, supervisor_note),
         "kill %s on that host, then type deploy {command} {env}" % (" ".join(map(str, left)) or "it"),
         detail={"pids": left},
     )

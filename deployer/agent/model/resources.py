@@ -131,8 +131,8 @@ def from_wire(data: dict[str, Any]) -> Resource:
     for key in ("notify", "state", "enable"):
         if key in fields:
             fields[key] = tuple(fields[key])
-    made: Resource = cls(**fields)
-    return made
+    resource: Resource = cls(**fields)
+    return resource
 
 
 def name_of(resource: Resource) -> str:

@@ -58,7 +58,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Found:
+class FileState:
     """What is at a path now. `what` is missing, file, link, directory or other; `data` a file's bytes."""
 
     what: str
@@ -73,23 +73,23 @@ class Found:
         return {"file": digest(self.data), "link": link_digest(self.target), "directory": DIRECTORY}.get(self.what, "")
 
 
-def look(path: str) -> Found:
+def look(path: str) -> FileState:
     """What is at `path`, links not followed. Raises OSError for what cannot be read."""
     try:
         status = os.lstat(path)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             raise
-        return Found("missing")
+        return FileState("missing")
     mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
     if stat.S_ISLNK(status.st_mode):
-        return Found("link", target=os.readlink(path), mode=mode, owner=owner)
+        return FileState("link", target=os.readlink(path), mode=mode, owner=owner)
     if stat.S_ISDIR(status.st_mode):
-        return Found("directory", mode=mode, owner=owner)
+        return FileState("directory", mode=mode, owner=owner)
     if not stat.S_ISREG(status.st_mode):
-        return Found("other", mode=mode, owner=owner)
+        return FileState("other", mode=mode, owner=owner)
     with open(path, "rb") as file:
-        return Found("file", data=file.read(), mode=mode, owner=owner)
+        return FileState("file", data=file.read(), mode=mode, owner=owner)
 
 
 class FileChanges:
@@ -103,36 +103,36 @@ class FileChanges:
 
     def plan(self, resource: Placed) -> Change | Refusal | None:
         """The step that makes it so, why that is refused, or None when it is so."""
-        found = look(resource.path)
-        spot = disk.obstacle(resource.path) if found.what == "missing" else resource.path
+        state = look(resource.path)
+        spot = disk.obstacle(resource.path) if state.what == "missing" else resource.path
         if spot != resource.path and not isinstance(resource, Absent):
             return _blocked(KINDS[type(resource)], resource.path, spot)
         if isinstance(resource, Directory):
-            return self._directory(resource, found)
+            return self._directory(resource, state)
         if isinstance(resource, Absent):
-            return self._absent(resource, found)
+            return self._absent(resource, state)
         if isinstance(resource, Link):
-            return self._link(resource, found)
-        return self._file(resource, found)
+            return self._link(resource, state)
+        return self._file(resource, state)
 
-    def _file(self, file: File, found: Found) -> Change | Refusal | None:
-        if file.initial and found.what != "missing":
+    def _file(self, file: File, state: FileState) -> Change | Refusal | None:
+        if file.initial and state.what != "missing":
             return None
         data = file.content.encode("utf-8")
         mode = int(file.mode, 8)
-        if found.what == "file" and found.data == data:
+        if state.what == "file" and state.data == data:
             self.adopted[file.path] = digest(data)
-            if _has(found, file.owner, file.group, mode):
+            if _has(state, file.owner, file.group, mode):
                 return None
             action, difference = "permissions", ""
         else:
-            action = "create" if found.what == "missing" else "change"
-            difference = file.told if file.sensitive else text_diff(file.path, found, data)
-            other = _other_app(self._site, found)
+            action = "create" if state.what == "missing" else "change"
+            difference = file.told if file.sensitive else text_diff(file.path, state, data)
+            other = _other_app(self._site, state)
             if other:
                 why = f"deploy wrote it for the app {other}, which is on this host too"
                 return Refusal("file", file.path, why, difference, _RENAME)
-            why = self._why_not(file.path, found)
+            why = self._why_not(file.path, state)
             if why:
                 return Refusal("file", file.path, why, difference)
 
@@ -140,15 +140,15 @@ class FileChanges:
             os.makedirs(os.path.dirname(file.path), 0o755, exist_ok=True)
             files.write(file.path, data, mode, users.owner_of(file.owner, file.group))
 
-        put_back = restorer(file.path, found)
+        put_back = restorer(file.path, state)
         return Change("file", file.path, action, do, difference, file.notify, put_back, digest(data))
 
-    def _link(self, link: Link, found: Found) -> Change | Refusal | None:
-        if found.what == "link" and found.target == link.target:
-            self.adopted[link.path] = found.digest
+    def _link(self, link: Link, state: FileState) -> Change | Refusal | None:
+        if state.what == "link" and state.target == link.target:
+            self.adopted[link.path] = state.digest
             return None
         difference = f"-> {link.target}\n"
-        why = self._why_not(link.path, found)
+        why = self._why_not(link.path, state)
         if why:
             return Refusal("link", link.path, why, difference)
 
@@ -156,11 +156,11 @@ class FileChanges:
             os.makedirs(os.path.dirname(link.path), 0o755, exist_ok=True)
             files.replace_link(link.path, link.target)
 
-        action = "create" if found.what == "missing" else "change"
-        put_back = restorer(link.path, found)
+        action = "create" if state.what == "missing" else "change"
+        put_back = restorer(link.path, state)
         return Change("link", link.path, action, do, difference, link.notify, put_back, link_digest(link.target))
 
-    def _directory(self, folder: Directory, found: Found) -> Change | Refusal | None:
+    def _directory(self, folder: Directory, state: FileState) -> Change | Refusal | None:
         mode = int(folder.mode, 8)
 
         def do() -> None:
@@ -174,15 +174,15 @@ class FileChanges:
             finally:
                 os.close(fd)
 
-        if found.what == "missing":
+        if state.what == "missing":
             return Change("directory", folder.path, "create", do, new=DIRECTORY)
-        if found.what != "directory":
-            if found.what == "link" and os.path.isdir(folder.path):
+        if state.what != "directory":
+            if state.what == "link" and os.path.isdir(folder.path):
                 return None
             return _blocked("directory", folder.path, folder.path)
-        if _has(found, folder.owner, folder.group, mode) or not self._may_change(folder.path):
+        if _has(state, folder.owner, folder.group, mode) or not self._may_change(folder.path):
             return None
-        if tree.inside(self._site.shared, folder.path) and shared_owners.is_used_by(self._site, found.owner[0]):
+        if tree.inside(self._site.shared, folder.path) and shared_owners.is_used_by(self._site, state.owner[0]):
             return None  # the release that runs as that user needs it until a push has taken its place
         return Change("directory", folder.path, "permissions", do, new=DIRECTORY)
 
@@ -190,27 +190,27 @@ class FileChanges:
         below_root = path != self._site.root and tree.inside(self._site.root, path)
         return below_root or self._replace or self._created.known(path)
 
-    def _absent(self, absent: Absent, found: Found) -> Change | Refusal | None:
-        if found.what in ("missing", "directory", "other") or not self._created.known(absent.path):
+    def _absent(self, absent: Absent, state: FileState) -> Change | Refusal | None:
+        if state.what in ("missing", "directory", "other") or not self._created.known(absent.path):
             return None
-        difference = text_diff(absent.path, found, None)
-        if _other_app(self._site, found):
+        difference = text_diff(absent.path, state, None)
+        if _other_app(self._site, state):
             return None
-        why = self._why_not(absent.path, found)
+        why = self._why_not(absent.path, state)
         if why:
             return Refusal("absent", absent.path, why, difference)
-        put_back = restorer(absent.path, found)
+        put_back = restorer(absent.path, state)
 
         def do() -> None:
             os.unlink(absent.path)
 
         return Change("absent", absent.path, "remove", do, difference, absent.notify, put_back, "")
 
-    def _why_not(self, path: str, found: Found) -> str:
+    def _why_not(self, path: str, state: FileState) -> str:
         """Why what is there may not be overwritten; empty if it may."""
-        if found.what in ("directory", "other"):
-            return "a %s is there" % ("folder" if found.what == "directory" else "special file")
-        if found.what == "missing" or self._replace or self._created.ours(path, found.digest):
+        if state.what in ("directory", "other"):
+            return "a %s is there" % ("folder" if state.what == "directory" else "special file")
+        if state.what == "missing" or self._replace or self._created.owns(path, state.digest):
             return ""
         return "somebody changed it since" if self._created.known(path) else "it is there, and not made by deploy"
 
@@ -220,41 +220,41 @@ def _blocked(kind: str, path: str, spot: str) -> Refusal:
     return Refusal(kind, path, f"{spot} is {disk.describe(spot)}, and has to be a folder", hint=disk.hint_for(spot))
 
 
-def _other_app(site: Site, found: Found) -> str:
+def _other_app(site: Site, state: FileState) -> str:
     """The app whose unit is there, if it is not this one's; empty else."""
-    told = _WRITTEN_FOR.match(found.data)
-    app = told.group(1).decode() if told else site.app
+    match = _WRITTEN_FOR.match(state.data)
+    app = match.group(1).decode() if match else site.app
     return app if app != site.app else ""
 
 
-def _has(found: Found, owner: str, group: str, mode: int) -> bool:
+def _has(state: FileState, owner: str, group: str, mode: int) -> bool:
     """Whether owner and mode are as wanted; an owner that does not exist yet is not."""
     try:
-        wanted = users.owner_of(owner, group)
+        desired_owner = users.owner_of(owner, group)
     except KeyError:
         return False
-    return found.mode == mode and (wanted is None or found.owner == wanted)
+    return state.mode == mode and (desired_owner is None or state.owner == desired_owner)
 
 
-def restorer(path: str, found: Found) -> Callable[[], None]:
+def restorer(path: str, state: FileState) -> Callable[[], None]:
     """What puts back at `path` what was found there."""
 
     def restore() -> None:
-        if found.what == "file":
-            files.write(path, found.data, found.mode, found.owner if os.geteuid() == 0 else None)
-        elif found.what == "link":
-            files.replace_link(path, found.target)
-        elif found.what == "missing" and os.path.lexists(path):
+        if state.what == "file":
+            files.write(path, state.data, state.mode, state.owner if os.geteuid() == 0 else None)
+        elif state.what == "link":
+            files.replace_link(path, state.target)
+        elif state.what == "missing" and os.path.lexists(path):
             os.unlink(path)
 
     return restore
 
 
-def text_diff(path: str, found: Found, new: bytes | None) -> str:
+def text_diff(path: str, state: FileState, new: bytes | None) -> str:
     """A unified diff from what was found to `new`; None: removed. Bytes that are no text are not shown."""
-    if found.what == "link":
-        return f"was -> {found.target}\n"
-    old = found.data if found.what == "file" else None
+    if state.what == "link":
+        return f"was -> {state.target}\n"
+    old = state.data if state.what == "file" else None
     try:
         before = (old or b"").decode("utf-8").splitlines()
         after = (new or b"").decode("utf-8").splitlines()

@@ -53,9 +53,9 @@ class ManagedFiles:
                 "restore it, or move it away; then deploy setup {env} --replace takes over what it shows",
             ) from error
 
-    def ours(self, path: str, found: str) -> bool:
+    def owns(self, path: str, current_digest: str) -> bool:
         """Whether what is at `path` now, by its digest, is what we left there."""
-        return found in self.paths.get(path, [])
+        return current_digest in self.paths.get(path, [])
 
     def known(self, path: str) -> bool:
         """Whether we ever wrote something at `path`."""
@@ -63,7 +63,7 @@ class ManagedFiles:
 
     def intend(self, path: str, new: str) -> None:
         """From now on what was there and `new` are both ours."""
-        self.paths[path] = [found for found in self.paths.get(path, []) if found != new] + [new]
+        self.paths[path] = [known_digest for known_digest in self.paths.get(path, []) if known_digest != new] + [new]
 
     def settle(self, path: str, new: str) -> None:
         """Only `new` is ours; an empty `new`: there is nothing of ours there any more."""

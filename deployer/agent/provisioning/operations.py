@@ -44,10 +44,10 @@ def apply(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     held: AbstractContextManager[Any] = nullcontext() if dry_run else host_lock(site)
     with held:
         work = _Work(ctx, site, args)
-        found = work.compare()
+        comparison = work.compare()
         if dry_run:
-            return found
-        work.refuse_if(found["refused"])
+            return comparison
+        work.refuse_if(comparison["refused"])
         return work.carry_out()
 
 
@@ -208,8 +208,8 @@ class _Work:
     def _remember(self, steps: list[Change], adopted: dict[str, str]) -> None:
         """Writes the intent down before anything is changed, so that a crash leaves nothing that seems a stranger's."""
         before = (dict(self._created.paths), dict(self._created.pending))
-        for path, found in adopted.items():
-            self._created.settle(path, found)
+        for path, digest in adopted.items():
+            self._created.settle(path, digest)
         self._paths_before = dict(self._created.paths)
         for step in steps:
             if step.new:
@@ -244,35 +244,35 @@ class _Work:
                     steps.append(Change("listener", resource.path, "open", lambda: None, notify=resource.notify))
                 continue
             try:
-                made: Change | Refusal | None = placing.plan(resource)
+                change: Change | Refusal | None = placing.plan(resource)
             except OSError as error:
                 raise _failed(error, resource.path, f"{resource.path} cannot be looked at: {error}") from error
-            if isinstance(made, Refusal):
-                refusals.append(made)
-            elif made is not None:
-                steps.append(made)
+            if isinstance(change, Refusal):
+                refusals.append(change)
+            elif change is not None:
+                steps.append(change)
         return steps, refusals, placing.adopted
 
     def _system_steps(self) -> list[Change]:
-        wanted = [resource for resource in self._resources if isinstance(resource, Package)]
-        absent = packages.missing(list(dict.fromkeys(package.name for package in wanted)))
-        self._require_versions(wanted)
+        requested_packages = [resource for resource in self._resources if isinstance(resource, Package)]
+        absent = packages.missing(list(dict.fromkeys(package.name for package in requested_packages)))
+        self._require_versions(requested_packages)
         steps = []
         if absent:
-            first = Change("package", absent[0], "install", lambda: self._install(absent, wanted))
+            first = Change("package", absent[0], "install", lambda: self._install(absent, requested_packages))
             steps = [first] + [Change("package", name, "install", lambda: None) for name in absent[1:]]
         for resource in self._resources:
             if isinstance(resource, User) and not users.exists(resource.name):
                 steps.append(Change("user", resource.name, "create", _creator(resource)))
         return steps
 
-    def _install(self, absent: list[str], wanted: list[Package]) -> None:
+    def _install(self, absent: list[str], requested_packages: list[Package]) -> None:
         packages.install(absent, self._ctx.output)
-        self._require_versions(wanted)  # package lists that were not there yet can tell only now
+        self._require_versions(requested_packages)  # package lists that were not there yet can tell only now
 
     @staticmethod
-    def _require_versions(wanted: list[Package]) -> None:
-        for package in wanted:
+    def _require_versions(requested_packages: list[Package]) -> None:
+        for package in requested_packages:
             if package.at_least:
                 packages.require(package.name, package.at_least)
 

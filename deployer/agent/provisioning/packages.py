@@ -33,11 +33,11 @@ def missing(names: Sequence[str]) -> list[str]:
             "this host has no dpkg, so its packages cannot be managed",
             f"install {' '.join(names)} by hand and leave them out; so far setup knows Debian and Ubuntu",
         )
-    asked = process_runner.run(
+    result = process_runner.run(
         ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}:${Architecture}\\n", *names], timeout=60
     )
     installed: set[str] = set()
-    for line in asked.stdout.splitlines():
+    for line in result.stdout.splitlines():
         status, _, name = line.partition(" ")
         if status == "installed":
             installed.update((name, name.partition(":")[0]))
@@ -50,14 +50,14 @@ def require(name: str, at_least: str) -> None:
     Raises:
         OpError `too_old`: it is an earlier one.
     """
-    asked = process_runner.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name], timeout=60)
-    status, _, version = asked.stdout.partition(" ")
+    result = process_runner.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name], timeout=60)
+    status, _, version = result.stdout.partition(" ")
     if status != "installed":
         policy = process_runner.run(
             ["apt-cache", "policy", name], timeout=60, env={"LC_ALL": "C.UTF-8", "PATH": os.defpath}
         )
-        found = re.search(r"^ *Candidate: (\d\S*)$", policy.stdout, re.MULTILINE)
-        version = found.group(1) if found else ""
+        match = re.search(r"^ *Candidate: (\d\S*)$", policy.stdout, re.MULTILINE)
+        version = match.group(1) if match else ""
     if version and not process_runner.run(["dpkg", "--compare-versions", version, "ge", at_least], timeout=60).ok:
         raise OpError(
             "too_old",

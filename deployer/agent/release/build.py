@@ -76,14 +76,14 @@ class Building:
             raise OpError("invalid", "shared path {!r} lies below the file {!r} of the source".format(*obstacle))
         # A hook may write into any file; one that is linked would change the earlier release with it.
         writable = bool(self.args.get("prepare"))
-        made = {""}
+        made_folders = {""}
         for path, entry in sorted(shipped.items()):
-            self._folder(posixpath.dirname(path), made)
+            self._folder(posixpath.dirname(path), made_folders)
             self._put(path, entry, writable)
-        shipped.update(self._rendered(made))
+        shipped.update(self._rendered(made_folders))
         self.venv = venv_integrity.folder_for(self.site, venv.checked(str(self.args["venv"]["key"])))
         self._link(VENV, "../../venvs/" + self.venv)
-        self._link_shared(made)
+        self._link_shared(made_folders)
         self._write(NAME, Manifest(shipped).as_bytes(), 0o644)
         self.ctx.progress("%d files are in place" % len(shipped), step="assemble", files=len(shipped))
 
@@ -143,8 +143,8 @@ class Building:
     def _python(self) -> str:
         """The version in the virtualenv's own description, which pip's and uv's both have."""
         with open(self.path + "/" + VENV + "/pyvenv.cfg", encoding="utf-8") as file:
-            found = re.search(r"^version(?:_info)? *= *(\S+)", file.read(), re.MULTILINE)
-        return found.group(1) if found else "?"
+            match = re.search(r"^version(?:_info)? *= *(\S+)", file.read(), re.MULTILINE)
+        return match.group(1) if match else "?"
 
     def _command(self, argv: list[str], spec: dict[str, Any], code: str, what: str, step: str = "") -> None:
         lines: list[str] = []
@@ -166,10 +166,10 @@ class Building:
             cancelled=self.ctx.cancelled,
         )
         if not done.ok:
-            said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+            last_line = next((line.strip() for line in reversed(lines) if line.strip()), "")
             why = failure.cause_of(lines, done.why)
-            if code == "check_failed" and done.exit == 1 and said:
-                why = said[:_LONGEST_CAUSE]
+            if code == "check_failed" and done.exit == 1 and last_line:
+                why = last_line[:_LONGEST_CAUSE]
             message = f"{what} failed in the new release: {why}"
             hint = done.hint or "mend it, then type deploy {command} {env}; nothing that serves was touched"
             if code == "prepare_failed" and done.timed_out:
@@ -198,7 +198,7 @@ class Building:
             return
         self.incoming.place(entry, target, own_copy=writable, created=self._created())
 
-    def _rendered(self, made: set[str]) -> dict[str, Entry]:
+    def _rendered(self, made_folders: set[str]) -> dict[str, Entry]:
         """Writes `run` and the runtime's files; their entries."""
         texts = {str(path): str(text) for path, text in self.args.get("files", {}).items()}
         for path in texts:
@@ -208,7 +208,7 @@ class Building:
         texts[RUN] = str(self.args["run"])
         entries = {}
         for path, text in texts.items():
-            self._folder(posixpath.dirname(path), made)
+            self._folder(posixpath.dirname(path), made_folders)
             mode = 0o755 if path == RUN else 0o644
             entries[path] = self._write(path, text.encode("utf-8"), mode)
         return entries
@@ -221,22 +221,22 @@ class Building:
             os.fchmod(file.fileno(), mode)
         return Entry(mode, len(data), hashlib.sha256(data).hexdigest())
 
-    def _folder(self, path: str, made: set[str]) -> None:
-        if path in made:
+    def _folder(self, path: str, made_folders: set[str]) -> None:
+        if path in made_folders:
             return
-        self._folder(posixpath.dirname(path), made)
+        self._folder(posixpath.dirname(path), made_folders)
         os.mkdir(self.path + "/" + path)
         os.chmod(self.path + "/" + path, tree.FOLDER)
-        made.add(path)
+        made_folders.add(path)
 
-    def _link_shared(self, made: set[str]) -> None:
+    def _link_shared(self, made_folders: set[str]) -> None:
         """Puts a link in place of every shared path. What is new in `shared/` gets the content of the tree, once."""
-        for asked, path in zip(self.args.get("shared", ()), self.shared):
+        for requested_path, path in zip(self.args.get("shared", ()), self.shared):
             kept = self.site.shared + "/" + path
-            is_file = os.path.isfile(kept) and not str(asked).endswith("/")
-            named = str(asked).endswith("/") or path in self.args.get("shared_folders", ())
+            is_file = os.path.isfile(kept) and not str(requested_path).endswith("/")
+            named = str(requested_path).endswith("/") or path in self.args.get("shared_folders", ())
             self._make_shared(path, is_folder=os.path.isdir(kept) or (named and not is_file))
-            self._folder(posixpath.dirname(path), made)
+            self._folder(posixpath.dirname(path), made_folders)
             up = "../" * (2 + path.count("/"))
             self._link(path, up + os.path.relpath(kept, self.site.root))
 

@@ -83,13 +83,13 @@ def fill(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     incoming = BlobStore(site, release)
     manifest = incoming.manifest()
     key = str(args.get("venv") or "")
-    wanted = incoming.missing(manifest, with_wheels=not (key and venv.complete(site, key)))
-    if not wanted:
+    missing_sizes = incoming.missing(manifest, with_wheels=not (key and venv.complete(site, key)))
+    if not missing_sizes:
         for _ in ctx.body:
             pass
         return {"files": 0, "bytes": 0}
     with _disk_full(site, incoming):
-        files, size = incoming.unpack(ctx.body, wanted)
+        files, size = incoming.unpack(ctx.body, missing_sizes)
     ctx.progress("%d files, %d bytes arrived" % (files, size), files=files, bytes=size)
     return {"files": files, "bytes": size}
 

@@ -61,12 +61,12 @@ def release(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
 
 def lock_fds(site: Site) -> list[int]:
     """Descriptors of this process that hold the site's lock file open, for a child that is to keep the lock."""
-    found = []
+    descriptors = []
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(int(name)), os.stat(site.lock)):
-                found.append(int(name))
-    return found
+                descriptors.append(int(name))
+    return descriptors
 
 
 def forget(site: Site) -> None:
@@ -146,7 +146,9 @@ class _Hook:
         ledger.append(self.site, {"run": self.run, "event": "intent", "op": OP, "release": self.release})
         command = [*program, "release.release_hook_runner", path]
         if not self._started(self._scope() + command) and not self._started(command):
-            raise OpError("hook_failed", "the release hook's runner did not start", log=_last_lines(self._said()))
+            raise OpError(
+                "hook_failed", "the release hook's runner did not start", log=_last_lines(self._runner_log_path())
+            )
 
     def follow(self, ctx: Context) -> None:
         """Hands on what the command prints until its runner has ended.
@@ -210,10 +212,10 @@ class _Hook:
         return [e for e in ledger.read(self.site) if e.get("op") == OP and e.get("release") == self.release]
 
     def _last(self, event: str) -> dict[str, Any] | None:
-        found = [entry for entry in self._entries() if entry.get("event") == event]
-        return found[-1] if found else None
+        matching_entries = [entry for entry in self._entries() if entry.get("event") == event]
+        return matching_entries[-1] if matching_entries else None
 
-    def _said(self) -> str:
+    def _runner_log_path(self) -> str:
         return f"{self.folder}/{self.run}.runner.log"
 
     def _scope(self) -> list[str]:
@@ -229,12 +231,12 @@ class _Hook:
 
     def _started(self, command: list[str]) -> bool:
         """Starts the runner in a session of its own; whether it came to hold its file."""
-        with open(self._said(), "ab") as said:
+        with open(self._runner_log_path(), "ab") as runner_log:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=runner_log,
+                stderr=runner_log,
                 cwd="/",
                 start_new_session=True,
                 pass_fds=lock_fds(self.site),

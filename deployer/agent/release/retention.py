@@ -34,22 +34,22 @@ class Pruner:
 
         One that went to another folder, as the run of a schedule may, is known by what it was started with.
         """
-        found: dict[str, str] = {}
+        processes_by_release: dict[str, str] = {}
         for pid in procfs.pids():
             for release in (*self._places(pid), self._started_with(pid)):
                 if release:
-                    found[release] = "process %d" % pid
-        return found
+                    processes_by_release[release] = "process %d" % pid
+        return processes_by_release
 
     def used(self) -> dict[str, str]:
         """Release → what uses it right now, in words."""
-        found = self.running()
+        users_by_release = self.running()
         for name, release in links.used(self.site).items():
-            found[release] = name
+            users_by_release[release] = name
         current = links.release_at(self.site.current)
         if current:
-            found[current] = "current"
-        return found
+            users_by_release[current] = "current"
+        return users_by_release
 
     def releases(self, keep: int, protect: set[str]) -> list[str]:
         """Removes what may go; the ids removed, oldest first. Withdrawn ones stay where proven ones leave room."""
@@ -108,13 +108,13 @@ class Pruner:
     def _unlinked_venvs(self, gone: set[str]) -> list[str]:
         """The virtualenvs that would go with the releases `gone`."""
         linked = {self._venv_of(name) for name in _listed(self.site.releases) if name not in gone}
-        found = []
+        unlinked_venvs = []
         for key in sorted(_listed(self.site.venvs)):
             path = self.site.venv(key)
-            ours = os.path.exists(path + "/" + venv_integrity.MARKER) or os.path.exists(path + "/pyvenv.cfg")
-            if ours and key not in linked and not self._runs_from(path):
-                found.append(key)
-        return found
+            is_managed = os.path.exists(path + "/" + venv_integrity.MARKER) or os.path.exists(path + "/pyvenv.cfg")
+            if is_managed and key not in linked and not self._runs_from(path):
+                unlinked_venvs.append(key)
+        return unlinked_venvs
 
     def _venv_of(self, release: str) -> str | None:
         return links.release_at(self.site.release(release) + "/.venv")
@@ -123,9 +123,9 @@ class Pruner:
         return [self._release_of(procfs.link(pid, name)) for name in ("cwd", "exe")]
 
     def _started_with(self, pid: int) -> str | None:
-        told = procfs.environment(pid)
-        mine = (told.get("DEPLOY_APP"), told.get("DEPLOY_ENV")) == (self.site.app, self.site.env)
-        return told.get("DEPLOY_RELEASE") if mine and "DEPLOY_SCHEDULE" in told else None
+        environment = procfs.environment(pid)
+        is_of_site = (environment.get("DEPLOY_APP"), environment.get("DEPLOY_ENV")) == (self.site.app, self.site.env)
+        return environment.get("DEPLOY_RELEASE") if is_of_site and "DEPLOY_SCHEDULE" in environment else None
 
     def _release_of(self, path: str | None) -> str | None:
         # /proc shows paths without links; a root that is reached through one has another name there

@@ -55,11 +55,11 @@ def is_empty(root: str, path: str) -> bool:
         mode = os.lstat(name, dir_fd=folder).st_mode
         if not stat.S_ISDIR(mode):
             return False
-        found = os.open(name, _OPEN, dir_fd=folder)
+        subfolder = os.open(name, _OPEN, dir_fd=folder)
         try:
-            return not os.listdir(found)
+            return not os.listdir(subfolder)
         finally:
-            os.close(found)
+            os.close(subfolder)
     except FileNotFoundError:
         return True
     finally:
@@ -78,8 +78,10 @@ def copy_file(root: str, path: str, source: str, mode: int, owner: tuple[int, in
     except OSError:  # a link that leads somewhere is left, and nothing is made behind it
         return
     try:
-        made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
-        with os.fdopen(made, "wb") as target, open(source, "rb") as content:
+        descriptor = os.open(
+            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder
+        )
+        with os.fdopen(descriptor, "wb") as target, open(source, "rb") as content:
             shutil.copyfileobj(content, target)
             if os.geteuid() == 0:
                 os.fchown(target.fileno(), owner[0], owner[1])
@@ -117,8 +119,8 @@ def _make_way(folder: int, name: str, shown: str, owner: tuple[int, int], lines:
     if os.path.exists(shown):
         raise _not_a_folder(shown)
     target = os.readlink(name, dir_fd=folder)
-    mine = os.lstat(name, dir_fd=folder).st_uid == owner[0]
-    if not mine or os.geteuid() != 0:
+    is_owned = os.lstat(name, dir_fd=folder).st_uid == owner[0]
+    if not is_owned or os.geteuid() != 0:
         raise OpError(
             "invalid",
             f"{shown} is a link to {target}, and there is nothing",
@@ -135,16 +137,16 @@ def _folder(folder: int, name: str, shown: str, owner: tuple[int, int]) -> int:
     """A descriptor of the folder `name`, which is made where it is missing."""
     try:
         os.mkdir(name, 0o755, dir_fd=folder)
-        made = True
+        is_new = True
     except FileExistsError:
-        made = False
+        is_new = False
     try:
         below = os.open(name, _OPEN, dir_fd=folder)
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
         raise _not_a_folder(shown) from None
-    if made and os.geteuid() == 0:
+    if is_new and os.geteuid() == 0:
         os.fchown(below, owner[0], owner[1])
     return below
 

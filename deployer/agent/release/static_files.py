@@ -37,7 +37,7 @@ class StaticFiles:
                 raise OpError("invalid", f"static files at {path!r}: {why}")
         self._site = site
         self._release = release
-        self._others = [name for name in complete if name != release]
+        self._other_releases = [name for name in complete if name != release]
 
     def gather(self) -> int:
         """Notes what the release has, and links in what others have of theirs; how many files those are.
@@ -49,28 +49,29 @@ class StaticFiles:
             hint = "have hooks.build or hooks.prepare make it (collectstatic …), or mend static.dir in deploy.yaml"
             raise OpError("no_static", f"static.dir is {self.folder}, and the release has no such folder", hint)
         own = _files(path + "/" + self.folder)
-        for ours in (STATIC_NAMES, WWW):  # a hook may have put something there
-            tree.remove(path + "/" + ours)
+        for name in (STATIC_NAMES, WWW):  # a hook may have put something there
+            tree.remove(path + "/" + name)
         _write(path + "/" + STATIC_NAMES, {"dir": self.folder, "files": own})
         link = path + "/" + WWW + "/" + self._url
         os.makedirs(os.path.dirname(link), tree.FOLDER)
         up = posixpath.relpath("/" + self.folder, posixpath.dirname("/" + WWW + "/" + self._url))
         os.symlink(up, link)
         return sum(
-            self._link(other, names, self._release) for other, names in self._listed(sorted(self._others, reverse=True))
+            self._link(release, names, self._release)
+            for release, names in self._listed(sorted(self._other_releases, reverse=True))
         )
 
     def offer(self) -> int:
         """Links the sealed release's own files into the others, where they lack them; how many that made."""
         return sum(
-            self._link(self._release, names, other)
+            self._link(self._release, names, release)
             for _, names in self._listed([self._release])
-            for other, _ in self._listed(self._others)
+            for release, _ in self._listed(self._other_releases)
         )
 
     def _listed(self, releases: Iterable[str]) -> list[tuple[str, list[str]]]:
         """Those releases whose static files lie in the same folder, and the names of their own."""
-        found = []
+        listed = []
         for release in releases:
             try:
                 with open(self._site.release(release) + "/" + STATIC_NAMES, encoding="utf-8") as file:
@@ -78,24 +79,24 @@ class StaticFiles:
             except (FileNotFoundError, ValueError):
                 continue
             if isinstance(noted, dict) and noted.get("dir") == self.folder:
-                found.append((release, [str(name) for name in noted.get("files") or ()]))
-        return found
+                listed.append((release, [str(name) for name in noted.get("files") or ()]))
+        return listed
 
     def _link(self, source: str, names: list[str], target: str) -> int:
-        here = self._site.release(source) + "/" + self.folder + "/"
-        there = self._site.release(target) + "/" + self.folder + "/"
-        missing = [name for name in names if not os.path.lexists(there + name)]
+        source_prefix = self._site.release(source) + "/" + self.folder + "/"
+        target_prefix = self._site.release(target) + "/" + self.folder + "/"
+        missing = [name for name in names if not os.path.lexists(target_prefix + name)]
         opened: dict[str, int] = {}
-        made = 0
+        count = 0
         try:
             for name in missing:
-                if _open(there.rstrip("/"), posixpath.dirname(name), opened):
-                    tree.link(here + name, there + name, 0o444)
-                    made += 1
+                if _open(target_prefix.rstrip("/"), posixpath.dirname(name), opened):
+                    tree.link(source_prefix + name, target_prefix + name, 0o444)
+                    count += 1
         finally:
             for folder, mode in opened.items():
                 os.chmod(folder, mode)
-        return made
+        return count
 
 
 def _open(root: str, inner: str, opened: dict[str, int]) -> bool:
@@ -119,13 +120,13 @@ def _open(root: str, inner: str, opened: dict[str, int]) -> bool:
 
 def _files(root: str) -> list[str]:
     """Plain files below `root` that anybody may read, relative to it."""
-    found = []
+    paths = []
     for folder, _, names in os.walk(root):
         for name in names:
             path = folder + "/" + name
             if os.path.isfile(path) and not os.path.islink(path) and os.stat(path).st_mode & 0o004:
-                found.append(os.path.relpath(path, root))
-    return sorted(found)
+                paths.append(os.path.relpath(path, root))
+    return sorted(paths)
 
 
 def _write(path: str, value: dict[str, Any]) -> None:

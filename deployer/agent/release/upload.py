@@ -51,25 +51,25 @@ class BlobStore:
         Args:
             releases: ids of complete releases, the likeliest first.
         """
-        wanted = {(entry.sha256, entry.mode) for entry in manifest.files.values() if entry.target is None}
-        found = 0
+        keys = {(entry.sha256, entry.mode) for entry in manifest.files.values() if entry.target is None}
+        reused = 0
         for release in releases:
-            if not wanted:
+            if not keys:
                 break
             for path, entry in self._files_of(release):
                 key = (entry.sha256, entry.mode)
-                if key in wanted and self._take(path, entry):
-                    wanted.discard(key)
-                    found += 1
-        return found
+                if key in keys and self._take(path, entry):
+                    keys.discard(key)
+                    reused += 1
+        return reused
 
     def missing(self, manifest: Manifest, with_wheels: bool) -> dict[str, int]:
         """Content hashes that are still to come, with their sizes in bytes."""
-        here = {name.partition("-")[0] for name in os.listdir(self.path)}
-        wanted = manifest.blobs() if with_wheels else Manifest(manifest.files).blobs()
-        return {sha: size for sha, size in wanted.items() if sha not in here}
+        present = {name.partition("-")[0] for name in os.listdir(self.path)}
+        sizes = manifest.blobs() if with_wheels else Manifest(manifest.files).blobs()
+        return {sha: size for sha, size in sizes.items() if sha not in present}
 
-    def unpack(self, chunks: Iterator[bytes], wanted: dict[str, int]) -> tuple[int, int]:
+    def unpack(self, chunks: Iterator[bytes], expected_sizes: dict[str, int]) -> tuple[int, int]:
         """Writes the blobs of a gzip'd tar stream; how many and their bytes.
 
         Raises:
@@ -78,7 +78,7 @@ class BlobStore:
         """
         taken: set[str] = set()
         try:
-            size = self._unpack(chunks, wanted, taken)
+            size = self._unpack(chunks, expected_sizes, taken)
         except BaseException as error:
             for sha in taken:
                 tree.remove(self.path + "/" + sha)
@@ -113,12 +113,16 @@ class BlobStore:
         """Forgets the blobs; those in a release stay there."""
         tree.remove(self.path)
 
-    def _unpack(self, chunks: Iterator[bytes], wanted: dict[str, int], taken: set[str]) -> int:
+    def _unpack(self, chunks: Iterator[bytes], expected_sizes: dict[str, int], taken: set[str]) -> int:
         total = 0
         stream: Any = _Stream(chunks)
         with tarfile.open(fileobj=stream, mode="r|gz") as archive:
             for member in archive:
-                if member.name not in wanted or not member.isreg() or member.size != wanted[member.name]:
+                if (
+                    member.name not in expected_sizes
+                    or not member.isreg()
+                    or member.size != expected_sizes[member.name]
+                ):
                     raise _corrupt(f"it holds {member.name!r}, which was not asked for")
                 taken.add(member.name)
                 source = archive.extractfile(member)
@@ -126,9 +130,9 @@ class BlobStore:
                     raise _corrupt(f"{member.name} has no content")
                 self._write(source, member.name)
                 total += member.size
-        absent = sorted(set(wanted) - taken)
+        absent = sorted(set(expected_sizes) - taken)
         if absent:
-            raise _corrupt("%d of %d files are missing, first %s" % (len(absent), len(wanted), absent[0]))
+            raise _corrupt("%d of %d files are missing, first %s" % (len(absent), len(expected_sizes), absent[0]))
         for _ in chunks:  # the archive's padding
             pass
         return total

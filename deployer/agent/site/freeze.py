@@ -22,12 +22,12 @@ def frozen(site: Site) -> dict[str, Any] | None:
     """`{who, reason, since}` (seconds since the epoch), or None. A file that cannot be read still freezes."""
     try:
         with open(path(site), encoding="utf-8") as file:
-            found = json.load(file)
+            record = json.load(file)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         return {"who": "", "reason": f"{path(site)} cannot be read: {error}", "since": None}
-    return {key: found.get(key) for key in ("who", "reason", "since")}
+    return {key: record.get(key) for key in ("who", "reason", "since")}
 
 
 @operation("freeze.set")

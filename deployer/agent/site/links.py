@@ -41,7 +41,7 @@ def schedules(site: Site) -> dict[str, str]:
 def used(site: Site) -> dict[str, str]:
     """`slots/8000`, `processes/worker@1`, `schedules/nightly` → release, of all that starts from a link of its own."""
     kinds = {"slots": slots(site), "processes": processes(site), "schedules": schedules(site)}
-    return {f"{kind}/{name}": release for kind, found in kinds.items() for name, release in found.items()}
+    return {f"{kind}/{name}": release for kind, targets in kinds.items() for name, release in targets.items()}
 
 
 def require_complete(site: Site, release: str) -> None:
@@ -107,8 +107,8 @@ def _of(folder: str) -> dict[str, str]:
         names = sorted(os.listdir(folder))
     except OSError:
         return {}
-    found = {name: release_at(folder + "/" + name) for name in names if not name.startswith(".")}
-    return {name: release for name, release in found.items() if release}
+    releases = {name: release_at(folder + "/" + name) for name in names if not name.startswith(".")}
+    return {name: release for name, release in releases.items() if release}
 
 
 def _drop(path: str) -> bool:

@@ -93,22 +93,22 @@ def ask(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     The request lies in a file that names the run, so that no later one takes it for its own.
     """
     site = Site.from_args(args)
-    found = holder(site)
-    if found is not None:
-        request = {"run": found["run"], "who": args["who"], "since": round(time.time(), 3)}
+    current_holder = holder(site)
+    if current_holder is not None:
+        request = {"run": current_holder["run"], "who": args["who"], "since": round(time.time(), 3)}
         files.write(_request(site), json.dumps(request).encode("utf-8"), 0o644)
-    return {"holder": found}
+    return {"holder": current_holder}
 
 
 @operation("lock.asked")
-def asked(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
+def cancel_requested_by(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Whether somebody asked `run` to stop: `site, run`. `by`: who, or None."""
     try:
         with open(_request(Site.from_args(args)), encoding="utf-8") as file:
-            found = json.load(file)
+            request = json.load(file)
     except (OSError, ValueError):
         return {"by": None}
-    return {"by": found["who"] if found.get("run") == args["run"] else None}
+    return {"by": request["who"] if request.get("run") == args["run"] else None}
 
 
 def _request(site: Site) -> str:
@@ -123,9 +123,9 @@ def holder(site: Site) -> dict[str, Any] | None:
         `lost`, since when, and `until`, by when the agent has wound up and the lock is free; else both are None.
         `silent`: seconds for which the agent has shown no sign of life; None while it does.
     """
-    mine = _held.get(site.lock)
-    if mine is not None:
-        return _content(mine)
+    own_descriptor = _held.get(site.lock)
+    if own_descriptor is not None:
+        return _content(own_descriptor)
     try:
         fd = os.open(site.lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -252,14 +252,14 @@ def _note_loss(site: Site, until: float) -> None:
 
 def _content(fd: int) -> dict[str, Any] | None:
     try:
-        found = json.loads(os.pread(fd, 4096, 0).decode("utf-8"))
+        record = json.loads(os.pread(fd, 4096, 0).decode("utf-8"))
     except (OSError, ValueError):
-        found = {}  # held, but its holder has not said yet who it is
-    if not isinstance(found, dict):
+        record = {}  # held, but its holder has not said yet who it is
+    if not isinstance(record, dict):
         return None
     silent = time.time() - os.fstat(fd).st_mtime
-    about = {key: found.get(key) for key in _ABOUT_HOLDER}
-    return {**about, "silent": round(silent) if found.get("pulse") and silent > _SILENT_S else None}
+    about = {key: record.get(key) for key in _ABOUT_HOLDER}
+    return {**about, "silent": round(silent) if record.get("pulse") and silent > _SILENT_S else None}
 
 
 def _read_content(path: str) -> dict[str, Any] | None:

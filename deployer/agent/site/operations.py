@@ -30,17 +30,17 @@ def promote(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     if release is not None:
         links.require_complete(site, release)
     _require_unmixed(site, release, [int(port) for port in args.get("ports") or ()])
-    here, noted = links.release_at(site.current), _noted(site)
-    if here == release and noted == release and via != "reload":
+    current, noted = links.release_at(site.current), _noted(site)
+    if current == release and noted == release and via != "reload":
         return {"current": release, "previous": release, "changed": False}
-    previous = here if here != release else noted
+    previous = current if current != release else noted
     if release is None:
         links.drop_current(site)
-    elif here != release:
+    elif current != release:
         links.point_current(site, release)
     entry = {"run": args["run"], "event": "current", "release": release, "previous": previous, "via": via}
     ledger.append(site, entry)
-    return {"current": release, "previous": previous, "changed": here != release}
+    return {"current": release, "previous": previous, "changed": current != release}
 
 
 @operation("site.note_plan")
@@ -58,11 +58,11 @@ def plan(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     site = Site.from_args(args)
     try:
         with open(site.plan, encoding="utf-8") as file:
-            found: dict[str, Any] = json.load(file)
+            record: dict[str, Any] = json.load(file)
     except (OSError, ValueError):
         return {"run": None, "plan": None, "ended": True}
-    ended = any(line.get("run") == found["run"] and line.get("event") == "ended" for line in ledger.read(site))
-    return {"run": found["run"], "plan": found["plan"], "ended": ended}
+    ended = any(line.get("run") == record["run"] and line.get("event") == "ended" for line in ledger.read(site))
+    return {"run": record["run"], "plan": record["plan"], "ended": ended}
 
 
 @operation("site.note_begin")
@@ -92,8 +92,8 @@ def entries(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
 def join(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """The app is on this host again, after it was taken off: `site`. `joined` False: it never was."""
     site = Site.from_args(args)
-    found = ownership.owner(site)
-    if not found or not found.get("removed"):
+    owner_record = ownership.owner(site)
+    if not owner_record or not owner_record.get("removed"):
         return {"joined": False}
     ownership.note(site, None)
     return {"joined": True}
@@ -101,14 +101,14 @@ def join(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
 
 def _require_unmixed(site: Site, release: str | None, ports: list[int]) -> None:
     used = {port: links.release_at(site.slot(port)) for port in ports}
-    others = {port: found for port, found in used.items() if found not in (None, release)}
+    others = {port: linked_release for port, linked_release in used.items() if linked_release not in (None, release)}
     if others:
         shown = ", ".join("%d at %s" % item for item in sorted(others.items()))
         raise OpError(
             "mixed",
             f"current stays, for not every slot points at release {release or '(none)'}: {shown}",
             f"deploy status {site.env} shows what serves where",
-            detail={"slots": {str(port): found for port, found in used.items()}},
+            detail={"slots": {str(port): linked_release for port, linked_release in used.items()}},
         )
 
 

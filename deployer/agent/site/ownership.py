@@ -21,21 +21,21 @@ def owner(site: Site) -> dict[str, Any] | None:
     """
     try:
         with open(_file(site), encoding="utf-8") as file:
-            found = json.load(file)
+            record = json.load(file)
     except (OSError, ValueError):
         return None
-    if not isinstance(found, dict):
+    if not isinstance(record, dict):
         return None
-    return {key: found.get(key) for key in ("app", "env", *(["removed"] if "removed" in found else []))}
+    return {key: record.get(key) for key in ("app", "env", *(["removed"] if "removed" in record else []))}
 
 
 def require_ours(site: Site) -> None:
     """Raises OpError `not_ours` when the root belongs to another app or another environment of it."""
-    found = owner(site)
-    if found and (found["app"], found["env"]) != (site.app, site.env):
+    owner_record = owner(site)
+    if owner_record and (owner_record["app"], owner_record["env"]) != (site.app, site.env):
         raise OpError(
             "not_ours",
-            f"{site.root} belongs to the app {found['app']} in {found['env']}",
+            f"{site.root} belongs to the app {owner_record['app']} in {owner_record['env']}",
             f"give this app a root of its own: root: /srv/{site.app}-{site.env} in deploy.yaml, or in "
             "this environment's overlay",
         )

@@ -105,15 +105,15 @@ def redactor(site: Site) -> app_environment.Redactor:
 
 def parse(text: str) -> dict[str, str]:
     """The names and values in the file's text. OpError `invalid` for anything but `export NAME='value'` lines."""
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     position = 0
     while position < len(text):
         match = _LINE.match(text, position)
         if match is None or "\0" in match.group(2):
             raise OpError("invalid", "line %d of the secrets is malformed" % (text.count("\n", 0, position) + 1))
-        found[match.group(1)] = match.group(2).replace("'\\''", "'")
+        variables[match.group(1)] = match.group(2).replace("'\\''", "'")
         position = match.end()
-    return found
+    return variables
 
 
 def _is_so(path: str, text: bytes, owner: tuple[int, int]) -> bool:

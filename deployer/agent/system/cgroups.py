@@ -35,14 +35,14 @@ def limits(site: Site) -> dict[str, dict[str, Any]]:
 
 def _of_drop_ins(folder: str) -> dict[str, Any]:
     """What the last `CPUQuota=`, `MemoryMax=` and `MemoryHigh=` of drop-ins say; percentages of memory do not count."""
-    said: dict[str, str] = {}
+    drop_in_limits: dict[str, str] = {}
     for path in sorted(glob.glob(glob.escape(folder) + "/*.conf")):
         for name, value in re.findall(
             r"^[ \t]*(CPUQuota|MemoryMax|MemoryHigh)[ \t]*=[ \t]*(\S*)", _read("", path), re.M
         ):
-            said[name] = value
-    quota = re.match(r"([\d.]+)%$", said.get("CPUQuota", ""))
-    amounts = [re.match(r"(\d+)([KMGT]?)$", said.get(name, "")) for name in ("MemoryMax", "MemoryHigh")]
+            drop_in_limits[name] = value
+    quota = re.match(r"([\d.]+)%$", drop_in_limits.get("CPUQuota", ""))
+    amounts = [re.match(r"(\d+)([KMGT]?)$", drop_in_limits.get(name, "")) for name in ("MemoryMax", "MemoryHigh")]
     memory = [int(amount[1]) * _SIZES[amount[2]] for amount in amounts if amount]
     return {"cores": float(quota[1]) / 100 if quota else None, "memory": min(memory, default=None)}
 

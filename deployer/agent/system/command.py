@@ -40,8 +40,8 @@ def run_command(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         raise OpError("timeout", f"the command did not end within {timeout:g} s and was killed", log=log)
     if finished.cancelled:
         raise OpError("cancelled", "the command was stopped")
-    said = ("", "") if stream else (finished.stdout, finished.stderr)
-    return {"exit": finished.exit, "signal": finished.signal, "stdout": said[0], "stderr": said[1]}
+    output = ("", "") if stream else (finished.stdout, finished.stderr)
+    return {"exit": finished.exit, "signal": finished.signal, "stdout": output[0], "stderr": output[1]}
 
 
 def _argv(command: str | list[str]) -> list[str]:

@@ -47,13 +47,13 @@ def tools(site: Site, names: Iterable[str]) -> dict[str, str | None]:
 def pythons(site: Site, versions: Iterable[str]) -> dict[str, str | None]:
     """`3.12` → path of a `python3.12`: of the system's, or one that uv has installed for this user."""
     folders = search_path(site)
-    found: dict[str, str | None] = {}
+    paths: dict[str, str | None] = {}
     for version in versions:
         minor = ".".join(str(version).split(".")[:2])
         kept = os.environ.get("UV_PYTHON_INSTALL_DIR") or os.path.expanduser("~/.local/share/uv/python")
         managed = sorted(glob.glob(glob.escape(kept) + "/cpython-" + glob.escape(minor) + ".*/bin"))
-        found[version] = found_in(folders + managed[::-1], "python" + minor)
-    return found
+        paths[version] = found_in(folders + managed[::-1], "python" + minor)
+    return paths
 
 
 def search_path(site: Site) -> list[str]:
@@ -61,8 +61,8 @@ def search_path(site: Site) -> list[str]:
     own = [site.system(path) for path in ("/usr/local/bin", "/usr/bin", "/usr/sbin", "/usr/local/sbin")]
     inherited = [path for path in os.environ.get("PATH", "").split(":") if path.startswith("/")]
     usual = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"]
-    found = dict.fromkeys(own + inherited + usual + [os.path.expanduser("~/.local/bin")])
-    return [path for path in found if not path.endswith("/shims")]  # a shim is no program: it may refuse to run
+    folders = dict.fromkeys(own + inherited + usual + [os.path.expanduser("~/.local/bin")])
+    return [path for path in folders if not path.endswith("/shims")]  # a shim is no program: it may refuse to run
 
 
 def found_in(folders: Iterable[str], name: str) -> str | None:
@@ -89,10 +89,10 @@ def free_bytes(path: str) -> int:
     while path not in ("", "/") and not os.path.isdir(path):
         path = os.path.dirname(path)
     try:
-        found = os.statvfs(path or "/")
+        filesystem = os.statvfs(path or "/")
     except OSError:
         return 0
-    return found.f_bavail * found.f_frsize
+    return filesystem.f_bavail * filesystem.f_frsize
 
 
 def os_release(site: Site) -> dict[str, str]:
@@ -117,16 +117,16 @@ def libc() -> str:
 
 
 def _memory() -> dict[str, int]:
-    found: dict[str, int] = {}
+    amounts: dict[str, int] = {}
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             for line in file:
                 name, _, amount = line.partition(":")
                 if name in ("MemTotal", "MemAvailable"):
-                    found[name] = int(amount.split()[0]) * 1024
+                    amounts[name] = int(amount.split()[0]) * 1024
     except OSError:
         pass
-    return found
+    return amounts
 
 
 def _first_line(path: str) -> str:
@@ -142,11 +142,11 @@ def sources(peers: Iterable[str]) -> dict[str, str]:
 
     A peer that no route leads to, or whose name nobody knows, is left out.
     """
-    found = {}
+    addresses = {}
     for peer in peers:
         with contextlib.suppress(OSError):
             family, kind, _, _, address = socket.getaddrinfo(peer, _ANY_PORT, type=socket.SOCK_DGRAM)[0]
-            with socket.socket(family, kind) as asked:
-                asked.connect(address)
-                found[peer] = str(asked.getsockname()[0])
-    return found
+            with socket.socket(family, kind) as probe:
+                probe.connect(address)
+                addresses[peer] = str(probe.getsockname()[0])
+    return addresses

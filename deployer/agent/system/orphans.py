@@ -20,18 +20,20 @@ def kill_under(folder: str) -> list[int]:
     `busy` when one does not go away.
     """
     real = os.path.realpath(folder)
-    found = [pid for pid in procfs.pids() if pid != os.getpid() and _works_below(pid, real) and not _has_terminal(pid)]
-    for pid in found:
+    orphans = [
+        pid for pid in procfs.pids() if pid != os.getpid() and _works_below(pid, real) and not _has_terminal(pid)
+    ]
+    for pid in orphans:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + _PATIENCE
-    while any(_works_below(pid, real) for pid in found):
+    while any(_works_below(pid, real) for pid in orphans):
         if time.monotonic() > deadline:
             raise OpError(
-                "busy", "process %d still works in %s" % (found[0], folder), "look at it, then type deploy push {env}"
+                "busy", "process %d still works in %s" % (orphans[0], folder), "look at it, then type deploy push {env}"
             )
         time.sleep(0.02)
-    return found
+    return orphans
 
 
 def _works_below(pid: int, folder: str) -> bool:

@@ -35,15 +35,15 @@ class PortOwner:
 
 def find_port_owner(address: str, port: int) -> PortOwner:
     """Everybody who has a socket listening on address:port, wildcards and IPv4-mapped ones included."""
-    sockets = [found for _, found in listening(address, [port])]
-    held = procfs.holders(found.inode for found in sockets)
+    sockets = [listener for _, listener in listening(address, [port])]
+    held = procfs.holders(listener.inode for listener in sockets)
     pids: set[int] = set().union(*held.values()) - {SYSTEMD}
     # A process that ended between the two looks leaves an inode without a holder: only one still listed counts.
-    nobody = [found for found in sockets if not held[found.inode]]
-    still = {found.inode for _, found in listening(address, [port])} if nobody else set()
+    unowned = [listener for listener in sockets if not held[listener.inode]]
+    still = {listener.inode for _, listener in listening(address, [port])} if unowned else set()
     return PortOwner(
         tuple(sorted(pids)),
-        tuple(sorted({procfs.user_name(found.uid) for found in nobody if found.inode in still})),
+        tuple(sorted({procfs.user_name(listener.uid) for listener in unowned if listener.inode in still})),
         any(who == {SYSTEMD} for who in held.values()),
     )
 
@@ -52,8 +52,8 @@ def listening(address: str, ports: Sequence[int]) -> list[tuple[int, procfs.List
     """The sockets that take what is sent to the address at these ports, or to the folder's sockets, by port."""
     at = {socket_of(address, port): port for port in ports}
     if "" not in at:
-        return [(at[found.address], found) for found in procfs.unix_listeners(at)]
-    return [(found.port, found) for found in procfs.listeners(ports) if procfs.covers(found, address)]
+        return [(at[listener.address], listener) for listener in procfs.unix_listeners(at)]
+    return [(listener.port, listener) for listener in procfs.listeners(ports) if procfs.covers(listener, address)]
 
 
 def belongs(pid: int, main: int, unit: str) -> bool:

@@ -137,8 +137,8 @@ def run(
         )
     except OSError as error:
         status = 127 if isinstance(error, FileNotFoundError) else 126
-        said = f"{error.filename or (argv[0] if argv else '')}: {error.strerror or error}"
-        return Finished(status, None, "", said, False, time.monotonic() - began, started=False)
+        message = f"{error.filename or (argv[0] if argv else '')}: {error.strerror or error}"
+        return Finished(status, None, "", message, False, time.monotonic() - began, started=False)
     members = terminal or _Group(process.pid)
     return _Watch(process, members, input, on_line, limit, cancelled, errors).until_end(began, timeout)
 

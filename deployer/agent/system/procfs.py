@@ -79,8 +79,8 @@ def process(pid: int) -> Process | None:
 
 def alive(known: Process) -> bool:
     """Whether that very process still runs: the same start, not only the same id, and no zombie."""
-    found = process(known.pid)
-    return found is not None and found.ticks == known.ticks and not found.dead
+    current = process(known.pid)
+    return current is not None and current.ticks == known.ticks and not current.dead
 
 
 def ancestors(pid: int) -> Iterator[int]:
@@ -89,8 +89,8 @@ def ancestors(pid: int) -> Iterator[int]:
     while pid > 0 and pid not in seen:
         seen.add(pid)
         yield pid
-        found = process(pid)
-        pid = found.ppid if found else 0
+        entry = process(pid)
+        pid = entry.ppid if entry else 0
 
 
 def catches(pid: int, signum: int) -> bool:
@@ -156,12 +156,12 @@ def argv(pid: int) -> list[str]:
         return []
 
 
-def memory(wanted: Iterable[int]) -> int:
+def memory(process_ids: Iterable[int]) -> int:
     """Bytes that these processes have in memory, each page that several share counted once: `Pss` of proc(5).
 
     Where that may not be read, their resident sets, in which shared pages count for each. One that is gone has none.
     """
-    return sum(_pss(pid) for pid in wanted)
+    return sum(_pss(pid) for pid in process_ids)
 
 
 def _pss(pid: int) -> int:
@@ -195,8 +195,8 @@ def user_name(uid: int) -> str:
 
 def listeners(ports: Iterable[int]) -> list[Listener]:
     """All TCP sockets that listen on any of the ports, IPv4 and IPv6."""
-    wanted = set(ports)
-    return [found for found in every_listener() if found.port in wanted]
+    port_set = set(ports)
+    return [listener for listener in every_listener() if listener.port in port_set]
 
 
 def every_listener() -> list[Listener]:
@@ -206,8 +206,8 @@ def every_listener() -> list[Listener]:
 
 def connections_to(ports: Iterable[int]) -> int:
     """How many connections to these ports of this host are established."""
-    wanted = set(ports)
-    return sum(found.port in wanted for found in _sockets(_ESTABLISHED))
+    port_set = set(ports)
+    return sum(connection.port in port_set for connection in _sockets(_ESTABLISHED))
 
 
 def unix_listeners(paths: Iterable[str]) -> list[Listener]:
@@ -234,10 +234,10 @@ def resolved(address: str) -> list[str]:
     except ValueError:
         pass
     try:
-        found = socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)
     except OSError:
         return []
-    return sorted({_plain(ipaddress.ip_address(str(item[4][0]).partition("%")[0])) for item in found})
+    return sorted({_plain(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in entries})
 
 
 def pids() -> list[int]:
@@ -248,14 +248,14 @@ def pids() -> list[int]:
 def holders(inodes: Iterable[int]) -> dict[int, set[int]]:
     """inode → the ids of the processes that have that socket open, as far as their descriptors may be read."""
     names = {"socket:[%d]" % inode: inode for inode in inodes}
-    found: dict[int, set[int]] = {inode: set() for inode in names.values()}
+    pids_by_inode: dict[int, set[int]] = {inode: set() for inode in names.values()}
     if not names:
-        return found
+        return pids_by_inode
     for pid in pids():
         for target in _descriptors(pid):
             if target in names:
-                found[names[target]].add(pid)
-    return found
+                pids_by_inode[names[target]].add(pid)
+    return pids_by_inode
 
 
 def _descriptors(pid: int) -> Iterator[str]:
@@ -272,7 +272,7 @@ def _descriptors(pid: int) -> Iterator[str]:
 
 
 def _sockets(state: str) -> list[Listener]:
-    return [found for table in ("tcp", "tcp6") for found in _table("/proc/net/" + table, state)]
+    return [entry for table in ("tcp", "tcp6") for entry in _table("/proc/net/" + table, state)]
 
 
 def _table(path: str, state: str) -> Iterator[Listener]:
@@ -290,7 +290,7 @@ def _table(path: str, state: str) -> Iterator[Listener]:
 
 def _unix(paths: Iterable[str]) -> Iterator[tuple[str, int, int, str]]:
     """`(path, inode, flags, state)` of every socket bound to one of them, and of those accepted there: proc(5)."""
-    wanted = set(paths)
+    path_set = set(paths)
     try:
         with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as file:
             lines = file.readlines()[1:]
@@ -298,7 +298,7 @@ def _unix(paths: Iterable[str]) -> Iterator[tuple[str, int, int, str]]:
         return
     for line in lines:
         fields = line.rstrip("\n").split(None, 7)
-        if len(fields) == 8 and fields[7] in wanted:
+        if len(fields) == 8 and fields[7] in path_set:
             yield fields[7], int(fields[6]), int(fields[3], 16), fields[5]
 
 

@@ -15,11 +15,11 @@ _OPEN = ("01", "02")  # established, or about to be: the request follows
 
 def held_by(pids: Iterable[int]) -> dict[str, int]:
     """`endpoints.place` → how many connections these processes hold to it. One that ended meanwhile holds none."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for pid in pids:
         for remote in _remotes(pid):
-            found[remote] = found.get(remote, 0) + 1
-    return found
+            counts[remote] = counts.get(remote, 0) + 1
+    return counts
 
 
 def children(pid: int) -> list[int]:
@@ -28,8 +28,8 @@ def children(pid: int) -> list[int]:
         with open("/proc/%d/task/%d/children" % (pid, pid), encoding="ascii") as file:
             return [int(word) for word in file.read().split()]
     except OSError:  # a kernel without CONFIG_PROC_CHILDREN
-        found = (procfs.process(each) for each in procfs.pids())
-        return [each.pid for each in found if each is not None and each.ppid == pid]
+        processes = (procfs.process(candidate) for candidate in procfs.pids())
+        return [process.pid for process in processes if process is not None and process.ppid == pid]
 
 
 def _remotes(pid: int) -> Iterator[str]:
@@ -48,16 +48,16 @@ def _remotes(pid: int) -> Iterator[str]:
 
 
 def _sockets(pid: int) -> set[str]:
-    found = set()
+    inodes = set()
     folder = "/proc/%d/fd" % pid
     try:
         for name in os.listdir(folder):
             target = os.readlink(folder + "/" + name)
             if target.startswith("socket:["):
-                found.add(target[8:-1])
+                inodes.add(target[8:-1])
     except OSError:  # it ended just now
-        return found
-    return found
+        return inodes
+    return inodes
 
 
 def _decoded(text: str) -> str:

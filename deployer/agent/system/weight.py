@@ -20,7 +20,7 @@ def weigh(paths: Iterable[str]) -> tuple[int, int]:
 def _walk(path: str) -> Iterator[os.stat_result]:
     """The status of every file and link below a folder; folders, whose links count otherwise, are left out."""
     for folder, folders, files in os.walk(path):
-        for name in [*files, *(each for each in folders if os.path.islink(folder + "/" + each))]:
+        for name in [*files, *(subfolder for subfolder in folders if os.path.islink(folder + "/" + subfolder))]:
             try:
                 yield os.lstat(folder + "/" + name)
             except FileNotFoundError:

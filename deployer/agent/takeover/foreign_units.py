@@ -30,7 +30,7 @@ def at(site: Site, ports: list[int]) -> list[dict[str, Any]]:
     `program` is there for one of supervisord's (`supervisord_programs.Program`); `stop` and `start` are what a person
     types.
     """
-    found: dict[str, dict[str, Any]] = {}
+    units: dict[str, dict[str, Any]] = {}
     for port in ports:
         pids = [
             pid
@@ -40,25 +40,25 @@ def at(site: Site, ports: list[int]) -> list[dict[str, Any]]:
         unit = procfs.unit_of(pids[0]) if pids else ""
         if not unit:
             continue
-        each = _program(site, pids[0], ports) if unit in _SUPERVISORS else _unit(unit, ports)
-        known = found.setdefault(each["unit"], {**each, "ports": [], "pid": pids[0]})
+        record = _program(site, pids[0], ports) if unit in _SUPERVISORS else _unit(unit, ports)
+        known = units.setdefault(record["unit"], {**record, "ports": [], "pid": pids[0]})
         known["ports"].append(port)
         known.setdefault("command", procfs.command(pids[0]))
-    return list(found.values())
+    return list(units.values())
 
 
-def stop_for_good(each: dict[str, Any]) -> None:
+def stop_for_good(unit: dict[str, Any]) -> None:
     """Stops it, and sees to it that no start of the host brings it back; raises OpError `did_not_stop`."""
-    if each.get("program"):
-        said = supervisord_programs.stop_for_good(each["program"])
+    if unit.get("program"):
+        failure = supervisord_programs.stop_for_good(unit["program"])
     else:
-        done = _systemctl("disable", "--now", each["unit"], within=_STOP)
-        state = _systemctl("is-active", each["unit"]).stdout.strip()
-        said = done if not done.ok or state in ("active", "deactivating") else None
-    if said is not None:
-        why = f"{each['unit']} was not stopped: {'it is still active' if said.ok else said.why}"
-        by_hand = each.get("stop") or f"systemctl disable --now {each['unit']}"
-        raise OpError("did_not_stop", why, f"{by_hand}, then type deploy push {{env}}", log=said.log())
+        done = _systemctl("disable", "--now", unit["unit"], within=_STOP)
+        state = _systemctl("is-active", unit["unit"]).stdout.strip()
+        failure = done if not done.ok or state in ("active", "deactivating") else None
+    if failure is not None:
+        why = f"{unit['unit']} was not stopped: {'it is still active' if failure.ok else failure.why}"
+        by_hand = unit.get("stop") or f"systemctl disable --now {unit['unit']}"
+        raise OpError("did_not_stop", why, f"{by_hand}, then type deploy push {{env}}", log=failure.log())
 
 
 def _unit(unit: str, ports: list[int]) -> dict[str, Any]:
@@ -72,16 +72,18 @@ def _unit(unit: str, ports: list[int]) -> dict[str, Any]:
 
 def _program(site: Site, pid: int, ports: list[int]) -> dict[str, Any]:
     try:
-        found = supervisord_programs.program_of(pid)
+        program = supervisord_programs.program_of(pid)
     except supervisord_programs.NotPlain as error:
         why = f"supervisord has it, and {error}"
         return {"unit": procfs.unit_of(pid), "enabled": True, "why": why, "stop": "stop that program by hand"}
-    name, roots = f"supervisord's {found.name}", set(found.roots)
-    why = _elsewhere(name, {each for each in procfs.pids() if roots.intersection(procfs.ancestors(each))}, ports)
-    if found.file.rpartition("/")[2] == f"{site.app}.conf":
-        why = f"{found.file} is where deploy would write its own: give that file another name"
-    how = {"stop": f"supervisorctl stop {found.name}:*", "start": supervisord_programs.way_back(found)}
-    return {"unit": name, "enabled": True, "why": why, "program": found.wire, **how}
+    name, roots = f"supervisord's {program.name}", set(program.roots)
+    why = _elsewhere(
+        name, {candidate for candidate in procfs.pids() if roots.intersection(procfs.ancestors(candidate))}, ports
+    )
+    if program.file.rpartition("/")[2] == f"{site.app}.conf":
+        why = f"{program.file} is where deploy would write its own: give that file another name"
+    how = {"stop": f"supervisorctl stop {program.name}:*", "start": supervisord_programs.way_back(program)}
+    return {"unit": name, "enabled": True, "why": why, "program": program.wire, **how}
 
 
 def _why_not(unit: str, ports: list[int]) -> str:
@@ -96,10 +98,10 @@ def _why_not(unit: str, ports: list[int]) -> str:
 
 def _elsewhere(name: str, pids: set[int], ports: list[int]) -> str:
     """Where these processes listen beside; empty when nowhere."""
-    others = sorted({each.port for each in procfs.every_listener()} - set(ports))
-    for found in procfs.listeners(others):
-        if pids & procfs.holders([found.inode])[found.inode]:
-            return "%s also listens at port %d" % (name, found.port)
+    others = sorted({listener.port for listener in procfs.every_listener()} - set(ports))
+    for listener in procfs.listeners(others):
+        if pids & procfs.holders([listener.inode])[listener.inode]:
+            return "%s also listens at port %d" % (name, listener.port)
     return ""
 
 

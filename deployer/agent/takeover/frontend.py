@@ -37,8 +37,8 @@ class Rewrite:
 
 def diff(before: str, after: str) -> str:
     """The changed lines alone."""
-    both = (before.splitlines(keepends=True), after.splitlines(keepends=True))
-    return "".join(difflib.unified_diff(*both, "as it is", "as it will be", n=0))
+    sides = (before.splitlines(keepends=True), after.splitlines(keepends=True))
+    return "".join(difflib.unified_diff(*sides, "as it is", "as it will be", n=0))
 
 
 class Places:
@@ -46,20 +46,20 @@ class Places:
 
     def __init__(self, places: dict[str, str], resolved: Resolved) -> None:
         self._resolved = resolved
-        self._known = {each: who for place, who in places.items() for each in self._spelled(place)}
+        self._known = {spelling: who for place, who in places.items() for spelling in self._spelled(place)}
         self._everybody = set(places.values())
 
-    def whose(self, server: str) -> str:
+    def find_host(self, server: str) -> str:
         """Who is at `ADDRESS:PORT`; empty for a stranger."""
-        return next((self._known[each] for each in self._spelled(server) if each in self._known), "")
+        return next((self._known[spelling] for spelling in self._spelled(server) if spelling in self._known), "")
 
-    def of(self, backend: str, servers: Iterable[str]) -> set[str]:
+    def find_hosts(self, backend: str, servers: Iterable[str]) -> set[str]:
         """Everybody a backend sends to; none where all are strangers. CannotMove where only some are."""
-        found = {server: self.whose(server) for server in servers}
-        strangers = [server for server, who in found.items() if not who]
-        if strangers and len(strangers) < len(found):
+        hosts = {server: self.find_host(server) for server in servers}
+        strangers = [server for server, who in hosts.items() if not who]
+        if strangers and len(strangers) < len(hosts):
             raise Unsupported(f"{backend} also sends to {strangers[0]}, where no host of the app is known")
-        return set(filter(None, found.values()))
+        return set(filter(None, hosts.values()))
 
     def missing(self, seen: Iterable[str]) -> tuple[str, ...]:
         """Those that are not among the `seen`."""
@@ -68,4 +68,8 @@ class Places:
     def _spelled(self, place: str) -> list[str]:
         """A place as every `IP:PORT` that it may mean, and as it is written."""
         address, _, port = place.rpartition(":")
-        return [place, *(f"{each}:{port}" for each in self._resolved(address.strip("[]")))] if address else [place]
+        return (
+            [place, *(f"{ip_address}:{port}" for ip_address in self._resolved(address.strip("[]")))]
+            if address
+            else [place]
+        )

@@ -28,9 +28,9 @@ def moved(kind: str, text: str, places: dict[str, str], backend: str) -> Rewrite
 
 def leads(kind: str, path: str, backend: str) -> bool:
     """Whether users are led to `backend` by the file at `path`, or without a path by any file; CannotMove, OSError."""
-    for each in _files(kind, path):
+    for file in _files(kind, path):
         with contextlib.suppress(NoMatch):
-            if _LEADS[kind](read(each), backend):
+            if _LEADS[kind](read(file), backend):
                 return True
     return False
 
@@ -40,21 +40,21 @@ def locate(kind: str, path: str, places: dict[str, str], backend: str) -> tuple[
 
     Raises CannotMove where there is none, or more than one; OSError.
     """
-    there: dict[str, Rewrite] = {}
+    rewrites: dict[str, Rewrite] = {}
     why: list[str] = []
-    for each in _files(kind, path):
+    for file in _files(kind, path):
         try:
-            there[each] = moved(kind, read(each), places, backend)
+            rewrites[file] = moved(kind, read(file), places, backend)
         except NoMatch as error:
-            why.append(f"{each}: {error}")
+            why.append(f"{file}: {error}")
         except Unsupported as error:
-            raise Unsupported(f"{each}: {error}") from error
-    if not there:
+            raise Unsupported(f"{file}: {error}") from error
+    if not rewrites:
         raise Unsupported(why[0] if len(why) == 1 else f"no file that {kind} reads sends to the app")
-    changed = [each for each, after in there.items() if after.diff] or list(there)
+    changed = [file for file, after in rewrites.items() if after.diff] or list(rewrites)
     if len(changed) > 1:
         raise Unsupported(f"{changed[0]} and {changed[1]} both send to the app: let one upstream do that")
-    return changed[0], there[changed[0]]
+    return changed[0], rewrites[changed[0]]
 
 
 def read(path: str) -> str:
@@ -71,8 +71,8 @@ def encoded(text: str) -> bytes:
 def _files(kind: str, path: str) -> list[str]:
     if path:
         return [path]
-    said = process_runner.run([shutil.which("nginx") or "/usr/sbin/nginx", "-T"], timeout=_CHECK)
-    if not said.ok:
-        raise Unsupported(f"`nginx -T` tells nothing of its configuration: {said.why}")
-    every = dict.fromkeys(_FILE.findall(said.stdout))
-    return [each for each in every if not each.startswith(OURS)]
+    result = process_runner.run([shutil.which("nginx") or "/usr/sbin/nginx", "-T"], timeout=_CHECK)
+    if not result.ok:
+        raise Unsupported(f"`nginx -T` tells nothing of its configuration: {result.why}")
+    paths = dict.fromkeys(_FILE.findall(result.stdout))
+    return [file for file in paths if not file.startswith(OURS)]

@@ -35,29 +35,31 @@ def moved(text: str, places: dict[str, str], backend: str, resolved: Resolved) -
     lines = text.splitlines(keepends=True)
     servers, leading, listening = _read(lines)
     known = Places(places, resolved)
-    ours: dict[str, set[str]] = {}
-    for name, found in servers.items():
-        whose = known.of(f"backend {name}", found)
-        if whose and name in listening:
+    app_backends: dict[str, set[str]] = {}
+    for name, backend_servers in servers.items():
+        hosts = known.find_hosts(f"backend {name}", backend_servers)
+        if hosts and name in listening:
             raise Unsupported(f"`listen {name}` sends to the app itself: make a frontend and a backend of it")
-        if whose:
-            ours[name] = whose
+        if hosts:
+            app_backends[name] = hosts
     already = [at for at, name in leading if name == backend]
-    if not ours:
+    if not app_backends:
         raise NoMatch("no backend there sends to the app")
-    changed = [at for at, name in leading if name in ours]
+    changed = [at for at, name in leading if name in app_backends]
     if not changed and not already:
-        raise Unsupported(f"no `default_backend` or `use_backend` leads to {', '.join(sorted(ours))}")
+        raise Unsupported(f"no `default_backend` or `use_backend` leads to {', '.join(sorted(app_backends))}")
     for at in changed:
         lines[at] = _led(lines[at], backend)
     after = "".join(lines)
-    return Rewrite(after, diff(text, after), tuple(sorted(ours)), known.missing(set().union(*ours.values())))
+    return Rewrite(
+        after, diff(text, after), tuple(sorted(app_backends)), known.missing(set().union(*app_backends.values()))
+    )
 
 
 def leads(text: str, backend: str) -> bool:
     """Whether any frontend there leads to a backend of that name, under whatever condition."""
-    _, found, _ = _read(text.splitlines(keepends=True))
-    return any(name == backend for _, name in found)
+    _, leading, _ = _read(text.splitlines(keepends=True))
+    return any(name == backend for _, name in leading)
 
 
 def _read(lines: list[str]) -> tuple[dict[str, list[str]], list[tuple[int, str]], set[str]]:

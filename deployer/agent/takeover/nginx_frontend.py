@@ -54,44 +54,50 @@ def moved(text: str, places: dict[str, str], backend: str, resolved: Resolved) -
 
     Raises CannotMove, NotThere where the file has none of them. Nothing left to change is `diff` empty.
     """
-    every, known = list(_all(parsed(text))), Places(places, resolved)
+    directives, known = list(_all(parsed(text))), Places(places, resolved)
     seen: set[str] = set()
     named: list[str] = []
     edits: list[tuple[int, int, str]] = []
-    for block in every:
+    for block in directives:
         if block.name != "upstream" or len(block.words) < 2:
             continue
-        servers = [each for each in block.inside if each.name == "server" and len(each.words) > 1]
-        whose = known.of(f"upstream {block.words[1]}", [_place(each.words[1]) for each in servers])
-        if not whose:
+        servers = [server for server in block.inside if server.name == "server" and len(server.words) > 1]
+        hosts = known.find_hosts(f"upstream {block.words[1]}", [_place(server.words[1]) for server in servers])
+        if not hosts:
             continue
-        if any(each.name == "stream" for each in block.around()):
+        if any(outer.name == "stream" for outer in block.around()):
             raise Unsupported(f"upstream {block.words[1]} is of a `stream`, which passes on no requests")
-        seen |= whose
+        seen |= hosts
         named.append(block.words[1])
         first, others = servers[0], servers[1:]
         edits.append((first.at[1], first.end - 1, backend))
-        edits += [(*_line(text, each), "") for each in others]
-    for each in every:
-        found = _PASS.match(_bare(each.words[1])) if each.name == "proxy_pass" and len(each.words) > 1 else None
-        who = known.whose(_place(found[1])) if found else ""
-        if found is None or not who:
+        edits += [(*_line(text, server), "") for server in others]
+    for directive in directives:
+        match = (
+            _PASS.match(_bare(directive.words[1]))
+            if directive.name == "proxy_pass" and len(directive.words) > 1
+            else None
+        )
+        who = known.find_host(_place(match[1])) if match else ""
+        if match is None or not who:
             continue
-        if not _names_host(each):
+        if not _names_host(directive):
             raise Unsupported(
-                f"`proxy_pass {each.words[1]}` sends no name of a host on: add `proxy_set_header Host $http_host;`"
+                f"`proxy_pass {directive.words[1]}` sends no name of a host on: add `proxy_set_header Host $http_host;`"
             )
         seen.add(who)
-        named.append(found[1])
-        start = each.at[1] + each.words[1].index("http://")
-        edits.append((start, start + len(found[0]), f"http://{backend}{':' + found[2] if found[2] else ''}"))
+        named.append(match[1])
+        start = directive.at[1] + directive.words[1].index("http://")
+        edits.append((start, start + len(match[0]), f"http://{backend}{':' + match[2] if match[2] else ''}"))
     after = text
     for start, end, to in sorted(edits, reverse=True):
         after = after[:start] + to + after[end:]
-    for each in _all(parsed(after)):
-        for word in each.words:
-            if any(known.whose(place) for place in _PLACES.findall(word)):
-                raise Unsupported(f"`{' '.join(each.words[:3])}` names the app too, in a way that is not led elsewhere")
+    for directive in _all(parsed(after)):
+        for word in directive.words:
+            if any(known.find_host(place) for place in _PLACES.findall(word)):
+                raise Unsupported(
+                    f"`{' '.join(directive.words[:3])}` names the app too, in a way that is not led elsewhere"
+                )
     if not edits and not leads(text, backend):
         raise NoMatch("nothing there sends to the app by `proxy_pass` or an `upstream`")
     missing = known.missing(seen) if edits else ()
@@ -100,11 +106,11 @@ def moved(text: str, places: dict[str, str], backend: str, resolved: Resolved) -
 
 def leads(text: str, backend: str) -> bool:
     """Whether an upstream or a `proxy_pass` there leads to `backend`."""
-    for each in _all(parsed(text)):
-        to = _bare(each.words[1]) if len(each.words) > 1 else ""
-        if each.name == "server" and to == backend:
+    for directive in _all(parsed(text)):
+        to = _bare(directive.words[1]) if len(directive.words) > 1 else ""
+        if directive.name == "server" and to == backend:
             return True
-        if each.name == "proxy_pass" and (to == "http://" + backend or to.startswith(f"http://{backend}:")):
+        if directive.name == "proxy_pass" and (to == "http://" + backend or to.startswith(f"http://{backend}:")):
             return True
     return False
 
@@ -116,31 +122,31 @@ def parsed(text: str) -> list[Directive]:
     now: Directive | None = None
     at = 0
     while at < len(text):
-        found = _TOKEN.match(text, at)
-        if found is None:
+        token = _TOKEN.match(text, at)
+        if token is None:
             raise NoMatch("line %d cannot be read" % (text.count("\n", 0, at) + 1))
-        at = found.end()
-        if found.lastgroup == "word":
+        at = token.end()
+        if token.lastgroup == "word":
             now = now or Directive([], [], outside=block)
-            now.words.append(found[0])
-            now.at.append(found.start())
-        elif found[0] == "}" and block is not None and now is None:
+            now.words.append(token[0])
+            now.at.append(token.start())
+        elif token[0] == "}" and block is not None and now is None:
             block.end, block = at, block.outside
-        elif found.lastgroup == "sign" and (found[0] == "}" or now is None):
-            raise NoMatch("line %d has a `%s` of nothing" % (text.count("\n", 0, at) + 1, found[0]))
-        elif found.lastgroup == "sign" and now is not None:
+        elif token.lastgroup == "sign" and (token[0] == "}" or now is None):
+            raise NoMatch("line %d has a `%s` of nothing" % (text.count("\n", 0, at) + 1, token[0]))
+        elif token.lastgroup == "sign" and now is not None:
             now.end = at
             (block.inside if block else top).append(now)
-            block, now = (now, None) if found[0] == "{" else (block, None)
+            block, now = (now, None) if token[0] == "{" else (block, None)
     if block is not None or now is not None:
         raise NoMatch("it ends in the middle")
     return top
 
 
 def _all(directives: list[Directive]) -> Iterator[Directive]:
-    for each in directives:
-        yield each
-        yield from _all(each.inside)
+    for directive in directives:
+        yield directive
+        yield from _all(directive.inside)
 
 
 def _place(server: str) -> str:
@@ -160,10 +166,10 @@ def _names_host(directive: Directive) -> bool:
     nginx takes headers from outside only where a block sets none of its own.
     """
     for block in directive.around():
-        headers = [each for each in block.inside if each.name == "proxy_set_header"]
-        if any(each.words[1:2] in (["Host"], ["host"]) for each in headers):
+        headers = [header for header in block.inside if header.name == "proxy_set_header"]
+        if any(header.words[1:2] in (["Host"], ["host"]) for header in headers):
             return True
-        if any(each.name == "include" for each in block.inside):
+        if any(inner.name == "include" for inner in block.inside):
             return True
         if headers:
             return False

@@ -51,13 +51,13 @@ def look(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     kind, places, backend = _about(args)
     try:
         led = frontends.leads(kind, path, backend)
-        path, found = frontends.locate(kind, path, places, backend)
+        path, rewrite = frontends.locate(kind, path, places, backend)
     except (Unsupported, OSError) as error:
         none = f"there is no {path}; `balancer.kind` says what leads users to the app"
         why = none if isinstance(error, FileNotFoundError) else str(error)
         return {"path": path, "diff": "", "backends": [], "led": led, "why": why}
-    why = f"{path}: nothing there sends to {', '.join(found.missing)}" if found.missing else ""
-    return {"path": path, "diff": found.diff, "backends": list(found.backends), "led": led, "why": why}
+    why = f"{path}: nothing there sends to {', '.join(rewrite.missing)}" if rewrite.missing else ""
+    return {"path": path, "diff": rewrite.diff, "backends": list(rewrite.backends), "led": led, "why": why}
 
 
 @operation("adopting.record")
@@ -68,12 +68,14 @@ def record(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """
     site = Site.from_args(args)
     kept = noted(site) or {}
-    said = {"run": args["run"], "who": args["who"], "since": round(time.time(), 3)}
-    fresh = [{**each, **said, "state": "recorded"} for each in args.get("units") or ()]
-    others = [each for each in kept.get("units", ()) if each["unit"] not in {one["unit"] for one in fresh}]
+    provenance = {"run": args["run"], "who": args["who"], "since": round(time.time(), 3)}
+    fresh = [{**unit, **provenance, "state": "recorded"} for unit in args.get("units") or ()]
+    others = [
+        unit for unit in kept.get("units", ()) if unit["unit"] not in {fresh_unit["unit"] for fresh_unit in fresh}
+    ]
     entry: dict[str, Any] = {"units": fresh + others, "front": kept.get("front")}
     if args.get("front"):
-        entry["front"] = {**args["front"], **said, "state": "recorded"}
+        entry["front"] = {**args["front"], **provenance, "state": "recorded"}
     _save(site, entry)
     return {"adoption": entry}
 
@@ -91,37 +93,37 @@ def move(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """
     site = Site.from_args(args)
     with host_lock(site):
-        found = noted(site) or {}
-        wanted = found.get("front")
-        if not wanted or wanted["state"] == "moved":
+        adoption = noted(site) or {}
+        front = adoption.get("front")
+        if not front or front["state"] == "moved":
             return {"changed": False}
-        path, before = str(wanted["path"]), frontends.read(str(wanted["path"]))
+        path, before = str(front["path"]), frontends.read(str(front["path"]))
         try:
-            after = _led(wanted, before)
+            after = _led(front, before)
         except Unsupported as error:
             raise _changed(path, site, str(error)) from error
-        if after.diff and after.diff != wanted["diff"]:
+        if after.diff and after.diff != front["diff"]:
             raise _changed(path, site, "other lines would have to be changed now")
         if after.diff:
             files.write(site.front_before, frontends.encoded(before), 0o600)
-            _note(site, found, wanted, "moving")
-            ctx.progress(f"leading {path} to {wanted['backend']}")
+            _note(site, adoption, front, "moving")
+            ctx.progress(f"leading {path} to {front['backend']}")
             _write(path, after.text)
-        elif wanted["state"] == "recorded":  # a person has moved it meanwhile
-            _note(site, found, wanted, "moving")
-        said = _made_live(args["handler"])
-        if said is not None:
+        elif front["state"] == "recorded":  # a person has moved it meanwhile
+            _note(site, adoption, front, "moving")
+        failure = _made_live(args["handler"])
+        if failure is not None:
             # A reload that came too late for its handler may have taken the file up: the old one is loaded again.
-            if not _put_back(site, path, wanted) or _made_live(args["handler"]) is not None:
-                why = f"{path}: the balancer does not take it, nor what was there before: {said.why}"
+            if not _put_back(site, path, front) or _made_live(args["handler"]) is not None:
+                why = f"{path}: the balancer does not take it, nor what was there before: {failure.why}"
                 raise OpError(
-                    "unsettled", why, "look at its log on that host, then type deploy push {env}", log=said.log()
+                    "unsettled", why, "look at its log on that host, then type deploy push {env}", log=failure.log()
                 )
-            _note(site, found, wanted, "recorded")
-            why = f"{path}: the balancer does not take it: {said.why}; all is as it was"
-            raise OpError("invalid", why, log=said.log())
-        _note(site, found, wanted, "moved")
-    ledger.append(site, {"run": args["run"], "event": "adopt", "what": f"led {path} to {wanted['backend']}"})
+            _note(site, adoption, front, "recorded")
+            why = f"{path}: the balancer does not take it: {failure.why}; all is as it was"
+            raise OpError("invalid", why, log=failure.log())
+        _note(site, adoption, front, "moved")
+    ledger.append(site, {"run": args["run"], "event": "adopt", "what": f"led {path} to {front['backend']}"})
     return {"changed": True}
 
 
@@ -133,23 +135,23 @@ def retire(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     Raises OpError `did_not_stop`, `lease_lost`, `cancelled`.
     """
     site = Site.from_args(args)
-    found = noted(site) or {}
+    adoption = noted(site) or {}
     retired: list[str] = []
     busy: dict[str, int] = {}
-    for each in found.get("units", ()):
-        if each["state"] == "retired":
+    for unit in adoption.get("units", ()):
+        if unit["state"] == "retired":
             continue
-        left = _connected(ctx, each["ports"], float(args["patience"]))
+        left = _connected(ctx, unit["ports"], float(args["patience"]))
         if left:
-            busy[each["unit"]] = left
+            busy[unit["unit"]] = left
             continue
-        ctx.require_lease(f"stop {each['unit']}")
-        _note(site, found, each, "retiring")
-        ctx.progress(f"stopping and disabling {each['unit']}")
-        foreign_units.stop_for_good(each)
-        _note(site, found, each, "retired")
-        ledger.append(site, {"run": args["run"], "event": "adopt", "what": f"stopped and disabled {each['unit']}"})
-        retired.append(each["unit"])
+        ctx.require_lease(f"stop {unit['unit']}")
+        _note(site, adoption, unit, "retiring")
+        ctx.progress(f"stopping and disabling {unit['unit']}")
+        foreign_units.stop_for_good(unit)
+        _note(site, adoption, unit, "retired")
+        ledger.append(site, {"run": args["run"], "event": "adopt", "what": f"stopped and disabled {unit['unit']}"})
+        retired.append(unit["unit"])
     return {"retired": retired, "busy": busy}
 
 
@@ -159,10 +161,10 @@ def noted(site: Site) -> dict[str, Any] | None:
     """
     try:
         with open(site.adoption, encoding="utf-8") as file:
-            found = json.load(file)
+            adoption = json.load(file)
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return adoption if isinstance(adoption, dict) else None
 
 
 def _connected(ctx: Context, ports: list[int], patience: float) -> int:
@@ -180,13 +182,13 @@ def _connected(ctx: Context, ports: list[int], patience: float) -> int:
         time.sleep(_LOOK)
 
 
-def _about(wanted: dict[str, Any]) -> tuple[str, dict[str, str], str]:
+def _about(front: dict[str, Any]) -> tuple[str, dict[str, str], str]:
     """Kind, places and backend of a frontend that is to be led."""
-    return str(wanted.get("kind", "haproxy")), wanted["places"], wanted["backend"]
+    return str(front.get("kind", "haproxy")), front["places"], front["backend"]
 
 
-def _led(wanted: dict[str, Any], text: str) -> Rewrite:
-    kind, places, backend = _about(wanted)
+def _led(front: dict[str, Any], text: str) -> Rewrite:
+    kind, places, backend = _about(front)
     return frontends.moved(kind, text, places, backend)
 
 
@@ -200,17 +202,17 @@ def _write(path: str, text: str) -> None:
 def _made_live(handler: list[list[str]]) -> process_runner.Finished | None:
     """Runs the handler's commands; the first that failed, None when all went well."""
     for command in handler:
-        said = process_runner.run(command, timeout=_HANDLER, merge_stderr=True)
-        if not said.ok:
-            return said
+        result = process_runner.run(command, timeout=_HANDLER, merge_stderr=True)
+        if not result.ok:
+            return result
     return None
 
 
-def _put_back(site: Site, path: str, wanted: dict[str, Any]) -> bool:
+def _put_back(site: Site, path: str, front: dict[str, Any]) -> bool:
     """The configuration as it was before it was led elsewhere; False where somebody has changed it since."""
     try:
         before = frontends.read(site.front_before)
-        after = _led(wanted, before)
+        after = _led(front, before)
     except (OSError, Unsupported):
         return False
     now = frontends.read(path)

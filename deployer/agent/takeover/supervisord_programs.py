@@ -60,11 +60,11 @@ def program_of(pid: int) -> Program:
         raise NotPlain("supervisord did not start it")
     main = _main(words)
     status = _control(main, "status")
-    running = [(name.partition(":")[0], int(its)) for name, its in _RUNS.findall(status.stdout)]
-    name = next((name for name, its in running if its == root), "")
+    running = [(name.partition(":")[0], int(main_pid)) for name, main_pid in _RUNS.findall(status.stdout)]
+    name = next((name for name, main_pid in running if main_pid == root), "")
     if not name:
         raise NotPlain("supervisord does not say which of its programs process %d is" % root)
-    return Program(name, main, _file(name, main), tuple(its for each, its in running if each == name))
+    return Program(name, main, _file(name, main), tuple(main_pid for program, main_pid in running if program == name))
 
 
 def stop_for_good(known: dict[str, Any]) -> process_runner.Finished | None:
@@ -74,15 +74,15 @@ def stop_for_good(known: dict[str, Any]) -> process_runner.Finished | None:
     """
     name, main, file = str(known["name"]), str(known["main"]), str(known["file"])
     stopped, status = _control(main, "stop", name + ":*", within=_STOP), _control(main, "status")
-    up = (each.partition(":")[0] == name for each in _UP.findall(status.stdout))
+    up = (line.partition(":")[0] == name for line in _UP.findall(status.stdout))
     if status.exit not in _TOLD or any(up):
         return stopped
     with contextlib.suppress(FileNotFoundError):
         os.rename(file, file + RETIRED)
-    said = _control(main, "reread")
-    updated = _control(main, "update", name) if said.ok else said
+    reread = _control(main, "reread")
+    updated = _control(main, "update", name) if reread.ok else reread
     status = _control(main, "status")
-    known_yet = any(each.partition(":")[0] == name for each in _EVERY.findall(status.stdout))
+    known_yet = any(line.partition(":")[0] == name for line in _EVERY.findall(status.stdout))
     return updated if status.exit not in _TOLD or known_yet else None
 
 
@@ -96,8 +96,8 @@ def _main(words: list[str]) -> str:
     for at, word in enumerate(words[:-1]):
         if word in ("-c", "--configuration"):
             return words[at + 1]
-    found = [word.partition("=")[2] for word in words if word.startswith("--configuration=")]
-    return next(iter([*found, *filter(os.path.exists, _USUAL)]), _USUAL[0])
+    long_options = [word.partition("=")[2] for word in words if word.startswith("--configuration=")]
+    return next(iter([*long_options, *filter(os.path.exists, _USUAL)]), _USUAL[0])
 
 
 def _file(name: str, main: str) -> str:
@@ -107,9 +107,9 @@ def _file(name: str, main: str) -> str:
     if own.has_section(section):
         raise NotPlain(f"program {name} stands in {main} itself")
     patterns = own.get("include", "files", fallback="").split()
-    here = os.path.dirname(main)
+    folder = os.path.dirname(main)
     for path in sorted(
-        {path for each in patterns for path in glob.glob(os.path.join(here, each.replace("%(here)s", here)))}
+        {path for pattern in patterns for path in glob.glob(os.path.join(folder, pattern.replace("%(here)s", folder)))}
     ):
         sections = _read(path).sections()
         if section in sections:

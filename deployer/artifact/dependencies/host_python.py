@@ -48,9 +48,9 @@ class HostPython:
     @property
     def same_as_here(self) -> bool:
         """Whether this process's own interpreter takes the same wheels, so that pip may decide here."""
-        here = (platform.system(), platform.machine(), sys.implementation.name, sys.version_info[:2])
-        there = ("Linux", self.arch, self.implementation, tuple(int(part) for part in self.minor.split(".")))
-        return here == there and bool(platform.libc_ver()[0]) == bool(self.glibc)
+        controller = (platform.system(), platform.machine(), sys.implementation.name, sys.version_info[:2])
+        host = ("Linux", self.arch, self.implementation, tuple(int(part) for part in self.minor.split(".")))
+        return controller == host and bool(platform.libc_ver()[0]) == bool(self.glibc)
 
     @property
     def uv_platform(self) -> str:

@@ -110,14 +110,14 @@ class _UvLock:
                 yield from root[table][name]
 
     def _find(self, edge: Mapping[str, Any]) -> Mapping[str, Any]:
-        found = [
+        matches = [
             package
             for package in self._packages
             if package["name"] == edge["name"] and edge.get("version", package.get("version")) == package.get("version")
         ]
-        if len(found) != 1:
-            raise _wrong("uv.lock", f"{edge['name']} is there {len(found)} times for this host", "uv lock")
-        package: Mapping[str, Any] = found[0]
+        if len(matches) != 1:
+            raise _wrong("uv.lock", f"{edge['name']} is there {len(matches)} times for this host", "uv lock")
+        package: Mapping[str, Any] = matches[0]
         return package
 
     @staticmethod

@@ -179,11 +179,11 @@ def lock(
     text, at = (answer.text, answer.at) if answer else remembers or (None, int(time.time()))
     origin = f"as {answer.release} has them" if answer else "resolved before"
     if text is None:
-        found = resolve(resolution, {**dependencies.settings.env, **(secrets or {})})
-        if found.text is None:
+        resolved = resolve(resolution, {**dependencies.settings.env, **(secrets or {})})
+        if resolved.text is None:
             redact = Redactor((secrets or {}).values())
-            return Unsettled(dependencies, host, pinned, resolution, redact(found.said), cache)
-        text, origin = resolution.keep(cache, found.text), f"resolved here by {found.by}"
+            return Unsettled(dependencies, host, pinned, resolution, redact(resolved.reason), cache)
+        text, origin = resolution.keep(cache, resolved.text), f"resolved here by {resolved.by}"
     if dependencies.kind in ("uv.lock", "pylock.toml"):
         origin = f"{dependencies.kind}, and python.with {origin}"
     locked = _locked(dependencies, host, pinned, text, origin)
@@ -234,14 +234,20 @@ def _on_path(folder: str) -> tuple[str, str]:
 
 
 def _from_requirements(tree: Path, settings: Python, project: Mapping[str, Any], path: tuple[str, ...]) -> Dependencies:
-    found = requirements.read(tree / "requirements.txt")
-    own = () if found.own is None else _own(project, (*found.own, *settings.extras), settings.groups)
+    requirements_file = requirements.read(tree / "requirements.txt")
+    own = (
+        ()
+        if requirements_file.own is None
+        else _own(project, (*requirements_file.own, *settings.extras), settings.groups)
+    )
     name = str(project.get("project", {}).get("name", ""))
-    if found.hashed and not own:
-        files = {"requirements.txt": found.text}
-        return Dependencies("requirements.txt", settings, files, (), found.options, (), path, name)
-    lines = (*found.lines, *own)
-    return Dependencies("requirements.txt", settings, {}, lines, found.options, found.constraints, path, name)
+    if requirements_file.hashed and not own:
+        files = {"requirements.txt": requirements_file.text}
+        return Dependencies("requirements.txt", settings, files, (), requirements_file.options, (), path, name)
+    lines = (*requirements_file.lines, *own)
+    return Dependencies(
+        "requirements.txt", settings, {}, lines, requirements_file.options, requirements_file.constraints, path, name
+    )
 
 
 def _project(tree: Path) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def read(file: Path) -> Requirements:
         elif (limit and is_url(limit["path"])) or _INCLUDE.match(line):
             lines.append(line)  # at a URL: pip and uv fetch it while they resolve
         elif limit:
-            constraints += [each for _, each in _logical(path.parent / limit["path"], set())]
+            constraints += [constraint for _, constraint in _logical(path.parent / limit["path"], set())]
         elif _LOCAL.match(line):
             raise SettingsError(
                 f"{line} names a file or folder of this machine",

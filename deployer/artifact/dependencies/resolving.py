@@ -53,11 +53,11 @@ class Resolution:
 
 @dataclass(frozen=True)
 class Answer:
-    """`text` is pinned requirements, or None when it could not be found here, and `said` why. `by`: uv or pip."""
+    """`text` is pinned requirements, or None when it could not be found here, and `reason` why. `by`: uv or pip."""
 
     text: str | None
     by: str = ""
-    said: str = ""
+    reason: str = ""
 
 
 def remembered(resolution: Resolution, cache: Path) -> tuple[str, int] | None:
@@ -83,9 +83,9 @@ def resolve(resolution: Resolution, environ: Mapping[str, str]) -> Answer:
         if uv:
             return _by_uv(uv, resolution, folder, environ)
         if not resolution.host.same_as_here:
-            return Answer(None, said="neither uv nor a Python of the hosts' kind is on this machine")
+            return Answer(None, reason="neither uv nor a Python of the hosts' kind is on this machine")
         if importlib.util.find_spec("pip") is None:
-            return Answer(None, said="neither uv nor pip is on this machine")
+            return Answer(None, reason="neither uv nor pip is on this machine")
         return _by_pip(folder, environ)
 
 

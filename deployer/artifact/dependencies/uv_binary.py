@@ -36,5 +36,5 @@ def uv_here() -> UvBinary | None:
     except (ImportError, FileNotFoundError, metadata.PackageNotFoundError):
         return None
     tags = re.findall(r"^Tag: (\S+)$", distribution.read_text("WHEEL") or "", re.MULTILINE)
-    platforms = frozenset(tag.platform for each in tags for tag in parse_tag(each))
+    platforms = frozenset(tag.platform for tag_set in tags for tag in parse_tag(tag_set))
     return UvBinary("uv", path, distribution.version, platforms)

@@ -54,12 +54,12 @@ def _section(text: str, mark: Mark) -> tuple[str, str]:
 
 def _hosts(text: str, group: str, mark: Mark, raw: RawInventory) -> None:
     try:
-        first, *rest = shlex.split(text, comments=True) or [""]
+        first, *pairs = shlex.split(text, comments=True) or [""]
         names = expanded_hosts(first)
     except ValueError as problem:
         raise _wrong(mark, str(problem), "write: NAME key=value key=value") from None
     variables: Values = {}
-    for pair in rest:
+    for pair in pairs:
         if "=" not in pair:
             raise _wrong(mark, f"{pair!r} is no key=value", "one host a line; its variables after it as key=value")
         key, _, value = pair.partition("=")

@@ -58,14 +58,14 @@ class RawInventory:
 
     def descendants(self, name: str) -> set[str]:
         """All groups below the group `name`."""
-        found: set[str] = set()
+        descendants: set[str] = set()
         waiting = list(self.groups[name].children) if name in self.groups else []
         while waiting:
             child = waiting.pop()
-            if child not in found:
-                found.add(child)
+            if child not in descendants:
+                descendants.add(child)
                 waiting += self.groups[child].children
-        return found
+        return descendants
 
     def members(self) -> dict[str, tuple[str, ...]]:
         """Group → its hosts, those of its children included, in the order of the file."""
@@ -75,8 +75,8 @@ class RawInventory:
         return {ALL: tuple(self.hosts), UNGROUPED: ungrouped, **named}
 
     def _members(self, name: str) -> tuple[str, ...]:
-        names = [name, *(one for one in self.groups if one in self.descendants(name))]
-        return tuple(dict.fromkeys(host for one in names for host in self.groups[one].hosts))
+        names = [name, *(group for group in self.groups if group in self.descendants(name))]
+        return tuple(dict.fromkeys(host for group in names for host in self.groups[group].hosts))
 
     def by_precedence(self, names: Iterable[str]) -> list[str]:
         """Groups in the order in which their variables count, the strongest last: depth, priority, name."""
@@ -96,12 +96,14 @@ class RawInventory:
         return depths
 
     def _priority(self, name: str) -> int:
-        found = self.groups[name].variables.get("ansible_group_priority")
-        if found is None:
+        variable = self.groups[name].variables.get("ansible_group_priority")
+        if variable is None:
             return 1
         try:
-            return int(found.value)
+            return int(variable.value)
         except (TypeError, ValueError):
             raise InventoryError(
-                f"ansible_group_priority of {name} must be a whole number", file=found.mark.file, line=found.mark.line
+                f"ansible_group_priority of {name} must be a whole number",
+                file=variable.mark.file,
+                line=variable.mark.line,
             ) from None

@@ -19,10 +19,10 @@ def read_vars(folder: Path, kind: str, name: str) -> Values:
     The first of `name`, `name.yml`, `name.yaml`, `name.json` that exists counts; a folder's files are read in the order
     of their names. A file that is encrypted as a whole is left out. Raises: InventoryError with file and line.
     """
-    found: Values = {}
+    variables: Values = {}
     for path in _files(folder / kind, name):
-        found.update(_read(path))
-    return found
+        variables.update(_read(path))
+    return variables
 
 
 def _files(folder: Path, name: str) -> list[Path]:

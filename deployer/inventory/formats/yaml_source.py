@@ -51,8 +51,8 @@ class _Reader:
 
     def _meta(self, data: Any) -> None:
         """`{"hostvars": {HOST: {…}}}`, as scripts give it."""
-        found = data.get("hostvars") if isinstance(data, dict) else None
-        for name, variables in found.items() if isinstance(found, dict) else ():
+        hostvars = data.get("hostvars") if isinstance(data, dict) else None
+        for name, variables in hostvars.items() if isinstance(hostvars, dict) else ():
             path = ("_meta", "hostvars", name)
             self.raw.hosts.setdefault(name, {}).update(self._variables(variables, path, f"variables of {name}"))
 

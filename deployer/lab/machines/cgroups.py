@@ -54,13 +54,13 @@ def make_for_host(place: Place, host: str) -> None:
 
 def processes(folder: Path) -> list[int]:
     """The pids of all processes at or below a cgroup folder."""
-    found: list[int] = []
+    pids: list[int] = []
     for group, _, _ in os.walk(folder):  # groups come and go meanwhile, which a glob does not forgive
         try:
-            found += [int(word) for word in Path(group, "cgroup.procs").read_text().split()]
+            pids += [int(word) for word in Path(group, "cgroup.procs").read_text().split()]
         except OSError:
             continue
-    return sorted({pid for pid in found if pid})
+    return sorted({pid for pid in pids if pid})
 
 
 def kill(place: Place, host: str = "") -> None:

@@ -161,8 +161,8 @@ def machine_name(place: Place, host: str) -> str:
 def remove_traces(place: Place) -> None:
     """Removes what systemd-nspawn leaves in `/run` when it is killed. The disks must still be mounted."""
     for root in place.hosts.glob("*/root"):
-        found = root.stat()
-        (NSPAWN / "locks" / f"inode-{found.st_dev}:{found.st_ino}").unlink(missing_ok=True)
+        root_stat = root.stat()
+        (NSPAWN / "locks" / f"inode-{root_stat.st_dev}:{root_stat.st_ino}").unlink(missing_ok=True)
     for trace in NSPAWN.glob(f"*/{machine_name(place, '*')}"):
         shutil.rmtree(trace)
     for folder in (*NSPAWN.glob("*"), NSPAWN):

@@ -11,12 +11,12 @@ from deployer.lab.commands import attempt, wait_until
 
 def mounted_below(folder: Path) -> list[Path]:
     """Mount points at or below `folder`, the last mounted first."""
-    found = []
+    mount_points = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         point = Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), line.split()[4]))
         if point == folder or folder in point.parents:
-            found.append(point)
-    return found[::-1]
+            mount_points.append(point)
+    return mount_points[::-1]
 
 
 def unmount_below(folder: Path) -> None:

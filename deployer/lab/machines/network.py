@@ -111,11 +111,11 @@ def _free_subnet() -> Subnet:
 
 def _taken() -> list[Subnet]:
     """Networks that have an address or a route here, and this machine's name servers."""
-    found = [entry["dst"] for entry in json.loads(run(["ip", "-j", "-4", "route"])) if entry["dst"] != "default"]
+    networks = [entry["dst"] for entry in json.loads(run(["ip", "-j", "-4", "route"])) if entry["dst"] != "default"]
     for link in json.loads(run(["ip", "-j", "-4", "address"])):
-        found += [f"{entry['local']}/{entry['prefixlen']}" for entry in link["addr_info"]]
+        networks += [f"{entry['local']}/{entry['prefixlen']}" for entry in link["addr_info"]]
     for line in Path("/etc/resolv.conf").read_text().splitlines():
         words = line.split()
         if len(words) > 1 and words[0] == "nameserver" and ":" not in words[1]:
-            found.append(words[1])
-    return [Subnet(word, strict=False) for word in found]
+            networks.append(words[1])
+    return [Subnet(word, strict=False) for word in networks]

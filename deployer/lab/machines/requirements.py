@@ -45,10 +45,10 @@ def require(progress: Progress) -> None:
 def missing_packages() -> list[str]:
     """The Debian packages of what is not found."""
     path = search_path(os.environ.get("PATH", os.defpath))
-    found = {package for program, package in PACKAGE_OF.items() if shutil.which(program, path=path) is None}
+    packages = {package for program, package in PACKAGE_OF.items() if shutil.which(program, path=path) is None}
     if shutil.which("apt-get", path=path) and not KEYRING.exists():
-        found.add("debian-archive-keyring")
-    return sorted(found)
+        packages.add("debian-archive-keyring")
+    return sorted(packages)
 
 
 def _install(packages: list[str], progress: Progress) -> None:

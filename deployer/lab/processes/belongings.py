@@ -37,10 +37,10 @@ class Belongings:
     def ssh(self) -> set[int]:
         """The pids of every sshd and of its sessions."""
         daemons = {pid for pid in _pids() if _name(pid) == "sshd"}
-        found = {pid for pid in daemons if any(map(self._is_config, _words(pid, "cmdline")))}
-        while more := {pid for pid in daemons - found if _parent(pid) in found}:
-            found |= more
-        return found
+        pids = {pid for pid in daemons if any(map(self._is_config, _words(pid, "cmdline")))}
+        while more := {pid for pid in daemons - pids if _parent(pid) in pids}:
+            pids |= more
+        return pids
 
     def kill(self) -> None:
         """Ends all at once, and whatever they start meanwhile; DeployError when some survive for 20 s."""

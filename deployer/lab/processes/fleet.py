@@ -70,9 +70,9 @@ class Processes:
 
     def power_on(self, place: Place, host: str) -> None:
         """Starts its sshd and supervisord again, which starts what is to start by itself."""
-        found = ProcessHost(place, host)
-        found.start()
-        found.wait()
+        process_host = ProcessHost(place, host)
+        process_host.start()
+        process_host.wait()
 
     def cut(self, place: Place, host: str) -> None:
         """Stops (SIGSTOP) its sshd and the sessions; what they started goes on, and so does HTTP.

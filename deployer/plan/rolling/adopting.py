@@ -13,14 +13,14 @@ FRONT, UNIT = "front", "foreign unit"
 """Kinds of changes in a plan: these come last of all, once the app's own instances serve."""
 
 
-def pending_units(found: HostFacts) -> list[Mapping[str, Any]]:
+def pending_units(host_facts: HostFacts) -> list[Mapping[str, Any]]:
     """The foreign units of a host that are to be retired and still serve, as they were recorded."""
-    return [each for each in _units(found) if each["state"] != "retired"]
+    return [unit for unit in _units(host_facts) if unit["state"] != "retired"]
 
 
-def foreign_ports(found: HostFacts) -> set[int]:
+def foreign_ports(host_facts: HostFacts) -> set[int]:
     """Ports of the app at which a foreign unit, which is to be retired, still listens."""
-    return {int(port) for each in pending_units(found) for port in each["ports"]}
+    return {int(port) for unit in pending_units(host_facts) for port in unit["ports"]}
 
 
 def still_to_do(topology: Topology, facts: Facts) -> list[FileChange]:
@@ -40,23 +40,23 @@ def held_back(topology: Topology, facts: Facts) -> list[str]:
 
 def _left(topology: Topology, facts: Facts) -> list[FileChange]:
     """What was allowed and has not come to its end, in the order in which it is done."""
-    found = []
+    changes = []
     for balancer in topology.balancers:
         front = front_of(facts[balancer.name])
         if front and front["state"] != "moved":
-            found.append(FileChange(balancer.name, FRONT, str(front["path"]), "lead", str(front["diff"])))
+            changes.append(FileChange(balancer.name, FRONT, str(front["path"]), "lead", str(front["diff"])))
     for web in topology.web:
-        found += [FileChange(web.name, UNIT, str(each["unit"]), "retire") for each in pending_units(facts[web.name])]
-    return found
+        changes += [FileChange(web.name, UNIT, str(unit["unit"]), "retire") for unit in pending_units(facts[web.name])]
+    return changes
 
 
 def way_back(topology: Topology, facts: Facts) -> str:
     """What a person types to have the foreign units serve again; empty where none was taken over."""
     starts = [
-        f"{each.get('start') or _enables(each)} on {web.name}"
+        f"{unit.get('start') or _enables(unit)} on {web.name}"
         for web in topology.web
-        for each in _units(facts[web.name])
-        if each["state"] != "recorded"
+        for unit in _units(facts[web.name])
+        if unit["state"] != "recorded"
     ]
     fronts = [
         f"on {balancer.name} the lines of {front['path']} as {balancer.site.front_before} has them "
@@ -79,17 +79,17 @@ def _taken_by_ours(topology: Topology, facts: Facts) -> set[str]:
     return {
         str(port)
         for web in topology.web
-        for each in _units(facts[web.name])
-        for port in each["ports"]
+        for unit in _units(facts[web.name])
+        for port in unit["ports"]
         if any(serving.release and serving.port == port for serving in facts[web.name].serving.values())
     }
 
 
-def front_of(found: HostFacts) -> Mapping[str, Any] | None:
+def front_of(host_facts: HostFacts) -> Mapping[str, Any] | None:
     """The foreign frontends of a balancer, as they were recorded."""
-    front: Mapping[str, Any] | None = (found.raw.get("adoption") or {}).get("front")
+    front: Mapping[str, Any] | None = (host_facts.raw.get("adoption") or {}).get("front")
     return front
 
 
-def _units(found: HostFacts) -> list[Mapping[str, Any]]:
-    return list((found.raw.get("adoption") or {}).get("units") or ())
+def _units(host_facts: HostFacts) -> list[Mapping[str, Any]]:
+    return list((host_facts.raw.get("adoption") or {}).get("units") or ())

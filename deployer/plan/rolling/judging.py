@@ -131,9 +131,9 @@ def worse(new: RequestStats, old: RequestStats, margins: Judge, *, comparisons: 
     factor = margins.slow_factor
     if factor is None or old.requests < margins.min_requests or new.requests < _FEWEST:
         return ""
-    each = NormalDist().inv_cdf(1 - ALPHA / comparisons / (2 * len(_RANKS)))
+    z_per_rank = NormalDist().inv_cdf(1 - ALPHA / comparisons / (2 * len(_RANKS)))
     for share in _RANKS:
-        low, high = new.between(share, each)[0], old.between(share, each)[1]
+        low, high = new.between(share, z_per_rank)[0], old.between(share, z_per_rank)[1]
         if low > high * factor and low > high + NOTICEABLE_MS:
             words = "half" if share == 0.5 else f"{share:.0%}"
             return (
@@ -150,8 +150,8 @@ def enough(new: RequestStats, old: RequestStats, margins: Judge) -> bool:
 def more_fail(new: RequestStats, old: RequestStats, z: float) -> float:
     """By how much the share of failed requests grew, at the least: the lower bound of the difference at `z`."""
     (low, _), (_, high) = wilson(new.bad, new.requests, z), wilson(old.bad, old.requests, z)
-    one, other = new.bad / new.requests, old.bad / old.requests
-    return one - other - math.sqrt((one - low) ** 2 + (high - other) ** 2)
+    new_share, old_share = new.bad / new.requests, old.bad / old.requests
+    return new_share - old_share - math.sqrt((new_share - low) ** 2 + (high - old_share) ** 2)
 
 
 def wilson(count: int, of: int, z: float) -> tuple[float, float]:

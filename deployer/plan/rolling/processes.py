@@ -21,19 +21,19 @@ def steps_for_processes(release: str, restart: bool, topology: Topology, facts: 
     moving: list[ProcessStep] = []
     going: list[ProcessStep] = []
     for web in topology.web:
-        wanted, there = topology.processes_of(web), facts[web.name].processes
+        wanted, states = topology.processes_of(web), facts[web.name].processes
         for name, number in wanted:
-            found = there.get(label_of(name, number))
-            before = found.release if found else None
+            state = states.get(label_of(name, number))
+            before = state.release if state else None
             if before is None and topology.may_be_elsewhere(topology.settings.processes[name]):
                 continue
-            if restart or not (found and found.running and before == release):
+            if restart or not (state and state.running and before == release):
                 moving.append(ProcessStep(web.name, name, number, "restart" if before else "start", before))
-        for label, found in there.items():
+        for label, state in states.items():
             name, number = parts_of(label)
-            if found.release and (name, number) not in wanted:
+            if state.release and (name, number) not in wanted:
                 alone = name in settings and settings[name].singleton
-                going.append(ProcessStep(web.name, name, number, "stop", found.release, first=alone))
+                going.append(ProcessStep(web.name, name, number, "stop", state.release, first=alone))
     order = list(settings)
     moving.sort(key=lambda step: order.index(step.process))
     return (*(step for step in going if step.first), *moving, *(step for step in going if not step.first))
@@ -46,7 +46,7 @@ def left_alone(topology: Topology, facts: Facts) -> list[str]:
         for web in topology.web
         for name, number in topology.processes_of(web)
         if topology.may_be_elsewhere(topology.settings.processes[name])
-        and not ((found := facts[web.name].processes.get(label_of(name, number))) and found.release)
+        and not ((state := facts[web.name].processes.get(label_of(name, number))) and state.release)
     ]
 
 

@@ -15,16 +15,16 @@ def steps_for_schedules(release: str, topology: Topology, facts: Facts) -> tuple
     going: list[ScheduleStep] = []
     moving: list[ScheduleStep] = []
     for web in topology.web:
-        wanted, there = topology.schedules_of(web), facts[web.name].schedules
-        for name, found in there.items():
+        wanted, states = topology.schedules_of(web), facts[web.name].schedules
+        for name, state in states.items():
             # Without its link it is off, and a run of it may still be under way.
-            if (found.release or found.pid) and name not in wanted:
-                going.append(ScheduleStep(web.name, name, "stop", found.release))
+            if (state.release or state.pid) and name not in wanted:
+                going.append(ScheduleStep(web.name, name, "stop", state.release))
         for name in wanted:
-            before = there[name].release if name in there else None
+            before = states[name].release if name in states else None
             if before is None and topology.may_be_elsewhere(topology.settings.schedules[name]):
                 continue
-            if before != release or there[name].why:
+            if before != release or states[name].why:
                 moving.append(ScheduleStep(web.name, name, "move" if before else "start", before))
     order = list(topology.settings.schedules)
     moving.sort(key=lambda step: order.index(step.schedule))
@@ -38,7 +38,7 @@ def left_alone(topology: Topology, facts: Facts) -> list[str]:
         for web in topology.web
         for name in topology.schedules_of(web)
         if topology.may_be_elsewhere(topology.settings.schedules[name])
-        and not (name in (there := facts[web.name].schedules) and there[name].release)
+        and not (name in (states := facts[web.name].schedules) and states[name].release)
     ]
 
 

@@ -23,8 +23,8 @@ def ranked(web: WebHost, states: Mapping[int, Serving], current: str | None) -> 
     serving: dict[int, Serving] = {}
     beside: dict[int, Serving] = {}
     for index in range(len(web.ports)):
-        found = [states[port] for port in web.slots(index) if port in states]
-        best = sorted(found, key=lambda each: (not each.proven, each.release != current))
+        candidates = [states[port] for port in web.slots(index) if port in states]
+        best = sorted(candidates, key=lambda state: (not state.proven, state.release != current))
         if best:
             serving[index] = best[0]
         if best[1:] and best[1].release:
@@ -41,13 +41,13 @@ def with_pools(topology: Topology, facts: Facts) -> Facts:
     return Facts(hosts, facts.pools)
 
 
-def _swapped(topology: Topology, web: WebHost, found: HostFacts, spare: Set[str]) -> HostFacts:
-    serving, beside = dict(found.serving), dict(found.beside)
-    for index, other in found.beside.items():
-        named = [topology.server(web.name, each.port) in spare for each in (serving[index], other)]
+def _swapped(topology: Topology, web: WebHost, host_facts: HostFacts, spare: Set[str]) -> HostFacts:
+    serving, beside = dict(host_facts.serving), dict(host_facts.beside)
+    for index, other in host_facts.beside.items():
+        named = [topology.server(web.name, instance.port) in spare for instance in (serving[index], other)]
         if named == [True, False] and other.proven:
             serving[index], beside[index] = other, serving[index]
-    return replace(found, serving=serving, beside=beside)
+    return replace(host_facts, serving=serving, beside=beside)
 
 
 def require_same_bind(topology: Topology, facts: Facts, release: str) -> None:
@@ -56,15 +56,15 @@ def require_same_bind(topology: Topology, facts: Facts, release: str) -> None:
     A slot is known to everybody as one place: what listens elsewhere would be looked for in vain.
     """
     for web in topology.web:
-        found = facts[web.name]
-        slots = {int(port): str(used) for port, used in (found.raw.get("slots") or {}).items()}
+        host_facts = facts[web.name]
+        slots = {int(port): str(used) for port, used in (host_facts.raw.get("slots") or {}).items()}
         known = {*web.ports, *web.spare_ports}
-        ours = [*(used for port, used in sorted(slots.items()) if port in known), release]
-        for each in filter(None, map(found.release, ours)):
-            if each.bind != web.own.bind:
+        release_ids = [*(used for port, used in sorted(slots.items()) if port in known), release]
+        for record in filter(None, map(host_facts.release, release_ids)):
+            if record.bind != web.own.bind:
                 other = max(known) + 1
                 raise SettingsError(
-                    f"bind is {web.own.bind}, and {each.id} listens {_BINDS[each.bind]} in the same slots",
+                    f"bind is {web.own.bind}, and {record.id} listens {_BINDS[record.bind]} in the same slots",
                     host=web.name,
                     step="plan",
                     hint=f"to change bind, change port: with it (such as {other}): the new slots start beside the old "
@@ -75,20 +75,20 @@ def require_same_bind(topology: Topology, facts: Facts, release: str) -> None:
 def require_same_supervisor(topology: Topology, facts: Facts) -> None:
     """SettingsError where what serves is run by another supervisor than `supervisor` says now: nobody could stop it."""
     for web in topology.web:
-        wanted = topology.supervisor(web).name
+        expected = topology.supervisor(web).name
         for port, holder in sorted((facts[web.name].raw.get("ports") or {}).items()):
             if web.host.prefix or not holder or not holder.get("ours"):
                 continue
             units = {f"{topology.settings.app}@{port}.service": "systemd", "supervisor.service": "supervisord"}
-            there = units.get(str(holder.get("unit")), wanted)
-            if there != wanted:
+            actual = units.get(str(holder.get("unit")), expected)
+            if actual != expected:
                 raise SettingsError(
-                    f"supervisor is {wanted}, and {there} runs the instance at port {port}",
+                    f"supervisor is {expected}, and {actual} runs the instance at port {port}",
                     host=web.name,
                     step="plan",
                     hint=f"to change it, host by host: deploy remove {topology.env} -l {web.name} with `supervisor: "
-                    f"{there}`, then deploy setup {topology.env} and deploy push {topology.env} with "
-                    f"`supervisor: {wanted}`",
+                    f"{actual}`, then deploy setup {topology.env} and deploy push {topology.env} with "
+                    f"`supervisor: {expected}`",
                 )
 
 
@@ -97,39 +97,39 @@ _BINDS = {"port": "at ports", "unix": "at UNIX sockets"}
 
 def used_ports(web: WebHost, facts: Facts) -> list[int]:
     """The slot of each instance that counts, by index; the first one where none is in use."""
-    found = facts[web.name]
+    host_facts = facts[web.name]
     return [
-        found.serving[index].port if index in found.serving else free_slot(web, index, found)
+        host_facts.serving[index].port if index in host_facts.serving else free_slot(web, index, host_facts)
         for index in range(len(web.ports))
     ]
 
 
-def free_slot(web: WebHost, index: int, found: HostFacts) -> int:
+def free_slot(web: WebHost, index: int, host_facts: HostFacts) -> int:
     """Where an instance starts that nothing serves in: its first slot, or beside a foreign unit that still has that."""
     first, spare = web.slots(index)
-    return spare if first in foreign_ports(found) else first
+    return spare if first in foreign_ports(host_facts) else first
 
 
 def surplus(topology: Topology, facts: Facts) -> list[InstanceStep]:
     """What runs in slots that the settings no longer have: fewer instances, or other ports. `leaves` is the slot."""
-    found = []
+    steps = []
     for web in topology.web:
         known = {*web.ports, *web.spare_ports}
         for port, release in sorted((facts[web.name].raw.get("slots") or {}).items()):
             if int(port) not in known:
-                there = facts[web.name].release(str(release))
-                bind = there.bind if there else ""
+                record = facts[web.name].release(str(release))
+                bind = record.bind if record else ""
                 index = web.former_index(int(port))
-                found.append(InstanceStep(web.name, index, int(port), "keep", release, int(port), bind))
-    return found
+                steps.append(InstanceStep(web.name, index, int(port), "keep", release, int(port), bind))
+    return steps
 
 
 def moved(topology: Topology, facts: Facts) -> dict[str, str]:
     """Server → `ADDRESS:PORT` where a balancer knows it, of those that the inventory has elsewhere now."""
     if not topology.settings.balancer.manage:
         return {}
-    wanted = topology.places
-    return {name: at for name, at in _known(facts) if name in wanted and at != wanted[name]}
+    endpoints = topology.places
+    return {name: at for name, at in _known(facts) if name in endpoints and at != endpoints[name]}
 
 
 def seconds(topology: Topology, facts: Facts) -> dict[str, str]:
@@ -137,9 +137,9 @@ def seconds(topology: Topology, facts: Facts) -> dict[str, str]:
 
     A slot that is not in use is where the inventory has it without further ado.
     """
-    hosts, idle, wanted = [web.name for web in topology.web], facts.spare(), topology.places
+    hosts, idle, endpoints = [web.name for web in topology.web], facts.spare(), topology.places
     return {
-        second_name(name): wanted[name]
+        second_name(name): endpoints[name]
         for name in moved(topology, facts)
         if name not in idle and any(port_in(name, host) is not None for host in hosts)
     }
@@ -152,16 +152,16 @@ def leaving(topology: Topology, facts: Facts) -> dict[str, str]:
     """
     if not topology.settings.balancer.manage:
         return {}
-    wanted, elsewhere, idle = topology.places, moved(topology, facts), facts.spare()
-    found: dict[str, str] = {}
+    endpoints, elsewhere, idle = topology.places, moved(topology, facts), facts.spare()
+    addresses: dict[str, str] = {}
     for name, at in _known(facts):
         first = first_name(name)
-        if first not in wanted:
-            found[name] = at
-        elif name != first and name not in idle and at not in (wanted[first], elsewhere.get(first)):
+        if first not in endpoints:
+            addresses[name] = at
+        elif name != first and name not in idle and at not in (endpoints[first], elsewhere.get(first)):
             names = (second_name(first, number) for number in count(3))
-            found[next(each for each in names if found.get(each, at) == at)] = at
-    return found
+            addresses[next(alias for alias in names if addresses.get(alias, at) == at)] = at
+    return addresses
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,8 @@ class Standing:
 
 def standing(topology: Topology, facts: Facts) -> Standing:
     """The pools as the balancers know them: no server goes, and none comes to another address."""
-    wanted = topology.places
-    twins = {name: at for name, at in _known(facts) if name not in wanted and at == wanted.get(first_name(name))}
+    endpoints = topology.places
+    twins = {name: at for name, at in _known(facts) if name not in endpoints and at == endpoints.get(first_name(name))}
     return Standing({**leaving(topology, facts), **twins}, moved(topology, facts))
 
 
@@ -214,6 +214,6 @@ def unused(topology: Topology, facts: Facts) -> list[tuple[str, int]]:
     """(host, port) of the slots of the run's hosts in which nothing serves and nothing is about to, as they are now."""
     free = []
     for web in topology.web:
-        busy = {*used_ports(web, facts), *(each.port for each in facts[web.name].beside.values())}
+        busy = {*used_ports(web, facts), *(serving.port for serving in facts[web.name].beside.values())}
         free += [(web.name, port) for port in (*web.ports, *web.spare_ports) if port not in busy]
     return free

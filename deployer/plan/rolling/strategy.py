@@ -49,13 +49,13 @@ def choose(
     that a person took out of the pools: they are missing for as long as the run goes.
     `no_reload`: what keeps this run from being a reload in place, in words; empty when nothing does.
     """
-    asked = topology.settings.rolling.strategy
-    if asked == "bluegreen" and not topology.balancers:
+    strategy = topology.settings.rolling.strategy
+    if strategy == "bluegreen" and not topology.balancers:
         raise SettingsError(
             "rolling.strategy: bluegreen moves requests from one slot to the other, and there is no balancer to do it",
             hint="add a group `balancers` to the inventory (the app's own host may be in it), or write restart",
         )
-    if asked == "socket" and topology.why_no_socket:
+    if strategy == "socket" and topology.why_no_socket:
         raise SettingsError(
             f"rolling.strategy: socket needs systemd to hold the ports, and {topology.why_no_socket}",
             hint="add a group `balancers` to the inventory (the app's own host may be in it), or write auto",
@@ -66,28 +66,28 @@ def choose(
         return Strategy(in_place, "nothing serves yet, so all instances start together")
     if moves:
         return Strategy(in_place, "each instance starts at its new place, beside what serves at those of before")
-    if asked == "reload":
+    if strategy == "reload":
         before = f", drained at {topology.kind} before" if topology.balancers and topology.drains("reload") else ""
         return Strategy("reload", f"as was asked: workers are replaced under their master, its port stays open{before}")
     if all_at_once:
         return Strategy(in_place, "all instances restart together, as was asked")
-    if asked == "bluegreen":
+    if strategy == "bluegreen":
         return Strategy("bluegreen", "as was asked: each successor is proven beside what serves, capacity never falls")
-    if asked == "socket":
+    if strategy == "socket":
         drained = f", drained at {topology.kind} before" if topology.balancers else ""
         return Strategy("socket", f"as was asked: systemd holds the port while an instance restarts{drained}")
     if not topology.balancers:
         none = "there is no balancer to drain an instance at"
         if held:
             return Strategy("socket", f"{none}; systemd holds the port while it restarts, so requests wait")
-        if asked != "auto":
+        if strategy != "auto":
             return Strategy("restart", none)
         if topology.runtime.race:
             return Strategy("restart", f"{none}, and {topology.why_no_socket}")
         if no_reload:
             return Strategy("restart", f"{none}, {topology.why_no_socket}, and no reload can be: {no_reload}")
         return Strategy("reload", f"{none}; {topology.served_by} replaces its workers while its port stays open")
-    if asked == "restart":
+    if strategy == "restart":
         return Strategy("restart", f"as was asked: each instance is drained at {topology.kind} before it stops")
     too_many = _too_many_to_lose(topology, out)
     if too_many:
@@ -109,24 +109,24 @@ def _too_many_to_lose(topology: Topology, out: int) -> str:
 
 def risks(topology: Topology, facts: Facts, waves: Sequence[Sequence[InstanceStep]], strategy: Strategy) -> list[str]:
     """What a person should know before this plan runs."""
-    found = []
+    warnings = []
     if not topology.balancers and topology.settings.domains:
         names = ", ".join(topology.settings.domains)
-        found.append(
+        warnings.append(
             f"nothing serves {names} at port 80: there is no balancer host, and instances listen at their own ports"
         )
     if strategy.name == "reload" and topology.runtime.race and not (topology.balancers and topology.drains("reload")):
-        found.append(_race(topology))
+        warnings.append(_race(topology))
     restarting = [sum(step.action == "restart" for step in wave) for wave in waves]
     if not any(restarting):
-        return found
+        return warnings
     if not topology.balancers:
-        found += _without_a_balancer(topology, facts, waves, strategy)
+        warnings += _without_a_balancer(topology, facts, waves, strategy)
     elif topology.instances == 1:
-        found.append("there is one instance only: the balancer has nobody to send requests to while it restarts")
+        warnings.append("there is one instance only: the balancer has nobody to send requests to while it restarts")
     elif max(restarting) == topology.instances:
-        found.append("all instances restart together: the balancer has nobody to send requests to meanwhile")
-    return found
+        warnings.append("all instances restart together: the balancer has nobody to send requests to meanwhile")
+    return warnings
 
 
 def _without_a_balancer(
@@ -135,16 +135,16 @@ def _without_a_balancer(
     """What users may notice of instances that restart in place."""
     if strategy.name != "socket":
         return ["there is no balancer: requests are refused while an instance restarts"]
-    found = []
+    warnings = []
     steps = [step for wave in waves for step in wave if step.action == "restart"]
     plain = [step.name for step in steps if not facts[step.host].holds_port(step.port)]
     if plain:
-        found.append(
+        warnings.append(
             f"systemd takes the port of {', '.join(plain)} over: requests are refused this once, while it stops"
         )
     if topology.runtime.race:
-        found.append(_race(topology))
-    return found
+        warnings.append(_race(topology))
+    return warnings
 
 
 def _race(topology: Topology) -> str:

@@ -29,8 +29,8 @@ def split(
     waves: list[tuple[T, ...]] = []
     start = 0
     while start < len(items):
-        wanted = sizes[min(len(waves), len(sizes) - 1)]
-        step = min(max(1, size_of(wanted, total)), ceiling)
+        size = sizes[min(len(waves), len(sizes) - 1)]
+        step = min(max(1, size_of(size, total)), ceiling)
         waves.append(tuple(items[start : start + step]))
         start += step
     return tuple(waves)

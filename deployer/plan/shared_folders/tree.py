@@ -24,13 +24,13 @@ def folders(shared: Sequence[str], files: Iterable[str]) -> list[str]:
         files: the paths of the tree. One that is a file there stays a file; one with files below it is a folder.
     """
     paths = list(files)
-    found = []
-    for asked in shared:
-        name = asked.rstrip("/")
+    names = []
+    for entry in shared:
+        name = entry.rstrip("/")
         is_folder = any(path.startswith(name + "/") for path in paths)
-        if is_folder or (name not in paths and is_folder_name(asked)):
-            found.append(name)
-    return found
+        if is_folder or (name not in paths and is_folder_name(entry)):
+            names.append(name)
+    return names
 
 
 def not_shipped(shared: Sequence[str], files: Iterable[str]) -> list[str]:

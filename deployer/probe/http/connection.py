@@ -126,11 +126,11 @@ async def connect(target: Target) -> Connection:
     """A new connection to `target`: its addresses are tried in order, as clients do."""
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        addresses = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise FailedRequest("unreachable", f"{target.host}: {error}") from error
     failed = FailedRequest("unreachable", f"{target.host} has no address")
-    for family, _, _, _, address in found:
+    for family, _, _, _, address in addresses:
         try:
             return await _open(family, address, target)
         except FailedRequest as error:

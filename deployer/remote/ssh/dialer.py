@@ -129,8 +129,8 @@ class Dialer:
 def _complete(command: str, hostname: str, port: int, user: str) -> str:
     """A ProxyCommand with its tokens replaced (ssh_config(5), TOKENS)."""
     values = {"h": hostname, "p": str(port), "r": user, "n": hostname}
-    found = re.sub(r"%([hprn])", lambda match: shlex.quote(values[match[1]]), command.replace("%%", "\0"))
-    return found.replace("\0", "%")
+    expanded = re.sub(r"%([hprn])", lambda match: shlex.quote(values[match[1]]), command.replace("%%", "\0"))
+    return expanded.replace("\0", "%")
 
 
 def connect(host: Host, *, user: str | None = None, dialer: Dialer | None = None) -> Connection:

@@ -29,14 +29,14 @@ class Line:
         """Whether the line is about `name` (`web1` or `[web1]:2222`)."""
         if self.names.startswith("|1|"):
             return _hash_matches(self.names, name)
-        found = False
+        matched = False
         for pattern in self.names.lower().split(","):
             if pattern.startswith("!"):
                 if _glob(pattern[1:], name):
                     return False
             elif _glob(pattern, name):
-                found = True
-        return found
+                matched = True
+        return matched
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class KnownHosts:
 
     def trusted(self, names: Iterable[str]) -> dict[str, set[bytes]]:
         """The keys known for any of `names`, by type."""
-        found: dict[str, set[bytes]] = {}
+        keys: dict[str, set[bytes]] = {}
         for line in self._about(names):
             if not line.revoked:
-                found.setdefault(line.kind, set()).add(line.blob)
-        return found
+                keys.setdefault(line.kind, set()).add(line.blob)
+        return keys
 
     def is_revoked(self, names: Iterable[str], blob: bytes) -> bool:
         """Whether somebody marked this key as revoked for any of `names`."""

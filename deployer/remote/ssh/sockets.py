@@ -49,8 +49,8 @@ def _tune(made: socket.socket) -> None:
 
 def through_command(command: str) -> tuple[socket.socket, subprocess.Popen[Any]]:
     """A socket to a `ProxyCommand`, and its process, which ends when the socket is closed."""
-    ours, theirs = socket.socketpair()
-    with theirs:
-        fd, argv = theirs.fileno(), ["sh", "-c", "exec " + command]
+    own_end, process_end = socket.socketpair()
+    with process_end:
+        fd, argv = process_end.fileno(), ["sh", "-c", "exec " + command]
         process = subprocess.Popen(argv, stdin=fd, stdout=fd, start_new_session=True)
-    return ours, process
+    return own_end, process

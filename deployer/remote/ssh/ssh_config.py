@@ -50,11 +50,11 @@ class Hop:
     @classmethod
     def parse(cls, text: str) -> Hop:
         """Reads `user@host:port`, `[v6]:port` or `ssh://…`. Raises ValueError."""
-        found = _HOP.match(text.strip())
-        if not found:
+        match = _HOP.match(text.strip())
+        if not match:
             raise ValueError(f"{text!r} is not user@host:port")
-        port = int(found["port"]) if found["port"] else None
-        return cls(found["v6"] or found["host"], found["user"], port)
+        port = int(match["port"]) if match["port"] else None
+        return cls(match["v6"] or match["host"], match["user"], port)
 
 
 class SshConfigs:
@@ -75,9 +75,9 @@ class SshConfigs:
         with self._lock:
             if key in self._known:
                 return self._known[key]
-        found = self._by_openssh(host, user, port) or self._by_paramiko(host, user, port)
+        config = self._by_openssh(host, user, port) or self._by_paramiko(host, user, port)
         with self._lock:
-            return self._known.setdefault(key, found)
+            return self._known.setdefault(key, config)
 
     def _by_openssh(self, host: str, user: str | None, port: int | None) -> SshConfig | None:
         ssh = shutil.which("ssh")
@@ -109,11 +109,11 @@ class SshConfigs:
 
         path = os.path.expanduser(self._path or "~/.ssh/config")
         try:
-            found: dict[str, Any] = dict(SSHConfig.from_path(path).lookup(host))
+            settings: dict[str, Any] = dict(SSHConfig.from_path(path).lookup(host))
         except Exception:  # no file, or one that it cannot read
-            found = {}
+            settings = {}
         options = {
-            name: list(value) if isinstance(value, list) else [str(value)] for name, value in found.items() if value
+            name: list(value) if isinstance(value, list) else [str(value)] for name, value in settings.items() if value
         }
         options["user"] = [user] if user else options.get("user", [])
         options["port"] = [str(port)] if port else options.get("port", [])

@@ -49,12 +49,12 @@ class Verify(paramiko.RejectPolicy):
             return
         trusted = self._known.trusted(names[:1])  # a key of the host's other port says nothing about this one
         if trusted:
-            old = ", ".join(sorted(fingerprint(one) for blobs in trusted.values() for one in blobs))
-            said = f"the host key changed: it is {kind} {fingerprint(blob)}, known is {old}"
+            old = ", ".join(sorted(fingerprint(known_blob) for blobs in trusted.values() for known_blob in blobs))
+            message = f"the host key changed: it is {kind} {fingerprint(blob)}, known is {old}"
             hint = "somebody may be listening. If the host was reinstalled: deploy trust {env} --replace"
-            raise self._untrusted("key_changed", said, hint)
-        said = f"the host key is not known: {kind} {fingerprint(blob)}"
-        raise self._untrusted("key_unknown", said, "compare the fingerprint, then: deploy trust {env}")
+            raise self._untrusted("key_changed", message, hint)
+        message = f"the host key is not known: {kind} {fingerprint(blob)}"
+        raise self._untrusted("key_unknown", message, "compare the fingerprint, then: deploy trust {env}")
 
     def _untrusted(self, code: str, message: str, hint: str) -> UntrustedHostError:
         cause = self._known.warnings[0] if self._known.warnings else None

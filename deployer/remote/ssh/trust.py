@@ -40,7 +40,7 @@ def scan(host: Host, dialer: Dialer | None = None) -> list[HostKey]:
     """
     dialer = dialer or Dialer()
     target = dialer.target(host)
-    found: list[HostKey] = []
+    keys: list[HostKey] = []
     failure: Exception | None = None
     for kinds in _KINDS:
         try:
@@ -52,11 +52,11 @@ def scan(host: Host, dialer: Dialer | None = None) -> list[HostKey]:
             break
         name = host_names(target.hostname, target.port, target.config.alias)[0]
         line = f"{name} {key.get_name()} {key.get_base64()}"
-        found.append(HostKey(key.get_name(), fingerprint(key.asbytes()), line))
-    if not found:
+        keys.append(HostKey(key.get_name(), fingerprint(key.asbytes()), line))
+    if not keys:
         attempt = Attempt(target.name, target.hostname, target.port, target.user, target.timeout, gateway=target.jump)
         raise explain(failure or paramiko.ssh_exception.IncompatiblePeer("no host key of a known type"), attempt)
-    return found
+    return keys
 
 
 def _ask(dialer: Dialer, target: Target, kinds: tuple[str, ...]) -> paramiko.PKey:

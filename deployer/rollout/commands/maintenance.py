@@ -25,10 +25,12 @@ def maintenance(project: Project, bus: Bus, record: Record, *, on: bool, reason:
             "there is no balancer of deploy's own that could show a page",
             hint="add a group `balancers` to the inventory, or close the app where its users come in",
         )
-    there = project.reached_by(topology.balancers_alone)
-    with open_run(there, bus, record, threading.Event()) as run:
-        drivers = {each.name: topology.balancer_adapter.driver(topology.pool(each)) for each in topology.balancers}
-        answers = run.each(
+    balancers_project = project.reached_by(topology.balancers_alone)
+    with open_run(balancers_project, bus, record, threading.Event()) as run:
+        drivers = {
+            balancer.name: topology.balancer_adapter.driver(topology.pool(balancer)) for balancer in topology.balancers
+        }
+        answers = run.run_on_hosts(
             run.balancers,
             "maintenance.set",
             lambda host: {"driver": drivers[host], "on": on, "reason": reason, "who": project.who},

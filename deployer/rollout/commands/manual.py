@@ -80,7 +80,7 @@ def freeze(project: Project, bus: Bus, record: Record, *, reason: str) -> None:
 def freeze_hosts(run: Run, reason: str) -> None:
     """The stop sign on every host of a run that answers. One of them is enough to refuse a push that reaches it."""
     env = run.topology.env
-    done = run.each(run.hosts, "freeze.set", {"reason": reason, "who": run.who}, step="freeze")
+    done = run.run_on_hosts(run.hosts, "freeze.set", {"reason": reason, "who": run.who}, step="freeze")
     run.record.in_ledgers |= set(done)
     where = f" on {', '.join(run.hosts)}" if run.lost else ""
     run.bus.emit(Output(f"{env} is frozen{where}: {reason}; deploy unfreeze {env} lets pushes go again"))
@@ -105,7 +105,7 @@ def unfreeze(project: Project, bus: Bus, record: Record) -> None:
     with open_run(project, bus, record, threading.Event(), partial=True) as run:
         if not run.hosts:
             return
-        answers = run.each(run.hosts, "freeze.clear", {"who": project.who}, step="unfreeze")
+        answers = run.run_on_hosts(run.hosts, "freeze.clear", {"who": project.who}, step="unfreeze")
         thawed = any(answer["cleared"] for answer in answers.values())
         record.outcome = "succeeded" if thawed else "unchanged"
         record.in_ledgers |= set(answers)
@@ -123,7 +123,7 @@ def cancel(project: Project, bus: Bus, record: Record) -> None:
     the agent that holds it is stopped.
     """
     with open_run(project, bus, record, threading.Event(), partial=True) as run:
-        answers = run.each(run.hosts, "lock.ask", {"who": project.who}, step="cancel")
+        answers = run.run_on_hosts(run.hosts, "lock.ask", {"who": project.who}, step="cancel")
         holders = {host: answer["holder"] for host, answer in answers.items() if answer["holder"]}
         for host, holder in holders.items():
             if is_stuck(holder):
@@ -154,9 +154,9 @@ def _slots(run: Run, host: str) -> list[Slot]:
 
 def _in_pools(run: Run, pools: Pools, host: str) -> list[Slot]:
     """The slots of a host that balancers send requests to, else those that are in use: the host may be away."""
-    told = [pair for servers in pools.states().values() for pair in servers.items()]
-    serving = {name for name, state in told if state["serves"]}
-    known = {name for name, state in told if (state.get("held") or {}).get("by") != "spare"}
+    server_states = [pair for servers in pools.states().values() for pair in servers.items()]
+    serving = {name for name, state in server_states if state["serves"]}
+    known = {name for name, state in server_states if (state.get("held") or {}).get("by") != "spare"}
     slots = sorted({(host, port) for name in known if (port := port_in(name, host)) is not None})
     if not slots:
         raise UsageError(

@@ -301,13 +301,13 @@ def prepare_push(
     pools = slots.left_out(topology, facts)
     changes = resources.differences(run, resources.for_push(topology, lenient=lenient, pools=pools))
     secrets_changed = secrets.differing(run, values)
-    wanted = DesiredRelease(
+    desired = DesiredRelease(
         "push",
         release,
         builds,
         restart=bool(secrets_changed),
         why=_why(builds, secrets_changed),
-        starts={host: each.sha for host, each in starts.items()},
+        starts={host: launch_files.sha for host, launch_files in starts.items()},
     )
     hooks = topology.settings.hooks
     shown = {
@@ -316,10 +316,10 @@ def prepare_push(
         if (hook := getattr(hooks, name)) is not None and name not in skip_hooks
     }
 
-    def planned_as(wanted: DesiredRelease) -> Plan:
+    def planned_as(desired: DesiredRelease) -> Plan:
         as_proven = f", as {proven.env} has proven it ({proven.release})" if elsewhere and proven else ""
         return make_plan(
-            wanted,
+            desired,
             topology,
             facts,
             changes=[*changes, *still_to_do(topology, facts)],
@@ -337,11 +337,11 @@ def prepare_push(
             source=_source(tree) + as_proven,
         )
 
-    plan = planned_as(wanted)
+    plan = planned_as(desired)
     if builds and any(step.action == "reload" for step in plan.steps):
         requirements = proven.requirements if proven else ()
         plan = planned_as(
-            replace(wanted, venvs=ship.virtualenvs(run, project, tree, facts, builds, requirements, anew=upgrade))
+            replace(desired, venvs=ship.virtualenvs(run, project, tree, facts, builds, requirements, anew=upgrade))
         )
     return Prepared(project, tree, files, draft, ways, facts, plan, proven, lenient, upgrade)
 
@@ -368,7 +368,7 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
                 ready.proven.requirements if ready.proven else (),
                 anew=ready.upgrade,
             )
-            keys = {host: each.key for host, each in shipment.locked.items()}
+            keys = {host: versions.key for host, versions in shipment.locked.items()}
             _require_same_dependencies(run, ready, keys)
             secrets.write(run, values)
             ship.build(run, project, shipment, plan.builds)
@@ -400,11 +400,11 @@ def _carry_out(run: Run, ready: Prepared, values: Mapping[str, str], skip_hooks:
 
 def _require_same_dependencies(run: Run, ready: Prepared, keys: Mapping[str, str]) -> None:
     """SettingsError where a reload that was asked for cannot be after all; one that was only the best way is told."""
-    found = other_dependencies(ready.plan, ready.facts, keys)
-    if found and run.topology.settings.rolling.strategy == "reload":
-        raise found.refused(ready.plan.command)
-    if found:
-        run.warn(f"instances restart: {found.why}", host=found.host or "")
+    difference = other_dependencies(ready.plan, ready.facts, keys)
+    if difference and run.topology.settings.rolling.strategy == "reload":
+        raise difference.refused(ready.plan.command)
+    if difference:
+        run.warn(f"instances restart: {difference.why}", host=difference.host or "")
 
 
 def _changes_pools(run: Run, plan: Plan) -> bool:

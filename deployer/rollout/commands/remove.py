@@ -150,23 +150,25 @@ class Off:
         """
         smaller = replace(self._shape, web=(), spared=(*others, *self._shape.spared))
         now = replace(self._shape, web=(), spared=self._shape.everywhere)
-        gone = [web.name for web in self._shape.everywhere if web not in smaller.spared]
-        pools = self._pools.without(gone)
-        wanted = resources.for_push(smaller, pools=pools)
-        seen = (resources.for_push(now, pools=self._pools), wanted)
-        if all(resources.differences(self._run, each) for each in seen):
+        leaving = [web.name for web in self._shape.everywhere if web not in smaller.spared]
+        pools = self._pools.without(leaving)
+        smaller_pools = resources.for_push(smaller, pools=pools)
+        seen = (resources.for_push(now, pools=self._pools), smaller_pools)
+        if all(resources.differences(self._run, wishes) for wishes in seen):
             return resources.for_push(smaller, lenient=True, pools=pools)
-        return wanted
+        return smaller_pools
 
     def _without_pools(self) -> list[HostResources]:
         """The app's part of every balancer, gone."""
         if self._stays or not self._shape.settings.balancer.manage:
             return []
         wishes = []
-        for each in self._shape.balancers:
+        for balancer in self._shape.balancers:
             adapter = self._shape.balancer_adapter
-            gone = tuple(adapter.absent(self._shape.pool(each)))
-            wishes.append(HostResources(each.name, gone, adapter.handlers(each.site, systemd=each.systemd)))
+            removals = tuple(adapter.absent(self._shape.pool(balancer)))
+            wishes.append(
+                HostResources(balancer.name, removals, adapter.handlers(balancer.site, systemd=balancer.systemd))
+            )
         return wishes
 
     def _units(self, hosts: Sequence[WebHost]) -> list[HostResources]:
@@ -180,12 +182,12 @@ class Off:
         return wishes
 
     def _belongings(self, batch: Sequence[WebHost]) -> None:
-        balancers = [each.name for each in self._shape.balancers]
+        balancers = [balancer.name for balancer in self._shape.balancers]
         hosts = [web.name for web in batch]
         hosts += [] if self._stays else [name for name in balancers if name not in hosts]
         balance = self._stays or not self._shape.settings.balancer.manage
         with self._run.step("remove", detail=", ".join(hosts)):
-            self._run.each(
+            self._run.run_on_hosts(
                 hosts,
                 "belongings.remove",
                 lambda host: {"run": self._run.id, "who": self._run.who, "balances": balance and host in balancers},
@@ -208,9 +210,9 @@ def _require_nobody_led_here(run: Run, facts: Facts) -> None:
 
 def _with_a_root(run: Run) -> Topology:
     """The topology without hosts where there is nothing of the app, not even its folder."""
-    asked = [web.name for web in run.topology.web]
-    found = run.each(asked, "host.survey", {"brief": True}, step="survey")
-    return replace(run.topology, web=tuple(web for web in run.topology.web if found[web.name]["exists"]))
+    hosts = [web.name for web in run.topology.web]
+    surveys = run.run_on_hosts(hosts, "host.survey", {"brief": True}, step="survey")
+    return replace(run.topology, web=tuple(web for web in run.topology.web if surveys[web.name]["exists"]))
 
 
 def _facts(run: Run) -> Facts:

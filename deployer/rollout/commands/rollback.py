@@ -98,10 +98,10 @@ def roll_to_existing(
             if release is None and not resume and (missed := passed_over(run.topology, facts, current or "", target)):
                 run.warn(missed)
             secrets_changed = secrets.differing(run, values)
-            wanted = DesiredRelease(
+            desired = DesiredRelease(
                 command, target, restart=bool(secrets_changed), why=_why(current, target, secrets_changed)
             )
-            plan = make_plan(wanted, run.topology, facts, secrets_changed=secrets_changed)
+            plan = make_plan(desired, run.topology, facts, secrets_changed=secrets_changed)
             if command == "push":
                 require_not_frozen(run, facts)
             if freeze is not None:
@@ -116,10 +116,15 @@ def roll_to_existing(
                 return
             note_release(run)
             known = facts.known(target)
-            asked = known.asked if known else ""
+            health_check_digest = known.health_check_digest if known else ""
             project = project.reached_by(run.topology.asking(known))
             between = PoolTransition(
-                run, plan, facts, applies=_asks_otherwise(run, facts, asked), target=asked, units=False
+                run,
+                plan,
+                facts,
+                applies=_asks_otherwise(run, facts, health_check_digest),
+                target=health_check_digest,
+                units=False,
             )
 
             def finish(done: Plan) -> None:
@@ -145,7 +150,7 @@ def _asks_otherwise(run: Run, facts: Facts, target: str) -> bool:
     The balancers would never have it up, or not any more. A release that is not known to differ is as today's.
     """
     managed = bool(run.balancers) and run.topology.settings.balancer.manage
-    return managed and bool({*facts.asked(), target} - {run.topology.asked, ""})
+    return managed and bool({*facts.health_check_digests(), target} - {run.topology.health_check_digest, ""})
 
 
 def choose_release(topology: Topology, facts: Facts, wanted: str | None, current: str | None) -> str:
@@ -185,8 +190,8 @@ def passed_over(topology: Topology, facts: Facts, before: str, after: str) -> st
             if release.complete and release.proven and not release.withdrawn and after < release.id < before:
                 last = max(last, release.id)
     for web in topology.web:
-        found = facts[web.name].release(last) if last else None
-        if last and (found is None or not found.complete):
+        host_release = facts[web.name].release(last) if last else None
+        if last and (host_release is None or not host_release.complete):
             hosts.append(web.name)
     if not hosts:
         return ""
@@ -217,18 +222,18 @@ def _commit_of(project: Project, wanted: str | None) -> str | None:
     return repository.named(wanted) or wanted
 
 
-def _named(wanted: str, current: str | None, usable: list[ReleaseFacts], listed: str) -> str:
+def _named(reference: str, current: str | None, usable: list[ReleaseFacts], listed: str) -> str:
     """The release of that id, or the newest of the commit that begins so."""
-    name = current if wanted == "current" else wanted
-    if any(each.id == name for each in usable):
+    name = current if reference == "current" else reference
+    if any(release.id == name for release in usable):
         return str(name)
-    found = [each for each in usable if name and each.commit and each.commit.startswith(name)]
-    if not found:
-        raise UsageError(f"no release {wanted!r} is on every host", hint=f"there are: {listed}")
-    if len({each.commit for each in found}) > 1:
-        several = ", ".join(f"{each.id} of {each.commit}" for each in found)
-        raise UsageError(f"{wanted!r} begins several commits", hint=f"write more of it, or an id: {several}")
-    return max(each.id for each in found)
+    matches = [release for release in usable if name and release.commit and release.commit.startswith(name)]
+    if not matches:
+        raise UsageError(f"no release {reference!r} is on every host", hint=f"there are: {listed}")
+    if len({release.commit for release in matches}) > 1:
+        several = ", ".join(f"{release.id} of {release.commit}" for release in matches)
+        raise UsageError(f"{reference!r} begins several commits", hint=f"write more of it, or an id: {several}")
+    return max(release.id for release in matches)
 
 
 def candidates(topology: Topology, facts: Facts) -> list[ReleaseFacts]:
@@ -239,9 +244,9 @@ def candidates(topology: Topology, facts: Facts) -> list[ReleaseFacts]:
             if release.complete:
                 everywhere.setdefault(release.id, []).append(release)
     return [
-        found[0]
-        for _, found in sorted(everywhere.items())
-        if len(found) == len(topology.web) and any(release.proven for release in found)
+        copies[0]
+        for _, copies in sorted(everywhere.items())
+        if len(copies) == len(topology.web) and any(release.proven for release in copies)
     ]
 
 

@@ -120,6 +120,6 @@ def _file(project: Project) -> Path:
 def _say_own_sizes(project: Project, bus: Bus, sizes: Mapping[str, str | int]) -> None:
     """Hosts whose own variables say it keep their size."""
     for web in project.topology.everywhere:
-        said = (web.host.variables.get("deploy") or {}).get(project.topology.settings.app) or {}
-        for name in [name for name in sizes if said.get(name) is not None]:
-            bus.emit(Warned(f"{name}: {said[name]} in the variables of {web.name} stays", host=web.name))
+        host_settings = (web.host.variables.get("deploy") or {}).get(project.topology.settings.app) or {}
+        for name in [name for name in sizes if host_settings.get(name) is not None]:
+            bus.emit(Warned(f"{name}: {host_settings[name]} in the variables of {web.name} stays", host=web.name))

@@ -46,12 +46,12 @@ def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: th
         for change in changes:
             bus.emit(Output(f"{change.action} {change.kind} {change.name}", host=change.host, step="setup"))
         for host in run.topology.hosts:
-            record.host(host.name, "changed" if any(each.host == host.name for each in changes) else "unchanged")
+            record.host(host.name, "changed" if any(change.host == host.name for change in changes) else "unchanged")
         # A user that was made just now is another uid than before, on a host that kept its shared files.
         for remark in owners.remarks(run.topology, survey(run) if changes else facts):
             run.warn(remark)
         with lock_site(run):  # The site is there now, and takes a lock: a push will find it usable.
-            run.each(run.hosts, "site.join", {}, step="setup")
+            run.run_on_hosts(run.hosts, "site.join", {}, step="setup")
             if adoption:
                 takeover.record(run, adoption)
                 record.outcome = "succeeded"

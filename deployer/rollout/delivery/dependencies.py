@@ -46,30 +46,30 @@ class Versions:
 
     def settled(self, wanted: python.Dependencies, hosts: tuple[str, ...]) -> dict[str, python.Locked]:
         """Exact versions for each host; hosts with the same Python share one answer. A host without uv is given it."""
-        asked = self._inspected(hosts)
+        inspections = self._inspected(hosts)
         known: dict[HostPython, python.Locked] = {}
-        found: dict[str, python.Locked] = {}
+        locked: dict[str, python.Locked] = {}
         for host in hosts:
-            own = self._described(host, asked[host])
-            if own not in known:
-                known[own] = self._lock(wanted, own, host)
-            found[host] = known[own]
-        return self._giving.to(found)
+            host_python = self._described(host, inspections[host])
+            if host_python not in known:
+                known[host_python] = self._lock(wanted, host_python, host)
+            locked[host] = known[host_python]
+        return self._giving.to(locked)
 
-    def told(self, wanted: python.Dependencies, hosts: tuple[str, ...]) -> dict[str, str]:
+    def find_virtualenv_keys(self, wanted: python.Dependencies, hosts: tuple[str, ...]) -> dict[str, str]:
         """Host → the key of its virtualenv, of those whose versions can be settled from here. Changes nothing there."""
-        asked = self._inspected(hosts)
+        inspections = self._inspected(hosts)
         locked = {
             host: python.lock(
-                wanted, self._described(host, asked[host]), cache(), self._hidden, self._proven, self._kept
+                wanted, self._described(host, inspections[host]), cache(), self._hidden, self._proven, self._kept
             )
             for host in hosts
         }
-        return {host: each.key for host, each in locked.items() if isinstance(each, python.Locked)}
+        return {host: result.key for host, result in locked.items() if isinstance(result, python.Locked)}
 
     def _inspected(self, hosts: tuple[str, ...]) -> dict[str, Any]:
         paths = {host: interpreter(self._run.topology, self._facts, host) for host in hosts}
-        return self._run.each(hosts, "venv.inspect", lambda host: {"python": paths[host]}, step="resolve")
+        return self._run.run_on_hosts(hosts, "venv.inspect", lambda host: {"python": paths[host]}, step="resolve")
 
     def _described(self, host: str, inspected: Mapping[str, object]) -> HostPython:
         uv = self._facts[host].raw.get("tools", {}).get("uv")

@@ -19,15 +19,17 @@ def give_caddy(run: Run, facts: Facts) -> None:
     """
     if run.topology.kind != "caddy":
         return
-    asked = run.each(run.balancers, "caddy.program", {}, step=STEP)
-    needy = [host for host in run.balancers if not asked[host]["path"]]
+    answers = run.run_on_hosts(run.balancers, "caddy.program", {}, step=STEP)
+    needy = [host for host in run.balancers if not answers[host]["path"]]
     if not needy:
         return
     arch = {host: str(facts[host].raw["arch"]) for host in needy}
-    programs: dict[str, Program] = {each: caddy_for(cache(), each) for each in set(arch.values())}
+    programs: dict[str, Program] = {
+        architecture: caddy_for(cache(), architecture) for architecture in set(arch.values())
+    }
     version = next(iter(programs.values())).version
     with run.step(STEP, detail=f"Caddy {version} for {len(needy)} hosts") as note:
-        run.each(
+        run.run_on_hosts(
             needy,
             "tool.put",
             lambda host: programs[arch[host]].named,

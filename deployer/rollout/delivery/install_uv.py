@@ -38,25 +38,27 @@ class UvInstaller:
         Raises:
             NotReadyError: `installer: uv`, and a host cannot have it. What a lost session raises.
         """
-        lacking = [host for host, each in wanted.items() if each.host.installer == "uv" and not each.host.uv]
+        lacking = [host for host, locked in wanted.items() if locked.host.installer == "uv" and not locked.host.uv]
         if not lacking or self._binary is None:
             return dict(wanted)
         named = self._binary.named
-        asked = self._run.each(lacking, "tool.has", lambda host: {**named, "venv": wanted[host].key}, step=STEP)
-        found = {host: str(answer["path"]) for host, answer in asked.items() if answer["path"]}
-        needy = [host for host, answer in asked.items() if answer["needed"] and not answer["path"]]
+        answers = self._run.run_on_hosts(
+            lacking, "tool.has", lambda host: {**named, "venv": wanted[host].key}, step=STEP
+        )
+        paths = {host: str(answer["path"]) for host, answer in answers.items() if answer["path"]}
+        needy = [host for host, answer in answers.items() if answer["needed"] and not answer["path"]]
         failed: dict[str, DeployError] = {}
         if needy:
             put, failed = self._put(self._binary, needy)
-            found |= put
+            paths |= put
         self._explain(failed)
-        given = {host: wanted[host].installed_by("uv", path) for host, path in found.items()}
-        return {**wanted, **given, **{host: wanted[host].installed_by("pip") for host in failed}}
+        with_uv = {host: wanted[host].installed_by("uv", path) for host, path in paths.items()}
+        return {**wanted, **with_uv, **{host: wanted[host].installed_by("pip") for host in failed}}
 
     def _put(self, binary: UvBinary, hosts: list[str]) -> tuple[dict[str, str], dict[str, DeployError]]:
         with self._run.step(STEP, detail=f"uv {binary.version} for {len(hosts)} hosts") as note:
             packed = binary.packed
-            done, failed = self._run.try_each(hosts, "tool.put", binary.named, body=lambda host: packed, step=STEP)
+            done, failed = self._run.try_on_hosts(hosts, "tool.put", binary.named, body=lambda host: packed, step=STEP)
             note.detail = (
                 f"uv {binary.version} given to {len(done)} of {len(hosts)} hosts ({len(packed) >> 20} MB each)"
             )

@@ -19,15 +19,15 @@ def kept_versions(run: Run, facts: Facts, *, anew: bool) -> KeptVersions:
     if anew:
         return KeptVersions(anew=True)
     current = {web.name: release for web in run.topology.web if (release := facts[web.name].current)}
-    answers = run.each(list(current), "release.marker", lambda host: {"release": current[host]}, step="resolve")
-    found: dict[str, KeptAnswer] = {}
+    answers = run.run_on_hosts(list(current), "release.marker", lambda host: {"release": current[host]}, step="resolve")
+    versions: dict[str, KeptAnswer] = {}
     for host, answer in answers.items():
         marker = answer["marker"] or {}
         resolution, texts = marker.get("resolution"), marker.get("requirements")
         if isinstance(resolution, dict) and texts:
             kept = KeptAnswer(str(texts[-1]), int(resolution["at"]), current[host])
-            found.setdefault(str(resolution["digest"]), kept)
-    return KeptVersions(found)
+            versions.setdefault(str(resolution["digest"]), kept)
+    return KeptVersions(versions)
 
 
 def age_of_versions(run: Run, facts: Facts) -> list[Inferred]:

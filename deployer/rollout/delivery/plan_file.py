@@ -146,11 +146,11 @@ def holding(topology: Topology, facts: Facts, draft: ReleaseCandidate) -> dict[s
     """What a plan depends on, each part as a digest: `hosts`, `settings`, `releases` (what is where), `source`."""
     settings = topology.settings.model_dump(mode="json", by_alias=True, exclude={"rolling": {"probe"}})
     members = [(web.host, web.own) for web in topology.everywhere]
-    hosts = [*members, *((each.host, each.site.root) for each in topology.balancers)]
+    hosts = [*members, *((balancer.host, balancer.site.root) for balancer in topology.balancers)]
     inferred = [topology.kind, topology.health_path, topology.health_status, topology.served_by]
     starts = {name: start.sha for name, start in draft.starts.items()}
     return {
-        "the hosts": _digest([_written(*each) for each in hosts]),
+        "the hosts": _digest([_written(*member) for member in hosts]),
         "the settings": _digest([settings, inferred]),
         "the releases on the hosts": _digest(_standing(topology, facts)),
         "the source": _digest([draft.files, draft.commit, draft.origin, starts]),
@@ -163,13 +163,20 @@ def _written(host: Host, own: object) -> list[Any]:
 
 
 def _standing(topology: Topology, facts: Facts) -> list[Any]:
-    found: list[Any] = [sorted(facts.held()), sorted(facts.spare())]
+    state: list[Any] = [sorted(facts.held()), sorted(facts.spare())]
     for web in topology.builders:
-        one = facts[web.name]
-        releases = [(each.id, each.complete, each.proven, each.withdrawn) for each in one.releases]
-        serving = [(index, each.port, each.release, each.proven) for index, each in sorted(one.serving.items())]
-        found.append([web.name, one.current, one.raw.get("slots"), releases, serving, sorted(one.beside)])
-    return found
+        host_facts = facts[web.name]
+        releases = [
+            (release.id, release.complete, release.proven, release.withdrawn) for release in host_facts.releases
+        ]
+        serving = [
+            (index, instance.port, instance.release, instance.proven)
+            for index, instance in sorted(host_facts.serving.items())
+        ]
+        state.append(
+            [web.name, host_facts.current, host_facts.raw.get("slots"), releases, serving, sorted(host_facts.beside)]
+        )
+    return state
 
 
 def _digest(data: Any) -> str:

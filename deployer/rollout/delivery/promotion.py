@@ -68,8 +68,8 @@ def proven_in(project: Project, bus: Bus, *, all_serve: bool = True) -> Proven:
         facts = survey(run)
         require_set_up(run, facts)
         release = current(topology, with_pools(run, facts), all_serve=all_serve)
-        found = run.call(topology.web[0].name, "release.marker", {"release": release}, step="survey")["marker"] or {}
-    return proven_release(project.env, release, found)
+        marker = run.call(topology.web[0].name, "release.marker", {"release": release}, step="survey")["marker"] or {}
+    return proven_release(project.env, release, marker)
 
 
 def current(topology: Topology, facts: Facts, *, all_serve: bool = True) -> str:
@@ -85,9 +85,9 @@ def current(topology: Topology, facts: Facts, *, all_serve: bool = True) -> str:
         if known is None or not known.complete or not known.proven:
             raise _not_proven(topology.env, f"{release} was never proven there", web.name)
         for index in range(len(web.ports)) if all_serve else ():
-            found = facts[web.name].serving.get(index)
-            if found is None or found.release != release or not found.proven:
-                why = f" ({found.why})" if found and found.why else ""
+            instance = facts[web.name].serving.get(index)
+            if instance is None or instance.release != release or not instance.proven:
+                why = f" ({instance.why})" if instance and instance.why else ""
                 raise _not_proven(topology.env, f"instance {index} does not serve {release}{why}", web.name)
     return release
 
@@ -108,11 +108,14 @@ def _require_together(topology: Topology, facts: Facts, release: str, *, all_ser
 
     `release` is the one that most hosts have as `current`. Without `all_serve` only these count.
     """
-    env, found = topology.env, {web.name: facts[web.name] for web in topology.web}
-    odd = [name for name, each in found.items() if each.current not in (None, release)]
+    env, facts_by_host = topology.env, {web.name: facts[web.name] for web in topology.web}
+    odd = [name for name, host_facts in facts_by_host.items() if host_facts.current not in (None, release)]
     if all_serve:
-        other = {name: {serving.release for serving in each.serving.values()} for name, each in found.items()}
-        odd = [name for name in found if name in odd or other[name] - {None, release}]
+        other = {
+            name: {serving.release for serving in host_facts.serving.values()}
+            for name, host_facts in facts_by_host.items()
+        }
+        odd = [name for name in facts_by_host if name in odd or other[name] - {None, release}]
     if odd:
         raise NotReadyError(
             f"{env} is half way between releases",

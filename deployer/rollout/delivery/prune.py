@@ -103,24 +103,27 @@ def make_room(run: Run, host: str, protect: Sequence[str]) -> bool:
 
 def _ask(run: Run, *, dry_run: bool) -> dict[str, dict[str, Any]]:
     args = {"keep": run.topology.settings.keep, "protect": [], "weigh": True, "dry_run": dry_run}
-    return run.each(run.web, "release.prune", args, step="prune")
+    return run.run_on_hosts(run.web, "release.prune", args, step="prune")
 
 
 def _report(run: Run, answers: Mapping[str, Mapping[str, Any]], verb: str) -> None:
     keep = run.topology.settings.keep
     changed = False
     for host, answer in answers.items():
-        goes = [*(f"release {each}" for each in answer["removed"]), *(f"virtualenv {key}" for key in answer["venvs"])]
-        changed = changed or bool(goes)
-        for each in goes:
-            run.bus.emit(Output(f"{verb} {each}", host=host, step="prune"))
+        removals = [
+            *(f"release {release}" for release in answer["removed"]),
+            *(f"virtualenv {key}" for key in answer["venvs"]),
+        ]
+        changed = changed or bool(removals)
+        for removal in removals:
+            run.bus.emit(Output(f"{verb} {removal}", host=host, step="prune"))
         nothing = (
             "nothing was removed" if answer.get("failed") else f"nothing to remove: keep: {keep} covers every release"
         )
-        total = f"{verb} {_what(answer)}" if goes else nothing
+        total = f"{verb} {_what(answer)}" if removals else nothing
         warn_of_remains(run, host, answer)
         run.bus.emit(Output(total, host=host, step="prune"))
-        run.record.host(host, "changed" if goes and verb == "removed" else "unchanged")
+        run.record.host(host, "changed" if removals and verb == "removed" else "unchanged")
     run.record.outcome = "succeeded" if changed and verb == "removed" else "unchanged"
 
 

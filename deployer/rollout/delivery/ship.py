@@ -72,13 +72,13 @@ def prepare(
         wanted = python.read(tree.path, settings.python)
         kept = kept_versions(run, facts, anew=anew)
         locked = Versions(run, project, facts, hidden, proven, kept).settled(wanted, hosts)
-        note.detail = ", ".join(sorted({each.origin for each in locked.values() if each.origin}))
-        house = None
+        note.detail = ", ".join(sorted({versions.origin for versions in locked.values() if versions.origin}))
+        wheelhouse = None
         if settings.python.build == "here":
-            one = next(iter(locked.values()))
-            house = wheels.wheelhouse(one, cache(), settings.python.env, hidden, lambda line: None)
-            files = manifest.with_wheels(files, house)
-    return Shipment(release, tree, files, house, locked, ways, draft, hidden, int(time.time()))
+            first = next(iter(locked.values()))
+            wheelhouse = wheels.wheelhouse(first, cache(), settings.python.env, hidden, lambda line: None)
+            files = manifest.with_wheels(files, wheelhouse)
+    return Shipment(release, tree, files, wheelhouse, locked, ways, draft, hidden, int(time.time()))
 
 
 def virtualenvs(
@@ -99,7 +99,9 @@ def virtualenvs(
     try:
         hidden = resolve_secrets(settings.secrets, project.base)
         kept = kept_versions(run, facts, anew=anew)
-        return Versions(run, project, facts, hidden, proven, kept).told(python.read(tree.path, settings), hosts)
+        return Versions(run, project, facts, hidden, proven, kept).find_virtualenv_keys(
+            python.read(tree.path, settings), hosts
+        )
     except SettingsError:
         return {}
 
@@ -169,7 +171,7 @@ def _recipe(project: Project, shipment: Shipment, host: str) -> dict[str, Any]:
             "ref": shipment.draft.ref,
             "created": shipment.created,
             "health": topology.health().record(),
-            "asked": topology.asked,
+            "asked": topology.health_check_digest,
             "bind": web.own.bind,
             "processes": list(settings.processes),
         },

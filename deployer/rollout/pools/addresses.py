@@ -11,10 +11,10 @@ from deployer.balancers.base import first_name
 class Addresses:
     """First name of a slot → where it is → the name of that server. Balancers without addresses have none."""
 
-    def __init__(self, told: Iterable[tuple[str, Mapping[str, Any]]] = (), slots: Iterable[str] = ()) -> None:
-        """`told` are servers with their states, as balancers tell them; `slots` the first names that count."""
+    def __init__(self, server_states: Iterable[tuple[str, Mapping[str, Any]]] = (), slots: Iterable[str] = ()) -> None:
+        """`server_states` are servers with their states, as balancers tell them; `slots` the first names that count."""
         self._servers: dict[str, dict[str, str]] = {name: {} for name in slots}
-        for name, state in sorted(told, key=lambda pair: pair[0]):
+        for name, state in sorted(server_states, key=lambda pair: pair[0]):
             if state.get("address") and first_name(name) in self._servers:
                 self._servers[first_name(name)].setdefault(str(state["address"]), name)
 

@@ -37,11 +37,13 @@ def _way_to_mend(run: Run, balancer: BalancerHost, output: str) -> str:
     topology, paths = run.topology, _PATH.findall(output)
     adapter = topology.balancer_adapter
     base = adapter.base(balancer.site, systemd=balancer.systemd)
-    mine = {each.path for each in (*base, *adapter.resources(topology.pool(balancer))) if isinstance(each, File)}
+    app_paths = {
+        resource.path for resource in (*base, *adapter.resources(topology.pool(balancer))) if isinstance(resource, File)
+    }
     for path in paths:
-        if path in mine:
+        if path in app_paths:
             return f"deploy setup {topology.env} --replace writes {path} anew"
-    folders = tuple(f"{each.path}/" for each in base if isinstance(each, Directory))
+    folders = tuple(f"{resource.path}/" for resource in base if isinstance(resource, Directory))
     for path in paths:
         if path.startswith(folders):
             owner = _owner(run, balancer, path)

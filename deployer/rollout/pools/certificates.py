@@ -47,17 +47,19 @@ def presented_certificates(run: Run) -> Iterator[CertificateStatus]:
         place = Listen.parse(https.listen)
         args = {"address": place.reached_at, "port": place.port, "names": list(run.topology.settings.domains)}
         answer = run.call(balancer.name, "tls.presented", args, step="certificates")
-        found: dict[str, Certificate] = {}
-        for name, each in answer["certificates"].items():
-            if each["pem"] is None:
-                run.warn(f"https://{name} has no certificate here: {each['why']}", host=balancer.name, hint=_hint(run))
+        certificates: dict[str, Certificate] = {}
+        for name, presented in answer["certificates"].items():
+            if presented["pem"] is None:
+                run.warn(
+                    f"https://{name} has no certificate here: {presented['why']}", host=balancer.name, hint=_hint(run)
+                )
                 continue
-            certificate = certificate_of(each["pem"].encode())
-            found[certificate.sha256] = certificate
+            certificate = certificate_of(presented["pem"].encode())
+            certificates[certificate.sha256] = certificate
             if not certificate.covers(name):
-                told = ", ".join(certificate.names)
-                run.warn(f"https://{name} has a certificate for {told}", host=balancer.name, hint=_hint(run))
-        for certificate in found.values():
+                names = ", ".join(certificate.names)
+                run.warn(f"https://{name} has a certificate for {names}", host=balancer.name, hint=_hint(run))
+        for certificate in certificates.values():
             left = certificate.days_left()
             if certificate.ends_soon(renewed=https.certificate is None):
                 when = f"ends on {certificate.until}, in {left:.0f} days" if left > 0 else "has ended"

@@ -16,7 +16,11 @@ WAIT_S = 5.0
 
 def as_served(topology: Topology, facts: Facts) -> Topology:
     """The topology with the health check of a release that serves, where that is another one than the settings'."""
-    others = [release for release in facts.serving_releases() if release.asked not in ("", topology.asked)]
+    others = [
+        release
+        for release in facts.serving_releases()
+        if release.health_check_digest not in ("", topology.health_check_digest)
+    ]
     return topology.asking(others[0]) if others else topology
 
 
@@ -31,12 +35,12 @@ def require_passed(run: Run, servers: Mapping[str, str]) -> None:
     if not health["host"]:
         health["host"] = "localhost"  # as balancers have it
     args = {"servers": dict(servers), "health": health, "wait": WAIT_S}
-    answers = run.each(run.balancers, "servers.ask", lambda host: args, step="resources")
+    answers = run.run_on_hosts(run.balancers, "servers.ask", lambda host: args, step="resources")
     for balancer, answer in answers.items():
-        for name, each in answer["servers"].items():
-            if not each["ok"]:
+        for name, result in answer["servers"].items():
+            if not result["ok"]:
                 raise RolloutError(
-                    f"{name} at {servers[name]} does not pass the new health check from {balancer}: {each['why']}",
+                    f"{name} at {servers[name]} does not pass the new health check from {balancer}: {result['why']}",
                     host=balancer,
                     step="resources",
                     cause="the balancers go on with the health check of before",

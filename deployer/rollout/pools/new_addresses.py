@@ -46,20 +46,20 @@ def require_new_addresses(run: Run, facts: Facts) -> None:
     moves = list(_moves(run.topology, facts))
     if not moves:
         return
-    with run.step("addresses", detail=", ".join(sorted(each.after for each in moves))):
-        for check in {str(each.health): each.health for each in moves}.values():
-            _ask(run, check, {each.server: each for each in moves if each.health == check})
+    with run.step("addresses", detail=", ".join(sorted(move.after for move in moves))):
+        for check in {str(move.health): move.health for move in moves}.values():
+            _ask(run, check, {move.server: move for move in moves if move.health == check})
 
 
 def _moves(topology: Topology, facts: Facts) -> Iterator[Move]:
     """The moves of this run. A UNIX socket is reached on its own host alone, so nobody is asked there."""
     places, before = seconds(topology, facts), moved(topology, facts)
     for web in topology.web:
-        for each in facts[web.name].serving.values():
-            name = topology.server(web.name, each.port)
+        for instance in facts[web.name].serving.values():
+            name = topology.server(web.name, instance.port)
             place = places.get(second_name(name), "/")
-            if each.proven and not place.startswith("/"):
-                release = facts[web.name].release(each.release or "")
+            if instance.proven and not place.startswith("/"):
+                release = facts[web.name].release(instance.release or "")
                 check = topology.asking(release).health()
                 # Balancers send this Host where neither health.headers nor domains name one.
                 health = replace(check, lenient=False, host=check.host or "localhost")
@@ -69,10 +69,10 @@ def _moves(topology: Topology, facts: Facts) -> Iterator[Move]:
 def _ask(run: Run, health: Health, moves: Mapping[str, Move]) -> None:
     servers = {name: move.after for name, move in moves.items()}
     args = {"servers": servers, "health": asdict(health), "wait": WAIT_S}
-    for balancer, answer in run.each(run.balancers, "servers.ask", lambda host: args, step="addresses").items():
-        for name, each in answer["servers"].items():
-            if not each["ok"] and not (each.get("refused") and moves[name].changes_family):
-                raise _not_well(moves[name], balancer, str(each["why"]))
+    for balancer, answer in run.run_on_hosts(run.balancers, "servers.ask", lambda host: args, step="addresses").items():
+        for name, result in answer["servers"].items():
+            if not result["ok"] and not (result.get("refused") and moves[name].changes_family):
+                raise _not_well(moves[name], balancer, str(result["why"]))
 
 
 def _not_well(move: Move, balancer: str, why: str) -> NotReadyError:

@@ -60,16 +60,18 @@ class Pools:
         if self._run.balancers:
             states = self.states()
             self._known = set.intersection(*(set(servers) for servers in states.values()))
-            told = [pair for servers in states.values() for pair in servers.items()]
-            places = {name: str(state["address"]) for name, state in told if state.get("address")}
-            mine = set(self._wanted)
-            for name in mine & set(places):
-                others = [each for each, at in places.items() if at == places[name] and first_name(each) not in mine]
+            server_states = [pair for servers in states.values() for pair in servers.items()]
+            places = {name: str(state["address"]) for name, state in server_states if state.get("address")}
+            wanted = set(self._wanted)
+            for name in wanted & set(places):
+                others = [
+                    other for other, at in places.items() if at == places[name] and first_name(other) not in wanted
+                ]
                 self._names_before[name] = sorted(others)
-            records = {name: dict(state["held"]) for name, state in told if state.get("held")}
-            self._held = {name: each for name, each in records.items() if each["by"] in ("person", "quarantine")}
-            self._addresses = Addresses(told, mine)
-            up = [name for name, state in told if state.get("serves")]
+            records = {name: dict(state["held"]) for name, state in server_states if state.get("held")}
+            self._held = {name: record for name, record in records.items() if record["by"] in ("person", "quarantine")}
+            self._addresses = Addresses(server_states, wanted)
+            up = [name for name, state in server_states if state.get("serves")]
             used = [name for name in places if records.get(name, {}).get("by") != "spare"]
             for name in (*up, *used):
                 self._before.setdefault(first_name(name), places.get(name, ""))
@@ -77,14 +79,14 @@ class Pools:
     def learn(self) -> None:
         """The names by which the balancers know the slots now, after the pools have changed."""
         if self._run.balancers:
-            told = [pair for servers in self.states().values() for pair in servers.items()]
-            self._addresses = Addresses(told, set(self._wanted))
+            server_states = [pair for servers in self.states().values() for pair in servers.items()]
+            self._addresses = Addresses(server_states, set(self._wanted))
 
     def watch(self) -> None:
         """Arms the watchdog on every balancer host, once a run, before anything is drained."""
         if self._watched or not self._run.balancers:
             return
-        self._each("balancer.watch", {"bound": QUIET_S}, "watch")
+        self._call_balancers("balancer.watch", {"bound": QUIET_S}, "watch")
         self._watched = True
 
     def expect_stops(self, slots: Sequence[Slot]) -> None:
@@ -95,7 +97,7 @@ class Pools:
         """
         if self._watched and self._run.balancers:
             bound = self._run.topology.longest_switch + LATE_S
-            self._each("balancer.watch", {"bound": bound, "out": self.names(slots)}, "switch")
+            self._call_balancers("balancer.watch", {"bound": bound, "out": self.names(slots)}, "switch")
 
     def expect_none(self, failures: Iterable[DeployError]) -> None:
         """Nothing is being switched any more, as far as `failures` tell: a host that was lost may still be at it.
@@ -104,7 +106,7 @@ class Pools:
         """
         self._unanswered |= any(not isinstance(error, AgentError) for error in failures)
         if self._watched and not self._unanswered:
-            self._run.try_each(self._run.balancers, "balancer.watch", self._args({"bound": QUIET_S}), step="switch")
+            self._run.try_on_hosts(self._run.balancers, "balancer.watch", self._args({"bound": QUIET_S}), step="switch")
 
     def leaving(self, steps: Sequence[InstanceStep]) -> list[Slot]:
         """The slots that get no requests while their instances change in place."""
@@ -123,9 +125,11 @@ class Pools:
             "by": by,
             "reason": reason or f"run {self._run.id} changes it",
         }
-        with self._run.step("drain", instance=self._told(slots)) as note:
-            answers = self._each("balancer.drain", args, "drain")
-            left = sum(server.get("remaining", 0) for each in answers.values() for server in each["servers"].values())
+        with self._run.step("drain", instance=self._describe(slots)) as note:
+            answers = self._call_balancers("balancer.drain", args, "drain")
+            left = sum(
+                server.get("remaining", 0) for answer in answers.values() for server in answer["servers"].values()
+            )
             if left:
                 note.detail = f"{left} connections outlived {timeout:g} s"
 
@@ -142,7 +146,7 @@ class Pools:
         places = {slot: (instead or {}).get(slot, slot) for slot in slots}
         named = {entering[slot]: self._returning(other) for slot, other in places.items()}
         named = {name: other for name, other in named.items() if name != other}
-        with self._run.step("admit", instance=self._told(slots)) as note:
+        with self._run.step("admit", instance=self._describe(slots)) as note:
             held = self._admitted(list(entering.values()), named, force=False)
             quarantined = [name for name, record in held.items() if record["by"] == "quarantine"]
             if quarantined:
@@ -160,10 +164,10 @@ class Pools:
         if not slots or not self._run.balancers:
             return
         returning = {slot: self._returning(slot) for slot in slots}
-        names = [each for name in returning.values() for each in (name, *self._names_before.get(name, ()))]
+        names = [server for name in returning.values() for server in (name, *self._names_before.get(name, ()))]
         held = {name: self._held[name] for name in names if name in self._held}
         named = {self._returning(slot): self._entering(other) for slot, other in (instead or {}).items()}
-        with self._run.step("admit", instance=self._told(slots)) as note:
+        with self._run.step("admit", instance=self._describe(slots)) as note:
             out = self._admitted(names, named, held=held, force=False)
             if out:
                 note.detail = f"left out, as before the run: {', '.join(sorted(out))}"
@@ -177,7 +181,7 @@ class Pools:
     def retire_servers(self, names: Sequence[str]) -> None:
         """As `retire`, by the balancers' own names."""
         if names and self._run.balancers:
-            self._each("balancer.retire", {"servers": list(names)}, "retire")
+            self._call_balancers("balancer.retire", {"servers": list(names)}, "retire")
 
     def admit_by_hand(self, slots: Sequence[Slot], *, force: bool) -> dict[str, str]:
         """Puts back what a person took out. Returns what stays out, and why; with `force`, nothing does."""
@@ -191,7 +195,7 @@ class Pools:
     def retire(self, slots: Sequence[Slot]) -> None:
         """Slots that no instance serves in: kept out of every pool until one does."""
         if slots and self._run.balancers:
-            self._each("balancer.retire", {"servers": self.names(slots)}, "retire")
+            self._call_balancers("balancer.retire", {"servers": self.names(slots)}, "retire")
 
     def _admitted(
         self,
@@ -212,7 +216,7 @@ class Pools:
             "instead": dict(instead or {}),
             "held": dict(held or {}),
         }
-        answers = self._each("balancer.admit", args, "admit")
+        answers = self._call_balancers("balancer.admit", args, "admit")
         return {
             name: dict(state["held"])
             for answer in answers.values()
@@ -224,7 +228,7 @@ class Pools:
         """What dead runs left drained is admitted. Call only under the lock. Returns the servers' names."""
         if not self._run.balancers:
             return []
-        answers = self._each("balancer.recover", {}, "balancer")
+        answers = self._call_balancers("balancer.recover", {}, "balancer")
         return sorted({name for answer in answers.values() for name in answer.get("admitted", ())})
 
     def states(self, *, judged: bool = False) -> dict[str, dict[str, Any]]:
@@ -232,17 +236,17 @@ class Pools:
 
         `judged`: once it has checked those that are to serve, which right after a reload takes it a moment.
         """
-        answers = self._each("balancer.state", {"judged_within": JUDGED_S} if judged else {}, "state")
+        answers = self._call_balancers("balancer.state", {"judged_within": JUDGED_S} if judged else {}, "state")
         return {host: answer["servers"] for host, answer in answers.items()}
 
     def elsewhere(self, servers: Sequence[str]) -> dict[str, dict[str, list[str]]]:
         """Balancer → server → the earlier places to which it still sends requests. Only in pools of somebody else's."""
-        answers = self._each("balancer.elsewhere", {"servers": list(servers)}, "state") if servers else {}
+        answers = self._call_balancers("balancer.elsewhere", {"servers": list(servers)}, "state") if servers else {}
         return {host: answer["servers"] for host, answer in answers.items()}
 
     def states_of_answering(self) -> tuple[dict[str, dict[str, Any]], dict[str, DeployError]]:
         """`states` of the balancers that answer, and the errors of those that do not."""
-        answers, failures = self._run.try_each(self._run.balancers, "balancer.state", self._args({}), step="state")
+        answers, failures = self._run.try_on_hosts(self._run.balancers, "balancer.state", self._args({}), step="state")
         return {host: answer["servers"] for host, answer in answers.items()}, failures
 
     def drained(self, slots: Sequence[Slot]) -> list[Slot]:
@@ -281,8 +285,8 @@ class Pools:
 
     def names(self, slots: Sequence[Slot]) -> list[str]:
         """What the balancers call the slots, now and as the run began, at every address."""
-        names = [each for slot in slots for each in self._addresses.names(self.name(slot))]
-        return [each for name in names for each in (name, *self._names_before.get(name, ()))]
+        names = [server for slot in slots for server in self._addresses.names(self.name(slot))]
+        return [server for name in names for server in (name, *self._names_before.get(name, ()))]
 
     def _entering(self, slot: Slot) -> str:
         """The slot's server at the inventory's address."""
@@ -303,10 +307,10 @@ class Pools:
             self.watch()
             timeout = self._run.topology.settings.rolling.drain_timeout
             reason = f"run {self._run.id} uses another address"
-            self._each(
+            self._call_balancers(
                 "balancer.drain", {"servers": others, "timeout": timeout, "by": "run", "reason": reason}, "drain"
             )
-            self._each("balancer.retire", {"servers": others}, "retire")
+            self._call_balancers("balancer.retire", {"servers": others}, "retire")
 
     def own(self, server: str) -> str:
         """The name of today of a server that the balancers may know by another one."""
@@ -316,13 +320,13 @@ class Pools:
         """What the balancers call a slot."""
         return self._run.topology.server(*slot)
 
-    def _told(self, slots: Sequence[Slot]) -> str:
+    def _describe(self, slots: Sequence[Slot]) -> str:
         """The instances' names, `web1:0`, as every event has them."""
         shape = self._run.topology
         return ", ".join(dict.fromkeys(f"{host}:{shape.web_host(host).index_of(port)}" for host, port in slots))
 
-    def _each(self, operation: str, args: dict[str, Any], step: str) -> dict[str, dict[str, Any]]:
-        return self._run.each(self._run.balancers, operation, self._args(args), step=step)
+    def _call_balancers(self, operation: str, args: dict[str, Any], step: str) -> dict[str, dict[str, Any]]:
+        return self._run.run_on_hosts(self._run.balancers, operation, self._args(args), step=step)
 
     def _args(self, args: dict[str, Any]) -> Callable[[str], dict[str, Any]]:
         return lambda host: {"run": self._run.id, "driver": self._drivers[host], **args}

@@ -178,11 +178,11 @@ def _look_at_hosts(examination: Examination, project: Project, run: Run) -> None
 
 
 def _with_certificate(examination: Examination, project: Project) -> Project:
-    tls, found = project.topology.settings.tls, [project]
+    tls, projects = project.topology.settings.tls, [project]
     if isinstance(tls, Tls) and tls.certificate is not None:
-        look = lambda: found.append(with_certificate(project))  # noqa: E731
+        look = lambda: projects.append(with_certificate(project))  # noqa: E731
         examination.look("certificate", "the certificate can serve", look)
-    return found[-1]
+    return projects[-1]
 
 
 def _questions(project: Project, run: Run, facts: Facts) -> list[tuple[str, str, Callable[[], object]]]:
@@ -226,9 +226,9 @@ def _addresses(run: Run, facts: Facts) -> None:
 
 def _nothing_missing(project: Project, run: Run, facts: Facts) -> None:
     missing = differences(run, for_setup(project, facts, lenient=asks_leniently(run, facts)))
-    masked = [each for each in missing if each.action == "unmask"]
+    masked = [change for change in missing if change.action == "unmask"]
     if masked:
-        names = " ".join(each.name for each in masked if each.host == masked[0].host)
+        names = " ".join(change.name for change in masked if change.host == masked[0].host)
         raise NotReadyError(
             f"{names} is masked, so systemd does not start it",
             host=masked[0].host,
@@ -236,7 +236,7 @@ def _nothing_missing(project: Project, run: Run, facts: Facts) -> None:
             code="masked",
         )
     if missing:
-        shown = ", ".join(f"{each.kind} {each.name} on {each.host}" for each in missing[:SHOWN])
+        shown = ", ".join(f"{change.kind} {change.name} on {change.host}" for change in missing[:SHOWN])
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         raise NotReadyError(
             f"{len(missing)} things are not as setup makes them: {shown}{more}",
@@ -249,7 +249,7 @@ def _nothing_missing(project: Project, run: Run, facts: Facts) -> None:
 def _virtualenvs(run: Run, facts: Facts) -> None:
     for web in run.topology.web:
         host = facts[web.name]
-        used = {host.current, *(each.release for each in host.serving.values())}
+        used = {host.current, *(instance.release for instance in host.serving.values())}
         for release in host.releases:
             if release.id in used and release.damage:
                 raise NotReadyError(

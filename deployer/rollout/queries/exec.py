@@ -69,9 +69,9 @@ def execute(
         patterns.select(project.inventory, limit) if limit is not None else [web.host for web in project.topology.web]
     )
     become = None if project.sudo_password else False
-    asked = [replace(host, become=become if host.become is None else host.become) for host in hosts]
+    targets = [replace(host, become=become if host.become is None else host.become) for host in hosts]
     args = {"command": _command(words)}
-    _on_hosts(project, bus, record, "exec", asked, lambda host: args, stdin, timeout, stop)
+    _on_hosts(project, bus, record, "exec", targets, lambda host: args, stdin, timeout, stop)
 
 
 def run(
@@ -156,23 +156,23 @@ def _on_hosts(
     `before` raises where it is not to be begun on any.
     """
     bus.emit(RunStarted(name, project.topology.settings.app, project.env, project.who))
-    given = sys.stdin.buffer.read() if stdin else None
+    input_bytes = sys.stdin.buffer.read() if stdin else None
     with Fleet.open(hosts, sudo_password=project.sudo_password, identity=project.who, partial=True) as fleet:
         _stopped_with(stop, fleet)
         before(fleet)
         if not stdin:
             _warn_of_unread_input(bus)
 
-        def heard(host: Host, event: dict[str, Any]) -> None:
+        def report_output(host: Host, event: dict[str, Any]) -> None:
             if event.get("event") == "output":
                 bus.emit(Output(str(event.get("line", "")), host=host.name, step=name))
 
-        answers = fleet.each(
+        answers = fleet.run_on_hosts(
             list(fleet),
             "command.run",
             lambda host: {"stream": True, **({"timeout": timeout} if timeout else {}), **args(host)},
-            body=given,
-            on_event=heard,
+            body=input_bytes,
+            on_event=report_output,
         )
         failures: dict[str, DeployError] = dict(fleet.failures)
         statuses = {}
@@ -261,11 +261,11 @@ def _require_release(project: Project, fleet: Fleet, webs: Mapping[str, WebHost]
     exit status is its own.
     """
 
-    def asked(host: Host) -> dict[str, Any]:
+    def release_test(host: Host) -> dict[str, Any]:
         web = webs[host.name]
         return {"command": ["test", "-e", f"{web.site.current}/{WITHIN}"], "user": web.site.user}
 
-    for host, answer in fleet.each(list(fleet), "command.run", asked).items():
+    for host, answer in fleet.run_on_hosts(list(fleet), "command.run", release_test).items():
         if answer.error is None and answer.unwrap()["exit"] != 0:
             raise NotReadyError(
                 f"no release that commands can be run in is on {host}",
@@ -283,8 +283,8 @@ def _require_success(name: str, statuses: Mapping[str, int]) -> None:
     by_status: dict[int, list[str]] = {}
     for host, status in failed.items():
         by_status.setdefault(status, []).append(host)
-    said = ", ".join(f"{status} on {', '.join(hosts)}" for status, hosts in by_status.items())
-    raise CommandError(f"the command ended with status {said}", status=next(iter(failed.values())), step=name)
+    summary = ", ".join(f"{status} on {', '.join(hosts)}" for status, hosts in by_status.items())
+    raise CommandError(f"the command ended with status {summary}", status=next(iter(failed.values())), step=name)
 
 
 def _with_terminal(project: Project, record: Record, host: Host, command: str) -> None:

@@ -113,7 +113,7 @@ def history(project: Project, bus: Bus, record: Record, *, run_id: str | None, s
     """
     local = LocalRuns(project.topology.settings.app, project.env).read()
     with open_run(project, bus, record, stop, partial=True) as run:
-        answers = run.each(run.hosts, "site.ledger", {"limit": None}, step="history")
+        answers = run.run_on_hosts(run.hosts, "site.ledger", {"limit": None}, step="history")
         lines = [(entry, host) for host, answer in answers.items() for entry in answer["entries"]]
         under_way = {str(lock.get("run")) for answer in answers.values() if (lock := answer.get("lock"))}
         answer = history_of(lines, local, under_way)

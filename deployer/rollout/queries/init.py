@@ -10,16 +10,16 @@ from deployer.settings.init.init import write
 from deployer.settings.init.runtime import InitOptions
 
 
-def init(folder: Path, bus: Bus, record: Record, *, asked: InitOptions) -> None:
+def init(folder: Path, bus: Bus, record: Record, *, options: InitOptions) -> None:
     """Writes both files, says what was found and why, and what to do next; raises what `settings.init.write` raises."""
-    made = write(folder, asked=asked)
-    for reason in made.reasons:
+    result = write(folder, options=options)
+    for reason in result.reasons:
         bus.emit(Output(f"{reason.what}: {reason.value} — {reason.why}", step="init"))
-    for remark in made.remarks:
+    for remark in result.remarks:
         bus.emit(Output(remark, step="init"))
-    for path in made.files:
+    for path in result.files:
         bus.emit(Output(f"wrote {path}", step="init"))
-    first = f"{made.first}; then: " if made.first else ""
+    first = f"{result.first}; then: " if result.first else ""
     bus.emit(
         Output(
             f"next: {first}deploy dev runs it here; for your hosts, put them into the inventory, then: "

@@ -165,7 +165,7 @@ def health_checks(topology: Topology) -> re.Pattern[str]:
     request = rf'"(?:GET|HEAD) {path} HTTP/[0-9.]+" {good}\b'
     ways = [rf'{request}.*"{USER_AGENT}', rf'"path": "{path}".*"status": {good}\b.*"agent": "{USER_AGENT}']
     own = [web.own.address for web in topology.everywhere]
-    balancers = trusted(topology.balancers, by_ipv6=any(":" in each for each in own))
+    balancers = trusted(topology.balancers, by_ipv6=any(":" in address for address in own))
     addresses = "|".join(re.escape(address) for address in (*balancers, *own))
     says_whom = bool(topology.balancers) and topology.kind != "command" and topology.settings.balancer.manage
     if topology.health_path != "/":
@@ -173,6 +173,6 @@ def health_checks(topology: Topology) -> re.Pattern[str]:
     if topology.health_path != "/" or says_whom:
         # uvicorn gives port 0 to a user whom a balancer told it of.
         ways.append(rf"(?<![0-9.])(?:{addresses}):[1-9][0-9]* - {request}")
-        asked = rf'"method": "(?:GET|HEAD)", "path": "{path}", "query": "", "status": {good}, "port"'
-        ways.append(rf'"client": "(?:{addresses})", {asked}')
+        fields = rf'"method": "(?:GET|HEAD)", "path": "{path}", "query": "", "status": {good}, "port"'
+        ways.append(rf'"client": "(?:{addresses})", {fields}')
     return re.compile("|".join(f"(?:{way})" for way in ways))

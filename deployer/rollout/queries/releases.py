@@ -92,21 +92,21 @@ def releases_of(topology: Topology, facts: Facts) -> Releases:
     usable = {release.id for release in candidates(topology, facts)}
     entries = []
     for name in sorted({release.id for web in topology.web for release in facts[web.name].releases}):
-        found = {web.name: release for web in topology.web if (release := facts[web.name].release(name))}
-        first = next((release for release in found.values() if release.complete), next(iter(found.values())))
-        having = [host for host, release in found.items() if release.complete]
+        by_host = {web.name: release for web in topology.web if (release := facts[web.name].release(name))}
+        first = next((release for release in by_host.values() if release.complete), next(iter(by_host.values())))
+        having = [host for host, release in by_host.items() if release.complete]
         entries.append(
             ReleaseEntry(
                 id=name,
                 current=name == current,
                 complete=len(having) == len(topology.web),
-                proven=any(release.proven for release in found.values()),
-                withdrawn=any(release.withdrawn for release in found.values()),
+                proven=any(release.proven for release in by_host.values()),
+                withdrawn=any(release.withdrawn for release in by_host.values()),
                 target=name in usable and name != current,
                 commit=first.commit,
                 created=first.created or None,
                 hosts=having,
-                incomplete=[host for host, release in found.items() if not release.complete],
+                incomplete=[host for host, release in by_host.items() if not release.complete],
                 origin=Origin.model_validate(first.origin) if first.origin else None,
             )
         )

@@ -135,20 +135,20 @@ def answer_of(
         processes=[process for web in webs for process in _processes(run, web, facts)],
         schedules=[schedule for web in webs for schedule in _schedules(run, web, facts)],
         maintenance=[
-            MaintenanceStatus(host=host, who=found["who"], reason=found["reason"], since=found["since"])
-            for host, found in maintenance_page.closed(run).items()
+            MaintenanceStatus(host=host, who=record["who"], reason=record["reason"], since=record["since"])
+            for host, record in maintenance_page.closed(run).items()
         ],
         removed=[
-            RemovedStatus(host=host.name, who=found.get("who"))
+            RemovedStatus(host=host.name, who=removal.get("who"))
             for host in run.topology.hosts
-            if (found := facts[host.name].removed)
+            if (removal := facts[host.name].removed)
         ],
         locks=[
             LockStatus(host=host, **{key: lock.get(key) for key in _LOCK}) for host, lock in _noted(run, facts, "lock")
         ],
         freezes=[
-            FreezeStatus(host=host, **{key: found.get(key) for key in ("who", "reason", "since")})
-            for host, found in _noted(run, facts, "frozen")
+            FreezeStatus(host=host, **{key: freeze.get(key) for key in ("who", "reason", "since")})
+            for host, freeze in _noted(run, facts, "frozen")
         ],
         half_done=[
             HalfDone(host=host.name, **{key: half.get(key) for key in ("op", "instance", "release", "run")})
@@ -253,41 +253,41 @@ def _instances(
 
 
 def _processes(run: Run, web: WebHost, facts: Facts) -> Iterator[ProcessStatus]:
-    for label, found in facts[web.name].processes.items():
-        run.record.process(web.name, label, found.release, "runs" if found.running else found.why)
+    for label, process in facts[web.name].processes.items():
+        run.record.process(web.name, label, process.release, "runs" if process.running else process.why)
         yield ProcessStatus(
             host=web.name,
             process=label,
-            release=found.release,
-            running=found.running,
-            why="" if found.running else found.why,
+            release=process.release,
+            running=process.running,
+            why="" if process.running else process.why,
         )
 
 
 def _schedules(run: Run, web: WebHost, facts: Facts) -> Iterator[ScheduleStatus]:
     """Each schedule with its release, what keeps it from being run, its next run, and what came of the last one."""
     wanted, current = run.topology.schedules_of(web), facts[web.name].current
-    for name, found in facts[web.name].schedules.items():
-        if found.release is None and not found.pid and name not in wanted:
+    for name, schedule in facts[web.name].schedules.items():
+        if schedule.release is None and not schedule.pid and name not in wanted:
             continue
-        why = found.why
-        if not why and found.release != current:
-            why = f"runs in {found.release}, and {current} is current"
+        why = schedule.why
+        if not why and schedule.release != current:
+            why = f"runs in {schedule.release}, and {current} is current"
         if not why and name not in wanted:
             why = "this host is not to have it"
         settings = run.topology.settings.schedules.get(name)
-        upcoming = found.next
-        if upcoming is None and settings and not found.why:
+        upcoming = schedule.next
+        if upcoming is None and settings and not schedule.why:
             upcoming = int(settings.times.after(datetime.now(UTC), zone(settings.timezone)).timestamp())
-        run.record.schedule(web.name, name, found.release, why or "scheduled", next=upcoming, last=found.last)
+        run.record.schedule(web.name, name, schedule.release, why or "scheduled", next=upcoming, last=schedule.last)
         yield ScheduleStatus(
             host=web.name,
             schedule=name,
-            release=found.release,
+            release=schedule.release,
             why=why,
-            next=None if found.why else upcoming,
-            process=found.pid or None,
-            began=found.began,
-            ended=found.ended,
-            result=found.result,
+            next=None if schedule.why else upcoming,
+            process=schedule.pid or None,
+            began=schedule.began,
+            ended=schedule.ended,
+            result=schedule.result,
         )

@@ -25,16 +25,16 @@ def trust(project: Project, bus: Bus, record: Record, *, confirm: Callable[[str]
     hosts = {host.name: host for host in project.topology.hosts}
     path, added = known_hosts_path(project), 0
     while hosts:
-        found, failed = _scan(hosts, path)
+        host_keys, failed = _scan(hosts, path)
         behind = {name for name, error in failed.items() if isinstance(error, UntrustedHostError)}
-        if not found or behind != set(failed):
+        if not host_keys or behind != set(failed):
             raise_first(failed)
-        for name, keys in found.items():
+        for name, keys in host_keys.items():
             for key in keys:
                 bus.emit(Output(f"{key.type} {key.fingerprint}", host=name))
         bus.flush()
-        confirm(f"Do these fingerprints match what the {len(found)} hosts' own consoles show?")
-        added += len(pin(_all(found), path, replace))
+        confirm(f"Do these fingerprints match what the {len(host_keys)} hosts' own consoles show?")
+        added += len(pin(_all(host_keys), path, replace))
         hosts = {name: hosts[name] for name in hosts if name in behind}
     record.outcome = "succeeded" if added else "unchanged"
     bus.emit(Output(f"{added} keys added to {path}" if added else f"{path} has them all already"))
@@ -60,5 +60,5 @@ def raise_first(failed: dict[str, DeployError]) -> None:
         raise error
 
 
-def _all(found: dict[str, list[HostKey]]) -> list[HostKey]:
-    return [key for keys in found.values() for key in keys]
+def _all(host_keys: dict[str, list[HostKey]]) -> list[HostKey]:
+    return [key for keys in host_keys.values() for key in keys]

@@ -63,26 +63,26 @@ def verify(project: Project, bus: Bus, record: Record, *, junitxml: Path | None,
         record.release = release
         with run.step("verify") as note:
             ports = {web.name: used_ports(web, facts) for web in run.topology.web}
-            its_own = project.reached_by(run.topology.asking(facts.known(release)))
+            release_project = project.reached_by(run.topology.asking(facts.known(release)))
 
-            def note_answer(found: Verification) -> None:
-                record.data = verification_data(release, found)
+            def note_answer(verification: Verification) -> None:
+                record.data = verification_data(release, verification)
 
-            found = judge(run, all_sets(its_own, None, release, ports), junitxml, note=note_answer)
-            note.detail = f"{found.passed} passed, {found.skipped} skipped"
+            verification = judge(run, all_sets(release_project, None, release, ports), junitxml, note=note_answer)
+            note.detail = f"{verification.passed} passed, {verification.skipped} skipped"
         for host in run.topology.hosts:
             record.host(host.name, "verified")
-        bus.emit(Text(f"{found.passed} checks passed on {len(run.topology.hosts)} hosts"))
+        bus.emit(Text(f"{verification.passed} checks passed on {len(run.topology.hosts)} hosts"))
 
 
-def verification_data(release: str | None, found: Verification) -> Verified:
+def verification_data(release: str | None, verification: Verification) -> Verified:
     """The answer for a release and what its checks came to."""
     return Verified(
         release=release,
-        passed=found.passed,
-        failed=found.failed,
-        skipped=found.skipped,
-        unchecked=list(found.unchecked),
+        passed=verification.passed,
+        failed=verification.failed,
+        skipped=verification.skipped,
+        unchecked=list(verification.unchecked),
         checks=[
             CheckEntry(
                 check=result.check,
@@ -91,6 +91,6 @@ def verification_data(release: str | None, found: Verification) -> Verified:
                 detail="" if result.outcome == "passed" else result.detail,
                 duration_s=round(result.seconds, 3),
             )
-            for result in found.results
+            for result in verification.results
         ],
     )

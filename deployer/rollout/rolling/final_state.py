@@ -72,7 +72,7 @@ def _judge(run: Run, facts: Facts, silent: Mapping[str, DeployError]) -> Judgeme
 
 def _why_unknown(run: Run, silent: Mapping[str, DeployError]) -> str:
     """Which balancers cannot be asked, and why; empty where all can."""
-    away = [out_of_reach(each.name) for each in run.topology.balancers if each.name in run.lost]
+    away = [out_of_reach(balancer.name) for balancer in run.topology.balancers if balancer.name in run.lost]
     return "; ".join([*away, *(f"{host}: {error.message}" for host, error in silent.items() if host not in run.lost)])
 
 
@@ -155,7 +155,7 @@ def _needs_person(
 
 def _way_on(run: Run, after: Facts, instance: str, silent: Mapping[str, DeployError]) -> str:
     """What to type next: about a host that is out of reach, or about what does not serve (`way_to_serve`)."""
-    concerned = (instance.rpartition(":")[0], *(each.name for each in run.topology.balancers))
+    concerned = (instance.rpartition(":")[0], *(balancer.name for balancer in run.topology.balancers))
     lost = next((host for host in concerned if host in run.lost), None)
     if lost is None:
         return way_to_serve(run.topology, after, instance, silent)

@@ -24,8 +24,9 @@ from deployer.rollout.steps import resources
 class PoolTransition:
     """One run's pools. `applies`: whether it changes them at all; else nothing here does anything.
 
-    `target`: how the release that is wanted is asked for its health (`Topology.asked`), where that is not as today's
-    settings say: an earlier release goes on being asked leniently. `lenient`: hosts that the run leaves out are so now.
+    `target`: how the release that is wanted is asked for its health (`Topology.health_check_digest`), where that is
+    not as today's settings say: an earlier release goes on being asked leniently. `lenient`: hosts that the run leaves
+    out are so now.
     `units`: the hosts' units are to be as the settings say, too.
     """
 
@@ -43,10 +44,12 @@ class PoolTransition:
         self._run = run
         self._plan = plan
         self.applies = applies
-        self._target = target or run.topology.asked
+        self._target = target or run.topology.health_check_digest
         self._units = units
         self._left_out = lenient
-        self._lenient = lenient or (applies and {*facts.asked(), self._target} != {run.topology.asked})
+        self._lenient = lenient or (
+            applies and {*facts.health_check_digests(), self._target} != {run.topology.health_check_digest}
+        )
         self._former = leaving(run.topology, facts) if applies else {}
         self._seconds = seconds(run.topology, facts) if applies else {}
         self._before = standing(run.topology, facts) if applies else Standing()
@@ -80,7 +83,7 @@ class PoolTransition:
         left, behind = self._left, self._before.of(run.behind)
         second = Standing(self._seconds).of(run.behind).others
         stay = Standing({**surplus, **left.others, **second}, {**left.known, **behind.known})
-        earlier = bool(run.behind or shape.leaves_some_out) or self._target != shape.asked
+        earlier = bool(run.behind or shape.leaves_some_out) or self._target != shape.health_check_digest
         lenient = self._left_out or (self._lenient and earlier)
         if self._lenient and not lenient:
             names = [shape.server(step.host, step.port) for step in (*done.steps, *done.kept)]
@@ -106,16 +109,16 @@ class PoolTransition:
             return
         pools = Pools(self._run)
         states = pools.states(judged=True)
-        told = [pair for servers in states.values() for pair in servers.items()]
-        fresh = {name for name, state in told if name in self._seconds and state["state"] == "MAINT"}
+        server_states = [pair for servers in states.values() for pair in servers.items()]
+        fresh = {name for name, state in server_states if name in self._seconds and state["state"] == "MAINT"}
         pools.retire_servers(sorted(fresh))
-        serving = {first_name(name) for name, state in told if state["serves"]}
-        held = {name for name, state in told if state.get("held")}
+        serving = {first_name(name) for name, state in server_states if state["serves"]}
+        held = {name for name, state in server_states if state.get("held")}
         proven = {
-            self._run.topology.server(web.name, each.port)
+            self._run.topology.server(web.name, instance.port)
             for web in self._run.topology.web
-            for each in self._facts[web.name].serving.values()
-            if each.proven
+            for instance in self._facts[web.name].serving.values()
+            if instance.proven
         }
         for name in sorted(fresh):
             if first_name(name) in proven - serving - held:

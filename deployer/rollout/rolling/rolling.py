@@ -41,7 +41,7 @@ def roll(
         canary.look_before(steps)
 
     with secrets.put_back_on_failure(run):
-        run.each(run.hosts, "site.note_plan", {"run": run.id, "plan": plan.as_dict()}, step="plan")
+        run.run_on_hosts(run.hosts, "site.note_plan", {"run": run.id, "plan": plan.as_dict()}, step="plan")
     with probe_traffic(run, plan) as watch:
 
         def judge(steps: Sequence[InstanceStep], release: str) -> None:

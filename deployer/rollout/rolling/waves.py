@@ -103,7 +103,7 @@ class Waves:
             self._pools.retire(self._pools.there(self._plan.unused))
             for number, planned in enumerate(self._plan.waves, 1):
                 wave = self._beside_where_too_few(planned)
-                with self._told(number, len(self._plan.waves), wave, self._plan.release):
+                with self._wave_events(number, len(self._plan.waves), wave, self._plan.release):
                     self._run.check_interrupt()
                     self._instances.require_alive(self._progress.changed, self._plan.release)
                     self._wave(wave)
@@ -133,7 +133,7 @@ class Waves:
         return {step.host for step in self._progress.changed}
 
     @contextmanager
-    def _told(
+    def _wave_events(
         self, number: int, of: int, wave: Sequence[InstanceStep], release: str, *, restoring: bool = False
     ) -> Iterator[None]:
         """Emits the events around a wave."""
@@ -282,7 +282,7 @@ class Waves:
         changed = self._down_first(changed)
         groups = _by_wave(changed, self._plan)
         for number, wave in enumerate(groups, 1):
-            with self._told(number, len(groups), wave, wave[0].before or "nothing", restoring=True):
+            with self._wave_events(number, len(groups), wave, wave[0].before or "nothing", restoring=True):
                 self._progress.stuck.update(self._back.bring(wave))
         if self._progress.finishing:
             self._back.current(self._plan)

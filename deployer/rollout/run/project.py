@@ -83,15 +83,15 @@ def load(
     """
     loaded = _laid_over(load_settings(config, env, start), rolling or {})
     settings = loaded.settings
-    found = load_inventory(loaded.env, loaded.base, inventory)
+    loaded_inventory = load_inventory(loaded.env, loaded.base, inventory)
     if user is not None:
-        hosts = tuple(replace(host, ssh=replace(host.ssh, user=user)) for host in found.hosts)
-        found = replace(found, hosts=hosts)
-    members = parts(found, settings)
-    chosen = {host.name for host in patterns.select(found, limit)} if limit is not None else None
-    every = [_web_host(loaded, host, place) for place, host in enumerate(members.web)]
-    every += [_without_instances(loaded, host, len(every) + place) for place, host in enumerate(members.others)]
-    web = tuple(each for each in every if chosen is None or each.name in chosen)
+        hosts = tuple(replace(host, ssh=replace(host.ssh, user=user)) for host in loaded_inventory.hosts)
+        loaded_inventory = replace(loaded_inventory, hosts=hosts)
+    members = parts(loaded_inventory, settings)
+    selected = {host.name for host in patterns.select(loaded_inventory, limit)} if limit is not None else None
+    web_hosts = [_web_host(loaded, host, index) for index, host in enumerate(members.web)]
+    web_hosts += [_without_instances(loaded, host, len(web_hosts) + index) for index, host in enumerate(members.others)]
+    web = tuple(web_host for web_host in web_hosts if selected is None or web_host.name in selected)
     if not web:
         raise SettingsError(f"--limit {limit} leaves no host with instances", hint="deploy hosts {env} lists them")
     guessed = _inferred(loaded, loaded.folder)
@@ -101,7 +101,7 @@ def load(
         env=loaded.env,
         settings=settings,
         web=web,
-        spared=tuple(each for each in every if each not in web),
+        spared=tuple(web_host for web_host in web_hosts if web_host not in web),
         balancers=tuple(BalancerHost(host, _site(loaded, host, "")) for host in members.balancers),
         kind=kind,
         health_path=settings.health.path or guessed.health_path or "/",
@@ -118,7 +118,7 @@ def load(
     require_addresses(loaded, topology)
     _require_reachable_sockets(loaded, topology)
     check_env(dict.fromkeys(settings.secrets, ""), where="secrets")
-    return Project(loaded, found, topology, guessed, who, user, sudo_password)
+    return Project(loaded, loaded_inventory, topology, guessed, who, user, sudo_password)
 
 
 def _laid_over(loaded: Loaded, rolling: Mapping[str, Any]) -> Loaded:
@@ -170,10 +170,10 @@ def with_certificate(project: Project) -> Project:
 def _inferred(loaded: Loaded, folder: Path) -> Inferred:
     """What the code in `folder` tells. A mistake in `runtime` is shown with its line."""
     with loaded.placing():
-        found = infer(folder, loaded.settings)
-    if found.refused:
-        loaded.place(found.refused)
-    return found
+        inferred = infer(folder, loaded.settings)
+    if inferred.refused:
+        loaded.place(inferred.refused)
+    return inferred
 
 
 def _web_host(loaded: Loaded, host: Host, place: int) -> WebHost:
@@ -235,12 +235,12 @@ def _require_reachable_sockets(loaded: Loaded, topology: Topology) -> None:
             raise _no_sockets(loaded, f"{path} has more than the {LONGEST} bytes that a socket's path may have")
     if not topology.balancers:
         return
-    adapter, here = topology.balancer_adapter, {each.name for each in topology.balancers}
-    apart = [web.name for web in topology.everywhere if web.own.instances and here != {web.name}]
+    adapter, balancer_hosts = topology.balancer_adapter, {balancer.name for balancer in topology.balancers}
+    apart = [web.name for web in topology.everywhere if web.own.instances and balancer_hosts != {web.name}]
     if adapter.why_no_sockets:
         raise _no_sockets(loaded, adapter.why_no_sockets, "take nginx or caddy (balancer.kind)")
     if apart:
-        names = " and ".join(sorted(here))
+        names = " and ".join(sorted(balancer_hosts))
         raise _no_sockets(loaded, f"a socket is reached on its own host alone, and {apart[0]} is not all of {names}")
 
 

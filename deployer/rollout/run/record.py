@@ -54,7 +54,7 @@ class Record:
         """
         entry = self.hosts.setdefault(host, {"outcome": "unchanged", "instances": {}})
         entry["instances"][str(index)] = {"port": port, "release": release, "state": state, **takes}
-        states = [each["state"] for each in entry["instances"].values()]
+        states = [instance["state"] for instance in entry["instances"].values()]
         entry["outcome"] = next((word for state, word in _OUTCOMES if state in states), "unchanged")
 
     def process(self, host: str, label: str, release: str | None, state: str) -> None:

@@ -100,13 +100,13 @@ def ended_in_ledgers(run: Run) -> Iterator[None]:
 def note_release(run: Run) -> None:
     """Notes on the hosts which release the run is about, before anything is done, so that a killed run has it too."""
     about = {"run": run.id, "who": run.who, "command": run.record.command, "release": run.record.release}
-    run.each(sorted(run.noted), "site.note_begin", about, step="history")
+    run.run_on_hosts(sorted(run.noted), "site.note_begin", about, step="history")
 
 
 def note_end(run: Run, why: BaseException | None) -> None:
     hosts = [host for host in run.hosts if host in run.noted]
     end = {"run": run.id, **_end(run.record, run.who, why)}
-    done, _ = run.try_each(hosts, "site.note_end", end, step="history")
+    done, _ = run.try_on_hosts(hosts, "site.note_end", end, step="history")
     run.record.in_ledgers |= set(done)
 
 

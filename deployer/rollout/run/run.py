@@ -131,12 +131,12 @@ class Run:
             )
         except DeployError as error:
             # A lost session raises the same error to all who ask it, and each asked in a step of its own.
-            mine = copy(error) if isinstance(error, SessionLost) else error
-            mine.host = mine.host or host
-            mine.step = mine.step or step or operation
-            raise mine from error.__cause__
+            own_error = copy(error) if isinstance(error, SessionLost) else error
+            own_error.host = own_error.host or host
+            own_error.step = own_error.step or step or operation
+            raise own_error from error.__cause__
 
-    def each(
+    def run_on_hosts(
         self,
         hosts: Sequence[str],
         operation: str,
@@ -147,13 +147,13 @@ class Run:
         lane: str = "main",
     ) -> dict[str, dict[str, Any]]:
         """One operation on many hosts at once. Waits for all; then raises the first failure, in host order."""
-        done, failed = self.try_each(hosts, operation, args, body=body, step=step, lane=lane)
+        done, failed = self.try_on_hosts(hosts, operation, args, body=body, step=step, lane=lane)
         for host in hosts:
             if host in failed:
                 raise failed[host]
         return done
 
-    def try_each(
+    def try_on_hosts(
         self,
         hosts: Sequence[str],
         operation: str,
@@ -165,11 +165,11 @@ class Run:
     ) -> tuple[dict[str, dict[str, Any]], dict[str, DeployError]]:
         """One operation on many hosts at once: the answers, and the failures of those that failed."""
 
-        def one(host: str) -> dict[str, Any]:
+        def call_host(host: str) -> dict[str, Any]:
             own = args(host) if callable(args) else args
             return self.call(host, operation, own, body=body(host) if body else None, step=step, lane=lane)
 
-        return map_hosts(hosts, one)
+        return map_hosts(hosts, call_host)
 
     def _events(self, host: str, step: str) -> Callable[[dict[str, Any]], None]:
         def on_event(event: dict[str, Any]) -> None:

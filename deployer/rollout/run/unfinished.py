@@ -42,17 +42,17 @@ def resumed_release(run: Run, facts: Facts) -> str:
     if left is None:
         raise UsageError("no run is left unfinished", hint=f"deploy push {env} pushes what is committed")
     for web in run.topology.web:
-        found = facts[web.name].release(left.release)
-        if found is None or not found.complete:
+        host_release = facts[web.name].release(left.release)
+        if host_release is None or not host_release.complete:
             raise UsageError(f"{left.release} was not built on {web.name} yet", hint=f"deploy push {env} starts over")
     return left.release
 
 
 def _died(run: Run) -> Unfinished | None:
     """The newest run that noted its plan and on no host its end."""
-    found = run.each(run.hosts, "site.plan", {}, step="plan")
-    plans = {str(each["run"]): each["plan"] for each in found.values() if each["plan"]}
-    ended = {str(each["run"]) for each in found.values() if each["ended"]}
+    answers = run.run_on_hosts(run.hosts, "site.plan", {}, step="plan")
+    plans = {str(answer["run"]): answer["plan"] for answer in answers.values() if answer["plan"]}
+    ended = {str(answer["run"]) for answer in answers.values() if answer["ended"]}
     newest = max(plans, default=None)
     if newest is None or newest in ended:
         return None
@@ -65,7 +65,7 @@ def _half_way(run: Run, facts: Facts) -> Unfinished | None:
     how = apart(run.topology, facts, run.lost)
     if not how:
         return None
-    answers = run.each(run.web, "site.ledger", {"limit": None}, step="history")
+    answers = run.run_on_hosts(run.web, "site.ledger", {"limit": None}, step="history")
     ends = {str(end["run"]): end for answer in answers.values() for end in _open_ends(answer["entries"])}
     releases = releases_served(run.topology, facts, run.lost)
     newest = max((name for name, end in ends.items() if end.get("release") in releases), default=None)

@@ -48,7 +48,7 @@ def _give(topology: Topology) -> str:
 
 
 def _paths(lines: Iterable[str]) -> list[str]:
-    return [found["path"] for line in lines for pattern in (_QUOTED, _BEFORE) for found in pattern.finditer(line)]
+    return [match["path"] for line in lines for pattern in (_QUOTED, _BEFORE) for match in pattern.finditer(line)]
 
 
 def _in_release(path: str, topology: Topology) -> str:
@@ -56,9 +56,9 @@ def _in_release(path: str, topology: Topology) -> str:
     if not path.startswith("/"):
         return posixpath.normpath(path) if not path.startswith("..") else ""
     for web in topology.web:
-        found = re.match(re.escape(web.site.root) + r"/(?:releases/[^/]+|current|slots/\d+)/(?P<inside>.+)", path)
-        if found:
-            return posixpath.normpath(found["inside"])
+        match = re.match(re.escape(web.site.root) + r"/(?:releases/[^/]+|current|slots/\d+)/(?P<inside>.+)", path)
+        if match:
+            return posixpath.normpath(match["inside"])
     return ""
 
 

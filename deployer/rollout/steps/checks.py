@@ -34,14 +34,14 @@ def instance_checks(run: Run, project: Project) -> Callable[[Sequence[InstanceSt
         for step in steps:
             hosts.setdefault(step.host, []).append(step.port)
         sets = [
-            each
+            check_set
             for web in run.topology.web
             if web.name in hosts
-            for each in web_sets(project, web, "instance", release, hosts[web.name])
+            for check_set in web_sets(project, web, "instance", release, hosts[web.name])
         ]
         with run.step("checks", instance=", ".join(step.name for step in steps)) as note:
-            found = judge(run, sets, hint="mend it, then: deploy push {env}")
-            note.detail = f"{found.passed} passed"
+            verification = judge(run, sets, hint="mend it, then: deploy push {env}")
+            note.detail = f"{verification.passed} passed"
 
     return check
 
@@ -51,8 +51,10 @@ def fleet_checks(run: Run, project: Project, plan: Plan) -> None:
     with run.step("checks", detail="the fleet") as note:
         sets = all_sets(project, "fleet", plan.release, plan.ports)
         gone = run.lost | run.behind
-        found = judge(run, [each for each in sets if not gone.intersection(each.hosts)], hint=_EARLIER)
-        note.detail = f"{found.passed} passed on {len(run.topology.hosts)} hosts"
+        verification = judge(
+            run, [check_set for check_set in sets if not gone.intersection(check_set.hosts)], hint=_EARLIER
+        )
+        note.detail = f"{verification.passed} passed on {len(run.topology.hosts)} hosts"
 
 
 def judge(
@@ -60,7 +62,7 @@ def judge(
     sets: Sequence[CheckSet],
     junitxml: Path | None = None,
     hint: str = _AGAIN,
-    note: Callable[[Verification], None] = lambda found: None,
+    note: Callable[[Verification], None] = lambda verification: None,
 ) -> Verification:
     """Runs the checks. ChecksError names the first that failed, and is raised too when none ran on some host.
 
@@ -74,34 +76,39 @@ def judge(
         exit_status = -int(answer["signal"]) if answer.get("signal") else int(answer["exit"])
         return CommandResult(exit_status, str(answer["stdout"]), str(answer["stderr"]))
 
-    def told(result: CheckResult) -> None:
+    def report_check(result: CheckResult) -> None:
         run.bus.emit(CheckFinished(result.check, result.host, result.outcome, result.detail))
 
-    found = verify.run(sets, runner, told, junitxml, run.checker)
-    note(found)
-    if found.failures:
-        first = found.failures[0]
+    verification = verify.run(sets, runner, report_check, junitxml, run.checker)
+    note(verification)
+    if verification.failures:
+        first = verification.failures[0]
         raise ChecksError(
-            f"{found.failed} of {found.failed + found.passed} checks failed, the first is {first.check}",
+            f"{verification.failed} of {verification.failed + verification.passed} checks failed, "
+            f"the first is {first.check}",
             host=first.host or None,
             step="checks",
             log=first.detail.splitlines()[-20:],
             hint=hint,
         )
-    if found.unchecked:
+    if verification.unchecked:
         raise ChecksError(
-            f"no check ran on {', '.join(found.unchecked)}, so nothing is verified there",
-            host=found.unchecked[0],
+            f"no check ran on {', '.join(verification.unchecked)}, so nothing is verified there",
+            host=verification.unchecked[0],
             step="checks",
             hint="the skipped checks say why in the output with --output json",
         )
-    return found
+    return verification
 
 
 def all_sets(project: Project, scope: Scope | None, release: str, ports: Mapping[str, Sequence[int]]) -> list[CheckSet]:
     """The checks of every host of both parts. `scope` None: instance and fleet checks; `ports`: the slots in use."""
     web = project.topology.web
-    sets = [each for one in web for each in web_sets(project, one, scope, release, ports.get(one.name, ()))]
+    sets = [
+        check_set
+        for web_host in web
+        for check_set in web_sets(project, web_host, scope, release, ports.get(web_host.name, ()))
+    ]
     topology = project.topology
     for balancer in topology.balancers:
         pool = topology.pool(balancer)
@@ -127,7 +134,7 @@ def web_sets(project: Project, web: WebHost, scope: Scope | None, release: str, 
         "user": web.own.user,
         "ports": list(ports),
         "instances": [topology.instance(web, web.index_of(port), port).to_wire() for port in ports],
-        "processes": [topology.process(web, *each).to_wire() for each in topology.processes_of(web)],
+        "processes": [topology.process(web, *process).to_wire() for process in topology.processes_of(web)],
         "schedules": [topology.schedule(web, name).to_wire() for name in topology.schedules_of(web)],
         "address": web.own.address,
         "supervisor": supervisor.name,
@@ -178,11 +185,11 @@ def _files(
     roles = roles_for(
         part, groups, supervisor=supervisor, balancer=project.topology.kind, search=(project.base / "roles",)
     )
-    found = [file for role in roles if role.checks.is_dir() for file in find(role.checks, scope)]
+    files = [file for role in roles if role.checks.is_dir() for file in find(role.checks, scope)]
     if part == "web":
         for name in project.topology.settings.checks:
             path = project.base / name
             if not path.exists():
                 raise ChecksError(f"there is no {path}", step="checks", hint="look at checks: in deploy.yaml")
-            found += find(path, scope) if path.is_dir() else [path]
-    return tuple(found)
+            files += find(path, scope) if path.is_dir() else [path]
+    return tuple(files)

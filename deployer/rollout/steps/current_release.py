@@ -28,7 +28,7 @@ def demote(run: Run, ports: Mapping[str, Sequence[int]]) -> None:
 
 
 def _promote(run: Run, releases: Mapping[str, str | None], ports: Mapping[str, Sequence[int]], via: str) -> None:
-    done, failed = run.try_each(
+    done, failed = run.try_on_hosts(
         list(releases),
         "site.promote",
         lambda host: {"run": run.id, "release": releases[host], "via": via, "ports": list(ports.get(host, ()))},
@@ -47,7 +47,7 @@ def _promote(run: Run, releases: Mapping[str, str | None], ports: Mapping[str, S
 def prune(run: Run, protect: Sequence[str]) -> None:
     """Old releases and venvs go. A host that cannot is only warned about: the rollout is done."""
     args = {"keep": run.topology.settings.keep, "protect": list(protect)}
-    answers, failed = run.try_each(run.web, "release.prune", args, step="prune")
+    answers, failed = run.try_on_hosts(run.web, "release.prune", args, step="prune")
     for host, answer in answers.items():
         warn_of_remains(run, host, answer)
     for host, error in failed.items():

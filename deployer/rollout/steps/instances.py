@@ -113,7 +113,7 @@ class Instances:
         hosts, topology = by_host(steps), self._run.topology
         # Where requests waited meanwhile, a health check waits behind them.
         waited = topology.holds_ports or any(step.action == "reload" for step in steps)
-        answers = self._run.each(
+        answers = self._run.run_on_hosts(
             list(hosts),
             "instance.prove",
             lambda host: {

@@ -52,20 +52,20 @@ class Processes:
     def require_alive(self) -> None:
         """RolloutError unless every process that moved is still the one that was proven."""
         hosts = by_host(self._moved)
-        answers = self._run.each(
+        answers = self._run.run_on_hosts(
             list(hosts),
             "processes.state",
             lambda host: {"processes": [self._wire(step) for step in hosts[host]]},
             step="processes",
         )
         for step, pid in self._moved.items():
-            found = answers[step.host]["processes"][step.label]
-            if pid and (not found["running"] or found["pid"] != pid):
+            state = answers[step.host]["processes"][step.label]
+            if pid and (not state["running"] or state["pid"] != pid):
                 raise RolloutError(
                     f"{step.name} died after it had started (pid {pid})",
                     host=step.host,
                     step="processes",
-                    cause=str(found["why"]) or f"process {found['pid']} has its place",
+                    cause=str(state["why"]) or f"process {state['pid']} has its place",
                     log=self._log(step),
                     code="died",
                 )
@@ -132,12 +132,12 @@ class Processes:
 
     def _switch(self, step: ProcessStep, release: str, via: str) -> int:
         args: dict[str, Any] = {"release": release, "via": via}
-        return self._told(step, "processes.switch", args, release, "restored" if via == "restore" else "proven")
+        return self._carry_out(step, "processes.switch", args, release, "restored" if via == "restore" else "proven")
 
     def _stop(self, step: ProcessStep) -> None:
-        self._told(step, "processes.stop", {}, "", "stopped")
+        self._carry_out(step, "processes.stop", {}, "", "stopped")
 
-    def _told(self, step: ProcessStep, operation: str, args: dict[str, Any], release: str, state: str) -> int:
+    def _carry_out(self, step: ProcessStep, operation: str, args: dict[str, Any], release: str, state: str) -> int:
         word = "stop" if state == "stopped" else "process"
         with self._run.step(word, host=step.host, instance=step.name, detail=release) as note:
             answer = self._run.call(
@@ -160,8 +160,8 @@ class Processes:
 def stop_processes(run: Run, hosts: Sequence[WebHost], facts: Facts) -> None:
     """Every process that these hosts have ends, in its own time, and stays down. Raises what the first refuses."""
     for web in hosts:
-        for label, found in facts[web.name].processes.items():
-            if found.release is None:
+        for label, process_facts in facts[web.name].processes.items():
+            if process_facts.release is None:
                 continue
             with run.step("stop", host=web.name, instance=f"{web.name}:{label}"):
                 process = processes.wire(run.topology, web, label)

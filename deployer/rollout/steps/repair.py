@@ -19,8 +19,8 @@ def repair_venvs(run: Run, project: Project, plan: Plan) -> None:
             only warned about.
     """
     by_host: dict[str, list[VenvRepair]] = {}
-    for each in plan.repairs:
-        by_host.setdefault(each.host, []).append(each)
+    for repair in plan.repairs:
+        by_host.setdefault(repair.host, []).append(repair)
     if not by_host:
         return
     settings = project.topology.settings.python
@@ -28,14 +28,14 @@ def repair_venvs(run: Run, project: Project, plan: Plan) -> None:
     options = {"env": dict(settings.env), "secrets": dict(hidden)}
 
     def repair_host(host: str) -> None:
-        for each in by_host[host]:
-            with run.step("repair", host=host, detail=f"the virtualenv of {each.release}: {each.why}"):
+        for repair in by_host[host]:
+            with run.step("repair", host=host, detail=f"the virtualenv of {repair.release}: {repair.why}"):
                 try:
-                    run.call(host, "repair.venv", {"release": each.release, **options}, step="repair")
+                    run.call(host, "repair.venv", {"release": repair.release, **options}, step="repair")
                 except DeployError as error:
-                    if each.release == plan.release:
+                    if repair.release == plan.release:
                         raise
-                    run.warn(f"{each.release} cannot be gone back to: {error.message}", host=host)
+                    run.warn(f"{repair.release} cannot be gone back to: {error.message}", host=host)
 
     again = f"mend it, then type deploy {plan.command} {plan.env} again; nothing was stopped"
     with translate_errors(NotReadyError, again):

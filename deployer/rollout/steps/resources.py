@@ -59,12 +59,12 @@ def for_setup(project: Project, facts: Facts | None = None, *, lenient: bool = F
     # A pool only shrinks in a push, once those that stay have been seen to serve; and its servers come to other
     # addresses in one, instance by instance.
     pools = standing(topology, facts) if facts else Standing()
-    asked = as_served(topology, facts) if facts and lenient else topology
+    served_topology = as_served(topology, facts) if facts and lenient else topology
     for balancer in topology.balancers:
         managed = topology.settings.balancer.manage
         adapters = Adapters(
             balancer=topology.balancer_adapter if managed else None,
-            pools=(_pool(asked, balancer, pools, lenient),) if managed else (),
+            pools=(_pool(served_topology, balancer, pools, lenient),) if managed else (),
             systemd=balancer.systemd,
         )
         wishes.append(_wish(project, "balancers", balancer.host, adapters, facts))
@@ -144,7 +144,7 @@ def asks_leniently(run: Run, facts: Facts, *, replace: bool = False) -> bool:
     So where one serves, by what hosts say; and, where the run leaves hosts out, unless the pools are as today's
     settings have them already.
     """
-    if facts.asked() - {run.topology.asked, ""}:
+    if facts.health_check_digests() - {run.topology.health_check_digest, ""}:
         return True
     pools = [wish for wish in for_push(run.topology) if wish.part == POOLS]
     return run.topology.leaves_some_out and bool(pools) and bool(differences(run, pools, replace=replace))
@@ -173,13 +173,13 @@ def put_back_on_failure(run: Run) -> Iterator[None]:
 
 
 def _settle(run: Run) -> None:
-    run.try_each(run.hosts, "resource.settle", {}, step="resources")
+    run.try_on_hosts(run.hosts, "resource.settle", {}, step="resources")
 
 
 def put_units_back(run: Run) -> None:
     """What goes back runs by the units of before; those that are new stay until the run's end. Nothing raises."""
     hosts = [name for name in run.web if name not in run.lost]
-    _, failed = run.try_each(
+    _, failed = run.try_on_hosts(
         hosts, "resource.restore", {"run": run.id, "parts": [UNITS], "new": False}, step="resources"
     )
     for host, error in failed.items():
@@ -188,7 +188,7 @@ def put_units_back(run: Run) -> None:
 
 def _put_back(run: Run) -> None:
     args = {"run": run.id, "parts": list(PARTS)}
-    done, failed = run.try_each(run.hosts, "resource.restore", args, step="resources")
+    done, failed = run.try_on_hosts(run.hosts, "resource.restore", args, step="resources")
     for host, answer in done.items():
         if answer["changed"]:
             run.bus.emit(Output(f"{_part(run, host)} as before the run", host=host, step="resources"))
@@ -208,27 +208,29 @@ def _apply(
     for wish in wishes:
         if wish.host in run.lost:
             continue
-        free = next((each for each in rounds if wish.host not in each), None)
+        free = next((batch for batch in rounds if wish.host not in batch), None)
         if free is None:
             rounds.append({wish.host: wish})
         else:
             free[wish.host] = wish
     answers = []
-    for each in rounds:
-        done = run.each(
-            list(each),
+    for batch in rounds:
+        done = run.run_on_hosts(
+            list(batch),
             "resource.apply",
-            lambda host, each=each: each[host].args(dry_run=dry_run, replace=replace),  # type: ignore[misc]
+            lambda host, batch=batch: batch[host].args(dry_run=dry_run, replace=replace),  # type: ignore[misc]
             step="resources",
         )
-        answers += [(each[host], answer) for host, answer in done.items()]
+        answers += [(batch[host], answer) for host, answer in done.items()]
     return answers
 
 
 def _changes(wish: HostResources, answer: Mapping[str, Any]) -> list[FileChange]:
     return [
-        FileChange(wish.host, str(each["kind"]), str(each["name"]), str(each["action"]), str(each.get("diff") or ""))
-        for each in answer.get("changed", ())
+        FileChange(
+            wish.host, str(change["kind"]), str(change["name"]), str(change["action"]), str(change.get("diff") or "")
+        )
+        for change in answer.get("changed", ())
     ]
 
 

@@ -60,12 +60,12 @@ class Schedules:
     def require_moved(self) -> None:
         """NeedsPersonError for the first that did not do as planned. The app itself runs the release."""
         for step, error in self._failed.items():
-            told = error.as_kind(NeedsPersonError)
-            told.message = (
+            failure = error.as_kind(NeedsPersonError)
+            failure.message = (
                 f"the release is current, but the schedule {step.name} did not {step.action}: {error.message}"
             )
-            told.hint = error.hint or f"deploy push {self._plan.env} again takes it up"
-            raise told
+            failure.hint = error.hint or f"deploy push {self._plan.env} again takes it up"
+            raise failure
 
     def _some(self, steps: Sequence[ScheduleStep]) -> None:
         hosts = by_host(steps)
@@ -97,8 +97,8 @@ class Schedules:
 def stop_schedules(run: Run, hosts: Sequence[WebHost], facts: Facts) -> None:
     """Every schedule that these hosts have ends with the run that is under way. Raises what the first refuses."""
     for web in hosts:
-        for name, found in facts[web.name].schedules.items():
-            if found.release is not None or found.pid:
+        for name, schedule in facts[web.name].schedules.items():
+            if schedule.release is not None or schedule.pid:
                 stop_schedule(run, web, name)
 
 
@@ -109,12 +109,12 @@ def stop_schedule(run: Run, web: WebHost, name: str) -> None:
     """
     deadline = time.monotonic() + run.topology.schedule(web, name).graceful
     with run.step("stop", host=web.name, instance=f"{web.name}:{name}"):
-        pid, told = -1, False
+        pid, warned = -1, False
         while pid:
             run.check_interrupt()
-            if pid > 0 and not told:
+            if pid > 0 and not warned:
                 run.warn(f"a run of {name} is under way (process {pid}), and is let finish", host=web.name)
-                told = True
+                warned = True
             if time.monotonic() >= deadline:
                 raise RolloutError(
                     f"a run of {name} has not ended in the time that it has: process {pid} is still there",

@@ -26,7 +26,7 @@ def put_back(run: Run) -> None:
 
 
 def _put_back(run: Run, hosts: list[str]) -> None:
-    _, failed = run.try_each(hosts, "secrets.restore", {}, step="secrets")
+    _, failed = run.try_on_hosts(hosts, "secrets.restore", {}, step="secrets")
     for host, error in failed.items():
         run.warn(f"its secrets are those of the run that failed: {error.message}", host=host)
 
@@ -36,7 +36,7 @@ def settle(run: Run, *, behind: Collection[str]) -> None:
 
     Nothing raises.
     """
-    run.try_each([name for name in _everywhere(run) if name not in behind], "secrets.settle", {}, step="secrets")
+    run.try_on_hosts([name for name in _everywhere(run) if name not in behind], "secrets.settle", {}, step="secrets")
     _put_back(run, [name for name in _everywhere(run) if name in behind])
 
 
@@ -74,5 +74,5 @@ def _send(
 ) -> list[str]:
     text = render(values).encode()
     args = {"dry_run": dry_run, "keep": keep}
-    answers = run.each(hosts, "secrets.write", args, body=lambda host: text, step="secrets")
+    answers = run.run_on_hosts(hosts, "secrets.write", args, body=lambda host: text, step="secrets")
     return [host for host, answer in answers.items() if answer["changed"]]

@@ -40,7 +40,7 @@ def read_facts(run: Run, *, measure: bool = False) -> Facts:
     # Hosts of a lab of processes share one machine, each with an address of its own; sockets lie in folders.
     peers = [member.own.address for member in topology.everywhere]
     own = {name: probe_address(member) for name, member in web.items() if member.host.prefix or member.sockets}
-    raw = run.each(
+    raw = run.run_on_hosts(
         hosts,
         "host.survey",
         lambda host: {
@@ -53,7 +53,7 @@ def read_facts(run: Run, *, measure: bool = False) -> Facts:
         },
         step="survey",
     )
-    proven = run.each(
+    proven = run.run_on_hosts(
         [name for name in web if raw.get(name, {}).get("slots")],
         "instance.prove",
         lambda host: {
@@ -65,8 +65,8 @@ def read_facts(run: Run, *, measure: bool = False) -> Facts:
     )
     states, times = _processes(run, web, raw), _schedules(run, web, raw)
     raw = {
-        name: {**found, "process_state": states.get(name, {}), "schedule_state": times.get(name, {})}
-        for name, found in raw.items()
+        name: {**answer, "process_state": states.get(name, {}), "schedule_state": times.get(name, {})}
+        for name, answer in raw.items()
     }
     names = [host.name for host in topology.hosts]
     return Facts({name: _facts(name, raw.get(name, {}), web.get(name), proven.get(name)) for name in names})
@@ -74,7 +74,9 @@ def read_facts(run: Run, *, measure: bool = False) -> Facts:
 
 def _processes(run: Run, web: Mapping[str, WebHost], raw: Mapping[str, Any]) -> dict[str, Any]:
     """Host → `worker@1` → its state, for the processes that it is to have and those that it has."""
-    wanted = {name: [label_of(*each) for each in run.topology.processes_of(member)] for name, member in web.items()}
+    wanted = {
+        name: [label_of(*process) for process in run.topology.processes_of(member)] for name, member in web.items()
+    }
     return _states(run, "processes", wanted, raw, lambda host, label: processes.wire(run.topology, web[host], label))
 
 
@@ -95,9 +97,9 @@ def _states(
     wire: Callable[[str, str], dict[str, Any]],
 ) -> dict[str, Any]:
     """What `<kind>.state` says of all that a host is to have of a kind, or has (as `raw` tells it)."""
-    names = {host: {*mine, *(raw[host].get(kind) or ())} for host, mine in wanted.items() if host in raw}
-    answers = run.each(
-        [host for host, mine in names.items() if mine],
+    names = {host: {*labels, *(raw[host].get(kind) or ())} for host, labels in wanted.items() if host in raw}
+    answers = run.run_on_hosts(
+        [host for host, labels in names.items() if labels],
         f"{kind}.state",
         lambda host: {kind: [wire(host, name) for name in sorted(names[host])]},
         step="survey",
@@ -111,7 +113,7 @@ def look_first(run: Run) -> Facts:
     The facts have only what a brief look finds.
     """
     hosts = [host.name for host in run.topology.hosts]
-    raw = run.each(hosts, "host.survey", {"brief": True}, step="survey")
+    raw = run.run_on_hosts(hosts, "host.survey", {"brief": True}, step="survey")
     facts = Facts({name: HostFacts(name, raw[name]) for name in hosts})
     require_set_up(run, facts)
     return facts
@@ -240,15 +242,15 @@ def _instances(run: Run, web: WebHost, used: Mapping[str, Any]) -> list[dict[str
     """The slots in use; of an instance that has none, the first, which then says so."""
     wanted = []
     for index, port in enumerate(web.ports):
-        wanted += [(index, each) for each in web.slots(index) if str(each) in used] or [(index, port)]
+        wanted += [(index, slot) for slot in web.slots(index) if str(slot) in used] or [(index, port)]
     return [run.topology.instance(web, index, port).to_wire() for index, port in wanted]
 
 
 def _sockets(run: Run, web: WebHost) -> dict[str, list[str]]:
     """port → what asks the supervisor whether it holds that port for us, where it can."""
     supervisor = run.topology.supervisor(web)
-    asked = {port: supervisor.verbs(web.site, port).socket_state for port in (*web.ports, *web.spare_ports)}
-    return {str(port): list(argv) for port, argv in asked.items() if argv}
+    commands = {port: supervisor.verbs(web.site, port).socket_state for port in (*web.ports, *web.spare_ports)}
+    return {str(port): list(argv) for port, argv in commands.items() if argv}
 
 
 def _facts(name: str, raw: dict[str, Any], web: WebHost | None, answer: dict[str, Any] | None) -> HostFacts:

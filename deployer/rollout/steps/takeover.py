@@ -65,20 +65,20 @@ def find_takeover(run: Run, facts: Facts, *, anew: bool) -> Adoption | None:
     Raises NotReadyError where it cannot be, with the reason and the way out.
     """
     topology = run.topology
-    suspects = [web for web in topology.web if _strangers(web, facts[web.name], anew)]
+    suspects = [web for web in topology.web if _find_foreign_holders(web, facts[web.name], anew)]
     if not suspects:
         return None
-    asked = run.each(
+    answers = run.run_on_hosts(
         [web.name for web in suspects],
         "adopting.units",
         lambda host: {"ports": list(topology.web_host(host).ports)},
         step=STEP,
     )
-    units = {host: list(answer["units"]) for host, answer in asked.items() if answer["units"]}
+    units = {host: list(answer["units"]) for host, answer in answers.items() if answer["units"]}
     if not units:
         return None
-    for host, every in units.items():
-        for unit in every:
+    for host, host_units in units.items():
+        for unit in host_units:
             why = unit["why"] or _same_name(topology, unit)
             if why:
                 raise _impossible(unit, host, why)
@@ -90,12 +90,12 @@ def find_takeover(run: Run, facts: Facts, *, anew: bool) -> Adoption | None:
 
 def record(run: Run, adoption: Adoption) -> None:
     """Writes down, on every host that it is about, that a person has allowed it."""
-    said = {"run": run.id, "who": run.who}
-    both = {*adoption.units, *adoption.fronts}
-    run.each(
-        [host.name for host in run.topology.hosts if host.name in both],
+    author = {"run": run.id, "who": run.who}
+    hosts = {*adoption.units, *adoption.fronts}
+    run.run_on_hosts(
+        [host.name for host in run.topology.hosts if host.name in hosts],
         "adopting.record",
-        lambda host: {**said, "units": adoption.units.get(host, []), "front": adoption.fronts.get(host)},
+        lambda host: {**author, "units": adoption.units.get(host, []), "front": adoption.fronts.get(host)},
         step=STEP,
     )
 
@@ -157,7 +157,7 @@ def retire(run: Run, facts: Facts) -> None:
         return
     patience = run.topology.settings.rolling.drain_timeout
     with run.step("retire", detail=", ".join(hosts)) as note:
-        done, failed = run.try_each(hosts, "adopting.retire", {"run": run.id, "patience": patience}, step=STEP)
+        done, failed = run.try_on_hosts(hosts, "adopting.retire", {"run": run.id, "patience": patience}, step=STEP)
         retired = [f"{unit} on {host}" for host, answer in done.items() for unit in answer["retired"]]
         note.detail = f"stopped and disabled: {', '.join(retired) or 'nothing'}"
     again = f"deploy push {run.topology.env} tries again"
@@ -177,7 +177,7 @@ def _why_not_yet(run: Run, facts: Facts) -> str:
     for balancer in run.topology.balancers:
         if balancer.name not in serving:
             return f"{balancer.name} has no instance of ours that serves"
-    elsewhere = [name for name, here in led.items() if not here]
+    elsewhere = [name for name, is_led in led.items() if not is_led]
     return f"the frontends on {', '.join(elsewhere)} do not lead to ours" if elsewhere else ""
 
 
@@ -187,13 +187,13 @@ def led_here(run: Run, facts: Facts) -> dict[str, bool]:
     It is read from the configuration as it is now: whoever has led them back has not told us.
     """
     fronts = {name: front for name in run.balancers if (front := front_of(facts[name]))}
-    asked = run.each(
+    answers = run.run_on_hosts(
         list(fronts),
         "adopting.front",
         lambda host: {key: fronts[host][key] for key in ("kind", "path", "places", "backend") if key in fronts[host]},
         step=STEP,
     )
-    return {name: bool(answer["led"]) for name, answer in asked.items()}
+    return {name: bool(answer["led"]) for name, answer in answers.items()}
 
 
 def resume(run: Run, facts: Facts) -> bool:
@@ -227,12 +227,16 @@ def _same_name(topology: Topology, unit: Mapping[str, Any]) -> str:
     return "deploy's own unit would have its very name"
 
 
-def _strangers(web: WebHost, there: HostFacts, anew: bool) -> list[Mapping[str, Any]]:
+def _find_foreign_holders(web: WebHost, host_facts: HostFacts, anew: bool) -> list[Mapping[str, Any]]:
     """Whoever serves at the ports of a host's instances by a unit; unless `anew`, without those that are on record."""
-    taken = there.raw.get("ports") or {}
-    known = set() if anew else foreign_ports(there)
+    taken = host_facts.raw.get("ports") or {}
+    known = set() if anew else foreign_ports(host_facts)
     holders = [taken.get(str(port)) for port in web.ports if port not in known and not web.host.prefix]
-    return [each for each in holders if each and not each.get("ours") and each.get("unit") and not each.get("socket")]
+    return [
+        holder
+        for holder in holders
+        if holder and not holder.get("ours") and holder.get("unit") and not holder.get("socket")
+    ]
 
 
 def _everybodys(
@@ -264,17 +268,17 @@ def _front(
     places = {
         place(address, port): web.name
         for web in topology.web
-        for each in units[web.name]
-        for port in each["ports"]
+        for unit in units[web.name]
+        for port in unit["ports"]
         for address in _addresses(web, balancer)
     }
-    ours = _led_by(topology, balancer)
-    assert ours is not None, "that was asked before"
-    asked = {"kind": topology.kind, "path": ours.path, "places": places, "backend": ours.backend}
-    answer = run.call(balancer.name, "adopting.front", asked, step=STEP)
+    pool_frontend = _led_by(topology, balancer)
+    assert pool_frontend is not None, "that was asked before"
+    args = {"kind": topology.kind, "path": pool_frontend.path, "places": places, "backend": pool_frontend.backend}
+    answer = run.call(balancer.name, "adopting.front", args, step=STEP)
     if answer["why"]:
         raise _impossible(first, balancer.name, answer["why"], f"mend that file, then type deploy setup {topology.env}")
-    return {**asked, "path": answer["path"], "diff": answer["diff"], "backends": answer["backends"]}
+    return {**args, "path": answer["path"], "diff": answer["diff"], "backends": answer["backends"]}
 
 
 def _led_by(topology: Topology, balancer: BalancerHost) -> Front | None:
@@ -283,8 +287,8 @@ def _led_by(topology: Topology, balancer: BalancerHost) -> Front | None:
 
 def _addresses(web: WebHost, balancer: BalancerHost) -> list[str]:
     """How a balancer's configuration may name a host."""
-    here = ["127.0.0.1", "::1", "localhost"] if web.name == balancer.name else []
-    return list(dict.fromkeys([web.own.address, web.name, web.host.ssh.hostname, *here]))
+    loopback_names = ["127.0.0.1", "::1", "localhost"] if web.name == balancer.name else []
+    return list(dict.fromkeys([web.own.address, web.name, web.host.ssh.hostname, *loopback_names]))
 
 
 def _impossible(unit: Mapping[str, Any], host: str, why: str, way_out: str = "") -> NotReadyError:

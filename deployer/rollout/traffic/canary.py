@@ -54,7 +54,7 @@ class Canary:
         finally:
             if self._margins:
                 over = self._args({"last": 0.0, "ahead": 0.0})
-                self._run.try_each(self._run.balancers, "figures.read", over, step="judge")
+                self._run.try_on_hosts(self._run.balancers, "figures.read", over, step="judge")
 
     def look_before(self, steps: Sequence[InstanceStep]) -> None:
         """What the old instances did, as long as all of them serve: called when a wave is about to be admitted."""
@@ -67,40 +67,40 @@ class Canary:
         self._changed.update(names)
         if margins is None or self._run.stop.is_set() or not steps:
             return
-        told = ", ".join(step.name for step in steps)
-        with self._run.step("judge", instance=told) as note:
-            found = self._read(self._soak)
+        instances = ", ".join(step.name for step in steps)
+        with self._run.step("judge", instance=instances) as note:
+            stats = self._read(self._soak)
             if self._margins is None:
                 return
-            each = {step.name: found.get(name, RequestStats()) for step, name in zip(steps, names, strict=True)}
-            new, old, when = sum(each.values(), RequestStats()), self._others(found), "meanwhile"
+            wave_stats = {step.name: stats.get(name, RequestStats()) for step, name in zip(steps, names, strict=True)}
+            new, old, when = sum(wave_stats.values(), RequestStats()), self._others(stats), "meanwhile"
             before = (self._before or RequestStats()) + old
             if old.requests < margins.min_requests and before.requests >= margins.min_requests:
                 old, when = before, "before"
             self._before = before
-            why, where = self._verdict(each, new, old, margins)
+            why, where = self._verdict(wave_stats, new, old, margins)
             note.detail = why or _summary(new, old, when, margins)
             self._run.bus.emit(
                 WaveJudged(
-                    instances=tuple(each),
+                    instances=tuple(wave_stats),
                     ok=not why,
                     enough=enough(new, old, margins),
                     compared=when,
                     why=why,
-                    new={name: figures.as_json() for name, figures in each.items()},
+                    new={name: figures.as_json() for name, figures in wave_stats.items()},
                     old=old.as_json(),
                     margins=margins.model_dump(),
                 )
             )
             if why:
                 self._changed.difference_update(names)  # they go back, and may count among the old for later waves
-                raise self._worse(where or told, why, _shown(new, old, when, margins), margins, steps)
+                raise self._worse(where or instances, why, _shown(new, old, when, margins), margins, steps)
 
     def _verdict(
-        self, each: Mapping[str, RequestStats], new: RequestStats, old: RequestStats, margins: Judge
+        self, wave_stats: Mapping[str, RequestStats], new: RequestStats, old: RequestStats, margins: Judge
     ) -> tuple[str, str]:
         """In what the wave is worse, and which instance where it is one of several; empty words where it is not."""
-        alone = each if len(each) > 1 else {}
+        alone = wave_stats if len(wave_stats) > 1 else {}
         comparisons = 1 + len(alone)
         for name, figures in alone.items():
             why = worse(figures, old, margins, comparisons=comparisons)
@@ -121,24 +121,24 @@ class Canary:
             code="worse",
         )
 
-    def _others(self, found: Mapping[str, RequestStats]) -> RequestStats:
-        return sum((figures for name, figures in found.items() if name not in self._changed), RequestStats())
+    def _others(self, stats: Mapping[str, RequestStats]) -> RequestStats:
+        return sum((figures for name, figures in stats.items() if name not in self._changed), RequestStats())
 
     def _read(self, last: float) -> dict[str, RequestStats]:
         """All balancers' figures by server. Where they cannot be had the wave is not judged, which is said."""
         args = {"last": last, "ahead": AHEAD_S + self._soak}
         try:
-            answers = self._run.each(self._run.balancers, "figures.read", self._args(args), step="judge")
+            answers = self._run.run_on_hosts(self._run.balancers, "figures.read", self._args(args), step="judge")
         except AgentError as error:
             self._margins = None
             self._run.warn(f"waves are not judged: {error.message}", host=error.host or "", hint=error.hint or "")
             return {}
-        found: dict[str, RequestStats] = {}
+        stats: dict[str, RequestStats] = {}
         for answer in answers.values():
             for name, data in answer["servers"].items():
                 slot = first_name(name)
-                found[slot] = found.get(slot, RequestStats()) + RequestStats.of(data)
-        return found
+                stats[slot] = stats.get(slot, RequestStats()) + RequestStats.of(data)
+        return stats
 
     def _args(self, args: Mapping[str, float]) -> Callable[[str], dict[str, Any]]:
         return lambda host: {"driver": self._drivers[host], **args}
@@ -155,7 +155,7 @@ def _summary(new: RequestStats, old: RequestStats, when: str, margins: Judge) ->
 
 
 def _shown(new: RequestStats, old: RequestStats, when: str, margins: Judge) -> str:
-    told = f"{new}; of the others {when} {old}"
+    comparison = f"{new}; of the others {when} {old}"
     if enough(new, old, margins):
-        return told
-    return f"failures are not judged, {margins.min_requests} requests on each side would tell: {told}"
+        return comparison
+    return f"failures are not judged, {margins.min_requests} requests on each side would tell: {comparison}"

@@ -28,20 +28,22 @@ def require_domains(run: Run) -> None:
         return
     shut = closed(run)
     balancers = {
-        each.name: each for each in run.topology.balancers if each.name in run.balancers and each.name not in shut
+        balancer.name: balancer
+        for balancer in run.topology.balancers
+        if balancer.name in run.balancers and balancer.name not in shut
     }
     if not balancers:
         return
     with run.step(_STEP) as note:
-        answers = run.each(
+        answers = run.run_on_hosts(
             list(balancers),
             "domains.request",
             lambda host: {**_entrance(run.topology, balancers[host]), "names": names},
             step=_STEP,
         )
         for host, answer in answers.items():
-            for name, each in answer["names"].items():
-                _judge(run, host, name, each)
+            for name, response in answer["names"].items():
+                _judge(run, host, name, response)
         note.detail = ", ".join(dict.fromkeys(_describe(answer["names"]) for answer in answers.values()))
 
 
@@ -91,4 +93,4 @@ def _hint(name: str, status: int | None) -> str:
 
 
 def _describe(names: Mapping[str, Mapping[str, Any]]) -> str:
-    return ", ".join(f"{name} answers {each['status'] or 'nothing'}" for name, each in names.items())
+    return ", ".join(f"{name} answers {response['status'] or 'nothing'}" for name, response in names.items())

@@ -11,7 +11,7 @@ from deployer.rollout.timestamps import format_utc
 
 def closed(run: Run) -> dict[str, dict[str, Any]]:
     """Balancer → the record of its maintenance, where there is one."""
-    answers = run.each(run.balancers, "maintenance.state", {}, step="maintenance")
+    answers = run.run_on_hosts(run.balancers, "maintenance.state", {}, step="maintenance")
     return {host: answer["maintenance"] for host, answer in answers.items() if answer["maintenance"]}
 
 

@@ -44,18 +44,18 @@ class Changes:
                 self._open[event.instance, event.step] = Change(event.instance, event.step, event.ts)
         elif isinstance(event, StepFinished) and event.instance:
             with self._lock:
-                found = self._open.pop((event.instance, event.step), None)
-                if found is not None:
-                    self._ended.append(Change(found.instance, found.step, found.began, event.ts))
+                change = self._open.pop((event.instance, event.step), None)
+                if change is not None:
+                    self._ended.append(Change(change.instance, change.step, change.began, event.ts))
 
     def at(self, moment: float, before: float = 0.0) -> list[str]:
         """`web1:0 switch` for what was under way at a moment, or within `before` seconds up to it."""
         with self._lock:
-            every = [*self._ended, *self._open.values()]
+            changes = [*self._ended, *self._open.values()]
         return [
-            f"{each.instance} {each.step}"
-            for each in every
-            if each.began <= moment and (each.ended is None or each.ended >= moment - before)
+            f"{change.instance} {change.step}"
+            for change in changes
+            if change.began <= moment and (change.ended is None or change.ended >= moment - before)
         ]
 
 
@@ -104,8 +104,8 @@ def probe_traffic(run: Run, plan: Plan) -> Iterator[Watch]:
     Raises UsageError for a URL that is none; DeployError when the probe itself dies.
     """
     wanted = run.topology.settings.rolling.probe
-    if wanted is not None and (found := closed(run)):
-        run.warn(f"the probe is left out: {maintenance_text(next(iter(found.values())))}")
+    if wanted is not None and (maintenance_records := closed(run)):
+        run.warn(f"the probe is left out: {maintenance_text(next(iter(maintenance_records.values())))}")
         wanted = None
     if wanted is None:
         yield Watch(None, 0)

@@ -164,7 +164,7 @@ class _Inference:
             self._read_own(server)
         self._warn_of_own_commands()
         runtime = self.settings.runtime
-        workers = worker_class(server, runtime, self.own, self.requirements, told=candidate is not None)
+        workers = worker_class(server, runtime, self.own, self.requirements, interface_is_known=candidate is not None)
         self.warnings += workers.warnings
         self.warnings += versions.remarks(server, runtime, self.requirements)
         self.warnings += effect.remarks(server, runtime)
@@ -214,9 +214,9 @@ class _Inference:
             **{name: hook.command for name, hook in hooks.items() if hook},
         }
         for where, command in commands.items():
-            found = own_command(self.folder, self.requirements.scripts, command or "")
-            if found:
-                self.warnings.append(f"{where}: {not_installed(found.name)}: write {found.instead}")
+            script = own_command(self.folder, self.requirements.scripts, command or "")
+            if script:
+                self.warnings.append(f"{where}: {not_installed(script.name)}: write {script.instead}")
 
     def _read_own(self, server: str) -> None:
         """The app's own `gunicorn.conf.py`; what of it does not count is said."""
@@ -268,12 +268,12 @@ class _Inference:
 
     def _named(self, written: str) -> tuple[Candidate | None, AppTarget]:
         path = written.removesuffix("()")
-        found = [one for one in self.apps.candidates() if one.path == path]
-        if len(found) > 1:
-            raise ambiguous(found)
-        if found:
-            return found[0], AppTarget(path, found[0].kind.interface, found[0].factory)
-        self._must_be_there(path, told=self.settings.runtime.server != "auto")
+        matches = [candidate for candidate in self.apps.candidates() if candidate.path == path]
+        if len(matches) > 1:
+            raise ambiguous(matches)
+        if matches:
+            return matches[0], AppTarget(path, matches[0].kind.interface, matches[0].factory)
+        self._must_be_there(path, server_is_set=self.settings.runtime.server != "auto")
         self._must_exist(path)
         interface = _INTERFACES.get(self.settings.runtime.server) or self._guessed()
         if interface is None:
@@ -285,23 +285,27 @@ class _Inference:
             )
         return None, AppTarget(path, interface, written.endswith("()"))
 
-    def _must_be_there(self, path: str, *, told: bool) -> None:
+    def _must_be_there(self, path: str, *, server_is_set: bool) -> None:
         """The module of an app named in the settings is to be in the code, unless a package brings it.
 
-        `told`: the settings say the server, as they have to for an app of a package.
+        `server_is_set`: the settings say the server, as they have to for an app of a package.
         """
         name, _, attribute = path.partition(":")
         top = name.partition(".")[0]
-        ours, brought = self.code.has(top), normal(top) in self.requirements.names
-        if self.code.may_have(name) or self.settings.hooks.build or (brought and not ours):
+        is_own_module, is_required = self.code.has(top), normal(top) in self.requirements.names
+        if self.code.may_have(name) or self.settings.hooks.build or (is_required and not is_own_module):
             return
         near = nearest(name, [module.name for module in self.code.modules])
-        apps = [one.path for one in self.apps.candidates()]
-        likely = [one for one in apps if one.partition(":")[0] == near] or ([f"{near}:{attribute}"] if near else [])
+        apps = [candidate.path for candidate in self.apps.candidates()]
+        likely = [app for app in apps if app.partition(":")[0] == near] or ([f"{near}:{attribute}"] if near else [])
         fix = f"did you mean {likely[0]}?" if likely else _instead(apps)
         what = f"runtime.app is {path}, and there is no module {name} in the code"
-        if ours or not told:
-            more = "" if ours else " (for an app of an installed package, deploy.yaml has to say runtime.server too)"
+        if is_own_module or not server_is_set:
+            more = (
+                ""
+                if is_own_module
+                else " (for an app of an installed package, deploy.yaml has to say runtime.server too)"
+            )
             raise SettingsError(what, step="plan", hint=fix + more)
         self.warnings.append(f"{what}: a package that is installed has to have it; {fix}")
 
@@ -312,15 +316,19 @@ class _Inference:
             module = self.code[name]
         except KeyError:
             return
-        known = {*module.imports, *module.assigned, *(getattr(one, "name", "") for one in module.statements)}
+        known = {
+            *module.imports,
+            *module.assigned,
+            *(getattr(statement, "name", "") for statement in module.statements),
+        }
         if attribute.partition(".")[0] in known or "*" in known or "__getattr__" in known:
             return
-        here = sorted(one.attribute for one in self.apps.candidates() if one.module == name)
-        near = nearest(attribute, here or known)
+        app_names = sorted(app.attribute for app in self.apps.candidates() if app.module == name)
+        near = nearest(attribute, app_names or known)
         raise SettingsError(
             f"runtime.app is {path}, and {module.file} has no {attribute}",
             step="plan",
-            hint=f"did you mean {name}:{near}?" if near else _instead([f"{name}:{one}" for one in here]),
+            hint=f"did you mean {name}:{near}?" if near else _instead([f"{name}:{app_name}" for app_name in app_names]),
         )
 
     def _guessed(self) -> Interface | None:
@@ -422,8 +430,8 @@ def _unread_files(files: Sequence[str]) -> list[str]:
     if not files:
         return []
     more = f" and {len(files) - _MOST_NAMED} more" if len(files) > _MOST_NAMED else ""
-    here = f"the Python {platform.python_version()} that runs deploy does not know syntax of a newer one"
-    return [f"could not be read ({here}): {', '.join(files[:_MOST_NAMED])}{more}"]
+    reason = f"the Python {platform.python_version()} that runs deploy does not know syntax of a newer one"
+    return [f"could not be read ({reason}): {', '.join(files[:_MOST_NAMED])}{more}"]
 
 
 def _instead(apps: list[str]) -> str:

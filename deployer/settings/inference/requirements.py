@@ -56,7 +56,9 @@ class Requirements:
     def older(self, name: str, than: str) -> bool:
         """Whether every version that may be installed is older; False where nothing is said of it."""
         limit = Version(than)
-        return any(_ends_below(each.operator, each.version, limit) for each in self.versions.get(name, ()))
+        return any(
+            _ends_below(specifier.operator, specifier.version, limit) for specifier in self.versions.get(name, ())
+        )
 
 
 def _ends_below(operator: str, written: str, limit: Version) -> bool:
@@ -90,28 +92,28 @@ def read_requirements(
     file = next((name for name in FILES if (folder / name).is_file()), None)
     if file == "pyproject.toml" and "project" not in project:
         file = None
-    extras, groups = [normal(one) for one in extras], [normal(one) for one in groups]
+    extras, groups = [normal(extra) for extra in extras], [normal(group) for group in groups]
     lines, locked = list(more), []
     if file == "uv.lock":
         lock = project_files.load(folder / file)
         names, locked = _from_uv(lock, extras, groups), _maps(lock.get("package"))
     elif file == "pylock.toml":
         locked = _maps(project_files.load(folder / file).get("packages"))
-        names = {normal(str(one.get("name", ""))) for one in locked}
+        names = {normal(str(package.get("name", ""))) for package in locked}
     else:
         written = (
             _from_text(folder / file, set()) if file == "requirements.txt" else _from_project(project, extras, groups)
         )
         names, lines = _expand(written), [*lines, *written]
     python, python_file, ignored = _python(folder)
-    wanted = _map(project.get("project")).get("requires-python")
+    python_range = _map(project.get("project")).get("requires-python")
     return Requirements(
         file,  # type: ignore[arg-type]
         frozenset(names | _expand(lines)),
         python,
         python_file,
-        wanted if isinstance(wanted, str) else None,
-        _versions([*lines, *(f"{one.get('name')}=={one.get('version')}" for one in locked)]),
+        python_range if isinstance(python_range, str) else None,
+        _versions([*lines, *(f"{package.get('name')}=={package.get('version')}" for package in locked)]),
         _scripts(project, _expand(lines)),
         None if file else _unread(folder, project),
         ignored,
@@ -121,10 +123,10 @@ def read_requirements(
 def _scripts(project: Mapping[str, Any], installed: set[str]) -> dict[str, str]:
     """The commands of a project that is not among what is installed."""
     own, poetry = _map(project.get("project")), _map(_map(project.get("tool")).get("poetry"))
-    found = {**_map(poetry.get("scripts")), **_map(own.get("scripts"))}
+    scripts = {**_map(poetry.get("scripts")), **_map(own.get("scripts"))}
     if normal(str(own.get("name", poetry.get("name", "")))) in installed:
         return {}
-    return {name: entry for name, entry in sorted(found.items()) if isinstance(entry, str)}
+    return {name: entry for name, entry in sorted(scripts.items()) if isinstance(entry, str)}
 
 
 def _unread(folder: Path, project: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -138,7 +140,7 @@ def _unread(folder: Path, project: Mapping[str, Any]) -> tuple[str, str] | None:
 
 def _versions(requirements: Iterable[str]) -> dict[str, SpecifierSet]:
     """Name → what those lines say of its version, all of them together; a line that is no requirement says nothing."""
-    found: dict[str, SpecifierSet] = {}
+    specifiers: dict[str, SpecifierSet] = {}
     for requirement in requirements:
         try:
             read = Requirement(re.split(r"\s--hash|(?:^|\s)#", requirement)[0].strip())
@@ -146,8 +148,8 @@ def _versions(requirements: Iterable[str]) -> dict[str, SpecifierSet]:
             continue
         if read.specifier:
             name = normal(read.name)
-            found[name] = found.get(name, SpecifierSet()) & read.specifier
-    return found
+            specifiers[name] = specifiers.get(name, SpecifierSet()) & read.specifier
+    return specifiers
 
 
 def _python(folder: Path) -> tuple[str | None, str | None, str | None]:
@@ -201,15 +203,15 @@ def _from_text(path: Path, seen: set[Path]) -> list[str]:
 
 def _from_project(data: dict[str, Any], extras: list[str], groups: list[str]) -> list[str]:
     project, poetry = _map(data.get("project")), _map(_map(data.get("tool")).get("poetry"))
-    found = _texts(project.get("dependencies"))
-    for name, wanted in _map(project.get("optional-dependencies")).items():
-        found += _texts(wanted) if normal(name) in extras else []
-    for name, wanted in _map(data.get("dependency-groups")).items():
-        found += _texts(wanted) if normal(name) in groups else []
-    for name, wanted in _map(poetry.get("dependencies")).items():
-        brings = ",".join(_texts(_map(wanted).get("extras")))
-        found.append(f"{name}[{brings}]")
-    return found
+    requirements = _texts(project.get("dependencies"))
+    for name, value in _map(project.get("optional-dependencies")).items():
+        requirements += _texts(value) if normal(name) in extras else []
+    for name, value in _map(data.get("dependency-groups")).items():
+        requirements += _texts(value) if normal(name) in groups else []
+    for name, value in _map(poetry.get("dependencies")).items():
+        brings = ",".join(_texts(_map(value).get("extras")))
+        requirements.append(f"{name}[{brings}]")
+    return requirements
 
 
 def _from_uv(lock: dict[str, Any], extras: list[str], groups: list[str]) -> set[str]:
@@ -217,9 +219,9 @@ def _from_uv(lock: dict[str, Any], extras: list[str], groups: list[str]) -> set[
     packages: dict[str, list[dict[str, Any]]] = {}
     for package in _maps(lock.get("package")):
         packages.setdefault(normal(str(package.get("name", ""))), []).append(package)
-    every = [one for some in packages.values() for one in some]
-    own = [one for one in every if _map(one.get("source")).keys() & {"virtual", "editable"}]
-    waiting = [edge for one in own for edge in _edges(one, extras) + _groups(one, groups)]
+    every = [package for same_named in packages.values() for package in same_named]
+    own = [package for package in every if _map(package.get("source")).keys() & {"virtual", "editable"}]
+    waiting = [edge for package in own for edge in _edges(package, extras) + _groups(package, groups)]
     seen: set[tuple[str, str]] = set()
     while waiting:
         name, extra = waiting.pop()
@@ -232,15 +234,21 @@ def _from_uv(lock: dict[str, Any], extras: list[str], groups: list[str]) -> set[
 
 
 def _edges(package: dict[str, Any], extras: list[str]) -> list[tuple[str, str]]:
-    wanted = _maps(package.get("dependencies"))
-    for extra, some in _map(package.get("optional-dependencies")).items():
-        wanted += _maps(some) if normal(extra) in extras else []
-    return [edge for one in wanted for edge in _edge(one)]
+    dependencies = _maps(package.get("dependencies"))
+    for extra, extra_dependencies in _map(package.get("optional-dependencies")).items():
+        dependencies += _maps(extra_dependencies) if normal(extra) in extras else []
+    return [edge for dependency in dependencies for edge in _edge(dependency)]
 
 
 def _groups(package: dict[str, Any], groups: list[str]) -> list[tuple[str, str]]:
     sets = _map(package.get("dev-dependencies"))
-    return [edge for name, some in sets.items() if normal(name) in groups for one in _maps(some) for edge in _edge(one)]
+    return [
+        edge
+        for name, dependencies in sets.items()
+        if normal(name) in groups
+        for dependency in _maps(dependencies)
+        for edge in _edge(dependency)
+    ]
 
 
 def _edge(dependency: dict[str, Any]) -> list[tuple[str, str]]:
@@ -253,8 +261,8 @@ def _map(value: Any) -> dict[str, Any]:
 
 
 def _maps(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _texts(value: Any) -> list[str]:
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []

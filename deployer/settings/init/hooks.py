@@ -22,9 +22,9 @@ class Proposed:
     why: str
 
 
-def hooks(folder: Path, told: Procfile) -> dict[str, Proposed]:
+def hooks(folder: Path, procfile: Procfile) -> dict[str, Proposed]:
     """Name → hook, for the app in `folder` with what its Procfile comes to."""
-    proposed = {"prepare": _prepare(folder, told), "release": _release(folder, told)}
+    proposed = {"prepare": _prepare(folder, procfile), "release": _release(folder, procfile)}
     return {name: hook for name, hook in proposed.items() if hook}
 
 
@@ -36,11 +36,11 @@ def is_django(folder: Path) -> bool:
         return False
 
 
-def _prepare(folder: Path, told: Procfile) -> Proposed | None:
+def _prepare(folder: Path, procfile: Procfile) -> Proposed | None:
     """What WhiteNoise serves has to be collected in each release; a Procfile may say how."""
     everywhere = "on every host, in the new release"
-    if told.prepare:
-        return Proposed(told.prepare, everywhere, "as in the Procfile")
+    if procfile.prepare:
+        return Proposed(procfile.prepare, everywhere, "as in the Procfile")
     if is_django(folder) and "whitenoise" in read_requirements(folder).names and _has_static_root(folder):
         why = "WhiteNoise, which is among the requirements, serves what STATIC_ROOT has"
         return Proposed("python manage.py collectstatic --no-input", everywhere, why)
@@ -52,10 +52,10 @@ def _has_static_root(folder: Path) -> bool:
     return any("STATIC_ROOT" in module.assigned for module in read_code(folder).modules)
 
 
-def _release(folder: Path, told: Procfile) -> Proposed | None:
+def _release(folder: Path, procfile: Procfile) -> Proposed | None:
     once = "once, before the first wave"
-    if told.release:
-        return Proposed(told.release, once, "as in the Procfile")
+    if procfile.release:
+        return Proposed(procfile.release, once, "as in the Procfile")
     if (folder / "alembic.ini").is_file():
         return Proposed("alembic upgrade head", once, "alembic.ini is here")
     if is_django(folder):

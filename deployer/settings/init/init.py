@@ -47,7 +47,7 @@ class Proposal:
     first: str | None = None
 
 
-def propose(folder: Path, env: str = "prod", asked: InitOptions | None = None) -> Proposal:
+def propose(folder: Path, env: str = "prod", options: InitOptions | None = None) -> Proposal:
     """The files to write for the app in `folder`. Nothing is written.
 
     An inventory of `env` that is already there is kept and not among them. Raises: SettingsError when deploy.yaml is
@@ -64,27 +64,27 @@ def propose(folder: Path, env: str = "prod", asked: InitOptions | None = None) -
             file=shown(path),
             hint="edit it, or remove it first",
         )
-    asked = asked or InitOptions()
-    sized = scale(asked.size) if asked.size else None
-    draft = _draft(folder, None, asked)
+    options = options or InitOptions()
+    sized = scale(options.size) if options.size else None
+    draft = _draft(folder, None, options)
     target = draft.choice.inferred.target
     part = part_of(folder, target.path) if target else None
     if part:
-        draft = replace(draft, part=part) if part.outside else _draft(folder, part, asked)
+        draft = replace(draft, part=part) if part.outside else _draft(folder, part, options)
     files = {path: draft.text(sized)}
     inventories = folder / "inventories"
-    if not any(one.stem == env or one.name == env for one in inventories.glob("*")):
+    if not any(entry.stem == env or entry.name == env for entry in inventories.glob("*")):
         files[inventories / f"{env}.yaml"] = (sized.inventory if sized else _INVENTORY).format(env=env)
-    made = draft.choice
-    of_app = reasons(draft.code, made.inferred, made.keys, sized=sized is not None, by_web=made.by_web)
-    unread = made.inferred.unread
+    choice = draft.choice
+    of_app = reasons(draft.code, choice.inferred, choice.keys, sized=sized is not None, by_web=choice.by_web)
+    unread = choice.inferred.unread
     first = f"{f'cd {draft.subdir} && ' if draft.subdir else ''}{unread[1]}" if unread else None
-    return Proposal(files, (*of_app, *draft.beside()), (*made.of_size, *draft.remarks), first)
+    return Proposal(files, (*of_app, *draft.beside()), (*choice.of_size, *draft.remarks), first)
 
 
-def write(folder: Path, env: str = "prod", asked: InitOptions | None = None) -> Proposal:
+def write(folder: Path, env: str = "prod", options: InitOptions | None = None) -> Proposal:
     """Writes what `propose` gives and returns it. A file that appeared in between is not overwritten."""
-    proposal = propose(folder, env, asked)
+    proposal = propose(folder, env, options)
     for path, content in proposal.files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -97,16 +97,23 @@ def write(folder: Path, env: str = "prod", asked: InitOptions | None = None) -> 
     return proposal
 
 
-def _draft(folder: Path, part: Part | None, asked: InitOptions) -> _Draft:
+def _draft(folder: Path, part: Part | None, options: InitOptions) -> _Draft:
     """What to write for the app in `folder`, or in that part of it."""
     code = folder / part.folder if part else folder
-    told = rewrite_commands(procfile.read(code if (code / procfile.FILE).is_file() else folder), code)
-    web = told.runtime
+    procfile_settings = rewrite_commands(procfile.read(code if (code / procfile.FILE).is_file() else folder), code)
+    web = procfile_settings.runtime
     if part and "app" in web:
         web = {**web, "app": named_in_part(folder, part.folder, web["app"])}
-    if part and asked.app:
-        asked = replace(asked, app=named_in_part(folder, part.folder, asked.app))
-    return _Draft(app_name(folder), code, part, told, choose_runtime(code, asked, web), hooks(code, told))
+    if part and options.app:
+        options = replace(options, app=named_in_part(folder, part.folder, options.app))
+    return _Draft(
+        app_name(folder),
+        code,
+        part,
+        procfile_settings,
+        choose_runtime(code, options, web),
+        hooks(code, procfile_settings),
+    )
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,7 @@ class _Draft:
     app: str
     code: Path
     part: Part | None
-    told: Procfile
+    procfile: Procfile
     choice: InitChoice
     hooks: Mapping[str, Proposed]
 
@@ -140,10 +147,10 @@ class _Draft:
             commands = {name: hook.command for name, hook in self.hooks.items()}
             when = "; ".join(f"{name} {hook.when}" for name, hook in self.hooks.items())
             lines.append(f"hooks: {flow(commands)}    # {when}")
-        if self.told.processes:
+        if self.procfile.processes:
             lines.append("processes:    # as in the Procfile")
-        for name, process in self.told.processes.items():
-            why = self.told.whys.get(name)
+        for name, process in self.procfile.processes.items():
+            why = self.procfile.whys.get(name)
             lines.append(f"  {name}: {flow(process)}" + (f"    # {why}" if why else ""))
         return "\n".join([*lines, *(f"# {remark}" for remark in self.remarks)]) + "\n"
 
@@ -155,27 +162,27 @@ class _Draft:
     @property
     def remarks(self) -> list[str]:
         """What is left to a person: of the Procfile, of a part that cannot go alone, of the app's gunicorn.conf.py."""
-        found = [f"Procfile: {remark}" for remark in (*self.told.remarks, *self.choice.of_web)]
+        remarks = [f"Procfile: {remark}" for remark in (*self.procfile.remarks, *self.choice.of_web)]
         if self.part and self.part.outside:
             folder, file, outside = self.part.folder, self.part.file, self.part.outside
-            here = (
+            advice = (
                 f"write a requirements.txt here, {f'with -r {folder}/{file}' if file.endswith('.txt') else 'as it has'}"
             )
-            found.append(f"{folder}/{file} is not read, since {outside} from outside {folder}: {here}")
-        return [*found, *self.choice.inferred.left_aside]
+            remarks.append(f"{folder}/{file} is not read, since {outside} from outside {folder}: {advice}")
+        return [*remarks, *self.choice.inferred.left_aside]
 
     def beside(self) -> list[Reason]:
         """The folder, hooks and processes that are written, and why."""
-        made = []
+        extra_reasons = []
         if self.part and self.subdir:
             why = f"the app and its {self.part.file} lie there: a push ships that folder alone"
-            made.append(Reason("source.subdir", self.subdir, why))
+            extra_reasons.append(Reason("source.subdir", self.subdir, why))
         for name, hook in self.hooks.items():
-            made.append(Reason(f"hooks.{name}", hook.command, f"{hook.why}; {hook.when}"))
-        for name, process in self.told.processes.items():
-            single = f"; singleton: {self.told.whys[name]}" if name in self.told.whys else ""
-            made.append(Reason(f"processes.{name}", process["command"], f"as in the Procfile{single}"))
-        return made
+            extra_reasons.append(Reason(f"hooks.{name}", hook.command, f"{hook.why}; {hook.when}"))
+        for name, process in self.procfile.processes.items():
+            single = f"; singleton: {self.procfile.whys[name]}" if name in self.procfile.whys else ""
+            extra_reasons.append(Reason(f"processes.{name}", process["command"], f"as in the Procfile{single}"))
+        return extra_reasons
 
 
 def app_name(folder: Path) -> str:
@@ -183,7 +190,7 @@ def app_name(folder: Path) -> str:
     name = folder.absolute().name
     with contextlib.suppress(SettingsError):  # the inference of the rest reports it
         name = project_files.load(folder / "pyproject.toml").get("project", {}).get("name", name)
-    letters = "".join(one for one in unicodedata.normalize("NFKD", name) if not unicodedata.combining(one))
+    letters = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
     plain = re.sub(r"[^a-z0-9]+", "-", letters.lower()).strip("-")
     plain = re.sub(r"^[^a-z]+", "", plain)[:31].strip("-")
     return plain or "app"

@@ -17,8 +17,8 @@ _MOST_NAMED = 3
 
 def dependency_file(folder: Path) -> str | None:
     """The file of `folder` that names what the app depends on, also one that only Poetry or Pipenv read."""
-    found = read_requirements(folder)
-    return found.file or (found.unread[0].partition(" ")[0] if found.unread else None)
+    requirements = read_requirements(folder)
+    return requirements.file or (requirements.unread[0].partition(" ")[0] if requirements.unread else None)
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Part:
 
 def part_of(folder: Path, app: str) -> Part | None:
     """Where below `folder` the app `module:attribute` and its dependencies lie; None if `folder` has them itself."""
-    found = None if dependency_file(folder) else _candidate(folder, app)
-    if found is None:
+    candidate = None if dependency_file(folder) else _candidate(folder, app)
+    if candidate is None:
         return None
-    for around in PurePosixPath(found.file).parents:
+    for around in PurePosixPath(candidate.file).parents:
         file = dependency_file(folder / around) if around.parts else None
         if file:
             return Part(str(around), file, _outside(folder, around))
@@ -51,12 +51,12 @@ def _outside(folder: Path, part: PurePosixPath) -> str:
         file = PurePosixPath(module.file)
         if not file.is_relative_to(part):
             continue
-        within = [folder / each for each in (part / "src", *file.parents) if each.is_relative_to(part)]
+        within = [folder / path for path in (part / "src", *file.parents) if path.is_relative_to(part)]
         for level, name in _imported(module.tree):
             if level:
                 leaves = part not in file.parents[level:]
             else:
-                leaves = _has(folder, name) and not any(_has(each, name) for each in within)
+                leaves = _has(folder, name) and not any(_has(path, name) for path in within)
             if leaves:
                 return f"{file} imports {'.' * level}{name.partition('.')[0]}"
     return ""
@@ -74,8 +74,8 @@ def _imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 def _has(folder: Path, dotted: str) -> bool:
     """Whether the module, or the name in one, is in that folder."""
-    first, _, rest = dotted.partition(".")
-    package, second = folder / first, rest.partition(".")[0]
+    first, _, below = dotted.partition(".")
+    package, second = folder / first, below.partition(".")[0]
     if (folder / f"{first}.py").is_file() or (package / "__init__.py").is_file():
         return True
     return bool(second) and ((package / f"{second}.py").is_file() or (package / second).is_dir())
@@ -83,20 +83,24 @@ def _has(folder: Path, dotted: str) -> bool:
 
 def named_in_part(folder: Path, part: str, app: str) -> str:
     """The `module:attribute` that an app of `folder` has where `part` is the source folder; unchanged if unknown."""
-    found = _candidate(folder, app)
-    if found is None:
+    original = _candidate(folder, app)
+    if original is None:
         return app
-    there = Apps(read_code(folder / part)).candidates()
-    same = [each for each in there if (f"{part}/{each.file}", each.attribute) == (found.file, found.attribute)]
-    return same[0].path + ("()" if same[0].factory else "") if same else app
+    candidates = Apps(read_code(folder / part)).candidates()
+    matches = [
+        candidate
+        for candidate in candidates
+        if (f"{part}/{candidate.file}", candidate.attribute) == (original.file, original.attribute)
+    ]
+    return matches[0].path + ("()" if matches[0].factory else "") if matches else app
 
 
 def similar_files(folder: Path) -> tuple[str, ...]:
     """The first files that may name dependencies, and that a push does not read."""
-    found = [path.relative_to(folder).as_posix() for pattern in _SIMILAR for path in sorted(folder.glob(pattern))]
-    return tuple(found[:_MOST_NAMED])
+    paths = [path.relative_to(folder).as_posix() for pattern in _SIMILAR for path in sorted(folder.glob(pattern))]
+    return tuple(paths[:_MOST_NAMED])
 
 
 def _candidate(folder: Path, app: str) -> Candidate | None:
     path = app.removesuffix("()")
-    return next((one for one in Apps(read_code(folder)).candidates() if one.path == path), None)
+    return next((candidate for candidate in Apps(read_code(folder)).candidates() if candidate.path == path), None)

@@ -61,17 +61,17 @@ def read(folder: Path) -> Procfile:
 
 def parse_procfile(text: str) -> Procfile:
     """What the lines of a Procfile come to."""
-    made = _Reading()
+    reading = _Reading()
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
-        found = _LINE.fullmatch(stripped)
-        if found is None:
-            made.remark(f"line {number} is none of NAME: COMMAND, and left out: {stripped}")
+        match = _LINE.fullmatch(stripped)
+        if match is None:
+            reading.remark(f"line {number} is none of NAME: COMMAND, and left out: {stripped}")
         else:
-            made.line(found[1], found[2])
-    return made.result()
+            reading.line(match[1], match[2])
+    return reading.result()
 
 
 class _Reading:
@@ -149,12 +149,14 @@ class _Reading:
             self.remark(f"{name} uses $PORT, and a process has none: what serves is the web, or another app")
         names = sorted(set(re.findall(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", command)) - {"PORT"})
         if names:
-            self.remark(f"{name} uses {', '.join('$' + each for each in names)}: see that env or secrets have it")
+            self.remark(
+                f"{name} uses {', '.join('$' + variable for variable in names)}: see that env or secrets have it"
+            )
 
     def _runtime(self, written: str) -> dict[str, Any]:
-        before, command = _last_command(written)
-        for each in before:
-            self._ran_before(each)
+        earlier_commands, command = _last_command(written)
+        for earlier_command in earlier_commands:
+            self._ran_before(earlier_command)
         try:
             words = shlex.split(_RUNNERS.sub("", command, count=1))
         except ValueError as error:
@@ -176,8 +178,10 @@ class _Reading:
     def _ran_before(self, command: str) -> None:
         folder = re.fullmatch(r"cd\s+(\S+)", command)
         if folder:
-            told = f"source: {{subdir: {folder[1]}}}"
-            self.remark(f"web goes to {folder[1]} first, which is left out: write {told} if all of the app lies there")
+            setting = f"source: {{subdir: {folder[1]}}}"
+            self.remark(
+                f"web goes to {folder[1]} first, which is left out: write {setting} if all of the app lies there"
+            )
         elif self._collects(command, "web"):
             pass
         elif self._release is None and re.search(r"\b(migrate|upgrade)\b", command):
@@ -204,54 +208,56 @@ class _Reading:
         return {"server": "command", "command": program}
 
     def _server(self, server: str, words: Sequence[str]) -> dict[str, Any]:
-        made: dict[str, Any] = {"server": server}
+        keys: dict[str, Any] = {"server": server}
         args: list[str] = []
         known, short = (GUNICORN, _SHORT) if server == "gunicorn" else (UVICORN, "")
         for option, value in _options(words, short, known.flags):
-            self._option(made, args, option, value, known)
+            self._option(keys, args, option, value, known)
         if server == "gunicorn":
-            kind = str(made.get("worker_class", "")).lower()
-            made["server"] = "gunicorn+uvicorn" if "uvicorn" in kind else "gunicorn-asgi" if kind == "asgi" else server
-            if made["server"] != server:
-                del made["worker_class"]
-        if "max_requests_jitter" in made and "max_requests" not in made:
+            kind = str(keys.get("worker_class", "")).lower()
+            keys["server"] = "gunicorn+uvicorn" if "uvicorn" in kind else "gunicorn-asgi" if kind == "asgi" else server
+            if keys["server"] != server:
+                del keys["worker_class"]
+        if "max_requests_jitter" in keys and "max_requests" not in keys:
             self.remark("web: the jitter of --max-requests is left out, since there is no --max-requests")
-            del made["max_requests_jitter"]
-        return {**made, **({"args": args} if args else {})}
+            del keys["max_requests_jitter"]
+        return {**keys, **({"args": args} if args else {})}
 
-    def _option(self, made: dict[str, Any], args: list[str], option: str, value: str, known: Options) -> None:
+    def _option(self, keys: dict[str, Any], args: list[str], option: str, value: str, known: Options) -> None:
         """One option of the server: in its key, among `args`, or in a remark."""
         whole = f"{option} {value}".strip()
         key = known.keys.get(known.short.get(option, option))
         if option == "":
-            self._target(made, value)
+            self._target(keys, value)
         elif option == "--factory":
-            made["app"] = f"{made['app']}()" if "app" in made else "()"
+            keys["app"] = f"{keys['app']}()" if "app" in keys else "()"
         elif option in _DECIDED:
             anywhere = _DECIDED[option] == _PLACE and value in ("0.0.0.0", "::", "[::]")
             if not (anywhere or value == "-" or _PORT.search(value)):
                 self.remark(f"web: {whole} is left out: {_DECIDED[option]}")
         elif "$" in value:
             usual = re.search(r":?-([^}]*)\}", value)
-            told = f" (it was {usual[1]} where that is not set)" if usual else ""
-            self.remark(f"web: {whole} depends on the environment{told}, and is left out: see runtime.{key or 'args'}")
+            former_default = f" (it was {usual[1]} where that is not set)" if usual else ""
+            self.remark(
+                f"web: {whole} depends on the environment{former_default}, and is left out: see runtime.{key or 'args'}"
+            )
         elif key is None:
             refused = known.refused([option])
             if refused:
                 self.remark(f"web: {whole} is left out: {refused[1]}")
             else:
-                args.extend(each for each in (option, value) if each)
+                args.extend(word for word in (option, value) if word)
         elif key == "worker_class":
-            made[key] = value
+            keys[key] = value
         elif value.isdigit() and (int(value) or key != "workers"):
-            made[key] = int(value)
+            keys[key] = int(value)
         else:
             self.remark(f"web: {whole} is left out: runtime.{key} takes a number")
 
-    def _target(self, made: dict[str, Any], value: str) -> None:
+    def _target(self, keys: dict[str, Any], value: str) -> None:
         name = value if ":" in value else value + ":application"
         if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(\(\))?", name):
-            made["app"] = name + made.get("app", "")
+            keys["app"] = name + keys.get("app", "")
         else:
             self.remark(f"web: the app {value} is left out: here it is module:attribute")
 
@@ -277,22 +283,22 @@ _SHORT = "bwktcpugenmR"
 
 def _options(words: Sequence[str], short: str, flags: Collection[str]) -> list[tuple[str, str]]:
     """(option, value) in order; ("", the app) for a word of its own."""
-    found: list[tuple[str, str]] = []
-    left = list(words)
-    while left:
-        word = left.pop(0)
+    options: list[tuple[str, str]] = []
+    remaining = list(words)
+    while remaining:
+        word = remaining.pop(0)
         name, equals, value = word.partition("=")
         if not word.startswith("-"):
-            found.append(("", word))
+            options.append(("", word))
         elif word in flags:
-            found.append((word, ""))
+            options.append((word, ""))
         elif not word.startswith("--") and word[1:2] in short and len(word) > 2:
-            found.append((word[:2], word[2:]))
+            options.append((word[:2], word[2:]))
         elif equals:
-            found.append((name, value))
+            options.append((name, value))
         else:
-            found.append((word, left.pop(0) if left else ""))
-    return found
+            options.append((word, remaining.pop(0) if remaining else ""))
+    return options
 
 
 def _clock(name: str, command: str) -> str:
@@ -302,8 +308,8 @@ def _clock(name: str, command: str) -> str:
         return f"its name says that it is a clock: two of {name} would start everything twice"
     if re.search(r"\bcelery\b.*\sworker\b.*\s(-B|--beat)(\s|$)", command):
         return "a beat runs within it (-B): two of it would start everything twice"
-    found = next((word for word in words if word in _CLOCKS), None)
-    return f"{found} is a clock: two of it would start everything twice" if found else ""
+    clock = next((word for word in words if word in _CLOCKS), None)
+    return f"{clock} is a clock: two of it would start everything twice" if clock else ""
 
 
 def _program(command: str) -> str:
@@ -334,11 +340,11 @@ def _stays_a_shell(command: str) -> bool:
 
 def _exec(command: str) -> str:
     """The command in place of the shell, so that it gets the signals: `A=1 exec celery`."""
-    rest = command
-    while _ASSIGNMENT.match(rest):
-        cut = _end_of_word(rest)
-        rest = rest[cut:].lstrip()
-    return command if rest.startswith("exec ") else command[: len(command) - len(rest)] + "exec " + rest
+    program = command
+    while _ASSIGNMENT.match(program):
+        cut = _end_of_word(program)
+        program = program[cut:].lstrip()
+    return command if program.startswith("exec ") else command[: len(command) - len(program)] + "exec " + program
 
 
 def _last_command(text: str) -> tuple[list[str], str]:
@@ -361,17 +367,17 @@ def _end_of_word(text: str) -> int:
 
 def _operators(text: str) -> list[tuple[str, int]]:
     """Operators of the shell that stand outside of quotes, with their places."""
-    found: list[tuple[str, int]] = []
+    operators: list[tuple[str, int]] = []
     taken = 0
-    for place, quoted in _unquoted(text):
-        if quoted or place < taken:
+    for position, quoted in _unquoted(text):
+        if quoted or position < taken:
             continue
         for operator in ("&&", "||", ">&", ";", "|", "&", "<", ">", "(", ")"):
-            if text.startswith(operator, place):
-                found.append((operator, place))
-                taken = place + len(operator)
+            if text.startswith(operator, position):
+                operators.append((operator, position))
+                taken = position + len(operator)
                 break
-    return found
+    return operators
 
 
 def _unquoted(text: str) -> list[tuple[int, bool]]:

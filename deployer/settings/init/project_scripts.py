@@ -10,9 +10,9 @@ from deployer.settings.inference.server.project_script import not_installed, own
 from deployer.settings.init.procfile import Procfile
 
 
-def rewrite_commands(told: Procfile, folder: Path) -> Procfile:
+def rewrite_commands(procfile: Procfile, folder: Path) -> Procfile:
     """What a Procfile comes to for the project in `folder`, with a remark for each command that is another."""
-    scripts, remarks = read_requirements(folder).scripts, list(told.remarks)
+    scripts, remarks = read_requirements(folder).scripts, list(procfile.remarks)
 
     def on_hosts(command: str) -> str:
         own = own_command(folder, scripts, command)
@@ -21,9 +21,11 @@ def rewrite_commands(told: Procfile, folder: Path) -> Procfile:
         return own.instead if own else command
 
     return replace(
-        told,
-        runtime={key: on_hosts(value) if key == "command" else value for key, value in told.runtime.items()},
-        release=told.release and on_hosts(told.release),
-        processes={name: {**each, "command": on_hosts(each["command"])} for name, each in told.processes.items()},
+        procfile,
+        runtime={key: on_hosts(value) if key == "command" else value for key, value in procfile.runtime.items()},
+        release=procfile.release and on_hosts(procfile.release),
+        processes={
+            name: {**process, "command": on_hosts(process["command"])} for name, process in procfile.processes.items()
+        },
         remarks=tuple(remarks),
     )

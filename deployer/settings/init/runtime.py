@@ -46,40 +46,42 @@ class InitChoice:
     of_web: tuple[str, ...] = ()
 
 
-def choose_runtime(folder: Path, asked: InitOptions, web: Mapping[str, Any]) -> InitChoice:
+def choose_runtime(folder: Path, options: InitOptions, web: Mapping[str, Any]) -> InitChoice:
     """What to write for the app in `folder`, with the `runtime` that the Procfile's web comes to.
 
     Raises: SettingsError for a folder without an app, or with several that could be meant, with what to type.
     """
-    said = {key: value for key, value in (("app", asked.app), ("command", asked.command)) if value is not None}
-    sized = scale(asked.size) if asked.size else None
-    web = web if asked.command is None else {}
+    option_keys = {
+        key: value for key, value in (("app", options.app), ("command", options.command)) if value is not None
+    }
+    sized = scale(options.size) if options.size else None
+    web = web if options.command is None else {}
     given_up = web.get("command") if sized else None
-    found = _with_web(folder, said, {} if given_up else web)
+    choice = _with_web(folder, option_keys, {} if given_up else web)
     if sized is None:
-        return found
-    keys, overruled = _of_size(sized, found.inferred, found.keys)
+        return choice
+    keys, overruled = _of_size(sized, choice.inferred, choice.keys)
     words = [sized.why, f"today: {sized.today}"]
     if given_up:
         words.append(f"Procfile: web's command is left out, since the size decides the server: {given_up}")
-    return replace(found, keys=keys, inferred=_inferred(folder, keys), of_size=(*words, *overruled))
+    return replace(choice, keys=keys, inferred=_inferred(folder, keys), of_size=(*words, *overruled))
 
 
-def _with_web(folder: Path, said: Mapping[str, Any], web: Mapping[str, Any]) -> InitChoice:
+def _with_web(folder: Path, option_keys: Mapping[str, Any], web: Mapping[str, Any]) -> InitChoice:
     """The keys of web with those of the command line over them, unless the code does not bear web out."""
     if not web:
-        return InitChoice(said, _inferred(folder, said))
-    keys = {**web, **said}
+        return InitChoice(option_keys, _inferred(folder, option_keys))
+    keys = {**web, **option_keys}
     try:
-        found = _recycling(InitChoice(keys, _inferred(folder, keys)))
-        return replace(found, by_web=frozenset(found.keys) - set(said))
+        choice = _recycling(InitChoice(keys, _inferred(folder, keys)))
+        return replace(choice, by_web=frozenset(choice.keys) - set(option_keys))
     except AmbiguousAppError:
         raise
     except SettingsError as refused:
         if refused.code == "interface":
-            found = _recycling(_other_server(folder, keys))
-            return replace(found, by_web=frozenset(found.keys) - set(said))
-        return InitChoice(said, _inferred(folder, said), of_web=(f"web is left out: {refused.message}",))
+            choice = _recycling(_other_server(folder, keys))
+            return replace(choice, by_web=frozenset(choice.keys) - set(option_keys))
+        return InitChoice(option_keys, _inferred(folder, option_keys), of_web=(f"web is left out: {refused.message}",))
 
 
 def _other_server(folder: Path, keys: Mapping[str, Any]) -> InitChoice:
@@ -96,13 +98,13 @@ def _other_server(folder: Path, keys: Mapping[str, Any]) -> InitChoice:
     return InitChoice(kept, again, of_web=(f"web's {keys['server']} does not serve {what}: {server} does{lost}",))
 
 
-def _recycling(found: InitChoice) -> InitChoice:
+def _recycling(choice: InitChoice) -> InitChoice:
     """Without the replacing of workers, where one uvicorn process would refuse requests meanwhile."""
-    if found.inferred.server != "uvicorn" or found.keys.get("workers") != 1 or not found.keys.get("max_requests"):
-        return found
-    kept = {key: value for key, value in found.keys.items() if key not in ("max_requests", "max_requests_jitter")}
-    why = f"web: max_requests {found.keys['max_requests']} is left out: one uvicorn process refuses requests meanwhile"
-    return replace(found, keys=kept, of_web=(*found.of_web, f"{why}; workers: 2 takes it"))
+    if choice.inferred.server != "uvicorn" or choice.keys.get("workers") != 1 or not choice.keys.get("max_requests"):
+        return choice
+    kept = {key: value for key, value in choice.keys.items() if key not in ("max_requests", "max_requests_jitter")}
+    why = f"web: max_requests {choice.keys['max_requests']} is left out: one uvicorn process refuses requests meanwhile"
+    return replace(choice, keys=kept, of_web=(*choice.of_web, f"{why}; workers: 2 takes it"))
 
 
 def _inferred(folder: Path, runtime: Mapping[str, Any]) -> Inferred:
@@ -114,16 +116,16 @@ def _inferred(folder: Path, runtime: Mapping[str, Any]) -> Inferred:
         option = f"--{first['loc'][-1]}" if first["loc"][-1] in ("app", "command") else "init"
         raise UsageError(f"{option}: {first['msg'].removeprefix('Value error, ')}") from None
     try:
-        found = infer(folder, settings)
-        if found.refused:
-            raise found.refused
+        inferred = infer(folder, settings)
+        if inferred.refused:
+            raise inferred.refused
         if settings.runtime.command:
             _require_usable(folder, settings.runtime.command)
-        return found
+        return inferred
     except AmbiguousAppError as several:
-        parts = [several.folder or _alone(folder, each) for each in several.candidates]
-        one = f"--app '{several.candidates[0]}', or another of them"
-        several.hint = f"deploy init {f'{parts[0]}, or another of their folders' if all(parts) else one}"
+        parts = [several.folder or _alone(folder, candidate) for candidate in several.candidates]
+        alternative = f"--app '{several.candidates[0]}', or another of them"
+        several.hint = f"deploy init {f'{parts[0]}, or another of their folders' if all(parts) else alternative}"
         raise
     except SettingsError as none:
         if none.message.startswith("runtime.app is "):
@@ -167,7 +169,7 @@ def _of_size(sized: Scale, inferred: Inferred, runtime: Mapping[str, Any]) -> tu
         raise UsageError("--scale is for an app that deploy starts a server for", hint="leave --scale or --command out")
     server = sized.servers[inferred.target.interface]
     decided = {"server": server, "workers": sized.workers}
-    said = [
+    remarks = [
         f"Procfile: the size has {key}: {value} in place of web's {runtime[key]}"
         for key, value in decided.items()
         if runtime.get(key, value) != value
@@ -175,9 +177,9 @@ def _of_size(sized: Scale, inferred: Inferred, runtime: Mapping[str, Any]) -> tu
     unfit = [] if server == "gunicorn" else ["worker_class"]
     if server == "uvicorn" and runtime.get("server", server) != server:
         unfit += ["args", "timeout"]
-    said += [
+    remarks += [
         f"Procfile: web's {key} {flow(runtime[key])} is left out: the size's server {server} does not take it"
         for key in unfit
         if key in runtime
     ]
-    return {**{key: value for key, value in runtime.items() if key not in unfit}, **decided}, said
+    return {**{key: value for key, value in runtime.items() if key not in unfit}, **decided}, remarks

@@ -33,48 +33,50 @@ def reasons(
         sized: server and workers are those of a size that was asked for.
     """
     code = read_code(folder)
-    told = {reason.what: reason for reason in inferred.reasons}
+    inferred_reasons = {reason.what: reason for reason in inferred.reasons}
     framework = inferred.framework or "the app"
-    found: list[Reason] = []
+    summary: list[Reason] = []
     if inferred.target:
         path = inferred.target.path + ("()" if inferred.target.factory else "")
         named = "as the Procfile names it" if "app" in by_web else "as you named it"
-        why = told["runtime.app"].why if "runtime.app" in told else named
+        why = inferred_reasons["runtime.app"].why if "runtime.app" in inferred_reasons else named
         kind = inferred.target.interface.upper()
-        found.append(Reason("app", path, ", ".join(filter(None, (inferred.framework, kind))) + f": {why}"))
-    found.append(
+        summary.append(Reason("app", path, ", ".join(filter(None, (inferred.framework, kind))) + f": {why}"))
+    summary.append(
         Reason("server", inferred.server, _server(inferred, framework, sized=sized, by_web="server" in by_web))
     )
     if inferred.websockets:
-        found.append(_websockets(inferred.server, Routes(Apps(code)).websockets() or "the code"))
+        summary.append(_websockets(inferred.server, Routes(Apps(code)).websockets() or "the code"))
     if "workers" in by_web and not sized:
-        found.append(Reason("workers", str(keys["workers"]), "as the Procfile has it"))
+        summary.append(Reason("workers", str(keys["workers"]), "as the Procfile has it"))
     elif inferred.target and not sized:
-        found.append(_workers(inferred, hints.computes(code), hints.waits(code)))
-    if "health.path" in told:
-        found.append(Reason("health", told["health.path"].value, told["health.path"].why))
+        summary.append(_workers(inferred, hints.computes(code), hints.waits(code)))
+    if "health.path" in inferred_reasons:
+        summary.append(Reason("health", inferred_reasons["health.path"].value, inferred_reasons["health.path"].why))
     elif inferred.health_path is None:
-        found.append(
+        summary.append(
             Reason(
                 "health",
                 "/",
                 f"no health route was found: {USUALLY_HEALTHY} is healthy; better is /healthz",
             )
         )
-    if "python.version" in told:
-        found.append(Reason("python", told["python.version"].value, told["python.version"].why))
+    if "python.version" in inferred_reasons:
+        summary.append(
+            Reason("python", inferred_reasons["python.version"].value, inferred_reasons["python.version"].why)
+        )
     if inferred.requirements_file:
-        found.append(
+        summary.append(
             Reason("dependencies", inferred.requirements_file, "the first of the files that a push installs from")
         )
     elif inferred.unread:
         file, _ = inferred.unread
-        found.append(
+        summary.append(
             Reason("dependencies", "none", f"a push installs nothing from {file}, and is refused until it can")
         )
     else:
-        found.append(Reason("dependencies", "none", _nothing_to_install(folder)))
-    return tuple(found)
+        summary.append(Reason("dependencies", "none", _nothing_to_install(folder)))
+    return tuple(summary)
 
 
 def _server(inferred: Inferred, framework: str, *, sized: bool, by_web: bool) -> str:
@@ -87,9 +89,9 @@ def _server(inferred: Inferred, framework: str, *, sized: bool, by_web: bool) ->
 
 def _nothing_to_install(folder: Path) -> str:
     similar = similar_files(folder)
-    there = f"; {', '.join(similar)} is not read by itself" if similar else ""
-    here = "no uv.lock, pylock.toml, requirements.txt or pyproject.toml with [project] is here"
-    return f"{here}, so a push installs nothing that the app imports: write a requirements.txt{there}"
+    remark = f"; {', '.join(similar)} is not read by itself" if similar else ""
+    cause = "no uv.lock, pylock.toml, requirements.txt or pyproject.toml with [project] is here"
+    return f"{cause}, so a push installs nothing that the app imports: write a requirements.txt{remark}"
 
 
 def _websockets(server: Server, where: str) -> Reason:

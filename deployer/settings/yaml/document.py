@@ -108,7 +108,7 @@ class _Builder:
             self._open.discard(id(node))
 
     def _map(self, node: MappingNode, path: KeyPath) -> dict[str, Any]:
-        made: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         lines: dict[str, int] = {}
         for key_node, value_node in node.value:
             if key_node.tag == _STANDARD + "merge":
@@ -121,10 +121,10 @@ class _Builder:
                 )
             lines[key] = line
             self.marks[(*path, key)] = Mark(self.file, line)
-            made[key] = self.build(value_node, (*path, key))
+            values[key] = self.build(value_node, (*path, key))
         for inherited in self._merged(node, path):
-            made = inherited | made
-        return made
+            values = inherited | values
+        return values
 
     def _merged(self, node: MappingNode, path: KeyPath) -> Iterator[dict[str, Any]]:
         for key_node, value_node in node.value:

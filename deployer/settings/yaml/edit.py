@@ -26,19 +26,19 @@ def set_value(text: str, path: tuple[str, ...], value: str | int, shown: str) ->
         SettingsError: the text is no settings file, or the key cannot be written there without touching more.
     """
     before = parse_document(text, shown, SettingsError).data or {}
-    wanted = _with(before, path, value)
-    if wanted == before:
+    settings = _with(before, path, value)
+    if settings == before:
         return text
-    made = _changed(text, YAML(typ="safe", pure=True).compose(text), path, value)
-    if made is None or not _says(made, wanted):
+    edited_text = _changed(text, YAML(typ="safe", pure=True).compose(text), path, value)
+    if edited_text is None or not _says(edited_text, settings):
         name = ".".join(path)
         raise SettingsError(f"{name} cannot be changed there", file=shown, hint=f"write {name}: {value} yourself")
-    return made
+    return edited_text
 
 
-def _says(text: str, wanted: Mapping[str, Any]) -> bool:
+def _says(text: str, settings: Mapping[str, Any]) -> bool:
     try:
-        return bool(parse_document(text, "", SettingsError).data == wanted)
+        return bool(parse_document(text, "", SettingsError).data == settings)
     except SettingsError:
         return False
 
@@ -54,15 +54,15 @@ def _changed(text: str, node: Any, path: tuple[str, ...], value: str | int) -> s
         return _appended(text, path, value)
     if not isinstance(node, MappingNode):
         return None
-    at, found = next(((key, child) for key, child in node.value if key.value == path[0]), (None, None))
+    at, child_node = next(((key, child) for key, child in node.value if key.value == path[0]), (None, None))
     if at is None:
         return _added(text, node, path, value)
-    if len(path) > 1 and isinstance(found, MappingNode):
-        return _changed(text, found, path[1:], value)
-    if not isinstance(found, ScalarNode):
+    if len(path) > 1 and isinstance(child_node, MappingNode):
+        return _changed(text, child_node, path[1:], value)
+    if not isinstance(child_node, ScalarNode):
         return None
     new = str(value) if len(path) == 1 else _flow(path[1:], value)
-    start, end = int(found.start_mark.index), int(found.end_mark.index)
+    start, end = int(child_node.start_mark.index), int(child_node.end_mark.index)
     if start == end:  # a key without a value, whose place is said to be elsewhere
         start = end = text.index(":", int(at.end_mark.index)) + 1
         new = " " + new

@@ -11,7 +11,7 @@ from typing import Any
 def flow(value: Any) -> str:
     """A value of YAML on one line; text in quotes where it is more than plain words."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {flow(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z_./][A-Za-z0-9_./+ -]*(:[A-Za-z0-9_.]+)?", value):

@@ -109,7 +109,7 @@ def test_one_answer_for_every_host_also_for_those_that_fail(sshd: Sshd, config: 
     heard: list[tuple[str, str]] = []
     with Fleet.open(hosts, dialer=Dialer(config_file=str(config))) as fleet:
         fleet["web3"].kill()
-        results = fleet.each(
+        results = fleet.run_on_hosts(
             hosts,
             "command.run",
             lambda host: {

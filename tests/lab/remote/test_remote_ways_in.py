@@ -124,7 +124,7 @@ def test_one_gateway_connection_serves_all_hosts(sshd: Sshd, gate: Sshd, config:
         base = behind(sshd, gate, gateway=f"127.0.0.1:{counted.port}")
         hosts = [replace(base, name=f"web{number}", python=PYTHON) for number in range(8)]
         with Fleet.open(hosts, dialer=Dialer(config_file=str(config))) as fleet:
-            results = fleet.each(hosts, "command.run", {"command": "echo $SSH_CONNECTION"})
+            results = fleet.run_on_hosts(hosts, "command.run", {"command": "echo $SSH_CONNECTION"})
             assert all(result.unwrap()["exit"] == 0 for result in results.values())
         assert counted.accepted == 1
     finally:

@@ -12,22 +12,22 @@ from support.topologies import topology
 from deployer.plan.facts import Facts
 
 OLD, NEW = "20240101T000000Z-0ld00000", "20240601T000000Z-new00000"
-ASKED = topology(1).asked
+ASKED = topology(1).health_check_digest
 
 
 @pytest.mark.parametrize("changed", [{"health": {"headers": {"X": "1"}}}, {"domains": ["b.c"]}])
 def test_another_question_is_another_word(changed: dict[str, Any]) -> None:
-    assert topology(1, **changed).asked != ASKED
+    assert topology(1, **changed).health_check_digest != ASKED
 
 
 @pytest.mark.parametrize("changed", [{"health_path": "/up"}, {"health_status": 204}])
 def test_what_the_code_tells_counts_too(changed: dict[str, Any]) -> None:
-    assert replace(topology(1), **changed).asked != ASKED
+    assert replace(topology(1), **changed).health_check_digest != ASKED
 
 
 @pytest.mark.parametrize("changed", [{"port": 9000}, {"health": {"within": "1s"}}, {"instances": 3}])
 def test_what_is_not_asked_does_not_count(changed: dict[str, Any]) -> None:
-    assert topology(1, **changed).asked == ASKED
+    assert topology(1, **changed).health_check_digest == ASKED
 
 
 def linked(slots: dict[str, str], **asked: str) -> Facts:
@@ -38,23 +38,23 @@ def linked(slots: dict[str, str], **asked: str) -> Facts:
 
 
 def test_every_slot_in_use_counts_and_nothing_else() -> None:
-    assert linked({"7000": OLD}, **{"0ld00000": "a", "new00000": "b"}).asked() == {"a"}
-    assert linked({"7000": OLD, "7500": NEW}, **{"0ld00000": "a", "new00000": "b"}).asked() == {"a", "b"}
-    assert linked({}).asked() == set()
+    assert linked({"7000": OLD}, **{"0ld00000": "a", "new00000": "b"}).health_check_digests() == {"a"}
+    assert linked({"7000": OLD, "7500": NEW}, **{"0ld00000": "a", "new00000": "b"}).health_check_digests() == {"a", "b"}
+    assert linked({}).health_check_digests() == set()
 
 
 def test_a_release_of_before_there_was_a_record_is_not_known() -> None:
-    assert linked({"7000": OLD}).asked() == {""}
-    assert linked({"7000": "20230101T000000Z-gone0000"}).asked() == {""}
+    assert linked({"7000": OLD}).health_check_digests() == {""}
+    assert linked({"7000": "20230101T000000Z-gone0000"}).health_check_digests() == {""}
 
 
 def test_a_release_is_checked_by_its_own_request() -> None:
     today = topology(1, domains=["b.example.com"], health={"headers": {"X-Key": "b"}})
     built = topology(1, domains=["a.example.com"], health={"headers": {"X-Key": "a"}, "within": "60s"})
     release = host("web1", [OLD], current=OLD, serving=[]).releases[0]
-    release = replace(release, asked=built.asked, health=built.health().record())
+    release = replace(release, health_check_digest=built.health_check_digest, health=built.health().record())
     assert today.asking(release).health() == built.health()
-    assert today.asking(release).asked == built.asked
+    assert today.asking(release).health_check_digest == built.health_check_digest
     assert today.asking(None).health() == today.health()
 
 
@@ -75,7 +75,7 @@ def test_balancers_accept_what_each_release_may_answer_while_they_differ() -> No
     assert topology(1).beside_serving(known).relaxed_health_check
     same = linked({"8000": OLD}, **{"0ld00000": ASKED})
     assert not topology(1).beside_serving(same).relaxed_health_check
-    target = replace(known["web1"].releases[1], asked="another")
+    target = replace(known["web1"].releases[1], health_check_digest="another")
     assert topology(1).beside_serving(same, target).relaxed_health_check
 
 

@@ -29,33 +29,33 @@ def draft(**starts: LaunchFiles) -> ReleaseCandidate:
 
 def test_the_newest_of_the_same_releases_is_used_again() -> None:
     found = facts(host("web1", [made_of(JANUARY), made_of(JUNE)]), host("web2", [made_of(JANUARY)]))
-    assert draft(web1=HERE, web2=HERE).found(found) == JUNE
+    assert draft(web1=HERE, web2=HERE).find_release(found) == JUNE
 
 
 def test_other_content_is_another_release() -> None:
-    assert draft(web1=HERE).found(facts(host("web1", [made_of(JUNE, content="other code")]))) is None
+    assert draft(web1=HERE).find_release(facts(host("web1", [made_of(JUNE, content="other code")]))) is None
 
 
 def test_a_half_built_folder_does_not_count() -> None:
-    assert draft(web1=HERE).found(facts(host("web1", [made_of(JUNE, complete=False)]))) is None
+    assert draft(web1=HERE).find_release(facts(host("web1", [made_of(JUNE, complete=False)]))) is None
 
 
 def test_a_release_that_one_host_would_start_otherwise_is_used_on_none() -> None:
     found = facts(host("web1", [made_of(JUNE), made_of(JANUARY)]), host("web2", [made_of(JUNE, HERE)]))
-    assert draft(web1=HERE, web2=THERE).found(found) == JANUARY
+    assert draft(web1=HERE, web2=THERE).find_release(found) == JANUARY
 
 
 def test_every_host_may_start_it_in_its_own_way() -> None:
     found = facts(host("web1", [made_of(JUNE, HERE)]), host("web2", [made_of(JUNE, THERE)]))
-    assert draft(web1=HERE, web2=THERE).found(found) == JUNE
+    assert draft(web1=HERE, web2=THERE).find_release(found) == JUNE
 
 
 def test_a_release_whose_virtualenv_a_host_cannot_build_again_is_used_on_none() -> None:
     lost = made_of(JUNE, damage="its folder is missing", repairable=False)
     found = facts(host("web1", [made_of(JUNE), made_of(JANUARY)]), host("web2", [lost, made_of(JANUARY)]))
-    assert draft(web1=HERE, web2=HERE).found(found) == JANUARY
+    assert draft(web1=HERE, web2=HERE).find_release(found) == JANUARY
     repairable = facts(host("web1", [made_of(JUNE)]), host("web2", [{**lost, "repairable": True}]))
-    assert draft(web1=HERE, web2=HERE).found(repairable) == JUNE
+    assert draft(web1=HERE, web2=HERE).find_release(repairable) == JUNE
 
 
 def test_damaged_virtualenvs_of_the_release_and_of_what_serves_are_rebuilt() -> None:

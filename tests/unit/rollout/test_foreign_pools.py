@@ -28,7 +28,9 @@ class Run:
         self.balancers = ["lb1"]
         self._elsewhere = elsewhere
 
-    def each(self, hosts: Sequence[str], operation: str, args: Callable[[str], Any], *, step: str) -> dict[str, Any]:
+    def run_on_hosts(
+        self, hosts: Sequence[str], operation: str, args: Callable[[str], Any], *, step: str
+    ) -> dict[str, Any]:
         assert operation == "balancer.elsewhere" and args("lb1")["servers"] == ["web1-8000", "web2-8000"]
         assert self._elsewhere is not None, "nobody is to be asked"
         return {name: {"servers": self._elsewhere} for name in hosts}

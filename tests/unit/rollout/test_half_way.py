@@ -60,7 +60,7 @@ def pushed(fleet: Noting, name: str = "run-1") -> None:
     """A push that noted its plan and its end on every host that was there."""
     rollout = Rollout(fleet)
     rollout.bus.run = name
-    rollout.run.each(rollout.run.hosts, "site.note_plan", {"run": name, "plan": rollout.plan.as_dict()})
+    rollout.run.run_on_hosts(rollout.run.hosts, "site.note_plan", {"run": name, "plan": rollout.plan.as_dict()})
     rollout.run.noted, rollout.run.record.release = set(rollout.run.hosts), NEW
     note_end(rollout.run, rollout.carry_out().error)
 
@@ -108,7 +108,7 @@ def test_so_is_one_that_left_an_instance_behind() -> None:
 def test_one_that_died_is_told_as_before() -> None:
     fleet = noting()
     rollout = Rollout(fleet)
-    rollout.run.each(rollout.run.hosts, "site.note_plan", {"run": "run-1", "plan": rollout.plan.as_dict()})
+    rollout.run.run_on_hosts(rollout.run.hosts, "site.note_plan", {"run": "run-1", "plan": rollout.plan.as_dict()})
     assert told(fleet).startswith(f"run run-1 (push of {NEW}) did not come to its end: deploy push prod --resume goes")
     assert resumed_release(asking(fleet), fleet.found()) == NEW
 

@@ -15,11 +15,11 @@ JANUARY, JUNE = "20240101T000000Z-aaaaaaaa", "20240601T000000Z-bbbbbbbb"
 
 
 def run_with(markers: dict[str, dict[str, Any]]) -> Any:
-    def each(hosts: list[str], operation: str, args: Any, step: str) -> dict[str, Any]:
+    def run_on_hosts(hosts: list[str], operation: str, args: Any, step: str) -> dict[str, Any]:
         assert operation == "release.marker"
         return {name: {"marker": markers.get(args(name)["release"])} for name in hosts}
 
-    return SimpleNamespace(topology=topology(2), each=each)
+    return SimpleNamespace(topology=topology(2), run_on_hosts=run_on_hosts)
 
 
 def test_each_hosts_current_release_answers_its_own_question() -> None:

@@ -62,7 +62,9 @@ class Run:
         self.balancers = [each.name for each in shape.balancers]
         self.asked: list[dict[str, str]] = []
 
-    def each(self, hosts: Sequence[str], operation: str, args: Callable[[str], Any], *, step: str) -> dict[str, Any]:
+    def run_on_hosts(
+        self, hosts: Sequence[str], operation: str, args: Callable[[str], Any], *, step: str
+    ) -> dict[str, Any]:
         assert operation == "servers.ask" and step == "addresses"
         self.asked.append(args(hosts[0])["servers"])
         return {name: servers.ask(Context(identity="me@here"), {**args(name), "wait": 0}) for name in hosts}

@@ -97,5 +97,5 @@ def test_the_same_content_counts_only_where_it_came_from_there() -> None:
 
     starts = {"web1": Anyhow()}
     draft = ReleaseCandidate("c", starts, origin=origin)  # type: ignore[arg-type]
-    assert draft.found(own) is None and draft.found(came) == NOW
-    assert ReleaseCandidate("c", starts).found(own) == NOW  # type: ignore[arg-type]
+    assert draft.find_release(own) is None and draft.find_release(came) == NOW
+    assert ReleaseCandidate("c", starts).find_release(own) == NOW  # type: ignore[arg-type]

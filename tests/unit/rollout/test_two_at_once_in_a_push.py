@@ -368,7 +368,7 @@ def test_a_changed_health_check_and_one_on_the_release_of_before_is_not_asked_wh
     for pool in fleet.pools.values():
         pool |= {f"web{n}-8500": Slot("maint", "spare") for n in (1, 2, 3)}
     places = {f"web{n}-{port}": f"192.0.2.{n}:{port}" for n in (1, 2, 3) for port in (8000, 8500)}
-    releases = [release(OLD, asked="otherwise"), release(NEW, asked=shape.asked)]
+    releases = [release(OLD, asked="otherwise"), release(NEW, asked=shape.health_check_digest)]
     webs = [host(each.name, releases, current=OLD, slots={"8000": OLD}) for each in shape.web]
     found = Facts(facts(*webs, *balancers(shape)).hosts, pools_of(fleet, places))
     pushed(monkeypatch, fleet, shape, found)
@@ -385,7 +385,12 @@ def test_a_second_push_to_the_same_part_goes_on_asking_the_others_what_they_know
     for pool in fleet.pools.values():
         pool |= {f"web{n}-8500": Slot("maint", "spare") for n in (1, 2, 3)}
     places = {f"web{n}-{port}": f"192.0.2.{n}:{port}" for n in (1, 2, 3) for port in (8000, 8500)}
-    here = host("web1", [release(each, asked=shape.asked) for each in (OLD, NEW)], current=OLD, slots={"8000": OLD})
+    here = host(
+        "web1",
+        [release(each, asked=shape.health_check_digest) for each in (OLD, NEW)],
+        current=OLD,
+        slots={"8000": OLD},
+    )
     found = Facts(facts(here, *balancers(shape)).hosts, pools_of(fleet, places))
     pushed(monkeypatch, fleet, shape, found, lenient=True)
     assert fleet.busy["web1-8000"] == NEW and "expect status 100-499" in fleet.files["lb1"]
@@ -450,7 +455,7 @@ def test_a_changed_health_check_and_a_rollback_asks_for_both_as_the_push_did(mon
         pool |= {f"web{n}-8500": Slot("maint", "spare") for n in (1, 2, 3)}
     fleet.on("balancer.admit", "lb1", not_up)
     rollout = Rollout(fleet)
-    releases = [release(OLD, asked="otherwise"), release(NEW, asked=shape.asked)]
+    releases = [release(OLD, asked="otherwise"), release(NEW, asked=shape.health_check_digest)]
     webs = [host(each.name, releases, current=NEW, slots={"8000": NEW}) for each in shape.web]
     places = {f"web{n}-{port}": f"192.0.2.{n}:{port}" for n in (1, 2, 3) for port in (8000, 8500)}
     through_a_rollback(monkeypatch, rollout, Facts(facts(*webs, *balancers(shape)).hosts, pools_of(fleet, places)))

@@ -148,7 +148,7 @@ class Hosts(World):
             "created": 1700000000,
             "origin": None,
             "health": HEALTH,
-            "asked": self.topology.asked,
+            "asked": self.topology.health_check_digest,
             "processes": [],
             "damage": "",
             "repairable": False,
@@ -241,7 +241,7 @@ class Hosts(World):
 
 
 class Session:
-    """One host's session as `Run` and `Fleet.each` use it."""
+    """One host's session as `Run` and `Fleet.run_on_hosts` use it."""
 
     def __init__(self, world: Hosts, host: str) -> None:
         self._world, self._host = world, host

@@ -52,7 +52,7 @@ def test_several_apps_are_an_error_that_says_what_to_type(tmp_path: Path) -> Non
     assert caught.value.hint == "deploy init --app 'main:app', or another of them"
     assert [line.split()[0] for line in caught.value.log] == ["main:app", "app:app"]
     assert not (tmp_path / "deploy.yaml").exists()
-    write(tmp_path, asked=InitOptions(app="app:app"))
+    write(tmp_path, options=InitOptions(app="app:app"))
     assert load(tmp_path / "deploy.yaml", "prod", environ={}).settings.runtime.app == "app:app"
 
 
@@ -86,7 +86,7 @@ def told(folder: Path, asked: InitOptions | None = None, **files: str) -> dict[s
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-    return {reason.what: (reason.value, reason.why) for reason in propose(folder, asked=asked).reasons}
+    return {reason.what: (reason.value, reason.why) for reason in propose(folder, options=asked).reasons}
 
 
 LITESTAR = (
@@ -165,7 +165,7 @@ def test_a_program_that_serves_by_itself_is_named_and_its_command_taken(tmp_path
     with pytest.raises(SettingsError) as caught:
         propose(tmp_path)
     assert "uvicorn.run in cli.py:3" in caught.value.message and "--command" in str(caught.value.hint)
-    write(tmp_path, asked=InitOptions(command="other serve: --port $PORT"))
+    write(tmp_path, options=InitOptions(command="other serve: --port $PORT"))
     settings = load(tmp_path / "deploy.yaml", "prod", environ={}).settings
     assert settings.runtime.command == "other serve: --port $PORT"
 
@@ -197,9 +197,9 @@ def test_a_command_of_the_project_itself_is_not_on_hosts_and_what_is_is_said(
         told(tmp_path, **{**OWN, **more})
     assert none.value.log == (f"the project's own command dataset is on hosts: {way}",)
     with pytest.raises(SettingsError, match="of which a push installs the dependencies alone") as refused:
-        propose(tmp_path, asked=InitOptions(command=".venv/bin/dataset serve -p $PORT"))
+        propose(tmp_path, options=InitOptions(command=".venv/bin/dataset serve -p $PORT"))
     assert refused.value.hint == f"deploy init --command {shlex.quote(way + ' serve -p $PORT')}"
-    write(tmp_path, asked=InitOptions(command=f"{way} serve -p $PORT"))
+    write(tmp_path, options=InitOptions(command=f"{way} serve -p $PORT"))
     assert load(tmp_path / "deploy.yaml", "prod", environ={}).settings.runtime.command == f"{way} serve -p $PORT"
 
 
@@ -218,7 +218,7 @@ def test_own_commands_of_a_procfile_are_written_as_hosts_have_them(tmp_path: Pat
 
 def test_a_dependencys_command_may_be_what_serves(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("dataset\n")
-    write(tmp_path, asked=InitOptions(command="dataset serve -p $PORT"))
+    write(tmp_path, options=InitOptions(command="dataset serve -p $PORT"))
     project = load_project("prod", start=tmp_path)
     assert not [one for one in project.inferred.warnings if "dataset" in one]
 
@@ -236,7 +236,7 @@ def test_a_dependencys_command_may_be_what_serves(tmp_path: Path) -> None:
 def test_words_that_make_no_sense(tmp_path: Path, asked: InitOptions, words: str) -> None:
     (tmp_path / "main.py").write_text(FASTAPI)
     with pytest.raises(UsageError, match=words):
-        write(tmp_path, asked=asked)
+        write(tmp_path, options=asked)
     assert not (tmp_path / "deploy.yaml").exists()
 
 
@@ -264,7 +264,7 @@ def test_a_size_is_a_project_that_renders(
     tmp_path: Path, size: Size, code: str, server: str, workers: int, instances: int, hosts: tuple[list[str], list[str]]
 ) -> None:
     (tmp_path / "main.py").write_text(code)
-    made = write(tmp_path, asked=InitOptions(size=size))
+    made = write(tmp_path, options=InitOptions(size=size))
     project = load_project("prod", start=tmp_path)
     topology = project.topology
     assert (project.inferred.server, topology.settings.runtime.workers) == (server, workers)
@@ -320,7 +320,7 @@ def test_an_app_in_a_part_of_the_repository_is_shipped_from_there_with_its_depen
     assert value == "backend" and file in why
     assert found["app"][0] == "app.main:app"
     assert found["hooks.release"][0] == "alembic upgrade head"
-    write(tmp_path, asked=asked)
+    write(tmp_path, options=asked)
     loaded = load(tmp_path / "deploy.yaml", "prod", environ={})
     assert loaded.folder == tmp_path / "backend" and loaded.settings.python.with_ == missing
     project = load_project("prod", start=tmp_path)
@@ -479,15 +479,15 @@ def test_what_of_the_apps_own_gunicorn_file_does_not_count_is_said(tmp_path: Pat
     told(tmp_path, **files)
     (remark,) = propose(tmp_path).remarks
     assert remark.startswith("gunicorn.conf.py:2: bind is left aside: ")
-    assert not propose(tmp_path, asked=InitOptions(command="serve $PORT")).remarks
+    assert not propose(tmp_path, options=InitOptions(command="serve $PORT")).remarks
 
 
 def test_an_app_that_is_not_there_is_told_in_words_of_the_command(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(FASTAPI)
     (tmp_path / "requirements.txt").write_text("datasette\nuvicorn\n")
     with pytest.raises(SettingsError, match="the app is to be mian:app, and there is no module mian") as caught:
-        propose(tmp_path, asked=InitOptions(app="mian:app"))
+        propose(tmp_path, options=InitOptions(app="mian:app"))
     assert caught.value.hint and "did you mean main:app?" in caught.value.hint
     with pytest.raises(SettingsError, match="ASGI or a WSGI") as caught:
-        propose(tmp_path, asked=InitOptions(app="datasette.app:app"))
+        propose(tmp_path, options=InitOptions(app="datasette.app:app"))
     assert "write deploy.yaml yourself: app: " in str(caught.value.hint) and "add to" not in str(caught.value.hint)

@@ -332,7 +332,7 @@ def test_a_size_overrules_only_what_it_is_about_and_says_so(
 ) -> None:
     (tmp_path / "main.py").write_text(code)
     (tmp_path / "Procfile").write_text(f"web: {web}\n")
-    remarks = write(tmp_path, asked=InitOptions(size=size)).remarks
+    remarks = write(tmp_path, options=InitOptions(size=size)).remarks
     runtime = load(tmp_path / "deploy.yaml", "prod", environ={}).settings.runtime
     assert {key: getattr(runtime, key) for key in kept} == kept
     told = [remark for remark in remarks if remark.startswith("Procfile: ")]

@@ -44,7 +44,7 @@ def test_a_good_one_comes_with_its_key(authority: Authority, tmp_path: Path, mon
     assert found.pem.count("BEGIN CERTIFICATE") == 2 and found.pem.endswith(made.key)
     assert (found.sha256, found.names) == (made.sha256, ("shop.example.com", "*.example.com"))
     assert 90 < found.days_left() < 91 and not found.ends_soon()
-    assert made.key.splitlines()[1] not in repr(found) + found.told
+    assert made.key.splitlines()[1] not in repr(found) + found.description
 
 
 def test_what_cannot_serve_is_refused_with_its_line(

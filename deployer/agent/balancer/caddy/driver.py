@@ -60,27 +60,27 @@ class Caddy:
     def servers(self) -> dict[str, Server]:
         """All slots that Caddy has; OpError `balancer_down` when it does not answer."""
         app = json.loads(read(self._app) or "{}")
-        upstreams = {each["address"]: each for each in self._upstreams()}
-        found = {}
+        upstreams = {upstream["address"]: upstream for upstream in self._upstreams()}
+        servers = {}
         for name, place in app.get("slots", {}).items():
             known = upstreams.get(f"{{file.{self._path(name)}}}")
             if known is None:  # it was written, and Caddy was not told yet
                 continue
             address, port = parts(place.removeprefix(_UNIX))
-            asked_for = slot_admin(read(self._path(name)))
+            requested_admin = slot_admin(read(self._path(name)))
             status, check = "", ""
-            if asked_for == "ready":
+            if requested_admin == "ready":
                 status, check = self._health(app, name, int(known["fails"]))
-            found[name] = Server(
+            servers[name] = Server(
                 name=name,
                 address=address,
                 port=port,
-                admin=asked_for,
+                admin=requested_admin,
                 status=status,
                 check=check,
                 sessions=int(upstreams.get(place, {}).get("num_requests", 0)),
             )
-        return found
+        return servers
 
     def set(self, names: list[str], admin: str) -> None:
         """Makes slots `ready`, `drain` or `maint`, from the next request on; OpError `unknown_server`."""
@@ -158,8 +158,8 @@ class Caddy:
                 status, text = admin(self._socket, "GET", "/reverse_proxy/upstreams")
                 if status != 200:
                     raise OSError("it says %d" % status)
-                found: list[dict[str, Any]] = json.loads(text)
-                return found
+                upstreams: list[dict[str, Any]] = json.loads(text)
+                return upstreams
             except (OSError, ValueError) as error:
                 if time.monotonic() >= end:
                     why = getattr(error, "strerror", None) or error

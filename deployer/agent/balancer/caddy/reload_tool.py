@@ -193,14 +193,14 @@ def merged(apps: list[dict[str, Any]], places: Places, sockets: dict[str, int]) 
             if name in server["names"]:
                 raise Refused(_clash(name, server["names"][name], app, place))
             server["names"][name] = app
-    made = {
+    server_configs = {
         name: _server(_where(server["listen"], sockets), server["names"], server.get("tls", False))
         for name, server in sorted(servers.items())
     }
-    generation = hashlib.sha256(json.dumps(made, sort_keys=True).encode("utf-8")).hexdigest()[:8]
-    for number, server in enumerate(made.values()):
+    generation = hashlib.sha256(json.dumps(server_configs, sort_keys=True).encode("utf-8")).hexdigest()[:8]
+    for number, server in enumerate(server_configs.values()):
         server["listen"].append(f"unix/{places.run}/{GENERATION % (generation, number)}")
-    made["ask"] = {
+    server_configs["ask"] = {
         "listen": [f"unix/{places.ask}|0600"],
         "automatic_https": {"disable": True},
         "protocols": ["h1"],
@@ -216,7 +216,10 @@ def merged(apps: list[dict[str, Any]], places: Places, sockets: dict[str, int]) 
     whole = {
         "admin": {"listen": f"unix/{places.admin}|0600", "config": {"persist": False}},
         "logging": {"logs": {"default": {"level": "WARN", "exclude": [ACCESS]}, "requests": _log(places.requests)}},
-        "apps": {"http": {"shutdown_delay": "%ds" % (IDLE + 1), "grace_period": "30s", "servers": made}, **_tls(apps)},
+        "apps": {
+            "http": {"shutdown_delay": "%ds" % (IDLE + 1), "grace_period": "30s", "servers": server_configs},
+            **_tls(apps),
+        },
     }
     return json.dumps(whole, indent=1) + "\n"
 
@@ -249,26 +252,26 @@ def _tls(apps: list[dict[str, Any]]) -> dict[str, Any]:
     """Certificates: those that were given, and those that Caddy is to get. Its own authority is nobody else's."""
     secure = [(app, app["secure"]) for app in apps if app.get("secure")]
     files = [
-        {"certificate": each["certificate"], "key": each["certificate"], "tags": [each["tag"]]}
-        for _, each in secure
-        if "certificate" in each
+        {"certificate": endpoint["certificate"], "key": endpoint["certificate"], "tags": [endpoint["tag"]]}
+        for _, endpoint in secure
+        if "certificate" in endpoint
     ]
-    asked = [(app, each) for app, each in secure if "certificate" not in each]
+    automatic = [(app, endpoint) for app, endpoint in secure if "certificate" not in endpoint]
     policies = []
-    for app, each in asked:
+    for app, endpoint in automatic:
         # Where a challenge is answered is where Caddy is served; elsewhere than usual it has to be told.
-        ports = {"http": {"alternate_port": app["port"]}, "tls-alpn": {"alternate_port": each["port"]}}
-        usual = (app["port"], each["port"]) == (80, 443)
-        issuers = [i if usual or i["module"] != "acme" else {**i, "challenges": ports} for i in each["issuer"]]
+        ports = {"http": {"alternate_port": app["port"]}, "tls-alpn": {"alternate_port": endpoint["port"]}}
+        usual = (app["port"], endpoint["port"]) == (80, 443)
+        issuers = [i if usual or i["module"] != "acme" else {**i, "challenges": ports} for i in endpoint["issuer"]]
         policies.append({"subjects": app["domains"], **({"issuers": issuers} if issuers else {})})
     certificates: dict[str, Any] = {"load_files": files} if files else {}
-    if asked:
-        certificates["automate"] = sorted({name for app, _ in asked for name in app["domains"]})
-    found: dict[str, Any] = {"tls": {"certificates": certificates}} if secure else {}
+    if automatic:
+        certificates["automate"] = sorted({name for app, _ in automatic for name in app["domains"]})
+    settings: dict[str, Any] = {"tls": {"certificates": certificates}} if secure else {}
     if policies:
-        found["tls"]["automation"] = {"policies": policies}
-        found["pki"] = {"certificate_authorities": {"local": {"install_trust": False}}}
-    return found
+        settings["tls"]["automation"] = {"policies": policies}
+        settings["pki"] = {"certificate_authorities": {"local": {"install_trust": False}}}
+    return settings
 
 
 def _quietly(handle: list[dict[str, Any]]) -> dict[str, Any]:
@@ -287,22 +290,28 @@ def _server(listen: str, names: dict[str, dict[str, Any]], tls: bool) -> dict[st
         {**ending, "handle": [{"handler": "headers", "response": {"set": {"Connection": ["close"]}}}]}
     ]
     named: dict[str, list[str]] = {}
-    of: dict[str, dict[str, Any]] = {}
+    apps_by_pool: dict[str, dict[str, Any]] = {}
     for name, app in sorted(names.items()):
         named.setdefault(app["pool"], []).append(name)
-        of[app["pool"]] = app
+        apps_by_pool[app["pool"]] = app
     for pool in sorted(named, key=lambda pool: (ANY_HOST in named[pool], pool)):
         match = {} if named[pool] == [ANY_HOST] else {"match": [{"host": named[pool]}]}
-        if of[pool].get("secure") and not tls:
+        if apps_by_pool[pool].get("secure") and not tls:
             elsewhere = {"host": named[pool], "not": [{"path": ["/.well-known/acme-challenge/*"]}]}
-            routes.append({"match": [elsewhere], "handle": [_redirect(of[pool]["secure"]["port"])], "terminal": True})
-        routes.append({**match, "handle": of[pool]["handle"], "terminal": True})
+            routes.append(
+                {"match": [elsewhere], "handle": [_redirect(apps_by_pool[pool]["secure"]["port"])], "terminal": True}
+            )
+        routes.append({**match, "handle": apps_by_pool[pool]["handle"], "terminal": True})
     if ANY_HOST not in names:
-        nobody = {"handler": "static_response", "status_code": 404, "body": "no app serves this name here"}
-        routes.append({"handle": [nobody]})
-    trusted = sorted({network for app in of.values() for network in app.get("trusted_proxies") or ()})
+        not_served = {"handler": "static_response", "status_code": 404, "body": "no app serves this name here"}
+        routes.append({"handle": [not_served]})
+    trusted = sorted({network for app in apps_by_pool.values() for network in app.get("trusted_proxies") or ()})
     proxies = {"trusted_proxies": {"source": "static", "ranges": trusted}, "trusted_proxies_strict": 1}
-    secure = {"protocols": ["h1", "h2"], "strict_sni_host": True, "tls_connection_policies": _policies(named, of)}
+    secure = {
+        "protocols": ["h1", "h2"],
+        "strict_sni_host": True,
+        "tls_connection_policies": _policies(named, apps_by_pool),
+    }
     return {
         "listen": [listen],
         "idle_timeout": "%ds" % IDLE,
@@ -315,29 +324,29 @@ def _server(listen: str, names: dict[str, dict[str, Any]], tls: bool) -> dict[st
     }
 
 
-def _policies(named: dict[str, list[str]], of: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _policies(named: dict[str, list[str]], apps_by_pool: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Which certificate is for which name; a name that is none of these gets no handshake."""
-    found = []
+    policies = []
     for pool, names in sorted(named.items()):
-        tag = (of[pool].get("secure") or {}).get("tag")
+        tag = (apps_by_pool[pool].get("secure") or {}).get("tag")
         selected = {"certificate_selection": {"any_tag": [tag]}} if tag else {}
-        found.append({"match": {"sni": names}, "protocol_min": "tls1.2", **selected})
-    return found
+        policies.append({"match": {"sni": names}, "protocol_min": "tls1.2", **selected})
+    return policies
 
 
 def _redirect(port: int) -> dict[str, Any]:
-    there = "https://{http.request.host}" + ("" if port == 443 else ":%d" % port) + "{http.request.uri}"
-    return {"handler": "static_response", "status_code": 308, "headers": {"Location": [there]}}
+    location = "https://{http.request.host}" + ("" if port == 443 else ":%d" % port) + "{http.request.uri}"
+    return {"handler": "static_response", "status_code": 308, "headers": {"Location": [location]}}
 
 
 def _clash(name: str, first: dict[str, Any], second: dict[str, Any], place: dict[str, Any]) -> str:
-    both = f"{first['app']} and {second['app']}"
+    app_names = f"{first['app']} and {second['app']}"
     if name == ANY_HOST:
         return (
-            f"{both} both want every request at {place['listen']}: give one of them `domains`, or its own "
+            f"{app_names} both want every request at {place['listen']}: give one of them `domains`, or its own "
             "`balancer.listen`"
         )
-    return f"{both} both serve {name} at {place['listen']}: take it out of the `domains` of one"
+    return f"{app_names} both serve {name} at {place['listen']}: take it out of the `domains` of one"
 
 
 # --- the files of the slots
@@ -359,11 +368,11 @@ def lay_slots(apps: list[dict[str, Any]], places: Places) -> None:
             if record and record.get("at") not in (None, _without_network(place)):
                 record = None
             if slot in before and texts.get(before[slot]):
-                wanted = slot_admin(texts[before[slot]])
+                admin_state = slot_admin(texts[before[slot]])
             else:
-                wanted = "maint" if before and record is None else held_as(record)
-            if texts.get(slot) != slot_text(place, wanted):
-                write_slot(f"{folder}/{slot}", slot_text(place, wanted))
+                admin_state = "maint" if before and record is None else held_as(record)
+            if texts.get(slot) != slot_text(place, admin_state):
+                write_slot(f"{folder}/{slot}", slot_text(place, admin_state))
         if app["slots"] != json.loads(read(f"{folder}/{PLACES}") or "{}"):
             write(f"{folder}/{PLACES}", json.dumps(app["slots"], indent=1) + "\n")
 
@@ -380,18 +389,23 @@ def _placed(folder: str, texts: dict[str, str], slots: dict[str, str]) -> dict[s
     A slot that no list of places has is where its file says; one that is held out, where it is now.
     """
     known: dict[str, str] = json.loads(read(f"{folder}/{PLACES}") or "{}")
-    told = {name: text.strip() if slot_admin(text) == "ready" else slots.get(name, "") for name, text in texts.items()}
-    return {name: known.get(name, at) for name, at in told.items()}
+    written_places = {
+        name: text.strip() if slot_admin(text) == "ready" else slots.get(name, "") for name, text in texts.items()
+    }
+    return {name: known.get(name, at) for name, at in written_places.items()}
 
 
-def _names_before(wanted: dict[str, str], there: dict[str, str]) -> dict[str, str]:
-    """Slot → the name before of the slot that is at its place; its own name comes first. `there`: who was where."""
-    found = {name: name for name, place in wanted.items() if there.get(name) == place}
-    free = {place: name for name, place in there.items() if name not in found}
-    for name, place in wanted.items():
-        if name not in found and place in free:
-            found[name] = free.pop(place)
-    return found
+def _names_before(current_places: dict[str, str], previous_places: dict[str, str]) -> dict[str, str]:
+    """Slot → the name before of the slot that is at its place; its own name comes first.
+
+    `previous_places`: who was where.
+    """
+    previous_names = {name: name for name, place in current_places.items() if previous_places.get(name) == place}
+    free = {place: name for name, place in previous_places.items() if name not in previous_names}
+    for name, place in current_places.items():
+        if name not in previous_names and place in free:
+            previous_names[name] = free.pop(place)
+    return previous_names
 
 
 def _without_network(place: str) -> str:
@@ -401,9 +415,9 @@ def _without_network(place: str) -> str:
 
 def remove_slots(apps: list[dict[str, Any]], places: Places) -> None:
     """Removes files of slots that no app has any more."""
-    kept = {f"{places.slots}/{app['pool']}/{slot}" for app in apps for slot in app["slots"]}
+    slot_paths = {f"{places.slots}/{app['pool']}/{slot}" for app in apps for slot in app["slots"]}
     for path in glob.glob(glob.escape(places.slots) + "/*/*"):
-        if path not in kept:
+        if path not in slot_paths:
             os.unlink(path)
     for folder in glob.glob(glob.escape(places.slots) + "/*/"):
         with contextlib.suppress(OSError):
@@ -422,9 +436,9 @@ def settle(apps: list[dict[str, Any]], places: Places) -> None:
         records = json.loads(read(app["drained"]) or "{}")
         for slot, place in app["slots"].items():
             path = f"{places.slots}/{app['pool']}/{slot}"
-            now, wanted = slot_admin(read(path)), held_as(records.get(slot))
-            if now != wanted and not (now == "maint" and slot not in records):
-                write_slot(path, slot_text(place, wanted))
+            now, admin_state = slot_admin(read(path)), held_as(records.get(slot))
+            if now != admin_state and not (now == "maint" and slot not in records):
+                write_slot(path, slot_text(place, admin_state))
     write(places.booted, boot)
 
 
@@ -462,7 +476,7 @@ class Service:
         """The last lines Caddy wrote."""
         if self._supervisorctl:
             return "".join(
-                _run([*self._supervisorctl, "tail", "-2000", PROGRAM, each], check=False) for each in _STREAMS
+                _run([*self._supervisorctl, "tail", "-2000", PROGRAM, channel], check=False) for channel in _STREAMS
             )
         return _run(["journalctl", "-u", UNIT, "-n", "15", "-o", "cat", "--no-pager"], check=False)
 
@@ -515,12 +529,12 @@ def _start(apps: list[dict[str, Any]], places: Places, service: Service) -> None
 
 
 def _load(places: Places, text: str) -> None:
-    status, said = admin(places.admin, "POST", "/load", text, timeout=LOADS_WITHIN)
+    status, response = admin(places.admin, "POST", "/load", text, timeout=LOADS_WITHIN)
     if status != 200:
-        taken = re.search(r"listen tcp ([^ ]*): bind: address already in use", said)
+        taken = re.search(r"listen tcp ([^ ]*): bind: address already in use", response)
         if taken:
             raise Refused(_TAKEN % taken[1])
-        raise Refused(f"Caddy refuses the configuration, the old one goes on serving: {said.strip()[:2000]}")
+        raise Refused(f"Caddy refuses the configuration, the old one goes on serving: {response.strip()[:2000]}")
 
 
 def _refuse_taken(apps: list[dict[str, Any]]) -> None:
@@ -534,19 +548,21 @@ def bound(listen: str) -> socket.socket:
     """A socket bound to `:80` or `ADDRESS:80`, that does not listen yet; Refused when the address is taken."""
     address, _, port = listen.rpartition(":")
     address = address.strip("[]")
-    both = not address and socket.has_dualstack_ipv6()
-    found = socket.socket(socket.AF_INET6 if both or ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    dual_stack = not address and socket.has_dualstack_ipv6()
+    bound_socket = socket.socket(
+        socket.AF_INET6 if dual_stack or ":" in address else socket.AF_INET, socket.SOCK_STREAM
+    )
     try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if found.family == socket.AF_INET6:
-            found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
-        found.bind((address or ("::" if both else "0.0.0.0"), int(port)))
+        bound_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if bound_socket.family == socket.AF_INET6:
+            bound_socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual_stack else 1)
+        bound_socket.bind((address or ("::" if dual_stack else "0.0.0.0"), int(port)))
     except OSError as error:
-        found.close()
+        bound_socket.close()
         if isinstance(error, PermissionError):
             raise
         raise Refused(_TAKEN % listen) from error
-    return found
+    return bound_socket
 
 
 def _check(places: Places, text: str) -> None:
@@ -578,13 +594,13 @@ def prepare(places: Places) -> None:
 def program(places: Places) -> str:
     """The path of a Caddy that is new enough: the host's own, else the one that was given to it last."""
     own = shutil.which("caddy", path="/usr/local/bin:/usr/bin:/usr/local/sbin:/usr/sbin")
-    given = sorted(glob.glob(glob.escape(places.state) + "/caddy/[0-9]*/caddy"), key=os.path.getmtime)
+    managed_paths = sorted(glob.glob(glob.escape(places.state) + "/caddy/[0-9]*/caddy"), key=os.path.getmtime)
     too_old = ""
-    for path in [*([own] if own and not places.prefix else []), *given[::-1]]:
-        found = version(path)
-        if found >= OLDEST:
+    for path in [*([own] if own and not places.prefix else []), *managed_paths[::-1]]:
+        installed_version = version(path)
+        if installed_version >= OLDEST:
             return path
-        too_old = f"; {path} is {'.'.join(map(str, found)) or 'no Caddy'}"
+        too_old = f"; {path} is {'.'.join(map(str, installed_version)) or 'no Caddy'}"
     oldest = ".".join(map(str, OLDEST))
     raise Refused(f"there is no Caddy {oldest} or later on this host{too_old}; setup brings one")
 
@@ -592,8 +608,8 @@ def program(places: Places) -> str:
 def version(path: str) -> tuple[int, ...]:
     """`(2, 11, 7)`; empty when it does not say."""
     done = subprocess.run([path, "version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
-    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", done.stdout)
-    return tuple(int(part) for part in found.groups()) if found else ()
+    match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", done.stdout)
+    return tuple(int(part) for part in match.groups()) if match else ()
 
 
 def environment(places: Places) -> dict[str, str]:
@@ -622,10 +638,10 @@ def run(places: Places) -> None:
 
 
 def _listening(listen: str) -> int:
-    found = bound(listen)
-    found.listen(4096)
-    found.set_inheritable(True)
-    return found.detach()
+    bound_socket = bound(listen)
+    bound_socket.listen(4096)
+    bound_socket.set_inheritable(True)
+    return bound_socket.detach()
 
 
 def _within(seconds: float, done: Callable[[], bool]) -> bool:
@@ -640,8 +656,8 @@ def _within(seconds: float, done: Callable[[], bool]) -> bool:
 def _run(command: list[str], check: bool = True) -> str:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90)
     if check and done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip())[-4000:]
-        raise Refused("`%s` ended with status %d:\n%s" % (" ".join(command), done.returncode, said))
+        output = (done.stderr.strip() or done.stdout.strip())[-4000:]
+        raise Refused("`%s` ended with status %d:\n%s" % (" ".join(command), done.returncode, output))
     return done.stdout if done.returncode == 0 else done.stdout + done.stderr
 
 

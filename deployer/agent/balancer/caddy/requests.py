@@ -24,7 +24,7 @@ def requests(log: str, names: dict[str, str], last: float) -> list[Request]:
     for rolled in glob.glob(glob.escape(log[: -len(".log")]) + "-*.log"):
         with open(rolled, encoding="utf-8") as file:
             lines += file.read().split("\n")
-    found = []
+    ended_requests = []
     for line in lines:
         try:
             entry = json.loads(line)
@@ -32,5 +32,5 @@ def requests(log: str, names: dict[str, str], last: float) -> list[Request]:
         except (ValueError, KeyError, TypeError):
             continue  # the last line, half written; or a request that went nowhere
         if name and at >= since and status not in _GIVEN_UP:
-            found.append(Request(name, None if took is None else status, took))
-    return found
+            ended_requests.append(Request(name, None if took is None else status, took))
+    return ended_requests

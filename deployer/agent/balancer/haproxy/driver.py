@@ -40,7 +40,7 @@ class HAProxy:
         self._backend = str(driver["backend"])
         self._folder = str(driver.get("folder") or "")
         self._state_file = str(driver.get("state_file") or "")
-        self._ours = {str(place): str(name) for name, place in (driver.get("addresses") or {}).items()}
+        self._names_by_place = {str(place): str(name) for name, place in (driver.get("addresses") or {}).items()}
 
     def servers(self) -> dict[str, Server]:
         """All servers of the backend by our names; OpError `balancer_down` when HAProxy does not answer."""
@@ -50,15 +50,15 @@ class HAProxy:
         stats = {row["svname"]: row for row in self._table(f"show stat {self._backend} 4 -1")}
         older = workers.connections(self._socket)
         written = configured(self._folder, self._backend) if self._folder else {}
-        found = {}
+        servers = {}
         for row in _rows(states):
             at = _place(row)
             stat = stats.get(row["srv_name"], {})
-            name = self._ours.get(at, "") if self._ours else row["srv_name"]
+            name = self._names_by_place.get(at, "") if self._names_by_place else row["srv_name"]
             if name:
                 # What runs has addresses in place of names.
                 address, port = parts(written.get(name, at))
-                found[name] = Server(
+                servers[name] = Server(
                     name=name,
                     address=address,
                     port=port,
@@ -67,12 +67,12 @@ class HAProxy:
                     check=stat.get("check_status", "").replace("* ", ""),  # a star: a check is under way
                     sessions=int(stat.get("scur") or 0) + older.get(at, 0),
                 )
-        return found
+        return servers
 
     def set(self, names: list[str], admin: str) -> None:
         """Makes servers `ready`, `drain` or `maint`; OpError `balancer_down` or `unknown_server`."""
         for name in names:
-            answer = self._ask(f"set server {self._backend}/{self._theirs(name)} state {admin}").strip()
+            answer = self._ask(f"set server {self._backend}/{self._resolve_server_name(name)} state {admin}").strip()
             if answer.startswith("No such"):
                 raise OpError("unknown_server", f"the balancer's backend {self._backend} has no server {name}")
             if answer:
@@ -88,7 +88,7 @@ class HAProxy:
 
     def requests(self, last: float, ahead: float) -> Iterable[Request]:
         """The requests that ended within the `last` seconds and are still in a frontend's ring; these always fill."""
-        rings = [] if self._ours else haproxy_requests.rings(self._ask("show events"))
+        rings = [] if self._names_by_place else haproxy_requests.rings(self._ask("show events"))
         if not rings:
             raise OpError(
                 "no_figures",
@@ -106,24 +106,24 @@ class HAProxy:
             )
         path = os.path.join(self._folder, CLOSED)
         write(path, closed_map(routes(self._folder)))
-        there = self._lists(self._ask("show map " + path))
-        if closed and not there:
+        is_closed = self._lists(self._ask("show map " + path))
+        if closed and not is_closed:
             self._ask(f"add map {path} {self._backend} closed")
-        elif there and not closed:
+        elif is_closed and not closed:
             self._ask(f"del map {path} {self._backend}")
-        said = self._ask("show map " + path)
-        if closed != self._lists(said):
-            raise self._down(f"it did not take the word for maintenance: {said.strip()[:200]}")
+        listing = self._ask("show map " + path)
+        if closed != self._lists(listing):
+            raise self._down(f"it did not take the word for maintenance: {listing.strip()[:200]}")
 
     def _lists(self, shown: str) -> bool:
         """Whether a map, as `show map` has it, has a line of our backend."""
         return any(line.split(" ")[1:2] == [self._backend] for line in shown.split("\n"))
 
-    def _theirs(self, name: str) -> str:
-        if not self._ours:
+    def _resolve_server_name(self, name: str) -> str:
+        if not self._names_by_place:
             return name
         for row in _rows(self._ask("show servers state " + self._backend)):
-            if self._ours.get(_place(row)) == name:
+            if self._names_by_place.get(_place(row)) == name:
                 return row["srv_name"]
         return name
 

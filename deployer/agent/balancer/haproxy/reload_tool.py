@@ -142,13 +142,13 @@ def carried_over(text: str, configuration: str) -> str:
         return text  # nobody serves there yet
     columns = lines[1].lstrip("# ").split(" ")
     before = [dict(zip(columns, line.split(" "))) for line in lines[2:]]
-    wanted = _servers(configuration)
-    kept = _rows_by_name(before, wanted)
+    configured_servers = _servers(configuration)
+    kept = _rows_by_name(before, configured_servers)
     if not kept:
         return text
     highest = max(int(row["srv_id"]) for row in before)
     rows = []
-    for name, at in wanted.items():
+    for name, at in configured_servers.items():
         row = dict(kept.get(name) or before[-1])
         if name not in kept:
             highest += 1
@@ -160,18 +160,18 @@ def carried_over(text: str, configuration: str) -> str:
     return "\n".join([*lines[:2], *rows]) + "\n"
 
 
-def _rows_by_name(before: list[dict[str, str]], wanted: dict[str, str]) -> dict[str, dict[str, str]]:
+def _rows_by_name(before: list[dict[str, str]], configured_servers: dict[str, str]) -> dict[str, dict[str, str]]:
     """The line of the state that goes on as each server, where one does: the line of its own name comes first."""
     free = {row["srv_name"]: row for row in before}
-    found = {}
-    for name, at in wanted.items():
+    rows = {}
+    for name, at in configured_servers.items():
         if name in free and (not _literal(at) or _at(free[name]) == at):
-            found[name] = free.pop(name)
-    for name, at in wanted.items():
-        row = next((each for each in free.values() if name not in found and _at(each) == at), None)
+            rows[name] = free.pop(name)
+    for name, at in configured_servers.items():
+        row = next((candidate for candidate in free.values() if name not in rows and _at(candidate) == at), None)
         if row is not None:
-            found[name] = free.pop(row["srv_name"])
-    return found
+            rows[name] = free.pop(row["srv_name"])
+    return rows
 
 
 def _at(row: dict[str, str]) -> str:
@@ -201,13 +201,13 @@ def configured(folder: str, backend: str) -> dict[str, str]:
 
 def routes(folder: str) -> list[dict[str, Any]]:
     """Every app's `{app, listen, frontend, backend, domains, state_file, drained, maintenance, secure, …}`."""
-    found = []
+    apps = []
     where = os.path.join(folder, "routes")
     for name in sorted(os.listdir(where) if os.path.isdir(where) else []):
         if name.endswith(".json"):
             with open(os.path.join(where, name), encoding="utf-8") as file:
-                found.append(json.load(file))
-    return found
+                apps.append(json.load(file))
+    return apps
 
 
 def maps(folder: str, apps: list[dict[str, Any]]) -> dict[str, str | None]:
@@ -230,15 +230,15 @@ def maps(folder: str, apps: list[dict[str, Any]]) -> dict[str, str | None]:
         if app.get("secure"):
             line = " ".join([app["certificate"], *app["domains"]])
             certificates.setdefault(app["secure"]["frontend"], []).append(line + "\n")
-    wanted: dict[str, str | None] = dict.fromkeys(_generated(folder))
-    wanted[os.path.join(folder, CLOSED)] = closed(apps)
+    texts: dict[str, str | None] = dict.fromkeys(_generated(folder))
+    texts[os.path.join(folder, CLOSED)] = closed(apps)
     for frontend, lines in certificates.items():
-        wanted[os.path.join(folder, f"certificates-{frontend}.list")] = "".join(lines)
+        texts[os.path.join(folder, f"certificates-{frontend}.list")] = "".join(lines)
     for frontend, names in owners.items():
         lines = ["{} {}\n".format(name, names[name]["backend"]) for name in sorted(names)]
-        wanted[map_path(folder, frontend)] = "".join(lines)
-        wanted.pop(os.path.join(folder, f"40-{frontend}.cfg"), None)
-    return wanted
+        texts[map_path(folder, frontend)] = "".join(lines)
+        texts.pop(os.path.join(folder, f"40-{frontend}.cfg"), None)
+    return texts
 
 
 def closed(apps: list[dict[str, Any]]) -> str:
@@ -259,30 +259,30 @@ def map_path(folder: str, frontend: str) -> str:
 
 def _generated(folder: str) -> list[str]:
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    ours = [name for name in names if name.startswith(("hosts-deploy-", "certificates-deploy-", "40-deploy-"))]
-    return [os.path.join(folder, name) for name in ours]
+    generated = [name for name in names if name.startswith(("hosts-deploy-", "certificates-deploy-", "40-deploy-"))]
+    return [os.path.join(folder, name) for name in generated]
 
 
 def _clash(name: str, first: dict[str, Any], second: dict[str, Any], place: dict[str, Any]) -> str:
-    both = f"{first['app']} and {second['app']}"
+    app_names = f"{first['app']} and {second['app']}"
     if name == ANY_HOST:
         return (
-            f"{both} both want every request at {place['listen']}: give one of them `domains`, or its own "
+            f"{app_names} both want every request at {place['listen']}: give one of them `domains`, or its own "
             "`balancer.listen`"
         )
-    return f"{both} both serve {name} at {place['listen']}: take it out of the `domains` of one"
+    return f"{app_names} both serve {name} at {place['listen']}: take it out of the `domains` of one"
 
 
 class Swap:
     """Files replaced together, that can be put back together."""
 
-    def __init__(self, wanted: dict[str, str | None]) -> None:
-        self._before = {path: self._read(path) for path in wanted}
-        self._wanted = wanted
+    def __init__(self, texts: dict[str, str | None]) -> None:
+        self._before = {path: self._read(path) for path in texts}
+        self._texts = texts
 
     def do(self) -> None:
         """Writes what is wanted."""
-        self._write(self._wanted)
+        self._write(self._texts)
 
     def undo(self) -> None:
         """Puts back what was there."""
@@ -329,10 +329,10 @@ class Service:
 
     def configuration(self) -> list[str]:
         """The files and folders to check together: the user's own first, as the service loads them."""
-        others = [name for name in self._files(self.pid()) if name != self._folder]
-        if not others and self._main:
-            others = [self._main]
-        return [*others, self._folder]
+        user_files = [name for name in self._files(self.pid()) if name != self._folder]
+        if not user_files and self._main:
+            user_files = [self._main]
+        return [*user_files, self._folder]
 
     def reload(self) -> None:
         """Asks for a reload. That it returns says nothing about the new worker."""
@@ -407,7 +407,7 @@ class Service:
         """The last lines HAProxy wrote."""
         if self._supervisorctl:
             channels = ("stdout", "stderr")  # where its messages are depends on `redirect_stderr`
-            return "".join(self._control("tail", "-2000", "haproxy", each, check=False) for each in channels)
+            return "".join(self._control("tail", "-2000", "haproxy", channel, check=False) for channel in channels)
         return _run(["journalctl", "-u", "haproxy.service", "-n", "15", "-o", "cat", "--no-pager"], check=False)
 
     def _control(self, *words: str, check: bool = True) -> str:
@@ -427,9 +427,9 @@ class Service:
 
 def _binds(name: str) -> bool:
     """Whether a file of HAProxy's configuration, or one of a folder, has it listen anywhere."""
-    names = [os.path.join(name, each) for each in os.listdir(name)] if os.path.isdir(name) else [name]
-    for each in names:
-        with open(each, encoding="utf-8", errors="replace") as file:
+    paths = [os.path.join(name, entry) for entry in os.listdir(name)] if os.path.isdir(name) else [name]
+    for path in paths:
+        with open(path, encoding="utf-8", errors="replace") as file:
             if any(line.split()[:1] == ["bind"] for line in file):
                 return True
     return False
@@ -568,12 +568,14 @@ def _check(configuration: list[str]) -> None:
 def _refuse_taken(path: str, apps: list[dict[str, Any]]) -> None:
     """Refused if someone else listens where a frontend of ours is to listen."""
     try:
-        ours = {line.split(",", 1)[0] for line in ask_through_reload(path, "show stat -1 1 -1").split("\n")}
+        running_frontends = {
+            line.split(",", 1)[0] for line in ask_through_reload(path, "show stat -1 1 -1").split("\n")
+        }
     except OSError:
-        ours = set()
+        running_frontends = set()
     for app in apps:
         for place in places(app):
-            if place["frontend"] not in ours and _taken(place["address"], place["port"]):
+            if place["frontend"] not in running_frontends and _taken(place["address"], place["port"]):
                 key = "listen" if place is app else "listen_tls"
                 raise Refused(
                     f"{place['listen']} is taken on this host, by another program or by HAProxy's own "
@@ -607,8 +609,8 @@ def _haproxy() -> str:
 def _run(command: list[str], check: bool = True) -> str:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     if check and done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip())[-4000:]
-        raise Refused("`%s` ended with status %d:\n%s" % (" ".join(command), done.returncode, said))
+        output = (done.stderr.strip() or done.stdout.strip())[-4000:]
+        raise Refused("`%s` ended with status %d:\n%s" % (" ".join(command), done.returncode, output))
     return done.stdout if done.returncode == 0 else done.stdout + done.stderr
 
 

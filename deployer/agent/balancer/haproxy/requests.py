@@ -34,13 +34,13 @@ def requests(text: str, backend: str, last: float) -> Iterator[Request]:
     """Those to the backend's servers that ended within the `last` seconds."""
     since = time.time() - last
     for line in text.split("\n"):
-        found = _LINE.match(line)
-        if found and found["backend"] == backend and found["server"] != "<NOSRV>" and _at(found["logged"]) >= since:
-            ended, status, took = found["ended"][0], int(found["status"]), int(found["took"])
+        match = _LINE.match(line)
+        if match and match["backend"] == backend and match["server"] != "<NOSRV>" and _at(match["logged"]) >= since:
+            ended, status, took = match["ended"][0], int(match["status"]), int(match["took"])
             if ended in "Cc" and status != _SWITCHED:
                 continue  # the user's own doing
             answered: int | None = None if ended in "Ss" and status != _SWITCHED else status
-            yield Request(found["server"], answered, took if took >= 0 else None)
+            yield Request(match["server"], answered, took if took >= 0 else None)
 
 
 def _at(logged: str) -> float:

@@ -48,26 +48,26 @@ class Nginx:
         """All servers of the pool by our names; OpError `balancer_down` when nginx does not listen for them."""
         slots = self._slots()
         held = self._held(sorted({slot["socket"] for slot in slots.values()}))
-        asked = {name: self._admin(name) for name in slots}
-        wanted = {
+        admin_states = {name: self._admin(name) for name in slots}
+        checks = {
             name: (str(slots[name]["socket"]), replace(self._health, headers={**self._health.headers, _SLOT: name}))
-            for name, admin in asked.items()
+            for name, admin in admin_states.items()
             if admin == "ready"
         }
-        answers = self._checks.look(wanted)
-        found = {}
+        answers = self._checks.look(checks)
+        servers = {}
         for name, slot in slots.items():
             answer = answers.get(name)
-            found[name] = Server(
+            servers[name] = Server(
                 name=name,
                 address=str(slot["address"]),
                 port=int(slot["port"]),
-                admin=asked[name],
+                admin=admin_states[name],
                 status="" if answer is None else "UP" if answer.ok else "DOWN",
                 check="" if answer is None else "L7OK" if answer.ok else answer.why,
                 sessions=self._sessions(slot, held),
             )
-        return found
+        return servers
 
     def set(self, names: list[str], admin: str) -> None:
         """Makes servers `ready`, `drain` or `maint`, from the next request on; OpError `unknown_server`."""
@@ -93,8 +93,8 @@ class Nginx:
             if path:
                 names["unix:" + path] = name
                 continue
-            for each in self._addresses(str(slot["address"])):
-                names[place(each, slot["port"])] = name
+            for address in self._addresses(str(slot["address"])):
+                names[place(address, slot["port"])] = name
         try:
             nginx_requests.ask(self._requests, os.path.basename(self._gates), ahead)
             return list(nginx_requests.requests(self._requests, names, last))
@@ -138,7 +138,7 @@ class Nginx:
         path = socket_of(slot["address"], slot["port"])
         if path:
             return procfs.unix_connections_to(path)
-        return sum(held.get(place(each, slot["port"]), 0) for each in self._addresses(str(slot["address"])))
+        return sum(held.get(place(address, slot["port"]), 0) for address in self._addresses(str(slot["address"])))
 
     def _addresses(self, host: str) -> list[str]:
         """The addresses of a server, as the kernel writes them; looked up once."""
@@ -165,7 +165,7 @@ class Nginx:
 def _addresses(host: str) -> list[str]:
     """The addresses of a server, as the kernel writes them; the name itself where it has none now."""
     try:
-        return sorted({str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)})
+        return sorted({str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)})
     except OSError:
         return [host]
 

@@ -24,16 +24,16 @@ class Checks:
         self._answers: dict[str, tuple[Answer, float]] = {}
         self._pending: dict[str, float] = {}
 
-    def look(self, wanted: dict[str, tuple[str, Health]]) -> dict[str, Answer]:
+    def look(self, checks: dict[str, tuple[str, Health]]) -> dict[str, Answer]:
         """The last answer of every server that was ever wanted, those `wanted` now being asked again.
 
         `wanted` is name → the unix socket to ask it through, and what to ask.
         """
-        for name in sorted(wanted):
-            self._begin(name, *wanted[name])
+        for name in sorted(checks):
+            self._begin(name, *checks[name])
         with self._changed:
-            self._changed.wait_for(lambda: all(name in self._answers for name in wanted), self._patience(wanted))
-            return {**dict.fromkeys(wanted, _ASKED), **{name: answer for name, (answer, _) in self._answers.items()}}
+            self._changed.wait_for(lambda: all(name in self._answers for name in checks), self._patience(checks))
+            return {**dict.fromkeys(checks, _ASKED), **{name: answer for name, (answer, _) in self._answers.items()}}
 
     def _begin(self, name: str, path: str, health: Health) -> None:
         with self._changed:
@@ -50,7 +50,7 @@ class Checks:
             del self._pending[name]
             self._changed.notify_all()
 
-    def _patience(self, wanted: dict[str, tuple[str, Health]]) -> float:
+    def _patience(self, checks: dict[str, tuple[str, Health]]) -> float:
         """Seconds: what is left of a first look's."""
-        began = [self._pending[name] for name in wanted if name in self._pending and name not in self._answers]
+        began = [self._pending[name] for name in checks if name in self._pending and name not in self._answers]
         return max(0.0, max(began) + _FIRST - time.monotonic()) if began else 0.0

@@ -106,8 +106,8 @@ class Service:
 
     def version(self) -> tuple[int, ...]:
         """Such as (1, 22, 1); () when it is not told."""
-        found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", _run([*self._nginx, "-v"], check=False))
-        return tuple(int(part) for part in found.groups()) if found else ()
+        match = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", _run([*self._nginx, "-v"], check=False))
+        return tuple(int(part) for part in match.groups()) if match else ()
 
     def dump(self) -> tuple[str, str]:
         """The whole configuration as nginx reads it, and what nginx remarks on it; Refused when it is wrong."""
@@ -152,7 +152,7 @@ class Service:
         if self._supervisorctl:
             channels = ("stdout", "stderr")
             return "".join(
-                _run([*self._supervisorctl, "tail", "-2000", "nginx", each], check=False) for each in channels
+                _run([*self._supervisorctl, "tail", "-2000", "nginx", channel], check=False) for channel in channels
             )
         return _run(["journalctl", "-u", "nginx.service", "-n", "15", "-o", "cat", "--no-pager"], check=False)
 
@@ -172,11 +172,11 @@ class Swap:
     def __init__(self) -> None:
         self._before: Texts = {}
 
-    def do(self, wanted: Texts) -> None:
+    def do(self, texts: Texts) -> None:
         """Writes what is wanted; may be called again."""
-        for path in wanted:
+        for path in texts:
             self._before.setdefault(path, _read(path))
-        _write_all(wanted)
+        _write_all(texts)
 
     def before(self, path: str) -> str:
         """What was there at first, of a file that this has replaced; "" for nothing."""
@@ -194,7 +194,7 @@ def apply(folder: str, sockets: str, main: str, service: Service) -> str:
     swap = Swap()
     try:
         os.makedirs(sockets, exist_ok=True)  # nginx may have been started before its unit knew of the folder
-        swap.do(dict.fromkeys(_made(folder, main)))
+        swap.do(dict.fromkeys(_generated(folder, main)))
         before = [swap.before(os.path.join(folder, name)) for name in _LISTENERS]
         swap.do(servers(folder, apps, before[0]))
         swap.do(leaving(folder, apps, *before))
@@ -202,9 +202,9 @@ def apply(folder: str, sockets: str, main: str, service: Service) -> str:
         text, remarks = _with_host_settings(folder, main, service, swap)
         if folder + "/" not in text:
             raise Refused(f"nginx does not read {folder}: its nginx.conf has no `include /etc/nginx/conf.d/*.conf;`")
-        theirs = listens(text, folder)
-        refuse_theirs(apps, theirs, remarks)
-        swap.do(not_found(folder, apps, theirs))
+        foreign_listens = listens(text, folder)
+        refuse_foreign_listens(apps, foreign_listens, remarks)
+        swap.do(not_found(folder, apps, foreign_listens))
         service.dump()
         swap.do(new_gates(apps, before[0]))
         done = _go_live(apps, service)
@@ -217,26 +217,27 @@ def apply(folder: str, sockets: str, main: str, service: Service) -> str:
 
 def _with_host_settings(folder: str, main: str, service: Service, swap: Swap) -> tuple[str, str]:
     """`dump` with the settings that are the whole host's, as far as it has none of its own: nginx takes each once."""
-    said: set[str] = set()
+    already_set: set[str] = set()
     while True:
-        swap.do(host_settings(folder, main if os.path.isdir(main) else "", service.version(), said))
+        swap.do(host_settings(folder, main if os.path.isdir(main) else "", service.version(), already_set))
         try:
             return service.dump()
         except Refused as error:
             twice = re.search(r'"([a-z_]+)" directive is duplicate', str(error))
-            if twice is None or twice.group(1) in said:
+            if twice is None or twice.group(1) in already_set:
                 raise
-            said.add(twice.group(1))
+            already_set.add(twice.group(1))
 
 
 def _go_live(apps: list[App], service: Service) -> str:
     before = service.workers()
-    ours = _listening(service)
+    listening = _listening(service)
     for app, place in places(apps):
         taken = [
             address
             for address, port in addresses(place)
-            if not ours & {(address, port), ("::" if ":" in address else "0.0.0.0", port)} and _taken(address, port)
+            if not listening & {(address, port), ("::" if ":" in address else "0.0.0.0", port)}
+            and _taken(address, port)
         ]
         if taken:
             key = "listen" if place is app else "listen_tls"
@@ -284,31 +285,34 @@ def new_gates(apps: list[App], before: str) -> Texts:
     texts: Texts = {}
     for app in apps:
         named = app["pool"] + "."
-        there = {name[len(named) :]: body for name, body in upstreams.items() if name.startswith(named)}
-        kept = _names_before(app, there)
+        previous_servers = {name[len(named) :]: body for name, body in upstreams.items() if name.startswith(named)}
+        kept = _names_before(app, previous_servers)
         for name in app["servers"] if kept else ():
             path = os.path.join(app["gates"], name)
             if name not in kept:
-                texts[path] = _read(path) if name not in there and os.path.exists(path) else "maint\n"
+                texts[path] = _read(path) if name not in previous_servers and os.path.exists(path) else "maint\n"
             elif kept[name] != name:
                 texts[path] = _read(os.path.join(app["gates"], kept[name]))
     return texts
 
 
-def _names_before(app: App, there: dict[str, str]) -> dict[str, str]:
-    """Name → the name before of the server that is where that one was; its own name comes first. `there`: who was."""
-    free, found = dict(there), {}
-    wanted = {name: _places(slot) for name, slot in app["servers"].items()}
+def _names_before(app: App, previous_servers: dict[str, str]) -> dict[str, str]:
+    """Name → the name before of the server that is where that one was; its own name comes first.
+
+    `previous_servers`: who was.
+    """
+    free, previous_names = dict(previous_servers), {}
+    current_servers = {name: _places(slot) for name, slot in app["servers"].items()}
     for name, slot in app["servers"].items():
-        if name in free and (free[name] == wanted[name] or not _literal(slot["address"])):
-            found[name] = name
+        if name in free and (free[name] == current_servers[name] or not _literal(slot["address"])):
+            previous_names[name] = name
             del free[name]
-    for name, body in wanted.items():
-        other = next((each for each in free if name not in found and free[each] == body), None)
+    for name, body in current_servers.items():
+        other = next((candidate for candidate in free if name not in previous_names and free[candidate] == body), None)
         if other is not None:
-            found[name] = other
+            previous_names[name] = other
             del free[other]
-    return found
+    return previous_names
 
 
 def _literal(address: str) -> bool:
@@ -333,13 +337,13 @@ def routes(folder: str) -> list[App]:
 
     `{app, pool, listen, address, port, frontend, domains, gates, secure, servers: {name: {address, port, socket}}}`.
     """
-    found = []
+    apps = []
     where = os.path.join(folder, "routes")
     for name in sorted(os.listdir(where) if os.path.isdir(where) else []):
         if name.endswith(".json"):
             with open(os.path.join(where, name), encoding="utf-8") as file:
-                found.append(json.load(file))
-    return found
+                apps.append(json.load(file))
+    return apps
 
 
 def places(apps: list[App]) -> list[tuple[App, App]]:
@@ -367,18 +371,18 @@ def refuse_clashes(apps: list[App]) -> None:
     for app, place in places(apps):
         if secure.setdefault(place["frontend"], place is not app) != (place is not app):
             raise Refused(f"{place['listen']} is to speak TLS for one app and plain HTTP for another")
-        wanted = [(at, name) for name in app["domains"] or [ANY_HOST] for at in addresses(place)]
-        for at, name in wanted:
+        claims = [(at, name) for name in app["domains"] or [ANY_HOST] for at in addresses(place)]
+        for at, name in claims:
             other = owners.setdefault((at, name), app)
             if other is app:
                 continue
-            both = f"{other['app']} and {app['app']}"
+            app_names = f"{other['app']} and {app['app']}"
             if name == ANY_HOST:
                 raise Refused(
-                    f"{both} both want every request at {place['listen']}: give one of them `domains`, or "
+                    f"{app_names} both want every request at {place['listen']}: give one of them `domains`, or "
                     "its own `balancer.listen`"
                 )
-            raise Refused(f"{both} both serve {name} at {place['listen']}: take it out of the `domains` of one")
+            raise Refused(f"{app_names} both serve {name} at {place['listen']}: take it out of the `domains` of one")
 
 
 class ForeignListen:
@@ -404,7 +408,7 @@ class ForeignListen:
 
 def listens(text: str, folder: str) -> list[ForeignListen]:
     """The host's own `listen` lines in what `nginx -T` wrote, without those of our folder."""
-    found = []
+    foreign_listens = []
     for part in re.split(r"^# configuration file ", text, flags=re.MULTILINE)[1:]:
         head, _, body = part.partition("\n")
         file = head.rstrip(":")
@@ -414,11 +418,11 @@ def listens(text: str, folder: str) -> list[ForeignListen]:
         patterns = bool(re.search(r"\bserver_name\s[^;]*~", plain))
         for words in re.findall(r"\blisten\s+([^;]+);", plain):
             if not words.startswith("unix:"):
-                found.append(ForeignListen(file, words.split(), patterns))
-    return found
+                foreign_listens.append(ForeignListen(file, words.split(), patterns))
+    return foreign_listens
 
 
-def refuse_theirs(apps: list[App], theirs: list[ForeignListen], remarks: str) -> None:
+def refuse_foreign_listens(apps: list[App], foreign_listens: list[ForeignListen], remarks: str) -> None:
     """Refused when the host's own configuration serves a name of ours, or all that an app without names would get."""
     clashes = re.findall(r'conflicting server name "([^"]*)" on (\S+), ignored', remarks)
     for name, where in clashes:
@@ -429,26 +433,26 @@ def refuse_theirs(apps: list[App], theirs: list[ForeignListen], remarks: str) ->
                     f"{app['app']}: take it out of one of them"
                 )
     for app in apps:
-        for each in theirs if not app["domains"] else ():
-            if each.meets(app) and (each.patterns or (each.default and not _placeholder(each.file))):
-                what = "names that are regular expressions" if each.patterns else "its own default_server"
+        for listen in foreign_listens if not app["domains"] else ():
+            if listen.meets(app) and (listen.patterns or (listen.default and not _placeholder(listen.file))):
+                what = "names that are regular expressions" if listen.patterns else "its own default_server"
                 raise Refused(
-                    f"{app['app']} wants every request at {app['listen']}, and {each.file} has {what} "
+                    f"{app['app']} wants every request at {app['listen']}, and {listen.file} has {what} "
                     "there: give the app `domains`, or another `balancer.listen`"
                 )
 
 
-def not_found(folder: str, apps: list[App], theirs: list[ForeignListen]) -> Texts:
+def not_found(folder: str, apps: list[App], foreign_listens: list[ForeignListen]) -> Texts:
     """The servers of what no app serves. None where the host's own configuration listens: it may want just that."""
     texts: Texts = {}
     own = {(place["address"], int(place["port"])): place["frontend"] for _, place in places(apps)}
     for app, place in places(apps):
-        if not any(each.meets(place) for each in theirs):
+        if not any(listen.meets(place) for listen in foreign_listens):
             text, words = (_NOT_FOUND, "") if place is app else (_NO_HANDSHAKE, " default_server ssl")
             path = os.path.join(folder, f"90-{place['frontend']}.conf")
             # Another place may have one of the addresses for itself.
-            mine = [at for at in addresses(place) if own.get(at, place["frontend"]) == place["frontend"]]
-            lines = [f"    listen {_listen(*at)}{words};\n" for at in mine]
+            own_addresses = [at for at in addresses(place) if own.get(at, place["frontend"]) == place["frontend"]]
+            lines = [f"    listen {_listen(*at)}{words};\n" for at in own_addresses]
             texts[path] = text.format(listen=place["listen"], listens="".join(lines))
     return texts
 
@@ -500,8 +504,8 @@ def leaving(folder: str, apps: list[App], servers_before: str, leaving_before: s
     """
     now = int(time.time())
     used = {slot["socket"] for app in apps for slot in app["servers"].values()}
-    told = re.findall(r"^# left (\S+) (\S+) (\d+)$", leaving_before, re.MULTILINE)
-    left = {path: (pool, min(int(since), now)) for path, pool, since in told}  # the clock may have been set back
+    recorded = re.findall(r"^# left (\S+) (\S+) (\d+)$", leaving_before, re.MULTILINE)
+    left = {path: (pool, min(int(since), now)) for path, pool, since in recorded}  # the clock may have been set back
     for path, pool in re.findall(r"^# listener (\S+) (\S+)$", servers_before, re.MULTILINE):
         left[path] = (pool, now)
     pools = {app["pool"] for app in apps}
@@ -516,8 +520,8 @@ def leaving(folder: str, apps: list[App], servers_before: str, leaving_before: s
 def _places(slot: dict[str, Any]) -> str:
     if slot["address"].startswith("/"):  # a folder with a UNIX socket a slot: agent.places
         return "    server unix:%s/%d.sock max_fails=0;\n" % (slot["address"], slot["port"])
-    found = [f"[{each}]" if ":" in each else each for each in _addresses(slot["address"])]
-    return "".join("    server %s:%d max_fails=0;\n" % (each, slot["port"]) for each in found)
+    hosts = [f"[{host}]" if ":" in host else host for host in _addresses(slot["address"])]
+    return "".join("    server %s:%d max_fails=0;\n" % (host, slot["port"]) for host in hosts)
 
 
 def _addresses(host: str) -> list[str]:
@@ -529,8 +533,8 @@ def _addresses(host: str) -> list[str]:
     return sorted(address for address in addresses if "%" not in address)  # nginx takes no zone
 
 
-def host_settings(folder: str, main: str, version: tuple[int, ...], said: set[str]) -> Texts:
-    """The files with what is set once a host, without what it has `said` itself. `main` "": no such folder."""
+def host_settings(folder: str, main: str, version: tuple[int, ...], already_set: set[str]) -> Texts:
+    """The files with what is set once a host, without what it has `already_set` itself. `main` "": no such folder."""
     http = {"server_names_hash_bucket_size": "512"}  # the usual 64 is too little for a name of 50 characters
     if version >= _KEEPALIVE_MIN_TIMEOUT:
         http["keepalive_min_timeout"] = "15s"  # a reload leaves idle clients time for one more request
@@ -539,7 +543,7 @@ def host_settings(folder: str, main: str, version: tuple[int, ...], said: set[st
         files[os.path.join(main, "99-deploy.conf")] = {"worker_shutdown_timeout": "30m"}
     texts: Texts = {}
     for path, settings in files.items():
-        lines = ["{} {};\n".format(*each) for each in settings.items() if each[0] not in said]
+        lines = ["{} {};\n".format(*setting) for setting in settings.items() if setting[0] not in already_set]
         texts[path] = "# Made by nginx_reload.py.\n" + "".join(lines)
     return texts
 
@@ -555,10 +559,10 @@ def _placeholder(path: str) -> bool:
     return f"{os.path.realpath(path)} {digest}" in known
 
 
-def _made(folder: str, main: str) -> list[str]:
+def _generated(folder: str, main: str) -> list[str]:
     names = [name for name in sorted(os.listdir(folder)) if name.startswith(("90-deploy-", "listen-deploy-"))]
-    made = [os.path.join(folder, name) for name in ("10-host.conf", *_LISTENERS, *names)]
-    return [*made, os.path.join(main, "99-deploy.conf")] if main else made
+    paths = [os.path.join(folder, name) for name in ("10-host.conf", *_LISTENERS, *names)]
+    return [*paths, os.path.join(main, "99-deploy.conf")] if main else paths
 
 
 def _listening(service: Service) -> set[tuple[str, int]]:
@@ -569,15 +573,15 @@ def _listening(service: Service) -> set[tuple[str, int]]:
             for name in os.listdir("/proc/%d/fd" % pid):
                 with contextlib.suppress(OSError):
                     inodes.add(os.readlink("/proc/%d/fd/%s" % (pid, name)))
-    found = set()
+    endpoints = set()
     for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         with contextlib.suppress(OSError), open("/proc/net/" + table, encoding="ascii") as file:
             for line in file.readlines()[1:]:
                 fields = line.split()
                 if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
                     address, _, port = fields[1].rpartition(":")
-                    found.add((_decoded(address, family), int(port, 16)))
-    return found
+                    endpoints.add((_decoded(address, family), int(port, 16)))
+    return endpoints
 
 
 def _decoded(text: str, family: int) -> str:
@@ -661,8 +665,8 @@ def _write_all(texts: Texts) -> None:
 def _run(command: list[str], check: bool = True) -> str:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     if check and done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip())[-4000:]
-        raise Refused("`%s` ended with status %d:\n%s" % (" ".join(command), done.returncode, said))
+        output = (done.stderr.strip() or done.stdout.strip())[-4000:]
+        raise Refused("`%s` ended with status %d:\n%s" % (" ".join(command), done.returncode, output))
     return done.stdout + done.stderr if not check else done.stdout
 
 

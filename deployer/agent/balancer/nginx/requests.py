@@ -54,10 +54,10 @@ def requests(folder: str, names: dict[str, str], last: float) -> Iterator[Reques
     for line in lines:
         fields = line.split("|")
         if len(fields) == 5 and fields[1] != _GIVEN_UP and _number(fields[0]) >= since:
-            yield from _asked(fields, names)
+            yield from _parse_attempts(fields, names)
 
 
-def _asked(fields: list[str], names: dict[str, str]) -> Iterator[Request]:
+def _parse_attempts(fields: list[str], names: dict[str, str]) -> Iterator[Request]:
     """Every server that the request was sent to; two where the first one could not be connected to."""
     for address, status, took in zip(*(field.split(", ") for field in fields[2:])):
         if address in names:

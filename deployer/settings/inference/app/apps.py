@@ -87,11 +87,15 @@ class Apps:
 
     def candidates(self) -> list[Candidate]:
         """Apps that exist at import, factories, and names that other modules import them under."""
-        found: list[Candidate] = []
+        candidates: list[Candidate] = []
         for module in self.code.modules:
             for statement in module.statements:
-                found += self._in_statement(module, statement)
-        latest = {(one.file, one.attribute): one for one in found if one.origin not in self.mounted}
+                candidates += self._in_statement(module, statement)
+        latest = {
+            (candidate.file, candidate.attribute): candidate
+            for candidate in candidates
+            if candidate.origin not in self.mounted
+        }
         return list(latest.values())
 
     def kind(self, module: Module, node: ast.expr, depth: int = 0) -> Kind | None:
@@ -107,9 +111,9 @@ class Apps:
 
     def _note(self, module: Module, statement: ast.stmt) -> None:
         for name, value in assignments(statement):
-            here = f"{module.name}.{name}"
-            if not (isinstance(value, ast.Call) and _wraps(value, name) and here in self._values):
-                self._values[here] = (module, value)
+            dotted_name = f"{module.name}.{name}"
+            if not (isinstance(value, ast.Call) and _wraps(value, name) and dotted_name in self._values):
+                self._values[dotted_name] = (module, value)
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
             self._functions[f"{module.name}.{statement.name}"] = (module, statement)
         elif isinstance(statement, ast.ClassDef):
@@ -153,17 +157,17 @@ class Apps:
 
     def _in_statement(self, module: Module, statement: ast.stmt) -> list[Candidate]:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-            one = self._function(module, statement)
-            return [one] if one else []
+            candidate = self._function(module, statement)
+            return [candidate] if candidate else []
         if isinstance(statement, ast.ImportFrom):
             return self._imported(module, statement)
-        found = []
+        candidates = []
         for name, value in assignments(statement):
             kind = self.kind(module, value) or self._wrapped(module, name, value) or self._plain(module, name, value)
             if kind:
                 origin = self._origin(module, name)
-                found.append(self._candidate(module, name, kind, statement.lineno, origin=origin))
-        return found
+                candidates.append(self._candidate(module, name, kind, statement.lineno, origin=origin))
+        return candidates
 
     def _function(self, module: Module, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Candidate | None:
         names = [argument.arg for argument in node.args.args]
@@ -172,65 +176,67 @@ class Apps:
             raw = Kind("Django", raw.interface)  # its asgi.py, which sends websockets elsewhere
         if raw or isinstance(node, ast.AsyncFunctionDef):
             return self._candidate(module, node.name, raw, node.lineno) if raw else None
-        needed = len(node.args.args) - len(node.args.defaults) + sum(one is None for one in node.args.kw_defaults)
+        needed = (
+            len(node.args.args) - len(node.args.defaults) + sum(default is None for default in node.args.kw_defaults)
+        )
         kind = None if needed or node.decorator_list else self.returned(module, node)
         return self._candidate(module, node.name, kind, node.lineno, factory=True) if kind else None
 
     def _imported(self, module: Module, node: ast.ImportFrom) -> list[Candidate]:
-        found = []
+        candidates = []
         for alias in node.names:
             name = alias.asname or alias.name
             origin = module.imports.get(name, "")
             if name in APP_NAMES and origin in self._values:
                 kind = self.kind(*self._values[origin])
                 if kind:
-                    found.append(self._candidate(module, name, kind, node.lineno, origin=origin))
-        return found
+                    candidates.append(self._candidate(module, name, kind, node.lineno, origin=origin))
+        return candidates
 
     def _wrapped(self, module: Module, name: str, value: ast.expr) -> Kind | None:
         """`app = WhiteNoise(app)`: only under the name of an app, since much else takes an app as well."""
         if name not in APP_NAMES or not isinstance(value, ast.Call):
             return None
         arguments = [*value.args, *(keyword.value for keyword in value.keywords)]
-        return next((kind for one in arguments if (kind := self.kind(module, one))), None)
+        return next((kind for argument in arguments if (kind := self.kind(module, argument))), None)
 
     def _plain(self, module: Module, name: str, value: ast.expr) -> Kind | None:
         """`app = App()` of a class of the project's own that is called as apps are: under the name of an app alone."""
         if name not in APP_NAMES or not isinstance(value, ast.Call):
             return None
         _, definition = self._classes.get(module.qualified(value.func) or "", (None, None))
-        for each in definition.body if definition else ():
-            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and each.name == "__call__":
-                return _called_as([argument.arg for argument in each.args.args[1:]], each)
+        for member in definition.body if definition else ():
+            if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef) and member.name == "__call__":
+                return _called_as([argument.arg for argument in member.args.args[1:]], member)
         return None
 
     def _origin(self, module: Module, name: str) -> str:
-        here = f"{module.name}.{name}"
+        dotted_name = f"{module.name}.{name}"
         for _ in range(_DEEPEST):
-            owner, value = self._values[here]
+            owner, value = self._values[dotted_name]
             below = None if isinstance(value, ast.Call) else owner.qualified(value)
-            if below is None or below not in self._values or below == here:
+            if below is None or below not in self._values or below == dotted_name:
                 break
-            here = below
-        return here
+            dotted_name = below
+        return dotted_name
 
     def _candidate(
         self, module: Module, name: str, kind: Kind, line: int, *, factory: bool = False, origin: str = ""
     ) -> Candidate:
-        here = f"{module.name}.{name}"
-        origin = origin or here
-        home = module.file if origin == here or origin not in self._values else self._values[origin][0].file
+        dotted_name = f"{module.name}.{name}"
+        origin = origin or dotted_name
+        home = module.file if origin == dotted_name or origin not in self._values else self._values[origin][0].file
         return Candidate(module.name, name, kind, factory, origin, module.file, line, module.root, home)
 
     def _mounted(self) -> set[str]:
         """Apps that another app serves below a path: `app.mount("/admin", admin)`, `Mount("/admin", app=admin)`."""
-        found = set()
+        mounted_apps = set()
         for module in self.code.modules:
             for node in ast.walk(module.tree):
                 if isinstance(node, ast.Call) and _is_mount(node):
                     values = [*node.args, *(keyword.value for keyword in node.keywords)]
-                    found |= {name for value in values if (name := module.qualified(value))}
-        return found
+                    mounted_apps |= {name for value in values if (name := module.qualified(value))}
+        return mounted_apps
 
 
 def _called_as(names: list[str], function: ast.FunctionDef | ast.AsyncFunctionDef) -> Kind | None:

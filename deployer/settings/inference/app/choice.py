@@ -25,7 +25,7 @@ class AmbiguousAppError(SettingsError):
 
     def __init__(self, candidates: list[Candidate], message: str, **more: Any) -> None:
         super().__init__(message, **more)
-        self.candidates = tuple(one.path + ("()" if one.factory else "") for one in candidates)
+        self.candidates = tuple(candidate.path + ("()" if candidate.factory else "") for candidate in candidates)
         self.folder = candidates[0].root if len(set(self.candidates)) == 1 else ""
 
 
@@ -34,60 +34,73 @@ def choose(candidates: list[Candidate], requirements: Requirements) -> tuple[Can
 
     Raises: AmbiguousAppError that lists the candidates when several have the same claim.
     """
-    found = [one for one in candidates if not one.factory] or [one for one in candidates if one.factory]
-    found = [one for one in found if not _ASIDE & {*one.module.split("."), *PurePosixPath(one.file).parts}] or found
-    found = _one_interface(found, requirements)
+    shortlist = [candidate for candidate in candidates if not candidate.factory] or [
+        candidate for candidate in candidates if candidate.factory
+    ]
+    shortlist = [
+        candidate
+        for candidate in shortlist
+        if not _ASIDE & {*candidate.module.split("."), *PurePosixPath(candidate.file).parts}
+    ] or shortlist
+    shortlist = _one_interface(shortlist, requirements)
     same: dict[tuple[str, str], list[Candidate]] = {}
-    for one in found:
-        same.setdefault((one.home, one.origin), []).append(one)
+    for candidate in shortlist:
+        same.setdefault((candidate.home, candidate.origin), []).append(candidate)
     objects = [min(names, key=_rank) for names in same.values()]
     if not objects:
         return None
     if len(objects) == 1:
         return objects[0], f"the only app in the code ({objects[0].file}:{objects[0].line})"
-    usual = [one for one in objects if _usual(one)]
-    if len({one.file for one in usual}) == 1:
+    usual = [candidate for candidate in objects if _usual(candidate)]
+    if len({candidate.file for candidate in usual}) == 1:
         first = min(usual, key=_rank)
-        others = ", ".join(one.path for one in objects if one is not first)
+        others = ", ".join(candidate.path for candidate in objects if candidate is not first)
         return first, f"the usual name ({first.file}:{first.line}); also in the code: {others}"
     raise ambiguous(sorted(usual or objects, key=_rank))
 
 
-def _one_interface(found: list[Candidate], requirements: Requirements) -> list[Candidate]:
+def _one_interface(candidates: list[Candidate], requirements: Requirements) -> list[Candidate]:
     """Django writes both asgi.py and wsgi.py: the servers in the requirements tell which one is meant."""
-    django = {one.kind.interface for one in found if one.kind.framework == "Django"}
+    django = {candidate.kind.interface for candidate in candidates if candidate.kind.framework == "Django"}
     if django != {"asgi", "wsgi"}:
-        return found
-    wanted = "asgi" if requirements.names & _ASGI_SERVERS else "wsgi"
-    return [one for one in found if one.kind.framework != "Django" or one.kind.interface == wanted]
+        return candidates
+    interface = "asgi" if requirements.names & _ASGI_SERVERS else "wsgi"
+    return [
+        candidate
+        for candidate in candidates
+        if candidate.kind.framework != "Django" or candidate.kind.interface == interface
+    ]
 
 
-def _usual(one: Candidate) -> bool:
-    last = one.module.rpartition(".")[2]
-    package = one.file.endswith("__init__.py")
-    names = FACTORY_NAMES if one.factory else APP_NAMES[:6]
-    return (last in _MODULES or package) and one.attribute in names
+def _usual(candidate: Candidate) -> bool:
+    last = candidate.module.rpartition(".")[2]
+    package = candidate.file.endswith("__init__.py")
+    names = FACTORY_NAMES if candidate.factory else APP_NAMES[:6]
+    return (last in _MODULES or package) and candidate.attribute in names
 
 
-def _rank(one: Candidate) -> tuple[int, int, int, int, str]:
-    last = one.module.rpartition(".")[2]
-    names = FACTORY_NAMES if one.factory else APP_NAMES
+def _rank(candidate: Candidate) -> tuple[int, int, int, int, str]:
+    last = candidate.module.rpartition(".")[2]
+    names = FACTORY_NAMES if candidate.factory else APP_NAMES
     return (
-        0 if _usual(one) else 1,
-        one.module.count("."),
+        0 if _usual(candidate) else 1,
+        candidate.module.count("."),
         _MODULES.index(last) if last in _MODULES else len(_MODULES),
-        names.index(one.attribute) if one.attribute in names else len(names),
-        one.path,
+        names.index(candidate.attribute) if candidate.attribute in names else len(names),
+        candidate.path,
     )
 
 
 def ambiguous(candidates: list[Candidate]) -> AmbiguousAppError:
     """The error that lists these, the likeliest first."""
-    found = AmbiguousAppError(
+    error = AmbiguousAppError(
         candidates,
-        f"several apps could be the one to serve: {', '.join(one.path for one in candidates)}",
-        log=[f"{one.path}  {one.kind.framework}, {one.file}:{one.line}" for one in candidates],
+        f"several apps could be the one to serve: {', '.join(candidate.path for candidate in candidates)}",
+        log=[
+            f"{candidate.path}  {candidate.kind.framework}, {candidate.file}:{candidate.line}"
+            for candidate in candidates
+        ],
     )
-    way = f"source: {{subdir: {found.folder}}}" if found.folder else f"runtime: {{app: {candidates[0].path}}}"
-    found.hint = f"add to deploy.yaml: {way}"
-    return found
+    setting = f"source: {{subdir: {error.folder}}}" if error.folder else f"runtime: {{app: {candidates[0].path}}}"
+    error.hint = f"add to deploy.yaml: {setting}"
+    return error

@@ -49,9 +49,9 @@ def serves_itself(code: Code) -> Seen | None:
 def _first_import(code: Code, names: set[str]) -> Seen | None:
     for module in code.modules:
         for node in ast.walk(module.tree):
-            found = [name for name in _imported(node) if name in names]
-            if found:
-                return Seen(found[0], f"{module.file}:{getattr(node, 'lineno', 1)}")
+            matches = [name for name in _imported(node) if name in names]
+            if matches:
+                return Seen(matches[0], f"{module.file}:{getattr(node, 'lineno', 1)}")
     return None
 
 

@@ -33,18 +33,18 @@ class Module:
     @cached_property
     def imports(self) -> dict[str, str]:
         """Local name → dotted name of what was imported under it, anywhere in the module."""
-        found: dict[str, str] = {}
+        dotted_names: dict[str, str] = {}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
-                    found[alias.asname or alias.name.partition(".")[0]] = (
+                    dotted_names[alias.asname or alias.name.partition(".")[0]] = (
                         alias.name if alias.asname else alias.name.partition(".")[0]
                     )
             elif isinstance(node, ast.ImportFrom):
                 origin = self._origin(node)
                 for alias in node.names:
-                    found[alias.asname or alias.name] = f"{origin}.{alias.name}" if origin else alias.name
-        return found
+                    dotted_names[alias.asname or alias.name] = f"{origin}.{alias.name}" if origin else alias.name
+        return dotted_names
 
     @cached_property
     def statements(self) -> tuple[ast.stmt, ...]:
@@ -54,11 +54,11 @@ class Module:
     @cached_property
     def assigned(self) -> dict[str, list[ast.expr]]:
         """Name → the values it gets anywhere in the module, functions included."""
-        found: dict[str, list[ast.expr]] = {}
+        values_by_name: dict[str, list[ast.expr]] = {}
         for node in ast.walk(self.tree):
             for name, value in assignments(node):
-                found.setdefault(name, []).append(value)
-        return found
+                values_by_name.setdefault(name, []).append(value)
+        return values_by_name
 
     def qualified(self, node: ast.expr) -> str | None:
         """`shop.core.app` for an expression that names something; None for any other."""
@@ -94,10 +94,10 @@ class Code:
         """Whether something below the folder could be imported by that dotted name: also what does not parse, what is
         left out here, a compiled module, and a folder that a package is built from."""
         *above, last = name.split(".")
-        for here, folders, files in os.walk(self.folder):
-            folders[:] = [each for each in folders if not _of_others(Path(here, each))]
-            if list(Path(here).parts[len(Path(here).parts) - len(above) :]) == above and (
-                last in folders or any(each.partition(".")[0] == last for each in files)
+        for directory, folders, files in os.walk(self.folder):
+            folders[:] = [entry for entry in folders if not _of_others(Path(directory, entry))]
+            if list(Path(directory).parts[len(Path(directory).parts) - len(above) :]) == above and (
+                last in folders or any(entry.partition(".")[0] == last for entry in files)
             ):
                 return True
         return False
@@ -144,10 +144,10 @@ def read_code(folder: Path) -> Code:
 
 def _files(folder: Path) -> Iterator[Path]:
     seen = 0
-    for here, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _skipped(Path(here, name)))
+    for directory, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not _skipped(Path(directory, name)))
         for name in sorted(names):
-            path = Path(here, name)
+            path = Path(directory, name)
             if not name.endswith(".py") or name.startswith("test_") or name in _NO_APPS:
                 continue
             seen += 1

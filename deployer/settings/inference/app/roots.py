@@ -39,7 +39,7 @@ class Roots:
             fit = [root for root, _ in self._votes.get(above, Counter()).most_common() if base.is_relative_to(root)]
             if fit and above != _TOP:
                 return fit[0]
-        return next((each for each in (base, *base.parents) if each.name == "src"), _TOP)
+        return next((folder for folder in (base, *base.parents) if folder.name == "src"), _TOP)
 
     def _base(self, file: PurePosixPath) -> PurePosixPath:
         """The innermost folder that can be the root: the one around the package that the file is in."""

@@ -37,8 +37,8 @@ class Routes:
         """The most usual health route, or None."""
         known = {path: rank for rank, path in enumerate(HEALTH_PATHS)}
         routes = [route for module in self.apps.code.modules for route in self._in(module)]
-        found = [route for route in routes if route.literal.rstrip("/") in known]
-        return min(found, key=lambda route: known[route.literal.rstrip("/")], default=None)
+        health_routes = [route for route in routes if route.literal.rstrip("/") in known]
+        return min(health_routes, key=lambda route: known[route.literal.rstrip("/")], default=None)
 
     def websockets(self) -> str | None:
         """`file:line` of a websocket route, or None."""
@@ -98,7 +98,7 @@ class Routes:
         return any(isinstance(value, ast.Call) and self.apps.kind(module, value) for value in values)
 
     def _all_includes(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
+        prefixes: dict[str, list[str]] = {}
         for module in self.apps.code.modules:
             for node in ast.walk(module.tree):
                 if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
@@ -107,17 +107,17 @@ class Routes:
                 if included and how in _INCLUDES and self._is_app(module, node.func.value):
                     prefix = self._joined(included, _keyword(node, _INCLUDES[how]), how)
                     if prefix is not None:
-                        found.setdefault(included, []).append(prefix)
-        return found
+                        prefixes.setdefault(included, []).append(prefix)
+        return prefixes
 
     def _joined(self, router: str, at: str | None, how: str) -> str | None:
         """The whole prefix of a router, or None when a part of it is not a literal."""
         owner, _, name = router.rpartition(".")
         try:
-            made = self.apps.code[owner].assigned.get(name, [])
+            values = self.apps.code[owner].assigned.get(name, [])
         except KeyError:
             return None
-        call = made[0] if len(made) == 1 else None
+        call = values[0] if len(values) == 1 else None
         if not isinstance(call, ast.Call) or _called_name(call) not in _ROUTERS or at is None:
             return None
         if how == "register_blueprint":
@@ -126,17 +126,19 @@ class Routes:
         return None if own is None else at + own
 
     def _root_urls(self) -> set[str]:
-        found = set()
+        module_names = set()
         for module in self.apps.code.modules:
             for value in module.assigned.get("ROOT_URLCONF", []):
                 if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                    found.add(value.value)
-        return found
+                    module_names.add(value.value)
+        return module_names
 
 
 def _literal(call: ast.Call) -> str | None:
     """The first argument, or `path=`, if it is literal text."""
-    value = call.args[0] if call.args else next((one.value for one in call.keywords if one.arg == "path"), None)
+    value = (
+        call.args[0] if call.args else next((keyword.value for keyword in call.keywords if keyword.arg == "path"), None)
+    )
     return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
 
 

@@ -30,5 +30,7 @@ def _names_file(node: ast.AST, module: Module) -> bool:
         return node.value == _DJANGO or URL.match(node.value) is not None
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
         is_connect = node.func.attr == "connect" and module.imports.get(node.func.value.id) in ("sqlite3", "aiosqlite")
-        return is_connect and not any(isinstance(each, ast.Constant) and each.value == ":memory:" for each in node.args)
+        return is_connect and not any(
+            isinstance(argument, ast.Constant) and argument.value == ":memory:" for argument in node.args
+        )
     return False

@@ -27,11 +27,11 @@ _DURATIONS: Mapping[str, int] = {"timeout": 0, "graceful_timeout": 1, "keepalive
 
 def refused(server: str, runtime: Runtime) -> SettingsError | None:
     """The first key that was written and does nothing with this server, or not what it says; None if there is none."""
-    said = runtime.model_fields_set
+    written_keys = runtime.model_fields_set
     for key, why in _NONE.get(server, {}).items():
-        if key in said:
+        if key in written_keys:
             return _wrong(f"runtime.{key} {why}", f"take {key} out (in an overlay: {key}: null)")
-    if runtime.max_requests_jitter and "max_requests" not in said:
+    if runtime.max_requests_jitter and "max_requests" not in written_keys:
         return _wrong(
             "runtime.max_requests_jitter spreads max_requests, which is not set",
             "write max_requests: 1000 beside it, or take it out",

@@ -66,9 +66,9 @@ class Options:
 
     def _option(self, name: str) -> str:
         """The option that is meant, of those that are no user's; `name` itself where it is none of them."""
-        ours = (*self.keys, *self.decided)
-        if name not in ours and self.abbreviates and name.startswith("--") and len(name) > 4:
-            return next((option for option in ours if option.startswith(name)), name)
+        known_options = (*self.keys, *self.decided)
+        if name not in known_options and self.abbreviates and name.startswith("--") and len(name) > 4:
+            return next((option for option in known_options if option.startswith(name)), name)
         return name
 
     def _takes_value(self, word: str) -> bool:

@@ -45,38 +45,41 @@ class WorkerClass:
 
 
 def worker_class(
-    server: str, runtime: Runtime, own: GunicornFile, requirements: Requirements, *, told: bool = True
+    server: str, runtime: Runtime, own: GunicornFile, requirements: Requirements, *, interface_is_known: bool = True
 ) -> WorkerClass:
     """The class that a server's workers have, from the settings, the app's own file and its requirements.
 
-    `told`: the interface of the app is known from its code, and not taken to be the one that the server serves.
+    `interface_is_known`: the interface of the app is known from its code, and not taken to be the one that the
+    server serves.
     """
-    said = runtime.worker_class if "worker_class" in runtime.model_fields_set else ""
+    class_setting = runtime.worker_class if "worker_class" in runtime.model_fields_set else ""
     if server == "gunicorn":
-        return _of_gunicorn(said, own, requirements, told=told)
+        return _of_gunicorn(class_setting, own, requirements, interface_is_known=interface_is_known)
     if server == "gunicorn+uvicorn":
-        return _of_uvicorn(said, requirements)
+        return _of_uvicorn(class_setting, requirements)
     if server == "gunicorn-asgi":
-        if said not in ("", "asgi"):
-            return _wrong(f"runtime.worker_class is {said}, and gunicorn-asgi has a class of its own")
+        if class_setting not in ("", "asgi"):
+            return _wrong(f"runtime.worker_class is {class_setting}, and gunicorn-asgi has a class of its own")
         return WorkerClass("asgi")
-    if said:
-        return _wrong(f"runtime.worker_class is {said}, and the server {server} has no worker classes")
+    if class_setting:
+        return _wrong(f"runtime.worker_class is {class_setting}, and the server {server} has no worker classes")
     return WorkerClass()
 
 
-def _of_gunicorn(said: str, own: GunicornFile, requirements: Requirements, *, told: bool) -> WorkerClass:
+def _of_gunicorn(
+    class_setting: str, own: GunicornFile, requirements: Requirements, *, interface_is_known: bool
+) -> WorkerClass:
     """Any class for WSGI apps; one that the app's own file names counts where the settings name none."""
     written = own.get("worker_class")
-    name = said or (written if isinstance(written, str) else "sync")
-    if said and "." not in said and ":" not in said and said not in _WORDS:
-        near = nearest(said, _WORDS)
+    name = class_setting or (written if isinstance(written, str) else "sync")
+    if class_setting and "." not in class_setting and ":" not in class_setting and class_setting not in _WORDS:
+        near = nearest(class_setting, _WORDS)
         fix = f"did you mean {near}?" if near else "write sync, gthread, gevent, tornado or a dotted name"
-        return _wrong(f"runtime.worker_class is {said}, which gunicorn has no class of", fix)
+        return _wrong(f"runtime.worker_class is {class_setting}, which gunicorn has no class of", fix)
     package = PACKAGES.get(name) or PACKAGES.get(name.rpartition(".")[0])
     if name == "asgi" or "uvicorn" in name.lower():
         wrong = ("serves ASGI apps, and this one is WSGI", "take it out, or write gthread")
-        if not told:
+        if not interface_is_known:
             fix = "write server: gunicorn+uvicorn for an ASGI app; for one that is WSGI take worker_class out"
             wrong = ("serves ASGI apps, and the server gunicorn those that are WSGI", fix)
     elif package == "eventlet" and not requirements.older("gunicorn", "26"):
@@ -84,20 +87,22 @@ def _of_gunicorn(said: str, own: GunicornFile, requirements: Requirements, *, to
         wrong = ("is no more: gunicorn 26 took it out", fix)
     else:
         return WorkerClass(name, (package,) if package else ())
-    if said:
+    if class_setting:
         return _wrong(f"runtime.worker_class {name} {wrong[0]}", wrong[1])
     return _wrong(f"worker_class {name} {wrong[0]}", wrong[1], file=NAME, line=own.assigned["worker_class"][0])
 
 
-def _of_uvicorn(said: str, requirements: Requirements) -> WorkerClass:
+def _of_uvicorn(class_setting: str, requirements: Requirements) -> WorkerClass:
     """`uvicorn-worker`'s class, or one of the user's own; uvicorn's former class only where uvicorn is held old."""
-    if said in _WSGI_ALONE or said == "asgi":
-        return _wrong(f"runtime.worker_class is {said}, which does not run uvicorn")
+    if class_setting in _WSGI_ALONE or class_setting == "asgi":
+        return _wrong(f"runtime.worker_class is {class_setting}, which does not run uvicorn")
     old = requirements.older("uvicorn", "0.30")
-    if said and said != UVICORN_WORKER:
-        needs = () if "uvicorn-worker" in requirements.names and said != OLD_UVICORN_WORKER else ("uvicorn",)
-        return WorkerClass(said, needs, warnings=() if said != OLD_UVICORN_WORKER or old else (_DEPRECATED,))
-    if not said and old and "uvicorn-worker" not in requirements.names:
+    if class_setting and class_setting != UVICORN_WORKER:
+        needs = () if "uvicorn-worker" in requirements.names and class_setting != OLD_UVICORN_WORKER else ("uvicorn",)
+        return WorkerClass(
+            class_setting, needs, warnings=() if class_setting != OLD_UVICORN_WORKER or old else (_DEPRECATED,)
+        )
+    if not class_setting and old and "uvicorn-worker" not in requirements.names:
         return WorkerClass(OLD_UVICORN_WORKER)
     return WorkerClass(UVICORN_WORKER, ("uvicorn-worker",))
 
