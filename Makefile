@@ -28,7 +28,7 @@ unit: setup
 # Most of what these do is wait for drains and deadlines, so files run beside each other, each with labs of its own. Those
 # that take longest come first, so that no worker is alone in the end.
 labs: setup
-	$(PYTEST) -n 3 --dist loadfile --timeout 900 --durations 25 tests/machines tests/lab tests/terminal
+	$(PYTEST) -n 3 --dist loadfile --timeout 900 --durations 25 tests/terminal tests/machines tests/lab
 
 lab: setup
 	$(PYTEST) -n 2 --dist loadfile tests/lab tests/terminal

@@ -137,7 +137,7 @@ def test_the_probe_beside_a_run_is_its_gate(shop: Project, lab: Lab) -> None:
     good = shop.deploy("push", "--probe", url, "--rate", "30")
     assert good.last["probe"]["requests"] > 30 and good.last["probe"]["failed"] == 0
     text = (shop.folder / "main.py").read_text()
-    broken = text.replace("return PAGE.format(", 'raise RuntimeError("sorry")\n    return PAGE.format(')
+    broken = text.replace("return HTMLResponse(", 'raise RuntimeError("sorry")\n    return HTMLResponse(')
     assert broken != text
     shop.commit("its page is broken, its health is not", main__py=broken)
     bad = shop.deploy("push", "--probe", url, "--rate", "30", expect=5)
@@ -169,7 +169,7 @@ def test_a_push_that_was_killed_is_shown_and_resumed(shop: Project, lab: Lab, tm
     assert shop.deploy("push", "--resume", expect=2).error["message"] == "no run is left unfinished"
     runs = {each["run"]: each for each in shop.deploy("history").last["data"]["runs"]}
     killed, last = runs[push.run], runs[str(resumed.events[0]["run"])]
-    assert (killed["command"], killed["release"], killed["outcome"]) == ("push", push.release, None), killed
+    assert (killed["command"], killed["release"], killed["outcome"]) == ("push", push.release, "interrupted"), killed
     assert "@" in killed["who"] and not killed["local"] and not killed["under_way"], killed
     assert (last["command"], last["release"], last["outcome"]) == ("push", push.release, "succeeded"), last
 

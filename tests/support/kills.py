@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 from deployer.agent.channel.protocol import LEASE
 from deployer.rollout.pools.pools import QUIET_S
@@ -134,9 +135,11 @@ class Ordeal:
         """Waits for the moment and lets it happen; when it did, on the monotonic clock."""
         app = self._app
         if point.victim in app.truth.lab.hosts:
-            controller.until_true("it has said something", lambda: said(list(controller.events)))
-            pid = severed.agent(controller.process.pid, app.truth.lab, point.victim)
-            assert pid, f"no agent on {point.victim}"
+            # The first steps are the controller's own: they begin before there are agents.
+            find = partial(severed.agent, controller.process.pid, app.truth.lab, point.victim)
+            controller.until_true(f"there is an agent on {point.victim}", find)
+            pid = find()
+            assert pid, f"the agent on {point.victim} has ended"
         self._until(point, controller)
         if point.victim == "controller":
             return controller.kill()
