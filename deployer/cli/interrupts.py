@@ -33,32 +33,6 @@ def _end_programs() -> None:
     process_tree.kill(process_tree.descendants(os.getpid()))
 
 
-class Answering:
-    """A context manager around a question at the terminal: Ctrl-C or SIGTERM raises KeyboardInterrupt at once.
-
-    Nothing is in hand while a person is asked, so there is nothing to wind up. `stopped` says whether that came.
-    """
-
-    def __init__(self) -> None:
-        self.stopped = False
-        self._before: dict[signal.Signals, Any] = {}
-        self._wakeup = -1
-
-    def __enter__(self) -> Answering:
-        self._wakeup = signal.set_wakeup_fd(-1)
-        self._before = {signum: signal.signal(signum, self._handle) for signum in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
-        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
-
-    def _handle(self, signum: int, frame: object) -> None:
-        self.stopped = True
-        raise KeyboardInterrupt
-
-
 class Interrupts:
     """Handles the signals that stop a run, as a context manager around it.
 

@@ -9,15 +9,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import typer
 
-from deployer.cli.interrupts import Answering
-from deployer.errors import InterruptedRun, UsageError
+from deployer.cli.question import ask_hidden, ask_yes_or_no
+from deployer.errors import UsageError
 
 Output = Literal["rich", "plain", "json"]
-T = TypeVar("T")
 
 
 @dataclass
@@ -43,13 +42,13 @@ class Common:
     def confirm(self, question: str) -> None:
         """Asks on the terminal; UsageError when there is none and `--yes` was not given, or the answer is no.
 
-        Raises InterruptedRun for Ctrl-C at the question. The end of the input (Ctrl-D) is a no.
+        Raises InterruptedRun for Ctrl-C or SIGTERM at the question. The end of the input (Ctrl-D) is a no.
         """
         if self.yes:
             return
         if not sys.stdin.isatty():
             raise UsageError(f"{question} needs an answer and there is no terminal", hint="add --yes")
-        if not _answer(lambda: typer.confirm(question)):
+        if not ask_yes_or_no(question):
             raise UsageError("stopped, as you said no")
 
     def sudo_password(self) -> str | None:
@@ -57,23 +56,11 @@ class Common:
         if self.ask_become_pass:
             if not sys.stdin.isatty():
                 raise UsageError("-K asks for a password and there is no terminal", hint="set DEPLOY_SUDO_PASSWORD")
-            password = _answer(lambda: str(typer.prompt("sudo password", hide_input=True)))
-            if password is None:
+            password = ask_hidden("sudo password")
+            if not password:
                 raise UsageError("no sudo password was given", hint="set DEPLOY_SUDO_PASSWORD")
             return password
         return os.environ.get("DEPLOY_SUDO_PASSWORD")
-
-
-def _answer(ask: Callable[[], T]) -> T | None:
-    """The answer to a question at the terminal; None at the end of the input. InterruptedRun for Ctrl-C."""
-    with Answering() as answering:
-        try:
-            return ask()
-        except (typer.Abort, KeyboardInterrupt):
-            typer.echo()  # the cursor stands behind the question
-            if answering.stopped:
-                raise InterruptedRun("stopped at the question; nothing was changed") from None
-            return None
 
 
 def _default_output() -> Output:

@@ -96,6 +96,11 @@ class Terminal:
         return "\n".join(self.lines)
 
     @property
+    def echoes(self) -> bool:
+        """Whether keys are shown as they are typed."""
+        return bool(termios.tcgetattr(self._keys)[3] & termios.ECHO)
+
+    @property
     def cursor_shown(self) -> bool:
         """Whether the cursor is visible."""
         return not self._emulator.cursor.hidden

@@ -209,7 +209,7 @@ def test_a_terminal_that_knows_ascii_only_gets_question_marks() -> None:
 
 
 def test_on_a_terminal_a_question_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A `no` is an answer: exit 2, nothing was done."""
+    """A `no` is an answer: exit 2, nothing was done. The question is not part of the output."""
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "r+b", buffering=0) as terminal:
         process = subprocess.Popen(
@@ -223,12 +223,13 @@ def test_on_a_terminal_a_question_is_asked(monkeypatch: pytest.MonkeyPatch) -> N
             ],
             stdin=terminal,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
         os.write(ours, b"n\n")
-        out, _ = process.communicate(timeout=60)
+        out, question = process.communicate(timeout=60)
     os.close(ours)
-    assert "Do they match?" in out and "stopped, as you said no" in out
+    assert "Do they match?" in question and out == "stopped, as you said no\n"
 
 
 def test_a_number_of_lines_is_at_least_one(deploy: Any, project: Path) -> None:
