@@ -36,7 +36,42 @@ _ABOUT_HOLDER = ("who", "run", "command", "since", "pid", "lost", "until")
 # path → descriptor of the site locks that this process holds until `lock.release` or its end. The kernel keeps the
 # truth; this is only how to give one back.
 _held: dict[str, int] = {}
-_pulse = threading.Lock()  # taken by the thread that touches the files, for as long as it runs
+
+
+class _Pulse:
+    """The thread that touches what shows life, descriptors and paths. It runs as long as there is anything to touch."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()  # adding, removing and the thread's decision to end exclude each other
+        self._touched: set[int | str] = set()
+        self._running = False
+
+    def add(self, file: int | str) -> None:
+        with self._mutex:
+            self._touched.add(file)
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._beat, name="lock-pulse", daemon=True).start()
+
+    def remove(self, file: int | str) -> None:
+        """Stops touching `file`, a descriptor of which is then free to be closed and used anew."""
+        with self._mutex:
+            self._touched.discard(file)
+
+    def _beat(self) -> None:
+        while self._touch_all():
+            time.sleep(_PULSE_S)
+
+    def _touch_all(self) -> bool:
+        with self._mutex:
+            for file in self._touched:
+                with contextlib.suppress(OSError):
+                    os.utime(file)
+            self._running = bool(self._touched)
+            return self._running
+
+
+_pulse = _Pulse()
 
 
 @operation("lock.take")
@@ -66,7 +101,7 @@ def take(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     fd = _wait_for(ctx, site, float(args.get("wait") or 0))
     _describe(fd, note)
     _held[site.lock] = fd
-    threading.Thread(target=_show_life, name="lock-pulse", daemon=True).start()
+    _pulse.add(fd)
     ownership.claim(site)
     shutdown.on_notice(lambda until: _note_loss(site, until))
     if command:
@@ -81,6 +116,7 @@ def release(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     fd = _held.pop(Site.from_args(args).lock, None)
     if fd is None:
         return {"released": False}
+    _pulse.remove(fd)
     os.ftruncate(fd, 0)
     os.close(fd)
     return {"released": True}
@@ -282,28 +318,7 @@ def _named(note: dict[str, Any] | None) -> str:
 
 def show_life(site: Site) -> None:
     """Touches the file of the site's lock until this process ends: it was given the lock by the agent that took it."""
-
-    def touch() -> None:
-        while True:
-            with contextlib.suppress(OSError):
-                os.utime(site.lock)
-            time.sleep(_PULSE_S)
-
-    threading.Thread(target=touch, name="lock-pulse", daemon=True).start()
-
-
-def _show_life() -> None:
-    """Touches the files of all locks that this process holds until it holds none; one thread at a time does."""
-    if not _pulse.acquire(blocking=False):
-        return
-    try:
-        while _held:
-            for fd in list(_held.values()):
-                with contextlib.suppress(OSError):
-                    os.utime(fd)
-            time.sleep(_PULSE_S)
-    finally:
-        _pulse.release()
+    _pulse.add(site.lock)
 
 
 def _drop_in_child() -> None:
@@ -313,7 +328,7 @@ def _drop_in_child() -> None:
         with contextlib.suppress(OSError):
             os.close(fd)
     _held.clear()
-    _pulse = threading.Lock()  # the thread that had it is not in the child
+    _pulse = _Pulse()  # its thread is not in the child
 
 
 os.register_at_fork(after_in_child=_drop_in_child)

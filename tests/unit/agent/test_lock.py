@@ -239,3 +239,16 @@ def test_a_holder_that_is_stopped_is_told_from_one_that_works(shop: Site, monkey
         assert refused.value.detail["silent"] is not None and refused.value.detail["pid"] == agent.pid
         agent.send_signal(signal.SIGCONT)
         wait_until(lambda: (lock.holder(shop) or {})["silent"] is None, "the next sign of life", 10)
+
+
+def test_a_lock_that_follows_another_at_once_shows_life_too(shop: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the end of the first one's thread and the beginning of the second lock meet."""
+    monkeypatch.setattr(lock, "_PULSE_S", 0.001)
+    for _ in range(100):
+        take(shop)
+        lock.release(Context(), args(shop))
+    take(shop)
+    os.utime(shop.lock, (0, 0))
+    wait_until(lambda: os.stat(shop.lock).st_mtime > 0, "a touch", 10)
+    lock.release(Context(), args(shop))
+    wait_until(lambda: "lock-pulse" not in {thread.name for thread in threading.enumerate()}, "the thread's end", 10)
