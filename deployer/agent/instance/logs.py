@@ -12,11 +12,12 @@ import re
 import subprocess
 import threading
 import time
-from typing import Any, BinaryIO, Callable, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.site import links
+from deployer.agent.system.threads import map_at_once
 
 _PAGE_BYTES = 2 << 20  # bytes of all logs together in one answer; JSON makes at most six of one
 _BLOCK_BYTES = 1 << 16
@@ -68,7 +69,8 @@ def read(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
             raise OpError("no_times", why, "leave --since out: -n says how many lines")
         return _read_file(str(log.get("file") or ""), cursor, first, budget, bool(args.get("partial")))
 
-    return {"now": now, "logs": {name: page._asdict() for name, page in _at_once(list(logs), read_log).items()}}
+    pages = zip(logs, map_at_once(read_log, logs))
+    return {"now": now, "logs": {name: page._asdict() for name, page in pages}}
 
 
 def _idle(site: Site, logs: dict[str, Any]) -> list[str]:
@@ -77,27 +79,6 @@ def _idle(site: Site, logs: dict[str, Any]) -> list[str]:
     busy = {log.get("index") for log in logs.values() if str(log.get("port")) in used}
     slots = {name: log for name, log in logs.items() if log.get("port") is not None}
     return [name for name, log in slots.items() if str(log["port"]) not in used and log.get("index") in busy]
-
-
-def _at_once(names: list[str], work: Callable[[str], Page]) -> dict[str, Page]:
-    """name → `work(name)`, each in a thread of its own. Raises the first failure."""
-    pages: dict[str, Page] = {}
-    failures: list[Exception] = []
-
-    def run(name: str) -> None:
-        try:
-            pages[name] = work(name)
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-    return {name: pages[name] for name in names}
 
 
 # -- the journal -------------------------------------------------------------------------------------------------------

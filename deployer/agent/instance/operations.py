@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from typing import Any, Callable
+from typing import Any
 
 from deployer.agent.instance import proof
 from deployer.agent.instance.reload import Reload
@@ -16,6 +15,7 @@ from deployer.agent.model.supervision import Instance, instances_from_wire
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.site import ledger, links
 from deployer.agent.system import procfs
+from deployer.agent.system.threads import map_at_once
 
 
 @operation("instance.switch", longest=lambda args: Instance.from_wire(args["instance"]).longest_switch)
@@ -55,8 +55,9 @@ def prove(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         answer = _proven(site, instance, release, after, patience)
         return {**answer, **_measured(answer["pids"])} if args.get("measure") else answer
 
-    answers = _look_at_all(instances_from_wire(args["instances"]), look)
-    return {"slots": answers}
+    instances = instances_from_wire(args["instances"])
+    answers = map_at_once(look, instances)
+    return {"slots": {str(instance.port): answer for instance, answer in zip(instances, answers)}}
 
 
 @operation("instance.stop", longest=lambda args: float(args["instance"]["graceful"]) + 20.0)
@@ -106,24 +107,3 @@ def _proven(
 def _measured(pids: list[int]) -> dict[str, Any]:
     began = [process.started for process in map(procfs.process, pids) if process is not None]
     return {"memory": procfs.memory(pids), "age": round(procfs.now() - min(began), 1) if began else 0.0}
-
-
-def _look_at_all(instances: list[Instance], look: Callable[[Instance], Any]) -> dict[str, Any]:
-    """port (as text) → `look(instance)`, each in a thread of its own: a hung one must not delay the others."""
-    answers: dict[str, Any] = {}
-    failures: list[Exception] = []
-
-    def note(instance: Instance) -> None:
-        try:
-            answers[str(instance.port)] = look(instance)
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=note, args=(instance,), daemon=True) for instance in instances]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-    return {str(instance.port): answers[str(instance.port)] for instance in instances}
