@@ -1,4 +1,4 @@
-"""`deploy.yaml` as pydantic models: every key, its default, what it means. Unknown keys are errors.
+"""`deploy.yaml` as pydantic models: every key, its default, what it means, an example. Unknown keys are errors.
 
 Durations are seconds as float; the text forms `500ms`, `5s`, `2m`, `1h` and bare numbers are accepted.
 """
@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from deployer.agent.model.manifest import below
 from deployer.settings import cron, patterns
 from deployer.settings.cron import Cron
+from deployer.settings.reference import setting
 from deployer.settings.values import APP_NAME as APP_NAME
 from deployer.settings.values import (
     EMAIL,
@@ -60,17 +61,21 @@ class Model(BaseModel):
 class Source(Model):
     """Where the code comes from: a git work tree (a clean checkout of a ref) or any folder."""
 
-    path: Line = "."
-    subdir: Annotated[str, AfterValidator(lambda value: relative_path(value) if value else value)] = ""
-    exclude: tuple[Annotated[Line, AfterValidator(patterns.checked)], ...] = ()
+    path: Line = setting(".", "a git work tree or any folder, relative to deploy.yaml", ".")
+    subdir: Annotated[str, AfterValidator(lambda value: relative_path(value) if value else value)] = setting(
+        "", "the folder of the app in it", "services/shop"
+    )
+    exclude: tuple[Annotated[Line, AfterValidator(patterns.checked)], ...] = setting(
+        (), "patterns of files that are not shipped", ["tests/"]
+    )
 
 
 class SecretRef(Model):
     """Where a secret's value is found at run time; exactly one of the keys. Values are never in the settings."""
 
-    env: EnvName | None = None
-    command: str | None = None
-    sops: str | None = None
+    env: EnvName | None = setting(None, "an environment variable here", "DATABASE_URL")
+    command: str | None = setting(None, "a command here that prints it", "op read op://shop/db/url")
+    sops: str | None = setting(None, "a sops file, relative to deploy.yaml", "secrets.yaml")
 
     @model_validator(mode="after")
     def _one(self) -> SecretRef:
@@ -79,17 +84,22 @@ class SecretRef(Model):
         return self
 
 
+Secret = Annotated[SecretRef, Field(description="one source of a secret", examples=[{"env": "DATABASE_URL"}])]
+
+
 class Python(Model):
     """The interpreter and how dependencies get in."""
 
-    version: str | None = None
-    installer: Literal["auto", "uv", "pip", "none"] = "auto"
-    with_: tuple[Line, ...] = Field(default=(), alias="with")
-    extras: tuple[Line, ...] = ()
-    groups: tuple[Line, ...] = ()
-    env: EnvMap = {}
-    secrets: dict[EnvName, SecretRef] = {}
-    build: Literal["host", "here"] = "host"
+    version: str | None = setting(None, "Python version, in quotes", "3.11")
+    installer: Literal["auto", "uv", "pip", "none"] = setting("auto", "auto, uv, pip or none", "uv")
+    with_: tuple[Line, ...] = setting((), "packages beside the app's own requirements", ["uvicorn"], alias="with")
+    extras: tuple[Line, ...] = setting((), "extras of the project to install", ["postgres"])
+    groups: tuple[Line, ...] = setting((), "dependency groups to install", ["prod"])
+    env: EnvMap = setting({}, "environment at install time only", {"UV_LINK_MODE": "copy"})
+    secrets: dict[EnvName, Secret] = setting(
+        {}, "secrets at install time only", {"INDEX_TOKEN": {"env": "INDEX_TOKEN"}}
+    )
+    build: Literal["host", "here"] = setting("host", "where dependencies are built: host or here", "host")
 
     @field_validator("version", mode="before")
     @classmethod
@@ -110,18 +120,28 @@ class Python(Model):
 class Runtime(Model):
     """The server that runs the app, and its tuning. `app` None: inferred from the code."""
 
-    server: Literal["auto", "uvicorn", "gunicorn", "gunicorn+uvicorn", "gunicorn-asgi", "command"] = "auto"
-    app: str | None = None
-    command: Line | None = None
-    worker_class: str = "sync"
-    workers: Workers = "auto"
-    timeout: Duration = 120.0
-    graceful_timeout: Duration = 30.0
-    keepalive: Duration = 5.0
-    max_requests: Annotated[int, Field(strict=True, ge=0)] = 0
-    max_requests_jitter: Annotated[int, Field(strict=True, ge=0)] = 0
-    access_log: Literal["off", "plain", "json"] = "plain"
-    args: tuple[Line, ...] = ()
+    server: Literal["auto", "uvicorn", "gunicorn", "gunicorn+uvicorn", "gunicorn-asgi", "command"] = setting(
+        "auto", "auto, uvicorn, gunicorn, gunicorn+uvicorn, gunicorn-asgi or command", "uvicorn"
+    )
+    app: str | None = setting(None, "the ASGI or WSGI app", "shop.main:app")
+    command: Line | None = setting(
+        None, "the command of server: command; it gets $PORT", "hypercorn shop:app -b 127.0.0.1:$PORT"
+    )
+    worker_class: str = setting("sync", "gunicorn's worker class", "gthread")
+    workers: Workers = setting("auto", "a number, or auto, balanced, io or cpu", 4)
+    timeout: Duration = setting(120.0, "longest time of one request", "120s")
+    graceful_timeout: Duration = setting(30.0, "time that requests get to end at a stop", "30s")
+    keepalive: Duration = setting(5.0, "how long an idle connection stays open", "5s")
+    max_requests: Annotated[int, Field(strict=True, ge=0)] = setting(
+        0, "requests after which a worker is replaced; 0: never", 0
+    )
+    max_requests_jitter: Annotated[int, Field(strict=True, ge=0)] = setting(
+        0, "spread of max_requests; half of it unless set", 50
+    )
+    access_log: Literal["off", "plain", "json"] = setting(
+        "plain", "what is written of each request: off, plain or json", "json"
+    )
+    args: tuple[Line, ...] = setting((), "more arguments of the server", ["--proxy-headers"])
 
     @field_validator("access_log", mode="before")
     @classmethod
@@ -165,13 +185,15 @@ class Runtime(Model):
 class HealthCheck(Model):
     """How an instance shows that it can serve. `path` None: inferred, else `/` with the usual statuses."""
 
-    path: str | None = None
-    status: Annotated[int, Field(strict=True, ge=100, le=599)] | None = None
-    every: Duration = 0.5
-    within: Duration = 30.0
-    timeout: Duration = 5.0
-    headers: dict[str, Line] = {}
-    public_path: str = "/"
+    path: str | None = setting(None, "path that is asked", "/healthz")
+    status: Annotated[int, Field(strict=True, ge=100, le=599)] | None = setting(None, "the status it must answer", 200)
+    every: Duration = setting(0.5, "time between two questions", "0.5s")
+    within: Duration = setting(30.0, "time from start to healthy", "30s")
+    timeout: Duration = setting(5.0, "time that one answer may take", "5s")
+    headers: dict[str, Line] = setting({}, "headers of the question", {"X-Health": "deploy"})
+    public_path: str = setting(
+        "/", "path that each of `domains` must answer through the balancer before a push counts", "/"
+    )
 
     @field_validator("path", "public_path")
     @classmethod
@@ -199,20 +221,30 @@ class HealthCheck(Model):
 class Balancer(Model):
     """What stands before the instances. `kind` None: inferred from the inventory."""
 
-    kind: Literal["haproxy", "nginx", "caddy", "command", "none"] | None = None
-    hosts: Line = "balancers"
-    manage: bool = True
-    backend: Annotated[str, matching(SERVER_NAME, "backend name")] | None = None
-    listen: str = ":80"
-    listen_tls: str | None = None
-    maintenance: Line | None = None
-    websocket_timeout: Annotated[Duration, Field(gt=0, le=7 * 86400)] | None = None
-    trusted_proxies: tuple[Network, ...] = ()
-    socket: AbsolutePath = "/run/haproxy/admin.sock"
-    drain: Line | None = None
-    admit: Line | None = None
-    state: Line | None = None
-    timeout: Annotated[Duration, Field(gt=0)] = 30.0
+    kind: Literal["haproxy", "nginx", "caddy", "command", "none"] | None = setting(
+        None, "haproxy, nginx, caddy, command or none", "haproxy"
+    )
+    hosts: Line = setting("balancers", "pattern of the balancers' hosts", "balancers")
+    manage: bool = setting(True, "false: only drain and admit", True)
+    backend: Annotated[str, matching(SERVER_NAME, "backend name")] | None = setting(None, "name of the pool", "shop")
+    listen: str = setting(":80", "address it listens at", ":80")
+    listen_tls: str | None = setting(None, "address it listens at for https; port 443 of the same by default", ":443")
+    maintenance: Line | None = setting(None, "HTML file that users get during maintenance", "closed.html")
+    websocket_timeout: Annotated[Duration, Field(gt=0, le=7 * 86400)] | None = setting(
+        None, "how long a websocket may be silent; 1h, and without a limit at Caddy", "2h"
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        (), "networks of proxies in front, whose X-Forwarded-For counts", ["192.0.2.0/24"]
+    )
+    socket: AbsolutePath = setting("/run/haproxy/admin.sock", "HAProxy's admin socket", "/run/haproxy/admin.sock")
+    drain: Line | None = setting(
+        None, "kind command: takes $DEPLOY_SERVER out", "lbctl drain $DEPLOY_ADDRESS:$DEPLOY_PORT"
+    )
+    admit: Line | None = setting(None, "kind command: puts it back", "lbctl admit $DEPLOY_ADDRESS:$DEPLOY_PORT")
+    state: Line | None = setting(
+        None, "kind command: prints ready, unhealthy, drain or down", "lbctl state $DEPLOY_ADDRESS"
+    )
+    timeout: Annotated[Duration, Field(gt=0)] = setting(30.0, "kind command: how long one command may take", "30s")
 
     @field_validator("listen", "listen_tls")
     @classmethod
@@ -235,9 +267,9 @@ class Balancer(Model):
 class Probe(Model):
     """A prober beside the run: requests a second, and the gate."""
 
-    url: str
-    rate: Annotated[float, Field(ge=0.1, le=1000)] = 20.0
-    max_failed: Annotated[int, Field(strict=True, ge=0)] = 0
+    url: str = Field(description="what is asked", examples=["https://shop.example.com/"])
+    rate: Annotated[float, Field(ge=0.1, le=1000)] = setting(20.0, "requests a second, 0.1 to 1000", 20)
+    max_failed: Annotated[int, Field(strict=True, ge=0)] = setting(0, "requests that may fail", 0)
 
     @field_validator("url")
     @classmethod
@@ -254,10 +286,12 @@ class Judge(Model):
     """
 
     errors: Annotated[str, matching(re.compile(r"\d{1,2}(\.\d+)?%"), "margin: write percentage points, such as 1%")] = (
-        "1%"
+        setting("1%", "percentage points of failed requests more", "1%")
     )
-    slower: Annotated[str, matching(re.compile(r"off|[1-9]\d{0,2}(\.\d+)?x"), "factor: write 3x, or off")] = "off"
-    min_requests: AtLeastOne = 50
+    slower: Annotated[str, matching(re.compile(r"off|[1-9]\d{0,2}(\.\d+)?x"), "factor: write 3x, or off")] = setting(
+        "off", "how many times as slow, or off", "3x"
+    )
+    min_requests: AtLeastOne = setting(50, "requests on each side that it takes to tell", 50)
 
     @field_validator("slower", mode="before")
     @classmethod
@@ -278,16 +312,24 @@ class Judge(Model):
 class Rolling(Model):
     """How a change goes through the fleet."""
 
-    strategy: Literal["auto", "restart", "bluegreen", "reload", "socket"] = "auto"
-    waves: Annotated[tuple[Number | str, ...], Field(min_length=1)] = (1, "25%")
-    max_unavailable: Number | str = "25%"
-    order: Literal["inventory", "reverse", "sorted", "random"] = "inventory"
-    drain_timeout: Duration = 30.0
-    soak: Duration = 5.0
-    max_failures: Number | str = 0
-    on_failure: Literal["rollback", "stop", "continue"] = "rollback"
-    probe: Probe | None = None
-    judge: Judge | Literal["off"] = Judge()
+    strategy: Literal["auto", "restart", "bluegreen", "reload", "socket"] = setting(
+        "auto", "auto, restart, bluegreen, reload or socket", "auto"
+    )
+    waves: Annotated[tuple[Number | str, ...], Field(min_length=1)] = setting(
+        (1, "25%"), "instances or % of the pool; the last repeats", [1, "25%"]
+    )
+    max_unavailable: Number | str = setting("25%", "instances or % that may be out at once", "25%")
+    order: Literal["inventory", "reverse", "sorted", "random"] = setting(
+        "inventory", "inventory, reverse, sorted or random", "inventory"
+    )
+    drain_timeout: Duration = setting(30.0, "time that a drain may take", "30s")
+    soak: Duration = setting(5.0, "time to watch a wave before the next", "5s")
+    max_failures: Number | str = setting(0, "instances or % that may fail", 0)
+    on_failure: Literal["rollback", "stop", "continue"] = setting("rollback", "rollback, stop or continue", "rollback")
+    probe: Probe | None = setting(None, "requests beside the run", {"url": "https://shop.example.com/"})
+    judge: Judge | Literal["off"] = setting(
+        Judge(), "by how much new instances may be worse than the old, or off", {"errors": "1%", "slower": "3x"}
+    )
 
     @field_validator("judge", mode="before")
     @classmethod
@@ -321,19 +363,19 @@ class Rolling(Model):
 class Hook(Model):
     """A command at one moment of a run. `rerun: safe` lets a later run repeat it when its outcome is unknown."""
 
-    command: Annotated[str, Field(min_length=1)]
-    timeout: Duration = 600.0
-    rerun: Literal["safe"] | None = None
+    command: Annotated[str, Field(min_length=1)] = Field(description="the command", examples=["alembic upgrade head"])
+    timeout: Duration = setting(600.0, "how long it may take", "10m")
+    rerun: Literal["safe"] | None = setting(None, "safe: a later run may repeat it, its outcome being unknown", "safe")
 
 
 class Hooks(Model):
     """The user's commands: here (`build`, `succeeded`, `failed`), on every host (`prepare`), on one (`release`)."""
 
-    build: Hook | None = None
-    prepare: Hook | None = None
-    release: Hook | None = None
-    succeeded: Hook | None = None
-    failed: Hook | None = None
+    build: Hook | None = setting(None, "here, in the clean checkout", "npm run build")
+    prepare: Hook | None = setting(None, "every host, in the new release", "python manage.py collectstatic --no-input")
+    release: Hook | None = setting(None, "once, on one host, before the first wave", "alembic upgrade head")
+    succeeded: Hook | None = setting(None, "here, at the end", "./announce.sh")
+    failed: Hook | None = setting(None, "here, when a run failed", "./alarm.sh")
 
     @field_validator("*", mode="before")
     @classmethod
@@ -344,11 +386,11 @@ class Hooks(Model):
 class Process(Model):
     """A supervised command beside the instances, without a port."""
 
-    command: Program
-    count: AtLeastOne = 1
-    hosts: Line | None = None
-    stop_timeout: Duration = 60.0
-    singleton: bool = False
+    command: Program = Field(description="the command", examples=["celery -A shop worker"])
+    count: AtLeastOne = setting(1, "how many a host", 2)
+    hosts: Line | None = setting(None, "pattern of its hosts", "workers")
+    stop_timeout: Duration = setting(60.0, "time that it gets to stop", "10m")
+    singleton: bool = setting(False, "on one host only", True)
 
     @model_validator(mode="after")
     def _only_one(self) -> Process:
@@ -360,12 +402,14 @@ class Process(Model):
 class Schedule(Model):
     """A command that runs at times. `timeout` ends a run that takes longer."""
 
-    command: Program
-    cron: str
-    timezone: Annotated[str, matching(re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*"), "time zone")] = "UTC"
-    singleton: bool = True
-    hosts: Line | None = None
-    timeout: Annotated[Duration, Field(ge=1, le=7 * 86400)] = 3600.0
+    command: Program = Field(description="the command", examples=["python -m shop.nightly"])
+    cron: str = Field(description="when: five fields, or @daily and its like", examples=["0 3 * * *"])
+    timezone: Annotated[str, matching(re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*"), "time zone")] = setting(
+        "UTC", "time zone of cron", "UTC"
+    )
+    singleton: bool = setting(True, "on one host only", True)
+    hosts: Line | None = setting(None, "pattern of its hosts", "workers")
+    timeout: Annotated[Duration, Field(ge=1, le=7 * 86400)] = setting(3600.0, "longest time of one run", "1h")
 
     @field_validator("cron")
     @classmethod
@@ -392,12 +436,14 @@ class Tls(Model):
     usual ones. `email` is told to the issuer.
     """
 
-    certificate: Line | None = None
-    key: EnvName | None = None
+    certificate: Line | None = setting(None, "PEM file with the certificate and its chain", "shop.pem")
+    key: EnvName | None = setting(None, "the secret that is its key", "SHOP_TLS_KEY")
     issuer: (
         Annotated[str, matching(ISSUER, "issuer: write internal, or the https:// URL of an ACME directory")] | None
-    ) = None
-    email: Annotated[str, matching(EMAIL, "address of mail")] | None = None
+    ) = setting(None, "internal, for Caddy's own certificates, or the URL of an ACME directory", "internal")
+    email: Annotated[str, matching(EMAIL, "address of mail")] | None = setting(
+        None, "address that the issuer can write to", "ops@example.com"
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Tls:
@@ -411,8 +457,8 @@ class Tls(Model):
 class Static(Model):
     """Files that the balancer or the app's host serves from all kept releases."""
 
-    url: str
-    dir: ReleasePath
+    url: str = Field(description="path of the URL", examples=["/static/"])
+    dir: ReleasePath = Field(description="folder in the release", examples=["static/"])
 
     @field_validator("url")
     @classmethod
@@ -425,35 +471,49 @@ class Static(Model):
 class Settings(Model):
     """The whole of `deploy.yaml`, overlays merged."""
 
-    app: str
-    default_env: str | None = None
-    hosts: Line | None = None
-    domains: tuple[Domain, ...] = ()
-    tls: Literal["auto", "off"] | Tls | None = None
-    source: Source = Source()
-    python: Python = Python()
-    packages: tuple[Annotated[str, matching(PACKAGE, "package name")], ...] = ()
-    runtime: Runtime = Runtime()
-    instances: Annotated[int, Field(strict=True, ge=1, le=100)] = 1
-    port: Port = 8000
-    spare_port: Port | None = None
-    bind: Literal["port", "unix"] = "port"
-    supervisor: Literal["systemd", "supervisord"] = "systemd"
-    unit: dict[Annotated[str, matching(UNIT_KEY, "key of a unit")], bool | int | Line] = {}
-    processes: dict[PartName, Process] = {}
-    schedules: dict[PartName, Schedule] = {}
-    user: UserName | None = None
-    root: SiteRoot | None = None
-    shared: tuple[ReleasePath, ...] = ()
-    static: Static | None = None
-    env: EnvMap = {}
-    secrets: dict[EnvName, SecretRef] | tuple[EnvName, ...] = {}
-    health: HealthCheck = HealthCheck()
-    balancer: Balancer = Balancer()
-    rolling: Rolling = Rolling()
-    hooks: Hooks = Hooks()
-    checks: tuple[Line, ...] = ()
-    keep: AtLeastOne = 5
+    app: str = Field(description="name of the app, also of its units and folders", examples=["shop"])
+    default_env: str | None = setting(None, "environment when the command line names none", "staging")
+    hosts: Line | None = setting(None, "pattern of the hosts with instances", "web")
+    domains: tuple[Domain, ...] = setting(
+        (), "names the balancer serves; the first is the Host of health checks", ["shop.example.com"]
+    )
+    tls: Literal["auto", "off"] | Tls | None = setting(
+        None, "auto, off, {issuer: …} or your own certificate", {"certificate": "shop.pem", "key": "SHOP_TLS_KEY"}
+    )
+    source: Source = setting(Source(), "where the code comes from", {"path": "."})
+    python: Python = setting(Python(), "the interpreter and how dependencies get in", {"version": "3.11"})
+    packages: tuple[Annotated[str, matching(PACKAGE, "package name")], ...] = setting(
+        (), "packages of the hosts' system that setup installs", ["libpq5"]
+    )
+    runtime: Runtime = setting(Runtime(), "the server that runs the app", {"app": "main:app"})
+    instances: Annotated[int, Field(strict=True, ge=1, le=100)] = setting(1, "supervised servers a host", 1)
+    port: Port = setting(8000, "first slot port", 8000)
+    spare_port: Port | None = setting(None, "first spare slot port, for blue/green", 8500)
+    bind: Literal["port", "unix"] = setting("port", "where instances listen: port, or unix, a socket for each", "unix")
+    supervisor: Literal["systemd", "supervisord"] = setting("systemd", "systemd or supervisord", "systemd")
+    unit: dict[Annotated[str, matching(UNIT_KEY, "key of a unit")], bool | int | Line] = setting(
+        {}, "options merged into the unit", {"MemoryMax": "1G"}
+    )
+    processes: dict[PartName, Process] = setting(
+        {}, "supervised commands without a port", {"worker": {"command": "celery -A shop worker"}}
+    )
+    schedules: dict[PartName, Schedule] = setting(
+        {}, "commands that run at times", {"nightly": {"command": "python -m shop.nightly", "cron": "0 3 * * *"}}
+    )
+    user: UserName | None = setting(None, "system user that runs the app", "shop")
+    root: SiteRoot | None = setting(None, "folder of the app on its hosts", "/srv/shop")
+    shared: tuple[ReleasePath, ...] = setting((), "paths that outlive releases", ["media/"])
+    static: Static | None = setting(None, "static files of all kept releases", {"url": "/static/", "dir": "static/"})
+    env: EnvMap = setting({}, "environment of the app", {"LOG_LEVEL": "info", "DEBUG": "false"})
+    secrets: dict[EnvName, Secret] | tuple[EnvName, ...] = setting(
+        {}, "where secrets come from", {"DATABASE_URL": {"env": "DATABASE_URL"}}
+    )
+    health: HealthCheck = setting(HealthCheck(), "how an instance shows that it can serve", {"path": "/healthz"})
+    balancer: Balancer = setting(Balancer(), "what stands before the instances", {"kind": "haproxy"})
+    rolling: Rolling = setting(Rolling(), "how a change goes through the fleet", {"waves": [1, "25%"]})
+    hooks: Hooks = setting(Hooks(), "commands at moments of a run", {"release": "alembic upgrade head"})
+    checks: tuple[Line, ...] = setting((), "your testinfra files", ["checks/"])
+    keep: AtLeastOne = setting(5, "releases kept on a host", 5)
 
     @property
     def app_secrets(self) -> dict[str, SecretRef] | tuple[EnvName, ...]:
@@ -516,20 +576,23 @@ class Settings(Model):
         return self
 
 
-class HostOverrides(Model):
-    """What a host variable `deploy: {<app>: {…}}` may change for one host.
+def _as_in(model: type[Model], name: str, default: Any = None) -> Any:
+    """The key of `model` once more, with another default."""
+    field = model.model_fields[name]
+    return Field(default=default, description=field.description, examples=field.examples)
 
-    `address` is where the balancer reaches the instances of this host, where it is not where SSH does.
-    """
+
+class HostOverrides(Model):
+    """What a host variable `deploy: {<app>: {…}}` may change for one host."""
 
     address: (
         Annotated[str, matching(re.compile(r"[A-Za-z0-9.:_%\[\]-]+"), "address: a name or an IP, without a port")]
         | None
-    ) = None
-    port: Port | None = None
-    spare_port: Port | None = None
-    instances: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
-    workers: Workers | None = None
-    env: EnvMap = {}
-    user: UserName | None = None
-    root: SiteRoot | None = None
+    ) = setting(None, "where the balancer reaches the instances of the host, if SSH reaches it elsewhere", "192.0.2.7")
+    port: Port | None = _as_in(Settings, "port")
+    spare_port: Port | None = _as_in(Settings, "spare_port")
+    instances: Annotated[int, Field(strict=True, ge=0, le=100)] | None = _as_in(Settings, "instances")
+    workers: Workers | None = _as_in(Runtime, "workers")
+    env: EnvMap = _as_in(Settings, "env", {})
+    user: UserName | None = _as_in(Settings, "user")
+    root: SiteRoot | None = _as_in(Settings, "root")

@@ -1,129 +1,66 @@
-"""What every key of `deploy.yaml` is for and how it is written: the source of hints and of the JSON Schema."""
+"""What the keys of `deploy.yaml` are and what they are for, as its models say it; hints and the schema come from it."""
 
 from __future__ import annotations
 
-REFERENCE: dict[str, tuple[str, str]] = {
-    "app": ("name of the app, also of its units and folders", "shop"),
-    "default_env": ("environment when the command line names none", "staging"),
-    "hosts": ("pattern of the hosts with instances", "web"),
-    "domains": ("names the balancer serves; the first is the Host of health checks", "[shop.example.com]"),
-    "tls": ("auto, off, {issuer: …} or your own certificate", "{certificate: shop.pem, key: SHOP_TLS_KEY}"),
-    "source": ("where the code comes from", "{path: .}"),
-    "source.path": ("a git work tree or any folder, relative to deploy.yaml", "."),
-    "source.subdir": ("the folder of the app in it", "services/shop"),
-    "source.exclude": ("patterns of files that are not shipped", '["tests/"]'),
-    "python": ("the interpreter and how dependencies get in", '{version: "3.11"}'),
-    "python.version": ("Python version, in quotes", '"3.11"'),
-    "python.installer": ("auto, uv, pip or none", "uv"),
-    "python.with": ("packages beside the app's own requirements", "[uvicorn]"),
-    "python.extras": ("extras of the project to install", "[postgres]"),
-    "python.groups": ("dependency groups to install", "[prod]"),
-    "python.env": ("environment at install time only", "{UV_LINK_MODE: copy}"),
-    "python.secrets": ("secrets at install time only", "{INDEX_TOKEN: {env: INDEX_TOKEN}}"),
-    "python.build": ("where dependencies are built: host or here", "host"),
-    "packages": ("packages of the hosts' system that setup installs", "[libpq5]"),
-    "runtime": ("the server that runs the app", "{app: main:app}"),
-    "runtime.server": ("auto, uvicorn, gunicorn, gunicorn+uvicorn, gunicorn-asgi or command", "uvicorn"),
-    "runtime.app": ("the ASGI or WSGI app", "shop.main:app"),
-    "runtime.command": ("the command of server: command; it gets $PORT", '"hypercorn shop:app -b 127.0.0.1:$PORT"'),
-    "runtime.worker_class": ("gunicorn's worker class", "gthread"),
-    "runtime.workers": ("a number, or auto, balanced, io or cpu", "4"),
-    "runtime.timeout": ("longest time of one request", "120s"),
-    "runtime.graceful_timeout": ("time that requests get to end at a stop", "30s"),
-    "runtime.keepalive": ("how long an idle connection stays open", "5s"),
-    "runtime.max_requests": ("requests after which a worker is replaced; 0: never", "0"),
-    "runtime.max_requests_jitter": ("spread of max_requests; half of it unless set", "50"),
-    "runtime.access_log": ("what is written of each request: off, plain or json", "json"),
-    "runtime.args": ("more arguments of the server", '["--proxy-headers"]'),
-    "instances": ("supervised servers a host", "1"),
-    "port": ("first slot port", "8000"),
-    "spare_port": ("first spare slot port, for blue/green", "8500"),
-    "bind": ("where instances listen: port, or unix, a socket for each", "unix"),
-    "supervisor": ("systemd or supervisord", "systemd"),
-    "unit": ("options merged into the unit", "{MemoryMax: 1G}"),
-    "processes": ("supervised commands without a port", '{worker: {command: "celery -A shop worker"}}'),
-    "processes.*.command": ("the command", '"celery -A shop worker"'),
-    "processes.*.count": ("how many a host", "2"),
-    "processes.*.hosts": ("pattern of its hosts", "workers"),
-    "processes.*.stop_timeout": ("time that it gets to stop", "10m"),
-    "processes.*.singleton": ("on one host only", "true"),
-    "schedules": ("commands that run at times", '{nightly: {command: "python -m shop.nightly", cron: "0 3 * * *"}}'),
-    "schedules.*.command": ("the command", '"python -m shop.nightly"'),
-    "schedules.*.cron": ("when: five fields, or @daily and its like", '"0 3 * * *"'),
-    "schedules.*.timezone": ("time zone of cron", "UTC"),
-    "schedules.*.timeout": ("longest time of one run", "1h"),
-    "schedules.*.singleton": ("on one host only", "true"),
-    "schedules.*.hosts": ("pattern of its hosts", "workers"),
-    "user": ("system user that runs the app", "shop"),
-    "root": ("folder of the app on its hosts", "/srv/shop"),
-    "shared": ("paths that outlive releases", "[media/]"),
-    "static": ("static files of all kept releases", "{url: /static/, dir: static/}"),
-    "static.url": ("path of the URL", "/static/"),
-    "static.dir": ("folder in the release", "static/"),
-    "env": ("environment of the app", '{LOG_LEVEL: info, DEBUG: "false"}'),
-    "secrets": ("where secrets come from", "{DATABASE_URL: {env: DATABASE_URL}}"),
-    "secrets.*": ("one source of a secret", "{env: DATABASE_URL}"),
-    "secrets.*.env": ("an environment variable here", "DATABASE_URL"),
-    "secrets.*.command": ("a command here that prints it", '"op read op://shop/db/url"'),
-    "secrets.*.sops": ("a sops file, relative to deploy.yaml", "secrets.yaml"),
-    "health": ("how an instance shows that it can serve", "{path: /healthz}"),
-    "health.path": ("path that is asked", "/healthz"),
-    "health.status": ("the status it must answer", "200"),
-    "health.every": ("time between two questions", "0.5s"),
-    "health.within": ("time from start to healthy", "30s"),
-    "health.timeout": ("time that one answer may take", "5s"),
-    "health.headers": ("headers of the question", "{X-Health: deploy}"),
-    "health.public_path": ("path that each of `domains` must answer through the balancer before a push counts", "/"),
-    "balancer": ("what stands before the instances", "{kind: haproxy}"),
-    "balancer.kind": ("haproxy, nginx, caddy, command or none", "haproxy"),
-    "balancer.hosts": ("pattern of the balancers' hosts", "balancers"),
-    "balancer.manage": ("false: only drain and admit", "true"),
-    "balancer.backend": ("name of the pool", "shop"),
-    "balancer.listen": ("address it listens at", '":80"'),
-    "balancer.listen_tls": ("address it listens at for https; port 443 of the same by default", '":443"'),
-    "balancer.maintenance": ("HTML file that users get during maintenance", "closed.html"),
-    "balancer.websocket_timeout": ("how long a websocket may be silent; 1h, and without a limit at Caddy", "2h"),
-    "balancer.trusted_proxies": ("networks of proxies in front, whose X-Forwarded-For counts", "[192.0.2.0/24]"),
-    "balancer.socket": ("HAProxy's admin socket", "/run/haproxy/admin.sock"),
-    "balancer.drain": ("kind command: takes $DEPLOY_SERVER out", '"lbctl drain $DEPLOY_ADDRESS:$DEPLOY_PORT"'),
-    "balancer.admit": ("kind command: puts it back", '"lbctl admit $DEPLOY_ADDRESS:$DEPLOY_PORT"'),
-    "balancer.state": ("kind command: prints ready, unhealthy, drain or down", '"lbctl state $DEPLOY_ADDRESS"'),
-    "balancer.timeout": ("kind command: how long one command may take", "30s"),
-    "rolling": ("how a change goes through the fleet", "{waves: [1, 25%]}"),
-    "rolling.strategy": ("auto, restart, bluegreen, reload or socket", "auto"),
-    "rolling.waves": ("instances or % of the pool; the last repeats", "[1, 25%]"),
-    "rolling.max_unavailable": ("instances or % that may be out at once", "25%"),
-    "rolling.order": ("inventory, reverse, sorted or random", "inventory"),
-    "rolling.drain_timeout": ("time that a drain may take", "30s"),
-    "rolling.soak": ("time to watch a wave before the next", "5s"),
-    "rolling.max_failures": ("instances or % that may fail", "0"),
-    "rolling.on_failure": ("rollback, stop or continue", "rollback"),
-    "rolling.probe": ("requests beside the run", '{url: "https://shop.example.com/"}'),
-    "rolling.probe.url": ("what is asked", '"https://shop.example.com/"'),
-    "rolling.probe.rate": ("requests a second, 0.1 to 1000", "20"),
-    "rolling.probe.max_failed": ("requests that may fail", "0"),
-    "rolling.judge": ("by how much new instances may be worse than the old, or off", "{errors: 1%, slower: 3x}"),
-    "rolling.judge.errors": ("percentage points of failed requests more", "1%"),
-    "rolling.judge.slower": ("how many times as slow, or off", "3x"),
-    "rolling.judge.min_requests": ("requests on each side that it takes to tell", "50"),
-    "hooks": ("commands at moments of a run", "{release: alembic upgrade head}"),
-    "hooks.build": ("here, in the clean checkout", "npm run build"),
-    "hooks.prepare": ("every host, in the new release", "python manage.py collectstatic --no-input"),
-    "hooks.release": ("once, on one host, before the first wave", "alembic upgrade head"),
-    "hooks.succeeded": ("here, at the end", "./announce.sh"),
-    "hooks.failed": ("here, when a run failed", "./alarm.sh"),
-    "checks": ("your testinfra files", "[checks/]"),
-    "keep": ("releases kept on a host", "5"),
-}
-"""Dotted key → what it is for, and an example of its value as YAML. `*` stands for a name of the user's own."""
+import types
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, Field
+from pydantic.fields import FieldInfo
+
+from deployer.settings.yaml.flow import flow
+
+Default = TypeVar("Default")
 
 
-def meaning(path: tuple[str | int, ...]) -> tuple[str, str] | None:
-    """Meaning and example of the key at `path`, or None when only a key above it is described."""
-    dotted: list[str] = []
+def setting(default: Default, words: str, example: Any, alias: str | None = None) -> Default:
+    """A key that may be left out: its default, what it is for, and an example of its value."""
+    return Field(default=default, description=words, examples=[example], alias=alias)
+
+
+def meaning(model: type[BaseModel], path: Sequence[str | int]) -> tuple[str, str] | None:
+    """What the key at `path` is for, and an example of its value as YAML; None where only a key above it is described.
+
+    Items of a list mean what the list does.
+    """
+    for kind in _kinds_at(model, [step for step in path if isinstance(step, str)]):
+        for field in get_args(kind)[1:] if get_origin(kind) is Annotated else ():
+            if isinstance(field, FieldInfo) and field.description:
+                return field.description, flow(field.examples[0]) if field.examples else ""
+    return None
+
+
+def keys_at(model: type[BaseModel], path: Sequence[str | int]) -> tuple[str, ...]:
+    """The keys that `model` knows at `path`, in its order; none where names are the user's own."""
+    for kind in _kinds_at(model, path):
+        for member in _members(kind):
+            if isinstance(member, type) and issubclass(member, BaseModel):
+                return tuple(field.alias or name for name, field in member.model_fields.items())
+    return ()
+
+
+def _kinds_at(model: type[BaseModel], path: Sequence[str | int]) -> list[Any]:
+    """The types that a value at `path` may have."""
+    kinds: list[Any] = [model]
     for step in path:
-        if isinstance(step, int):
-            continue
-        exact = ".".join([*dotted, step])
-        dotted.append(step if exact in REFERENCE else "*")
-    return REFERENCE.get(".".join(dotted))
+        kinds = [below for kind in kinds for member in _members(kind) for below in _below(member, step)]
+    return kinds
+
+
+def _below(kind: Any, step: str | int) -> Iterator[Any]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        for name, field in kind.model_fields.items():
+            if step in (name, field.alias):
+                yield Annotated[field.annotation, field]
+    elif arguments := get_args(kind):
+        yield arguments[-1] if isinstance(step, str) else arguments[0]
+
+
+def _members(kind: Any) -> list[Any]:
+    """`kind`, or the members of a union, without annotations."""
+    if get_origin(kind) is Annotated:
+        return _members(get_args(kind)[0])
+    if get_origin(kind) in (Union, types.UnionType):
+        return [inner for member in get_args(kind) for inner in _members(member)]
+    return [kind]

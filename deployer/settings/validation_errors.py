@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from deployer.errors import SettingsError
-from deployer.settings.reference import meaning
+from deployer.settings.reference import keys_at, meaning
 from deployer.settings.values import Misplaced
 from deployer.settings.yaml.document import Document, KeyPath
 
@@ -101,7 +101,7 @@ def _one(path: KeyPath, details: list[ErrorDetails], model: type[BaseModel], doc
     detail = _most_telling(details)
     mark = document.mark(*path)
     shown = _dotted(path)
-    described = meaning(path)
+    described = meaning(model, path)
     hint = f"{described[0]}, such as {_last_name(path)}: {described[1]}" if described else None
     kind = detail["type"]
     if kind == "extra_forbidden":
@@ -144,39 +144,6 @@ def _expected(detail: ErrorDetails) -> str:
         if key in context:
             return f"must be {words} {context[key]}"
     return detail["msg"][:1].lower() + detail["msg"][1:]
-
-
-def keys_at(model: type[BaseModel], path: KeyPath) -> tuple[str, ...]:
-    """The keys that `model` knows at `path`, in its order; none where names are the user's own."""
-    models: list[Any] = [model]
-    for step in path:
-        models = [inner for outer in models for inner in _below(outer, step)]
-    for model_at_path in models:
-        if isinstance(model_at_path, type) and issubclass(model_at_path, BaseModel):
-            return tuple(field.alias or name for name, field in model_at_path.model_fields.items())
-    return ()
-
-
-def _below(kind: Any, step: str | int) -> list[Any]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        for name, field in kind.model_fields.items():
-            if step in (name, field.alias):
-                return _alternatives(field.annotation)
-        return []
-    arguments = get_args(kind)
-    return _alternatives(arguments[-1] if isinstance(step, str) and arguments else arguments[0]) if arguments else []
-
-
-def _alternatives(kind: Any) -> list[Any]:
-    """`kind`, or the members of a union, without annotations."""
-    import types
-    import typing
-
-    if typing.get_origin(kind) is typing.Annotated:
-        return _alternatives(get_args(kind)[0])
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return [inner for member in get_args(kind) for inner in _alternatives(member)]
-    return [kind]
 
 
 def _dotted(path: KeyPath) -> str:

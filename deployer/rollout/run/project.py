@@ -131,7 +131,7 @@ def _laid_over(loaded: Loaded, rolling: Mapping[str, Any]) -> Loaded:
         first = wrong.errors()[0]
         key = ("probe", "rate") if first["loc"][:2] == ("probe", "rate") else first["loc"][:1]
         option = "--" + str(key[-1]).replace("_", "-")
-        described = meaning(("rolling", *key))
+        described = meaning(Rolling, key)
         hint = f"{option} takes {described[0]}" if described else None
         raise UsageError(f"{option}: {first['msg'].removeprefix('Value error, ')}", hint=hint) from None
     return replace(loaded, settings=loaded.settings.model_copy(update={"rolling": made}))

@@ -1,4 +1,4 @@
-"""The one table of keys: complete, and every example in it is valid."""
+"""Every key of the settings is described, and every example in its description is valid."""
 
 from __future__ import annotations
 
@@ -8,57 +8,71 @@ import pytest
 from pydantic import BaseModel
 
 from deployer.errors import SettingsError
-from deployer.settings.models import Settings
-from deployer.settings.reference import REFERENCE
+from deployer.settings import models
+from deployer.settings.models import HostOverrides, Settings
+from deployer.settings.reference import keys_at, meaning
 from deployer.settings.schema import schema
-from deployer.settings.validation_errors import keys_at
 from deployer.settings.yaml.document import parse_document
+from deployer.settings.yaml.flow import flow
+
+OF_THE_USER = ("processes", "schedules", "secrets")
+"""Keys that hold names of the user's own."""
+REQUIRED: dict[tuple[str, ...], dict[str, Any]] = {
+    ("static",): {"url": "/static/", "dir": "static"},
+    ("rolling", "probe"): {"url": "http://shop.example.com/"},
+    ("processes", "some"): {"command": "work"},
+    ("schedules", "some"): {"command": "work", "cron": "@daily"},
+    **{("hooks", name): {"command": "work"} for name in models.Hooks.model_fields},
+}
+"""A key → what must be written below it."""
+COMPANION = {("tls", "certificate"): {"key": "SHOP_TLS_KEY"}, ("tls", "key"): {"certificate": "shop.pem"}}
 
 
-def keys(path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    found = []
-    for name in keys_at(Settings, path):
-        found += [(*path, name), *keys((*path, name))]
-    return found
+def keys(model: type[BaseModel], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    holder = (*path, "some") if path and path[-1] in OF_THE_USER else path
+    below = [(*holder, name) for name in keys_at(model, holder)]
+    return below + [key for path in below for key in keys(model, path)]
 
 
-def test_every_key_is_described_and_nothing_else_is() -> None:
-    named = {".".join(path) for path in keys()}
-    described = {dotted for dotted in REFERENCE if "*" not in dotted}
-    inside = {one for one in named if one.startswith(("tls.", "hooks.")) and one.count(".") > (one[0] == "h")}
-    assert described == named - inside
+@pytest.mark.parametrize("model", [Settings, HostOverrides])
+def test_every_key_is_described(model: type[BaseModel]) -> None:
+    assert [path for path in keys(model) if meaning(model, path) is None] == []
 
 
-@pytest.mark.parametrize("dotted", [one for one in REFERENCE if one not in ("runtime.command", "secrets.*.env")])
-def test_every_example_is_valid(dotted: str) -> None:
-    needed: dict[str, Any] = {"rolling.probe": {"url": "http://a/"}, "static": {"url": "/s/", "dir": "s"}}
-    value = parse_document(f"x: {REFERENCE[dotted][1]}", "example", SettingsError).data["x"]
-    for step in reversed(dotted.split(".")[1:]):
-        if step != "*" or not isinstance(value, dict):
-            pass
-        value = {("some" if step == "*" else step): value}
-    top = dotted.split(".")[0]
-    if dotted.startswith("processes.*"):
-        value = {"some": {"command": "x"} | value["some"]}
-    if dotted.startswith("schedules.*"):
-        value = {"some": {"command": "x", "cron": "0 3 * * *"} | value["some"]}
-    if dotted.startswith("rolling.probe."):
-        value = {"probe": needed["rolling.probe"] | value["probe"]}
-    if dotted.startswith("static."):
-        value = needed["static"] | value
-    Settings.model_validate({"app": "shop"} | {top: value})
+@pytest.mark.parametrize("path", keys(Settings), ids=".".join)
+def test_every_example_is_valid(path: tuple[str, ...]) -> None:
+    described = meaning(Settings, path)
+    assert described is not None
+    value = parse_document(f"x: {described[1]}", "example", SettingsError).data["x"]
+    document = {**REQUIRED.get(path[:-1], {}), **COMPANION.get(path, {}), path[-1]: value}
+    for step in reversed(path[:-1]):
+        document = {step: document}
+    Settings.model_validate({"app": "shop"} | document)
+
+
+def test_a_name_of_the_users_own_means_what_the_value_below_it_does() -> None:
+    assert meaning(Settings, ("secrets", "TOKEN")) == ("one source of a secret", "{env: DATABASE_URL}")
+    assert meaning(Settings, ("processes", "worker")) is None
+    assert meaning(Settings, ("rolling", "waves", 1)) == meaning(Settings, ("rolling", "waves"))
 
 
 def test_the_schema_forbids_unknown_keys_and_describes_known_ones() -> None:
     made = schema()
     assert made["additionalProperties"] is False
     assert made["required"] == ["app"]
-    assert "such as shop" in made["properties"]["app"]["description"]
+    assert made["properties"]["app"]["examples"] == ["shop"]
     assert "with" in made["$defs"]["Python"]["properties"]
     assert made["$defs"]["HealthCheck"]["properties"]["path"]["description"].startswith("path that is asked")
 
 
 def test_all_models_refuse_unknown_keys() -> None:
-    for found in vars(__import__("deployer.settings.models", fromlist=["x"])).values():
-        if isinstance(found, type) and issubclass(found, BaseModel) and found is not BaseModel:
-            assert found.model_config.get("extra") == "forbid"
+    for kind in vars(models).values():
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not BaseModel:
+            assert kind.model_config.get("extra") == "forbid"
+
+
+@pytest.mark.parametrize(
+    "text", ["true", "False", "null", ".5", ".inf", "1", "1.5", "a: b", "5s", "25%", "shop:app", "-x"]
+)
+def test_text_stays_text_in_an_example(text: str) -> None:
+    assert parse_document(f"x: {flow(text)}", "example", SettingsError).data["x"] == text
