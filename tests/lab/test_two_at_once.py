@@ -23,9 +23,7 @@ SETTINGS: dict[str, Any] = {
 }
 READY = """
 
-@app.get("/ready")
-async def ready(response: Response) -> dict[str, str]:
-    return await healthz(response)
+app.add_route("/ready", healthz)
 """
 NOT_ON_WEB2 = "breakage.at_boot()\n    if '/web2/' in os.getcwd():\n        raise RuntimeError('not on this host')"
 

@@ -31,15 +31,17 @@ WITHIN_S = 600.0
 
 READY = """
 
-@app.get("/ready")
 async def ready(request: Request) -> Response:
     asked = (request.headers.get("host"), request.headers.get("x-check"))
     return Response(status_code=204 if asked == ("inner.test", "yes") else 418)
 
 
-@app.get("/private")
 async def private(request: Request) -> Response:
     return Response(status_code=200 if request.client.host in ("127.0.0.1", "::1") else 403)
+
+
+app.add_route("/ready", ready)
+app.add_route("/private", private)
 """
 READY_CHECK = {"path": "/ready", "status": 204, "headers": {"X-Check": "yes", "Host": "inner.test"}, "within": "30s"}
 
