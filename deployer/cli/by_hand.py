@@ -29,7 +29,7 @@ def drain(
     carry_out(
         "drain",
         common,
-        lambda bus, record, stop: run(load(env, common), bus, record, host=host, reason=reason, force=common.yes),
+        lambda invocation: run(load(env, common), invocation, host=host, reason=reason, force=common.yes),
     )
 
 
@@ -40,9 +40,7 @@ def admit(env: EnvNeeded, host: HostName, *, common: Common) -> None:
     """
     from deployer.rollout.commands.manual import admit as run
 
-    carry_out(
-        "admit", common, lambda bus, record, stop: run(load(env, common), bus, record, host=host, force=common.yes)
-    )
+    carry_out("admit", common, lambda invocation: run(load(env, common), invocation, host=host, force=common.yes))
 
 
 def maintenance(
@@ -63,7 +61,7 @@ def maintenance(
     carry_out(
         "maintenance",
         common,
-        lambda bus, record, stop: run(load(env, common), bus, record, on=state == "on", reason=reason),
+        lambda invocation: run(load(env, common), invocation, on=state == "on", reason=reason),
     )
 
 
@@ -79,7 +77,7 @@ def freeze(
     """
     from deployer.rollout.commands.manual import freeze as run
 
-    carry_out("freeze", common, lambda bus, record, stop: run(load(env, common), bus, record, reason=reason))
+    carry_out("freeze", common, lambda invocation: run(load(env, common), invocation, reason=reason))
 
 
 def unfreeze(env: Env = None, *, common: Common) -> None:
@@ -89,7 +87,7 @@ def unfreeze(env: Env = None, *, common: Common) -> None:
     """
     from deployer.rollout.commands.manual import unfreeze as run
 
-    carry_out("unfreeze", common, lambda bus, record, stop: run(load(env, common), bus, record))
+    carry_out("unfreeze", common, lambda invocation: run(load(env, common), invocation))
 
 
 def cancel(env: Env = None, *, common: Common) -> None:
@@ -99,7 +97,7 @@ def cancel(env: Env = None, *, common: Common) -> None:
     """
     from deployer.rollout.commands.manual import cancel as run
 
-    carry_out("cancel", common, lambda bus, record, stop: run(load(env, common), bus, record))
+    carry_out("cancel", common, lambda invocation: run(load(env, common), invocation))
 
 
 def register(app: typer.Typer) -> None:

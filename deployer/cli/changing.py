@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,8 +14,7 @@ from deployer.cli.run import carry_out
 from deployer.cli.values import OnFailure, ProbeUrl, Rate, Strategy, Wait, Waves, rolling_keys, seconds
 
 if TYPE_CHECKING:
-    from deployer.events import Bus
-    from deployer.rollout.run.record import Record
+    from deployer.rollout.run.invocation import Invocation
 
 From = Annotated[
     str | None, typer.Option("--from", metavar="ENV", help="The release that this environment has proven.")
@@ -35,9 +33,7 @@ def setup(
     """
     from deployer.rollout.commands.setup import setup as run
 
-    carry_out(
-        "setup", common, lambda bus, record, stop: run(load(env, common), bus, record, replace=replace, stop=stop)
-    )
+    carry_out("setup", common, lambda invocation: run(load(env, common), invocation, replace=replace))
 
 
 def push(
@@ -73,17 +69,16 @@ def push(
     from deployer.rollout.commands.push import push as run
     from deployer.rollout.delivery.plan_file import Options, PlanFile, read
 
-    waiting, rolling = seconds(wait), rolling_keys(waves, strategy, on_failure, probe, rate)
+    rolling = rolling_keys(waves, strategy, on_failure, probe, rate)
     if plan and (ref or release or resume or origin or skip_hook or waves or strategy or on_failure or common.limit):
         raise typer.BadParameter("says all of that: give it alone, or make another plan", param_hint="--plan")
 
-    def work(bus: Bus, record: Record, stop: threading.Event) -> None:
+    def work(invocation: Invocation) -> None:
         planned: PlanFile | None = read(plan) if plan else None
         options = planned.options if planned else Options(origin, common.limit)
         run(
             load(env, replace(common, limit=options.limit), {**options.rolling, **rolling}),
-            bus,
-            record,
+            invocation,
             ref=planned.commit if planned and not options.origin else ref,
             release=release,
             resume=resume,
@@ -91,11 +86,9 @@ def push(
             planned=planned,
             skip_hooks=tuple(skip_hook or ()),
             upgrade=upgrade,
-            wait=waiting,
-            stop=stop,
         )
 
-    carry_out("push", common, work)
+    carry_out("push", common, work, wait=seconds(wait))
 
 
 def plan(
@@ -125,10 +118,9 @@ def plan(
     carry_out(
         "plan",
         common,
-        lambda bus, record, stop: show_plan(
+        lambda invocation: show_plan(
             load_to_look(env, common, rolling),
-            bus,
-            record,
+            invocation,
             ref=ref,
             origin=load(origin, other(common)) if origin else None,
             diffs=diff,
@@ -157,13 +149,12 @@ def reload(
     """
     from deployer.rollout.commands.reload import reload as run
 
-    waiting, options = seconds(wait), rolling_keys(waves, strategy, on_failure, probe, rate)
+    options = rolling_keys(waves, strategy, on_failure, probe, rate)
     carry_out(
         "reload",
         common,
-        lambda bus, record, stop: run(
-            load(env, common, options), bus, record, rolling=rolling, wait=waiting, stop=stop
-        ),
+        lambda invocation: run(load(env, common, options), invocation, rolling=rolling),
+        wait=seconds(wait),
     )
 
 
@@ -190,13 +181,12 @@ def rollback(
     """
     from deployer.rollout.commands.rollback import rollback as run
 
-    waiting, rolling = seconds(wait), rolling_keys(waves, strategy, on_failure, probe, rate)
+    rolling = rolling_keys(waves, strategy, on_failure, probe, rate)
     carry_out(
         "rollback",
         common,
-        lambda bus, record, stop: run(
-            load(env, common, rolling), bus, record, release=release, freeze=freeze, wait=waiting, stop=stop
-        ),
+        lambda invocation: run(load(env, common, rolling), invocation, release=release, freeze=freeze),
+        wait=seconds(wait),
     )
 
 
@@ -213,11 +203,11 @@ def prune(
     """
     from deployer.rollout.delivery.prune import prune as run
 
-    bound = seconds(wait)
     carry_out(
         "prune",
         common,
-        lambda bus, record, stop: run(load(env, common), bus, record, dry_run=dry_run, wait=bound, stop=stop),
+        lambda invocation: run(load(env, common), invocation, dry_run=dry_run),
+        wait=seconds(wait),
     )
 
 

@@ -64,15 +64,13 @@ def execute(env: EnvNeeded, words: Words, stdin: Stdin = False, timeout: Timeout
     carry_out(
         "exec",
         common,
-        lambda bus, record, stop: start(
+        lambda invocation: start(
             load(env, replace(common, limit=None)),
-            bus,
-            record,
+            invocation,
             words=words,
             limit=common.limit,
             stdin=stdin,
             timeout=seconds(timeout, "--timeout"),
-            stop=stop,
         ),
         backpressure=True,
     )
@@ -101,16 +99,14 @@ def run(
     carry_out(
         "run",
         common,
-        lambda bus, record, stop: start(
+        lambda invocation: start(
             load(env, common),
-            bus,
-            record,
+            invocation,
             words=words,
             everywhere=everywhere,
             stdin=stdin,
             raw=raw,
             timeout=seconds(timeout, "--timeout"),
-            stop=stop,
         ),
         events_to=sys.stderr if raw else None,
         backpressure=True,
@@ -129,7 +125,7 @@ def shell(
     """
     from deployer.rollout.queries.exec import shell as start
 
-    carry_out("shell", common, lambda bus, record, stop: start(load(env, common), record, host=host))
+    carry_out("shell", common, lambda invocation: start(load(env, common), invocation.record, host=host))
 
 
 def register(app: typer.Typer) -> None:

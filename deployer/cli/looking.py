@@ -22,7 +22,7 @@ def status(env: Env = None, *, common: Common) -> None:
     """
     from deployer.rollout.queries.status import status as run
 
-    carry_out("status", common, lambda bus, record, stop: run(load_to_look(env, common), bus, record, stop=stop))
+    carry_out("status", common, lambda invocation: run(load_to_look(env, common), invocation))
 
 
 def releases(env: Env = None, *, common: Common) -> None:
@@ -32,7 +32,7 @@ def releases(env: Env = None, *, common: Common) -> None:
     """
     from deployer.rollout.queries.releases import releases as run
 
-    carry_out("releases", common, lambda bus, record, stop: run(load_to_look(env, common), bus, record, stop=stop))
+    carry_out("releases", common, lambda invocation: run(load_to_look(env, common), invocation))
 
 
 def history(
@@ -50,7 +50,7 @@ def history(
     carry_out(
         "history",
         common,
-        lambda bus, record, stop: run(load_to_look(env, common), bus, record, run_id=run_id, stop=stop),
+        lambda invocation: run(load_to_look(env, common), invocation, run_id=run_id),
     )
 
 
@@ -69,7 +69,7 @@ def verify(
     carry_out(
         "verify",
         common,
-        lambda bus, record, stop: run(load_to_look(env, common), bus, record, junitxml=junitxml, stop=stop),
+        lambda invocation: run(load_to_look(env, common), invocation, junitxml=junitxml),
     )
 
 
@@ -92,7 +92,7 @@ def render(
     from deployer.rollout.queries.render import render as run
 
     more = {"standalone": standalone, "image": image}
-    carry_out("render", common, lambda bus, record, stop: run(load(env, common), bus, record, out=out, **more))
+    carry_out("render", common, lambda invocation: run(load(env, common), invocation, out=out, **more))
 
 
 def logs(
@@ -119,17 +119,15 @@ def logs(
     carry_out(
         "logs",
         common,
-        lambda bus, record, stop: run(
+        lambda invocation: run(
             load_to_look(env, common),
-            bus,
-            record,
+            invocation,
             lines=lines,
             since=None if since is None else seconds(since, "--since"),
             grep=grep,
             follow=follow,
             everything=everything,
             process=process,
-            stop=stop,
         ),
         backpressure=True,
     )
@@ -142,7 +140,7 @@ def hosts(env: Env = None, *, common: Common) -> None:
     """
     from deployer.rollout.queries.hosts import hosts as run
 
-    carry_out("hosts", common, lambda bus, record, stop: run(load_to_look(env, common), bus, record))
+    carry_out("hosts", common, lambda invocation: run(load_to_look(env, common), invocation))
 
 
 def schema(

@@ -10,7 +10,6 @@ import os
 import shlex
 import socket
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +27,7 @@ from deployer.report.listeners import json_line, listener
 from deployer.report.screen import Screen, show_cursor
 from deployer.report.shown_output import ShownOutput
 from deployer.report.signs import SignsOfLife
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.record import Record
 from deployer.stopping import CLOSED_OUTPUT, StopRequest
 
@@ -68,13 +68,14 @@ WINDING_UP = "winding up: the instance in hand is finished first; Ctrl-C again s
 def carry_out(
     command: str,
     common: Common,
-    work: Callable[[Bus, Record, threading.Event], object],
+    work: Callable[[Invocation], object],
     *,
+    wait: float = 0.0,
     winding_up: str | None = None,
     events_to: TextIO | None = None,
     backpressure: bool = False,
 ) -> None:
-    """Calls `work(bus, record, interrupted)`, reports how it ended, and exits with the contract's status.
+    """Calls `work` with an invocation, reports how it ended, and exits with the contract's status.
 
     Ctrl-C once sets `interrupted`, and the work winds up; twice ends the process within a second. A terminal or pipe
     that goes away is as one Ctrl-C. A fault of the program itself is shown with its traceback, and ends the run with 1.
@@ -83,6 +84,7 @@ def carry_out(
         command: the command's name, for the record.
         common: the options that every command has.
         work: what the command does.
+        wait: seconds for which it may wait for the lock.
         winding_up: what the first Ctrl-C is answered, in place of the usual words.
         backpressure: for commands that change nothing: `work` waits where the output takes its lines too slowly.
         events_to: where events go, in place of the standard output.
@@ -125,7 +127,7 @@ def carry_out(
                 _say(error_block(stopped))
 
         with Interrupts(interrupted, wind_up=wind_up, last_words=last_words, status=stopped.exit_status):
-            error = _run(work, bus, record, interrupted, stopped)
+            error = _run(work, Invocation(bus, record, interrupted, wait), stopped)
             _stopped_at_once_by.extend([error] if error is stopped else [])
             if error is not None:
                 error.name_environment(common.environment.name, command)
@@ -150,25 +152,19 @@ def carry_out(
         raise typer.Exit(finished.exit_status)
 
 
-def _run(
-    work: Callable[[Bus, Record, threading.Event], object],
-    bus: Bus,
-    record: Record,
-    interrupted: threading.Event,
-    stopped: DeployError,
-) -> DeployError | None:
+def _run(work: Callable[[Invocation], object], invocation: Invocation, stopped: DeployError) -> DeployError | None:
     """Does the work; the error that it ended with."""
     try:
-        work(bus, record, interrupted)
+        work(invocation)
     except DeployError as raised:
         if (behind := ProgramFault.behind(raised)) is not None:
-            bus.flush()
+            invocation.bus.flush()
             _say("".join(traceback.format_exception(behind)))
         return raised
     except KeyboardInterrupt:
         return stopped
     except Exception as fault:
-        bus.flush()
+        invocation.bus.flush()
         return _fault(fault)
     return None
 

@@ -28,20 +28,17 @@ def scale(
     """
     from deployer.rollout.commands.scale import scale as run
 
-    waiting = seconds(wait)
     given = {"instances": instances, "workers": int(workers) if workers and workers.isdigit() else workers}
     carry_out(
         "scale",
         common,
-        lambda bus, record, stop: run(
+        lambda invocation: run(
             lambda: load(env, common),
-            bus,
-            record,
+            invocation,
             sizes={name: value for name, value in given.items() if value is not None},
             confirm=common.confirm,
-            wait=waiting,
-            stop=stop,
         ),
+        wait=seconds(wait),
     )
 
 
@@ -52,11 +49,11 @@ def remove(env: EnvNeeded, wait: Wait = "0", *, common: Common) -> None:
     """
     from deployer.rollout.commands.remove import remove as run
 
-    waiting = seconds(wait)
     carry_out(
         "remove",
         common,
-        lambda bus, record, stop: run(load(env, common), bus, record, confirm=common.confirm, wait=waiting, stop=stop),
+        lambda invocation: run(load(env, common), invocation, confirm=common.confirm),
+        wait=seconds(wait),
     )
 
 

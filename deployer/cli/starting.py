@@ -40,7 +40,7 @@ def init(
     carry_out(
         "init",
         common,
-        lambda bus, record, stop: run(folder, bus, record, options=InitOptions(target, command, chosen)),
+        lambda invocation: run(folder, invocation, options=InitOptions(target, command, chosen)),
     )
 
 
@@ -66,14 +66,8 @@ def dev(
     carry_out(
         "dev",
         common,
-        lambda bus, record, stop: run(
-            bus,
-            record,
-            wished=DevServerSpec(host, port, strict),
-            env=env,
-            config=common.config,
-            stop=stop,
-            output=output,
+        lambda invocation: run(
+            invocation, wished=DevServerSpec(host, port, strict), env=env, config=common.config, output=output
         ),
         winding_up="ending",
     )
@@ -96,7 +90,7 @@ def trust(
     carry_out(
         "trust",
         common,
-        lambda bus, record, stop: run(load(env, common), bus, record, confirm=common.confirm, replace=replace),
+        lambda invocation: run(load(env, common), invocation, confirm=common.confirm, replace=replace),
     )
 
 
@@ -107,7 +101,7 @@ def doctor(env: Env = None, *, common: Common) -> None:
     """
     from deployer.rollout.queries.doctor import doctor as run
 
-    carry_out("doctor", common, lambda bus, record, stop: run(load_to_look(env, common), bus, record))
+    carry_out("doctor", common, lambda invocation: run(load_to_look(env, common), invocation))
 
 
 def register(app: typer.Typer) -> None:

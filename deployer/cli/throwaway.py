@@ -41,8 +41,8 @@ def up(
     carry_out(
         "lab up",
         common,
-        lambda bus, record, stop: run(
-            bus, record, name=name, kind=kind, hosts=hosts, supervisor=supervisor, balancer=balancer, suite=suite
+        lambda invocation: run(
+            invocation, name=name, kind=kind, hosts=hosts, supervisor=supervisor, balancer=balancer, suite=suite
         ),
     )
 
@@ -54,7 +54,7 @@ def down(name: Name = "lab", *, common: Common) -> None:
     """
     from deployer.lab.operate import down as run
 
-    carry_out("lab down", common, lambda bus, record, stop: run(bus, record, name=name))
+    carry_out("lab down", common, lambda invocation: run(invocation, name=name))
 
 
 def status(name: Name = "lab", *, common: Common) -> None:
@@ -82,7 +82,7 @@ def demo(
     """
     from deployer.lab.demo import demo as run
 
-    carry_out("demo", common, lambda bus, record, stop: run(bus, record, kind=kind, stop=stop))
+    carry_out("demo", common, lambda invocation: run(invocation, kind=kind))
 
 
 def register(app: typer.Typer) -> None:

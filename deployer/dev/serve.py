@@ -24,7 +24,7 @@ from deployer.dev import interpreter
 from deployer.errors import CommandError, InterruptedRun, SettingsError, UsageError
 from deployer.events import Bus, Output, Warned
 from deployer.plan.start import target_of
-from deployer.rollout.run.record import Record
+from deployer.rollout.run.invocation import Invocation
 from deployer.runtimes import Serving
 from deployer.runtimes.arguments import DEVELOPMENT_GRACE_S, PORT, SLOT, bracketed
 from deployer.runtimes.environment import check_env, instance_variables
@@ -53,11 +53,9 @@ class DevServerSpec:
 
 
 def dev(
-    bus: Bus,
-    record: Record,
+    invocation: Invocation,
     *,
     wished: DevServerSpec,
-    stop: threading.Event,
     env: str | None = None,
     config: Path | None = None,
     output: int | None = None,
@@ -85,26 +83,28 @@ def dev(
     python = interpreter.find((folder, loaded.base))
     python.require(runtime.requires(serving), inferred.requirements_file)
     port = wished.port or settings.port
-    variables = _environment(loaded, inferred, python, port, _secrets(loaded, bus, strict=wished.strict))
+    variables = _environment(loaded, inferred, python, port, _secrets(loaded, invocation.bus, strict=wished.strict))
     _require_free(wished.host, port)
     if inferred.missing:
         lacking = ", ".join(inferred.missing)
-        bus.emit(Warned(f"a push needs {lacking} too", hint=f"add to deploy.yaml: python: {{with: [{lacking}]}}"))
+        invocation.bus.emit(
+            Warned(f"a push needs {lacking} too", hint=f"add to deploy.yaml: python: {{with: [{lacking}]}}")
+        )
     for remark in inferred.left_aside:
-        bus.emit(Warned(remark))
+        invocation.bus.emit(Warned(remark))
     development = runtime.development(serving)
     reloads = "reloads when code changes" if development.module else "reloads if it does so by itself"
     url = f"http://{bracketed(wished.host)}:{port}/"
-    bus.emit(Output(f"{settings.app} at {url} by {inferred.server} with {shown(python.path)}; {reloads}"))
+    invocation.bus.emit(Output(f"{settings.app} at {url} by {inferred.server} with {shown(python.path)}; {reloads}"))
     with tempfile.TemporaryDirectory(prefix="deploy-dev-") as beside:
         for name, text in development.files.items():
             Path(beside, name).write_text(text, "utf-8")
         words = [word.replace(PORT, str(port)).replace(SLOT, beside) for word in development.words]
         argv = [str(python.path), *words] if development.module else words
-        bus.flush()
-        status = _live(argv, folder, variables, stop, output)
-    if stop.is_set():
-        record.outcome, record.exit_status = "interrupted", InterruptedRun.exit_status
+        invocation.bus.flush()
+        status = _live(argv, folder, variables, invocation.stop, output)
+    if invocation.stop.is_set():
+        invocation.record.outcome, invocation.record.exit_status = "interrupted", InterruptedRun.exit_status
     elif status:
         exit_reason = f"signal {-status}" if status < 0 else f"exit status {status}"
         raise CommandError(

@@ -25,6 +25,7 @@ from deployer.probe import Receipt
 from deployer.rollout.commands.push import push
 from deployer.rollout.commands.rollback import rollback
 from deployer.rollout.commands.setup import setup
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.project import Project, load
 from deployer.rollout.run.record import Record
 from deployer.templating import content
@@ -38,15 +39,15 @@ runtime: {graceful_timeout: 5s, workers: 2}
 """
 
 
-def demo(bus: Bus, record: Record, *, kind: str, stop: threading.Event) -> None:
+def demo(invocation: Invocation, *, kind: str) -> None:
     """Tells the story. RolloutError when a request failed or a step did not end as it should."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="deploy-demo-") as folder, _fleet(bus, kind) as lab:
-        story = Story(bus, Path(folder) / "shop", lab, stop)
-        story.tell(record)
-        record.probe = story.receipt.as_json()
+    with tempfile.TemporaryDirectory(prefix="deploy-demo-") as folder, _fleet(invocation.bus, kind) as lab:
+        story = Story(invocation.bus, Path(folder) / "shop", lab, invocation.stop)
+        story.tell(invocation.record)
+        invocation.record.probe = story.receipt.as_json()
     for line in story.lines(time.monotonic() - began):
-        bus.emit(Output(line, step="receipt"))
+        invocation.bus.emit(Output(line, step="receipt"))
     story.judge()
 
 
@@ -79,7 +80,7 @@ class Story:
         (self._folder / "deploy.yaml").write_text(SETTINGS)
         self._git("init", "-q", "-b", "main")
         self._say("the hosts are set up")
-        setup(self._project(), self._bus, Record("setup"), replace=False, stop=self._stop)
+        setup(self._project(), self._invocation(Record("setup")), replace=False)
         self._commit("v1")
         first = self._push("v1 is pushed: the first release")
         with probe.start(f"http://{self._lab.address}/", rate=30.0, mix="full") as prober:
@@ -92,7 +93,7 @@ class Story:
             prober.mark("rollback")
             self._say("rollback to v1")
             last = Record("rollback")
-            rollback(self._project(), self._bus, last, release=None, wait=0, stop=self._stop)
+            rollback(self._project(), self._invocation(last), release=None)
             self._ran.append(("rollback to v1", last))
             self.receipt = prober.stop()
         record.release, record.previous, record.hosts = last.release, second.release, last.hosts
@@ -128,7 +129,7 @@ class Story:
     def _push(self, title: str) -> Record:
         self._say(title)
         record = Record("push")
-        push(self._project(), self._bus, record, stop=self._stop)
+        push(self._project(), self._invocation(record))
         self._ran.append((title.split()[0], record))
         return record
 
@@ -136,13 +137,16 @@ class Story:
         self._say(title)
         record = Record("push")
         try:
-            push(self._project(), self._bus, record, stop=self._stop)
+            push(self._project(), self._invocation(record))
         except RolloutError as error:
             self._bus.emit(Output(f"as it should, it failed: {error.message}", step="demo"))
             record.outcome = "restored"
             self._ran.append(("v3", record))
             return
         raise DeployError("the broken release was accepted", step="demo")
+
+    def _invocation(self, record: Record) -> Invocation:
+        return Invocation(self._bus, record, self._stop)
 
     def _project(self) -> Project:
         return load(self._lab.name, inventory=Path(self._lab.inventory), who="demo", start=self._folder)

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from deployer.errors import UsageError
-from deployer.events import Bus, Output
+from deployer.events import Output
 from deployer.lab.lab import Lab
 from deployer.lab.lifecycle import down as take_down
 from deployer.lab.lifecycle import names
@@ -14,7 +14,7 @@ from deployer.lab.lifecycle import status as look
 from deployer.lab.lifecycle import up as bring_up
 from deployer.lab.model import DEFAULT_SUITE, LabSpec, Progress
 from deployer.lab.processes.requirements import has_program
-from deployer.rollout.run.record import Record
+from deployer.rollout.run.invocation import Invocation
 
 
 def default_kind() -> str:
@@ -30,13 +30,11 @@ def default_balancer(kind: str, progress: Progress) -> str:
     return "haproxy"
 
 
-def up(
-    bus: Bus, record: Record, *, name: str, kind: str, hosts: int, supervisor: str, balancer: str, suite: str
-) -> Lab:
+def up(invocation: Invocation, *, name: str, kind: str, hosts: int, supervisor: str, balancer: str, suite: str) -> Lab:
     """Brings the lab up and says how to use it; what is empty has its default. Raises what `lifecycle.up` raises."""
 
     def progress(line: str) -> None:
-        bus.emit(Output(line, step="lab"))
+        invocation.bus.emit(Output(line, step="lab"))
 
     kind = kind or default_kind()
     spec = LabSpec(
@@ -49,16 +47,18 @@ def up(
     )
     lab = bring_up(spec, progress)
     for host in lab.hosts:
-        record.host(host, "up")
-    bus.emit(Output(f"`deploy setup {name}` and `deploy push {name}` work from the folder of any app", step="lab"))
+        invocation.record.host(host, "up")
+    invocation.bus.emit(
+        Output(f"`deploy setup {name}` and `deploy push {name}` work from the folder of any app", step="lab")
+    )
     return lab
 
 
-def down(bus: Bus, record: Record, *, name: str) -> None:
+def down(invocation: Invocation, *, name: str) -> None:
     """Takes the lab down; unchanged when there is none."""
     if name not in names():
-        record.outcome = "unchanged"
-    take_down(name, lambda line: bus.emit(Output(line, step="lab")))
+        invocation.record.outcome = "unchanged"
+    take_down(name, lambda line: invocation.bus.emit(Output(line, step="lab")))
 
 
 def status(name: str) -> dict[str, Any]:

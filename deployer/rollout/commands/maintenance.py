@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-
 from deployer.errors import UsageError
-from deployer.events import Bus, Output
+from deployer.events import Output
 from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.project import Project
-from deployer.rollout.run.record import Record
 from deployer.rollout.run.recording import recorded
 from deployer.rollout.traffic.maintenance_page import maintenance_text
 
 
 @recorded
-def maintenance(project: Project, bus: Bus, record: Record, *, on: bool, reason: str) -> None:
+def maintenance(project: Project, invocation: Invocation, *, on: bool, reason: str) -> None:
     """Closes the app to its users at every balancer, or opens it. `unchanged` where it was so at all of them.
 
     UsageError where there is no balancer that deploy configures.
@@ -26,7 +24,7 @@ def maintenance(project: Project, bus: Bus, record: Record, *, on: bool, reason:
             hint="add a group `balancers` to the inventory, or close the app where its users come in",
         )
     balancers_project = project.reached_by(topology.balancers_alone)
-    with open_run(balancers_project, bus, record, threading.Event()) as run:
+    with open_run(balancers_project, invocation.unstoppable()) as run:
         drivers = {
             balancer.name: topology.balancer_adapter.driver(topology.pool(balancer)) for balancer in topology.balancers
         }
@@ -36,9 +34,11 @@ def maintenance(project: Project, bus: Bus, record: Record, *, on: bool, reason:
             lambda host: {"driver": drivers[host], "on": on, "reason": reason, "who": project.who},
             step="maintenance",
         )
-        record.in_ledgers |= set(answers)  # as `closed` and `opened`
+        invocation.record.in_ledgers |= set(answers)  # as `closed` and `opened`
         changed = any(answer["changed"] for answer in answers.values())
-        record.outcome = "succeeded" if changed else "unchanged"
+        invocation.record.outcome = "succeeded" if changed else "unchanged"
         for host, answer in answers.items():
-            record.host(host, "closed" if on else "open")
-            bus.emit(Output(maintenance_text(answer["maintenance"]) if on else "users reach the app", host=host))
+            invocation.record.host(host, "closed" if on else "open")
+            invocation.bus.emit(
+                Output(maintenance_text(answer["maintenance"]) if on else "users reach the app", host=host)
+            )

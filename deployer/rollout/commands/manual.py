@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import shlex
-import threading
 from collections.abc import Sequence
 
 from deployer.balancers.base import port_in
 from deployer.errors import NotReadyError, UnreachableError, UsageError
-from deployer.events import Bus, Output
+from deployer.events import Output
 from deployer.plan.rolling.slots import used_ports
 from deployer.plan.topology import Topology
 from deployer.rollout.pools.pools import Pools, Slot
 from deployer.rollout.run.connect import open_run
 from deployer.rollout.run.holder import holder_text, is_stuck, latest_end
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.locks import lock_site, locked_error
 from deployer.rollout.run.project import Project
-from deployer.rollout.run.record import Record
 from deployer.rollout.run.recording import ended_in_ledgers, recorded
 from deployer.rollout.run.run import Run
 from deployer.rollout.steps.survey import survey, with_pools
 
 
 @recorded
-def drain(project: Project, bus: Bus, record: Record, *, host: str, reason: str, force: bool) -> None:
+def drain(project: Project, invocation: Invocation, *, host: str, reason: str, force: bool) -> None:
     """Takes all instances of a host out of every pool, until somebody admits them again; pushes leave them out.
 
     UsageError for a host that serves nothing here, or when nobody else serves and `force` is not given.
     """
     _require_host(project.topology, host)
     there = project.reached_by(project.topology.balancers_alone)
-    with open_run(there, bus, record, threading.Event()) as run:
+    with open_run(there, invocation.unstoppable()) as run:
         run.noted |= set(run.hosts)
         with ended_in_ledgers(run):
             pools = Pools(run)
@@ -39,18 +38,18 @@ def drain(project: Project, bus: Bus, record: Record, *, host: str, reason: str,
             if not force:
                 _require_others(pools, slots)
             pools.drain(slots, by="person", reason=reason)
-        record.host(host, "drained")
-        bus.emit(Output(f"out of the pools until `deploy admit {project.env} {host}`: {reason}", host=host))
+        invocation.record.host(host, "drained")
+        invocation.bus.emit(Output(f"out of the pools until `deploy admit {project.env} {host}`: {reason}", host=host))
 
 
 @recorded
-def admit(project: Project, bus: Bus, record: Record, *, host: str, force: bool) -> None:
+def admit(project: Project, invocation: Invocation, *, host: str, force: bool) -> None:
     """Puts the instances of a host back into every pool. Under the lock: a run's own drains are not a person's to end.
 
     NotReadyError for what is in quarantine, which a push brings back once it proved a release, unless `force`.
     """
     _require_host(project.topology, host)
-    with open_run(project, bus, record, threading.Event()) as run, lock_site(run):
+    with open_run(project, invocation.unstoppable()) as run, lock_site(run):
         slots, pools = _slots(run, host), Pools(run)
         pools.remember()
         left = pools.admit_by_hand(slots, force=force)
@@ -62,14 +61,14 @@ def admit(project: Project, bus: Bus, record: Record, *, host: str, force: bool)
                 hint=f"deploy push {project.env} brings it back once it proved the release; --yes admits it as it is",
                 code="quarantine",
             )
-        record.host(host, "admitted")
-        bus.emit(Output("back in the pools", host=host))
+        invocation.record.host(host, "admitted")
+        invocation.bus.emit(Output("back in the pools", host=host))
 
 
 @recorded
-def freeze(project: Project, bus: Bus, record: Record, *, reason: str) -> None:
+def freeze(project: Project, invocation: Invocation, *, reason: str) -> None:
     """Stops all pushes to the environment, on every host, until somebody thaws it. Rollbacks still work."""
-    with open_run(project, bus, record, threading.Event(), partial=True) as run:
+    with open_run(project, invocation.unstoppable(), partial=True) as run:
         if not run.hosts:
             return
         freeze_hosts(run, reason)
@@ -100,29 +99,29 @@ def _require_everywhere(run: Run, state: str, again: str) -> None:
 
 
 @recorded
-def unfreeze(project: Project, bus: Bus, record: Record) -> None:
+def unfreeze(project: Project, invocation: Invocation) -> None:
     """Lets pushes go again. `unchanged` where nothing was frozen."""
-    with open_run(project, bus, record, threading.Event(), partial=True) as run:
+    with open_run(project, invocation.unstoppable(), partial=True) as run:
         if not run.hosts:
             return
         answers = run.run_on_hosts(run.hosts, "freeze.clear", {"who": project.who}, step="unfreeze")
         thawed = any(answer["cleared"] for answer in answers.values())
-        record.outcome = "succeeded" if thawed else "unchanged"
-        record.in_ledgers |= set(answers)
+        invocation.record.outcome = "succeeded" if thawed else "unchanged"
+        invocation.record.in_ledgers |= set(answers)
         where = f" on {', '.join(run.hosts)}" if run.lost else ""
-        bus.emit(Output(f"{project.env} {'is no longer' if thawed else 'was not'} frozen{where}"))
+        invocation.bus.emit(Output(f"{project.env} {'is no longer' if thawed else 'was not'} frozen{where}"))
         _require_everywhere(
             run, f"is not frozen on {', '.join(run.hosts)}, and may be elsewhere", f"deploy unfreeze {project.env}"
         )
 
 
-def cancel(project: Project, bus: Bus, record: Record) -> None:
+def cancel(project: Project, invocation: Invocation) -> None:
     """Asks the run that holds the lock to stop, as Ctrl-C there would.
 
     `unchanged` when nobody holds it, or when its controller is gone: then the host winds up by itself. LockedError when
     the agent that holds it is stopped.
     """
-    with open_run(project, bus, record, threading.Event(), partial=True) as run:
+    with open_run(project, invocation.unstoppable(), partial=True) as run:
         answers = run.run_on_hosts(run.hosts, "lock.ask", {"who": project.who}, step="cancel")
         holders = {host: answer["holder"] for host, answer in answers.items() if answer["holder"]}
         for host, holder in holders.items():
@@ -130,11 +129,11 @@ def cancel(project: Project, bus: Bus, record: Record) -> None:
                 raise locked_error(run, host, holder)
         running = {str(holder.get("run")): holder for holder in holders.values() if not holder.get("lost")}
         if not running:
-            record.outcome = "unchanged"
+            invocation.record.outcome = "unchanged"
             last = latest_end(list(holders.values()))
-            bus.emit(Output(f"held by {holder_text(last)}" if last else f"nothing runs on {project.env}"))
+            invocation.bus.emit(Output(f"held by {holder_text(last)}" if last else f"nothing runs on {project.env}"))
         for name, holder in running.items():
-            bus.emit(
+            invocation.bus.emit(
                 Output(f"asked run {name} of {holder['who']} to stop; deploy status {project.env} shows when it has")
             )
 

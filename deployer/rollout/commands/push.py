@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -46,11 +45,12 @@ from deployer.rollout.rolling.final_state import judged_end
 from deployer.rollout.rolling.pool_transition import PoolTransition
 from deployer.rollout.rolling.rolling import roll
 from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.locks import lock_site, require_not_frozen, require_unlocked
 from deployer.rollout.run.long_step import long_step
 from deployer.rollout.run.outcomes import translate_errors
 from deployer.rollout.run.project import Project, read_source, with_certificate, with_hook_host
-from deployer.rollout.run.record import Record, outcome_of
+from deployer.rollout.run.record import outcome_of
 from deployer.rollout.run.recording import note_release, recorded
 from deployer.rollout.run.run import Run
 from deployer.rollout.steps import resources, secrets, takeover
@@ -98,8 +98,7 @@ class Prepared:
 @recorded
 def push(
     project: Project,
-    bus: Bus,
-    record: Record,
+    invocation: Invocation,
     *,
     ref: str | None = None,
     release: str | None = None,
@@ -109,8 +108,6 @@ def push(
     planned: PlanFile | None = None,
     skip_hooks: Sequence[str] = (),
     upgrade: bool = False,
-    wait: float = 0.0,
-    stop: threading.Event,
 ) -> None:
     """Brings every instance to the release of `ref`, wave by wave.
 
@@ -124,7 +121,6 @@ def push(
         planned: a plan that was written to a file: exactly that is carried out. Its commit is the `ref`.
         skip_hooks: names of hooks to leave out.
         upgrade: resolves unlocked dependencies anew, which makes a new release, also of the same code.
-        wait: seconds to wait for the lock.
 
     Raises NotReadyError, LockedError, FrozenError before anything is changed; RolloutError when it failed and was
     restored; NeedsPersonError when something could not be restored.
@@ -142,25 +138,23 @@ def push(
             hint="leave out --release, --resume, --from or --plan",
         )
     if release is not None or resume:
-        roll_to_existing(
-            project, bus, record, command="push", release=release, resume=resume, values=values, wait=wait, stop=stop
-        )
+        roll_to_existing(project, invocation, command="push", release=release, resume=resume, values=values)
         return
     if planned and (planned.app, planned.env) != (project.topology.settings.app, project.env):
         raise UsageError(f"that is a plan for {planned.app} in {planned.env}", file=planned.path)
-    proven = proven or proven_by(project, origin, bus)
+    proven = proven or proven_by(project, origin, invocation.bus)
     ref = proven.commit if proven else ref
     with (
-        _failed_hook(project, bus, record, skip_hooks),
-        source_tree(project, bus, ref) as tree,
-        open_run(to_ship(project, tree, skip_hooks), bus, record, stop, rolls=True) as run,
+        _failed_hook(project, invocation, skip_hooks),
+        source_tree(project, invocation.bus, ref) as tree,
+        open_run(to_ship(project, tree, skip_hooks), invocation, rolls=True) as run,
     ):
         known = look_first(run)
         require_not_frozen(run, known)
-        if not wait and build_hook(project, skip_hooks):
+        if not invocation.wait and build_hook(project, skip_hooks):
             require_unlocked(run, known)
         project = built_here(run, project, tree, skip_hooks)
-        with lock_site(run, wait=wait):
+        with lock_site(run, wait=invocation.wait):
             recovered = Pools(run).recover()
             if recovered:
                 run.warn(f"an earlier run had left drained, and is back: {', '.join(recovered)}")
@@ -174,24 +168,24 @@ def push(
             require_answer(run, ready.plan)
             _announce(run, ready.plan)
             if ready.plan.empty:
-                record.outcome = "unchanged"
+                invocation.record.outcome = "unchanged"
                 note_kept(run, ready.plan)
                 unreachable_hosts.require_nobody(run)
                 return
             note_release(run)
             with judged_end(run, ready.facts), resources.put_back_on_failure(run):
                 _carry_out(run, ready, values, skip_hooks)
-    run_local_hook(project, "succeeded", record.outcome, bus, record, skip_hooks)
+    run_local_hook(project, "succeeded", invocation.record.outcome, invocation, skip_hooks)
 
 
 @contextmanager
-def _failed_hook(project: Project, bus: Bus, record: Record, skip_hooks: Sequence[str]) -> Iterator[None]:
+def _failed_hook(project: Project, invocation: Invocation, skip_hooks: Sequence[str]) -> Iterator[None]:
     """`hooks.failed`, where a push that had a plan does not come to a good end."""
     try:
         yield
     except DeployError as error:
-        if record.release is not None:
-            run_local_hook(project, "failed", outcome_of(error), bus, record, skip_hooks)
+        if invocation.record.release is not None:
+            run_local_hook(project, "failed", outcome_of(error), invocation, skip_hooks)
         raise
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-
 from deployer.errors import NotReadyError
-from deployer.events import Bus, PlanMade
+from deployer.events import PlanMade
 from deployer.plan.changes import DesiredRelease, make_plan, prevailing_release
 from deployer.plan.model import Plan
 from deployer.plan.rendering import render_plan
@@ -14,9 +12,9 @@ from deployer.rollout.pools.pools import Pools
 from deployer.rollout.rolling.final_state import judged_end
 from deployer.rollout.rolling.rolling import roll
 from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.locks import lock_site
 from deployer.rollout.run.project import Project
-from deployer.rollout.run.record import Record
 from deployer.rollout.run.recording import note_release, recorded
 from deployer.rollout.steps import secrets
 from deployer.rollout.steps.current_release import note_kept, promote
@@ -26,10 +24,10 @@ from deployer.rollout.traffic.probe_url import require_answer
 
 
 @recorded
-def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: float, stop: threading.Event) -> None:
+def reload(project: Project, invocation: Invocation, *, rolling: bool) -> None:
     """Restarts every instance on the release it has. `wait` seconds for the lock."""
     values = project.secrets()
-    with open_run(project, bus, record, stop, rolls=True) as run, lock_site(run, wait=wait):
+    with open_run(project, invocation, rolls=True) as run, lock_site(run, wait=invocation.wait):
         project = project.reached_by(run.topology)
         Pools(run).recover()
         facts = with_pools(run, survey(run))
@@ -43,8 +41,8 @@ def reload(project: Project, bus: Bus, record: Record, *, rolling: bool, wait: f
         wanted = DesiredRelease("reload", release, restart=True, why="a reload was asked for", all_at_once=not rolling)
         plan = make_plan(wanted, run.topology, facts, secrets_changed=secrets.differing(run, values))
         require_answer(run, plan)
-        record.release = record.previous = release
-        bus.emit(PlanMade(plan.as_dict(), render_plan(plan)))
+        invocation.record.release = invocation.record.previous = release
+        invocation.bus.emit(PlanMade(plan.as_dict(), render_plan(plan)))
         note_release(run)
         project = project.reached_by(run.topology.asking(facts.known(release)))
 

@@ -8,13 +8,12 @@ and so does the balancers' part of the app. Every step may be repeated: a run th
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from deployer.agent.model.resources import Absent, File
 from deployer.errors import DeployError, NeedsPersonError, NotReadyError
-from deployer.events import Bus, Output
+from deployer.events import Output
 from deployer.plan.facts import Facts
 from deployer.plan.model import InstanceStep
 from deployer.plan.rolling import adopting
@@ -24,10 +23,10 @@ from deployer.rollout.pools.pools import Pools
 from deployer.rollout.rolling.capacity_guard import CapacityGuard
 from deployer.rollout.rolling.transitions import clear_known, left
 from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.locks import lock_site, require_not_frozen
 from deployer.rollout.run.outcomes import translate_errors
 from deployer.rollout.run.project import Project
-from deployer.rollout.run.record import Record
 from deployer.rollout.run.recording import recorded
 from deployer.rollout.run.run import Run
 from deployer.rollout.steps import resources
@@ -42,18 +41,14 @@ from deployer.rollout.steps.takeover import led_here
 @recorded
 def remove(
     project: Project,
-    bus: Bus,
-    record: Record,
+    invocation: Invocation,
     *,
     confirm: Callable[[str], None],
-    wait: float,
-    stop: threading.Event,
 ) -> None:
     """Takes the app off the hosts that the limit names, or off all.
 
     Args:
         confirm: asks a person; raises UsageError when the answer is no, or nobody can answer.
-        wait: seconds to wait for the lock.
 
     Raises RolloutError when too few would be left (before that host is touched); NeedsPersonError when something could
     not be taken off: the same command goes on from there.
@@ -62,11 +57,11 @@ def remove(
     names = ", ".join(web.name for web in going)
     shared = ", ".join(dict.fromkeys(web.site.shared for web in going))
     app = project.topology.settings.app
-    bus.flush()
+    invocation.bus.flush()
     confirm(f"take {app} off {names} in {project.env}? Its releases and secrets go, {shared} stays")
-    with open_run(project, bus, record, stop) as run:
+    with open_run(project, invocation) as run:
         run.topology = _with_a_root(run)
-        with lock_site(run, wait=wait):
+        with lock_site(run, wait=invocation.wait):
             facts = _facts(run)
             require_not_frozen(run, facts)
             for host in run.topology.hosts:
@@ -76,9 +71,9 @@ def remove(
             off.require_ours()
             with translate_errors(NeedsPersonError, f"deploy remove {project.env} again goes on from there"):
                 off.carry_out()
-    bus.emit(Output(f"taken off {names}; what stays there: {shared}, and the history beside it"))
+    invocation.bus.emit(Output(f"taken off {names}; what stays there: {shared}, and the history beside it"))
     if project.topology.spared:
-        bus.emit(
+        invocation.bus.emit(
             Output(
                 f"take {names} out of the inventory now: until then deploy push {project.env} is refused, and "
                 f"deploy setup {project.env} would bring it back"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 
 from deployer.agent.model.release_id import is_release_id
 from deployer.artifact.git import Repository
 from deployer.errors import DeployError, UsageError
-from deployer.events import Bus, PlanMade
+from deployer.events import PlanMade
 from deployer.plan.changes import DesiredRelease, make_plan, prevailing_release
 from deployer.plan.facts import Facts, ReleaseFacts
 from deployer.plan.model import Plan
@@ -24,9 +23,9 @@ from deployer.rollout.rolling.final_state import judged_end
 from deployer.rollout.rolling.pool_transition import PoolTransition
 from deployer.rollout.rolling.rolling import roll
 from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.locks import lock_site, require_not_frozen
 from deployer.rollout.run.project import Project, with_certificate
-from deployer.rollout.run.record import Record
 from deployer.rollout.run.recording import note_release, recorded
 from deployer.rollout.run.run import Run
 from deployer.rollout.run.unfinished import resumed_release
@@ -42,13 +41,10 @@ from deployer.rollout.traffic.probe_url import answered_or_left_out, require_ans
 @recorded
 def rollback(
     project: Project,
-    bus: Bus,
-    record: Record,
+    invocation: Invocation,
     *,
     release: str | None,
     freeze: str | None = None,
-    wait: float,
-    stop: threading.Event,
 ) -> None:
     """Brings every instance to `release` (id or commit), or to the newest proven one before the current.
 
@@ -56,21 +52,16 @@ def rollback(
     must not come back by the next pipeline.
     """
     values = project.secrets()
-    roll_to_existing(
-        project, bus, record, command="rollback", release=release, freeze=freeze, values=values, wait=wait, stop=stop
-    )
+    roll_to_existing(project, invocation, command="rollback", release=release, freeze=freeze, values=values)
 
 
 def roll_to_existing(
     project: Project,
-    bus: Bus,
-    record: Record,
+    invocation: Invocation,
     *,
     command: str,
     release: str | None,
     values: Mapping[str, str],
-    wait: float,
-    stop: threading.Event,
     resume: bool = False,
     freeze: str | None = None,
 ) -> None:
@@ -83,10 +74,10 @@ def roll_to_existing(
     """
     with suppress(DeployError):  # only pools need it, which an earlier release may leave as they are
         project = with_certificate(project)
-    with open_run(project, bus, record, stop, rolls=True) as run:
+    with open_run(project, invocation, rolls=True) as run:
         project = project.reached_by(run.topology)
         look_first(run)
-        with lock_site(run, wait=wait):
+        with lock_site(run, wait=invocation.wait):
             Pools(run).recover()
             facts = with_pools(run, survey(run))
             require_current_pools(run, facts)
@@ -107,11 +98,11 @@ def roll_to_existing(
             if freeze is not None:
                 freeze_hosts(run, freeze)
             (answered_or_left_out if command == "rollback" else require_answer)(run, plan)
-            record.release, record.previous = target, current
-            bus.emit(PlanMade(plan.as_dict(), render_plan(plan)))
+            invocation.record.release, invocation.record.previous = target, current
+            invocation.bus.emit(PlanMade(plan.as_dict(), render_plan(plan)))
             note_kept(run, plan)
             if plan.empty and all(facts[web.name].current == target for web in run.topology.web):
-                record.outcome = "unchanged"
+                invocation.record.outcome = "unchanged"
                 unreachable_hosts.require_nobody(run)
                 return
             note_release(run)

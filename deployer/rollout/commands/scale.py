@@ -6,7 +6,6 @@ What serves goes on with its code: the release that the environment has proven, 
 from __future__ import annotations
 
 import difflib
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from deployer.events import Bus, Output, Warned
 from deployer.inventory.find import FOLDER, environments
 from deployer.rollout.commands.push import push
 from deployer.rollout.delivery.promotion import proven_in
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.project import Project
-from deployer.rollout.run.record import Record
 from deployer.settings.load import shown
 from deployer.settings.yaml.edit import set_value
 
@@ -60,13 +59,10 @@ class Edit:
 
 def scale(
     load: Callable[[], Project],
-    bus: Bus,
-    record: Record,
+    invocation: Invocation,
     *,
     sizes: Mapping[str, str | int],
     confirm: Callable[[str], None],
-    wait: float,
-    stop: threading.Event,
 ) -> None:
     """Writes the size into the settings and brings the hosts to it, wave by wave, with the release that serves.
 
@@ -85,19 +81,19 @@ def scale(
             "a size is the whole environment's, so --limit makes no sense",
             hint=f"for one host: deploy: {{{project.topology.settings.app}: {{instances: N}}}} in its variables",
         )
-    _say_own_sizes(project, bus, sizes)
+    _say_own_sizes(project, invocation.bus, sizes)
     edit = edit_of(project, sizes)
     for line in edit.diff.splitlines():
-        bus.emit(Output(line, step="settings"))
+        invocation.bus.emit(Output(line, step="settings"))
     if edit.diff:
-        bus.flush()
+        invocation.bus.flush()
         confirm(f"write that to {shown(edit.path)} and bring {project.env} to it?")
     with edit.made():
         resized = load()
-        proven = proven_in(resized, bus, all_serve=False)
-        push(resized, bus, record, proven=proven, skip_hooks=("release",), wait=wait, stop=stop)
+        proven = proven_in(resized, invocation.bus, all_serve=False)
+        push(resized, invocation, proven=proven, skip_hooks=("release",))
     if edit.diff:
-        bus.emit(Output(f"{shown(edit.path)} has the new size: commit it, so that the next push keeps it"))
+        invocation.bus.emit(Output(f"{shown(edit.path)} has the new size: commit it, so that the next push keeps it"))
 
 
 def edit_of(project: Project, sizes: Mapping[str, str | int]) -> Edit:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-
 from deployer.events import Bus, Output
 from deployer.plan.shared_folders import owners
 from deployer.rollout.delivery.install_caddy import give_caddy
 from deployer.rollout.delivery.inventory_remarks import inventory_remarks
 from deployer.rollout.pools import certificates
 from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.locks import lock_site
 from deployer.rollout.run.project import Project, with_certificate
-from deployer.rollout.run.record import Record
 from deployer.rollout.run.recording import recorded
 from deployer.rollout.steps import secrets, takeover
 from deployer.rollout.steps.resources import apply, asks_leniently, differences, for_setup
@@ -21,14 +19,14 @@ from deployer.rollout.steps.takeover import Adoption
 
 
 @recorded
-def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: threading.Event) -> None:
+def setup(project: Project, invocation: Invocation, *, replace: bool) -> None:
     """Packages, users, folders, supervisor, balancer, on every host. Unchanged when all is there.
 
     Raises NotReadyError for what is there and is not ours, with the diff; nothing was changed then.
     """
     project = with_certificate(project)
     values = project.secrets() if project.topology.kind == "command" else {}
-    with open_run(project, bus, record, stop) as run:
+    with open_run(project, invocation) as run:
         for remark in (*certificates.remarks(run.topology), *inventory_remarks(run.topology)):
             run.warn(remark)
         facts = with_pools_that_answer(run, survey(run))
@@ -39,14 +37,16 @@ def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: th
         wishes = for_setup(project, facts, lenient=asks_leniently(run, facts, replace=replace))
         planned = differences(run, wishes, replace=replace)
         if not planned:
-            record.outcome = "unchanged"
+            invocation.record.outcome = "unchanged"
         with run.step("setup", detail=f"{len(planned)} changes") as note:
             changes = apply(run, wishes, replace=replace) if planned else []
             note.detail = f"{len(changes)} changes"
         for change in changes:
-            bus.emit(Output(f"{change.action} {change.kind} {change.name}", host=change.host, step="setup"))
+            invocation.bus.emit(Output(f"{change.action} {change.kind} {change.name}", host=change.host, step="setup"))
         for host in run.topology.hosts:
-            record.host(host.name, "changed" if any(change.host == host.name for change in changes) else "unchanged")
+            invocation.record.host(
+                host.name, "changed" if any(change.host == host.name for change in changes) else "unchanged"
+            )
         # A user that was made just now is another uid than before, on a host that kept its shared files.
         for remark in owners.remarks(run.topology, survey(run) if changes else facts):
             run.warn(remark)
@@ -54,8 +54,8 @@ def setup(project: Project, bus: Bus, record: Record, *, replace: bool, stop: th
             run.run_on_hosts(run.hosts, "site.join", {}, step="setup")
             if adoption:
                 takeover.record(run, adoption)
-                record.outcome = "succeeded"
-                _tell(bus, adoption, run.topology.env)
+                invocation.record.outcome = "succeeded"
+                _tell(invocation.bus, adoption, run.topology.env)
             if run.topology.kind == "command":
                 secrets.write_for_commands(run, values)
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from deployer.agent.model.shell import first_line, shell_argv
 from deployer.agent.system import process_runner
 from deployer.errors import NeedsPersonError, RolloutError
-from deployer.events import Bus, Output, Warned
+from deployer.events import Output, Warned
 from deployer.plan import start
 from deployer.remote.errors import AgentError
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.project import Project
-from deployer.rollout.run.record import Record
 from deployer.rollout.run.run import Run
 
 
@@ -45,15 +45,15 @@ def release_hook(run: Run, project: Project, release: str) -> None:
 
 
 def run_local_hook(
-    project: Project, name: str, outcome: str, bus: Bus, record: Record, skip_hooks: Sequence[str]
+    project: Project, name: str, outcome: str, invocation: Invocation, skip_hooks: Sequence[str]
 ) -> None:
     """Runs `hooks.succeeded` or `hooks.failed` on this machine. Its failure is only a warning: the run is over."""
     hook = getattr(project.topology.settings.hooks, name)
     if hook is None or name in skip_hooks:
         return
     env = controller_env(project, None) | {
-        "DEPLOY_RELEASE": record.release or "",
-        "DEPLOY_PREVIOUS": record.previous or "",
+        "DEPLOY_RELEASE": invocation.record.release or "",
+        "DEPLOY_PREVIOUS": invocation.record.previous or "",
         "DEPLOY_OUTCOME": outcome,
     }
     done = process_runner.run(
@@ -62,11 +62,11 @@ def run_local_hook(
         cwd=str(project.base),
         env=env,
         merge_stderr=True,
-        on_line=lambda line: bus.emit(Output(line, step=f"{name} hook")),
+        on_line=lambda line: invocation.bus.emit(Output(line, step=f"{name} hook")),
     )
     if done.exit != 0:
         hint = f"raise hooks.{name}.timeout" if done.timed_out else ""
-        bus.emit(Warned(f"hooks.{name} failed: {done.why}; the run itself is not affected", hint=hint))
+        invocation.bus.emit(Warned(f"hooks.{name} failed: {done.why}; the run itself is not affected", hint=hint))
 
 
 def controller_env(project: Project, commit: str | None) -> dict[str, str]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deployer.events import Bus, Output
+from deployer.events import Output
 from deployer.rollout.data import Data
 from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.locks import lock_site
 from deployer.rollout.run.project import Project
-from deployer.rollout.run.record import Record
 from deployer.rollout.run.run import Run
 from deployer.rollout.steps.current_release import warn_of_remains
 from deployer.rollout.steps.survey import look_first
@@ -43,30 +42,27 @@ class Pruned(Data):
     """Every web host, also one where nothing goes."""
 
 
-def prune(
-    project: Project, bus: Bus, record: Record, *, dry_run: bool, wait: float = 0.0, stop: threading.Event
-) -> None:
+def prune(project: Project, invocation: Invocation, *, dry_run: bool) -> None:
     """Removes what `keep` no longer covers on every web host, and says what that is and how much it gives back.
 
     What `current`, a slot, a process or a rollback needs stays. `unchanged` where nothing is to go.
 
     Args:
         dry_run: only says it; takes no lock.
-        wait: seconds to wait for the lock.
 
     Raises NotReadyError, LockedError before anything is removed.
     """
-    with open_run(project, bus, record, stop) as run:
+    with open_run(project, invocation) as run:
         look_first(run)
         if dry_run:
             answers = _ask(run, dry_run=True)
-            record.data = pruned(run, answers, dry_run=True)
+            invocation.record.data = pruned(run, answers, dry_run=True)
             _report(run, answers, "would remove")
             return
-        with lock_site(run, wait=wait):
+        with lock_site(run, wait=invocation.wait):
             with run.step("prune"):
                 answers = _ask(run, dry_run=False)
-            record.data = pruned(run, answers, dry_run=False)
+            invocation.record.data = pruned(run, answers, dry_run=False)
             _report(run, answers, "removed")
 
 

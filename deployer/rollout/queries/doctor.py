@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import threading
 from collections.abc import Callable
 
 from deployer.errors import DeployError, NotReadyError, UnreachableError
@@ -20,10 +19,10 @@ from deployer.rollout.pools.foreign_pools import require_current_pools
 from deployer.rollout.pools.new_addresses import require_new_addresses
 from deployer.rollout.pools.pools import Pools
 from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.locks import require_not_frozen, require_unlocked
 from deployer.rollout.run.outcomes import translate_errors
 from deployer.rollout.run.project import Project, with_certificate
-from deployer.rollout.run.record import Record
 from deployer.rollout.run.run import Run
 from deployer.rollout.steps.resources import asks_leniently, differences, for_setup
 from deployer.rollout.steps.survey import (
@@ -143,28 +142,28 @@ class Examination:
         )
 
 
-def doctor(project: Project, bus: Bus, record: Record) -> None:
+def doctor(project: Project, invocation: Invocation) -> None:
     """Shows a line per finding. Raises the first problem as the error of the run, after all of them were shown.
 
     Hosts that do not answer are a problem too, and do not keep it from looking at the others.
     """
-    examination = Examination(project.env, bus)
+    examination = Examination(project.env, invocation.bus)
     examination.look("server", "the server has what it needs", project.inferred.require_server)
     examination.look("secrets", "every secret has a value", project.secrets)
     project = _with_certificate(examination, project)
     try:
-        with open_run(project, bus, record, threading.Event(), partial=True) as run:
+        with open_run(project, invocation.unstoppable(), partial=True) as run:
             examination.see_hosts(run)
             run.topology = run.answering
             if run.hosts:
                 _look_at_hosts(examination, project.reached_by(run.topology), run)
     except UnreachableError as error:
         examination.fail("hosts", error)
-    record.data = examination.answer
+    invocation.record.data = examination.answer
     if examination.problems:
         with translate_errors(NotReadyError, f"deploy status {project.env}"):  # nothing was changed
             raise examination.problems[0]
-    bus.emit(Text("nothing here would stop a push"))
+    invocation.bus.emit(Text("nothing here would stop a push"))
 
 
 def _look_at_hosts(examination: Examination, project: Project, run: Run) -> None:

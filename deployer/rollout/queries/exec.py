@@ -27,6 +27,7 @@ from deployer.remote.fleet import Fleet, together
 from deployer.remote.ssh.connection import Connection
 from deployer.remote.ssh.dialer import Dialer
 from deployer.remote.ssh.terminal import interact, pipe
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.record import Record
 from deployer.stopping import CLOSED_OUTPUT, requester
@@ -43,14 +44,12 @@ exec sudo -H -u "$0" -- "$@"
 
 def execute(
     project: Project,
-    bus: Bus,
-    record: Record,
+    invocation: Invocation,
     *,
     words: Sequence[str],
     limit: str | None,
     stdin: bool,
     timeout: float | None,
-    stop: threading.Event,
 ) -> None:
     """Runs a command on hosts, all at once: those of `limit`, else all that have instances.
 
@@ -71,20 +70,18 @@ def execute(
     become = None if project.sudo_password else False
     targets = [replace(host, become=become if host.become is None else host.become) for host in hosts]
     args = {"command": _command(words)}
-    _on_hosts(project, bus, record, "exec", targets, lambda host: args, stdin, timeout, stop)
+    _on_hosts(project, invocation, "exec", targets, lambda host: args, stdin, timeout)
 
 
 def run(
     project: Project,
-    bus: Bus,
-    record: Record,
+    invocation: Invocation,
     *,
     words: Sequence[str],
     everywhere: bool,
     stdin: bool,
     raw: bool = False,
     timeout: float | None,
-    stop: threading.Event,
 ) -> None:
     """Runs a command in the current release: its folder, virtualenv, environment, secrets and user.
 
@@ -99,13 +96,13 @@ def run(
     if raw and everywhere:
         raise UsageError("--raw is the output of one host, and --all means all", hint="leave one of them out")
     if raw:
-        _raw(project, bus, record, chosen[0], words, stdin, timeout or _LONGEST_S, stop)
+        _raw(project, invocation, chosen[0], words, stdin, timeout or _LONGEST_S)
         return
     if len(chosen) == 1 and not stdin and sys.stdin.isatty() and sys.stdout.isatty():
         with Fleet.open([chosen[0].host], sudo_password=project.sudo_password, identity=project.who) as fleet:
             _require_release(project, fleet, webs)
-        bus.flush()
-        _with_terminal(project, record, chosen[0].host, _as_user(chosen[0], _within(chosen[0], words)))
+        invocation.bus.flush()
+        _with_terminal(project, invocation.record, chosen[0].host, _as_user(chosen[0], _within(chosen[0], words)))
         return
 
     def args(host: Host) -> dict[str, Any]:
@@ -115,7 +112,7 @@ def run(
     def first(fleet: Fleet) -> None:
         _require_release(project, fleet, webs)
 
-    _on_hosts(project, bus, record, "run", [web.host for web in chosen], args, stdin, timeout, stop, first)
+    _on_hosts(project, invocation, "run", [web.host for web in chosen], args, stdin, timeout, first)
 
 
 def shell(project: Project, record: Record, *, host: str | None) -> None:
@@ -141,31 +138,29 @@ def shell(project: Project, record: Record, *, host: str | None) -> None:
 
 def _on_hosts(
     project: Project,
-    bus: Bus,
-    record: Record,
+    invocation: Invocation,
     name: str,
     hosts: Sequence[Host],
     args: Callable[[Host], Mapping[str, Any]],
     stdin: bool,
     timeout: float | None,
-    stop: threading.Event,
     before: Callable[[Fleet], None] = lambda fleet: None,
 ) -> None:
     """The command on every host, its lines as events; raises what went wrong when all have ended.
 
     `before` raises where it is not to be begun on any.
     """
-    bus.emit(RunStarted(name, project.topology.settings.app, project.env, project.who))
+    invocation.bus.emit(RunStarted(name, project.topology.settings.app, project.env, project.who))
     input_bytes = sys.stdin.buffer.read() if stdin else None
     with Fleet.open(hosts, sudo_password=project.sudo_password, identity=project.who, partial=True) as fleet:
-        _stopped_with(stop, fleet)
+        _stopped_with(invocation.stop, fleet)
         before(fleet)
         if not stdin:
-            _warn_of_unread_input(bus)
+            _warn_of_unread_input(invocation.bus)
 
         def report_output(host: Host, event: dict[str, Any]) -> None:
             if event.get("event") == "output":
-                bus.emit(Output(str(event.get("line", "")), host=host.name, step=name))
+                invocation.bus.emit(Output(str(event.get("line", "")), host=host.name, step=name))
 
         answers = fleet.run_on_hosts(
             list(fleet),
@@ -181,11 +176,11 @@ def _on_hosts(
                 failures[host] = answer.error
             else:
                 statuses[host] = int(answer.unwrap()["exit"])
-            record.host(host, "succeeded" if statuses.get(host) == 0 else "failed")
+            invocation.record.host(host, "succeeded" if statuses.get(host) == 0 else "failed")
     for host in fleet.failures:
-        record.host(host, "unreachable")
-    if stop.is_set():
-        raise InterruptedRun(f"stopped by {requester(stop)}: the commands were killed", step=name)
+        invocation.record.host(host, "unreachable")
+    if invocation.stop.is_set():
+        raise InterruptedRun(f"stopped by {requester(invocation.stop)}: the commands were killed", step=name)
     if failures:
         raise together(failures)
     _require_success(name, statuses)
@@ -193,23 +188,21 @@ def _on_hosts(
 
 def _raw(
     project: Project,
-    bus: Bus,
-    record: Record,
+    invocation: Invocation,
     web: WebHost,
     words: Sequence[str],
     stdin: bool,
     timeout: float,
-    stop: threading.Event,
 ) -> None:
     """The command on that host with this process's streams. It ends after `timeout` seconds, with status 124."""
-    bus.emit(RunStarted("run", project.topology.settings.app, project.env, project.who))
+    invocation.bus.emit(RunStarted("run", project.topology.settings.app, project.env, project.who))
     with Fleet.open([web.host], sudo_password=project.sudo_password, identity=project.who) as fleet:
         _require_release(project, fleet, {web.name: web})
     if not stdin:
-        _warn_of_unread_input(bus)
+        _warn_of_unread_input(invocation.bus)
     dialer = Dialer(user=project.user)
     connection = dialer.connect(web.host)
-    _close_with(stop, connection)
+    _close_with(invocation.stop, connection)
     try:
         bounded = ["timeout", f"{timeout:g}", *_within(web, words)]
         status = pipe(connection, _as_user(web, bounded), stdin=stdin)
@@ -218,9 +211,9 @@ def _raw(
     finally:
         connection.close()
         dialer.close()
-    if stop.is_set():
-        raise InterruptedRun(f"stopped by {requester(stop)}: the command has lost its streams", step="run")
-    record.host(web.name, "succeeded" if status == 0 else "failed")
+    if invocation.stop.is_set():
+        raise InterruptedRun(f"stopped by {requester(invocation.stop)}: the command has lost its streams", step="run")
+    invocation.record.host(web.name, "succeeded" if status == 0 else "failed")
     if status:
         _require_success("run", {web.name: status})
 

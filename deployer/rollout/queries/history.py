@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Literal
 
 from deployer.errors import UsageError
-from deployer.events import Bus, Text
+from deployer.events import Text
 from deployer.rollout.data import Data
 from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.local_runs import LocalRuns
 from deployer.rollout.run.project import Project
-from deployer.rollout.run.record import Record
 from deployer.rollout.timestamps import format_duration, format_utc
 
 Entry = Mapping[str, Any]
@@ -106,13 +105,13 @@ class History(Data):
     """With RUN: every line of that run. Else empty."""
 
 
-def history(project: Project, bus: Bus, record: Record, *, run_id: str | None, stop: threading.Event) -> None:
+def history(project: Project, invocation: Invocation, *, run_id: str | None) -> None:
     """Shows who did what and how it ended, a line per run, oldest first; with `run_id` every line of that run.
 
     Hosts that do not answer are left out and are the error at the end. UsageError for a run that nobody knows.
     """
     local = LocalRuns(project.topology.settings.app, project.env).read()
-    with open_run(project, bus, record, stop, partial=True) as run:
+    with open_run(project, invocation, partial=True) as run:
         answers = run.run_on_hosts(run.hosts, "site.ledger", {"limit": None}, step="history")
         lines = [(entry, host) for host, answer in answers.items() for entry in answer["entries"]]
         under_way = {str(lock.get("run")) for answer in answers.values() if (lock := answer.get("lock"))}
@@ -121,11 +120,11 @@ def history(project: Project, bus: Bus, record: Record, *, run_id: str | None, s
             answer = of_one_run(answer, run_id, [*lines, *((entry, "") for entry in local)])
             if not answer.lines:
                 raise UsageError(f"no run {run_id} is in the ledgers", hint=f"deploy history {project.env} lists them")
-        record.data = answer
+        invocation.record.data = answer
         for line in answer.lines:
-            bus.emit(Text(line.text, host=line.host))
+            invocation.bus.emit(Text(line.text, host=line.host))
         for text in text_of(answer) if run_id is None else ():
-            bus.emit(Text(text))
+            invocation.bus.emit(Text(text))
 
 
 def history_of(

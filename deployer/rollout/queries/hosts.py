@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from deployer.agent.model.endpoints import place
-from deployer.events import Bus, Text
+from deployer.events import Text
 from deployer.inventory.model import Host
 from deployer.plan.topology import Topology
 from deployer.rollout.data import Data
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.project import Project
-from deployer.rollout.run.record import Record
 
 
 class HostEntry(Data):
@@ -52,12 +52,12 @@ class Hosts(Data):
     """Balancers first, then web hosts, in the order of the inventory."""
 
 
-def hosts(project: Project, bus: Bus, record: Record) -> None:
+def hosts(project: Project, invocation: Invocation) -> None:
     """Shows a line per host: its part, how SSH reaches it, where its instances are."""
-    record.data = answer = hosts_of(project.topology)
+    invocation.record.data = answer = hosts_of(project.topology)
     for entry in answer.hosts:
-        record.host(entry.host, entry.part)
-        bus.emit(Text(entry.text))
+        invocation.record.host(entry.host, entry.part)
+        invocation.bus.emit(Text(entry.text))
 
 
 def hosts_of(topology: Topology) -> Hosts:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 from deployer.agent.model.supervision import USER_AGENT, USUAL_REFUSALS
 from deployer.errors import UsageError
-from deployer.events import Bus, Output
+from deployer.events import Output
 from deployer.plan.topology import Topology, trusted
 from deployer.remote.fleet import together
 from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.project import Project
-from deployer.rollout.run.record import Record
 from deployer.rollout.run.run import Run
 from deployer.rollout.steps.log_reader import Answer, LogLine, LogReader, sources
 
@@ -27,8 +27,7 @@ Filter = Callable[[str], bool]
 
 def logs(
     project: Project,
-    bus: Bus,
-    record: Record,
+    invocation: Invocation,
     *,
     lines: int | None,
     since: float | None = None,
@@ -36,7 +35,6 @@ def logs(
     follow: bool,
     everything: bool = False,
     process: str | None = None,
-    stop: threading.Event,
 ) -> None:
     """Emits the last `lines` lines of every instance, process and schedule, of those that match `grep`; 50 by default.
 
@@ -60,7 +58,7 @@ def logs(
     wanted = lines or (SEARCHED if since else USUAL)
     keeps = line_filter(project.topology, grep, everything=everything)
     searched = max(wanted, SEARCHED) if keeps else wanted
-    with open_run(project, bus, record, stop, partial=True) as run:
+    with open_run(project, invocation, partial=True) as run:
         for host, error in run.absent.items() if follow else ():  # the end, where it is the error, may be far away
             run.warn(f"its logs are not followed: {error.message}", host=host)
         webs = {web.name: sources(run.topology, web, process) for web in run.topology.web if web.name in run.web}
@@ -68,8 +66,8 @@ def logs(
         try:
             view = View(run, keeps)
             view.show_last(reader.read_last(partial=not follow), wanted)
-            while follow and reader.hosts and not stop.is_set():
-                _follow_once(run, reader, view, stop)
+            while follow and reader.hosts and not invocation.stop.is_set():
+                _follow_once(run, reader, view, invocation.stop)
             view.finish()
         finally:
             reader.close()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
 from deployer.errors import UsageError
-from deployer.events import Bus, PlanMade, Text
+from deployer.events import PlanMade, Text
 from deployer.plan.model import Plan
 from deployer.plan.rendering import render_plan
 from deployer.rollout.commands.push import built_here, prepare_push, proven_by, source_tree, to_ship
 from deployer.rollout.data import Data
 from deployer.rollout.delivery.plan_file import Options, PlanFile
 from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.project import Project, with_certificate
-from deployer.rollout.run.record import Record
 from deployer.rollout.steps.current_release import note_kept
 
 
@@ -32,8 +31,7 @@ class PlanAnswer(Data):
 
 def show_plan(
     project: Project,
-    bus: Bus,
-    record: Record,
+    invocation: Invocation,
     *,
     ref: str | None,
     origin: Project | None = None,
@@ -51,18 +49,18 @@ def show_plan(
     project = with_certificate(project)
     if ref is not None and origin is not None:
         raise UsageError("--ref and --from exclude each other", hint="each says what is to run: leave one out")
-    proven = proven_by(project, origin, bus)
+    proven = proven_by(project, origin, invocation.bus)
     skipped = () if proven or out else ("build",)
     with (
-        source_tree(project, bus, proven.commit if proven else ref) as tree,
-        open_run(to_ship(project, tree, skipped), bus, record, threading.Event(), rolls=True) as run,
+        source_tree(project, invocation.bus, proven.commit if proven else ref) as tree,
+        open_run(to_ship(project, tree, skipped), invocation.unstoppable(), rolls=True) as run,
     ):
         project = built_here(run, project, tree, skipped)
         ready = prepare_push(run, project, tree, values, (), proven)
-        record.release, record.previous = ready.plan.release, ready.plan.previous
-        record.outcome = "unchanged" if ready.plan.empty else "succeeded"
-        record.data = PlanAnswer(changes=not ready.plan.empty, digest=ready.plan.digest, plan=ready.plan)
-        bus.emit(PlanMade(ready.plan.as_dict(), render_plan(ready.plan, diffs=diffs)))
+        invocation.record.release, invocation.record.previous = ready.plan.release, ready.plan.previous
+        invocation.record.outcome = "unchanged" if ready.plan.empty else "succeeded"
+        invocation.record.data = PlanAnswer(changes=not ready.plan.empty, digest=ready.plan.digest, plan=ready.plan)
+        invocation.bus.emit(PlanMade(ready.plan.as_dict(), render_plan(ready.plan, diffs=diffs)))
         note_kept(run, ready.plan)
         if out is not None:
             PlanFile(
@@ -75,6 +73,6 @@ def show_plan(
                 holds=ready.holds,
                 plan=ready.plan.as_dict(),
             ).write(out)
-            bus.emit(Text(f"written to {out}; deploy push {project.env} --plan {out} carries it out"))
+            invocation.bus.emit(Text(f"written to {out}; deploy push {project.env} --plan {out} carries it out"))
         if detailed_exitcode and not ready.plan.empty:
-            record.exit_status = 10
+            invocation.record.exit_status = 10

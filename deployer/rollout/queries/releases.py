@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-
-from deployer.events import Bus, Text
+from deployer.events import Text
 from deployer.plan.changes import prevailing_release
 from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology
 from deployer.rollout.commands.rollback import candidates
 from deployer.rollout.data import Data
 from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.project import Project
-from deployer.rollout.run.record import Record
 from deployer.rollout.steps.survey import survey
 
 
@@ -76,14 +74,14 @@ class Releases(Data):
     """All releases, oldest first."""
 
 
-def releases(project: Project, bus: Bus, record: Record, *, stop: threading.Event) -> None:
+def releases(project: Project, invocation: Invocation) -> None:
     """Shows the releases of all hosts, oldest first. Hosts that do not answer are the error at the end."""
-    with open_run(project, bus, record, stop, partial=True) as run:
+    with open_run(project, invocation, partial=True) as run:
         facts, shape = survey(run), run.answering
         answer = releases_of(shape, facts)
-        record.data, record.release = answer, prevailing_release(facts, shape)
+        invocation.record.data, invocation.record.release = answer, prevailing_release(facts, shape)
         for release in answer.releases:
-            bus.emit(Text(release.text))
+            invocation.bus.emit(Text(release.text))
 
 
 def releases_of(topology: Topology, facts: Facts) -> Releases:

@@ -17,8 +17,8 @@ from deployer.plan import start
 from deployer.plan.container import dockerfile
 from deployer.plan.size import size_of
 from deployer.plan.topology import Topology, WebHost
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.project import Project
-from deployer.rollout.run.record import Record
 from deployer.rollout.steps.resources import for_setup
 from deployer.settings.load import shown
 from deployer.settings.workers import Size
@@ -28,7 +28,7 @@ ASSUMED_MEMORY = 4 << 30
 
 
 def render(
-    project: Project, bus: Bus, record: Record, *, out: Path, standalone: bool = False, image: bool = False
+    project: Project, invocation: Invocation, *, out: Path, standalone: bool = False, image: bool = False
 ) -> None:
     """Writes `OUT/HOST/<path on the host>`, a `resources.json` a host, and each host's `run` script.
 
@@ -60,16 +60,18 @@ def render(
         for path, text in _standalone(way, web.own.port).items() if standalone else ():
             _write(out / web.name / "standalone" / path, text)
     if image:
-        _image(project, bus, out, ways[topology.web[0].name])
+        _image(project, invocation.bus, out, ways[topology.web[0].name])
     if topology.balancers:
-        bus.emit(
+        invocation.bus.emit(
             Output("what the balancers make on their hosts is not here, so their own check fails: docs/balancers.md")
         )
-    bus.emit(Output(f"written to {out}; workers are for {ASSUMED_CORES} cores and 4 GiB, a host's own count later"))
+    invocation.bus.emit(
+        Output(f"written to {out}; workers are for {ASSUMED_CORES} cores and 4 GiB, a host's own count later")
+    )
     for warning in project.inferred.warnings:
-        bus.emit(Warned(warning))
+        invocation.bus.emit(Warned(warning))
     for host in topology.hosts:
-        record.host(host.name, "rendered")
+        invocation.record.host(host.name, "rendered")
 
 
 def _assumed(topology: Topology, web: WebHost) -> Size:

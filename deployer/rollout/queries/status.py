@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Set
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from deployer.errors import ChecksError, DeployError
-from deployer.events import Bus, Text
+from deployer.events import Text
 from deployer.plan.changes import prevailing_release
 from deployer.plan.facts import Facts
 from deployer.plan.rolling import adopting, slots
@@ -36,8 +35,8 @@ from deployer.rollout.queries.status_data import (
 )
 from deployer.rollout.run.connect import open_run
 from deployer.rollout.run.holder import is_stuck
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.project import Project
-from deployer.rollout.run.record import Record
 from deployer.rollout.run.run import Run
 from deployer.rollout.run.unfinished import unfinished
 from deployer.rollout.steps.survey import survey
@@ -48,22 +47,22 @@ _CHECKED_S = 3.0
 """For how long `status` looks again at servers that are down: the checks of one that was just started take as long."""
 
 
-def status(project: Project, bus: Bus, record: Record, *, stop: threading.Event) -> None:
+def status(project: Project, invocation: Invocation) -> None:
     """Every instance with the release its processes run, its state at each balancer, and whatever is not in order.
 
     A host that does not answer is shown as such beside the others; at the end it is the error (exit 3). ChecksError at
     the end (exit 7) when an instance that should serve does not, or when nobody can tell since a balancer cannot be
     asked. One that a person took out of the pools is in order.
     """
-    with open_run(project, bus, record, stop, partial=True) as run:
+    with open_run(project, invocation, partial=True) as run:
         facts = survey(run, measure=True)
         run.topology = run.topology.beside_serving(facts)
         pools, silent = _pools(run, facts)
         facts = slots.with_pools(run.topology, Facts(facts.hosts, pools))
-        record.release = prevailing_release(facts, run.topology)
-        record.data = answer = answer_of(run, facts, pools, silent)
+        invocation.record.release = prevailing_release(facts, run.topology)
+        invocation.record.data = answer = answer_of(run, facts, pools, silent)
         for host, line in answer.lines(project.env):
-            bus.emit(Text(line, host=host))
+            invocation.bus.emit(Text(line, host=host))
         require_serving(run.topology, facts, run.lost, silent)
 
 

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deployer.errors import DeployError, UntrustedHostError
-from deployer.events import Bus, Output
+from deployer.events import Output
 from deployer.inventory.model import Host
 from deployer.remote.ssh.dialer import Dialer
 from deployer.remote.ssh.trust import HostKey, pin, scan
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.parallel import map_hosts
 from deployer.rollout.run.project import Project
-from deployer.rollout.run.record import Record
 
 
-def trust(project: Project, bus: Bus, record: Record, *, confirm: Callable[[str], None], replace: bool = False) -> None:
+def trust(project: Project, invocation: Invocation, *, confirm: Callable[[str], None], replace: bool = False) -> None:
     """Asks every host for its keys and pins them in `inventories/known_hosts` after `confirm`.
 
     Hosts behind a gateway that is itself one of them are asked once its key is pinned. With `replace`, keys that are
@@ -31,13 +31,13 @@ def trust(project: Project, bus: Bus, record: Record, *, confirm: Callable[[str]
             raise_first(failed)
         for name, keys in host_keys.items():
             for key in keys:
-                bus.emit(Output(f"{key.type} {key.fingerprint}", host=name))
-        bus.flush()
+                invocation.bus.emit(Output(f"{key.type} {key.fingerprint}", host=name))
+        invocation.bus.flush()
         confirm(f"Do these fingerprints match what the {len(host_keys)} hosts' own consoles show?")
         added += len(pin(_all(host_keys), path, replace))
         hosts = {name: hosts[name] for name in hosts if name in behind}
-    record.outcome = "succeeded" if added else "unchanged"
-    bus.emit(Output(f"{added} keys added to {path}" if added else f"{path} has them all already"))
+    invocation.record.outcome = "succeeded" if added else "unchanged"
+    invocation.bus.emit(Output(f"{added} keys added to {path}" if added else f"{path} has them all already"))
 
 
 def _scan(hosts: Mapping[str, Host], known_hosts: Path) -> tuple[dict[str, list[HostKey]], dict[str, DeployError]]:

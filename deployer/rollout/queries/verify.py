@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Literal
 
 from deployer.errors import NotReadyError
-from deployer.events import Bus, Text
+from deployer.events import Text
 from deployer.plan.changes import prevailing_release
 from deployer.plan.rolling.slots import used_ports
 from deployer.rollout.data import Data
 from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.project import Project
-from deployer.rollout.run.record import Record
 from deployer.rollout.steps.checks import all_sets, judge
 from deployer.rollout.steps.survey import survey
 from deployer.verify.model import Verification
@@ -51,28 +50,28 @@ class Verified(Data):
     """All checks."""
 
 
-def verify(project: Project, bus: Bus, record: Record, *, junitxml: Path | None, stop: threading.Event) -> None:
+def verify(project: Project, invocation: Invocation, *, junitxml: Path | None) -> None:
     """Runs instance and fleet checks against the current release. ChecksError (exit 7) when one fails or none ran."""
-    with open_run(project, bus, record, stop) as run:
+    with open_run(project, invocation) as run:
         facts = survey(run)
         release = prevailing_release(facts, run.topology)
         if release is None:
             raise NotReadyError(
                 f"nothing was ever pushed to {project.env}", step="survey", hint=f"deploy push {project.env}"
             )
-        record.release = release
+        invocation.record.release = release
         with run.step("verify") as note:
             ports = {web.name: used_ports(web, facts) for web in run.topology.web}
             release_project = project.reached_by(run.topology.asking(facts.known(release)))
 
             def note_answer(verification: Verification) -> None:
-                record.data = verification_data(release, verification)
+                invocation.record.data = verification_data(release, verification)
 
             verification = judge(run, all_sets(release_project, None, release, ports), junitxml, note=note_answer)
             note.detail = f"{verification.passed} passed, {verification.skipped} skipped"
         for host in run.topology.hosts:
-            record.host(host.name, "verified")
-        bus.emit(Text(f"{verification.passed} checks passed on {len(run.topology.hosts)} hosts"))
+            invocation.record.host(host.name, "verified")
+        invocation.bus.emit(Text(f"{verification.passed} checks passed on {len(run.topology.hosts)} hosts"))
 
 
 def verification_data(release: str | None, verification: Verification) -> Verified:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,10 +10,10 @@ from deployer.errors import DeployError, NotReadyError
 from deployer.events import Bus
 from deployer.remote.fleet import Fleet
 from deployer.rollout.run import unreachable, unwritable
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.long_step import long_step
 from deployer.rollout.run.outcomes import doctor_hint, translate_errors
 from deployer.rollout.run.project import Project
-from deployer.rollout.run.record import Record
 from deployer.rollout.run.recording import announce
 from deployer.rollout.run.run import Run
 from deployer.verify import Checker
@@ -23,9 +22,7 @@ from deployer.verify import Checker
 @contextmanager
 def open_run(
     project: Project,
-    bus: Bus,
-    record: Record,
-    stop: threading.Event,
+    invocation: Invocation,
     *,
     partial: bool = False,
     rolls: bool = False,
@@ -40,15 +37,15 @@ def open_run(
     Raises UnreachableError that names every host that could not be reached; nothing was changed then. What a host
     refuses in the block is a NotReadyError, unless the block says that something was changed by then.
     """
-    announce(project, bus, record)
-    topology = project.topology
+    announce(project, invocation)
+    topology, record = project.topology, invocation.record
     try:
         with (
             translate_errors(NotReadyError, doctor_hint(project.env)),
-            _connected(project, bus, partial=partial or rolls) as fleet,
-            Checker(stop=stop) as checker,
+            _connected(project, invocation.bus, partial=partial or rolls) as fleet,
+            Checker(stop=invocation.stop) as checker,
         ):
-            run = Run(topology, fleet, bus, record, project.who, stop, checker=checker)
+            run = Run(topology, fleet, invocation.bus, record, project.who, invocation.stop, checker=checker)
             if rolls:
                 run.topology, run.absent = unreachable.without(topology, fleet.failures, record.command), fleet.failures
                 unreachable.report_unreachable(run)

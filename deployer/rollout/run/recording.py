@@ -10,36 +10,38 @@ from typing import Any, Concatenate, ParamSpec
 
 from deployer.errors import DeployError
 from deployer.events import Bus, Event, RunStarted, StepStarted, Warned
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.local_runs import LocalRuns
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.record import Record, outcome_of
 from deployer.rollout.run.run import Run
 
 P = ParamSpec("P")
-Command = Callable[Concatenate[Project, Bus, Record, P], None]
+Command = Callable[Concatenate[Project, Invocation, P], None]
 
 
 def recorded(command: Command[P]) -> Command[P]:
     """Makes a command one whose runs are in the history, however they end."""
 
     @functools.wraps(command)
-    def run(project: Project, bus: Bus, record: Record, /, *args: P.args, **options: P.kwargs) -> None:
-        with in_history(project, bus, record):
-            command(project, bus, record, *args, **options)
+    def run(project: Project, invocation: Invocation, /, *args: P.args, **options: P.kwargs) -> None:
+        with in_history(project, invocation):
+            command(project, invocation, *args, **options)
 
     return run
 
 
 @contextmanager
-def in_history(project: Project, bus: Bus, record: Record) -> Iterator[None]:
+def in_history(project: Project, invocation: Invocation) -> Iterator[None]:
     """Says that the run begins, and keeps it in this machine's record unless a host's ledger has its end.
 
     A command that another one carries out is part of that one's run.
     """
+    bus, record = invocation.bus, invocation.record
     if record.announced:
         yield
         return
-    announce(project, bus, record)
+    announce(project, invocation)
     runs = LocalRuns(project.topology.settings.app, project.env)
     for end in runs.settle():
         what = f"{end.get('command') or 'run'} {end['run']}"
@@ -74,13 +76,14 @@ def _warn_of(problem: str, project: Project, bus: Bus) -> None:
         bus.emit(Warned(f"this run goes on, and cannot be noted on this machine: {problem}", hint=hint))
 
 
-def announce(project: Project, bus: Bus, record: Record) -> None:
+def announce(project: Project, invocation: Invocation) -> None:
     """Emits RunStarted, once in a run."""
+    record = invocation.record
     if not record.announced:
         record.announced = True
         topology = project.topology
         hosts = tuple(host.name for host in topology.hosts)
-        bus.emit(RunStarted(record.command, topology.settings.app, project.env, project.who, hosts))
+        invocation.bus.emit(RunStarted(record.command, topology.settings.app, project.env, project.who, hosts))
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def test_an_error_in_json_lines_is_the_last_line_alone(deploy: Any, project: Pat
 
 
 def test_a_fault_of_the_program_is_told_as_such_and_ends_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    def work(bus: Any, record: Any, stop: Any) -> None:
+    def work(invocation: Any) -> None:
         raise ZeroDivisionError("should not have happened")
 
     with pytest.raises(Exception) as ended:
@@ -123,9 +123,9 @@ def test_a_fault_of_the_program_is_told_as_such_and_ends_the_lines(capsys: pytes
 
 
 def test_ctrl_c_once_winds_up_and_twice_stops(capsys: pytest.CaptureFixture[str]) -> None:
-    def winds_up(bus: Any, record: Any, stop: Any) -> None:
+    def winds_up(invocation: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop.wait(5)
+        assert invocation.stop.wait(5)
         raise RolloutError("put back")
 
     with pytest.raises(Exception) as ended:
@@ -133,7 +133,7 @@ def test_ctrl_c_once_winds_up_and_twice_stops(capsys: pytest.CaptureFixture[str]
     assert getattr(ended.value, "exit_code", None) == 5
     assert "winding up" in capsys.readouterr().err
 
-    def never_ends(bus: Any, record: Any, stop: Any) -> None:
+    def never_ends(invocation: Any) -> None:
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("it went on")
@@ -146,10 +146,10 @@ def test_ctrl_c_once_winds_up_and_twice_stops(capsys: pytest.CaptureFixture[str]
 def test_a_terminal_that_closes_is_as_one_ctrl_c() -> None:
     """The kernel and the shell both send SIGHUP: the second must not cut the wind-up short."""
 
-    def work(bus: Any, record: Any, stop: Any) -> None:
+    def work(invocation: Any) -> None:
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGHUP)
-        assert stop.wait(20)
+        assert invocation.stop.wait(20)
 
     # Tests that were started by nohup ignore it, and so does deploy.
     before = signal.signal(signal.SIGHUP, signal.default_int_handler)
@@ -161,7 +161,7 @@ def test_a_terminal_that_closes_is_as_one_ctrl_c() -> None:
 
 def test_handlers_are_as_they_were_afterwards() -> None:
     before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-    carry_out("hosts", Common(output="json"), lambda bus, record, stop: None)
+    carry_out("hosts", Common(output="json"), lambda invocation: None)
     assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
 
@@ -172,7 +172,8 @@ from deployer.cli.run import carry_out
 from deployer.events import Output
 import deployer.cli.app
 
-def work(bus, record, stop):
+def work(invocation):
+    bus, stop = invocation.bus, invocation.stop
     sys.stdin.read()
     for number in range(3):
         bus.emit(Output(f"line {number} \\u2713"))

@@ -21,7 +21,7 @@ from deployer.cli.options import Common
 from deployer.cli.run import carry_out
 import deployer.cli.app
 
-def work(bus, record, stop):
+def work(invocation):
     common = Common(output="rich", ask_become_pass=True)
     common.confirm("go on?") if sys.argv[1] == "confirm" else common.sudo_password()
     print("ANSWERED", flush=True)

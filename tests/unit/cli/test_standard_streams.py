@@ -19,7 +19,8 @@ from deployer.events import Text
 from deployer.stopping import requester
 import deployer.cli.app
 
-def work(bus, record, stop):
+def work(invocation):
+    bus, stop = invocation.bus, invocation.stop
     bus.emit(Text("a line"))
     bus.flush()
     if sys.argv[1] == "exec" and stop.wait(20):

@@ -70,7 +70,8 @@ def rich(bus, stop):
 def program(bus, stop):
     local_program.run(["sleep", sys.argv[3]], timeout=600)
 
-def work(bus, record, stop):
+def work(invocation):
+    bus, stop = invocation.bus, invocation.stop
     bus.emit(StepStarted("switch", host="web1"))
     bus.flush()
     print("READY", flush=True)

@@ -18,6 +18,7 @@ from deployer.plan.model import Action, InstanceStep, Plan, ProcessStep
 from deployer.plan.topology import Topology
 from deployer.remote.errors import AgentError, SessionLost
 from deployer.rollout.rolling.waves import Checks, Waves
+from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.record import Record
 from deployer.rollout.run.run import Run
 from deployer.rollout.steps.current_release import promote
@@ -443,6 +444,7 @@ class Rollout:
         self.stop = threading.Event()
         self.bus = Bus(self.events.append, run="run-1")
         self.record = Record(via, release=release, previous=world.release)
+        self.invocation = Invocation(self.bus, self.record, self.stop)
         self.run = Run(world.topology, world, self.bus, self.record, "me@here", self.stop)  # type: ignore[arg-type]
         self.release = release
         self.via = via

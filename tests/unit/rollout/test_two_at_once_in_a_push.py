@@ -305,7 +305,7 @@ def test_frozen_and_a_push_of_what_is_there_already_is_refused(
     project.reached_by = lambda topology: project
     monkeypatch.setattr(push, "with_certificate", lambda project: project)
     with pytest.raises(FrozenError):
-        push.push(project, rollout.bus, rollout.record, stop=rollout.stop, **how)
+        push.push(project, rollout.invocation, **how)
     assert rolled == []
 
 
@@ -433,7 +433,7 @@ def test_changed_secrets_and_a_host_that_refuses_them_in_a_rollback_leaves_none_
     project: Any = SimpleNamespace(topology=shape, env="prod", base=Path("/nonexistent"), secrets=dict, who="me@here")
     project.reached_by = lambda topology: project
     with pytest.raises(DeployError):
-        rollback.rollback(project, rollout.bus, rollout.record, release=OLD, wait=0, stop=rollout.stop)
+        rollback.rollback(project, rollout.invocation, release=OLD)
     assert fleet.secrets["web1"] == "before", "web1 starts NEW with secrets that nothing has proven, at its next boot"
 
 
@@ -466,7 +466,7 @@ def test_a_changed_health_check_and_a_rollback_asks_for_both_as_the_push_did(mon
     monkeypatch.setattr(rollback, "roll", roll)
     project: Any = SimpleNamespace(topology=shape, env="prod", base=Path("/nonexistent"), secrets=dict, who="me@here")
     project.reached_by = lambda topology: project
-    rollback.rollback(project, rollout.bus, rollout.record, release=None, wait=0, stop=rollout.stop)
+    rollback.rollback(project, rollout.invocation, release=None)
     assert set(fleet.busy.values()) == {OLD}
 
 

@@ -55,19 +55,19 @@ def project(fleet: World) -> Project:
 
 
 def test_users_get_the_page_of_maintenance(fleet: Away, asked: Rollout) -> None:
-    maintenance.maintenance(project(fleet), asked.bus, asked.record, on=True, reason="a broken rack")
+    maintenance.maintenance(project(fleet), asked.invocation, on=True, reason="a broken rack")
     assert fleet.maintenance is not None and fleet.maintenance["reason"] == "a broken rack"
 
 
 def test_the_host_that_is_away_is_taken_out_of_the_pools(fleet: Away, asked: Rollout) -> None:
-    manual.drain(project(fleet), asked.bus, asked.record, host="web2", reason="no power", force=False)
+    manual.drain(project(fleet), asked.invocation, host="web2", reason="no power", force=False)
     assert fleet.out == {"web2-8000": "person"}
     for pool in fleet.pools.values():
         pool["web1-7000"] = pool.pop("web1-8000")
         pool.pop("web1-8500")
     fleet.serving["web1-7000"] = fleet.serving.pop("web1-8000")
     with pytest.raises(UsageError, match="nobody else serves"):
-        manual.drain(project(fleet), asked.bus, asked.record, host="web1", reason="no", force=False)
+        manual.drain(project(fleet), asked.invocation, host="web1", reason="no", force=False)
 
 
 def test_a_host_that_no_balancer_knows_is_not_said_to_be_drained(fleet: Away, asked: Rollout) -> None:
@@ -75,4 +75,4 @@ def test_a_host_that_no_balancer_knows_is_not_said_to_be_drained(fleet: Away, as
         for name in [name for name in pool if name.startswith("web2")]:
             del pool[name]
     with pytest.raises(UsageError, match="know no server of web2"):
-        manual.drain(project(fleet), asked.bus, asked.record, host="web2", reason="no power", force=True)
+        manual.drain(project(fleet), asked.invocation, host="web2", reason="no power", force=True)
