@@ -33,7 +33,8 @@ from deployer.remote.ssh.connection import Connection, closed_after
 from deployer.remote.ssh.dialer import Dialer
 
 _START = 30.0  # seconds for the agent to answer
-_LONGEST_START = 3 * _START  # seconds for the channel, the agent's first line and its welcome together
+LONGEST_START_S = 2 * _START
+"""Seconds for the channel, the agent's first line and its welcome together, however slow each of them is."""
 _GOODBYE = 5.0  # seconds for the agent to end after a goodbye
 _OVERDUE_HINT = "look at that host (load, disks, dmesg), then type deploy {command} {env}"
 
@@ -96,7 +97,7 @@ class Session:
         connection = (dialer or Dialer()).connect(host)
         own = heart is None
         try:
-            with closed_after(_LONGEST_START, connection, host.name):
+            with closed_after(LONGEST_START_S, connection, host.name):
                 session = cls._start(host, connection, heart or Heartbeat(), own, sudo_password, become)
                 session._greet(identity or f"{getpass.getuser()}@{socket.gethostname()}", lease, grace)
         except BaseException as error:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import partial
 
 from deployer.agent.channel.protocol import LEASE
+from deployer.remote.session import LONGEST_START_S
 from deployer.rollout.pools.pools import QUIET_S
 from support import severed
 from support.controller import Controller
@@ -31,6 +32,12 @@ WORKS = {
     "reload": ("reload",),
 }
 """What is hit, by the name that a point has for it."""
+
+LONGEST_END_S = LONGEST_START_S + 25.0 + LOOK
+"""Until a run has ended whose hosts fell silent while it connected: the longest wait before there are sessions.
+
+25 s are for the connection and the login (`ConnectTimeout` of 10 s, 15 s for authentication).
+"""
 
 
 def enumerated(app: App, work: str) -> list[str]:
@@ -123,7 +130,7 @@ class Ordeal:
         if point.victim == "controller":
             ended = "killed"
         else:
-            last = app.hit.end(within=60.0)
+            last = app.hit.end(within=LONGEST_END_S)
             ended = f"exit {last['exit_status']}"
             assert last["exit_status"] not in (1, 2), app.hit.summary
         assert "Traceback" not in app.hit.summary, app.hit.summary
