@@ -38,7 +38,9 @@ LISTEN = re.compile(r"^([A-Za-z0-9.*-]*|\[[0-9A-Fa-f:.]+\]):(\d{1,5})\Z")
 PYTHON_VERSION = re.compile(r"^3\.\d{1,2}(\.\d{1,2})?\Z")
 SERVER_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
-
+QUOTED = r"""\\.|'[^']*(?:'|\Z)|"(?:\\.|[^"\\])*(?:"|\\?\Z)"""
+"""What stands in quotes in sh, also where the last quote is missing."""
+_OPERATORS = re.compile(rf"{QUOTED}|(&&|\|\||>&|[;|&<>()])")
 _SYSTEM_FOLDERS = {"bin", "boot", "dev", "etc", "lib", "lib64", "proc", "run", "sbin", "sys", "usr"}
 
 
@@ -153,18 +155,19 @@ def user_name(value: str) -> str:
     return value
 
 
+def find_operators(text: str) -> list[tuple[str, int]]:
+    """The operators of the shell in `text` that stand outside of quotes, with their positions."""
+    return [(match[1], match.start()) for match in _OPERATORS.finditer(text) if match[1]]
+
+
 def one_program(value: str) -> str:
     """A command line that is one program with its words, as `exec` in sh takes it: `$NAMES` are replaced there."""
-    lexer = shlex.shlex(value, posix=True, punctuation_chars=True)
-    lexer.commenters = ""
     try:
-        operators = [word for word in lexer if word and set(word) <= set("();<>|&")]
+        shlex.split(value)
     except ValueError as error:
         raise ValueError(f"{value!r} cannot be read as words: {error}") from None
-    if operators:
-        raise ValueError(
-            f"a supervisor must see the program itself, and {operators[0]} needs a shell: sh -c '… exec …'"
-        )
+    for operator, _ in find_operators(value)[:1]:
+        raise ValueError(f"a supervisor must see the program itself, and {operator} needs a shell: sh -c '… exec …'")
     return value
 
 

@@ -19,10 +19,11 @@ from typing import Any
 from deployer.errors import SettingsError
 from deployer.settings.inference.server.options import GUNICORN, UVICORN, Options
 from deployer.settings.load import shown
-from deployer.settings.values import APP_NAME, one_line, one_program
+from deployer.settings.values import APP_NAME, QUOTED, find_operators, one_line, one_program
 
 FILE = "Procfile"
 _LINE = re.compile(r"([A-Za-z0-9_-]+):\s*(\S.*)")
+_WORD = re.compile(rf"(?:{QUOTED}|[^\s\\'\"])*")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _PORT = re.compile(r"\$\{PORT(:?[-?=+][^}]*)?\}|\$PORT\b")
 _RUNNERS = re.compile(r"(?:poetry|pipenv|pdm|uv)\s+run\s+(?=[^-\s])")
@@ -102,7 +103,7 @@ class _Reading:
 
     def _without_files(self, release: str) -> str | None:
         """The release command without its `collectstatic`, whose files every host needs; None if nothing is left."""
-        operators = [operator for operator, _ in _operators(release)]
+        operators = [operator for operator, _ in find_operators(release)]
         if "(" in operators:
             return release
         between = ["", *(operator for operator in operators if operator in ("&&", ";"))]
@@ -318,7 +319,7 @@ def _program(command: str) -> str:
     try:
         one_program(text)
     except ValueError:
-        operators = {operator for operator, _ in _operators(text)}
+        operators = {operator for operator, _ in find_operators(text)}
         if not operators:
             raise
         if operators & {"&&", ";"} and not _stays_a_shell(text):
@@ -334,7 +335,7 @@ def _program(command: str) -> str:
 
 def _stays_a_shell(command: str) -> bool:
     """Whether no one program is left in the end, which could take the shell's place."""
-    operators = {operator for operator, _ in _operators(command)}
+    operators = {operator for operator, _ in find_operators(command)}
     return bool(operators & {"|", "||", "&"}) or ("(" in operators and bool(operators & {"&&", ";"}))
 
 
@@ -342,58 +343,15 @@ def _exec(command: str) -> str:
     """The command in place of the shell, so that it gets the signals: `A=1 exec celery`."""
     program = command
     while _ASSIGNMENT.match(program):
-        cut = _end_of_word(program)
-        program = program[cut:].lstrip()
+        program = _WORD.sub("", program, count=1).lstrip()
     return command if program.startswith("exec ") else command[: len(command) - len(program)] + "exec " + program
 
 
 def _last_command(text: str) -> tuple[list[str], str]:
     """The commands before the last `&&` or `;`, and the one after it."""
     parts, start = [], 0
-    for operator, place in _operators(text):
+    for operator, place in find_operators(text):
         if operator in ("&&", ";"):
             parts.append(text[start:place].strip())
             start = place + len(operator)
     return parts, text[start:].strip()
-
-
-def _end_of_word(text: str) -> int:
-    """Where the first word ends, quotes heeded."""
-    for place, quoted in _unquoted(text):
-        if not quoted and text[place].isspace():
-            return place
-    return len(text)
-
-
-def _operators(text: str) -> list[tuple[str, int]]:
-    """Operators of the shell that stand outside of quotes, with their places."""
-    operators: list[tuple[str, int]] = []
-    taken = 0
-    for position, quoted in _unquoted(text):
-        if quoted or position < taken:
-            continue
-        for operator in ("&&", "||", ">&", ";", "|", "&", "<", ">", "(", ")"):
-            if text.startswith(operator, position):
-                operators.append((operator, position))
-                taken = position + len(operator)
-                break
-    return operators
-
-
-def _unquoted(text: str) -> list[tuple[int, bool]]:
-    """Every place of the text, and whether it is quoted there."""
-    places: list[tuple[int, bool]] = []
-    quote, escaped = "", False
-    for place, char in enumerate(text):
-        if escaped:
-            places.append((place, True))
-            escaped = False
-            continue
-        escaped = char == "\\" and quote != "'"
-        if quote:
-            places.append((place, True))
-            quote = "" if char == quote else quote
-        else:
-            places.append((place, escaped or char in "'\""))
-            quote = char if char in "'\"" else ""
-    return places

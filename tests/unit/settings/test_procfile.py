@@ -195,6 +195,7 @@ def test_lines_that_ask_for_a_person(text: str, said: str) -> None:
         "false || show else",
         "(show a; show b)",
         "A=$(show a; echo c) show b",
+        "show ';' \\; '&&' \\( c",
     ],
 )
 def test_a_process_does_what_its_line_did(command: str, tmp_path: Path) -> None:
