@@ -195,6 +195,11 @@ class Topology:
         return balancers.get(self.kind)
 
     @property
+    def drivers(self) -> dict[str, dict[str, Any]]:
+        """Balancer host → how its agent drives the app's pool there. SettingsError for a pool that cannot be moved."""
+        return {balancer.name: self.balancer_adapter.driver(self.pool(balancer)) for balancer in self.balancers}
+
+    @property
     def why_no_figures(self) -> str:
         """What keeps the balancers from telling what came of requests, in words; empty when nothing does."""
         if self.kind == "command":

@@ -25,9 +25,7 @@ def maintenance(project: Project, invocation: Invocation, *, on: bool, reason: s
         )
     balancers_project = project.reached_by(topology.balancers_alone)
     with open_run(balancers_project, invocation.unstoppable()) as run:
-        drivers = {
-            balancer.name: topology.balancer_adapter.driver(topology.pool(balancer)) for balancer in topology.balancers
-        }
+        drivers = topology.drivers
         answers = run.run_on_hosts(
             run.balancers,
             "maintenance.set",

@@ -217,12 +217,11 @@ def _kind(loaded: Loaded, hosts: tuple[Host, ...]) -> str:
 
 def _require_movable(loaded: Loaded, topology: Topology) -> None:
     """SettingsError, with its line, for a pool that the balancers' adapter cannot move."""
-    for balancer in topology.balancers:
-        try:
-            topology.balancer_adapter.driver(topology.pool(balancer))
-        except SettingsError as error:
-            error.file, error.line = str(loaded.path), loaded.mark("balancer", "manage").line
-            raise
+    try:
+        _ = topology.drivers
+    except SettingsError as error:
+        error.file, error.line = str(loaded.path), loaded.mark("balancer", "manage").line
+        raise
 
 
 def _require_reachable_sockets(loaded: Loaded, topology: Topology) -> None:

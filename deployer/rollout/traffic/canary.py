@@ -34,10 +34,7 @@ class Canary:
         self._plan = plan
         self._margins = judge_of(run.topology) if plan.waves and plan.previous else None
         self._soak = run.topology.settings.rolling.soak
-        self._drivers = {
-            balancer.name: run.topology.balancer_adapter.driver(run.topology.pool(balancer))
-            for balancer in (run.topology.balancers if self._margins else ())
-        }
+        self._drivers = run.topology.drivers if self._margins else {}
         # Those that serve the release already are neither new nor old.
         there = [*plan.kept, *(step for step in plan.steps if step.action == "settle")]
         self._changed = {self._name(step) for step in there}
