@@ -5,7 +5,7 @@ Markers are evaluated here, for that host, so the text holds exactly what is to 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from packaging.markers import InvalidMarker, Marker
 from packaging.utils import canonicalize_name
 
 from deployer.errors import SettingsError
+from deployer.settings.dependencies.uv_lock import edges, reach
 from deployer.settings.project_files import parse
 
 Markers = Mapping[str, str]
@@ -77,37 +78,19 @@ class _UvLock:
 
     def pinned(self, project: str, extras: Sequence[str], groups: Sequence[str]) -> Pinned:
         root = self._find({"name": project})
-        seen: dict[tuple[str, str], Mapping[str, Any]] = {}
-        done: set[tuple[str, str, str]] = set()
-        pending = list(self._wanted(root, extras, groups))
-        while pending:
-            edge = pending.pop()
-            if not holds(edge.get("marker"), self._markers, "uv.lock"):
-                continue
-            package = self._find(edge)
-            name, version = package["name"], str(package.get("version", ""))
-            if package is not root:
-                seen[name, version] = package
-            for extra in ("", *edge.get("extra", ())):
-                if (name, version, extra) not in done:
-                    done.add((name, version, extra))
-                    pending += package.get("optional-dependencies", {}).get(extra, ()) if extra else ()
-                    pending += package.get("dependencies", ()) if not extra else ()
-        installed = [seen[key] for key in sorted(seen)]
+        for table, what, names in (("optional-dependencies", "extra", extras), ("dev-dependencies", "group", groups)):
+            for name in names:
+                if canonicalize_name(name) not in map(canonicalize_name, root.get(table, {})):
+                    raise _wrong("uv.lock", f"{root['name']} has no {what} {name}", "uv lock; or mend deploy.yaml")
+        start = edges(root, [canonicalize_name(name) for name in extras], [canonicalize_name(name) for name in groups])
+        packages = reach(start, self._follow)
+        installed = [packages[key] for key in sorted(packages) if packages[key] is not root]
         local = [path for package in installed for path in _local_path(package)]
         lines = [_line(package, _uv_hashes(package), "uv.lock") for package in installed if not _local_path(package)]
         return Pinned(_text(lines), tuple(local))
 
-    def _wanted(
-        self, root: Mapping[str, Any], extras: Sequence[str], groups: Sequence[str]
-    ) -> Iterator[Mapping[str, Any]]:
-        yield from root.get("dependencies", ())
-        for table, names in (("optional-dependencies", extras), ("dev-dependencies", groups)):
-            for name in names:
-                if name not in root.get(table, {}):
-                    what = "extra" if table.startswith("optional") else "group"
-                    raise _wrong("uv.lock", f"{root['name']} has no {what} {name}", "uv lock; or mend deploy.yaml")
-                yield from root[table][name]
+    def _follow(self, edge: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        return [self._find(edge)] if holds(edge.get("marker"), self._markers, "uv.lock") else []
 
     def _find(self, edge: Mapping[str, Any]) -> Mapping[str, Any]:
         matches = [

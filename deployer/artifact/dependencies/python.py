@@ -22,6 +22,7 @@ from deployer.artifact.dependencies.resolving import Resolution, remembered, res
 from deployer.artifact.kept_versions import KeptVersions
 from deployer.errors import SettingsError
 from deployer.settings import project_files
+from deployer.settings.dependencies.project import declared
 from deployer.settings.models import Python
 
 Kind = Literal["uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml", "none"]
@@ -143,7 +144,7 @@ def read(tree: Path, settings: Python) -> Dependencies:
     if (tree / "requirements.txt").is_file():
         return _from_requirements(tree, settings, project, path)
     if "dependencies" in project.get("project", {}) or settings.extras or settings.groups:
-        loose = _own(project, settings.extras, settings.groups)
+        loose = declared(project, settings.extras, settings.groups)
         return Dependencies("pyproject.toml", settings, loose=loose, pythonpath=path, project=name)
     return Dependencies("none", settings, pythonpath=path, project=name)
 
@@ -238,7 +239,7 @@ def _from_requirements(tree: Path, settings: Python, project: Mapping[str, Any],
     own = (
         ()
         if requirements_file.own is None
-        else _own(project, (*requirements_file.own, *settings.extras), settings.groups)
+        else declared(project, (*requirements_file.own, *settings.extras), settings.groups)
     )
     name = str(project.get("project", {}).get("name", ""))
     if requirements_file.hashed and not own:
@@ -252,36 +253,6 @@ def _from_requirements(tree: Path, settings: Python, project: Mapping[str, Any],
 
 def _project(tree: Path) -> dict[str, Any]:
     return project_files.load(tree / "pyproject.toml")
-
-
-def _own(project: Mapping[str, Any], extras: tuple[str, ...], groups: tuple[str, ...]) -> tuple[str, ...]:
-    """The project's own dependencies with these extras and groups."""
-    table = project.get("project", {})
-    lines = [str(line) for line in table.get("dependencies", ())]
-    for extra in extras:
-        if extra not in table.get("optional-dependencies", {}):
-            raise _missing("extra", extra)
-        lines += map(str, table["optional-dependencies"][extra])
-    for group in groups:
-        lines += _group(project.get("dependency-groups", {}), group, ())
-    return tuple(dict.fromkeys(lines))
-
-
-def _group(groups: Mapping[str, Any], name: str, outer: tuple[str, ...]) -> list[str]:
-    if name not in groups or name in outer:
-        raise _missing("group", name)
-    lines: list[str] = []
-    for item in groups[name]:
-        if isinstance(item, str):
-            lines.append(item)
-        else:
-            lines += _group(groups, str(item.get("include-group")), (*outer, name))
-    return lines
-
-
-def _missing(what: str, name: str) -> SettingsError:
-    hint = f"mend python: {{{what}s: […]}} in deploy.yaml, then type deploy {{command}} {{env}}"
-    return SettingsError(f"pyproject.toml has no {what} {name}", hint=hint)
 
 
 def _names(text: str) -> list[str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from packaging.utils import canonicalize_name
+
 from deployer.agent.model.supervision import USUALLY_HEALTHY
 from deployer.errors import SettingsError
 from deployer.settings.inference.app import hints
@@ -16,7 +18,7 @@ from deployer.settings.inference.app.choice import ambiguous, choose
 from deployer.settings.inference.app.modules import Code, read_code
 from deployer.settings.inference.app.routes import Routes
 from deployer.settings.inference.app.sqlite import find_sqlite
-from deployer.settings.inference.requirements import Requirements, normal, read_requirements
+from deployer.settings.inference.requirements import Requirements, read_requirements
 from deployer.settings.inference.server import effect, versions
 from deployer.settings.inference.server.gunicorn_file import NAME as GUNICORN_FILE
 from deployer.settings.inference.server.gunicorn_file import GunicornFile, read_gunicorn_file
@@ -292,7 +294,7 @@ class _Inference:
         """
         name, _, attribute = path.partition(":")
         top = name.partition(".")[0]
-        is_own_module, is_required = self.code.has(top), normal(top) in self.requirements.names
+        is_own_module, is_required = self.code.has(top), canonicalize_name(top) in self.requirements.names
         if self.code.may_have(name) or self.settings.hooks.build or (is_required and not is_own_module):
             return
         near = nearest(name, [module.name for module in self.code.modules])

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from deployer.errors import SettingsError
 from deployer.settings import project_files
-from deployer.settings.requirement_line import from_editable
+from deployer.settings.dependencies.project import declared
+from deployer.settings.dependencies.requirements_file import read_lines
+from deployer.settings.dependencies.uv_lock import Package, edges, reach
 
 FILES = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml")
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?")
-_TWO_NAMES = re.compile(r"\s*[A-Za-z0-9][\w.-]*(\[[^\]]*\])?[ \t]+[A-Za-z0-9][\w.-]*\s*(#.*)?")
-_INCLUDE = re.compile(r"\s*(?:-r|--requirement)[ =]?\s*(\S+)")
 # What extras of the frameworks bring, for files that name only direct dependencies.
 _EXTRAS = {
     ("fastapi", "standard"): ("uvicorn", "websockets"),
@@ -76,11 +77,6 @@ def _ends_below(operator: str, written: str, limit: Version) -> bool:
     )
 
 
-def normal(name: str) -> str:
-    """A distribution's name as indexes compare it: `Uvicorn_Worker` is `uvicorn-worker`."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def read_requirements(
     folder: Path, extras: Iterable[str] = (), groups: Iterable[str] = (), more: Iterable[str] = ()
 ) -> Requirements:
@@ -92,27 +88,28 @@ def read_requirements(
     file = next((name for name in FILES if (folder / name).is_file()), None)
     if file == "pyproject.toml" and "project" not in project:
         file = None
-    extras, groups = [normal(extra) for extra in extras], [normal(group) for group in groups]
+    extras, groups = [canonicalize_name(extra) for extra in extras], [canonicalize_name(group) for group in groups]
     lines, locked = list(more), []
     if file == "uv.lock":
         lock = project_files.load(folder / file)
-        names, locked = _from_uv(lock, extras, groups), _maps(lock.get("package"))
+        names, locked = _from_uv(lock, extras, groups), lock.get("package", [])
     elif file == "pylock.toml":
-        locked = _maps(project_files.load(folder / file).get("packages"))
-        names = {normal(str(package.get("name", ""))) for package in locked}
+        locked = project_files.load(folder / file).get("packages", [])
+        names = {canonicalize_name(package["name"]) for package in locked}
     else:
         written = (
-            _from_text(folder / file, set()) if file == "requirements.txt" else _from_project(project, extras, groups)
+            [line for _, line in read_lines(folder / file) if not line.startswith("-")]
+            if file == "requirements.txt"
+            else _from_project(project, extras, groups)
         )
         names, lines = _expand(written), [*lines, *written]
     python, python_file, ignored = _python(folder)
-    python_range = _map(project.get("project")).get("requires-python")
     return Requirements(
         file,  # type: ignore[arg-type]
         frozenset(names | _expand(lines)),
         python,
         python_file,
-        python_range if isinstance(python_range, str) else None,
+        project.get("project", {}).get("requires-python"),
         _versions([*lines, *(f"{package.get('name')}=={package.get('version')}" for package in locked)]),
         _scripts(project, _expand(lines)),
         None if file else _unread(folder, project),
@@ -122,15 +119,15 @@ def read_requirements(
 
 def _scripts(project: Mapping[str, Any], installed: set[str]) -> dict[str, str]:
     """The commands of a project that is not among what is installed."""
-    own, poetry = _map(project.get("project")), _map(_map(project.get("tool")).get("poetry"))
-    scripts = {**_map(poetry.get("scripts")), **_map(own.get("scripts"))}
-    if normal(str(own.get("name", poetry.get("name", "")))) in installed:
+    own, poetry = project.get("project", {}), _poetry(project)
+    scripts = {**poetry.get("scripts", {}), **own.get("scripts", {})}
+    if canonicalize_name(own.get("name", poetry.get("name", ""))) in installed:
         return {}
     return {name: entry for name, entry in sorted(scripts.items()) if isinstance(entry, str)}
 
 
 def _unread(folder: Path, project: Mapping[str, Any]) -> tuple[str, str] | None:
-    if _map(_map(project.get("tool")).get("poetry")).get("dependencies"):
+    if _poetry(project).get("dependencies"):
         export = "poetry export -f requirements.txt -o requirements.txt"
         return "pyproject.toml (tool.poetry)", f"{export} (with Poetry 2 first: poetry self add poetry-plugin-export)"
     if (folder / "Pipfile").is_file():
@@ -147,7 +144,7 @@ def _versions(requirements: Iterable[str]) -> dict[str, SpecifierSet]:
         except InvalidRequirement:
             continue
         if read.specifier:
-            name = normal(read.name)
+            name = canonicalize_name(read.name)
             specifiers[name] = specifiers.get(name, SpecifierSet()) & read.specifier
     return specifiers
 
@@ -171,97 +168,43 @@ def _expand(requirements: Iterable[str]) -> set[str]:
     for requirement in requirements:
         match = _REQUIREMENT.match(requirement)
         if match:
-            name = normal(match[1])
+            name = canonicalize_name(match[1])
             names.add(name)
             for extra in (match[2] or "").split(","):
-                names.update(_EXTRAS.get((name, normal(extra.strip())), ()))
+                names.update(_EXTRAS.get((name, canonicalize_name(extra.strip())), ()))
     return names
 
 
-def _from_text(path: Path, seen: set[Path]) -> list[str]:
-    if path in seen:
-        return []
-    seen.add(path)
-    lines: list[str] = []
-    for number, line in enumerate(path.read_text(errors="replace").replace("\\\n", " ").splitlines(), 1):
-        include = _INCLUDE.match(line)
-        if include and "://" not in include[1]:
-            other = path.parent / include[1]
-            if not other.is_file():
-                raise SettingsError(f"{path.name} names {include[1]}, which is not there", file=path.name, line=number)
-            lines += _from_text(other, seen)
-        elif _TWO_NAMES.fullmatch(line):
-            raise SettingsError(
-                f"{line.strip()!r} is no requirement", file=path.name, line=number, hint="write one requirement a line"
-            )
-        elif repository := from_editable(line):
-            lines.append(repository)
-        elif not line.lstrip().startswith(("#", "-")):
-            lines.append(line)
-    return lines
+def _from_project(data: Mapping[str, Any], extras: Collection[str], groups: Collection[str]) -> list[str]:
+    optional, sets = data.get("project", {}).get("optional-dependencies", {}), data.get("dependency-groups", {})
+    requirements = declared(
+        data,
+        [name for name in optional if canonicalize_name(name) in extras],
+        [name for name in sets if canonicalize_name(name) in groups],
+    )
+    poetry = _poetry(data).get("dependencies", {}).items()
+    return [*requirements, *(f"{name}[{','.join(_texts(_map(value).get('extras')))}]" for name, value in poetry)]
 
 
-def _from_project(data: dict[str, Any], extras: list[str], groups: list[str]) -> list[str]:
-    project, poetry = _map(data.get("project")), _map(_map(data.get("tool")).get("poetry"))
-    requirements = _texts(project.get("dependencies"))
-    for name, value in _map(project.get("optional-dependencies")).items():
-        requirements += _texts(value) if normal(name) in extras else []
-    for name, value in _map(data.get("dependency-groups")).items():
-        requirements += _texts(value) if normal(name) in groups else []
-    for name, value in _map(poetry.get("dependencies")).items():
-        brings = ",".join(_texts(_map(value).get("extras")))
-        requirements.append(f"{name}[{brings}]")
-    return requirements
+def _from_uv(lock: Mapping[str, Any], extras: Collection[str], groups: Collection[str]) -> set[str]:
+    """Every package that the lock's own projects reach with those extras and groups, whatever the markers."""
+    packages: dict[str, list[Package]] = {}
+    for package in lock.get("package", ()):
+        packages.setdefault(canonicalize_name(package["name"]), []).append(package)
+    every = itertools.chain(*packages.values())
+    own = [package for package in every if package.get("source", {}).keys() & {"virtual", "editable"}]
+    start = [edge for package in own for edge in edges(package, extras, groups)]
+    reached = reach(start, lambda edge: packages.get(canonicalize_name(edge["name"]), ()))
+    return {canonicalize_name(name) for name, _ in reached}
 
 
-def _from_uv(lock: dict[str, Any], extras: list[str], groups: list[str]) -> set[str]:
-    """Every package that the lock's own project reaches with those extras and groups."""
-    packages: dict[str, list[dict[str, Any]]] = {}
-    for package in _maps(lock.get("package")):
-        packages.setdefault(normal(str(package.get("name", ""))), []).append(package)
-    every = [package for same_named in packages.values() for package in same_named]
-    own = [package for package in every if _map(package.get("source")).keys() & {"virtual", "editable"}]
-    waiting = [edge for package in own for edge in _edges(package, extras) + _groups(package, groups)]
-    seen: set[tuple[str, str]] = set()
-    while waiting:
-        name, extra = waiting.pop()
-        if (name, extra) in seen:
-            continue
-        seen.add((name, extra))
-        for package in packages.get(name, ()):
-            waiting += _edges(package, [extra] if extra else [])
-    return {name for name, _ in seen}
-
-
-def _edges(package: dict[str, Any], extras: list[str]) -> list[tuple[str, str]]:
-    dependencies = _maps(package.get("dependencies"))
-    for extra, extra_dependencies in _map(package.get("optional-dependencies")).items():
-        dependencies += _maps(extra_dependencies) if normal(extra) in extras else []
-    return [edge for dependency in dependencies for edge in _edge(dependency)]
-
-
-def _groups(package: dict[str, Any], groups: list[str]) -> list[tuple[str, str]]:
-    sets = _map(package.get("dev-dependencies"))
-    return [
-        edge
-        for name, dependencies in sets.items()
-        if normal(name) in groups
-        for dependency in _maps(dependencies)
-        for edge in _edge(dependency)
-    ]
-
-
-def _edge(dependency: dict[str, Any]) -> list[tuple[str, str]]:
-    name = normal(str(dependency.get("name", "")))
-    return [(name, ""), *((name, normal(extra)) for extra in _texts(dependency.get("extra")))]
+def _poetry(project: Mapping[str, Any]) -> dict[str, Any]:
+    poetry: dict[str, Any] = project.get("tool", {}).get("poetry", {})
+    return poetry
 
 
 def _map(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _maps(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _texts(value: Any) -> list[str]:

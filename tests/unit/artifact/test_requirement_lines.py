@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from deployer.artifact.dependencies import requirements
+from deployer.artifact.dependencies import python, requirements
 from deployer.errors import SettingsError
 from deployer.settings.inference.requirements import read_requirements
+from deployer.settings.models import Python
 
 
 def read(folder: Path, *lines: str) -> requirements.Requirements:
@@ -58,3 +59,14 @@ def test_so_is_an_include_at_a_url(tmp_path: Path) -> None:
 def test_a_folder_of_this_machine_is_still_refused(tmp_path: Path, line: str) -> None:
     with pytest.raises(SettingsError, match="names a file or folder of this machine"):
         read(tmp_path, line)
+
+
+def test_a_group_brings_what_it_includes_and_names_match_in_any_spelling(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "shop"\nversion = "1"\ndependencies = ["flask"]\n'
+        '[project.optional-dependencies]\nPost_gres = ["psycopg"]\n'
+        '[dependency-groups]\nserver = ["gunicorn"]\nProd = [{include-group = "server"}, "sentry-sdk"]\n'
+    )
+    wanted = {"flask", "psycopg", "gunicorn", "sentry-sdk"}
+    assert read_requirements(tmp_path, ["post-gres"], ["prod"]).names == wanted
+    assert set(python.read(tmp_path, Python(extras=("post-gres",), groups=("prod",))).loose) == wanted
