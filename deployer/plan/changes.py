@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from deployer.agent.model.release_id import new_release_id
 from deployer.balancers.base import first_name
-from deployer.plan.draft import ReleaseCandidate
-from deployer.plan.facts import Facts, Serving
-from deployer.plan.model import Action, FileChange, Inferred, InstanceStep, Plan
+from deployer.plan.draft import DesiredRelease, ReleaseCandidate
+from deployer.plan.facts import Facts
+from deployer.plan.model import FileChange, InstanceStep, Plan, PlanNotes
 from deployer.plan.repairs import venv_repairs
 from deployer.plan.rolling import judging, processes
+from deployer.plan.rolling.instances import instance_steps
 from deployer.plan.rolling.processes import steps_for_processes
 from deployer.plan.rolling.reloading import obstacle
 from deployer.plan.rolling.schedules import left_alone, steps_for_schedules
@@ -23,7 +24,6 @@ from deployer.plan.rolling.slots import (
     seconds,
     surplus,
     unused,
-    used_ports,
 )
 from deployer.plan.rolling.strategy import Strategy, choose, risks
 from deployer.plan.rolling.waves import ordered, size_of, split
@@ -32,21 +32,15 @@ from deployer.plan.topology import Topology
 
 
 @dataclass(frozen=True)
-class DesiredRelease:
-    """What the run is to bring about. `restart`: also instances that serve it already (reload, new secrets).
+class _Situation:
+    """The fleet before the run. `moves`: what serves does so only where settings and inventory no longer have it.
 
-    `starts` tells by host how a release starts (`Start.sha`) that is still to be built, and `venvs` the virtualenv that
-    it gets, as far as that is known.
+    `out` counts the instances that a person took out of the pools, or that nobody can reach.
     """
 
-    command: str
-    release: str
-    builds: tuple[str, ...] = ()
-    restart: bool = False
-    why: str = ""
-    all_at_once: bool = False
-    starts: Mapping[str, str] = field(default_factory=dict)
-    venvs: Mapping[str, str] = field(default_factory=dict)
+    nothing_serves: bool
+    moves: bool
+    out: int
 
 
 def wanted_by_push(
@@ -81,144 +75,116 @@ def _known_releases(topology: Topology, facts: Facts) -> set[str]:
     return {release for release in known if release}
 
 
-def instance_steps(
-    wanted: DesiredRelease, topology: Topology, facts: Facts, strategy: Strategy, elsewhere: Set[str] = frozenset()
-) -> tuple[list[InstanceStep], list[InstanceStep]]:
-    """The instances that change, and those that stay as they are.
-
-    `elsewhere` are servers that come to another address, for which there has to be a wave.
-    """
-    changing: list[InstanceStep] = []
-    kept: list[InstanceStep] = []
-    held, unexplained = facts.held(), facts.unexplained()
-    for web in topology.web:
-        for index, used in enumerate(used_ports(web, facts)):
-            serving, beside = facts[web.name].serving.get(index), facts[web.name].beside.get(index)
-            # One that is quarantined has to go through a wave to come back, whatever it serves.
-            quarantined = held.get(topology.server(web.name, used), {}).get("by") == "quarantine"
-            before = serving.release if serving else None
-            leaves = beside.port if beside else None
-            as_held = topology.holds_ports == facts[web.name].holds_port(used)
-            held_as_wanted = as_held or strategy.action == "reload"
-            fine = _serves(serving, wanted) and not quarantined and not beside and held_as_wanted
-            if fine and topology.server(web.name, used) in unexplained | elsewhere:
-                # Its name or place is new to a balancer, which waits to be told that it serves.
-                changing.append(InstanceStep(web.name, index, used, "settle", before))
-            elif fine:
-                kept.append(InstanceStep(web.name, index, used, "keep", before))
-            elif beside and _serves(beside, wanted):
-                changing.append(InstanceStep(web.name, index, beside.port, "settle", before, used))
-            elif beside and _serves(serving, wanted):
-                changing.append(InstanceStep(web.name, index, used, "settle", before, leaves))
-            elif strategy.action == "reload" and serving and serving.proven and not quarantined and not beside:
-                changing.append(InstanceStep(web.name, index, used, "reload", before))
-            elif before and strategy.action == "replace":
-                changing.append(InstanceStep(web.name, index, web.other(used), "replace", before, used))
-            else:
-                action: Action = "restart" if before else "start"
-                changing.append(InstanceStep(web.name, index, used, action, before, leaves))
-    return changing, kept
-
-
-def _serves(serving: Serving | None, wanted: DesiredRelease) -> bool:
-    return bool(serving and serving.proven and serving.release == wanted.release and not wanted.restart)
-
-
 def make_plan(
-    wanted: DesiredRelease,
+    desired: DesiredRelease,
     topology: Topology,
     facts: Facts,
     *,
     changes: Sequence[FileChange] = (),
     secrets_changed: Sequence[str] = (),
-    inferred: Sequence[Inferred] = (),
-    warnings: Sequence[str] = (),
-    hooks: Mapping[str, str] | None = None,
-    source: str = "",
+    notes: PlanNotes = PlanNotes(),  # noqa: B008 (frozen)
 ) -> Plan:
-    """The whole plan of a run that brings every instance to `wanted.release`."""
+    """The whole plan of a run that brings every instance to `desired.release`.
+
+    Args:
+        changes: what the run changes on hosts beside releases.
+        secrets_changed: hosts whose secrets are written.
+        notes: what the plan tells beside its steps.
+
+    Raises:
+        SettingsError: the settings ask for what cannot be done without losing requests.
+    """
     require_same_supervisor(topology, facts)
-    require_same_bind(topology, facts, wanted.release)
-    settings = topology.settings
-    in_known_slots = any(serving.release for web in topology.web for serving in facts[web.name].serving.values())
-    elsewhere = bool(surplus(topology, facts)) or bool(set(leaving(topology, facts)) & facts.in_use())
-    moves = not in_known_slots and bool(topology.balancers) and elsewhere
-    nothing_serves = not in_known_slots and not moves
-    held = facts.held()
-    unreachable_servers = {
-        topology.server(web.name, port) for web in topology.absent for port in (*web.ports, *web.spare_ports)
-    }
-    out = topology.missing + sum(r["by"] == "person" for name, r in held.items() if name not in unreachable_servers)
-    hindered = obstacle(
-        topology,
-        facts,
-        wanted.release,
-        command=wanted.command,
-        starts=wanted.starts,
-        venvs=wanted.venvs,
-        secrets_changed=secrets_changed,
-    )
+    require_same_bind(topology, facts, desired.release)
+    situation = _situation(topology, facts)
+    hindered = obstacle(topology, facts, desired, secrets_changed)
     strategy = choose(
         topology,
-        nothing_serves=nothing_serves,
-        moves=moves,
-        all_at_once=wanted.all_at_once,
-        out=out,
+        nothing_serves=situation.nothing_serves,
+        moves=situation.moves,
+        all_at_once=desired.all_at_once,
+        out=situation.out,
         no_reload=hindered.why if hindered else "",
     )
     # Pools change only in a run that changes files.
     other_addresses = {first_name(name) for name in seconds(topology, facts)} if changes else set()
-    changing, kept = instance_steps(wanted, topology, facts, strategy, other_addresses)
+    changing, kept = instance_steps(desired, topology, facts, strategy, other_addresses)
     if hindered and any(step.action == "reload" for step in changing):
-        raise hindered.refused(wanted.command)
-    rolling = settings.rolling
-    in_order = ordered(changing, rolling.order, key=[step.host for step in changing], seed=wanted.release)
-    # Those that no user reaches come first: it costs nobody, and capacity is back for the others.
-    in_order = tuple(sorted(in_order, key=lambda s: _missed(facts, s) and topology.server(s.host, s.port) not in held))
-    if wanted.all_at_once or nothing_serves:
-        waves: tuple[tuple[InstanceStep, ...], ...] = (tuple(in_order),) if in_order else ()
+        raise hindered.refused(desired.command)
+    steps = _in_order(desired, topology, facts, changing)
+    if desired.all_at_once or situation.nothing_serves:
+        waves: tuple[tuple[InstanceStep, ...], ...] = (steps,) if steps else ()
     else:
-        total = len(changing) + len(kept)
-        # What changes beside what serves costs no capacity; else those that are out already count.
-        at_most = (
-            total if strategy.name == "bluegreen" else size_of(rolling.max_unavailable, total + topology.missing) - out
-        )
-        waves = split(in_order, rolling.waves, at_most, of=total)
-    previous = prevailing_release(facts, topology)
+        waves = _waves(topology, strategy, steps, len(changing) + len(kept), situation.out)
     return Plan(
-        command=wanted.command,
-        app=settings.app,
+        command=desired.command,
+        app=topology.settings.app,
         env=topology.env,
-        release=wanted.release,
-        previous=previous,
+        release=desired.release,
+        previous=prevailing_release(facts, topology),
         strategy=strategy.name,
         strategy_why=strategy.why,
         waves=waves,
         kept=tuple(kept),
-        builds=wanted.builds,
+        builds=desired.builds,
         changes=tuple(changes),
         secrets_changed=tuple(secrets_changed),
-        hooks=dict(hooks or {}) if changing else {},
-        inferred=tuple(inferred),
+        hooks=dict(notes.hooks) if changing else {},
+        inferred=tuple(notes.inferred),
         warnings=(
-            *warnings,
+            *notes.warnings,
             *risks(topology, facts, waves, strategy),
             *_farewells(topology, facts),
             *owners.remarks(topology, facts),
             *left_alone(topology, facts),
             *processes.left_alone(topology, facts),
-            *processes.forgotten(wanted.release, topology, facts),
+            *processes.forgotten(desired.release, topology, facts),
         ),
-        source=source,
-        why=wanted.why,
+        source=notes.source,
+        why=desired.why,
         unused=tuple(unused(topology, facts)),
         surplus=tuple(surplus(topology, facts)),
-        processes=steps_for_processes(wanted.release, wanted.restart, topology, facts),
-        schedules=steps_for_schedules(wanted.release, topology, facts),
-        repairs=venv_repairs(wanted.release, topology, facts),
-        promotes=tuple(web.name for web in topology.web if facts[web.name].current != wanted.release),
-        judged=judging.describe_judging(topology) if waves and not nothing_serves else "",
+        processes=steps_for_processes(desired.release, desired.restart, topology, facts),
+        schedules=steps_for_schedules(desired.release, topology, facts),
+        repairs=venv_repairs(desired.release, topology, facts),
+        promotes=tuple(web.name for web in topology.web if facts[web.name].current != desired.release),
+        judged=judging.describe_judging(topology) if waves and not situation.nothing_serves else "",
     )
+
+
+def _situation(topology: Topology, facts: Facts) -> _Situation:
+    in_known_slots = any(serving.release for web in topology.web for serving in facts[web.name].serving.values())
+    elsewhere = bool(surplus(topology, facts)) or bool(set(leaving(topology, facts)) & facts.in_use())
+    moves = not in_known_slots and bool(topology.balancers) and elsewhere
+    unreachable_servers = {
+        topology.server(web.name, port) for web in topology.absent for port in (*web.ports, *web.spare_ports)
+    }
+    held = [record for name, record in facts.held().items() if name not in unreachable_servers]
+    out = topology.missing + sum(record["by"] == "person" for record in held)
+    return _Situation(not in_known_slots and not moves, moves, out)
+
+
+def _in_order(
+    desired: DesiredRelease, topology: Topology, facts: Facts, changing: Sequence[InstanceStep]
+) -> tuple[InstanceStep, ...]:
+    """As `rolling.order` says, but those that no user reaches first: it costs nobody, and brings capacity back."""
+    held = facts.held()
+    steps = ordered(
+        changing, topology.settings.rolling.order, key=[step.host for step in changing], seed=desired.release
+    )
+    return tuple(sorted(steps, key=lambda s: _missed(facts, s) and topology.server(s.host, s.port) not in held))
+
+
+def _waves(
+    topology: Topology, strategy: Strategy, steps: Sequence[InstanceStep], total: int, out: int
+) -> tuple[tuple[InstanceStep, ...], ...]:
+    """The steps in waves of a fleet of `total` instances, `out` of which are missing already."""
+    rolling = topology.settings.rolling
+    if strategy.name == "bluegreen":
+        at_most = total  # what changes beside what serves costs no capacity
+    else:
+        at_most = size_of(rolling.max_unavailable, total + topology.missing) - out
+    return split(steps, rolling.waves, at_most, of=total)
 
 
 def _missed(facts: Facts, step: InstanceStep) -> bool:

@@ -1,4 +1,4 @@
-"""The release that a push would build: what it is made of, and whether the hosts have it already."""
+"""The release that a run goes to: what it is made of, and whether the hosts have it already."""
 
 from __future__ import annotations
 
@@ -68,6 +68,24 @@ class ReleaseCandidate:
 
     def _came_so(self, release: ReleaseFacts) -> bool:
         return self.origin is None or release.origin == self.origin
+
+
+@dataclass(frozen=True)
+class DesiredRelease:
+    """What the run is to bring about. `restart`: also instances that serve it already (reload, new secrets).
+
+    `starts` says for each host how a release that is still to be built starts (`LaunchFiles.sha`), and `venvs` which
+    virtualenv it gets, as far as that is known.
+    """
+
+    command: str
+    release: str
+    builds: tuple[str, ...] = ()
+    restart: bool = False
+    why: str = ""
+    all_at_once: bool = False
+    starts: Mapping[str, str] = field(default_factory=dict)
+    venvs: Mapping[str, str] = field(default_factory=dict)
 
 
 def content_of(manifest_digest: str, settings: Settings, health: Sequence[Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -115,6 +115,16 @@ class Inferred:
     what: str
     value: str
     why: str
+
+
+@dataclass(frozen=True)
+class PlanNotes:
+    """What a plan tells beside its steps: the hooks that run with them, what was inferred, what to know before."""
+
+    hooks: Mapping[str, str] = field(default_factory=dict)
+    inferred: Sequence[Inferred] = ()
+    warnings: Sequence[str] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from support.facts import facts, host, release
 from support.topologies import topology
 
 from deployer.errors import SettingsError
-from deployer.plan.changes import DesiredRelease, make_plan
+from deployer.plan.changes import make_plan
+from deployer.plan.draft import DesiredRelease
 from deployer.plan.model import Plan
 from deployer.plan.topology import Topology
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from deployer.errors import SettingsError
+from deployer.plan.draft import DesiredRelease
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan
 from deployer.plan.size import size_of
@@ -33,36 +34,26 @@ class Obstacle:
 
 
 def obstacle(
-    topology: Topology,
-    facts: Facts,
-    release: str,
-    *,
-    command: str,
-    starts: Mapping[str, str],
-    venvs: Mapping[str, str],
-    secrets_changed: Sequence[str],
+    topology: Topology, facts: Facts, desired: DesiredRelease, secrets_changed: Sequence[str]
 ) -> Obstacle | None:
     """The first thing that keeps instances from coming to a release by a reload; None: nothing that can be known now.
 
-    Args:
-        release: the one to go to, and `command` what goes there.
-        starts: host → how that release starts there (`Start.sha`), of one that is still to be built.
-        venvs: host → the virtualenv that such a one gets there, as far as that is known.
-        secrets_changed: hosts whose secrets are written in this run.
+    `secrets_changed` are hosts whose secrets are written in this run.
     """
+    release = desired.release
     if secrets_changed:
         return Obstacle("secrets changed, and a master keeps those that it was started with")
     for web in topology.web:
-        why = topology.runtime.refuse_reload(_workers(topology, web, facts), same=command == "reload")
+        why = topology.runtime.refuse_reload(_workers(topology, web, facts), same=desired.command == "reload")
         if why:
             return Obstacle(f"{topology.served_by} {why}", web.name)
         for before in _others(web, facts, release):
             old, new = facts[web.name].release(before), facts[web.name].release(release)
-            start = starts.get(web.name) or (new.start_sha if new else "")
+            start = desired.starts.get(web.name) or (new.start_sha if new else "")
             if old is None or old.start_sha != start:
                 what = "the command, settings or environment that it starts with are new, and a master keeps its own"
                 return Obstacle(what, web.name)
-            venv = new.venv if new is not None and new.complete else venvs.get(web.name, old.venv)
+            venv = new.venv if new is not None and new.complete else desired.venvs.get(web.name, old.venv)
             if old.venv != venv:
                 return Obstacle(_OTHER_DEPENDENCIES, web.name)
     return None

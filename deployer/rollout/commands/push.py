@@ -13,10 +13,10 @@ from deployer.artifact.source import SourceTree
 from deployer.errors import DeployError, RolloutError, UsageError
 from deployer.events import Bus, Output, PlanMade
 from deployer.plan import start
-from deployer.plan.changes import DesiredRelease, make_plan, wanted_by_push
-from deployer.plan.draft import ReleaseCandidate, content_of
+from deployer.plan.changes import make_plan, wanted_by_push
+from deployer.plan.draft import DesiredRelease, ReleaseCandidate, content_of
 from deployer.plan.facts import Facts
-from deployer.plan.model import Inferred, Plan
+from deployer.plan.model import Inferred, Plan, PlanNotes
 from deployer.plan.rendering import render_plan
 from deployer.plan.rolling import slots
 from deployer.plan.rolling.adopting import FRONT, UNIT, held_back, still_to_do
@@ -318,17 +318,19 @@ def prepare_push(
             facts,
             changes=[*changes, *still_to_do(topology, facts)],
             secrets_changed=secrets_changed,
-            inferred=[*_inferred(project, ways), *([] if upgrade else age_of_versions(run, facts))],
-            warnings=(
-                *project.inferred.warnings,
-                *certificates.remarks(topology),
-                *shared.remarks(topology.settings.shared, files.files),
-                *sqlite.remarks(topology, project.inferred.sqlite, values),
-                *inventory_remarks(topology),
-                *held_back(topology, facts),
+            notes=PlanNotes(
+                hooks=shown,
+                inferred=[*_inferred(project, ways), *([] if upgrade else age_of_versions(run, facts))],
+                warnings=(
+                    *project.inferred.warnings,
+                    *certificates.remarks(topology),
+                    *shared.remarks(topology.settings.shared, files.files),
+                    *sqlite.remarks(topology, project.inferred.sqlite, values),
+                    *inventory_remarks(topology),
+                    *held_back(topology, facts),
+                ),
+                source=_source(tree) + as_proven,
             ),
-            hooks=shown,
-            source=_source(tree) + as_proven,
         )
 
     plan = planned_as(desired)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from deployer.errors import NotReadyError
 from deployer.events import PlanMade
-from deployer.plan.changes import DesiredRelease, make_plan, prevailing_release
+from deployer.plan.changes import make_plan, prevailing_release
+from deployer.plan.draft import DesiredRelease
 from deployer.plan.model import Plan
 from deployer.plan.rendering import render_plan
 from deployer.rollout.pools.foreign_pools import require_current_pools

@@ -9,7 +9,8 @@ from deployer.agent.model.release_id import is_release_id
 from deployer.artifact.git import Repository
 from deployer.errors import DeployError, UsageError
 from deployer.events import PlanMade
-from deployer.plan.changes import DesiredRelease, make_plan, prevailing_release
+from deployer.plan.changes import make_plan, prevailing_release
+from deployer.plan.draft import DesiredRelease
 from deployer.plan.facts import Facts, ReleaseFacts
 from deployer.plan.model import Plan
 from deployer.plan.rendering import render_plan

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ import pytest
 from support.facts import facts, host, release
 from support.topologies import topology
 
-from deployer.plan.changes import DesiredRelease, make_plan, wanted_by_push
-from deployer.plan.draft import LaunchFiles, ReleaseCandidate
+from deployer.plan.changes import make_plan, wanted_by_push
+from deployer.plan.draft import DesiredRelease, LaunchFiles, ReleaseCandidate
 from deployer.plan.facts import Facts
-from deployer.plan.model import FileChange, Inferred, Plan
+from deployer.plan.model import FileChange, Inferred, Plan, PlanNotes
 from deployer.plan.rendering import render_plan
 from deployer.plan.topology import Topology
 
@@ -35,13 +35,14 @@ def pushed(
     content: str = f"content of {NOW}",
     starts: Mapping[str, LaunchFiles] | None = None,
     secrets_changed: tuple[str, ...] = (),
-    **shown: Any,
+    changes: Sequence[FileChange] = (),
+    **notes: Any,
 ) -> Plan:
     """The plan of a push, made as the rollout makes it: which release, who builds it, what changes."""
     draft = ReleaseCandidate(content, {web.name: (starts or {}).get(web.name, START) for web in shape.web})
     wanted, builds = wanted_by_push(draft, shape, found)
     wish = DesiredRelease("push", wanted, builds, restart=bool(secrets_changed))
-    return make_plan(wish, shape, found, secrets_changed=secrets_changed, **shown)
+    return make_plan(wish, shape, found, changes=changes, secrets_changed=secrets_changed, notes=PlanNotes(**notes))
 
 
 def has(id: str, **other: Any) -> dict[str, Any]:

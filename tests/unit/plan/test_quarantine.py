@@ -8,7 +8,8 @@ import pytest
 from support.facts import facts, host, release
 from support.topologies import topology
 
-from deployer.plan.changes import DesiredRelease, make_plan
+from deployer.plan.changes import make_plan
+from deployer.plan.draft import DesiredRelease
 
 NOW = "20240301T000000Z-now00000"
 

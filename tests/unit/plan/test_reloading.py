@@ -10,7 +10,8 @@ from support.facts import facts, host, release
 from support.topologies import topology
 
 from deployer.errors import SettingsError
-from deployer.plan.changes import DesiredRelease, make_plan
+from deployer.plan.changes import make_plan
+from deployer.plan.draft import DesiredRelease
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan
 from deployer.plan.rolling.reloading import other_dependencies

@@ -9,7 +9,8 @@ from typing import Any
 from support.facts import facts, host
 from support.topologies import topology
 
-from deployer.plan.changes import DesiredRelease, make_plan
+from deployer.plan.changes import make_plan
+from deployer.plan.draft import DesiredRelease
 from deployer.plan.model import Plan
 from deployer.plan.rendering import render_plan
 from deployer.plan.start import start, way

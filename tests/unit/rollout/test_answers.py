@@ -9,7 +9,8 @@ import pytest
 from support.facts import facts, host
 from support.topologies import topology
 
-from deployer.plan.changes import DesiredRelease, make_plan
+from deployer.plan.changes import make_plan
+from deployer.plan.draft import DesiredRelease
 from deployer.rollout.answers import ANSWERS, answer_schema
 from deployer.rollout.queries.hosts import hosts_of
 from deployer.rollout.queries.plan import PlanAnswer

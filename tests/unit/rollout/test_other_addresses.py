@@ -11,7 +11,8 @@ from support.facts import facts, host
 from support.topologies import topology
 
 from deployer.balancers.base import first_name, port_in, second_name
-from deployer.plan.changes import DesiredRelease, make_plan
+from deployer.plan.changes import make_plan
+from deployer.plan.draft import DesiredRelease
 from deployer.plan.facts import Facts
 from deployer.plan.model import FileChange
 from deployer.plan.rolling.slots import Standing, left_out, moved, seconds, standing

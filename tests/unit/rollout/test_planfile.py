@@ -16,8 +16,8 @@ from support.facts import facts, host, release
 from support.topologies import topology
 
 from deployer.errors import UsageError
-from deployer.plan.changes import DesiredRelease, make_plan, wanted_by_push
-from deployer.plan.draft import LaunchFiles, ReleaseCandidate
+from deployer.plan.changes import make_plan, wanted_by_push
+from deployer.plan.draft import DesiredRelease, LaunchFiles, ReleaseCandidate
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan, ProcessStep
 from deployer.plan.topology import Topology

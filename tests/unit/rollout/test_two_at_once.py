@@ -11,7 +11,8 @@ from support.facts import facts, host
 from support.topologies import topology
 
 from deployer.errors import ChecksError, UnreachableError
-from deployer.plan.changes import DesiredRelease, make_plan
+from deployer.plan.changes import make_plan
+from deployer.plan.draft import DesiredRelease
 from deployer.plan.model import InstanceStep, Plan, ProcessStep
 from deployer.plan.topology import Topology
 from deployer.remote.errors import AgentError

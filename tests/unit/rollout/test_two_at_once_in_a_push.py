@@ -15,7 +15,8 @@ from support.facts import facts, host, release
 from support.topologies import topology
 
 from deployer.errors import ChecksError, DeployError, FrozenError
-from deployer.plan.changes import DesiredRelease, make_plan
+from deployer.plan.changes import make_plan
+from deployer.plan.draft import DesiredRelease
 from deployer.plan.facts import Facts, HostFacts
 from deployer.plan.model import FileChange
 from deployer.plan.rolling.slots import surplus
