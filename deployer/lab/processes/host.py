@@ -162,10 +162,6 @@ def _plain_python() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 
-def _quotable(value: str) -> bool:
-    return value != "" and value.isprintable() and not set(value) & set('"\\')
-
-
 def _write(path: Path, content: str, mode: int = 0o644) -> None:
     path.touch(mode=mode)
     path.write_text(content)
