@@ -15,16 +15,16 @@ _RUN_AS_FILE = (
 def shell_argv(text: str) -> list[str]:
     """The words that run `text`.
 
-    Text whose first line is `#!INTERPRETER` is run by that interpreter, as an executable file would be. All other text
-    is run with sh: text of more than one line stops at the first command that fails, and a single line runs as in
-    `sh -c`, where its status is that of its last command.
+    Text of more than one line stops at the first command that fails, also where its first line names a shell; `set +e`
+    in it changes that. A single line runs as in `sh -c`, where its status is that of its last command. Text whose first
+    line is `#!INTERPRETER` with another program is run by that one, as an executable file would be.
     """
     interpreter = _interpreter(text)
     if not interpreter:
         return ["/bin/sh", "-ec" if is_script(text) else "-c", text]
     program = next((word for word in _without_env(interpreter) if word[:1] != "-" and "=" not in word), "")
     if posixpath.basename(program) in _SHELLS:
-        return [*interpreter, "-c", text]
+        return [*interpreter, "-ec", text]
     return ["/bin/sh", "-c", _RUN_AS_FILE, "sh", text.lstrip(), *interpreter]
 
 
