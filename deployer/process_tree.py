@@ -40,16 +40,7 @@ def subreaper() -> Iterator[None]:
 
 def descendants(pid: int) -> set[int]:
     """The ids of all living descendants of a process."""
-    children: dict[int, list[int]] = {}
-    for child, parent in _pairs():
-        children.setdefault(parent, []).append(child)
-    below: set[int] = set()
-    waiting = [pid]
-    while waiting:
-        fresh = [child for child in children.get(waiting.pop(), ()) if child not in below]
-        below.update(fresh)
-        waiting += fresh
-    return below
+    return procfs.pids_below(pid, _pairs())
 
 
 def kill(pids: Iterable[int], number: int = signal.SIGKILL) -> None:

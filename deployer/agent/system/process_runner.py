@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable
 
 from deployer.agent.operation import OpError
+from deployer.agent.system import procfs
 
 OUT_OF_MEMORY = (
     "nothing here sent that SIGKILL: most often it is the kernel, out of memory (look at `dmesg` there): give the host "
@@ -101,7 +102,7 @@ def run(
 
     Args:
         argv: the program and its arguments; no shell.
-        timeout: seconds until TERM, and KILL 5 seconds later, go to the whole process group.
+        timeout: seconds until TERM, and KILL 5 seconds later, go to the whole process group and all descendants.
         cwd: the folder to run in; the agent's own by default.
         env: the complete environment; the agent's own by default (with HOME, USER, LOGNAME of `user`).
         user: whom to run as, when the agent is root; ignored otherwise.
@@ -162,16 +163,30 @@ class Members:
 
 
 class _Group(Members):
-    """The process group that the program leads."""
+    """The process group that the program leads, and its descendants that left it (setsid) before the first signal."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
+        self._others: list[procfs.Process] | None = None
 
     def signal(self, number: int) -> None:
+        if self._others is None:  # later the parents are gone, and with them the way to these
+            self._others = [below for below in procfs.descendants(self._pid) if not _leads(self._pid, below.pid)]
         kill_group(self._pid, number)
+        for other in filter(procfs.alive, self._others):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(other.pid, number)
 
     def alive(self) -> bool:
-        return group_alive(self._pid)
+        return group_alive(self._pid) or any(map(procfs.alive, self._others or ()))
+
+
+def _leads(leader: int, pid: int) -> bool:
+    """Whether a process is in the group of `leader`, or gone."""
+    try:
+        return os.getpgid(pid) == leader
+    except ProcessLookupError:
+        return True
 
 
 def _plain_environ() -> dict[str, str]:

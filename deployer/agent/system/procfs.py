@@ -93,6 +93,29 @@ def ancestors(pid: int) -> Iterator[int]:
         pid = entry.ppid if entry else 0
 
 
+def descendants(pid: int) -> list[Process]:
+    """The living processes that `pid` started, and those that these started; none where there is no `/proc`."""
+    try:
+        known = {entry.pid: entry for entry in map(process, pids()) if entry is not None and not entry.dead}
+    except FileNotFoundError:
+        return []
+    return [known[below] for below in pids_below(pid, ((entry.pid, entry.ppid) for entry in known.values()))]
+
+
+def pids_below(pid: int, pairs: Iterable[tuple[int, int]]) -> set[int]:
+    """The ids of the descendants of `pid`; `pairs` are the ids of processes and of their parents."""
+    children: dict[int, list[int]] = {}
+    for child, parent in pairs:
+        children.setdefault(parent, []).append(child)
+    below: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        fresh = [child for child in children.get(waiting.pop(), ()) if child not in below]
+        below.update(fresh)
+        waiting += fresh
+    return below
+
+
 def catches(pid: int, signum: int) -> bool:
     """Whether the process has a handler of its own for that signal; False too when it is gone."""
     try:

@@ -31,9 +31,11 @@ def test_a_program_that_is_not_there_ends_like_in_a_shell(tmp_path: Path) -> Non
     assert "/no/such/folder" in run(["true"], timeout=20, cwd="/no/such/folder").stderr
 
 
-def test_at_a_timeout_the_children_go_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("starter", ["exec", "exec setsid", "exec setsid -w"])
+def test_at_a_timeout_the_children_go_too(tmp_path: Path, starter: str) -> None:
+    """Also those that have left the process group."""
     pids = tmp_path / "pids"
-    script = f"(trap '' TERM; echo $$ >> {pids}; exec sleep 600) & echo $! >> {pids}; wait"
+    script = f"(trap '' TERM; echo $$ >> {pids}; {starter} sleep 600) & echo $! >> {pids}; wait"
     began = time.monotonic()
     done = run(["sh", "-c", script], timeout=0.3)
     assert done.timed_out and not done.ok
