@@ -1,4 +1,4 @@
-"""Whether a virtualenv is whole, told by its marker and a few `stat` calls, and which folder a new one is built in.
+"""Whether a virtualenv is whole, told by its marker and the sizes of its files, and which folder a new one is built in.
 
 A damaged virtualenv is never rebuilt in its folder while a release links to it, since processes may run from it. The
 new one goes into a folder beside it, `<key>.r2`, and each release's `.venv` link moves there with one rename.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from deployer.agent.model.layout import Site
@@ -37,25 +36,47 @@ def damage(path: str) -> str:
         return f"its interpreter {_target(path)} is missing"
     if marker.get("version") not in (None, _version(path)):
         return f"its interpreter {_target(path)} is another version"
-    absent = sorted(set(marker.get("entries") or ()) - set(entries(path)))
-    return f"{absent[0]} is missing{_and_more(len(absent) - 1)}" if absent else ""
+    recorded, present = marker.get("contents") or {}, contents(path)
+    absent = sorted(set(recorded) - set(present))
+    if absent:
+        return f"{absent[0]} is missing{_and_more(len(absent) - 1)}"
+    # More than was recorded is not damage: some packages keep their data beside their code.
+    incomplete = (_lacks(name, recorded[name], present[name]) for name in sorted(recorded))
+    return next(filter(None, incomplete), "")
 
 
 def describe(path: str) -> dict[str, Any]:
     """What the marker of the virtualenv at `path` records, for `damage` to compare."""
-    return {"version": _version(path), "entries": sorted(entries(path))}
+    return {"version": _version(path), "contents": contents(path)}
 
 
-def entries(path: str) -> Iterator[str]:
-    """Programs, distributions, and the first file of each package, relative to the virtualenv."""
+def contents(path: str) -> dict[str, list[int]]:
+    """The size of each program, module, package and distribution, by its name relative to the virtualenv.
+
+    A size is the number of files and their bytes, without bytecode: 30 ms for a virtualenv of 6,000 files.
+    """
+    sizes = {"pyvenv.cfg": [1, _bytes(path + "/pyvenv.cfg")]} if os.path.isfile(path + "/pyvenv.cfg") else {}
     for folder in ["bin", *_site_packages(path)]:
         for entry in _scanned(path + "/" + folder):
-            name = folder + "/" + entry.name
-            if entry.name in _REGENERATED:
-                continue
-            yield name
-            if folder != "bin" and os.path.isfile(entry.path + "/__init__.py"):
-                yield name + "/__init__.py"
+            if entry.name not in _REGENERATED:
+                sizes[folder + "/" + entry.name] = _size(entry)
+    return sizes
+
+
+def _size(entry: os.DirEntry[str]) -> list[int]:
+    """The number of files in an entry, and their bytes."""
+    if not entry.is_dir(follow_symlinks=False):
+        return [1, entry.stat(follow_symlinks=False).st_size]
+    sizes = [_size(below) for below in _scanned(entry.path) if below.name not in _REGENERATED]
+    return [sum(count for count, _ in sizes), sum(size for _, size in sizes)]
+
+
+def _lacks(name: str, recorded: list[int], present: list[int]) -> str:
+    """What an entry has less of than was recorded, in words; empty if nothing."""
+    for number, unit in enumerate(("files", "bytes")):
+        if present[number] < recorded[number]:
+            return f"{name} has {present[number]:,} of {recorded[number]:,} {unit}"
+    return ""
 
 
 def folder_for(site: Site, key: str) -> str:
@@ -113,6 +134,10 @@ def _scanned(folder: str) -> list[os.DirEntry[str]]:
         return sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
         return []
+
+
+def _bytes(path: str) -> int:
+    return os.stat(path).st_size
 
 
 def _version(path: str) -> str | None:

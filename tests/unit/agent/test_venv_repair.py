@@ -52,6 +52,22 @@ def no_package(venv: Path) -> None:
     (venv / PURELIB / "tinypackage/__init__.py").unlink()
 
 
+def no_configuration(venv: Path) -> None:
+    (venv / "pyvenv.cfg").unlink()
+
+
+def no_submodule(venv: Path) -> None:
+    (venv / PURELIB / "tinypackage/deep/inner.py").unlink()
+
+
+def no_subpackage(venv: Path) -> None:
+    shutil.rmtree(venv / PURELIB / "tinypackage/deep")
+
+
+def empty_module(venv: Path) -> None:
+    (venv / PURELIB / "tinyserver.py").write_text("")
+
+
 def no_metadata(venv: Path) -> None:
     shutil.rmtree(venv / PURELIB / "tinydep-0.3.dist-info")
 
@@ -69,6 +85,10 @@ DAMAGES = [
     no_package,
     no_metadata,
     no_program,
+    no_configuration,
+    no_submodule,
+    no_subpackage,
+    empty_module,
 ]
 
 
@@ -97,9 +117,9 @@ def runs(host: Host, release: str) -> bool:
 def test_every_damage_is_found_without_starting_a_program(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     venv = Path(host.site.venv(KEY))
     (venv / PURELIB / "tinydep-0.3.dist-info").mkdir()
-    (venv / PURELIB / "tinypackage").mkdir()
-    for name in ("tinyserver.py", "tinypackage/__init__.py"):
-        (venv / PURELIB / name).touch()
+    (venv / PURELIB / "tinypackage/deep").mkdir(parents=True)
+    for name in ("tinyserver.py", "tinypackage/__init__.py", "tinypackage/deep/inner.py"):
+        (venv / PURELIB / name).write_text("pass\n")
     (venv / venv_integrity.MARKER).write_text(json.dumps(venv_integrity.describe(str(venv))))
     whole = shutil.copytree(venv, host.folder / "whole", symlinks=True)
     monkeypatch.setattr(process_runner, "run", lambda *args, **options: pytest.fail("it starts a program"))
@@ -113,6 +133,24 @@ def test_every_damage_is_found_without_starting_a_program(host: Host, monkeypatc
     assert all(found.values()), found
     assert found["no_module"] == f"{PURELIB}/tinyserver.py is missing"
     assert "python3.99 is missing" in found["dangling_interpreter"]
+    assert found["no_submodule"] == f"{PURELIB}/tinypackage has 1 of 2 files"
+    assert found["empty_module"] == f"{PURELIB}/tinyserver.py has 0 of 5 bytes"
+
+
+def test_what_is_added_to_a_virtualenv_is_no_damage(host: Host) -> None:
+    """Bytecode, and data that a package keeps beside its code."""
+    venv = Path(host.site.venv(KEY))
+    (venv / PURELIB / "tinypackage").mkdir()
+    (venv / PURELIB / "tinypackage/__init__.py").write_text("pass\n")
+    (venv / venv_integrity.MARKER).write_text(json.dumps(venv_integrity.describe(str(venv))))
+    (venv / PURELIB / "tinypackage/__pycache__").mkdir()
+    (venv / PURELIB / "tinypackage/__pycache__/__init__.cpython-311.pyc").write_bytes(b"x" * 100)
+    assert venv_integrity.damage(str(venv)) == ""
+    (venv / PURELIB / "tinypackage/cache.json").write_text("{}")
+    (venv / "bin/extra").write_text("")
+    assert venv_integrity.damage(str(venv)) == ""
+    shutil.rmtree(venv / PURELIB / "tinypackage/__pycache__")
+    assert venv_integrity.damage(str(venv)) == ""
 
 
 @pytest.mark.parametrize("damage", [no_folder, no_marker, dangling_interpreter])
