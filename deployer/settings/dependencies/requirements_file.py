@@ -12,7 +12,10 @@ from deployer.settings.project_files import read_text
 _INCLUDE = re.compile(r"^(?:-r\s*|--requirement[\s=]\s*)(?P<path>\S+)$")
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _TWO_NAMES = re.compile(r"[A-Za-z0-9][\w.-]*(\[[^\]]*\])? [A-Za-z0-9][\w.-]*")
-_EDITABLE = re.compile(r"^\s*(?:-e\s*|--editable[\s=]\s*)(?P<url>(?:git|hg|svn|bzr)\+\S+)\s*(?P<rest>;.*)?$")
+_EDITABLE = re.compile(
+    r"""^\s*(?:-e\s*|--editable[\s=]\s*)(?P<quote>["']?)(?:(?P<name>[\w.-]+\s*(?:\[[^\]]*\])?)\s*@\s*)?"""
+    r"""(?P<url>(?:git|hg|svn|bzr)\+[^\s"']+)(?P=quote)\s*(?P<rest>;.*)?$"""
+)
 _FRAGMENT = re.compile(r"(?:^|&)egg=(?P<name>[^&]+)")
 _URL = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -62,14 +65,16 @@ def read_lines(file: Path, seen: set[Path] | None = None) -> Iterator[tuple[Path
 def _from_editable(line: str) -> str | None:
     """An editable line for a repository, as the requirement that installs the same code; None for any other line.
 
-    Example: `-e git+https://host/lib.git@1.2#egg=lib` gives `lib @ git+https://host/lib.git@1.2`.
+    Example: `-e git+https://host/lib.git@1.2#egg=lib` gives `lib @ git+https://host/lib.git@1.2`, as does
+    `-e "lib @ git+https://host/lib.git@1.2"`.
     """
     match = _EDITABLE.match(line)
     if match is None:
         return None
     url, _, fragment = match["url"].partition("#")
-    named = _FRAGMENT.search(fragment)
+    fragment_name = _FRAGMENT.search(fragment)
+    name = (match["name"] or "").strip() or (fragment_name["name"] if fragment_name else "")
     others = "&".join(part for part in fragment.split("&") if part and not part.startswith("egg="))
     place = url + (f"#{others}" if others else "")
     marker = f" {match['rest']}" if match["rest"] else ""
-    return f"{named['name']} @ {place}{marker}" if named else f"{place}{marker}"
+    return f"{name} @ {place}{marker}" if name else f"{place}{marker}"

@@ -23,6 +23,8 @@ def read(folder: Path, *lines: str) -> requirements.Requirements:
         ("-e git+https://example.com/lib.git@1f2e#egg=lib", "lib @ git+https://example.com/lib.git@1f2e"),
         ("-e git+https://example.com/lib.git#egg=lib  # as pip freeze prints", "lib @ git+https://example.com/lib.git"),
         ("--editable=git+ssh://git@example.com/lib.git", "git+ssh://git@example.com/lib.git"),
+        ("-e lib @ git+https://example.com/lib.git", "lib @ git+https://example.com/lib.git"),
+        ('-e "lib[fast] @ git+https://example.com/lib.git@1.2"', "lib[fast] @ git+https://example.com/lib.git@1.2"),
         ("--editable git+file:///srv/lib@main#egg=lib[fast]", "lib[fast] @ git+file:///srv/lib@main"),
         (
             "-e git+https://example.com/mono.git#egg=lib&subdirectory=lib",
