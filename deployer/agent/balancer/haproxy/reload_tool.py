@@ -268,7 +268,7 @@ def _clash(name: str, first: dict[str, Any], second: dict[str, Any], place: dict
     if name == ANY_HOST:
         return (
             f"{app_names} both want every request at {place['listen']}: give one of them `domains`, or its own "
-            "`balancer.listen`"
+            "`balancer.listen` (`deploy_listen`, where the inventory sets that)"
         )
     return f"{app_names} both serve {name} at {place['listen']}: take it out of the `domains` of one"
 

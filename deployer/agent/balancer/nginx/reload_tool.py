@@ -380,7 +380,7 @@ def refuse_clashes(apps: list[App]) -> None:
             if name == ANY_HOST:
                 raise Refused(
                     f"{app_names} both want every request at {place['listen']}: give one of them `domains`, or "
-                    "its own `balancer.listen`"
+                    "its own `balancer.listen` (`deploy_listen`, where the inventory sets that)"
                 )
             raise Refused(f"{app_names} both serve {name} at {place['listen']}: take it out of the `domains` of one")
 
@@ -438,7 +438,7 @@ def refuse_foreign_listens(apps: list[App], foreign_listens: list[ForeignListen]
                 what = "names that are regular expressions" if listen.patterns else "its own default_server"
                 raise Refused(
                     f"{app['app']} wants every request at {app['listen']}, and {listen.file} has {what} "
-                    "there: give the app `domains`, or another `balancer.listen`"
+                    "there: give the app `domains`, or another `balancer.listen` (or `deploy_listen`)"
                 )
 
 
