@@ -153,6 +153,9 @@ GARBLED = (
     b"1\n\xff\xfe\n\n\n",
     b"1\n" + b"x " * 40 + b"\ny\n\n",
     b"2\n\n",
+    b"1\n# srv_name srv_addr srv_port srv_admin_state\nweb1 192.0.2.1\n\n",
+    b"1\n# srv_name srv_addr srv_port srv_admin_state\nweb1 192.0.2.1 x 0\n\n",
+    b"1\n# srv_name srv_addr srv_port srv_admin_state\nweb1 192.0.2.1 8000 x\n\n",
 )
 
 
