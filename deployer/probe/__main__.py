@@ -49,7 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log", type=Path, help="append one JSON line a request")
     parser.add_argument("--releases", type=Path, help="file of the releases that may answer, one a line")
     parser.add_argument("--limit", type=float, default=10.0, help="seconds until a request is late")
-    parser.add_argument("--max-seconds", type=float, default=3600.0)
+    # A push of many waves takes hours. It ends with whoever started it anyhow.
+    parser.add_argument("--max-seconds", type=float, default=86400.0)
     parser.add_argument("--max-requests", type=int, default=500_000)
     return parser
 
