@@ -186,7 +186,7 @@ class RunFinished(Event):
 
     `serving` is what was seen after a run that failed: instance → the release that served `before`, and serves `now`,
     which is `UNKNOWN` where nobody could tell; `unknown` then says why.
-    `data` is the answer of a command that looks.
+    `data` is the answer of a command that looks. `extra` are further fields of its JSON line.
     """
 
     name = "run.finished"
@@ -201,11 +201,12 @@ class RunFinished(Event):
     serving: dict[str, dict[str, str | None]] | None = None
     data: dict[str, Any] | None = None
     silent: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         data = super().as_json()
-        del data["silent"]
-        return data
+        del data["silent"], data["extra"]
+        return data | self.extra
 
 
 Listener = Callable[[Event], None]

@@ -10,7 +10,7 @@ def main() -> None:
 
     from deployer.cli.app import app
     from deployer.cli.interrupts import leave
-    from deployer.cli.run import told_as_json, was_stopped_at_once
+    from deployer.cli.run import usage_errors_as_json, was_stopped_at_once
     from deployer.cli.streams import open_closed_streams
 
     open_closed_streams()
@@ -18,7 +18,7 @@ def main() -> None:
         # A terminal of another encoding gets a question mark for an arrow, and no run breaks off for it.
         sys.stdout.reconfigure(errors="replace")
     try:
-        with told_as_json(sys.argv):
+        with usage_errors_as_json(sys.argv):
             app()
     except SystemExit as end:
         if was_stopped_at_once():

@@ -106,6 +106,7 @@ def run(
             everywhere=everywhere,
             stdin=stdin,
             raw=raw,
+            json_lines=common.output == "json",
             timeout=seconds(timeout, "--timeout"),
         ),
         events_to=sys.stderr if raw else None,
@@ -125,7 +126,12 @@ def shell(
     """
     from deployer.rollout.queries.exec import shell as start
 
-    carry_out("shell", common, lambda invocation: start(load(env, common), invocation.record, host=host))
+    json_lines = common.output == "json"
+    carry_out(
+        "shell",
+        common,
+        lambda invocation: start(load(env, common), invocation.record, host=host, json_lines=json_lines),
+    )
 
 
 def register(app: typer.Typer) -> None:

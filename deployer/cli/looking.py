@@ -9,8 +9,8 @@ import typer
 
 from deployer.cli.options import Common, with_common
 from deployer.cli.project import Env, EnvNeeded, load, load_to_look
-from deployer.cli.run import carry_out
-from deployer.cli.values import seconds
+from deployer.cli.run import carry_out, show_answer
+from deployer.cli.values import one_of, seconds
 
 
 def status(env: Env = None, *, common: Common) -> None:
@@ -148,27 +148,20 @@ def schema(
         str | None,
         typer.Argument(metavar="COMMAND", help="The schema of what this command answers with --output json."),
     ] = None,
+    *,
+    common: Common,
 ) -> None:
     """The JSON Schema of deploy.yaml, for editors, or of what a command that looks answers.
 
     Example: deploy schema > deploy.schema.json
     """
-    import json
+    from deployer.rollout.answers import ANSWERS, show_schema
 
-    if command is None:
-        from deployer.settings.schema import schema as make
-
-        typer.echo(json.dumps(make(), indent=2))
-        return
-    from deployer.rollout.answers import ANSWERS, answer_schema
-
-    if command not in ANSWERS:
-        raise typer.BadParameter(f"{command!r} is not one of {', '.join(ANSWERS)}", param_hint="COMMAND")
-    typer.echo(json.dumps(answer_schema(command), indent=2))
+    chosen = one_of(command, list(ANSWERS), "COMMAND")
+    show_answer("schema", common, lambda record: show_schema(record, chosen))
 
 
 def register(app: typer.Typer) -> None:
     """Adds these commands to the application."""
-    for function in (status, releases, history, verify, render, logs, hosts):
+    for function in (status, releases, history, verify, render, logs, hosts, schema):
         app.command()(with_common(function))
-    app.command()(schema)

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TextIO, TypeVar
+from typing import TextIO
 
 import typer
 
@@ -30,8 +30,6 @@ from deployer.report.signs import SignsOfLife
 from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.record import Record
 from deployer.stopping import CLOSED_OUTPUT, StopRequest
-
-T = TypeVar("T")
 
 # The exit statuses that this process has told by a closing event: one at most.
 _reported_statuses: list[int] = []
@@ -185,33 +183,59 @@ def was_stopped_at_once() -> bool:
 
 
 @contextlib.contextmanager
-def told_as_json(words: Sequence[str]) -> Iterator[None]:
-    """Whoever asked for JSON lines gets one for a mistake in the command line too, which Typer tells on stderr."""
+def usage_errors_as_json(words: Sequence[str]) -> Iterator[None]:
+    """Closes the JSON lines after a mistake in the command line, which Typer reports on stderr.
+
+    Args:
+        words: the command line. What follows `--` belongs to the user's own command.
+    """
     try:
         yield
     except SystemExit as end:
-        json_wanted = (
-            any(pair == ("--output", "json") for pair in itertools.pairwise(words)) or "--output=json" in words
-        )
-        if end.code == UsageError.exit_status and json_wanted and not _reported_statuses:
-            Bus(listener("json"), run=run_id()).emit(
-                Record("usage").finish(UsageError("the command line is wrong", hint="stderr says how"))
-            )
+        if end.code == UsageError.exit_status and _wants_json(words) and not _reported_statuses:
+            Bus(listener("json"), run=run_id()).emit(Record("usage").finish(_usage_error(end.__context__)))
         raise
 
 
-def report_errors(look: Callable[[], T], common: Common) -> T:
-    """The answer of a look that is no run; an error is shown as everywhere, and ends with its status."""
+def _wants_json(words: Sequence[str]) -> bool:
+    own = list(itertools.takewhile(lambda word: word != "--", words))
+    return "--output=json" in own or ("--output", "json") in itertools.pairwise(own)
+
+
+def _usage_error(mistake: BaseException | None) -> UsageError:
+    """What Typer says about the command line, as one of our own errors."""
+    format_message = getattr(mistake, "format_message", lambda: "the command line is wrong")
+    context = getattr(mistake, "ctx", None)
+    return UsageError(format_message().strip(), hint=f"{context.command_path if context else 'deploy'} --help")
+
+
+def show_answer(command: str, common: Common, look: Callable[[Record], str]) -> None:
+    """Prints the answer of a look that is no run, without a header or times; errors are shown as everywhere.
+
+    Args:
+        command: the command's name, for the record.
+        common: the options that every command has.
+        look: returns the text for people, and fills the record, which is the closing event in JSON lines.
+    """
+    record, error, text = Record(command), None, ""
     try:
-        return look()
-    except DeployError as error:
-        bus = Bus(listener(common.output))
-        if common.output == "json":
-            bus.emit(Record("look").finish(error))
-            _reported_statuses.append(error.exit_status)
-        else:
-            _say(error_block(error))
-        raise typer.Exit(error.exit_status) from None
+        text = look(record)
+    except DeployError as raised:
+        error = raised
+    except Exception as fault:
+        error = _fault(fault)
+    if error is not None:
+        error.name_environment(common.environment.name, command)
+    if common.output == "json":
+        finished = record.finish(error)
+        Bus(listener("json"), run=run_id()).emit(finished)
+        _reported_statuses.append(finished.exit_status)
+    elif error is not None:
+        _say(error_block(error))
+    else:
+        typer.echo(text)
+    if error is not None:
+        raise typer.Exit(error.exit_status)
 
 
 def _forget_output() -> None:

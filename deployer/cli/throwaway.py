@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from deployer.cli.options import Common, with_common
-from deployer.cli.run import carry_out, report_errors
+from deployer.cli.run import carry_out, show_answer
 
 lab_app = typer.Typer(help="A throw-away fleet of real hosts on this machine.", no_args_is_help=True)
 Name = Annotated[str, typer.Option("--name", help="The lab's name; it is an ENV while the lab is up.")]
@@ -63,10 +62,8 @@ def status(name: Name = "lab", *, common: Common) -> None:
     Example: deploy lab status --output json
     """
     from deployer.lab.operate import status as run
-    from deployer.lab.operate import status_text
 
-    lab_status = report_errors(lambda: run(name), common)
-    typer.echo(json.dumps(lab_status) if common.output == "json" else status_text(lab_status))
+    show_answer("lab status", common, lambda record: run(record, name=name))
 
 
 def demo(

@@ -15,6 +15,7 @@ from deployer.lab.lifecycle import up as bring_up
 from deployer.lab.model import DEFAULT_SUITE, LabSpec, Progress
 from deployer.lab.processes.requirements import has_program
 from deployer.rollout.run.invocation import Invocation
+from deployer.rollout.run.record import Record
 
 
 def default_kind() -> str:
@@ -61,8 +62,12 @@ def down(invocation: Invocation, *, name: str) -> None:
     take_down(name, lambda line: invocation.bus.emit(Output(line, step="lab")))
 
 
-def status(name: str) -> dict[str, Any]:
-    """The lab as JSON data; UsageError when it is not up."""
+def status(record: Record, *, name: str) -> str:
+    """The lab as a person reads it: one ssh command per host.
+
+    The closing event gets the lab's fields, and each of its hosts how SSH reaches it. Raises UsageError when the lab
+    is not up.
+    """
     lab = look(name)
     if lab is None:
         up_now = ", ".join(names())
@@ -70,15 +75,15 @@ def status(name: str) -> dict[str, Any]:
             f"there is no lab {name}",
             hint=f"deploy lab up --name {name}" + (f"; up are: {up_now}" if up_now else ""),
         )
-    return lab.as_dict()
-
-
-def status_text(lab_status: dict[str, Any]) -> str:
-    """The lab as a person reads it: one ssh command a host."""
-    lines = [f"lab {lab_status['name']} ({lab_status['kind']}), served at http://{lab_status['address']}/"]
-    for name, host in lab_status["hosts"].items():
+    fields = lab.as_dict()
+    ssh: dict[str, dict[str, Any]] = fields.pop("hosts")
+    lines = [f"lab {lab.name} ({lab.kind}), served at http://{lab.address}/"]
+    for host, access in ssh.items():
+        record.host(host, "up" if lab.running(host) else "off")
+        record.hosts[host] |= access
         lines.append(
-            f"  {name:<8} ssh -i {host['key']} -o UserKnownHostsFile={host['known_hosts']} "
-            f"-p {host['port']} {host['user']}@{host['host']}"
+            f"  {host:<8} ssh -i {access['key']} -o UserKnownHostsFile={access['known_hosts']} "
+            f"-p {access['port']} {access['user']}@{access['host']}"
         )
+    record.extra = fields
     return "\n".join(lines)

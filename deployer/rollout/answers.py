@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from deployer.rollout.data import Data
@@ -13,6 +14,8 @@ from deployer.rollout.queries.plan import PlanAnswer
 from deployer.rollout.queries.releases import Releases
 from deployer.rollout.queries.status_data import Status
 from deployer.rollout.queries.verify import Verified
+from deployer.rollout.run.record import Record
+from deployer.settings.schema import schema as settings_schema
 
 ANSWERS: dict[str, type[Data]] = {
     "status": Status,
@@ -25,6 +28,12 @@ ANSWERS: dict[str, type[Data]] = {
     "prune": Pruned,
 }
 """Command → the model of `data` in its closing event with `--output json`."""
+
+
+def show_schema(record: Record, command: str | None) -> str:
+    """The JSON Schema of `deploy.yaml`, or of what `command` answers, as indented text, and as the record's data."""
+    record.data = settings_schema() if command is None else answer_schema(command)
+    return json.dumps(record.data, indent=2)
 
 
 def answer_schema(command: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import urllib.request
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from support.labs import processes_with, ssh, ssh_argv
 from deployer.cache import cache
 from deployer.errors import DeployError, UsageError
 from deployer.inventory.load import load
-from deployer.lab import Lab, LabSpec, down, names, status, up
+from deployer.lab import Lab, LabSpec, down, names, operate, status, up
 from deployer.lab.commands import run, wait_until
+from deployer.rollout.run.record import Record
 
 pytestmark = pytest.mark.lab
 
@@ -140,6 +142,11 @@ def test_a_cut_link_is_silent_and_what_was_said_meanwhile_arrives_when_it_mends(
 def test_a_lab_can_be_found_again_and_up_again_only_switches_on_what_is_off(lab: Lab) -> None:
     found = status(lab.name)
     assert found == lab and lab.name in names()
+    record = Record("lab status")
+    operate.status(record, name=lab.name)
+    closing = record.finish().as_json()
+    assert closing["address"] == lab.address and closing["kind"] == lab.kind
+    assert closing["hosts"]["web1"].items() >= asdict(lab.hosts["web1"]).items()
     assert Lab(**json.loads(json.dumps(lab.as_dict()))) == lab
     before = lab.exec("web2", ["supervisorctl", "pid"]).stdout
     lab.power_off("web1")

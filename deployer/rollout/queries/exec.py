@@ -27,6 +27,7 @@ from deployer.remote.fleet import Fleet, together
 from deployer.remote.ssh.connection import Connection
 from deployer.remote.ssh.dialer import Dialer
 from deployer.remote.ssh.terminal import interact, pipe
+from deployer.rollout.run.connect import kill_with
 from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.record import Record
@@ -81,13 +82,14 @@ def run(
     everywhere: bool,
     stdin: bool,
     raw: bool = False,
+    json_lines: bool = False,
     timeout: float | None,
 ) -> None:
     """Runs a command in the current release: its folder, virtualenv, environment, secrets and user.
 
     On the first host with instances, or with `everywhere` on all of them. With a terminal here (both ways), and on
-    one host, the command has it. With `raw` its standard output and errors are this process's own, byte for byte. Else
-    as `execute`, which tells the other arguments.
+    one host, the command has it, unless standard output is for `json_lines`. With `raw` its standard output and errors
+    are this process's own, byte for byte. Else as `execute`, which tells the other arguments.
 
     Raises as `execute`; NotReadyError where nothing was pushed: the command was begun nowhere then.
     """
@@ -98,7 +100,7 @@ def run(
     if raw:
         _raw(project, invocation, chosen[0], words, stdin, timeout or _LONGEST_S)
         return
-    if len(chosen) == 1 and not stdin and sys.stdin.isatty() and sys.stdout.isatty():
+    if len(chosen) == 1 and not stdin and not json_lines and sys.stdin.isatty() and sys.stdout.isatty():
         with Fleet.open([chosen[0].host], sudo_password=project.sudo_password, identity=project.who) as fleet:
             _require_release(project, fleet, webs)
         invocation.bus.flush()
@@ -115,16 +117,16 @@ def run(
     _on_hosts(project, invocation, "run", [web.host for web in chosen], args, stdin, timeout, first)
 
 
-def shell(project: Project, record: Record, *, host: str | None) -> None:
+def shell(project: Project, record: Record, *, host: str | None, json_lines: bool = False) -> None:
     """A login shell on a host, with this terminal: the first host with instances, or the one that is named.
 
-    Raises UsageError where there is no terminal; UnreachableError, UntrustedHostError; InventoryError or UsageError for
-    what is no host; CommandError with the shell's status.
+    Raises UsageError where there is no terminal, or it is for `json_lines`; UnreachableError, UntrustedHostError;
+    InventoryError or UsageError for what is no host; CommandError with the shell's status.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if json_lines or not (sys.stdin.isatty() and sys.stdout.isatty()):
         example = host or project.topology.web[0].name
         raise UsageError(
-            "a shell needs a terminal for its input and output",
+            "a shell needs a terminal for its input and output, without --output json",
             hint=f"deploy exec {project.env} -l {example} -- COMMAND runs one command without a terminal",
         )
     if host is None:
@@ -153,7 +155,7 @@ def _on_hosts(
     invocation.bus.emit(RunStarted(name, project.topology.settings.app, project.env, project.who))
     input_bytes = sys.stdin.buffer.read() if stdin else None
     with Fleet.open(hosts, sudo_password=project.sudo_password, identity=project.who, partial=True) as fleet:
-        _stopped_with(invocation.stop, fleet)
+        kill_with(invocation.stop, fleet)
         before(fleet)
         if not stdin:
             _warn_of_unread_input(invocation.bus)
@@ -307,13 +309,3 @@ def _as_user(web: WebHost, words: Sequence[str]) -> str:
     if not web.site.user or web.site.prefix:
         return "exec " + shlex.join(words)
     return "exec " + shlex.join(["/bin/sh", "-c", _AS_USER, web.site.user, *words])
-
-
-def _stopped_with(stop: threading.Event, fleet: Fleet) -> None:
-    """Ctrl-C here ends the commands there: what nobody listens to is killed."""
-
-    def watch() -> None:
-        stop.wait()
-        fleet.kill()
-
-    threading.Thread(target=watch, name="stop", daemon=True).start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -62,6 +63,19 @@ def open_run(
         if error.hint:  # the rooms below do not know the environment's name
             error.hint = re.sub(r"\bENV\b", project.env, error.hint)
         raise
+
+
+def kill_with(stop: threading.Event, fleet: Fleet) -> None:
+    """Cuts the sessions as soon as `stop` is set, for commands that hold nothing on the hosts.
+
+    What runs there ends with its session. A goodbye would wait for the operation in hand.
+    """
+
+    def watch() -> None:
+        stop.wait()
+        fleet.kill()
+
+    threading.Thread(target=watch, name="stop", daemon=True).start()
 
 
 def _connected(project: Project, bus: Bus, *, partial: bool) -> Fleet:

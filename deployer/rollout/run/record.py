@@ -30,7 +30,8 @@ class Record:
     `serving` is what was seen at the end of a run that failed: instance → the release that served `before` the run and
     serves `now`, None for none, and why that is `unknown` where nobody can tell. It is None where nothing that serves
     was touched, and empty where nothing was seen.
-    `data` is the answer of a command that looks. `announced`: the header was shown. `in_ledgers` are the hosts whose
+    `data` is the answer of a command that looks. `extra` are further fields of the closing event.
+    `announced`: the header was shown. `in_ledgers` are the hosts whose
     ledger has the end of the run.
     """
 
@@ -43,7 +44,8 @@ class Record:
     serving: dict[str, dict[str, str | None]] | None = None
     exit_status: int = 0
     announced: bool = False
-    data: Data | None = None
+    data: Data | dict[str, Any] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
     in_ledgers: set[str] = field(default_factory=set)
     started: float = field(default_factory=time.monotonic)
 
@@ -83,7 +85,8 @@ class Record:
             probe=self.probe,
             serving=self.serving,
             error=error.as_dict() if error else None,
-            data=self.data.model_dump(mode="json") if self.data else None,
+            data=self.data if self.data is None or isinstance(self.data, dict) else self.data.model_dump(mode="json"),
+            extra=self.extra,
         )
 
 
