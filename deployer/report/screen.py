@@ -24,6 +24,9 @@ PATIENCE_S = 5.0
 WAITING_EVENTS = 10_000
 """How many events may wait for the output. Beyond that, lines that commands printed are left out, and counted."""
 
+WAITING_WITH_BACKPRESSURE = 500
+"""The same where the emitter waits. Few, since a person who stops the command waits until these are shown."""
+
 _CHECK_INTERVAL_S = 0.5
 
 
@@ -49,13 +52,13 @@ class Screen:
         out: TextIO | None = None,
         backpressure: bool = False,
         patience: float = PATIENCE_S,
-        waiting: int = WAITING_EVENTS,
+        waiting: int | None = None,
     ) -> None:
         self._out = out or sys.stdout
         self._gone = gone
         self._backpressure = backpressure
         self._patience = patience
-        self._most = waiting
+        self._most = waiting or (WAITING_WITH_BACKPRESSURE if backpressure else WAITING_EVENTS)
         self._changed = threading.Condition()
         self._queue: deque[events.Event | threading.Event] = deque()
         self._left_out = 0

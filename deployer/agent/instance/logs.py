@@ -6,6 +6,7 @@ on in the file that has that inode now (`shop-8000.log.1`), and then in the newe
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -22,18 +23,24 @@ from deployer.agent.system.threads import map_at_once
 _PAGE_BYTES = 2 << 20  # bytes of all logs together in one answer; JSON makes at most six of one
 _BLOCK_BYTES = 1 << 16
 _JOURNAL_TIMEOUT_S = 30.0
+_ROTATION_TRIES = 5
+_JOURNAL_FILES = ("/var/log/journal/*/*.journal", "/run/log/journal/*/*.journal")
 _JOURNAL_DELAY_S = 5.0  # seconds that journald may take to write a line down
 
 Line = tuple[float, str]
 
 
 class Page(NamedTuple):
-    """Part of a log: `(time, text)` lines, the cursor after them, whether there is more, whether lines are missing."""
+    """Part of a log: `(time, text)` lines, the cursor after them, whether there is more, whether lines are missing.
+
+    `unread` is how many bytes of a file wait behind the cursor; 0 for a journal, which does not tell.
+    """
 
     lines: list[Line]
     cursor: dict[str, Any]
     more: bool = False
     gap: bool = False
+    unread: int = 0
 
 
 @operation("logs.read")
@@ -47,9 +54,10 @@ def read(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
             not in use begins with no lines when another slot of the same instance (`index`) is in use.
 
     Returns:
-        `logs`: name → `{lines: [[time, text]], cursor, more, gap}`. `time` is seconds since the epoch: the journal's,
-        or that of the file's last change. `more`: there are lines beyond the size of one answer. `gap`: the file was
-        removed, truncated, or rotated too often, before all lines of it were read. `now`: this host's time.
+        `logs`: name → `{lines: [[time, text]], cursor, more, gap, unread}`. `time` is seconds since the epoch: the
+        journal's, or that of the file's last change. `more`: there are lines beyond the size of one answer; `unread`:
+        how many bytes of a file that is. `gap`: lines may be missing, for the file was removed, truncated, or rotated
+        too often, or the journal no longer has the entry of the cursor. `now`: this host's time.
 
     Raises:
         OpError `no_times`: `seconds` is asked for, and a log does not tell. OpError `unreadable`.
@@ -91,20 +99,86 @@ def _read_journal(unit: str, cursor: dict[str, Any] | None, lines: int, seconds:
     if cursor is None:
         argv += ["--lines", str(max(lines, 1)), *(["--since", "-%ds" % seconds] if seconds else [])]
     elif "after" in cursor:
-        argv += ["--after-cursor", cursor["after"]]
+        return _journal_after(argv, cursor, budget)
     else:
         argv += ["--since", f"@{cursor['since']:.6f}"]
-    entries, more = _journal_entries(argv, budget)
+    entries, more, _, _ = _journal_entries(argv, budget)
     shown = entries if lines or cursor is not None else []
     # Without an entry there is no cursor of journald's yet. What it has not written down so far is newer than this.
     fresh = {"since": started - min(_JOURNAL_DELAY_S, seconds or _JOURNAL_DELAY_S)}
     after = {"after": entries[-1]["__CURSOR"]} if entries else cursor or fresh
-    timed_lines = [(_time_of(entry), text) for entry in shown for text in _texts(entry.get("MESSAGE"))]
-    return Page(timed_lines, after, more)
+    return Page(_timed_lines(shown), after, more)
 
 
-def _journal_entries(argv: list[str], budget: int) -> tuple[list[dict[str, Any]], bool]:
-    """The entries that `journalctl` prints, up to `budget` bytes, and whether that bound was reached."""
+def _journal_after(argv: list[str], cursor: dict[str, Any], budget: int) -> Page:
+    """The entries after that of the cursor.
+
+    journald may have removed it (vacuumed, rotated for want of room). Then `--after-cursor` would leave out the next
+    entry too, without a word. So reading begins at the cursor's own entry, and lines may be missing where that is gone.
+    """
+    last = str(cursor["after"])
+    try:
+        answer = _journal_entries([*argv, "--cursor", last], budget, last)
+    except OpError:  # the journal has no such place any more, and still knows the time
+        since = int(_cursor_fields(last).get("t") or "0", 16) / 1e6
+        answer = _journal_entries([*argv, "--since", f"@{since:.6f}"], budget, last)
+    entries, more, present, whole = answer
+    if not whole:  # journald rotates all the time: the next page tries again
+        return Page([], cursor)
+    known_gone = bool(cursor.get("gone"))
+    if entries:
+        after = {"after": entries[-1]["__CURSOR"]}
+    else:
+        after = {"after": last} if present else {"after": last, "gone": True}
+    return Page(_timed_lines(entries), after, more, gap=not present and not known_gone)
+
+
+def _cursor_fields(cursor: str) -> dict[str, str]:
+    """The fields of a journal's cursor: of them `b` is the boot, `m` and `t` the times in hexadecimal microseconds."""
+    return dict(field.partition("=")[::2] for field in cursor.split(";"))
+
+
+def _is_entry(entry: dict[str, Any], cursor: str | None) -> bool:
+    """Whether the cursor is that of `entry`, which has another sequence number once it was copied to another journal.
+
+    journald copies entries where a persistent journal replaces a volatile one.
+    """
+    if cursor is None:
+        return False
+    own, other = _cursor_fields(entry["__CURSOR"]), _cursor_fields(cursor)
+    return all(own.get(name) == other.get(name) for name in ("b", "m", "t", "x"))
+
+
+def _timed_lines(entries: list[dict[str, Any]]) -> list[Line]:
+    return [(_time_of(entry), text) for entry in entries for text in _texts(entry.get("MESSAGE"))]
+
+
+class _Entries(NamedTuple):
+    """What `journalctl` printed, whether there is more, whether the entry that was read before was there.
+
+    `whole` is False when journald moved a file while `journalctl` opened them, which may have missed it then.
+    """
+
+    entries: list[dict[str, Any]]
+    more: bool
+    present: bool
+    whole: bool = True
+
+
+def _journal_entries(argv: list[str], budget: int, last: str | None = None) -> _Entries:
+    """The entries that `journalctl` prints, up to `budget` bytes, without that of the cursor `last`.
+
+    Asks again while journald rotates its files under the hands of `journalctl`.
+    """
+    for _ in range(_ROTATION_TRIES):
+        answer = _run_journalctl(argv, budget, last)
+        if answer.whole:
+            break
+    return answer
+
+
+def _run_journalctl(argv: list[str], budget: int, last: str | None) -> _Entries:
+    files = _journal_files()
     try:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except OSError as error:
@@ -112,15 +186,24 @@ def _journal_entries(argv: list[str], budget: int) -> tuple[list[dict[str, Any]]
     timer = threading.Timer(_JOURNAL_TIMEOUT_S, process.kill)
     timer.start()
     entries: list[dict[str, Any]] = []
-    size = 0
+    size, present, opened = 0, False, False
     assert process.stdout is not None and process.stderr is not None
     with process.stdout, process.stderr:
         try:
             for line in process.stdout:
-                entries.append(json.loads(line))
+                if not opened and _journal_files() != files:
+                    return _Entries([], True, False, whole=False)
+                opened = True
+                entry = _decoded(line)
+                if entry is None:
+                    return _Entries(entries, bool(entries), present)
+                if _is_entry(entry, last):
+                    present = True
+                    continue
+                entries.append(entry)
                 size += len(line)
                 if size >= budget:
-                    return entries, True
+                    return _Entries(entries, True, present)
             why = process.stderr.read().decode("utf-8", "replace").strip()
             if process.wait() and not entries and why:
                 raise OpError("unreadable", f"journalctl failed: {why.splitlines()[-1]}")
@@ -128,7 +211,28 @@ def _journal_entries(argv: list[str], budget: int) -> tuple[list[dict[str, Any]]
             timer.cancel()
             process.kill()
             process.wait()
-    return entries, False
+    return _Entries(entries, False, present, whole=opened or _journal_files() == files)
+
+
+def _journal_files() -> set[tuple[str, int]]:
+    """The path and inode of each file of the journal. journald renames one when it rotates."""
+    files = set()
+    for pattern in _JOURNAL_FILES:
+        for path in glob.iglob(pattern):
+            try:
+                files.add((path, os.stat(path).st_ino))
+            except OSError:
+                continue
+    return files
+
+
+def _decoded(line: bytes) -> dict[str, Any] | None:
+    """One entry; None for a line that ends within, since journalctl was killed or broke off."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and "__CURSOR" in entry else None
 
 
 def _time_of(entry: dict[str, Any]) -> float:
@@ -181,7 +285,22 @@ def _read_file(path: str, cursor: dict[str, Any] | None, lines: int, budget: int
     texts = bytes(data[:size]).decode("utf-8", "replace").split("\n")
     changed = marks[-1][3]
     timed_lines = [(changed, text.rstrip()) for text in (texts if texts[-1] else texts[:-1])]
-    return Page(timed_lines, {"inode": inode, "offset": offset + size - before, "read": time.time()}, more, gap)
+    read_to = {"inode": inode, "offset": offset + size - before, "read": time.time()}
+    return Page(timed_lines, read_to, more, gap, _bytes_after(unread, read_to) if more else 0)
+
+
+def _bytes_after(files: list[_File], cursor: dict[str, Any]) -> int:
+    """How many bytes the files have behind the cursor."""
+    behind = 0
+    for file in reversed(files):
+        try:
+            size = os.stat(file.path).st_size
+        except OSError:
+            continue
+        if file.inode == cursor["inode"]:
+            return behind + max(0, size - int(cursor["offset"]))
+        behind += size
+    return behind
 
 
 def _files(path: str) -> list[_File]:

@@ -129,6 +129,7 @@ _PROCESS = record({"running": boolean, "pid": optional(integer), "why": optional
 _SCHEDULE = record(release=text, why=text, pid=integer, next=moment, began=moment, ended=moment, result=text)
 _PAGE = record(
     {"lines": list_of(pair_of(moment, text)), "cursor": anything, "more": boolean, "gap": boolean},
+    unread=count,
 )
 _CHANGE = record({"kind": text, "name": text, "action": text}, diff=text)
 _REFUSAL = record({"name": text, "why": text}, kind=text, diff=text, hint=text)

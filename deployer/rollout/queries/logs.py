@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from deployer.agent.model.supervision import USER_AGENT, USUAL_REFUSALS
@@ -11,13 +13,18 @@ from deployer.errors import UsageError
 from deployer.events import Output
 from deployer.plan.topology import Topology, trusted
 from deployer.remote.fleet import together
-from deployer.rollout.run.connect import open_run
+from deployer.rollout.run.connect import kill_with, open_run
 from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.project import Project
 from deployer.rollout.run.run import Run
-from deployer.rollout.steps.log_reader import Answer, LogLine, LogReader, sources
+from deployer.rollout.steps.log_reader import Answer, Backlog, LogLine, LogReader, sources
 
 POLL_S = 1.0
+LAG_S = 5.0
+"""Seconds that the last line read may be old before `logs -f` counts as behind."""
+LAG_BYTES = 8 << 20
+"""Bytes of a file that may be unread before `logs -f` counts as behind."""
+LAG_REPORT_S = 10.0
 SEARCHED = 5000
 USUAL = 50
 
@@ -63,15 +70,17 @@ def logs(
             run.warn(f"its logs are not followed: {error.message}", host=host)
         webs = {web.name: sources(run.topology, web, process) for web in run.topology.web if web.name in run.web}
         reader = LogReader(run, webs, lines=searched, since=since)
+        if follow:
+            kill_with(invocation.stop, run.fleet)
         try:
-            view = View(run, keeps)
+            view = View(run, keeps, invocation.stop)
             view.show_last(reader.read_last(partial=not follow), wanted)
             while follow and reader.hosts and not invocation.stop.is_set():
                 _follow_once(run, reader, view, invocation.stop)
             view.finish()
         finally:
             reader.close()
-        if reader.dropped:
+        if reader.dropped and not (follow and invocation.stop.is_set()):
             raise together(reader.dropped)
 
 
@@ -81,10 +90,19 @@ def _follow_once(run: Run, reader: LogReader, view: View, stop: threading.Event)
     answers = reader.poll()
     view.show(answers)
     for host, error in reader.dropped.items():
-        if host not in dropped:
+        if host not in dropped and not stop.is_set():
             run.warn(f"its logs are no longer followed: {error.message}", host=host)
     if not any(answer.more for answer in answers):
         stop.wait(POLL_S)
+
+
+def _is_behind(backlog: Backlog) -> bool:
+    return backlog.age_s >= LAG_S or backlog.unread >= LAG_BYTES
+
+
+def _distance(backlog: Backlog) -> str:
+    """`12 s`, or `31 MB` for a file, whose lines have no times."""
+    return f"{backlog.unread / 1e6:.0f} MB" if backlog.unread else f"{backlog.age_s:.0f} s"
 
 
 class View:
@@ -94,13 +112,16 @@ class View:
     round, in which older lines of other hosts may come.
     """
 
-    def __init__(self, run: Run, keeps: Filter | None) -> None:
+    def __init__(self, run: Run, keeps: Filter | None, stop: threading.Event | None = None) -> None:
         self._run = run
+        self._stop = stop or threading.Event()
         self._keeps = keeps
         self._waiting: list[LogLine] = []
+        self._lagging: dict[str, float] = {}  # label of a log → when its lag was last reported
 
     def show_last(self, answers: Sequence[Answer], count: int) -> None:
         """The last `count` lines of each log."""
+        self._warn_of_gaps(answers)
         logs: dict[tuple[str, str], list[LogLine]] = {}
         for line in self._kept(answers):
             logs.setdefault((line.host, line.log), []).append(line)
@@ -108,19 +129,39 @@ class View:
 
     def show(self, answers: Sequence[Answer]) -> None:
         """All lines of one round, but for those that wait for the next."""
+        self._warn_of_gaps(answers)
         horizon = min((answer.now for answer in answers), default=0.0)
         lines = self._kept(answers)
         self._emit([*self._waiting, *(line for line in lines if line.ts <= horizon)])
         self._waiting = [line for line in lines if line.ts > horizon]
-        for answer in answers:
-            for log in answer.gaps:
-                why = "lines may be missing: the log was removed or rotated before they were read"
-                self._run.warn(why, host=self._label(answer.host, log))
+        self._report_lag(answers)
 
     def finish(self) -> None:
         """The lines that still wait."""
         self._emit(self._waiting)
         self._waiting = []
+
+    def _warn_of_gaps(self, answers: Sequence[Answer]) -> None:
+        for answer in answers:
+            for log in answer.gaps:
+                why = "lines may be missing: the log was removed or rotated before they were read"
+                self._run.warn(why, host=self._label(answer.host, log))
+
+    def _report_lag(self, answers: Sequence[Answer]) -> None:
+        """Says how far each log is behind: when it begins, every `LAG_REPORT_S`, and when all lines were shown."""
+        now = time.monotonic()
+        for answer in answers:
+            for log, backlog in answer.more.items():
+                label = self._label(answer.host, log)
+                if _is_behind(backlog) and now - self._lagging.get(label, -math.inf) >= LAG_REPORT_S:
+                    hint = "" if label in self._lagging else "deploy logs {env} -f --grep ERROR shows fewer"
+                    self._lagging[label] = now
+                    why = f"{_distance(backlog)} behind: lines come faster than they are shown"
+                    self._run.warn(why, host=label, hint=hint)
+            for label in [label for label in self._lagging if label.rpartition(":")[0] == answer.host]:
+                if label not in {self._label(answer.host, log) for log in answer.more}:
+                    del self._lagging[label]
+                    self._run.warn("no longer behind: all lines were shown", host=label)
 
     def _kept(self, answers: Sequence[Answer]) -> list[LogLine]:
         keeps = self._keeps
@@ -128,6 +169,8 @@ class View:
 
     def _emit(self, lines: Iterable[LogLine]) -> None:
         for line in sorted(lines, key=lambda line: line.ts):
+            if self._stop.is_set():  # nobody waits for the rest of a flood
+                return
             self._run.bus.emit(Output(line.text, host=self._label(line.host, line.log)))
 
     def _label(self, host: str, log: str) -> str:

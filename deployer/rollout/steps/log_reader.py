@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from deployer.rollout.run.run import Run
 PATIENCE_S = 2.0
 """Seconds that a host may take to answer before the lines of the others are shown without it."""
 
+_STOP_CHECK_S = 0.2
+
 Source = dict[str, Any]
 """Where one log is: the arguments of `logs.read` for it, without a cursor."""
 
@@ -32,13 +35,20 @@ class LogLine(NamedTuple):
     text: str
 
 
+class Backlog(NamedTuple):
+    """How far reading is behind writing: seconds since the last line that was read, and unread bytes of a file."""
+
+    age_s: float
+    unread: int
+
+
 @dataclass(frozen=True)
 class Answer:
     """What one host has: `lines`, the logs with `more`, those with a gap, and the host's time when it read."""
 
     host: str
     lines: tuple[LogLine, ...]
-    more: tuple[str, ...]
+    more: Mapping[str, Backlog]
     gaps: tuple[str, ...]
     now: float
 
@@ -122,8 +132,13 @@ class LogReader:
             self._cursors[host, name] = page["cursor"]
             lines += self._in_order(host, name, page["lines"])
         gaps = tuple(name for name in wanted if answer["logs"][name]["gap"])
-        more = tuple(name for name in wanted if answer["logs"][name]["more"])
-        return Answer(host, tuple(lines), more, gaps, float(answer["now"]))
+        now, pages = float(answer["now"]), answer["logs"]
+        more = {
+            name: Backlog(now - self._newest.get((host, name), now), int(pages[name].get("unread", 0)))
+            for name in wanted
+            if pages[name]["more"]
+        }
+        return Answer(host, tuple(lines), more, gaps, now)
 
     def close(self) -> None:
         """Asks nobody any more. A host that has not answered ends with its session."""
@@ -132,14 +147,18 @@ class LogReader:
     def _read_to_the_end(self, host: str, partial: bool) -> Answer:
         """All pages of the last lines of one host. What is written meanwhile ends it no later."""
         first = answer = self.read(host, partial=partial)
-        lines = list(first.lines)
+        lines, gaps = list(first.lines), set(first.gaps)
         while any(self._newest.get((host, name), 0.0) <= first.now for name in answer.more):
             answer = self.read(host, partial=partial)
             lines += answer.lines
-        return Answer(host, tuple(lines), answer.more, first.gaps, first.now)
+            gaps |= set(answer.gaps)
+        return Answer(host, tuple(lines), answer.more, tuple(sorted(gaps)), first.now)
 
     def _collect(self, timeout: float) -> list[Answer]:
-        wait(self._pending.values(), timeout=timeout)
+        deadline = time.monotonic() + timeout
+        while not self._run.stop.is_set() and (left := deadline - time.monotonic()) > 0:
+            if not wait(self._pending.values(), timeout=min(left, _STOP_CHECK_S)).not_done:
+                break
         answers = []
         for host in [host for host, future in self._pending.items() if future.done()]:
             try:

@@ -101,3 +101,68 @@ def test_missing_lines_are_said(fleet: Fleet) -> None:
     warned = [event for event in fleet.events if isinstance(event, Warned)]
     assert [event.host for event in warned] == ["web1:0", "web2:0", "web3:0"]
     assert "lines may be missing" in warned[0].message
+
+
+def test_a_gap_is_said_before_the_lines_that_follow_it(fleet: Fleet) -> None:
+    page = {"lines": [[1.0, "after the gap"]], "cursor": {}, "more": False, "gap": True}
+    fleet.world.logs_read = lambda host, args: {"now": 1.0, "logs": {"8000": page}}  # type: ignore[method-assign]
+    fleet.rounds(1)
+    kinds = [type(event) for event in fleet.events if isinstance(event, Warned | Output)]
+    assert kinds == [Warned] * 3 + [Output] * 3
+
+
+@pytest.mark.parametrize(("every", "reports"), [(0.0, 18), (600.0, 1)], ids=["each page", "the first page"])
+@pytest.mark.parametrize(("unread", "distance"), [(0, "30 s"), (31_000_000, "31 MB")], ids=["journal", "file"])
+def test_a_log_that_is_written_faster_than_it_is_shown_says_how_far_it_is_behind(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, unread: int, distance: str, every: float, reports: int
+) -> None:
+    monkeypatch.setattr("deployer.rollout.queries.logs.LAG_REPORT_S", every)
+    rounds = iter(range(100))
+
+    def flood(host: str, args: dict[str, Any]) -> dict[str, Any]:
+        number = next(rounds)
+        more = host == "web1" and number < 18
+        lines = [[70.0 + number, f"line {number}"]] if host == "web1" else []
+        page = {"lines": lines, "cursor": {"at": number}, "more": more, "gap": False, "unread": unread if more else 0}
+        return {"now": 100.0 + number, "logs": {"8000": page}}
+
+    fleet.world.logs_read = flood  # type: ignore[method-assign]
+    fleet.reader = LogReader(fleet.run, {"web1": fleet.reader._logs["web1"]}, lines=50, since=None)
+    fleet.rounds(20)
+    warned = [event for event in fleet.events if isinstance(event, Warned)]
+    assert {event.host for event in warned} == {"web1:0"}
+    assert warned[0].message == f"{distance} behind: lines come faster than they are shown"
+    assert warned[0].hint == "deploy logs {env} -f --grep ERROR shows fewer"
+    assert not any(event.hint for event in warned[1:])
+    assert len(warned) == reports + 1
+    assert warned[-1].message == "no longer behind: all lines were shown"
+
+
+def test_a_page_that_is_full_and_new_is_not_behind(fleet: Fleet) -> None:
+    numbers = iter(range(100))
+
+    def busy(host: str, args: dict[str, Any]) -> dict[str, Any]:
+        page = {"lines": [[9.0, "x"]], "cursor": {"at": next(numbers)}, "more": True, "gap": False, "unread": 1000}
+        return {"now": 10.0, "logs": {"8000": page}}
+
+    fleet.world.logs_read = busy  # type: ignore[method-assign]
+    fleet.rounds(2)
+    assert not [event for event in fleet.events if isinstance(event, Warned)]
+
+
+def test_ctrl_c_does_not_wait_for_the_rest_of_a_flood(fleet: Fleet) -> None:
+    stop = fleet.run.stop
+    fleet.run.bus.subscribe(lambda event: stop.set() if isinstance(event, Output) and event.line == "line 9" else None)
+    fleet.pages = {"web1": [(10.0, [(1.0, f"line {number}") for number in range(5000)])]}
+    fleet.view = View(fleet.run, None, stop)
+    assert len(fleet.rounds(1)) == 10
+
+
+def test_ctrl_c_does_not_wait_for_a_slow_host(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployer.rollout.steps.log_reader.PATIENCE_S", 300.0)
+    answers = threading.Event()
+    monkeypatch.setattr(fleet.run, "call", lambda *args, **more: answers.wait(300))
+    stopping = threading.Timer(0.1, fleet.run.stop.set)
+    stopping.start()
+    assert fleet.reader.poll() == []
+    answers.set()
