@@ -23,12 +23,14 @@ The numbers are the exit statuses of the contract.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 Kind = TypeVar("Kind", bound="DeployError")
 
 _ENVIRONMENT, _COMMAND = "{env}", "{command}"
+_COMMAND_LINE = re.compile(r"\bdeploy (?:[a-z]|\{command\})")
 
 
 def name_environment(text: str, env: str | None, command: str = "") -> str:
@@ -58,6 +60,7 @@ class DeployError(Exception):
     exit_status: int = 1
     default_code: ClassVar[str] = "internal"
     log_label: ClassVar[str] = "its last lines"  # what the lines of `log` are
+    recheck: ClassVar[str] = ""  # the command that shows whether an edit which the hint advises is right
 
     def __init__(
         self,
@@ -115,10 +118,24 @@ class DeployError(Exception):
         )
 
     def name_environment(self, env: str | None, command: str = "") -> None:
-        """Puts the names of environment and command into the texts, before a person sees them."""
+        """Puts the names of environment and command into the texts, before a person sees them.
+
+        A hint that advises an edit gets the command that shows whether the edit is right (`recheck`).
+        """
         self.message = name_environment(self.message, env, command)
         self.cause = self.cause and name_environment(self.cause, env, command)
+        if self.recheck and not _COMMAND_LINE.search(self.hint or ""):
+            self.hint = self._edit_hint(self.recheck if env or not command else "deploy {command}")
         self.hint = self.hint and name_environment(self.hint, env, command)
+
+    def _edit_hint(self, recheck: str) -> str | None:
+        """The hint as an edit: what to write, where, and `recheck`, the command that shows whether it is right."""
+        place = f"{self.file}:{self.line}" if self.file and self.line else self.file or ""
+        if not self.hint:
+            return f"change {place}, then type {recheck}" if place else f"{recheck} shows it once that is changed"
+        if self.hint.endswith("?"):
+            return f"{self.hint} Write that{f' in {place}' if place else ''}, then type {recheck}"
+        return f"{self.hint}{f' ({place})' if place and place not in self.hint else ''}; then type {recheck}"
 
     def as_dict(self) -> dict[str, Any]:
         """The `error` object of the JSON contract, with whatever else is known."""
@@ -176,12 +193,14 @@ class SettingsError(UsageError):
     """`deploy.yaml` or one of its overlays is wrong."""
 
     default_code = "settings"
+    recheck = "deploy plan {env}"
 
 
 class InventoryError(UsageError):
     """The inventory is wrong, or a pattern matches nothing."""
 
     default_code = "inventory"
+    recheck = "deploy hosts {env}"
 
 
 class UnreachableError(DeployError):

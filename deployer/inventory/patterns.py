@@ -37,7 +37,9 @@ def select(inventory: Inventory, pattern: str) -> tuple[Host, ...]:
             chosen -= set(_match(inventory, part[1:], pattern))
     hosts = tuple(host for host in inventory.hosts if host.name in chosen)
     if not hosts:
-        raise InventoryError(f"the pattern {pattern!r} matches no host of {inventory.env}", hint=_known(inventory))
+        raise InventoryError(
+            f"the pattern {pattern!r} matches no host of {inventory.env}", hint=_hosts_hint(_known(inventory))
+        )
     return hosts
 
 
@@ -50,7 +52,7 @@ def _split(inventory: Inventory, pattern: str) -> list[str]:
         words = _PARTS.findall(pattern)
     parts = [part for word in words if word for part in _from_file(word)]
     if not parts or any(part in ("&", "!") for part in parts):
-        raise InventoryError(f"the pattern {pattern!r} names nothing", hint=_known(inventory))
+        raise InventoryError(f"the pattern {pattern!r} names nothing", hint=_hosts_hint(_known(inventory)))
     return parts
 
 
@@ -73,7 +75,7 @@ def _match(inventory: Inventory, part: str, pattern: str) -> list[str]:
         near = nearest(name, [*groups, *(host.name for host in inventory.hosts)])
         raise InventoryError(
             f"{name!r} in the pattern {pattern!r} is neither a host nor a group of {inventory.env}",
-            hint=f"did you mean {near}?" if near else _known(inventory),
+            hint=_hosts_hint(f"did you mean {near}?" if near else _known(inventory)),
         )
     if first is None:
         return names
@@ -109,6 +111,11 @@ def _matcher(name: str) -> Callable[[str], object]:
 
 def _is_glob(name: str) -> bool:
     return name.startswith("~") or any(char in name for char in "*?[")
+
+
+def _hosts_hint(advice: str) -> str:
+    """The advice for a pattern, which is typed and not written into a file, with the command that lists the hosts."""
+    return f"{advice.removesuffix('.')}{'' if advice.endswith('?') else ';'} deploy hosts {{env}} lists all hosts"
 
 
 def _known(inventory: Inventory) -> str:

@@ -264,7 +264,7 @@ def test_an_environment_that_is_not_there_names_those_that_are(tmp_path: Path) -
     with pytest.raises(InventoryError) as caught:
         load("stagign", tmp_path)
     assert "there are: prod, staging" in caught.value.message
-    assert caught.value.hint == "did you mean staging?"
+    assert caught.value.hint == "did you mean staging? deploy hosts staging shows it"
 
 
 def test_two_files_of_one_name_are_an_error(tmp_path: Path) -> None:
