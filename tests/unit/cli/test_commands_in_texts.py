@@ -10,13 +10,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import typer
 
 import deployer
 from deployer.cli.app import app
 
 PACKAGE = Path(deployer.__file__).parent
+REPOSITORY = PACKAGE.parent
 HOLE = "\0"  # what an f-string fills in
+ENVIRONMENTS = (HOLE, "{env}", "lab", "prod")
 _COMMAND = re.compile(r"(?<![\w/.'-])deploy ((?:[a-z]|--)[a-z-]*)")
 _CLAUSE_END = re.compile(r"[;,()`\n…]|\. |: |, | and | or |\.$")
 # What follows the program's name in a sentence about it.
@@ -87,11 +90,11 @@ def wrong_words(name: str, words: list[str], command: Any) -> Iterator[str]:
     for word in words:
         if re.match(r"--?[a-z]", word) and word.partition("=")[0].strip("'\"") not in options:
             yield f"deploy {name} has no option {word}"
-        if word in ("--", "--yes"):
+        if word in ("--", "--yes", "--command"):
             break
     if "env" in arguments:
         first = words[0] if words else ""
-        if "-c" not in words and not first.startswith((HOLE, "{env}", "lab", "prod")):
+        if "-c" not in words and not first.startswith(ENVIRONMENTS):
             yield f"deploy {name} {first} does not name the environment"
 
 
@@ -134,6 +137,27 @@ def test_the_examples_in_the_help_work() -> None:
     examples = [line.partition("Example: ")[2] for line in lines if "Example: " in line]
     assert len(examples) > 15
     assert not [mistake for example in examples for mistake in mistakes(f"type {example}", known)]
+
+
+def test_the_commands_in_the_documents_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "ENVIRONMENTS", (*ENVIRONMENTS, "live", "staging", "ENV"))
+    known = commands()
+    pages = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md"), *(REPOSITORY / "examples").rglob("*.md")]
+    lines = [(page, number, line) for page in pages for number, line in numbered_code(page)]
+    assert sum("deploy " in line for _, _, line in lines) > 100
+    wrong = [f"{page}:{number}: {mistake}" for page, number, line in lines for mistake in mistakes(line, known)]
+    assert not wrong, "\n".join(wrong)
+
+
+def numbered_code(page: Path) -> Iterator[tuple[int, str]]:
+    """The code of a Markdown page: lines of blocks, and what stands between backticks."""
+    block = False
+    for number, line in enumerate(page.read_text("utf-8").splitlines(), start=1):
+        if line.startswith("```"):
+            block = not block
+        else:
+            for code in [line] if block else re.findall(r"`([^`]+)`", line):
+                yield number, code
 
 
 def test_no_text_shows_a_placeholder() -> None:
