@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.controller import Controller
 from support.project import Project
 
-from deployer.lab import LabSpec, up
+from deployer.lab import LabSpec, status, up
 
 pytestmark = [pytest.mark.machines, pytest.mark.more]
 
@@ -68,3 +69,29 @@ def test_without_following_the_last_lines_are_merged_by_time_too(busy: Project) 
     assert max(earlier - later for earlier, later in itertools.pairwise(times)) < 0.1
     hosts = [line["host"] for line in lines]
     assert sum(one != other for one, other in itertools.pairwise(hosts)) > 3, "one host after the other"
+
+
+def test_following_goes_on_where_the_journal_was_vacuumed_and_says_so(busy: Project, lab_name: str) -> None:
+    lab = status(lab_name)
+    assert lab is not None
+    following = Controller(busy, "logs", "-f", "--process", "busy")
+    try:
+        following.until_events(1000)
+        following.process.send_signal(signal.SIGSTOP)  # so that the last line it read is gone when it goes on
+        lab.exec("web1", ["journalctl", "--rotate"])
+        lab.exec("web1", ["journalctl", "--vacuum-time=1s"])
+        following.process.send_signal(signal.SIGCONT)
+        following.until_true("the gap was said", lambda: gaps(following.events))
+        seen = len(following.events)
+        following.until_events(seen + 2000)
+        following.process.send_signal(signal.SIGINT)
+        ended = following.end()
+    finally:
+        following.close()
+    assert ended["exit_status"] == 0
+    assert gaps(following.events) == ["web1:busy@1"], "once, and of the host alone whose journal it was"
+
+
+def gaps(events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The logs of which lines may be missing."""
+    return [event["host"] for event in events if "lines may be missing" in str(event.get("message"))]
