@@ -28,6 +28,7 @@ HOSTILE = "\x1b]0;title\x07a\x1b[2Jb\x1b[31mred\x1b[0m\x9b2Jc\rd\x00\x08\x7f\x1b
         ("\x1b[2J\x1b[1;1H\x1b[?25l", ""),
         ("\x9b2J \x85 \x7f \r \x00 \x1bc", "\\x9b2J \\x85 \\x7f \\r \\x00 \\x1bc"),
         ("a\u2028b", "a\\u2028b"),
+        ("abc \u202egnp.exe \u2066x\u2069", "abc \\u202egnp.exe \\u2066x\\u2069"),
     ],
 )
 def test_control_characters_have_no_effect(text: str, shown: str) -> None:
