@@ -136,7 +136,11 @@ class Truth:
             assert not unexplained or self._settles(unexplained), f"{unexplained} drained without a record"
             took = round(time.monotonic() - since, 1)
             ended = ended or (took if over() else 0.0)
-            out = [name for name, state in pool.items() if state != "UP" and not _is_out(records, name, lost)]
+            out = [
+                name
+                for name, state in pool.items()
+                if state != "UP" and not _is_out(records, name, lost) and not _is_retired(pool, name)
+            ]
             if ended and not out and not self._of_runs(records):
                 served = served or took
             locked = self.locked()
@@ -171,6 +175,17 @@ class Truth:
     def site(self, host: str) -> Path:
         """The app's folder on a host, as this machine sees it."""
         return Path(self.lab.folder) / "hosts" / host / "srv" / self.app
+
+
+def _is_retired(pool: dict[str, str], name: str) -> bool:
+    """Whether it is the slot of before in blue/green, which was stopped when its successor served.
+
+    A watchdog that fires admits it again, and the balancer's own check keeps users away.
+    """
+    host = name.rpartition("-")[0]
+    return pool[name] == "DOWN" and any(
+        state == "UP" for other, state in pool.items() if other.rpartition("-")[0] == host and other != name
+    )
 
 
 def _is_out(records: dict[str, dict[str, Any]], name: str, host: str) -> bool:
