@@ -1,6 +1,8 @@
 """Lock files as pinned requirement texts for one host: `uv.lock` and `pylock.toml` (PEP 751).
 
-Markers are evaluated here, for that host, so the text holds exactly what is to be installed, with hashes.
+Markers are evaluated here, for that host, so the text holds exactly what is to be installed, with hashes. `uv export`
+does not serve: it writes one text with markers for all platforms, and a pin of another platform would change the key of
+every virtualenv.
 """
 
 from __future__ import annotations
