@@ -39,7 +39,7 @@ class Host:
         Path(self.site.root).mkdir(parents=True, exist_ok=True)
         return self
 
-    def call(self, name: str, body: bytes | Iterator[bytes] = b"", **args: Any) -> dict[str, Any]:
+    def call(self, name: str, body: bytes | Iterator[bytes] = b"", /, **args: Any) -> dict[str, Any]:
         """One operation; OpError as it comes."""
         chunks = iter([body]) if isinstance(body, bytes) else body
         context = Context(emit=self.emit, body=chunks)
@@ -115,7 +115,7 @@ def _die_at(host: Host, moment: str) -> None:
     if function:
         setattr({"tree": tree, "files": files}[module], function, lambda *args, **kwargs: _die())
         return
-    host.emit = lambda event: _die() if moment and event.get("step") == moment else None  # type: ignore[assignment]
+    host.emit = lambda event: _die() if moment and event.get("step") == moment else None
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from release_site import Host
 
 from deployer.agent import operation
 from deployer.agent.dependencies import tools
+from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context, OpError
+from deployer.agent.system import host_facts
 from deployer.artifact.dependencies.uv_binary import uv_here
 
 WORKS = b"#!/bin/sh\necho uv 1.0\n"
@@ -148,8 +150,8 @@ def test_the_real_uv_is_given_and_found_by_who_looks_for_one(tmp_path: Path, mon
     uv = uv_here()
     assert uv is not None
     host = Prefixed(tmp_path)
-    monkeypatch.setattr(tools.host_facts, "search_path", lambda site: [])  # a host without a uv of its own
-    site = tools.Site.from_args({"site": host.wire})
+    monkeypatch.setattr(host_facts, "search_path", lambda site: [])  # a host without a uv of its own
+    site = Site.from_args({"site": host.wire})
     assert tools.find_uv(site) is None
     path = host.call("tool.put", uv.packed, **uv.named)["path"]
     assert tools.find_uv(site) == path

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from scripted import BREACHES
 from whole import Commands
 
 
@@ -12,6 +14,14 @@ from whole import Commands
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs are noted in a folder of the test's own."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(autouse=True)
+def _no_breaches() -> Iterator[None]:
+    """Every request to a scripted fleet, and every answer of it, is one that there is between real ones."""
+    BREACHES.clear()
+    yield
+    assert BREACHES == []
 
 
 @pytest.fixture

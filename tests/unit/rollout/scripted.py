@@ -2,14 +2,21 @@
 
 It answers the operations of docs/operations.md as agents do, and notes what users would have felt: `harm` when
 something stopped that a balancer sent requests to, `lowest` for the fewest instances that were ever there for them.
+
+Every request has to be one that agents take, and every answer one that they give (`World.call`);
+test_scripted_fleet.py holds the answers against those of a real agent.
 """
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from support.operations import require_documented_error, require_documented_request
 
 from deployer.balancers.base import first_name
 from deployer.errors import DeployError
@@ -17,6 +24,7 @@ from deployer.events import Bus, Event
 from deployer.plan.model import Action, InstanceStep, Plan, ProcessStep
 from deployer.plan.topology import Topology
 from deployer.remote.errors import AgentError, SessionLost
+from deployer.remote.messages.responses import require_expected
 from deployer.rollout.rolling.waves import Checks, Waves
 from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.record import Record
@@ -25,6 +33,23 @@ from deployer.rollout.steps.current_release import promote
 
 OLD, NEW = "20240101T000000Z-aaaaaaaa", "20240601T000000Z-bbbbbbbb"
 Hook = Callable[[], None]
+
+
+BREACHES: list[Exception] = []
+"""What in the running test was asked, or answered, otherwise than between a controller and a real agent.
+
+A run may make any other error of it; the fixture `_no_breaches` of conftest.py fails the test.
+"""
+
+
+@contextmanager
+def noted_breaches() -> Iterator[None]:
+    """Notes what the block raises."""
+    try:
+        yield
+    except Exception as error:
+        BREACHES.append(error)
+        raise
 
 
 @dataclass
@@ -90,6 +115,7 @@ class World:
         self.pids: dict[str, int] = dict.fromkeys(named, 100)
         self.current: dict[str, str | None] = dict.fromkeys((web.name for web in shape.web), self.release)
         self.pools = {lb.name: {server: Slot() for server in named} for lb in shape.balancers}
+        self.processes: dict[tuple[str, str], str | None] = {}
         self.lowest = self.available
 
     # -- what tests ask ---------------------------------------------------------------------------------------------
@@ -130,7 +156,7 @@ class World:
         """Calls `do` just before the next such operation on that host; what it raises is the host's answer."""
         self.before.setdefault((operation, host), []).append(do)
 
-    def fails(self, operation: str, host: str, code: str = "failed") -> None:
+    def fails(self, operation: str, host: str, code: str = "internal") -> None:
         """The next such operation on that host is refused, before it does anything."""
 
         def refuse() -> None:
@@ -154,6 +180,19 @@ class World:
         return Agent(self, host)
 
     def call(self, host: str, operation: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer of a host, as it would have crossed the wire: nothing of the script's own state is shared."""
+        with noted_breaches():
+            require_documented_request(operation, args)
+        try:
+            answer = self._answer(host, operation, args)
+        except AgentError as error:
+            with noted_breaches():
+                require_documented_error(operation, error.code)
+            raise
+        with noted_breaches():
+            return require_expected(host, operation, args, json.loads(json.dumps(answer)))
+
+    def _answer(self, host: str, operation: str, args: Mapping[str, Any]) -> dict[str, Any]:
         with self._lock:
             hooks = self.before.get((operation, host))
             if hooks:
@@ -192,22 +231,26 @@ class World:
         if previous is not None and (previous, host) not in self.bad:
             self.serving[server] = previous
         restored = previous is None or self.serving[server] is not None
-        detail = {
-            "restored": restored,
-            "serving": self.serving[server],
-            "undo": "" if restored else "it does not start",
-        }
+        detail = {"restored": restored, "serving": self.serving[server]} | (
+            {} if restored else {"undo": "it does not start"}
+        )
         raise AgentError("unhealthy", f"{release} did not answer", log=["Traceback: boom"], detail=detail)
 
     def processes_switch(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """A process named in `wedged` comes to no release any more once it has left what it had."""
-        label, release = f"{args['process']['name']}@{args['process']['number']}", args["release"]
-        if (release, host) in self.bad:
-            restored = (host, label) not in self.wedged
-            detail = {"restored": restored, **({} if restored else {"undo": "it does not start"})}
-            raise AgentError("did_not_start", f"{label} did not start with {release}", log=["no queue"], detail=detail)
-        if args["via"] == "restore" and (host, label) in self.wedged:
-            raise AgentError("did_not_start", f"{label} did not start with {release}", log=["no queue"])
+        name, release = label(args["process"]), args["release"]
+        previous = self.processes.get((host, name), self.release)
+        if previous == release and args["via"] != "reload":
+            return {"pid": 100, "seconds": 0.0, "changed": False}
+        wedged = (host, name) in self.wedged
+        if (release, host) in self.bad or (args["via"] == "restore" and wedged):
+            self.processes[host, name] = None if wedged else previous
+            detail = {"restored": not wedged, "serving": self.processes[host, name]}
+            undo = {"undo": "it does not start"} if wedged else {}
+            raise AgentError(
+                "did_not_start", f"{name} did not start with {release}", log=["no queue"], detail={**detail, **undo}
+            )
+        self.processes[host, name] = release
         return {"pid": 100, "seconds": 0.0, "changed": True}
 
     def adopting_units(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,7 +273,7 @@ class World:
         """Its workers are replaced; a release that cannot be loaded is found before that."""
         self.reloaded.append(server)
         if (release, host) in self.bad:
-            detail = {"restored": True, "serving": self.serving[server], "undo": ""}
+            detail = {"restored": True, "serving": self.serving[server]}
             raise AgentError("check_failed", f"{release} cannot be loaded", detail=detail)
         others = self.topology.instances > 1
         self.harm += [f"{server} reloaded under {lb}" for lb in self.pools if others and self._is_ready(lb, server)]
@@ -243,23 +286,26 @@ class World:
 
     def instance_stop(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         server = self._server(host, args["instance"])
+        served = self.serving[server] is not None
         self.held.discard(server)
         self._stopped(server)
-        return {"stopped": True}
+        return {"stopped": served}
 
     def instance_prove(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        answers = {}
-        for instance in args["instances"]:
-            server = self._server(host, instance)
-            found = self.serving[server]
-            fine = found == args["release"] and (found or "", host) not in self.sick
-            answers[str(instance["port"])] = {
-                "proven": fine,
-                "why": "" if fine else "health check: 500",
-                "pids": [self.pids[server]],
-                "release": found,
-            }
-        return {"slots": answers}
+        return {"slots": {str(one["port"]): self._proof(host, one, args) for one in args["instances"]}}
+
+    def _proof(self, host: str, instance: Mapping[str, Any], args: Mapping[str, Any]) -> dict[str, Any]:
+        """Without a release in the request, the slot's own one is to be proven."""
+        server = self._server(host, instance)
+        release, wanted = self.serving[server], args["release"]
+        if release is None:
+            why = "nothing listens" if wanted else f"slot {instance['port']} is not in use"
+        else:
+            sick = (release, host) in self.sick or release != (wanted or release)
+            why = "health check: 500" if sick else ""
+        proof = {"proven": not why, "why": why, "pids": [self.pids[server]] if release else [], "release": release}
+        measured = {"memory": 100 << 20 if release else 0, "age": 12.5 if release else 0.0}
+        return {**proof, "instance": instance["index"], **(measured if args.get("measure") else {})}
 
     def logs_read(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         page = {"lines": [[1.0, "its last words"]], "cursor": {}, "more": False, "gap": False}
@@ -285,7 +331,8 @@ class World:
     def site_promote(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         mine = {found for port in args["ports"] if (found := self.serving[self.topology.server(host, port)])}
         if mine - {args["release"]}:
-            raise AgentError("mixed", "current stays")
+            slots = {str(port): self.serving[self.topology.server(host, port)] for port in args["ports"]}
+            raise AgentError("mixed", "current stays", detail={"slots": slots})
         previous, self.current[host] = self.current[host], args["release"]
         return {"current": args["release"], "previous": previous, "changed": previous != args["release"]}
 
@@ -338,7 +385,18 @@ class World:
                 continue
             slot.admin = "drain"
             slot.by = slot.by if slot.by not in (None, "run") else args["by"]
-        return {"servers": {server: {"drained": True, "remaining": 0} for server in args["servers"]}}
+        drained = {"drained": True, "remaining": 0, "seconds": 0.0}
+        return {"servers": {server: {**drained, "held": self._held(host, server)} for server in args["servers"]}}
+
+    def _held(self, host: str, server: str) -> dict[str, Any] | None:
+        """The record of who holds a server out."""
+        by = self.pools[host][server].by
+        about = {"by": by, "run": "run-0", "who": "me@here", "reason": "", "since": 1.0}
+        return {**about, "at": self._address(server)} if by else None
+
+    def _address(self, server: str) -> str:
+        """Where a balancer has a server: as the inventory does, unless the script says otherwise."""
+        return self.places.get(server) or self.topology.places.get(first_name(server), "192.0.2.250:8000")
 
     def balancer_admit(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         answers: dict[str, dict[str, Any]] = {}
@@ -351,22 +409,25 @@ class World:
         for server in args["servers"]:
             slot = self.pools[host][server]
             if slot.by not in (None, "run", "spare") and not args["force"]:
-                answers[server] = {"state": "DRAIN", "held": {"by": slot.by}}
+                answers[server] = {"state": "DRAIN", "seconds": 0.0, "held": self._held(host, server)}
             elif self._at(server) is None:
                 late.append(server)
             else:
                 slot.admin, slot.by = "ready", None
-                answers[server] = {"state": "UP", "held": None}
+                answers[server] = {"state": "UP", "seconds": 0.0, "held": None}
         if late:
-            raise AgentError("not_up", f"{', '.join(late)} did not come up")
+            raise AgentError("not_up", f"{', '.join(late)} did not come up", detail={"late": late, "servers": answers})
         return {"servers": answers}
 
     def servers_ask(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """`picky` servers answer their own host alone."""
-        answers = {name: name not in self.picky and self._at(name) is not None for name in args["servers"]}
-        return {
-            "servers": {name: {"ok": ok, "status": 200 if ok else 403, "why": "403"} for name, ok in answers.items()}
-        }
+        return {"servers": {name: self._health_answer(name) for name in args["servers"]}}
+
+    def _health_answer(self, server: str) -> dict[str, Any]:
+        if self._at(server) is None:
+            return {"ok": False, "status": None, "why": "Connection refused", "refused": True}
+        ok = server not in self.picky
+        return {"ok": ok, "status": 200 if ok else 403, "why": "" if ok else "403", "refused": False}
 
     def maintenance_state(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         return {"maintenance": self.maintenance}
@@ -374,11 +435,12 @@ class World:
     def domains_request(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """Every name answers 200, but for those of `answers`. `asked`: who asked for which name, and whether by TLS."""
         self.asked += [(host, name, args["tls"]) for name in args["names"]]
-        return {"names": {name: {"status": self.answers.get(name, 200), "why": "refused"} for name in args["names"]}}
+        answers = {name: self.answers.get(name, 200) for name in args["names"]}
+        return {"names": {name: {"status": code, "why": "" if code else "refused"} for name, code in answers.items()}}
 
     def balancer_retire(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         self.pools[host].update({server: Slot("maint", "spare") for server in args["servers"]})
-        return {"servers": {}}
+        return {"servers": {server: {"state": "MAINT"} for server in args["servers"]}}
 
     # -- files, and the end of an app ---------------------------------------------------------------------------------
 
@@ -400,17 +462,23 @@ class World:
         return {"kept": ["/srv/shop/shared"]}
 
     def balancer_state(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"servers": {server: self._server_state(host, server) for server in self.pools[host]}}
+
+    def _server_state(self, host: str, server: str) -> dict[str, Any]:
+        slot, answers = self.pools[host][server], self._at(server) is not None
         return {
-            "servers": {
-                server: {
-                    "state": "UP" if slot.admin == "ready" else "MAINT",
-                    "serves": slot.admin == "ready" and self._at(server) is not None,
-                    "held": {"by": slot.by} if slot.by else None,
-                    **({"address": self.places[server]} if server in self.places else {}),
-                }
-                for server, slot in self.pools[host].items()
-            }
+            "state": {"ready": "UP" if answers else "DOWN", "drain": "DRAIN", "maint": "MAINT"}[slot.admin],
+            "serves": slot.admin == "ready" and answers,
+            "check": "L7OK" if answers else "L4CON",
+            "sessions": 0,
+            "address": self._address(server),
+            "held": self._held(host, server),
         }
+
+
+def label(process: Mapping[str, Any]) -> str:
+    """`worker@1`."""
+    return f"{process['name']}@{process['number']}"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def world(web: int = 3, balancers: int = 2, release: str | None = OLD, **setting
 
 
 def all_serve(fleet: World, release: str | None) -> bool:
-    served = {found for found in fleet.serving.values() if found} or {None}
+    served: set[str | None] = {found for found in fleet.serving.values() if found} or {None}
     return served == {release} and set(fleet.current.values()) == {release}
 
 
@@ -63,7 +63,7 @@ def test_what_is_down_goes_back_before_what_serves() -> None:
     def dies() -> None:
         for pool in fleet.pools.values():
             pool["web1-8000"] = Slot("drain", "run")
-        raise AgentError("failed", "as the script says")
+        raise AgentError("internal", "as the script says")
 
     fleet.on("instance.switch", "web4", dies)
     Rollout(fleet).carry_out()
@@ -259,6 +259,7 @@ def test_a_balancer_does_not_find_it_healthy() -> None:
     fleet.fails("balancer.admit", "lb2", "not_up")
     rollout = Rollout(fleet).carry_out()
     put_back(rollout)
+    assert rollout.error is not None and (rollout.error.code, rollout.error.host) == ("not_up", "lb2")
 
 
 def test_the_fleet_fails_its_checks_after_the_last_wave() -> None:
@@ -276,8 +277,10 @@ def test_the_fleet_fails_its_checks_after_the_last_wave() -> None:
 
 def test_a_host_does_not_note_the_release() -> None:
     fleet = world(3)
-    fleet.fails("site.promote", "web2")
-    put_back(Rollout(fleet).carry_out())
+    fleet.fails("site.promote", "web2", "incomplete")
+    rollout = Rollout(fleet).carry_out()
+    put_back(rollout)
+    assert rollout.error is not None and (rollout.error.code, rollout.error.host) == ("incomplete", "web2")
 
 
 def test_a_first_push_that_fails_leaves_nothing_running() -> None:

@@ -78,7 +78,7 @@ def test_a_run_that_goes_back_has_touched_none(fleet: Timed) -> None:
 
 
 def test_one_that_does_not_leave_its_host_is_not_started_on_another_and_takes_nothing_back(fleet: Timed) -> None:
-    fleet.fails("schedules.stop", "web1", "still_runs")
+    fleet.fails("schedules.stop", "web1", "lease_lost")
     run, times = rolled(fleet, *MOVES)
     assert run.error is None and set(fleet.current.values()) == {NEW} and fleet.told == []
     with pytest.raises(NeedsPersonError, match="the release is current, but the schedule web1:nightly did not stop"):

@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import OLD, World
+from scripted import OLD, World, label
 from support.topologies import topology
 from typer.testing import CliRunner
 
 from deployer import verify
 from deployer.cli.app import app
+from deployer.plan.topology import Topology
 from deployer.remote.errors import AgentError
+from deployer.remote.fleet import Fleet
 from deployer.remote.messages.responses import UnexpectedResponse, require_expected, require_expected_detail
 from deployer.rollout.queries import status
 from deployer.rollout.rolling import final_state
-from deployer.rollout.run import connect
 from deployer.verify import Verification
 
 Change = Callable[[str, str, dict[str, Any]], dict[str, Any]]
@@ -39,13 +40,14 @@ class Hosts(World):
 
     OLDER = "20230101T000000Z-cccccccc"
 
-    def __init__(self) -> None:
-        super().__init__(topology(2, 1))
+    def __init__(self, shape: Topology | None = None, release: str | None = OLD) -> None:
+        super().__init__(shape or topology(2, 1), release)
         self.calls: list[tuple[str, str]] = []
         self.change: Change = lambda host, operation, value: value
         self.built: set[tuple[str, str]] = set()
         self.ledger: list[dict[str, Any]] = []
         self.holder: str | None = None
+        self.secrets_differ = False
         self.unwritable: dict[str, list[dict[str, str]]] = {}
         self.failures: dict[str, Any] = {}
         self.answered: list[tuple[str, str]] = []
@@ -70,8 +72,7 @@ class Hosts(World):
             changed = self.change(host, operation, {"detail": error.detail})
             require_expected_detail(host, operation, error.code, changed.get("detail") or {})
             raise
-        # As it would have crossed the wire: nothing of the script's own state is shared.
-        value = self.change(host, operation, json.loads(json.dumps(value)))
+        value = self.change(host, operation, value)
         self.answered.append((host, operation))
         try:
             return require_expected(host, operation, args, value)
@@ -90,7 +91,7 @@ class Hosts(World):
             "writable": True,
             "owner": {"app": "shop", "env": "prod"},
             "frozen": None,
-            "lock": {"who": "me@here", "run": self.holder, "command": "push", "since": 1.0} if self.holder else None,
+            "lock": self._lock_holder(),
             "adoption": None,
         }
         if args.get("brief"):
@@ -155,32 +156,31 @@ class Hosts(World):
             "resolution": None,
         }
 
-    def instance_prove(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        if args["release"] is not None:
-            return super().instance_prove(host, args)
-        answers = {}
-        for instance in args["instances"]:
-            server = self._server(host, instance)
-            serves = self.serving[server]
-            about = {"why": "" if serves else "nothing listens", "pids": [self.pids[server]], "release": serves}
-            measured = {"memory": 100 << 20, "age": 12.5} if args.get("measure") else {}
-            answers[str(instance["port"])] = {"proven": serves is not None, **about, **measured}
-        return {"slots": answers}
-
     def lock_take(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         if self.holder not in (None, args["run"]):
-            detail = {"who": "ana@ci", "run": self.holder, "command": "push", "since": 1.0, "lost": None, "until": None}
+            detail = {**(self._lock_holder() or {}), "who": "ana@ci"}
             raise AgentError("locked", "shop is locked", detail=detail, host=host)
         self.holder = args["run"]
         self.ledger.append({"ts": 2.0, "event": "begun", "run": args["run"], "who": args["who"], "command": "push"})
         return {"taken": True}
 
+    def _lock_holder(self) -> dict[str, Any] | None:
+        if self.holder is None:
+            return None
+        about = {"who": "me@here", "run": self.holder, "command": "push", "since": 1.0, "pid": 100}
+        return {**about, "lost": None, "until": None, "silent": None}
+
     def lock_release(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        self.holder = None
-        return {"released": True}
+        held, self.holder = self.holder is not None, None
+        return {"released": held}
 
     def lock_asked(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         return {"by": None}
+
+    def site_note_begin(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        about = ("run", "who", "command", "release")
+        self.ledger.append({"ts": 2.0, "event": "begun", **{key: args[key] for key in about}})
+        return {}
 
     def site_note_end(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         about = ("run", "who", "command", "release", "outcome", "why", "duration_s")
@@ -210,7 +210,7 @@ class Hosts(World):
         return {"path": "/usr/bin/python3", "version": "3.11.2", **about}
 
     def secrets_write(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        return {"changed": False}
+        return {"changed": self.secrets_differ}
 
     def release_marker(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         return {"marker": {"files": "f", "requirements": [], "resolution": None}}
@@ -220,14 +220,23 @@ class Hosts(World):
 
     def release_build(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         self.built.add((host, args["release"]))
-        return {"built": True, "venv_built": True, "seconds": 0.1}
+        return {"built": True, "venv_built": args["venv"]["installer"] != "none", "seconds": 0.1}
 
     def release_prune(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        return {"removed": [self.OLDER], "venvs": ["v1"], "bytes": 54_100_000, "inodes": 1204}
+        weight = {"bytes": 54_100_000, "inodes": 1204} if args.get("weigh") else {}
+        return {"removed": [self.OLDER], "venvs": ["v1"], "failed": {}, **weight}
 
     def processes_state(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        state = {"release": OLD, "running": True, "pid": 7, "why": ""}
-        return {"processes": {f"{one['name']}@{one['number']}": state for one in args["processes"]}}
+        return {"processes": {name: self._process(host, name) for name in map(label, args["processes"])}}
+
+    def _process(self, host: str, name: str) -> dict[str, Any]:
+        release = self.processes.get((host, name), self.release)
+        return {
+            "release": release,
+            "running": bool(release),
+            "pid": 100 if release else 0,
+            "why": "" if release else "-",
+        }
 
     def schedules_state(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         times = {"pid": None, "next": 1800000000, "began": 1700000000, "ended": 1700000009, "result": "succeeded"}
@@ -272,10 +281,10 @@ class Commands:
         web = "web: {hosts: {web1: {ansible_host: 192.0.2.1}, web2: {ansible_host: 192.0.2.2}}}\n"
         (folder / "inventories/prod.yaml").write_text(web + "balancers: {hosts: {lb1: {ansible_host: 192.0.2.101}}}\n")
         monkeypatch.chdir(folder)
-        monkeypatch.setattr(connect.Fleet, "open", lambda *_, **__: self.hosts)
+        monkeypatch.setattr(Fleet, "open", lambda *_, **__: self.hosts)
         monkeypatch.setattr(final_state, "SETTLE_S", 0.0)
         monkeypatch.setattr(status, "_CHECKED_S", 0.0)
-        monkeypatch.setattr(verify, "run", lambda *_, **__: Verification([]))
+        monkeypatch.setattr(verify, "run", lambda *_, **__: Verification(()))
 
     def fresh(self) -> None:
         """Hosts as they were in the beginning."""
