@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typed import lines
+from support.typed import lines
 
 from deployer.cli.options import Common
 from deployer.cli.project import load
@@ -36,10 +36,13 @@ def test_an_env_that_is_not_there(deploy: Any, project: Path, command: str) -> N
     one_error(deploy(command, "prud"), "prud", "prod", "next:")
 
 
-@pytest.mark.parametrize("env", ["../prod", "prod/", "", "-", "a b"])
-def test_an_env_that_is_no_name(deploy: Any, project: Path, env: str) -> None:
-    result = deploy("hosts", "--", env)
-    one_error(result)
+@pytest.mark.parametrize("env", ["../prod", "prod/", "-", "a b"])
+def test_a_name_that_no_environment_may_have_is_quoted(deploy: Any, project: Path, env: str) -> None:
+    assert one_error(deploy("hosts", "--", env), "environment", "next:").startswith(f"error: {env!r} ")
+
+
+def test_an_empty_name_is_no_environment(deploy: Any, project: Path) -> None:
+    one_error(deploy("hosts", "--", ""), "environment", "DEPLOY_ENV", "default_env:")
 
 
 def test_no_deploy_yaml_anywhere(deploy: Any) -> None:

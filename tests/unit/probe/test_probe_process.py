@@ -135,18 +135,18 @@ def test_it_dies_with_its_parent(good_server: Any) -> None:
             "-c",
             "import sys, time; from deployer import probe\n"
             "prober = probe.start(sys.argv[1])\n"
-            "print(prober._process.pid, flush=True); time.sleep(60)",
+            "print('started', flush=True); time.sleep(60)",
             good_server.url,
         ],
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert parent.stdout is not None
-    pid = int(parent.stdout.readline())
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
-    until(lambda: not running(pid))
+    with parent:
+        assert parent.stdout is not None and parent.stdout.readline() == "started\n"
+        children = [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
+        assert children and all(map(running, children))
+        parent.kill()
+    until(lambda: not any(map(running, children)))
 
 
 def running(pid: int) -> bool:

@@ -94,7 +94,7 @@ def test_rich_shows_what_runs_now_until_it_ends() -> None:
     listener(events.StepFinished("switch", host="web1", instance="web1:0"))
     assert listener.running == "switch web2:0"
     listener(events.RunFinished("succeeded", 0, "R2", None, 1.0))
-    assert listener._running == {}
+    assert listener.running == ""
 
 
 def test_events_of_a_run_carry_its_id_and_keep_their_own() -> None:

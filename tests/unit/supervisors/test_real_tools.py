@@ -36,10 +36,12 @@ def test_systemd_accepts_the_unit_of_a_process(tmp_path: Path) -> None:
     assert not verified(tmp_path, "shop-worker@1.service")
 
 
-def test_and_would_say_so_if_it_did_not(tmp_path: Path) -> None:
+def test_the_check_by_systemd_reports_a_value_that_it_does_not_know(tmp_path: Path) -> None:
     wrong = of_process().replace("ProtectProc=invisible", "ProtectProc=hidden")
     (tmp_path / "shop-worker@1.service").write_text(wrong)
-    assert "hidden" in "".join(verified(tmp_path, "shop-worker@1.service"))
+    about = verified(tmp_path, "shop-worker@1.service")
+    number = wrong.splitlines().index("ProtectProc=hidden") + 1
+    assert [line for line in about if f":{number}: " in line and "hidden" in line], about
 
 
 @pytest.mark.parametrize(("kind", "unit"), [("haproxy", "haproxy"), ("nginx", "nginx"), ("caddy", "deploy-caddy")])
@@ -91,7 +93,7 @@ def test_supervisord_reads_every_program(tmp_path: Path, name: str, expected: se
         assert made.stdout_logfile_maxbytes == 20 * 1024**2  # type: ignore[attr-defined]
 
 
-def test_and_would_refuse_a_mistake(tmp_path: Path) -> None:
+def test_supervisord_refuses_a_signal_that_it_does_not_know(tmp_path: Path) -> None:
     text = (GOLDEN / "shop.conf").read_text().replace("stopsignal=TERM", "stopsignal=POLITE", 1)
     with pytest.raises(ValueError, match="POLITE"):
         programs(tmp_path, text)

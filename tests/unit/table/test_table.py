@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 from table import page
-from table.cells import ALLOWED, CELLS, SERVERS, STRATEGIES, Cell, chosen
+from table.cells import CELLS, SERVERS, STRATEGIES, Cell, chosen
 from table.results import Results
-
-MEASURED = Results().cells
-
-
-def test_what_was_measured_is_allowed_and_was_changed_ten_times_or_more() -> None:
-    assert set(MEASURED) <= {cell.name for cell in ALLOWED}
-    assert min(each["changes"] for each in MEASURED.values()) >= 10
-
-
-@pytest.mark.parametrize("cell", [cell for cell in ALLOWED if cell.name in MEASURED], ids=lambda cell: cell.name)
-def test_what_was_measured_is_what_the_cell_may_cost(cell: Cell) -> None:
-    result = MEASURED[cell.name]
-    assert cell.unforeseen(result) == [], result
-    assert result["requests"] >= 100
 
 
 def test_auto_takes_no_race_where_a_strategy_that_carries_out_every_change_has_none() -> None:
