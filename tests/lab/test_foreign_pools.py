@@ -168,7 +168,8 @@ def test_commands_that_fail_or_lie_cost_nobody_anything(theirs: Lab, tmp_path: P
     with traffic(address(theirs, "theirs"), tmp_path / "log2") as users:
         refused = project.deploy("push", expect=None)
     assert refused.exit in (5, 6), refused.summary
-    assert users.receipt is not None and users.receipt.failed == 0, users.receipt.causes
+    assert users.receipt is not None
+    assert users.receipt.failed == 0, users.receipt.causes
     project.settings({"balancer": commands})
     project.deploy("push")
 

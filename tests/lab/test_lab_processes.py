@@ -10,6 +10,7 @@ import textwrap
 import urllib.request
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.agents import until
@@ -205,16 +206,17 @@ def test_a_person_who_looks_around_in_a_host_survives_its_end(lab: Lab) -> None:
 
 
 def test_what_makes_no_sense_is_refused_with_a_way_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for wrong in (
+    mistakes: tuple[dict[str, Any], ...] = (
         {"name": "../x"},
         {"name": ""},
         {"hosts": 0},
         {"hosts": 500},
         {"reserve": ("a b",)},
         {"suite": "sid"},
-    ):
+    )
+    for wrong in mistakes:
         with pytest.raises(UsageError):
-            LabSpec(**wrong)  # type: ignore[arg-type]
+            LabSpec(**wrong)
     with pytest.raises(UsageError, match="no systemd"):
         LabSpec(kind="processes", supervisor="systemd")
     with pytest.raises(UsageError, match="this machine's own system"):

@@ -13,7 +13,7 @@ from support.traffic import traffic
 
 from deployer.lab import Lab
 
-QUICK = {
+QUICK: dict[str, Any] = {
     "health": {"within": "20s"},
     "runtime": {"workers": 1, "graceful_timeout": "5s"},
     "rolling": {"drain_timeout": "2s", "soak": "500ms", "waves": [1, 2]},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.inventories import inventory
@@ -94,7 +95,7 @@ def answers(lab: Lab, name: str) -> int:
         connection.close()
 
 
-def names_go_back(shop: Project, lab: Lab, log: Path, *where: str, **more: dict[str, str]) -> None:
+def names_go_back(shop: Project, lab: Lab, log: Path, *where: str, **more: Any) -> None:
     """A name that a push drops and one that it brings are what they were, once it has failed."""
     shop.settings({"domains": ["returns.test", "also.test"]})
     before = shop.deploy("push", *where, **more).release
@@ -125,7 +126,7 @@ def test_names_go_back_behind_the_others_too(small: tuple[Lab, str], tmp_path: P
 
 def test_other_ports_go_back_at_the_very_end_too(shop: Project, lab: Lab, tmp_path: Path) -> None:
     """The checks of the whole fleet come when the pools know the new ports alone."""
-    good = {"env": {"TOKEN": "good too"}}
+    good: dict[str, Any] = {"env": {"TOKEN": "good too"}}
     before = shop.deploy("push", **good).release
     was = {each["port"] for host in shop.deploy("status").last["hosts"].values() for each in host["instances"].values()}
     with traffic(lab.address, tmp_path / "log", host_header="returns.test") as users:

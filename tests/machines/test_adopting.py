@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from support.inventories import inventory
@@ -87,6 +88,7 @@ server {
 @pytest.fixture
 def by_hand(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """Two hosts with `shop.service` at :8000, behind an HAProxy that somebody configured, or the kind in `param`."""
+    kind: Literal["haproxy", "nginx"]
     name, kind = fresh_name(), getattr(request, "param", "haproxy")
     try:
         lab = up(LabSpec(name=name, kind="machines", hosts=2, balancer=kind), print)

@@ -46,7 +46,7 @@ def quiet_dialer(folder: Path) -> Iterator[Dialer]:
 
 def host_of(lab: Lab, user: str = "root", become: bool | None = None) -> Host:
     """The first web host of a lab as that user."""
-    at: dict[str, Any] = lab.hosts["web1"]
+    at = lab.hosts["web1"]
     ssh = SshOptions(at["host"], user, at["port"], (at["key"],), (at["known_hosts"],))
     return Host("web1", ssh, become=become)
 

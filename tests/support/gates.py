@@ -16,7 +16,7 @@ from support.project import Done, Project
 
 WEB = ("web1", "web2", "web3")
 FRESH = "web4"
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "runtime": {"workers": 2, "graceful_timeout": "3s"},
     "health": {"within": "20s"},
     "rolling": {"drain_timeout": "2s", "soak": "4s", "waves": [1, 2], "max_unavailable": 2},
@@ -49,7 +49,7 @@ class Fleet:
             yaml.dump(data, out)
         return path
 
-    def deploy(self, command: str, inventory: Path | None = None, *, expect: int = 0, **env: str) -> Done:
+    def deploy(self, command: str, inventory: Path | None = None, *, expect: int | None = 0, **env: str) -> Done:
         return self.project.deploy(command, "-i", str(inventory or self.inventory()), expect=expect, env=env)
 
     def shell(self, host: str, command: str) -> str:

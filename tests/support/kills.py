@@ -140,7 +140,7 @@ class Ordeal:
 
     def _accident(self, point: Point, controller: Controller, over: ExitStack) -> float:
         """Waits for the moment and lets it happen; when it did, on the monotonic clock."""
-        app = self._app
+        app, pid = self._app, None
         if point.victim in app.truth.lab.hosts:
             # The first steps are the controller's own: they begin before there are agents.
             find = partial(severed.agent, controller.process.pid, app.truth.lab, point.victim)
@@ -153,6 +153,7 @@ class Ordeal:
         if point.victim == "silence":
             over.enter_context(severed.silence(controller.process.pid, app.truth.lab))
         else:
+            assert pid is not None
             severed.kill(pid)
         return time.monotonic()
 

@@ -21,7 +21,8 @@ from deployer.agent.model.layout import Site
 from deployer.agent.model.resources import Directory, File
 from deployer.agent.model.supervision import Health
 from deployer.agent.operation import Context
-from deployer.balancers import Caddy, Pool, Server
+from deployer.balancers import Pool, Server
+from deployer.balancers.caddy import Caddy
 
 pytestmark = pytest.mark.lab
 

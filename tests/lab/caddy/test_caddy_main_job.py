@@ -77,7 +77,11 @@ class Host:
         self.prefix = f"{lab.folder}/hosts/lb1/root"
         self.site = Site("shop", lab.name, f"{self.prefix}/srv/shop", prefix=self.prefix)
         pool = Pool(self.site, f"shop-{lab.name}", (), Health())
-        self.args = {"site": asdict(self.site), "run": "run-7", "driver": balancers.get("caddy").driver(pool)}
+        self.args: dict[str, Any] = {
+            "site": asdict(self.site),
+            "run": "run-7",
+            "driver": balancers.get("caddy").driver(pool),
+        }
 
     def states(self) -> dict[str, Any]:
         """`balancer.state` of the app's servers."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_haproxy import House, house
+from support.real_haproxy import House, house
 
 
 @pytest.fixture(scope="session")

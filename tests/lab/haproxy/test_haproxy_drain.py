@@ -8,8 +8,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from real_haproxy import House
 from support.balanced import until
+from support.real_haproxy import House
 
 from deployer.agent.balancer import drain_records
 from deployer.agent.operation import Context, OpError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from real_haproxy import House
+from support.real_haproxy import House
 
 from deployer.agent.operation import OpError
 from deployer.balancers import Pool, Server

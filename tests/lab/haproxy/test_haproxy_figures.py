@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from real_haproxy import House
+from support.real_haproxy import House
 
 from deployer.agent.balancer import statistics
 from deployer.agent.operation import Context, OpError

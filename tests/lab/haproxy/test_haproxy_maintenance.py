@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from real_haproxy import House
 from support.balanced import until
+from support.real_haproxy import House
 
 from deployer.agent.balancer import maintenance
 from deployer.agent.operation import Context

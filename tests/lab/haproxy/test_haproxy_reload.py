@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from real_haproxy import House
 from support.balanced import Program, traffic, until
+from support.real_haproxy import House
 
 from deployer.agent.balancer.haproxy import workers
 from deployer.agent.balancer.haproxy.reload_tool import dump_all, hold, worker

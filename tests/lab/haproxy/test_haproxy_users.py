@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from real_haproxy import House
 from support.balanced import until
 from support.loopback import free_port
+from support.real_haproxy import House
 
 from deployer import runtimes
 from deployer.balancers import Server

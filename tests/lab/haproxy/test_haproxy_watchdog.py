@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-from real_haproxy import House
 from support.balanced import until
 from support.drainer import agent
+from support.real_haproxy import House
 
 from deployer.agent.balancer import drain_records
 from deployer.agent.balancer import watchdog as balancer_watchdog
@@ -146,15 +145,14 @@ def test_a_watchdog_waits_for_a_haproxy_that_is_away(balancer_host: House, pool:
 
 
 def test_arming_twice_starts_one_watchdog(balancer_host: House, pool: Pool) -> None:
-    args = {"site": asdict(pool.site), "run": "run-twice", "driver": balancer_host.adapter.driver(pool)}
-    ctx = Context()
+    driver, ctx = balancer_host.adapter.driver(pool), Context()
     order = Path(f"{pool.site.state}/watchdog-run-twice.json")
-    first = balancer_watchdog.arm(ctx, pool.site, "run-twice", args["driver"], 60)
+    first = balancer_watchdog.arm(ctx, pool.site, "run-twice", driver, 60)
     pid = order.with_suffix(".pid").read_text()
     for bound in (90, 30):
-        assert balancer_watchdog.arm(ctx, pool.site, "run-twice", args["driver"], bound) == first
+        assert balancer_watchdog.arm(ctx, pool.site, "run-twice", driver, bound) == first
         assert order.with_suffix(".pid").read_text() == pid
-        balancer_watchdog.arm(ctx, pool.site, "run-twice", args["driver"])  # as every drain does
+        balancer_watchdog.arm(ctx, pool.site, "run-twice", driver)  # as every drain does
         assert json.loads(order.read_text())["bound"] == bound
     balancer_watchdog.dismiss_others(pool.site, "run-8")
     until("it ends", lambda: not runs(json.loads(pid)))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_nginx import House
 from support.balanced import Program, until
+from support.real_nginx import House
 from support.traffic import traffic
 
 from deployer.agent.system import tcp_connections

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from real_nginx import House
 from support.balanced import until
+from support.real_nginx import House
 
 from deployer.agent.balancer import drain_records
 from deployer.agent.operation import Context, OpError

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_nginx import House
+from support.real_nginx import House
 
 from deployer.agent.balancer import statistics
 from deployer.agent.operation import Context

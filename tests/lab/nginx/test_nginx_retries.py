@@ -10,9 +10,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from real_nginx import House
 from support.balanced import Web
 from support.loopback import free_port
+from support.real_nginx import House
 
 from deployer.balancers import Pool
 

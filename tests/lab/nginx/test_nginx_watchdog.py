@@ -6,9 +6,9 @@ import os
 import signal
 
 import pytest
-from real_nginx import House
 from support.balanced import until
 from support.drainer import agent
+from support.real_nginx import House
 
 from deployer.agent.balancer import drain_records
 

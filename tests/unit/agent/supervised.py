@@ -113,7 +113,7 @@ class World:
 
     def run(self, argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
         """Starts a program that ends with the scenario."""
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | options
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | options
         self._started.append(subprocess.Popen(argv, **quiet))
         return self._started[-1]
 

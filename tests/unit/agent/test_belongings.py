@@ -6,6 +6,7 @@ import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from release_site import Host
@@ -14,7 +15,7 @@ from deployer.agent.operation import OpError
 from deployer.agent.site import links, ownership
 
 RELEASE = "20240101T000000Z-aaaaaaaa"
-WHO = {"run": "run-1", "who": "me@here"}
+WHO: dict[str, Any] = {"run": "run-1", "who": "me@here"}
 
 
 @pytest.fixture

@@ -117,7 +117,11 @@ def test_a_server_that_trickles_is_given_up_in_time() -> None:
 
 def test_silence_refusal_and_nonsense_are_told_apart() -> None:
     over = threading.Event()
-    with server(lambda taken, _: over.wait(10) and None) as port:
+
+    def answer(taken: socket.socket, _: bytes) -> None:
+        over.wait(10)
+
+    with server(answer) as port:
         silent = health.ask("127.0.0.1", port, Health(timeout=0.3))
         over.set()
     with server(lambda taken, _: taken.sendall(b"SSH-2.0-OpenSSH\r\n")) as port:

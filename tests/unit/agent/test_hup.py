@@ -61,7 +61,7 @@ def release(host: World, name: str, server: str = "gunicorn", *, code: str = WSG
     (folder / "only_here.py").write_text(f"NAME = {name!r}\n")
     interface: Literal["asgi", "wsgi"] = "asgi" if code == ASGI else "wsgi"
     made = Serving(
-        "shop", Target("app:app", interface), Runtime(graceful_timeout="5s"), "127.0.0.1", workers=2, release=name
+        "shop", Target("app:app", interface), Runtime(graceful_timeout=5.0), "127.0.0.1", workers=2, release=name
     )
     runtime = runtimes.get(server)
     for path, text in runtime.files(made).items():

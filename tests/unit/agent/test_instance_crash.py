@@ -15,6 +15,7 @@ import supervised
 from supervised import World
 
 from deployer.agent import survey
+from deployer.agent.instance import operations as instance
 from deployer.agent.operation import Context, OpError
 from deployer.agent.site import ledger
 from deployer.agent.site import operations as site
@@ -85,7 +86,7 @@ def test_a_crash_while_it_stops_for_good_is_finished_by_the_next_stop(host: Worl
     crash("instance.stop", "before", "outcome", args)
     (left,) = ledger.half_done(host.site)
     assert left["op"] == "stop"
-    supervised.instance.stop(Context(), args)
+    instance.stop(Context(), args)
     assert (ledger.half_done(host.site), host.slot) == ([], None)
 
 

@@ -17,6 +17,7 @@ from supervised import World
 
 from deployer.agent.instance import operations as instance
 from deployer.agent.instance import switch
+from deployer.agent.instance.wait import wait_until_proven
 from deployer.agent.model.resources import File, to_wire
 from deployer.agent.model.supervision import Health
 from deployer.agent.operation import Context, OpError
@@ -103,7 +104,7 @@ def test_what_goes_back_is_checked_as_it_was_built_to_be(host: World, wanted: st
 
 def test_what_goes_back_has_the_time_that_it_was_built_to_have(host: World, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[float] = []
-    wait = switch.wait_until_proven
+    wait = wait_until_proven
 
     def noted(*args: Any, **more: Any) -> Any:
         given.append(args[5])

@@ -76,9 +76,11 @@ def test_what_a_power_cut_left_in_the_file_hides_nothing(shop: Site) -> None:
 
 
 def test_many_writers_lose_no_line(shop: Site) -> None:
-    threads = [
-        threading.Thread(target=lambda: [intent(shop, "r" * 3000, index) for index in range(20)]) for _ in range(4)
-    ]
+    def write() -> None:
+        for index in range(20):
+            intent(shop, "r" * 3000, index)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -7,6 +7,7 @@ import pwd
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from release_site import Host
@@ -69,7 +70,7 @@ def running(host: Host) -> Iterator[subprocess.Popen[bytes]]:
 def test_setup_takes_no_folder_from_a_release_that_runs(host: Host, running: subprocess.Popen[bytes]) -> None:
     os.chown(host.site.shared, STRANGER, -1)
     folder = to_wire(Directory(host.site.shared, owner="nobody"))
-    args = {"resources": [folder], "handlers": {}, "dry_run": False, "replace": False}
+    args: dict[str, Any] = {"resources": [folder], "handlers": {}, "dry_run": False, "replace": False}
     assert host.call("resource.apply", **{**args, "dry_run": True})["changed"] == []
     running.kill()
     running.wait()

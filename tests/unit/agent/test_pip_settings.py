@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +148,11 @@ def test_no_index_is_obeyed_though_a_package_is_in_an_index(tmp_path: Path, monk
     tree = write(tmp_path / "source", FILES)
 
     home(tmp_path, f"[global]\nindex-url = file://{tmp_path}/index\nno-index = true\n")
-    for operation in (
+    operations: tuple[Callable[[], object], ...] = (
         lambda: host.ship("20261101T100000Z-aaaaaaaa", tree, venv=_uv("u1")),
         lambda: host.call("venv.resolve", venv=_uv("u1", requirements=["tinyserver"])),
-    ):
+    )
+    for operation in operations:
         with pytest.raises(OpError) as caught:
             operation()
         assert caught.value.code in ("install_failed", "no_versions")

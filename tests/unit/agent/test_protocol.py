@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import struct
+from typing import Any
 
 import pytest
 
 from deployer.agent.channel import protocol
 from deployer.agent.channel.protocol import Decoder, Frame, Lease, ProtocolError, encode
 
-FRAMES = [
+FRAMES: list[tuple[dict[str, Any], bytes]] = [
     ({"t": "beat", "n": 1}, b""),
     ({"t": "data", "id": 2}, bytes(range(256)) * 40),
     ({"t": "ü", "x": "\n\0"}, b""),

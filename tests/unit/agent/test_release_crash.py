@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import release_site
@@ -17,7 +18,10 @@ from release_site import FILES, NONE, Host, write
 from deployer.agent.system import procfs
 
 OLD, NEW = "20261101T100000Z-aaaaaaaa", "20261102T100000Z-bbbbbbbb"
-ARGS = {"prepare": {"command": "echo built > made"}, "check": {"argv": [".venv/bin/python", "-c", "import app"]}}
+ARGS: dict[str, Any] = {
+    "prepare": {"command": "echo built > made"},
+    "check": {"argv": [".venv/bin/python", "-c", "import app"]},
+}
 MOMENTS = ["assemble", "venv", "prepare", "compile", "check", "tree.copy", "tree.seal", "tree.flush", "files.write"]
 
 

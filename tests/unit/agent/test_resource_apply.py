@@ -58,7 +58,10 @@ def host(tmp_path: Path) -> Host:
 
 
 def test_a_file_is_written_once_and_then_left_alone(host: Host) -> None:
-    resources = [Directory(str(host.folder / "etc"), mode="0750"), host.file("a\n", mode="0640", notify=("reload",))]
+    resources: list[Resource] = [
+        Directory(str(host.folder / "etc"), mode="0750"),
+        host.file("a\n", mode="0640", notify=("reload",)),
+    ]
     first = host.apply(*resources, handlers={"reload": host.says("reload")})
     assert [(item["kind"], item["action"]) for item in first["changed"]] == [
         ("directory", "create"),

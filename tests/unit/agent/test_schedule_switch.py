@@ -99,7 +99,7 @@ def test_what_its_supervisor_refuses_leaves_it_as_it_was(host: Host) -> None:
     links.drop_schedule(host.site, "nightly")
     with pytest.raises(OpError):
         host.switch(TWO)
-    assert host.link is None and not host.timer.exists(), "the first time: nothing is left of it"
+    assert not host.link and not host.timer.exists(), "the first time: nothing is left of it"
     assert not ledger.open_intents(ledger.read(host.site))
 
 

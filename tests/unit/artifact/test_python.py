@@ -212,7 +212,7 @@ def test_what_cannot_be_resolved_here_is_resolved_on_a_host_and_remembered(
 ) -> None:
     monkeypatch.setattr(resolving, "find_uv", lambda: None)
     (tmp_path / "requirements.txt").write_text("--index-url https://x/simple\nweb>=3\n")
-    found = python.read(tmp_path, Python(with_=("uvicorn",)))
+    found = python.read(tmp_path, Python.model_validate({"with": ("uvicorn",)}))
     question = python.lock(found, ALPINE, tmp_path / "cache")
     assert isinstance(question, python.Unsettled) and "Python of the hosts' kind" in question.why
     assert question.spec["requirements"] == ["--index-url https://x/simple", "web>=3", "uvicorn"]
@@ -304,7 +304,8 @@ def test_what_the_current_release_was_resolved_to_counts_before_this_machines_ow
 
 def test_packages_beside_a_lock_keep_to_the_versions_of_the_lock(tmp_path: Path, index: Path) -> None:
     (tmp_path / "pylock.toml").write_text('[[packages]]\nname = "tinydep"\nversion = "0.3"\n')
-    made = python.lock(python.read(tmp_path, Python(with_=("tinyweb",))), this_python(), tmp_path / "cache")
+    wanted = Python.model_validate({"with": ("tinyweb",)})
+    made = python.lock(python.read(tmp_path, wanted), this_python(), tmp_path / "cache")
     assert isinstance(made, python.Locked), made.why
     assert made.requirements[0] == "tinydep==0.3\n"
     assert sorted(made.requirements[1].split()) == ["tinydep==0.3", "tinyweb==1.0"]

@@ -55,7 +55,7 @@ def check(folder: Path, *apps: dict[str, Any]) -> subprocess.CompletedProcess[st
     """Caddy's own opinion of a configuration."""
     file = folder / "caddy.json"
     file.write_text(merged(list(apps), Places(""), {":80": 3}))
-    command = [real_caddy(), "validate", "--config", file]
+    command = [str(real_caddy()), "validate", "--config", str(file)]
     return subprocess.run(command, capture_output=True, text=True, env={"HOME": str(folder)})
 
 

@@ -97,7 +97,7 @@ def test_caddy_gets_certificates_from_whom_the_settings_name(
     (policy,) = found["tls"]["automation"]["policies"]
     assert (policy["subjects"], policy.get("issuers")) == (["shop.example.com"], issuers)
     (tmp_path / "caddy.json").write_text(text)
-    command = [real_caddy(), "validate", "--config", tmp_path / "caddy.json"]
+    command = [str(real_caddy()), "validate", "--config", str(tmp_path / "caddy.json")]
     done = subprocess.run(command, capture_output=True, text=True, env={"HOME": str(tmp_path)})
     assert done.returncode == 0, done.stderr
 
@@ -112,7 +112,7 @@ def test_caddy_takes_a_given_certificate_and_tells_a_renewed_one_from_it(tmp_pat
     assert policy["match"] == {"sni": ["shop.example.com"]}
     assert policy["certificate_selection"] == {"any_tag": ["shop-prod-" + "ab" * 6]}
     (tmp_path / "caddy.json").write_text(text)
-    command = [real_caddy(), "validate", "--config", tmp_path / "caddy.json"]
+    command = [str(real_caddy()), "validate", "--config", str(tmp_path / "caddy.json")]
     done = subprocess.run(command, capture_output=True, text=True, env={"HOME": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     renewed = Certificate(GIVEN.names, GIVEN.ends, GIVEN.lifetime, "cd" * 32, GIVEN.pem)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typed import EXAMPLES, example, lines
+from support.typed import EXAMPLES, example, lines
 
 APPS = sorted(path.name for path in EXAMPLES.iterdir() if (path / "deploy.yaml").is_file())
 

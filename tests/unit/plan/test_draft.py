@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from support.facts import facts, host, release
@@ -59,7 +60,7 @@ def test_a_release_whose_virtualenv_a_host_cannot_build_again_is_used_on_none() 
 
 
 def test_damaged_virtualenvs_of_the_release_and_of_what_serves_are_rebuilt() -> None:
-    damaged = {"damage": "its marker is missing", "repairable": True}
+    damaged: dict[str, Any] = {"damage": "its marker is missing", "repairable": True}
     there = [made_of(JUNE, **damaged), made_of(JANUARY, **damaged)]
     found = facts(host("web1", [made_of(JUNE), made_of(JANUARY)]), host("web2", there, serving=[JANUARY]))
     assert venv_repairs(JUNE, topology(2), found) == (

@@ -26,13 +26,11 @@ def verdicts(
 ) -> list[str]:
     """`worse` for many draws; a side is (requests, share that fails, factor of its times, which have a long tail)."""
     dice = random.Random(seed)
-    return [
-        worse(
-            *(drawn(n, share, lambda by=by: by * dice.lognormvariate(3, 1), dice) for n, share, by in (new, old)),
-            margins,
-        )
-        for _ in range(tries)
-    ]
+
+    def draw(count: int, share: float, factor: float) -> RequestStats:
+        return drawn(count, share, lambda: factor * dice.lognormvariate(3, 1), dice)
+
+    return [worse(draw(*new), draw(*old), margins) for _ in range(tries)]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3])

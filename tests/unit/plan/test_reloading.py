@@ -91,11 +91,12 @@ def test_auto_reloads_under_supervisord_and_says_why_it_does_not() -> None:
     reloaded = make_plan(PUSH, topology(2, 0, **AUTO), found())
     assert (reloaded.strategy, {step.action for step in reloaded.steps}) == ("reload", {"reload"})
     assert not reloaded.warnings or "refused" not in " ".join(reloaded.warnings)
-    for wish, more, because in (
+    cases: tuple[tuple[DesiredRelease, dict[str, Any], str], ...] = (
         (replace(PUSH, venvs={"web1": "k", "web2": "another"}), {}, "dependencies are others"),
         (replace(PUSH, starts={"web1": "start", "web2": "other"}), {}, "starts with are new"),
         (PUSH, {"secrets_changed": ["web1"]}, "secrets changed"),
-    ):
+    )
+    for wish, more, because in cases:
         plan = make_plan(wish, topology(2, 0, **AUTO), found(), **more)
         assert (plan.strategy, {step.action for step in plan.steps}) == ("restart", {"restart"})
         assert because in plan.strategy_why

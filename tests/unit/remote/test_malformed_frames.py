@@ -6,13 +6,13 @@ import json
 import random
 import struct
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from deployer.agent.channel import protocol
-from deployer.inventory.model import Host
-from deployer.remote import session as sessions
+from deployer.inventory.model import Host, SshOptions
 from deployer.remote.errors import AgentError, SessionLost
 from deployer.remote.messages.deadlines import BASE_S, deadline_s
 from deployer.remote.session import Session
@@ -70,7 +70,7 @@ class Nothing:
 def session_on(stream: bytes) -> Session:
     connection: Any = Nothing()
     heart: Any = Nothing()
-    return Session(Host("web1", {}, ()), connection, Channel(stream), b"", heart, own=False)
+    return Session(Host("web1", SshOptions("192.0.2.1")), connection, Channel(stream), b"", heart, own=False)
 
 
 def frames() -> list[dict[str, Any]]:
@@ -126,12 +126,12 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
     class Now:
         def __init__(self, target: Any, args: Any = (), **_: object) -> None:
-            self._run = lambda: target(*args)
+            self._run: Callable[[], object] = lambda: target(*args)
 
         def start(self) -> None:
             self._run()
 
-    monkeypatch.setattr(sessions.threading, "Thread", Now)
+    monkeypatch.setattr("deployer.remote.session.threading.Thread", Now)
 
 
 def read(stream: bytes) -> tuple[Session, list[Any]]:

@@ -197,7 +197,7 @@ def test_flush_takes_the_live_line_off_the_screen_for_others_to_write() -> None:
 
 def test_nobody_waits_for_the_output_once_a_person_wants_to_stop() -> None:
     never = threading.Event()
-    screen = Screen(lambda event: bool(never.wait(LIMIT_S)), nothing, out=io.StringIO(), patience=LIMIT_S)  # type: ignore[arg-type,return-value]
+    screen = Screen(lambda event: bool(never.wait(LIMIT_S)), nothing, out=io.StringIO(), patience=LIMIT_S)  # type: ignore[arg-type]
     screen(events.Output("a line"))
     waiting = threading.Thread(target=screen.flush)
     waiting.start()

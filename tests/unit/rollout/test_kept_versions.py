@@ -37,7 +37,10 @@ def test_each_hosts_current_release_answers_its_own_question() -> None:
 
 
 def test_a_release_of_an_earlier_deploy_or_with_locked_versions_answers_nothing() -> None:
-    markers = {JANUARY: {"requirements": ["a==1\n"]}, JUNE: {"requirements": ["a==1\n"], "resolution": None}}
+    markers: dict[str, dict[str, Any]] = {
+        JANUARY: {"requirements": ["a==1\n"]},
+        JUNE: {"requirements": ["a==1\n"], "resolution": None},
+    }
     found = facts(host("web1", [JANUARY], current=JANUARY), host("web2", [JUNE], current=JUNE))
     assert kept_versions(run_with(markers), found, anew=False).answers == {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ class Fleet:
         self.reader = LogReader(self.run, wanted, lines=50, since=None)
         self.view = View(self.run, None)
 
-    def _read(self, host: str, args: dict[str, Any]) -> dict[str, Any]:
+    def _read(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         now, lines = self.pages[host].pop(0) if self.pages.get(host) else (99.0, [])
         page = {"lines": lines, "cursor": {"offset": now}, "more": False, "gap": False}
         return {"now": now, "logs": {"8000": page}}

@@ -78,10 +78,11 @@ def test_a_proven_instance_that_gets_no_requests_does_not_serve(state: dict[str,
 
 
 def test_what_a_person_took_out_is_in_order_and_what_a_dead_run_left_drained_is_not() -> None:
-    held = {**DOWN, "state": "DRAIN", "held": {"by": "person", "reason": "disk", "since": 0, "run": "r"}}
+    record = {"by": "person", "reason": "disk", "since": 0, "run": "r"}
+    held = {**DOWN, "state": "DRAIN", "held": record}
     require_serving(topology(1), behind(held))
     with pytest.raises(ChecksError):
-        require_serving(topology(1), behind({**held, "held": {**held["held"], "by": "run"}}))
+        require_serving(topology(1), behind({**held, "held": {**record, "by": "run"}}))
 
 
 def test_whom_balancers_serve_that_cannot_be_asked_is_unknown() -> None:

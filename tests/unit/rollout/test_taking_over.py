@@ -104,7 +104,8 @@ UNIT = {"unit": "shop.service", "ports": [8000], "pid": 812, "command": "gunicor
 def met(shape: Topology, *, anew: bool = False, **unit: Any) -> takeover.Adoption | None:
     """What setup finds where web1 has a foreign unit at the app's port."""
     taken = {"8000": {"pid": 812, "unit": "shop.service", "command": "gunicorn app", "ours": False, "socket": False}}
-    hosts = [host(web.name, **({"ports": taken} if web.name == "web1" else {})) for web in shape.web]
+    taken_on: dict[str, dict[str, Any]] = {"web1": {"ports": taken}}
+    hosts = [host(web.name, **taken_on.get(web.name, {})) for web in shape.web]
     found = facts(*hosts, *(host(balancer.name) for balancer in shape.balancers))
     fleet = World(shape, foreign={"web1": {**UNIT, **unit}})
     return takeover.find_takeover(Rollout(fleet).run, found, anew=anew)

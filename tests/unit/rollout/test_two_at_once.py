@@ -273,7 +273,7 @@ def test_a_dead_push_had_changed_one_and_the_next_fails_and_says_who_serves_what
     rollout.plan = replace(rollout.plan, waves=rollout.plan.waves[1:], kept=(kept,))
     rollout.carry_out()
     assert rollout.exit == 5 and fleet.busy == {"web1-8000": NEW, "web2-8000": OLD, "web3-8000": OLD}
-    assert rollout.error is not None and "web1:0" in str(rollout.error) + str(rollout.error.hint), rollout.error.hint
+    assert rollout.error is not None and "web1:0" in str(rollout.error) + str(rollout.error.hint)
 
 
 # -- a singleton that moves, and a host that is left out or lost -----------------------------------------------------

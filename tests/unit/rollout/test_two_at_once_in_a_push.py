@@ -26,7 +26,7 @@ from deployer.rollout.commands import push, rollback
 from deployer.rollout.pools.health_change import as_served, require_passed
 from deployer.rollout.pools.pools import Pools
 from deployer.rollout.rolling.waves import Waves
-from deployer.rollout.steps import resources
+from deployer.rollout.steps import resources, secrets
 from deployer.rollout.steps.instances import Instances
 
 
@@ -282,8 +282,8 @@ def through_a_rollback(monkeypatch: pytest.MonkeyPatch, rollout: Rollout, found:
     monkeypatch.setattr(rollback, "with_pools", lambda run, facts: facts)
     monkeypatch.setattr(rollback, "resumed_release", lambda run, facts: NEW)
     monkeypatch.setattr(rollback, "judged_end", lambda run, before: contextlib.nullcontext())
-    monkeypatch.setattr(rollback.secrets, "differing", lambda run, values: [])
-    monkeypatch.setattr(rollback.Pools, "recover", lambda self: [])
+    monkeypatch.setattr(secrets, "differing", lambda run, values: [])
+    monkeypatch.setattr(Pools, "recover", lambda self: [])
     monkeypatch.setattr(rollback, "_commit_of", lambda project, wanted: wanted)
 
 
@@ -429,7 +429,7 @@ def test_changed_secrets_and_a_host_that_refuses_them_in_a_rollback_leaves_none_
     rollout = Rollout(fleet)
     webs = [host(name, [OLD, NEW], current=NEW) for name in ("web1", "web2")]
     through_a_rollback(monkeypatch, rollout, facts(*webs, HostFacts("lb1", {})))
-    monkeypatch.setattr(rollback.secrets, "differing", lambda run, values: ["web1", "web2"])
+    monkeypatch.setattr(secrets, "differing", lambda run, values: ["web1", "web2"])
     fleet.fails("secrets.write", "web2", "no_space")
     project: Any = SimpleNamespace(topology=shape, env="prod", base=Path("/nonexistent"), secrets=dict, who="me@here")
     project.reached_by = lambda topology: project
@@ -499,7 +499,9 @@ THEIRS = {"kind": "haproxy", "manage": False, "backend": "theirs"}
 def test_what_the_settings_no_longer_have_is_drained_at_a_balancer_of_somebody_else_before_it_stops(
     balancer: dict[str, Any], change: str
 ) -> None:
-    size = {"instances": 1, "port": 8000} if change == "fewer instances" else {"instances": 1, "port": 9000}
+    size: dict[str, Any] = (
+        {"instances": 1, "port": 8000} if change == "fewer instances" else {"instances": 1, "port": 9000}
+    )
     gone = 8001 if change == "fewer instances" else 8000
     shape = topology(3, 1, kind=balancer["kind"], rolling={"soak": 0}, balancer=balancer, **size)
     fleet = Told(shape)

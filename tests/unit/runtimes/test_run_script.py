@@ -291,7 +291,7 @@ def test_no_limit_is_passed_on_as_none() -> None:
 @pytest.mark.parametrize(
     ("said", "jitter"), [({}, 500), ({"max_requests_jitter": 7}, 7), ({"max_requests_jitter": 0}, 0)]
 )
-def test_workers_are_not_all_replaced_at_once(tmp_path: Path, said: dict[str, int], jitter: int) -> None:
+def test_workers_are_not_all_replaced_at_once(tmp_path: Path, said: dict[str, Any], jitter: int) -> None:
     """Half of max_requests is what each worker may live longer, unless the settings say something else."""
     release = make_release(tmp_path, WSGI)
     made = serving(interface="wsgi", max_requests=1000, **said)

@@ -80,7 +80,7 @@ def test_the_name(tmp_path: Path, folder: str, project: str | None, name: str) -
     assert app_name(path) == name
 
 
-def told(folder: Path, asked: InitOptions | None = None, **files: str) -> dict[str, tuple[str, str]]:
+def told(folder: Path, asked: InitOptions | None = None, /, **files: str) -> dict[str, tuple[str, str]]:
     """What `init` says of a project with these files: choice → (value, why)."""
     for name, content in files.items():
         path = folder / name

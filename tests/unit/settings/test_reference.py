@@ -25,7 +25,10 @@ REQUIRED: dict[tuple[str, ...], dict[str, Any]] = {
     **{("hooks", name): {"command": "work"} for name in models.Hooks.model_fields},
 }
 """A key → what must be written below it."""
-COMPANION = {("tls", "certificate"): {"key": "SHOP_TLS_KEY"}, ("tls", "key"): {"certificate": "shop.pem"}}
+COMPANION: dict[tuple[str, ...], dict[str, Any]] = {
+    ("tls", "certificate"): {"key": "SHOP_TLS_KEY"},
+    ("tls", "key"): {"certificate": "shop.pem"},
+}
 
 
 def keys(model: type[BaseModel], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

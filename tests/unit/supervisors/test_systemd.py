@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -139,15 +140,19 @@ def test_the_sandbox_gives_way_to_the_user() -> None:
     assert "PrivateDevices=false" in lines and "PrivateDevices=true" not in lines
 
 
+def _option(name: str, value: str | int) -> dict[str, Any]:
+    return {name: value}
+
+
 @pytest.mark.parametrize(
     ("name", "wrong", "right"),
     [("MemoryMax", "lots", "1.5G"), ("CPUQuota", 150, "150%"), ("LimitNOFILE", "abc", 8192), ("TasksMax", "-1", "10%")],
 )
 def test_a_limit_that_systemd_would_leave_aside_is_refused(name: str, wrong: str | int, right: str | int) -> None:
     with pytest.raises(SettingsError, match=f"unit: {name}: '{wrong}' is no limit") as caught:
-        unit(**{name: wrong})
+        unit(**_option(name, wrong))
     assert f"such as {name}: " in str(caught.value.hint)
-    assert f"{name}={right}" in unit(**{name: right}).content
+    assert f"{name}={right}" in unit(**_option(name, right)).content
 
 
 def test_a_capability_of_the_users_is_not_given_in_vain() -> None:
@@ -177,7 +182,7 @@ def test_the_users_options_replace_ours_or_add_to_lists() -> None:
         {"KillMode": "process"},
     ],
 )
-def test_options_that_would_break_the_unit_are_the_users_error(options: dict[str, str]) -> None:
+def test_options_that_would_break_the_unit_are_the_users_error(options: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):
         unit(**options)
 

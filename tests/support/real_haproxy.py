@@ -11,11 +11,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from support.balanced import Web, until
-from support.loopback import free_port
 
 from deployer.agent.balancer import operations as balancer
 from deployer.agent.balancer.haproxy.driver import HAProxy as Driver
@@ -24,7 +22,10 @@ from deployer.agent.model.layout import Site
 from deployer.agent.model.resources import Directory, File
 from deployer.agent.model.supervision import Health
 from deployer.agent.operation import Context
-from deployer.balancers import HAProxy, Pool, Server
+from deployer.balancers import Pool, Server
+from deployer.balancers.haproxy import HAProxy
+from support.balanced import Web, until
+from support.loopback import free_port
 
 SUPERVISORD = """
 [unix_http_server]
@@ -112,6 +113,10 @@ class House:
         (command,) = self.adapter.handlers(self.site("any"), systemd=False)["haproxy-apply"]
         return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
+    def checked(self, pool: Pool) -> bool:
+        """Whether HAProxy has checked every server of the pool."""
+        return all(server["check"] for server in self.state(pool).values())
+
     def apply(self, *pools: Pool) -> None:
         """Installs the pools, makes them live and waits until every server was checked."""
         for pool in pools:
@@ -119,7 +124,7 @@ class House:
         done = self.notify()
         assert done.returncode == 0, done.stderr
         for pool in pools:
-            until("the servers are checked", lambda pool=pool: all(s["check"] for s in self.state(pool).values()))
+            until("the servers are checked", partial(self.checked, pool))
 
     def get(self, path: str = "/", host: str = "shop.example.com") -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=40)

@@ -15,9 +15,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from support.balanced import Web, until
-from support.loopback import free_port
-
 from deployer.agent.balancer import operations as balancer
 from deployer.agent.model.layout import Site
 from deployer.agent.model.resources import Directory, File
@@ -27,6 +24,8 @@ from deployer.agent.system import tcp_connections
 from deployer.balancers import Pool, Server
 from deployer.balancers.nginx import HANDLER, Nginx
 from deployer.lab.processes import nginx as plain
+from support.balanced import Web, until
+from support.loopback import free_port
 
 SUPERVISORD = """
 [unix_http_server]
