@@ -1,4 +1,4 @@
-"""Commands of a person's own hand: drain, admit, maintenance, freeze, unfreeze, cancel."""
+"""Commands that a person uses to intervene: drain, admit, maintenance, freeze, unfreeze, cancel."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ from typing import Annotated
 
 import typer
 
-from deployer.cli.options import Common, with_common
+from deployer.cli.help import add_command
+from deployer.cli.options import Common
 from deployer.cli.project import Env, EnvNeeded, load
 from deployer.cli.run import carry_out
 
-HostName = Annotated[str, typer.Argument(metavar="HOST", help="A host as the inventory names it.")]
+HostName = Annotated[str, typer.Argument(metavar="HOST", help="A host, by its name in the inventory.")]
 
 
 def drain(
     env: EnvNeeded,
     host: HostName,
-    reason: Annotated[str, typer.Option("--reason", help="Why; status shows it.")] = "by hand",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; `status` shows it.")] = "by hand",
     *,
     common: Common,
 ) -> None:
-    """Take a host's instances out of the balancers; they stay out through pushes until admitted.
+    """Take a host's instances out of the balancers.
+
+    They stay out through pushes until `deploy admit` puts them back.
 
     Example: deploy drain prod web2 --reason "a broken disk"
     """
@@ -34,7 +37,7 @@ def drain(
 
 
 def admit(env: EnvNeeded, host: HostName, *, common: Common) -> None:
-    """Put a host's instances back into the balancers.
+    """Put a drained host's instances back into the balancers.
 
     Example: deploy admit prod web2
     """
@@ -45,12 +48,14 @@ def admit(env: EnvNeeded, host: HostName, *, common: Common) -> None:
 
 def maintenance(
     env: EnvNeeded,
-    state: Annotated[str, typer.Argument(metavar="on|off", help="Whether users get the page of maintenance.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; status shows it.")] = "by hand",
+    state: Annotated[str, typer.Argument(metavar="on|off", help="Whether users get the maintenance page.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; `status` shows it.")] = "by hand",
     *,
     common: Common,
 ) -> None:
-    """Show users a page with status 503, or the app again; pushes go on beneath it.
+    """Show users a maintenance page (status 503), or the app again.
+
+    Pushes still work while the page is shown.
 
     Example: deploy maintenance prod on --reason "a new database"
     """
@@ -67,11 +72,13 @@ def maintenance(
 
 def freeze(
     env: Env = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why; whoever pushes is told.")] = ...,  # type: ignore[assignment]
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why; every push that is refused shows it.")
+    ] = ...,  # type: ignore[assignment]
     *,
     common: Common,
 ) -> None:
-    """Stop all pushes to an environment; rollbacks still work.
+    """Refuse all pushes to an environment; rollbacks still work.
 
     Example: deploy freeze prod --reason "the sale is on"
     """
@@ -81,7 +88,7 @@ def freeze(
 
 
 def unfreeze(env: Env = None, *, common: Common) -> None:
-    """Let pushes go again.
+    """Allow pushes again.
 
     Example: deploy unfreeze prod
     """
@@ -91,7 +98,7 @@ def unfreeze(env: Env = None, *, common: Common) -> None:
 
 
 def cancel(env: Env = None, *, common: Common) -> None:
-    """Ask the run that holds the lock to stop, as Ctrl-C there would.
+    """Stop the run that holds the lock, as Ctrl-C there would.
 
     Example: deploy cancel prod
     """
@@ -101,6 +108,6 @@ def cancel(env: Env = None, *, common: Common) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Adds these commands to the application."""
+    """Add these commands to the application."""
     for function in (drain, admit, maintenance, freeze, unfreeze, cancel):
-        app.command()(with_common(function))
+        add_command(app, function, panel="Operate")

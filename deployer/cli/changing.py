@@ -1,4 +1,4 @@
-"""Commands that change hosts: setup, push, reload, rollback."""
+"""Commands that change hosts: setup, plan, push, reload, rollback, prune."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployer.cli.options import Common, with_common
+from deployer.cli.help import add_command
+from deployer.cli.options import Common
 from deployer.cli.project import Env, load, load_to_look, other
 from deployer.cli.run import carry_out
 from deployer.cli.values import OnFailure, ProbeUrl, Rate, Strategy, Wait, Waves, rolling_keys, seconds
@@ -17,17 +18,19 @@ if TYPE_CHECKING:
     from deployer.rollout.run.invocation import Invocation
 
 From = Annotated[
-    str | None, typer.Option("--from", metavar="ENV", help="The release that this environment has proven.")
+    str | None, typer.Option("--from", metavar="ENV", help="Ship the release that ENV has proven, without a build.")
 ]
 
 
 def setup(
     env: Env = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Take over what deploy did not create.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take over files and units that deploy did not create.")
+    ] = False,
     *,
     common: Common,
 ) -> None:
-    """Prepare the hosts once: packages, users, folders, supervisor, balancer.
+    """Prepare hosts once: packages, users, supervisor, balancer.
 
     Example: deploy setup prod
     """
@@ -38,18 +41,19 @@ def setup(
 
 def push(
     env: Env = None,
-    ref: Annotated[str | None, typer.Option("--ref", help="Git ref to push; HEAD by default.")] = None,
+    ref: Annotated[str | None, typer.Option("--ref", metavar="REF", help="Git ref to push; HEAD by default.")] = None,
     release: Annotated[
-        str | None, typer.Option("--release", help="A release that is built already, or `current`.")
+        str | None,
+        typer.Option("--release", metavar="ID", help="Roll out a release that is already built, or `current`."),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the last run that did not come to its end.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the last unfinished run.")] = False,
     origin: From = None,
     plan: Annotated[
-        Path | None, typer.Option("--plan", metavar="FILE", help="Exactly what plan --out FILE planned.")
+        Path | None, typer.Option("--plan", metavar="FILE", help="Do exactly what `plan --out FILE` planned.")
     ] = None,
-    skip_hook: Annotated[list[str] | None, typer.Option("--skip-hook", help="Leave out this hook.")] = None,
+    skip_hook: Annotated[
+        list[str] | None, typer.Option("--skip-hook", metavar="HOOK", help="Skip this hook; may be repeated.")
+    ] = None,
     upgrade: Annotated[
         bool, typer.Option("--upgrade", help="Resolve unlocked dependencies anew, as a new release.")
     ] = False,
@@ -62,7 +66,9 @@ def push(
     *,
     common: Common,
 ) -> None:
-    """Build, ship and roll out, wave by wave; put everything back if it fails.
+    """Build, ship and roll out a release; restore all if it fails.
+
+    Instances change wave by wave. On failure, what served before is put back, unless --on-failure says otherwise.
 
     Example: deploy push prod --from staging
     """
@@ -93,21 +99,26 @@ def push(
 
 def plan(
     env: Env = None,
-    ref: Annotated[str | None, typer.Option("--ref", help="Git ref to plan for; HEAD by default.")] = None,
+    ref: Annotated[
+        str | None, typer.Option("--ref", metavar="REF", help="Git ref to plan for; HEAD by default.")
+    ] = None,
     diff: Annotated[bool, typer.Option("--diff/--no-diff", help="Show the diff of every file.")] = True,
     origin: From = None,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 10 when a push would change something.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write the plan here, for push --plan.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write the plan to FILE, for `push --plan FILE`."),
     ] = None,
     waves: Waves = None,
     strategy: Strategy = None,
     *,
     common: Common,
 ) -> None:
-    """Show what push would do: waves, steps, file diffs, what was inferred. Changes nothing.
+    """Show what push would do. Changes nothing.
+
+    The plan lists waves, steps, file diffs, and what was inferred from the code.
 
     Example: deploy plan prod --out plan.json
     """
@@ -133,7 +144,9 @@ def plan(
 
 def reload(
     env: Env = None,
-    rolling: Annotated[bool, typer.Option("--rolling/--all-at-once", help="Wave by wave, or all together.")] = True,
+    rolling: Annotated[
+        bool, typer.Option("--rolling/--all-at-once", help="Restart wave by wave, or all instances at once.")
+    ] = True,
     wait: Wait = "0",
     waves: Waves = None,
     strategy: Strategy = None,
@@ -143,7 +156,7 @@ def reload(
     *,
     common: Common,
 ) -> None:
-    """Restart the current release wave by wave, with today's secrets.
+    """Restart the current release with the secrets of today.
 
     Example: deploy reload prod --rolling
     """
@@ -161,10 +174,11 @@ def reload(
 def rollback(
     env: Annotated[str, typer.Argument(metavar="ENV", help="The environment.")],
     release: Annotated[
-        str | None, typer.Argument(metavar="RELEASE", help="Release id or commit; left out: the last proven one.")
+        str | None,
+        typer.Argument(metavar="RELEASE", help="A release id or commit; by default the last proven release."),
     ] = None,
     freeze: Annotated[
-        str | None, typer.Option("--freeze", metavar="REASON", help="Stop all pushes too, until unfreeze.")
+        str | None, typer.Option("--freeze", metavar="REASON", help="Also refuse pushes until `unfreeze`.")
     ] = None,
     wait: Wait = "0",
     waves: Waves = None,
@@ -175,7 +189,9 @@ def rollback(
     *,
     common: Common,
 ) -> None:
-    """Go back to the last proven release, or to RELEASE, wave by wave. No release hook runs.
+    """Go back to the last proven release, or to RELEASE.
+
+    Instances change wave by wave. The release hook does not run.
 
     Example: deploy rollback prod --freeze "orders are lost"
     """
@@ -192,12 +208,16 @@ def rollback(
 
 def prune(
     env: Env = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go, and how much it frees.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list what would be removed, and how much it frees.")
+    ] = False,
     wait: Wait = "0",
     *,
     common: Common,
 ) -> None:
-    """Remove the releases and virtualenvs that `keep` no longer covers; what is in use or proven last stays.
+    """Remove releases and virtualenvs that `keep` no longer covers.
+
+    Releases in use and the last proven release always stay.
 
     Example: deploy prune prod --dry-run
     """
@@ -212,6 +232,8 @@ def prune(
 
 
 def register(app: typer.Typer) -> None:
-    """Adds these commands to the application."""
-    for function in (setup, plan, push, reload, rollback, prune):
-        app.command()(with_common(function))
+    """Add these commands to the application."""
+    add_command(app, setup, panel="Start")
+    for function in (plan, push, reload, rollback):
+        add_command(app, function, panel="Ship")
+    add_command(app, prune, panel="Operate")

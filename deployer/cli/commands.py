@@ -1,4 +1,4 @@
-"""Commands that carry a person's own commands: exec, run, shell."""
+"""Commands that run a person's own command on hosts: exec, run, shell."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperOption
 
-from deployer.cli.options import Common, with_common
+from deployer.cli.help import HelpCommand, add_command
+from deployer.cli.options import Common
 from deployer.cli.project import EnvNeeded, load
 from deployer.cli.run import carry_out
 from deployer.cli.values import seconds
 
 
-class _ThenWords(TyperCommand):
-    """ENV, and then the words of another command, after `--` where short options are among them: whose a `-c` is is not
-    guessed. A whole line for sh as one word is no such case, nor is a long option, which is deploy's."""
+class _CommandLine(HelpCommand):
+    """ENV, then the words of another command, after `--` where they contain short options.
+
+    Without `--` a `-c` could be an option of deploy or of the other command, so that is an error. One word that holds
+    a whole line for sh is not ambiguous. Neither is a long option: it belongs to deploy.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         valued = {
@@ -47,15 +51,17 @@ class _ThenWords(TyperCommand):
 Words = Annotated[
     list[str],
     typer.Argument(
-        metavar="-- COMMAND…", help="One word is text for sh; of several lines, the first that fails ends it."
+        metavar="-- COMMAND…", help="The command. One word is a script for sh, which stops at the first failing line."
     ),
 ]
-Stdin = Annotated[bool, typer.Option("--stdin", help="Hand this command's standard input on.")]
-Timeout = Annotated[str, typer.Option("--timeout", metavar="DURATION", help="Kill it after this long.")]
+Stdin = Annotated[bool, typer.Option("--stdin", help="Pass standard input on to the command.")]
+Timeout = Annotated[str, typer.Option("--timeout", metavar="DURATION", help="Kill the command after this long.")]
 
 
 def execute(env: EnvNeeded, words: Words, stdin: Stdin = False, timeout: Timeout = "1h", *, common: Common) -> None:
-    """Run a command on the hosts, as the SSH user; it ends with the command's own status.
+    """Run a command on the hosts, as the SSH user.
+
+    The exit status is that of the command.
 
     Example: deploy exec prod -l 'web*' -- df -h /
     """
@@ -79,16 +85,18 @@ def execute(env: EnvNeeded, words: Words, stdin: Stdin = False, timeout: Timeout
 def run(
     env: EnvNeeded,
     words: Words,
-    everywhere: Annotated[bool, typer.Option("--all", help="On every host, not only the first.")] = False,
+    everywhere: Annotated[bool, typer.Option("--all", help="Run on every host, not only on the first.")] = False,
     stdin: Stdin = False,
     raw: Annotated[
-        bool, typer.Option("--raw", help="The command's own output, byte for byte; deploy's goes to stderr.")
+        bool, typer.Option("--raw", help="Pass the command's output on byte for byte; deploy writes to stderr.")
     ] = False,
     timeout: Timeout = "1h",
     *,
     common: Common,
 ) -> None:
-    """Run a command in the current release: its virtualenv, environment, secrets, user; with your terminal.
+    """Run a command in the current release, with your terminal.
+
+    It has the release's virtualenv, environment, secrets and user.
 
     Example: deploy run prod -- python manage.py shell
 
@@ -116,11 +124,13 @@ def run(
 
 def shell(
     env: EnvNeeded,
-    host: Annotated[str | None, typer.Argument(metavar="HOST", help="The first with instances by default.")] = None,
+    host: Annotated[
+        str | None, typer.Argument(metavar="HOST", help="A host; by default the first with instances.")
+    ] = None,
     *,
     common: Common,
 ) -> None:
-    """An interactive shell on a host, as the SSH user.
+    """Open an interactive shell on a host, as the SSH user.
 
     Example: deploy shell prod web2
     """
@@ -135,7 +145,7 @@ def shell(
 
 
 def register(app: typer.Typer) -> None:
-    """Adds these commands to the application."""
-    app.command("exec", cls=_ThenWords)(with_common(execute))
-    app.command(cls=_ThenWords)(with_common(run))
-    app.command()(with_common(shell))
+    """Add these commands to the application."""
+    add_command(app, execute, panel="Operate", name="exec", cls=_CommandLine)
+    add_command(app, run, panel="Operate", cls=_CommandLine)
+    add_command(app, shell, panel="Operate")

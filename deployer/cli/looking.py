@@ -7,16 +7,18 @@ from typing import Annotated
 
 import typer
 
-from deployer.cli.options import Common, with_common
+from deployer.cli.help import add_command
+from deployer.cli.options import Common
 from deployer.cli.project import Env, EnvNeeded, load, load_to_look
 from deployer.cli.run import carry_out, show_answer
 from deployer.cli.values import one_of, seconds
 
 
 def status(env: Env = None, *, common: Common) -> None:
-    """What runs where, judged from processes and the live balancer; exit 7 when an instance does not serve.
+    """Show what runs where; exit 7 when an instance does not serve.
 
-    Also the lock, a freeze, half-done runs, and what is held out of the balancers.
+    The answer comes from the processes and the live balancers. It includes the lock, a freeze, unfinished runs, and
+    hosts that are held out of the balancers.
 
     Example: deploy status prod
     """
@@ -26,7 +28,7 @@ def status(env: Env = None, *, common: Common) -> None:
 
 
 def releases(env: Env = None, *, common: Common) -> None:
-    """The releases on the hosts, and which of them can be rolled back to.
+    """List the releases on the hosts, and the rollback candidates.
 
     Example: deploy releases prod
     """
@@ -37,11 +39,11 @@ def releases(env: Env = None, *, common: Common) -> None:
 
 def history(
     env: Env = None,
-    run_id: Annotated[str | None, typer.Argument(metavar="RUN", help="A run's id: every line of it.")] = None,
+    run_id: Annotated[str | None, typer.Argument(metavar="RUN", help="The id of a run; shows all its lines.")] = None,
     *,
     common: Common,
 ) -> None:
-    """Who did what and how it ended, from the ledgers of the hosts.
+    """List runs: who did what, and how it ended.
 
     Example: deploy history prod
     """
@@ -56,11 +58,13 @@ def history(
 
 def verify(
     env: Env = None,
-    junitxml: Annotated[Path | None, typer.Option("--junitxml", help="Write a JUnit report here.")] = None,
+    junitxml: Annotated[
+        Path | None, typer.Option("--junitxml", metavar="FILE", help="Write a JUnit report to FILE.")
+    ] = None,
     *,
     common: Common,
 ) -> None:
-    """Run the testinfra checks of every role and your own, through the open sessions.
+    """Run the testinfra checks of every role, and your own.
 
     Example: deploy verify prod --junitxml verify.xml
     """
@@ -75,17 +79,22 @@ def verify(
 
 def render(
     env: EnvNeeded,
-    out: Annotated[Path, typer.Option("--out", help="The folder to write to.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Write to this folder.")],
     standalone: Annotated[
-        bool, typer.Option("--standalone", help="Also uvicorn_config.py or gunicorn.conf.py, to run without deploy.")
+        bool,
+        typer.Option(
+            "--standalone", help="Also write uvicorn_config.py or gunicorn.conf.py, to run the app without deploy."
+        ),
     ] = False,
     image: Annotated[
-        bool, typer.Option("--dockerfile", help="Also a Dockerfile of the app, and its ignore file.")
+        bool, typer.Option("--dockerfile", help="Also write a Dockerfile of the app and its ignore file.")
     ] = False,
     *,
     common: Common,
 ) -> None:
-    """Write every file that would be sent to hosts, a folder for each, and a Dockerfile. Connects to nothing.
+    """Write every file that a push would send, one folder per host.
+
+    Connects to nothing.
 
     Example: deploy render prod --out rendered/
     """
@@ -98,19 +107,24 @@ def render(
 def logs(
     env: Env = None,
     lines: Annotated[
-        int | None, typer.Option("--lines", "-n", min=1, help="How many lines of each instance: 50; 5000 with --since.")
+        int | None,
+        typer.Option("--lines", "-n", metavar="N", min=1, help="Lines per instance; 50, or 5000 with --since."),
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="DURATION", help="Only what was written within so long, e.g. 10m.")
+        str | None, typer.Option("--since", metavar="DURATION", help="Only lines of the last DURATION, e.g. 10m.")
     ] = None,
-    grep: Annotated[str | None, typer.Option("--grep", help="Only lines with this regular expression.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Also the health checks that went well.")] = False,
-    process: Annotated[str | None, typer.Option("--process", help="Only this process or schedule.")] = None,
+    grep: Annotated[str | None, typer.Option("--grep", metavar="REGEX", help="Only lines that match this.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new lines until Ctrl-C.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also show successful health checks.")] = False,
+    process: Annotated[
+        str | None, typer.Option("--process", metavar="NAME", help="Only this process or schedule.")
+    ] = None,
     *,
     common: Common,
 ) -> None:
-    """The last lines of all instances, processes and schedules, merged, without the health checks that went well.
+    """Show the logs of instances, processes and schedules, merged.
+
+    Successful health checks are left out.
 
     Example: deploy logs prod -n 100 --grep ERROR
     """
@@ -134,7 +148,7 @@ def logs(
 
 
 def hosts(env: Env = None, *, common: Common) -> None:
-    """The inventory as it is read: hosts, parts, how SSH reaches them.
+    """Show the inventory as read: hosts, parts, SSH addresses.
 
     Example: deploy hosts prod
     """
@@ -146,12 +160,14 @@ def hosts(env: Env = None, *, common: Common) -> None:
 def schema(
     command: Annotated[
         str | None,
-        typer.Argument(metavar="COMMAND", help="The schema of what this command answers with --output json."),
+        typer.Argument(metavar="COMMAND", help="A command; the schema then describes its `--output json`."),
     ] = None,
     *,
     common: Common,
 ) -> None:
-    """The JSON Schema of deploy.yaml, for editors, or of what a command that looks answers.
+    """Print the JSON Schema of deploy.yaml, for editors.
+
+    With COMMAND, print the schema of that command's JSON answer.
 
     Example: deploy schema > deploy.schema.json
     """
@@ -162,6 +178,10 @@ def schema(
 
 
 def register(app: typer.Typer) -> None:
-    """Adds these commands to the application."""
-    for function in (status, releases, history, verify, render, logs, hosts, schema):
-        app.command()(with_common(function))
+    """Add these commands to the application."""
+    for function in (status, logs, releases, history, verify):
+        add_command(app, function, panel="Look")
+    unconnected = ("inventory", "config", "output", "limit", "user")
+    add_command(app, hosts, panel="Look", shared=unconnected)
+    add_command(app, render, panel="Look", shared=unconnected)
+    add_command(app, schema, panel="Look", shared=("output",))

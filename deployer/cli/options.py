@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import os
@@ -67,38 +68,57 @@ def _default_output() -> Output:
     return "rich" if sys.stdout.isatty() else "plain"
 
 
-_PARAMETERS: dict[str, Any] = {
-    "inventory": Annotated[
-        Path | None, typer.Option("-i", "--inventory", help="Inventory file in place of the environment's own.")
-    ],
-    "config": Annotated[Path | None, typer.Option("-c", "--config", help="deploy.yaml to read.")],
-    "output": Annotated[
-        str | None, typer.Option("--output", metavar="rich|plain|json", help="How to show it; rich on a terminal.")
-    ],
-    "limit": Annotated[str | None, typer.Option("-l", "--limit", help="Only these hosts (Ansible's pattern grammar).")],
-    "user": Annotated[str | None, typer.Option("-u", "--user", help="SSH user.")],
-    "ask_become_pass": Annotated[bool, typer.Option("-K", "--ask-become-pass", help="Ask for the sudo password.")],
-    "yes": Annotated[bool, typer.Option("--yes", help="Answer yes to every question.")],
+SHARED_PANEL = "Shared options"
+
+
+def _shared(*names: str, metavar: str | None = None, help: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=help, rich_help_panel=SHARED_PANEL)
+
+
+_PARAMETERS: dict[str, tuple[Any, Any]] = {
+    "inventory": (
+        Path | None,
+        _shared("-i", "--inventory", metavar="PATH", help="Read this inventory in place of the environment's own."),
+    ),
+    "config": (Path | None, _shared("-c", "--config", metavar="FILE", help="Read this deploy.yaml.")),
+    "output": (
+        str | None,
+        _shared("--output", metavar="rich|plain|json", help="Output format; rich on a terminal, plain otherwise."),
+    ),
+    "limit": (
+        str | None,
+        _shared("-l", "--limit", metavar="PATTERN", help="Only these hosts, in Ansible's pattern grammar."),
+    ),
+    "user": (str | None, _shared("-u", "--user", metavar="USER", help="Log in to hosts as this SSH user.")),
+    "ask_become_pass": (bool, _shared("-K", "--ask-become-pass", help="Ask for the sudo password.")),
+    "yes": (bool, _shared("--yes", help="Answer yes to every question.")),
 }
 
+ON_HOSTS = frozenset(_PARAMETERS)
+"""The shared options of a command that connects to hosts: all of them."""
 
-def with_common(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the common options to a command whose last parameter is `common`, which it receives as one object."""
+_ONLY_ON_HOSTS = frozenset({"limit"})
+"""Options that a command without hosts refuses. Scripts may give the others to every command."""
+
+
+def with_common(function: Callable[..., Any], shared: frozenset[str] = ON_HOSTS) -> Callable[..., Any]:
+    """Add the shared options to a command whose last parameter is `common`, which it receives as one object.
+
+    Args:
+        function: the command.
+        shared: the options that have an effect on this command; its help shows only these.
+
+    Returns:
+        The command as Typer reads it.
+    """
     signature = inspect.signature(function, eval_str=True)
     own = [parameter for name, parameter in signature.parameters.items() if name != "common"]
-    added = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=False if annotation.__origin__ is bool else None,
-            annotation=annotation,
-        )
-        for name, annotation in _PARAMETERS.items()
-    ]
+    taken = [name for name in _PARAMETERS if name in shared or name not in _ONLY_ON_HOSTS]
+    added = [_parameter(name, shown=name in shared) for name in taken]
 
     @functools.wraps(function)
     def call(**values: Any) -> Any:
-        given = {name: values.pop(name) for name in _PARAMETERS}
+        given = {name: values.pop(name) for name in taken}
         given["output"] = _checked_output(given["output"])
         return function(**values, common=Common(**given))
 
@@ -106,6 +126,18 @@ def with_common(function: Callable[..., Any]) -> Callable[..., Any]:
     call.__signature__ = signature.replace(parameters=[*keyword, *added])  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in [*keyword, *added]}
     return call
+
+
+def _parameter(name: str, *, shown: bool) -> inspect.Parameter:
+    kind, option = _PARAMETERS[name]
+    described = copy.copy(option)
+    described.hidden = not shown
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False if kind is bool else None,
+        annotation=Annotated[kind, described],
+    )
 
 
 def _checked_output(value: str | None) -> Output:

@@ -16,7 +16,9 @@ from deployer.errors import UsageError
 if TYPE_CHECKING:
     from deployer.rollout.run.project import Project
 
-Env = Annotated[str | None, typer.Argument(metavar="ENV", help="The environment; left out: default_env or DEPLOY_ENV.")]
+Env = Annotated[
+    str | None, typer.Argument(metavar="ENV", help="The environment; by default DEPLOY_ENV or default_env.")
+]
 EnvNeeded = Annotated[str, typer.Argument(metavar="ENV", help="The environment.")]
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from deployer.cli.options import Common, with_common
+from deployer.cli.help import add_command
+from deployer.cli.options import Common
 from deployer.cli.project import EnvNeeded, load
 from deployer.cli.run import carry_out
 from deployer.cli.values import Wait, seconds
@@ -14,15 +15,19 @@ from deployer.cli.values import Wait, seconds
 
 def scale(
     env: EnvNeeded,
-    instances: Annotated[int | None, typer.Option("--instances", min=1, help="Instances on each host.")] = None,
+    instances: Annotated[
+        int | None, typer.Option("--instances", metavar="N", min=1, help="Instances per host.")
+    ] = None,
     workers: Annotated[
-        str | None, typer.Option("--workers", metavar="N", help="Workers of each instance; also auto, io, cpu.")
+        str | None, typer.Option("--workers", metavar="N", help="Workers per instance; also auto, io, cpu.")
     ] = None,
     wait: Wait = "0",
     *,
     common: Common,
 ) -> None:
-    """Change how many instances and workers there are, in the settings and on the hosts, wave by wave.
+    """Change the number of instances and workers, wave by wave.
+
+    Changes deploy.yaml and the hosts.
 
     Example: deploy scale prod --instances 2 --workers 4
     """
@@ -43,7 +48,9 @@ def scale(
 
 
 def remove(env: EnvNeeded, wait: Wait = "0", *, common: Common) -> None:
-    """Take the app off hosts (-l), or off all: drained, stopped, removed. What it shares with its releases stays.
+    """Remove the app from hosts (-l), or from all, gently.
+
+    Each instance is drained, stopped and removed. The folder `shared/` stays.
 
     Example: deploy remove prod -l web3
     """
@@ -58,6 +65,6 @@ def remove(env: EnvNeeded, wait: Wait = "0", *, common: Common) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Adds these commands to the application."""
-    for function in (scale, remove):
-        app.command()(with_common(function))
+    """Add these commands to the application."""
+    add_command(app, scale, panel="Ship")
+    add_command(app, remove, panel="Operate")

@@ -7,28 +7,33 @@ from typing import Annotated
 
 import typer
 
-from deployer.cli.options import Common, with_common
+from deployer.cli.help import add_command
+from deployer.cli.options import Common
 from deployer.cli.project import Env, load, load_to_look
 from deployer.cli.run import carry_out
 from deployer.cli.values import one_of
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="The folder of the app.")] = Path("."),
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of the app.")] = Path("."),
     target: Annotated[
-        str | None, typer.Option("--app", metavar="MODULE:NAME", help="The app, where several could be meant.")
+        str | None, typer.Option("--app", metavar="MODULE:NAME", help="The app, where the code has several.")
     ] = None,
     command: Annotated[
         str | None,
-        typer.Option("--command", metavar="COMMAND", help="What serves at $PORT, for an app that does it itself."),
+        typer.Option(
+            "--command", metavar="COMMAND", help="The command that serves at $PORT, for an app with its own server."
+        ),
     ] = None,
     size: Annotated[
-        str | None, typer.Option("--scale", metavar="small|medium|large", help="Begin with one of three usual sizes.")
+        str | None, typer.Option("--scale", metavar="small|medium|large", help="Start with one of three usual sizes.")
     ] = None,
     *,
     common: Common,
 ) -> None:
-    """Write deploy.yaml and an inventory for the app in this folder, by reading its code, and say why.
+    """Write deploy.yaml and an inventory for the app in this folder.
+
+    Reads the code, and explains every line that it writes.
 
     Example: deploy init --scale medium
     """
@@ -45,23 +50,26 @@ def init(
 
 
 def dev(
-    host: Annotated[str, typer.Option("--host", help="The address to listen at.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Listen at this address.")] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option("--port", min=1, max=65535, help="The port; that of deploy.yaml by default.")
+        int | None,
+        typer.Option("--port", metavar="N", min=1, max=65535, help="Listen at this port; deploy.yaml's by default."),
     ] = None,
-    env: Annotated[str, typer.Option("--env", metavar="ENV", help="Lay deploy.ENV.yaml over deploy.yaml.")] = "dev",
-    strict: Annotated[bool, typer.Option("--strict", help="End with an error when a secret cannot be had.")] = False,
+    env: Annotated[str, typer.Option("--env", metavar="ENV", help="Merge deploy.ENV.yaml over deploy.yaml.")] = "dev",
+    strict: Annotated[bool, typer.Option("--strict", help="Fail when a secret cannot be read.")] = False,
     *,
     common: Common,
 ) -> None:
-    """Run the app here with the settings of deploy.yaml, and reload it when its code changes. Ctrl-C ends it: exit 130.
+    """Run the app here, and reload it when its code changes.
+
+    It has the settings of deploy.yaml. Ctrl-C ends it with exit status 130.
 
     Example: deploy dev --port 8080
     """
     from deployer.dev.serve import DevServerSpec
     from deployer.dev.serve import dev as run
 
-    # Who reads JSON lines gets nothing else on stdout.
+    # With JSON lines, stdout carries nothing else.
     output = 2 if common.output == "json" else None
     carry_out(
         "dev",
@@ -76,12 +84,14 @@ def dev(
 def trust(
     env: Env = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Drop the pinned keys of hosts that have others now.")
+        bool, typer.Option("--replace", help="Replace the pinned keys of hosts whose keys have changed.")
     ] = False,
     *,
     common: Common,
 ) -> None:
-    """Show the fingerprints of the hosts' keys and pin them in inventories/known_hosts.
+    """Show the fingerprints of the hosts' keys, and pin the keys.
+
+    Pinned keys are in `inventories/known_hosts`.
 
     Example: deploy trust prod
     """
@@ -95,7 +105,7 @@ def trust(
 
 
 def doctor(env: Env = None, *, common: Common) -> None:
-    """Find everything that would stop a push, in one pass. Changes nothing.
+    """Find everything that would stop a push. Changes nothing.
 
     Example: deploy doctor prod
     """
@@ -105,6 +115,8 @@ def doctor(env: Env = None, *, common: Common) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Adds these commands to the application."""
-    for function in (init, dev, trust, doctor):
-        app.command()(with_common(function))
+    """Add these commands to the application."""
+    add_command(app, init, panel="Start", shared=("output",))
+    add_command(app, dev, panel="Start", shared=("config", "output"))
+    for function in (trust, doctor):
+        add_command(app, function, panel="Start")

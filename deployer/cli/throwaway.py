@@ -6,32 +6,41 @@ from typing import Annotated
 
 import typer
 
-from deployer.cli.options import Common, with_common
+from deployer.cli.help import HelpGroup, add_command
+from deployer.cli.options import Common
 from deployer.cli.run import carry_out, show_answer
 
-lab_app = typer.Typer(help="A throw-away fleet of real hosts on this machine.", no_args_is_help=True)
-Name = Annotated[str, typer.Option("--name", help="The lab's name; it is an ENV while the lab is up.")]
+lab_app = typer.Typer(
+    cls=HelpGroup,
+    help="Run a throw-away fleet of real hosts on this machine.\n\nExample: deploy lab up --hosts 3",
+    no_args_is_help=True,
+)
+Name = Annotated[str, typer.Option("--name", metavar="NAME", help="The lab's name, and an ENV while it is up.")]
 
 
 def up(
     name: Name = "lab",
     kind: Annotated[
-        str, typer.Option("--kind", metavar="processes|machines", help="Real systemd hosts need root.")
+        str,
+        typer.Option(
+            "--kind", metavar="processes|machines", help="Processes on loopback, or systemd hosts (need root)."
+        ),
     ] = "",
-    hosts: Annotated[int, typer.Option("--hosts", help="How many web hosts.")] = 3,
+    hosts: Annotated[int, typer.Option("--hosts", metavar="N", help="Number of web hosts.")] = 3,
     supervisor: Annotated[
-        str, typer.Option("--supervisor", metavar="systemd|supervisord", help="What runs the app on its hosts.")
+        str, typer.Option("--supervisor", metavar="systemd|supervisord", help="The supervisor of the app.")
     ] = "",
     balancer: Annotated[
-        str, typer.Option("--balancer", metavar="haproxy|nginx|caddy|none", help="What stands before the web hosts.")
+        str, typer.Option("--balancer", metavar="haproxy|nginx|caddy|none", help="The balancer of the web hosts.")
     ] = "",
     suite: Annotated[
-        str, typer.Option("--suite", metavar="bullseye|bookworm|trixie", help="The Debian of the machines; bookworm.")
+        str,
+        typer.Option("--suite", metavar="bullseye|bookworm|trixie", help="The Debian release of the hosts; bookworm."),
     ] = "",
     *,
     common: Common,
 ) -> None:
-    """Bring a lab up, or complete one that is up.
+    """Start a lab, or complete one that is up.
 
     Example: deploy lab up --kind machines --hosts 3 --suite trixie
     """
@@ -47,7 +56,7 @@ def up(
 
 
 def down(name: Name = "lab", *, common: Common) -> None:
-    """Take a lab down; nothing of it stays.
+    """Stop a lab and remove everything of it.
 
     Example: deploy lab down
     """
@@ -57,7 +66,7 @@ def down(name: Name = "lab", *, common: Common) -> None:
 
 
 def status(name: Name = "lab", *, common: Common) -> None:
-    """Where the lab's hosts are and how to reach them.
+    """Show where the lab's hosts are, and how to reach them.
 
     Example: deploy lab status --output json
     """
@@ -68,12 +77,17 @@ def status(name: Name = "lab", *, common: Common) -> None:
 
 def demo(
     kind: Annotated[
-        str, typer.Option("--kind", metavar="processes|machines", help="Real systemd hosts need root.")
+        str,
+        typer.Option(
+            "--kind", metavar="processes|machines", help="Processes on loopback, or systemd hosts (need root)."
+        ),
     ] = "",
     *,
     common: Common,
 ) -> None:
-    """The whole story on a throw-away fleet: push, wave by wave, a broken release restored, rollback, the receipt.
+    """Show the whole story on a throw-away fleet.
+
+    A push wave by wave, a broken release that is restored, a rollback, and a receipt of the traffic.
 
     Example: deploy demo
     """
@@ -83,8 +97,8 @@ def demo(
 
 
 def register(app: typer.Typer) -> None:
-    """Adds these commands to the application."""
+    """Add these commands to the application."""
     for function in (up, down, status):
-        lab_app.command()(with_common(function))
-    app.add_typer(lab_app, name="lab")
-    app.command()(with_common(demo))
+        add_command(lab_app, function, shared=("output",))
+    app.add_typer(lab_app, name="lab", rich_help_panel="Lab")
+    add_command(app, demo, panel="Lab", shared=("output",))

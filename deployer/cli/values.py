@@ -1,4 +1,4 @@
-"""Options that several commands have, and what is made of their words."""
+"""Options that several commands have, and their parsers."""
 
 from __future__ import annotations
 
@@ -16,17 +16,23 @@ Waves = Annotated[
 ]
 Strategy = Annotated[
     str | None,
-    typer.Option("--strategy", metavar="NAME", help="auto, restart, bluegreen, reload or socket: for this time."),
+    typer.Option("--strategy", metavar="NAME", help="auto, restart, bluegreen, reload or socket; for this run."),
 ]
 OnFailure = Annotated[
-    str | None, typer.Option("--on-failure", metavar="POLICY", help="rollback, stop or continue, likewise.")
+    str | None, typer.Option("--on-failure", metavar="POLICY", help="rollback, stop or continue; for this run.")
 ]
 
 ProbeUrl = Annotated[
     str | None,
-    typer.Option("--probe", metavar="URL", help="Send traffic there meanwhile; a failed request ends it. off: none."),
+    typer.Option(
+        "--probe",
+        metavar="URL",
+        help="Send test traffic to URL during the run; roll back if a request fails. `off`: none.",
+    ),
 ]
-Rate = Annotated[float | None, typer.Option("--rate", metavar="N", help="The probe's requests a second; 20.")]
+Rate = Annotated[
+    float | None, typer.Option("--rate", metavar="N", help="Requests per second of the probe; 20 by default.")
+]
 
 
 def rolling_keys(
