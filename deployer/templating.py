@@ -58,14 +58,14 @@ def _explained(template: str, folders: tuple[str, ...]) -> Iterator[None]:
         yield
     except jinja2.TemplateNotFound as error:
         raise SettingsError(
-            f"there is no template {error.name}",
+            f"the template {error.name} was not found",
             file=template,
             cause="looked in " + ", ".join(folders),
             hint="write it there, or correct its name in the role",
         ) from error
     except jinja2.TemplateSyntaxError as error:
         raise SettingsError(
-            "the template is wrong", file=error.filename or template, line=error.lineno, cause=error.message
+            "the template is not valid", file=error.filename or template, line=error.lineno, cause=error.message
         ) from error
     except jinja2.TemplateError as error:
         raise SettingsError("the template cannot be rendered", file=template, cause=str(error)) from error
@@ -121,7 +121,7 @@ def sdpath(value: object) -> str:
     """The absolute path of a systemd setting that knows no quotes and takes its whole line (`WorkingDirectory=`)."""
     text = oneline(value)
     if not text.startswith("/"):
-        raise ValueError(f"{text!r} is no absolute path")
+        raise ValueError(f"{text!r} is not an absolute path")
     if text.endswith("\\") or text != text.strip():
         raise ValueError(f"{text!r} ends in a backslash or a space, which systemd does not keep")
     return text.replace("%", "%%")

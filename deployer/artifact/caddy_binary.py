@@ -47,7 +47,7 @@ def _fetch(made: Path, arch: str) -> None:
             argv += ["--python", sys.executable]
         else:
             if importlib.util.find_spec("pip") is None:
-                raise _cannot(("neither uv nor pip is on this machine",))
+                raise _cannot(("neither uv nor pip is installed on this machine",))
             argv = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
             argv += ["--platform", f"manylinux2014_{arch}"]
         argv += ["--only-binary", ":all:", "--no-deps", "--target", folder, f"{PACKAGE}=={VERSION}"]

@@ -95,7 +95,7 @@ class Repository:
             return result.stdout.strip()
         if ref == "HEAD":
             raise UsageError(
-                "nothing is committed yet, and only what is committed is pushed",
+                "nothing is committed yet, and a push ships only commits",
                 file=str(self.top),
                 hint="git add -A && git commit",
                 code="source",
@@ -202,7 +202,7 @@ def _export_submodule(repository: Path, path: str, commit: str, into: Path) -> l
     known = folder.joinpath(".git").exists() and _git(folder, ["cat-file", "-e", commit + "^{commit}"]).ok
     if not known:
         raise UsageError(
-            f"submodule {path} is not here at commit {commit[:12]}",
+            f"submodule {path} is not checked out at commit {commit[:12]}",
             file=str(repository),
             hint="git submodule update --init --recursive, or leave it out with source: {exclude: […]}",
             code="source",
@@ -248,7 +248,7 @@ def _environ() -> dict[str, str]:
 def _refuse_dubious(path: Path, output: str) -> None:
     if "dubious ownership" in output:
         raise UsageError(
-            "git refuses this work tree because somebody else owns it",
+            "git refuses this work tree because another user owns it",
             file=str(path),
             hint=f"git config --global --add safe.directory {_trusted(path)}",
             code="source",
@@ -261,9 +261,9 @@ def _refuse_unreadable(path: Path, answer: Finished) -> None:
         return
     if not answer.started:
         raise UsageError(
-            "the source is a git repository, and there is no git program to read it with",
+            "the source is a git repository, but git is not installed",
             file=str(marker),
-            cause="without git, files that are not committed or that git ignores would be shipped too",
+            cause="without git, a push would also ship uncommitted and ignored files",
             hint="apt-get install git",
             code="source",
         )

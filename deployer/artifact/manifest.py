@@ -85,7 +85,7 @@ def pack(manifest: Manifest, missing: Collection[str], root: Path, wheels: Path 
                 sources.setdefault(entry.sha256, (folder / path, entry.size))
     unknown = wanted - set(sources)
     if unknown:
-        raise UsageError(f"the host asks for {len(unknown)} file(s) that are not in the manifest", code="source")
+        raise UsageError(f"the host requested {len(unknown)} file(s) that are not in the manifest", code="source")
     return _chunks(_compressed(_tar(sources)))
 
 

@@ -17,7 +17,9 @@ def render(values: Mapping[str, str]) -> str:
     lines = []
     for name, value in sorted(values.items()):
         if not ENV_NAME.match(name) or name.endswith("\n"):
-            raise SettingsError(f"secrets: {name!r} is no name of an environment variable", hint="letters, digits, _")
+            raise SettingsError(
+                f"secrets: {name!r} is not a valid environment name variable", hint="letters, digits, _"
+            )
         if "\0" in value:
             raise SettingsError(f"secrets: the value of {name} holds a NUL character, which no environment can carry")
         quoted = value.replace("'", "'\\''")

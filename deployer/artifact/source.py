@@ -68,10 +68,12 @@ def resolve(source: Source, base: Path, ref: str | None = None, *, private: bool
     """
     folder = (base / source.path).resolve()
     if not folder.is_dir():
-        raise UsageError(f"source: there is no folder {folder}", hint="source: {path: …} in deploy.yaml", code="source")
+        raise UsageError(
+            f"source: the folder {folder} does not exist", hint="source: {path: …} in deploy.yaml", code="source"
+        )
     repository = git.Repository.at(folder)
     if repository is None and ref is not None:
-        raise UsageError(f"{folder} is no git work tree, so --ref {ref} means nothing", hint="leave --ref out")
+        raise UsageError(f"{folder} is not a git work tree, so --ref {ref} cannot apply", hint="leave --ref out")
     if repository is None and not private:
         shipped = _subdir(folder, source.subdir)
         yield SourceTree(shipped, folder, None, None, (), source.exclude)
@@ -132,5 +134,5 @@ def _copy(folder: Path, source: Source, into: Path) -> SourceTree:
 def _subdir(top: Path, subdir: str) -> Path:
     path = (top / subdir).resolve()
     if not path.is_dir() or not path.is_relative_to(top.resolve()):
-        raise UsageError(f"source: there is no folder {subdir} in it", hint="source: {subdir: …}", code="source")
+        raise UsageError(f"source: its folder {subdir} does not exist", hint="source: {subdir: …}", code="source")
     return path

@@ -86,7 +86,7 @@ class Caddy:
         """The app's file. Everything in it was checked. Raises SettingsError for what Caddy cannot be told."""
         if pool.websocket_timeout is not None:
             raise SettingsError(
-                "balancer.websocket_timeout: Caddy has no such limit, it keeps a websocket for as long as both ends do",
+                "balancer.websocket_timeout: Caddy has no such limit: it keeps a websocket as long as both ends do",
                 hint="leave it out, or have the app send pings",
             )
         text = json.dumps(_app(pool), indent=1) + "\n"
@@ -122,7 +122,7 @@ class Caddy:
         """`{"kind", "socket", "ask", "app", "slots", "requests"}`: paths on the balancer host."""
         if not pool.options.get("manage", True):
             raise SettingsError(
-                "balancer.manage: false is not there for Caddy: it has no way to take a server out without a reload",
+                "balancer.manage: false does not work with Caddy, which cannot take a server out without a reload",
                 hint="let deploy write the pool (leave manage out), or use kind: command with commands of your own",
             )
         places = _places(pool.site)
@@ -280,7 +280,9 @@ def _checks(pool: Pool) -> dict[str, Any]:
     """Caddy's own health checks. It can ask for one status, or for none in particular: then they are left out."""
     health = pool.health
     if not _URI.match(health.path):
-        raise SettingsError(f"health.path: {health.path!r} is no path", hint="write it as in a URL, from the slash on")
+        raise SettingsError(
+            f"health.path: {health.path!r} is not a valid path", hint="write it as in a URL, from the slash on"
+        )
     if health.status is None or health.lenient:
         return {}
     active = {
@@ -306,7 +308,7 @@ def _headers(pool: Pool) -> dict[str, list[str]]:
     health = pool.health
     for header in health.headers:
         if not _HEADER.match(header):
-            raise SettingsError(f"health.headers: {header!r} is no name of a header")
+            raise SettingsError(f"health.headers: {header!r} is not a valid header name")
     host = health.host or next(iter(pool.domains), "localhost")
     others = sorted((name, value) for name, value in health.named_headers.items() if name.lower() != "host")
     return {name: [_literal(value)] for name, value in [("Host", host), *others]}

@@ -16,7 +16,7 @@ class Command:
 
     name = "command"
     serves_files = False
-    why_no_sockets = "only your own commands know how that balancer reaches an instance"
+    why_no_sockets = "only your own commands know how the balancer reaches an instance"
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """Nothing is installed."""

@@ -48,7 +48,7 @@ class HAProxy:
 
     name = "haproxy"
     serves_files = False
-    why_no_sockets = "HAProxy runs in a chroot, where the host's sockets are not"
+    why_no_sockets = "HAProxy runs in a chroot, which does not contain the host's sockets"
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """What all apps share: the folder, the base file, the reload tool; under systemd the package and a drop-in."""
@@ -153,10 +153,12 @@ def _frontend(folder: str, listen: Listen, *, secure: bool = False) -> File:
 def _backend(pool: Pool) -> str:
     health = pool.health
     if not _URI.match(health.path):
-        raise SettingsError(f"health.path: {health.path!r} is no path", hint="write it as in a URL, from the slash on")
+        raise SettingsError(
+            f"health.path: {health.path!r} is not a valid path", hint="write it as in a URL, from the slash on"
+        )
     for header in health.headers:
         if not _HEADER.match(header):
-            raise SettingsError(f"health.headers: {header!r} is no name of a header")
+            raise SettingsError(f"health.headers: {header!r} is not a valid header name")
     return templating.render(
         "haproxy/backend.cfg.j2",
         app=f"{pool.site.app} in {pool.site.env}",

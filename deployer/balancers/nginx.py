@@ -168,7 +168,7 @@ class Nginx:
         """`{"kind", "route", "gates", "requests", "health"}`: where things lie, and what to ask the pool's servers."""
         if not pool.options.get("manage", True):
             raise SettingsError(
-                "balancer.manage: false is not there for nginx: it has no way to take a server out without a reload",
+                "balancer.manage: false does not work with nginx, which cannot take a server out without a reload",
                 hint="let deploy write the pool (leave manage out), or use kind: command with commands of your own",
             )
         return {

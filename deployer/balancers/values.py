@@ -71,7 +71,7 @@ class Listen:
 def domain(text: str) -> str:
     """A name that the balancer serves, in lower case."""
     if not _HOST_NAME.match(text.lower()):
-        raise SettingsError(f"domains: {text!r} is no host name", hint="write one such as shop.example.com")
+        raise SettingsError(f"domains: {text!r} is not a valid host name", hint="write a name such as shop.example.com")
     return text.lower()
 
 
@@ -87,7 +87,7 @@ def server(given: Server) -> Server:
         if not _HOST_NAME.match(plain.lower()):
             raise SettingsError(f"{plain!r} is not an address at which a balancer can reach a server") from None
     if "%" in plain:
-        raise SettingsError(f"the zone in {plain} means something on this machine only, and nothing to a balancer")
+        raise SettingsError(f"the zone in {plain} is valid only on this machine, not on a balancer")
     return Server(word(given.name, "server"), plain, int(given.port), given.instance)
 
 

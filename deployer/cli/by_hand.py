@@ -62,7 +62,7 @@ def maintenance(
     from deployer.rollout.commands.maintenance import maintenance as run
 
     if state not in ("on", "off"):
-        raise typer.BadParameter(f"{state!r} is neither on nor off", param_hint="on|off")
+        raise typer.BadParameter(f"{state!r} is not one of on, off", param_hint="on|off")
     carry_out(
         "maintenance",
         common,

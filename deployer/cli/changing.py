@@ -77,7 +77,9 @@ def push(
 
     rolling = rolling_keys(waves, strategy, on_failure, probe, rate)
     if plan and (ref or release or resume or origin or skip_hook or waves or strategy or on_failure or common.limit):
-        raise typer.BadParameter("says all of that: give it alone, or make another plan", param_hint="--plan")
+        raise typer.BadParameter(
+            "cannot be combined with these options: the plan file already holds them", param_hint="--plan"
+        )
 
     def work(invocation: Invocation) -> None:
         planned: PlanFile | None = read(plan) if plan else None

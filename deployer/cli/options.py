@@ -48,15 +48,15 @@ class Common:
         if self.yes:
             return
         if not sys.stdin.isatty():
-            raise UsageError(f"{question} needs an answer and there is no terminal", hint="add --yes")
+            raise UsageError(f"{question} needs an answer, but no terminal is attached", hint="add --yes")
         if not ask_yes_or_no(question):
-            raise UsageError("stopped, as you said no")
+            raise UsageError("stopped: the answer was no")
 
     def sudo_password(self) -> str | None:
         """The sudo password asked for on the terminal (`-K`) or from `DEPLOY_SUDO_PASSWORD`."""
         if self.ask_become_pass:
             if not sys.stdin.isatty():
-                raise UsageError("-K asks for a password and there is no terminal", hint="set DEPLOY_SUDO_PASSWORD")
+                raise UsageError("-K asks for a password, but no terminal is attached", hint="set DEPLOY_SUDO_PASSWORD")
             password = ask_hidden("sudo password")
             if not password:
                 raise UsageError("no sudo password was given", hint="set DEPLOY_SUDO_PASSWORD")

@@ -19,7 +19,7 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def ask_yes_or_no(question: str) -> bool:
-    """Asks until the answer is yes or no. Nothing typed, and the end of the input (Ctrl-D), are a no.
+    """Ask until the answer is yes or no. Nothing typed, and the end of the input (Ctrl-D), are a no.
 
     Raises:
         InterruptedRun: Ctrl-C, SIGTERM, or the terminal was closed.
@@ -34,7 +34,7 @@ def ask_yes_or_no(question: str) -> bool:
 
 
 def ask_hidden(prompt: str) -> str | None:
-    """Reads a line that the terminal does not show; None at the end of the input.
+    """Read a line that the terminal does not show; None at the end of the input.
 
     The echo is off before the prompt is shown, as switching it off discards what was typed before.
 
@@ -49,7 +49,7 @@ def ask_hidden(prompt: str) -> str | None:
 
 
 def _read_line(prompt: str) -> str | None:
-    """The next line, without its newline; None at the end of the input.
+    """Return the next line, without its newline; None at the end of the input.
 
     Waits for the terminal and for signals alike. A plain read would miss a signal that comes just before it.
     """
@@ -75,7 +75,7 @@ def _read_line(prompt: str) -> str | None:
 
 
 def _screen() -> TextIO:
-    """Where a person reads, also when the output goes to a file or a pipe."""
+    """Return where a person reads, also when the output goes to a file or a pipe."""
     return sys.stdout if sys.stdout.isatty() else sys.stderr
 
 

@@ -73,7 +73,7 @@ def carry_out(
     events_to: TextIO | None = None,
     backpressure: bool = False,
 ) -> None:
-    """Calls `work` with an invocation, reports how it ended, and exits with the contract's status.
+    """Call `work` with an invocation, report how it ended, and exit with the contract's status.
 
     Ctrl-C once sets `interrupted`, and the work winds up; twice ends the process within a second. A terminal or pipe
     that goes away is as one Ctrl-C. A fault of the program itself is shown with its traceback, and ends the run with 1.
@@ -151,7 +151,7 @@ def carry_out(
 
 
 def _run(work: Callable[[Invocation], object], invocation: Invocation, stopped: DeployError) -> DeployError | None:
-    """Does the work; the error that it ended with."""
+    """Do the work; the error that it ended with."""
     try:
         work(invocation)
     except DeployError as raised:
@@ -273,7 +273,7 @@ def _fault(fault: Exception) -> DeployError:
         )
     if isinstance(fault, FileNotFoundError) and not _has_current_folder():
         return UsageError(
-            "the current folder does not exist any more", hint="cd into a folder that does", code="folder"
+            "the current folder does not exist any more", hint="cd into a folder that exists", code="folder"
         )
     _say("".join(traceback.format_exception(fault)))
     return ProgramFault.of(fault)

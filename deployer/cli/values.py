@@ -44,10 +44,10 @@ def rolling_keys(
 ) -> dict[str, Any]:
     """The keys of `rolling` that were given."""
     if rate is not None and probe in (None, "off"):
-        raise typer.BadParameter("is for --probe URL", param_hint="--rate")
+        raise typer.BadParameter("needs --probe URL", param_hint="--rate")
     sizes = [int(size) if size.isdigit() else size for size in (waves or "").split(",") if size]
     if waves is not None and not sizes:
-        raise typer.BadParameter("names no size", param_hint="--waves")
+        raise typer.BadParameter("needs at least one size", param_hint="--waves")
     probe_settings = {"url": probe, **({} if rate is None else {"rate": rate})} if probe else None
     keys = {"waves": sizes or None, "strategy": strategy, "on_failure": on_failure, "probe": probe_settings}
     kept = {key: value for key, value in keys.items() if value is not None}

@@ -44,7 +44,7 @@ class Interpreter:
         if done.timed_out or not done.started:
             cause = done.why if done.timed_out else done.stderr
             raise SettingsError(
-                f"{self.why}, {shown(self.path)}, cannot be run", cause=cause, hint="make the virtualenv anew"
+                f"{self.why}, {shown(self.path)}, cannot be run", cause=cause, hint="create the virtualenv again"
             )
         missing = done.stdout.split()
         if not done.ok or missing:
@@ -87,7 +87,9 @@ def find(folders: Sequence[Path], environ: Mapping[str, str] | None = None) -> I
         python = Path(active).absolute() / "bin" / "python"
         if not python.exists():
             raise SettingsError(
-                f"VIRTUAL_ENV is {active}, which has no bin/python", step="dev", hint="unset VIRTUAL_ENV, or make it"
+                f"VIRTUAL_ENV is {active}, which contains no bin/python",
+                step="dev",
+                hint="unset VIRTUAL_ENV, or create the virtualenv",
             )
         return Interpreter(python, "the active virtualenv")
     return Interpreter(Path(sys.executable), "deploy's own Python, since the project has no .venv", borrowed=True)

@@ -93,7 +93,7 @@ def dev(
     for remark in inferred.left_aside:
         invocation.bus.emit(Warned(remark))
     development = runtime.development(serving)
-    reloads = "reloads when code changes" if development.module else "reloads if it does so by itself"
+    reloads = "reloads when code changes" if development.module else "reloads only by its own means"
     url = f"http://{bracketed(wished.host)}:{port}/"
     invocation.bus.emit(Output(f"{settings.app} at {url} by {inferred.server} with {shown(python.path)}; {reloads}"))
     with tempfile.TemporaryDirectory(prefix="deploy-dev-") as beside:
@@ -172,7 +172,7 @@ def _require_free(host: str, port: int) -> None:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(address)
     except OSError as error:
-        why = "somebody else listens there" if error.errno == errno.EADDRINUSE else error.strerror
+        why = "another program listens there" if error.errno == errno.EADDRINUSE else error.strerror
         other = port + 1 if port < _LAST_PORT else _LAST_PORT - 1
         raise UsageError(
             f"{bracketed(host)}:{port} is not free: {why}", step="dev", hint=f"deploy dev --port {other}"

@@ -94,7 +94,9 @@ def _address(variables: Variables) -> str:
 def _user(variables: Variables) -> str | None:
     user = variables.text("ansible_user", "ansible_ssh_user")
     if user is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._\\@+-]*", user):
-        raise variables.wrong(variables.first("ansible_user", "ansible_ssh_user") or "", f"{user!r} is no user name")
+        raise variables.wrong(
+            variables.first("ansible_user", "ansible_ssh_user") or "", f"{user!r} is not a valid user name"
+        )
     return user
 
 
@@ -121,7 +123,7 @@ def _python(variables: Variables) -> str:
         return "python3"
     if not re.fullmatch(r"[A-Za-z0-9_./+-]+", python) or python.startswith("-"):
         raise variables.wrong(
-            "ansible_python_interpreter", f"{python!r} is no path of an interpreter", "write /usr/bin/python3"
+            "ansible_python_interpreter", f"{python!r} is not a valid path of an interpreter", "write /usr/bin/python3"
         )
     return python
 

@@ -56,7 +56,7 @@ def _environment(path: Path) -> str | None:
 def _none(env: str, known: set[str]) -> InventoryError:
     if not known:
         return InventoryError(
-            f"there is no {FOLDER}/{env}.yaml beside deploy.yaml nor in a folder above it",
+            f"{FOLDER}/{env}.yaml was not found beside deploy.yaml nor in a folder above it",
             hint="deploy init writes one; or name a file with -i PATH",
         )
     near = nearest(env, known)

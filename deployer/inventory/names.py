@@ -77,7 +77,7 @@ def why_unreachable(address: str) -> str:
     except ValueError:
         return ""
     if parsed.is_unspecified:
-        return "stands for every address of a host, and names none"
+        return "stands for every address of a host, not for one"
     if parsed.version == 6 and parsed.is_link_local and parsed.scope_id is None:
         return f"is link-local, so it needs the interface of this machine: {address}%eth0"
     return ""

@@ -69,7 +69,7 @@ def _require_no_misspelt(inventory: Inventory, group: str) -> None:
     near = difflib.get_close_matches(group, inventory.groups, n=1, cutoff=0.75)
     if near and near[0] != group:
         raise InventoryError(
-            f"there is a group {near[0]}, and none that is called {group}",
+            f"the inventory has a group {near[0]}, but no group {group}",
             file=inventory.source,
             hint=f"call it {group}, or write balancer: {{hosts: {near[0]}}} in deploy.yaml, or {{kind: none}}",
         )

@@ -106,7 +106,7 @@ def _matcher(name: str) -> Callable[[str], object]:
     try:
         return re.compile(name[1:] if name.startswith("~") else fnmatch.translate(name)).match
     except re.error as problem:
-        raise InventoryError(f"{name!r} is no regular expression", cause=str(problem)) from None
+        raise InventoryError(f"{name!r} is not a valid regular expression", cause=str(problem)) from None
 
 
 def _is_glob(name: str) -> bool:

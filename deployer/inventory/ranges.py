@@ -14,7 +14,9 @@ def expand(name: str) -> list[str]:
     match = _RANGE.search(name)
     if not match:
         if "[" in name or "]" in name:
-            raise ValueError(f"{name!r} has a bracket that is no range: write [1:3], [01:10], [a:c] or [1:9:2]")
+            raise ValueError(
+                f"{name!r} has a bracket that is not a valid range: write [1:3], [01:10], [a:c] or [1:9:2]"
+            )
         return [name]
     begin, end, step = match[1], match[2], match[3]
     tails = expand(name[match.end() :])

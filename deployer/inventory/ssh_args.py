@@ -45,7 +45,7 @@ def read_ssh_args(text: str) -> SshArgs:
             continue
         flag, value = word[:2], word[2:]
         if flag not in ("-o", "-J", "-i", "-l", "-p", "-W"):
-            raise ValueError(f"the ssh argument {word} is not understood here")
+            raise ValueError(f"the ssh argument {word} is not supported")
         if not value and not words:
             raise ValueError(f"the ssh argument {flag} has no value")
         value = value or words.pop(0)
@@ -56,7 +56,7 @@ def read_ssh_args(text: str) -> SshArgs:
 def _flag(ssh_args: SshArgs, flag: str, value: str) -> SshArgs:
     keys = {"-J": "ProxyJump", "-i": "IdentityFile", "-l": "User", "-p": "Port"}
     if flag not in keys:
-        raise ValueError(f"the ssh argument {flag} is not understood here")
+        raise ValueError(f"the ssh argument {flag} is not supported")
     return _option(ssh_args, f"{keys[flag]}={value}")
 
 
@@ -79,7 +79,7 @@ def _option(ssh_args: SshArgs, text: str) -> SshArgs:
         return replace(ssh_args, user=value)
     if key in ("port", "connecttimeout"):
         return _number(ssh_args, name, value)
-    raise ValueError(f"the ssh option {name} is not understood here")
+    raise ValueError(f"the ssh option {name} is not supported")
 
 
 def _number(ssh_args: SshArgs, name: str, value: str) -> SshArgs:

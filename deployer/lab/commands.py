@@ -40,7 +40,7 @@ def run(
     try:
         done = attempt(words, text_in=text_in, env=env, timeout=timeout)
     except FileNotFoundError:
-        raise DeployError(what, step="lab", cause=f"there is no program {words[0]}") from None
+        raise DeployError(what, step="lab", cause=f"unknown program {words[0]}") from None
     except subprocess.TimeoutExpired:
         raise DeployError(what, step="lab", cause=f"not finished after {timeout:g} s") from None
     if done.returncode != 0:

@@ -40,7 +40,7 @@ runtime: {graceful_timeout: 5s, workers: 2}
 
 
 def demo(invocation: Invocation, *, kind: str) -> None:
-    """Tells the story. RolloutError when a request failed or a step did not end as it should."""
+    """Tell the story. RolloutError when a request failed or a step did not end as it should."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="deploy-demo-") as folder, _fleet(invocation.bus, kind) as lab:
         story = Story(invocation.bus, Path(folder) / "shop", lab, invocation.stop)
@@ -104,7 +104,7 @@ class Story:
         """The receipt in lines."""
         receipt = self.receipt
         yield f"receipt: {receipt.requests} requests in {receipt.seconds:.0f} s while four changes went through"
-        yield f"  failed {receipt.failed}   stale {receipt.stale}   websockets told to come back {receipt.told}"
+        yield f"  failed {receipt.failed}   stale {receipt.stale}   websockets closed with code 1012 {receipt.told}"
         yield f"  p50 {receipt.p50_ms:.0f} ms   p99 {receipt.p99_ms:.0f} ms   max {receipt.max_ms:.0f} ms"
         for name, record in self._ran:
             outcome = record.outcome.replace("_", " ")
@@ -121,9 +121,9 @@ class Story:
             raise RolloutError(
                 f"{self.receipt.failed} requests failed, {self.receipt.stale} were stale",
                 step="demo",
-                cause=f"answers of releases that were never proven: {sorted(strangers)}" if strangers else None,
+                cause=f"responses from releases that were never proven: {sorted(strangers)}" if strangers else None,
                 log=[f"{failure.kind}: {failure.what}" for failure in self.receipt.failures[:10]],
-                hint="deploy demo runs it again; if it fails again, it is a fault of ours",
+                hint="deploy demo runs it again; if it fails again, it is a fault of deploy",
             )
 
     def _push(self, title: str) -> Record:

@@ -89,7 +89,7 @@ def _plain(spec: LabSpec) -> dict[str, Any]:
 def _same(spec: LabSpec, place: Place) -> None:
     if json.loads(place.spec_file.read_text()) != _plain(spec):
         raise UsageError(
-            f"the lab {spec.name} is up, but not as it is asked for now",
+            f"the lab {spec.name} is up, but with other options",
             hint=f"deploy lab down --name {spec.name}    (or give the other lab another --name)",
         )
 

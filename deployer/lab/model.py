@@ -65,11 +65,11 @@ class LabSpec:
     def __post_init__(self) -> None:
         if not LAB_NAME.match(self.name):
             raise UsageError(
-                f"{self.name!r} is no name for a lab",
+                f"{self.name!r} is not a valid lab name",
                 hint="start with a lower-case letter; then up to 30 lower-case letters, digits or dashes",
             )
         if self.kind not in ("machines", "processes"):
-            raise UsageError(f"there is no lab of kind {self.kind!r}", hint="choose machines or processes")
+            raise UsageError(f"unknown kind of lab: {self.kind!r}", hint="choose machines or processes")
         if self.hosts < 1 or self.balancers < 1 or self.hosts + self.balancers > MOST_HOSTS:
             raise UsageError(f"a lab has at least 1 host and 1 balancer, and at most {MOST_HOSTS} together")
         if self.kind == "processes" and self.supervisor == "systemd":
@@ -77,7 +77,7 @@ class LabSpec:
                 "a lab of processes has no systemd", hint="use --supervisor supervisord or --kind machines"
             )
         if self.suite not in SUITES:
-            raise UsageError(f"there is no suite {self.suite!r} for a lab", hint=f"choose {', '.join(SUITES)}")
+            raise UsageError(f"unknown suite {self.suite!r}", hint=f"choose {', '.join(SUITES)}")
         if self.kind == "processes" and self.suite != DEFAULT_SUITE:
             raise UsageError(
                 f"a lab of processes runs on this machine's own system, not on {self.suite}",
@@ -85,7 +85,7 @@ class LabSpec:
             )
         for word in self.reserve:
             if not PACKAGE_NAME.match(word):
-                raise UsageError(f"{word!r} is no name of a Debian package")
+                raise UsageError(f"{word!r} is not a valid name of a Debian package")
 
     @property
     def supervised_by(self) -> str:

@@ -26,13 +26,13 @@ def default_kind() -> str:
 def default_balancer(kind: str, progress: Progress) -> str:
     """HAProxy; in a lab of processes, where nothing is installed, Caddy when there is no HAProxy on this machine."""
     if kind == "processes" and not has_program("haproxy"):
-        progress("haproxy is not on this machine: Caddy stands before the web hosts (--balancer caddy)")
+        progress("haproxy is not installed on this machine: Caddy is the balancer (--balancer caddy)")
         return "caddy"
     return "haproxy"
 
 
 def up(invocation: Invocation, *, name: str, kind: str, hosts: int, supervisor: str, balancer: str, suite: str) -> Lab:
-    """Brings the lab up and says how to use it; what is empty has its default. Raises what `lifecycle.up` raises."""
+    """Bring the lab up, and show how to use it; empty values have their defaults. Raises what `lifecycle.up` raises."""
 
     def progress(line: str) -> None:
         invocation.bus.emit(Output(line, step="lab"))
@@ -56,7 +56,7 @@ def up(invocation: Invocation, *, name: str, kind: str, hosts: int, supervisor: 
 
 
 def down(invocation: Invocation, *, name: str) -> None:
-    """Takes the lab down; unchanged when there is none."""
+    """Take the lab down; unchanged when there is none."""
     if name not in names():
         invocation.record.outcome = "unchanged"
     take_down(name, lambda line: invocation.bus.emit(Output(line, step="lab")))
@@ -72,7 +72,7 @@ def status(record: Record, *, name: str) -> str:
     if lab is None:
         up_now = ", ".join(names())
         raise UsageError(
-            f"there is no lab {name}",
+            f"unknown lab {name}",
             hint=f"deploy lab up --name {name}" + (f"; up are: {up_now}" if up_now else ""),
         )
     fields = lab.as_dict()

@@ -19,7 +19,7 @@ from deployer.lab.model import LAB_NAME
 
 @dataclass(frozen=True)
 class Place:
-    """The place of the lab called `name`; UsageError when that is no name for a lab."""
+    """The place of the lab called `name`; UsageError when that is not a valid lab name."""
 
     name: str
     folder: Path
@@ -28,7 +28,7 @@ class Place:
     def of(cls, name: str) -> Place:
         """The place where the current user's lab of that name is, or would be."""
         if not LAB_NAME.match(name):
-            raise UsageError(f"{name!r} is no name for a lab")
+            raise UsageError(f"{name!r} is not a valid lab name")
         return cls(name, cache() / "lab" / name)
 
     @property

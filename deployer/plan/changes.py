@@ -209,7 +209,7 @@ def _farewells(topology: Topology, facts: Facts) -> list[str]:
     every, slots = leaving(topology, facts), topology.places
     stopped_servers |= {*left_out(topology, facts).others, *(name for name in every if first_name(name) in slots)}
     return [
-        f"{name} ({place}) is not in the inventory any more: it leaves the pools at the end, and the app runs on there"
+        f"{name} ({place}) is not in the inventory any more: it leaves the pools at the end, but its app keeps running"
         for name, place in every.items()
         if name not in stopped_servers and name not in facts.spare()
     ]

@@ -133,7 +133,7 @@ def _python(inferred: Inferred) -> tuple[str, str]:
             if version != python_version
             else ""
         )
-        return version, f"Python {python_version}, as the settings or the code ask for{latest}."
+        return version, f"Python {python_version}, as the settings or the code require{latest}."
     python_range = inferred.python_range
     try:
         allowed = SpecifierSet(python_range or "")
@@ -142,7 +142,7 @@ def _python(inferred: Inferred) -> tuple[str, str]:
     for version in _PYTHONS:
         if any(allowed.contains(f"{version}.{patch}") for patch in (0, 99)):
             within = f", which requires-python ({python_range}) allows" if python_range else ""
-            return version, f"Python {version}{within}; python: {{version: …}} in deploy.yaml asks for another."
+            return version, f"Python {version}{within}; python: {{version: …}} in deploy.yaml selects another."
     raise SettingsError(
         f"no Python between 3.9 and 3.14 is allowed by requires-python ({python_range})",
         step="render",

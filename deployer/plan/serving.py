@@ -86,14 +86,14 @@ def way_to_serve(topology: Topology, facts: Facts, instance: str, silent: Collec
         look = f"systemctl status {service}".strip() if systemd else "supervisorctl status"
         again = f"deploy push {topology.env} then admits what a run left drained"
         return f"deploy exec {topology.env} -l {name} -- {look} shows its state, {_way_to_ask(topology)}; {again}"
-    return f"deploy doctor {topology.env} shows what is wrong, deploy push {topology.env} writes the pools again"
+    return f"deploy doctor {topology.env} shows the problem, deploy push {topology.env} writes the pools again"
 
 
 def _way_to_ask(topology: Topology) -> str:
     """What brings a balancer to answer again, where setup can."""
     if topology.kind == "command" or not topology.settings.balancer.manage:
-        return "start it as its own configuration says"
-    return f"deploy setup {topology.env} starts it and opens its socket again, or says what does"
+        return "start it by its own configuration"
+    return f"deploy setup {topology.env} starts it and opens its socket again, or shows how to"
 
 
 def _mute(topology: Topology, silent: Mapping[str, str], lost: Set[str]) -> dict[str, str]:

@@ -203,9 +203,9 @@ class Topology:
     def why_no_figures(self) -> str:
         """What keeps the balancers from telling what came of requests, in words; empty when nothing does."""
         if self.kind == "command":
-            return "commands of your own tell no figures of requests"
+            return "kind: command reports no request figures"
         if not self.settings.balancer.manage:
-            return f"a pool of {self.kind} that somebody else configures keeps no figures for deploy"
+            return f"deploy reads no figures from a {self.kind} pool that it does not configure"
         return ""
 
     @property

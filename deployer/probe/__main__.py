@@ -43,11 +43,11 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deployer.probe", description=__doc__)
     parser.add_argument("url")
-    parser.add_argument("--rate", type=float, default=20.0, help="requests a second")
+    parser.add_argument("--rate", type=float, default=20.0, help="requests per second")
     parser.add_argument("--mix", choices=sorted(MIXES), default="get")
     parser.add_argument("--host-header")
     parser.add_argument("--log", type=Path, help="append one JSON line a request")
-    parser.add_argument("--releases", type=Path, help="file of the releases that may answer, one a line")
+    parser.add_argument("--releases", type=Path, help="file of the releases that may answer, one per line")
     parser.add_argument("--limit", type=float, default=10.0, help="seconds until a request is late")
     # A push of many waves takes hours. It ends with whoever started it anyhow.
     parser.add_argument("--max-seconds", type=float, default=86400.0)

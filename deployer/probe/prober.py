@@ -103,7 +103,7 @@ class Prober:
         try:
             line = self._process.stdout.readline()
         except ValueError:
-            raise DeployError("the probe was asked after its end", code="probe_died") from None
+            raise DeployError("the probe has already ended", code="probe_died") from None
         if not line:
             log = self._process.stderr.read().splitlines()[-20:]
             raise DeployError(
@@ -161,6 +161,8 @@ def start(
 def _refuse(url: str, rate: float, mix: str, host_header: str | None) -> None:
     target_of(url, host_header)
     if mix not in MIXES:
-        raise UsageError(f"there is no mix {mix!r}", step="probe", hint="one of " + ", ".join(sorted(MIXES)))
+        raise UsageError(f"unknown mix {mix!r}", step="probe", hint="one of " + ", ".join(sorted(MIXES)))
     if not 0.1 <= rate <= 1000:
-        raise UsageError(f"a rate of {rate:g} requests a second", step="probe", hint="0.1 to 1000; 20 is a good start")
+        raise UsageError(
+            f"a rate of {rate:g} requests per second is not valid", step="probe", hint="0.1 to 1000; 20 is a good start"
+        )

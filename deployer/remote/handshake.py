@@ -98,11 +98,11 @@ class Handshake:
             )
         if time.monotonic() > ends:
             raise UnreachableError(
-                "the login works, but no agent answered in time",
+                "the login works, but the agent did not answer in time",
                 host=self.host,
                 step="connect",
                 code="timeout",
-                hint="does a login script of that user wait for something?",
+                hint="does a login script of that user wait for input?",
                 log=[*self._stdout().splitlines()[-5:], *self.stderr().splitlines()[-5:]],
             )
         self._arrived.wait(0.05)
@@ -114,7 +114,7 @@ class Handshake:
         prompts = self._errors.count(self.marker.encode())
         if prompts > 1:
             self.channel.close()
-            raise self._startup.sudo("sudo did not take the password")
+            raise self._startup.sudo("sudo rejected the password")
         if prompts == 1 and self._answered_prompts == 0:
             self._answered_prompts = 1
             self.channel.sendall(self.password.encode() + b"\n")

@@ -250,7 +250,7 @@ class Session:
         with self._lock:
             if self._lost is not None:
                 return
-            self._lost = SessionLost(why, host=self.host.name, hint="deploy status {env} shows what is true now")
+            self._lost = SessionLost(why, host=self.host.name, hint="deploy status {env} shows the current state")
             pending, self._pending = list(self._pending.values()), {}
         self._heart.remove(self)
         if self._own_heart:
@@ -293,7 +293,7 @@ class Session:
     def check(self) -> None:
         """Gives the session up when the agent must have given us up, and single requests at their deadlines."""
         if self.fresh_for() > self._patience:
-            self._lose(f"no word from the agent for {self._patience:.0f} s")
+            self._lose(f"no message from the agent for {self._patience:.0f} s")
         for pending in self._take_overdue():
             why = f"{pending.op} did not answer within {pending.deadline:g} s, although the agent still runs"
             pending.fail(AgentError("timeout", why, _OVERDUE_HINT, host=self.host.name))
@@ -328,7 +328,7 @@ class Session:
                     break
                 self._take(frame)
         except protocol.ProtocolError as error:
-            why = f"the host sent what is not the agent's protocol: {error}"
+            why = f"the host did not follow the agent's protocol: {error}"
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
         self._lose(why)

@@ -17,14 +17,14 @@ _INSTALL = "log in as root (-u root), or on the host, as root: apt install sudo"
 _SUDO = (
     (
         r"incorrect password|sorry, try again|no password was provided",
-        "sudo did not take the password",
+        "sudo rejected the password",
         _OTHER_PASSWORD,
     ),
-    (r"must have a tty", "sudo wants a terminal (requiretty)", _NO_TTY),
-    (r"a password is required|terminal is required|askpass", "sudo asks for a password", _GIVE_PASSWORD),
+    (r"must have a tty", "sudo requires a terminal (requiretty)", _NO_TTY),
+    (r"a password is required|terminal is required|askpass", "sudo requires a password", _GIVE_PASSWORD),
     (r"not in the sudoers|may not run", "sudo does not let {user} become root", _ALLOW),
     (r"is not allowed to execute", "sudo does not let {user} run Python as root", _ALLOW),
-    (r"sudo: (command )?not found|sudo['\"”]?: no such file", "there is no sudo", _INSTALL),
+    (r"sudo: (command )?not found|sudo['\"”]?: no such file", "sudo is not installed", _INSTALL),
 )
 _OTHER_USER = re.compile(r"please login as the user \W?([A-Za-z_][A-Za-z0-9_.-]*)", re.IGNORECASE)
 _LINES = 10
@@ -47,7 +47,7 @@ class Startup:
         other = _OTHER_USER.search(stdout) or _OTHER_USER.search(stderr)
         log = [*_last(stdout), *_last(stderr)][-_LINES:]
         if other:
-            message = f"the host wants another user than {self.user} to log in"
+            message = f"the host does not accept {self.user}, but another user"
             return self._error(
                 message, hint=f"set ansible_user: {other[1]} in the inventory, or type -u {other[1]}", log=log
             )
@@ -59,15 +59,15 @@ class Startup:
             return self.too_old("2")
         if status in (126, 127) or re.search(r"(command )?not found|no such file", low):
             return self._error(
-                f"there is no Python to run: {self.python}",
+                f"Python was not found: {self.python}",
                 code="no_python",
                 hint="on the host: apt install python3, or dnf install python3; "
-                "or set ansible_python_interpreter to where it is",
+                "or set ansible_python_interpreter to its path",
                 log=_last(stderr)[-5:],
             )
         return self._error(
             f"the agent did not start (exit status {status})",
-            hint=f"deploy shell {{env}} {self.host} shows what that user gets at a login",
+            hint=f"deploy shell {{env}} {self.host} shows what a login of that user prints",
             log=log,
         )
 

@@ -109,7 +109,7 @@ def what_serves(event: events.RunFinished) -> str:
     if event.serving is None:
         return "nothing that serves was touched"
     if not event.serving:
-        return "what serves could not be seen"
+        return "the release that serves is unknown"
     groups: dict[tuple[str, str], list[str]] = {}
     for name, release in event.serving.items():
         change = _change(release["before"], release["now"])
@@ -133,7 +133,7 @@ def _some(names: Sequence[str]) -> str:
     return f"{shown} and {further} more" if further > 0 else shown
 
 
-_UNSEEN = "what serves{where} could not be seen"
+_UNSEEN = "the release that serves{where} is unknown"
 _NOTHING = "nothing serves{where}, as before"
 
 

@@ -122,7 +122,7 @@ class Screen:
 
     def _note_gap(self) -> None:
         if self._left_out and len(self._queue) < self._most:
-            text = f"{self._left_out} lines are left out: the output did not take them in time"
+            text = f"{self._left_out} lines are left out: the output was too slow"
             self._left_out = 0
             self._queue.append(events.Warned(text))
 
@@ -191,7 +191,7 @@ class Screen:
             if not last:
                 show_cursor(self._out)
                 self._inner = Plain(self._out)
-                self._queue.appendleft(events.Warned(f"this output replaces the one that broke: {why}"))
+                self._queue.appendleft(events.Warned(f"plain output replaces the display, which failed: {why}"))
                 if stuck:
                     self._start_worker()
                 self._changed.notify_all()

@@ -33,7 +33,7 @@ def load(name: str, search: Sequence[Path] = ()) -> Role:
         if (folder / name / FILE).is_file():
             return read(folder / name)
     raise SettingsError(
-        f"there is no role {name}",
+        f"unknown role {name}",
         cause="looked in " + ", ".join(str(folder) for folder in (*search, content("roles"))),
         hint=f"write roles/{name}/{FILE}",
     )
@@ -80,7 +80,9 @@ def read(folder: Path) -> Role:
         data = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise SettingsError("the role is no YAML", file=str(file), line=line, cause=str(error.problem)) from error
+        raise SettingsError(
+            "the role is not valid YAML", file=str(file), line=line, cause=str(error.problem)
+        ) from error
     except (OSError, ValueError, TypeError, RecursionError, YAMLError) as error:
         raise SettingsError("the role cannot be read", file=str(file), cause=str(error)) from error
     try:

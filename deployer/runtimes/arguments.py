@@ -40,7 +40,7 @@ def refuse_words(serving: Serving, options: Options) -> SettingsError | None:
         refused = options.refused(shlex.split(written))
     except ValueError as error:
         return SettingsError(
-            f"env.{options.variable} cannot be read as words: {error}", hint="close each quotation mark in it"
+            f"env.{options.variable} cannot be parsed: {error}", hint="close each quotation mark in it"
         )
     if refused:
         word, why, fix = refused

@@ -33,19 +33,17 @@ class Command:
         except SettingsError as error:
             return error
         if any(mark in words for mark in ("&&", "||", "|", ";", "&", ">", "<")):
-            return SettingsError(
-                "runtime.command is run without a shell", hint="write sh -c '… exec SERVER …' around it"
-            )
+            return SettingsError("runtime.command runs without a shell", hint="write sh -c '… exec SERVER …' around it")
         place = SOCKET if serving.at_sockets else PORT
         if not any(place in word for word in words):
             return SettingsError(
-                f"runtime.command never uses {place}, where it is looked for", hint=f"have it listen at {place}"
+                f"runtime.command does not use {place}, so deploy could not reach it", hint=f"have it listen at {place}"
             )
         return None
 
     def refuse_reload(self, workers: int, *, same: bool) -> str | None:
         """Always: nobody knows what it does."""
-        return "may do anything on SIGHUP"
+        return "has no defined reaction to SIGHUP"
 
     def requires(self, serving: Serving) -> tuple[str, ...]:
         """Unknown here; the check of the release shows what is missing."""
@@ -66,7 +64,7 @@ class Command:
         return ()
 
     def development(self, serving: Serving) -> Development:
-        """Its words as they are: it reloads if it does so by itself."""
+        """Its words as they are: it reloads only by its own means."""
         return Development(self.command(serving), module=False)
 
     def variables(self, serving: Serving) -> dict[str, str]:

@@ -56,7 +56,7 @@ def load(target: str, factory: bool) -> None:
     if factory:
         target_object = target_object()
     if not callable(target_object):
-        fail(f"{target} is no app: {type(target_object).__name__!r} cannot be called")
+        fail(f"{target} is not a valid app: {type(target_object).__name__!r} cannot be called")
 
 
 def read_options(module: str, words: "list[str]") -> None:

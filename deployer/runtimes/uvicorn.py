@@ -37,7 +37,8 @@ class Uvicorn:
         for variable in _ELSEWHERE:
             if variable in serving.env:
                 return SettingsError(
-                    f"env.{variable} would change what the rollout depends on", hint=f"take {variable} out of env"
+                    f"env.{variable} would change a setting that the rollout depends on",
+                    hint=f"take {variable} out of env",
                 )
         return refuse_words(serving, UVICORN) or access_log.refused(serving)
 

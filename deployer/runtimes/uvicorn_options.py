@@ -51,7 +51,7 @@ def keywords(words: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]
         environ: variables by which the command line is told options too (`UVICORN_LOG_LEVEL`); the words win.
 
     Raises:
-        SettingsError: an option that is not known here.
+        SettingsError: an option that is not supported.
     """
     arguments: dict[str, Any] = {}
     for name, convert in TAKES.items():
@@ -94,7 +94,7 @@ def _converted(name: str, convert: Callable[[str], Any], text: str) -> Any:
     try:
         return convert(text)
     except ValueError:
-        raise SettingsError(f"uvicorn's --{name} is {text!r}, which is no number") from None
+        raise SettingsError(f"uvicorn's --{name} is {text!r}, which is not a number") from None
 
 
 def _keyword(name: str) -> str:

@@ -149,20 +149,20 @@ def read(text: str) -> Cron:
     """The times that a cron line means. ValueError, in words for a person, for one that means none."""
     line = text.strip()
     if line.lower() == "@reboot":
-        raise ValueError("@reboot is no time: what has to run whenever its host does is one of the `processes`")
+        raise ValueError("@reboot is not a valid schedule: write a command that always runs under `processes`")
     fields = _NICKNAMES.get(line.lower(), line).split()
     if line.startswith("@") and line.lower() not in _NICKNAMES:
-        raise ValueError(f"{line!r} is no cron line: there are {', '.join(_NICKNAMES)}")
+        raise ValueError(f"{line!r} is not a valid cron line: the nicknames are {', '.join(_NICKNAMES)}")
     if len(fields) != len(_FIELDS):
         more = " (cron has no seconds, and no years)" if len(fields) > len(_FIELDS) else ""
         raise ValueError(
-            f'{line!r} is no cron line: five fields, such as "0 3 * * *", and here are {len(fields)}{more}'
+            f'{line!r} is not a valid cron line: it needs five fields, such as "0 3 * * *", and has {len(fields)}{more}'
         )
     minutes, hours, days, months, weekdays = (field.read(part) for field, part in zip(_FIELDS, fields, strict=True))
     either = not fields[2].startswith("*") and not fields[4].startswith("*")
     cron = Cron(minutes, hours, days, months, tuple(sorted({day % 7 for day in weekdays})), either)
     if not cron.comes():
-        raise ValueError(f"{line!r} never comes: no month of these has such a day")
+        raise ValueError(f"{line!r} never occurs: none of these months has such a day")
     return cron
 
 
@@ -173,7 +173,7 @@ def zone(name: str) -> ZoneInfo:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         near = sorted(known for known in available_timezones() if known.rpartition("/")[2].lower() == name.lower())
         hint = f"write {near[0]}" if near else "write UTC, or a name such as Europe/Berlin"
-        raise ValueError(f"there is no time zone {name!r}: {hint}") from None
+        raise ValueError(f"unknown time zone {name!r}: {hint}") from None
 
 
 def _two(values: Values, count: int) -> str:

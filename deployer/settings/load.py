@@ -108,7 +108,7 @@ def find(config: Path | None = None, start: Path | None = None) -> Path:
         if (above / FILE).is_file():
             return above / FILE
     raise SettingsError(
-        f"there is no {FILE} in {folder} nor in a folder above it",
+        f"{FILE} was not found in {folder} nor in a folder above it",
         hint="deploy init writes one for the app in this folder",
     )
 
@@ -138,10 +138,10 @@ def _environment(named: str | None, base: Document, environ: Mapping[str, str] |
     name = named or lookup.get("DEPLOY_ENV") or base.data.get("default_env")
     if not name:
         raise UsageError(
-            "no environment is named",
-            hint="name one: deploy {command} prod, say; or set DEPLOY_ENV, or add default_env: to deploy.yaml",
+            "no environment was given",
+            hint="name one, such as deploy {command} prod; or set DEPLOY_ENV, or add default_env: to deploy.yaml",
             code=NO_ENVIRONMENT,
         )
     if not isinstance(name, str) or not _ENV.fullmatch(name):
-        raise UsageError(f"{name!r} is no name of an environment", hint="letters, digits, - and _, such as prod")
+        raise UsageError(f"{name!r} is not a valid environment name", hint="letters, digits, - and _, such as prod")
     return name

@@ -113,7 +113,7 @@ class Python(Model):
     @classmethod
     def _version(cls, value: str | None) -> str | None:
         if value is not None and not PYTHON_VERSION.match(value):
-            raise ValueError(f'{value!r} is no Python version: write "3.11" or "3.11.4"')
+            raise ValueError(f'{value!r} is not a valid Python version: write "3.11" or "3.11.4"')
         return value
 
 
@@ -133,14 +133,12 @@ class Runtime(Model):
     graceful_timeout: Duration = setting(30.0, "time that requests get to end at a stop", "30s")
     keepalive: Duration = setting(5.0, "how long an idle connection stays open", "5s")
     max_requests: Annotated[int, Field(strict=True, ge=0)] = setting(
-        0, "requests after which a worker is replaced; 0: never", 0
+        0, "requests per worker before its replacement; 0: never", 0
     )
     max_requests_jitter: Annotated[int, Field(strict=True, ge=0)] = setting(
         0, "spread of max_requests; half of it unless set", 50
     )
-    access_log: Literal["off", "plain", "json"] = setting(
-        "plain", "what is written of each request: off, plain or json", "json"
-    )
+    access_log: Literal["off", "plain", "json"] = setting("plain", "log of requests: off, plain or json", "json")
     args: tuple[Line, ...] = setting((), "more arguments of the server", ["--proxy-headers"])
 
     @field_validator("access_log", mode="before")
@@ -161,14 +159,14 @@ class Runtime(Model):
     @classmethod
     def _app(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(\(\))?", value):
-            raise ValueError(f"{value!r} is no app: write module:attribute, such as shop.main:app")
+            raise ValueError(f"{value!r} is not a valid app: write module:attribute, such as shop.main:app")
         return value
 
     @field_validator("worker_class")
     @classmethod
     def _class(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Za-z_][\w.:]*", value):
-            raise ValueError(f"{value!r} is no worker class: write sync, gthread, gevent or a dotted name")
+            raise ValueError(f"{value!r} is not a valid worker class: write sync, gthread, gevent or a dotted name")
         return value
 
     @model_validator(mode="after")
@@ -178,19 +176,21 @@ class Runtime(Model):
                 'server: command needs the command, such as command: "hypercorn shop:app -b 127.0.0.1:$PORT"'
             )
         if self.command is not None and self.server not in ("command", "auto"):
-            raise ValueError(f"command is only for server: command, and the server here is {self.server}")
+            raise ValueError(f"command is only for server: command, and the server is {self.server}")
         return self
 
 
 class HealthCheck(Model):
     """How an instance shows that it can serve. `path` None: inferred, else `/` with the usual statuses."""
 
-    path: str | None = setting(None, "path that is asked", "/healthz")
-    status: Annotated[int, Field(strict=True, ge=100, le=599)] | None = setting(None, "the status it must answer", 200)
-    every: Duration = setting(0.5, "time between two questions", "0.5s")
+    path: str | None = setting(None, "path of the health check", "/healthz")
+    status: Annotated[int, Field(strict=True, ge=100, le=599)] | None = setting(
+        None, "the status that it must return", 200
+    )
+    every: Duration = setting(0.5, "time between two health checks", "0.5s")
     within: Duration = setting(30.0, "time from start to healthy", "30s")
-    timeout: Duration = setting(5.0, "time that one answer may take", "5s")
-    headers: dict[str, Line] = setting({}, "headers of the question", {"X-Health": "deploy"})
+    timeout: Duration = setting(5.0, "longest time of one health check", "5s")
+    headers: dict[str, Line] = setting({}, "headers of the health check", {"X-Health": "deploy"})
     public_path: str = setting(
         "/", "path that each of `domains` must answer through the balancer before a push counts", "/"
     )
@@ -199,7 +199,7 @@ class HealthCheck(Model):
     @classmethod
     def _path(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"/[!-~]*", value):
-            raise ValueError(f"{value!r} is no path: it begins with / and has no spaces, such as /healthz")
+            raise ValueError(f"{value!r} is not a valid path: it begins with / and has no spaces, such as /healthz")
         return value
 
     @field_validator("every", "timeout", "within")
@@ -214,7 +214,7 @@ class HealthCheck(Model):
     def _headers(cls, value: dict[str, str]) -> dict[str, str]:
         for name in value:
             if not HEADER.match(name):
-                raise ValueError(f"{name!r} is no header name")
+                raise ValueError(f"{name!r} is not a valid header name")
         return value
 
 
@@ -253,7 +253,9 @@ class Balancer(Model):
             return None
         match = LISTEN.match(value)
         if not match or not 1 <= int(match[2]) <= 65535:
-            raise ValueError(f'{value!r} is no address to listen at: write ":80", "10.0.0.5:8080" or "[::]:8080"')
+            raise ValueError(
+                f'{value!r} is not a valid address to listen at: write ":80", "10.0.0.5:8080" or "[::]:8080"'
+            )
         return value
 
     @model_validator(mode="after")
@@ -267,15 +269,15 @@ class Balancer(Model):
 class Probe(Model):
     """A prober beside the run: requests a second, and the gate."""
 
-    url: str = Field(description="what is asked", examples=["https://shop.example.com/"])
-    rate: Annotated[float, Field(ge=0.1, le=1000)] = setting(20.0, "requests a second, 0.1 to 1000", 20)
+    url: str = Field(description="URL that receives the test traffic", examples=["https://shop.example.com/"])
+    rate: Annotated[float, Field(ge=0.1, le=1000)] = setting(20.0, "requests per second, 0.1 to 1000", 20)
     max_failed: Annotated[int, Field(strict=True, ge=0)] = setting(0, "requests that may fail", 0)
 
     @field_validator("url")
     @classmethod
     def _url(cls, value: str) -> str:
         if not re.fullmatch(r"https?://[!-~]+", value):
-            raise ValueError(f"{value!r} is no URL: write https://shop.example.com/")
+            raise ValueError(f"{value!r} is not a valid URL: write https://shop.example.com/")
         return value
 
 
@@ -291,7 +293,7 @@ class Judge(Model):
     slower: Annotated[str, matching(re.compile(r"off|[1-9]\d{0,2}(\.\d+)?x"), "factor: write 3x, or off")] = setting(
         "off", "how many times as slow, or off", "3x"
     )
-    min_requests: AtLeastOne = setting(50, "requests on each side that it takes to tell", 50)
+    min_requests: AtLeastOne = setting(50, "requests on each side before figures count", 50)
 
     @field_validator("slower", mode="before")
     @classmethod
@@ -326,7 +328,9 @@ class Rolling(Model):
     soak: Duration = setting(5.0, "time to watch a wave before the next", "5s")
     max_failures: Number | str = setting(0, "instances or % that may fail", 0)
     on_failure: Literal["rollback", "stop", "continue"] = setting("rollback", "rollback, stop or continue", "rollback")
-    probe: Probe | None = setting(None, "requests beside the run", {"url": "https://shop.example.com/"})
+    probe: Probe | None = setting(
+        None, "URL and rate of test traffic during a run", {"url": "https://shop.example.com/"}
+    )
     judge: Judge | Literal["off"] = setting(
         Judge(), "by how much new instances may be worse than the old, or off", {"errors": "1%", "slower": "3x"}
     )
@@ -356,7 +360,7 @@ class Rolling(Model):
                 continue
             if isinstance(size, str) and re.fullmatch(r"\d{1,3}%", size) and int(size[:-1]) <= 100:
                 continue
-            raise ValueError(f"{size!r} is no size: write a number of instances or a percentage such as 25%")
+            raise ValueError(f"{size!r} is not a valid size: write a number of instances or a percentage such as 25%")
         return value
 
 
@@ -387,7 +391,7 @@ class Process(Model):
     """A supervised command beside the instances, without a port."""
 
     command: Program = Field(description="the command", examples=["celery -A shop worker"])
-    count: AtLeastOne = setting(1, "how many a host", 2)
+    count: AtLeastOne = setting(1, "how many per host", 2)
     hosts: Line | None = setting(None, "pattern of its hosts", "workers")
     stop_timeout: Duration = setting(60.0, "time that it gets to stop", "10m")
     singleton: bool = setting(False, "on one host only", True)
@@ -441,7 +445,7 @@ class Tls(Model):
     issuer: (
         Annotated[str, matching(ISSUER, "issuer: write internal, or the https:// URL of an ACME directory")] | None
     ) = setting(None, "internal, for Caddy's own certificates, or the URL of an ACME directory", "internal")
-    email: Annotated[str, matching(EMAIL, "address of mail")] | None = setting(
+    email: Annotated[str, matching(EMAIL, "email address")] | None = setting(
         None, "address that the issuer can write to", "ops@example.com"
     )
 
@@ -464,7 +468,7 @@ class Static(Model):
     @classmethod
     def _url(cls, value: str) -> str:
         if not re.fullmatch(r"/([A-Za-z0-9._-]+/?)+", value) or ".." in value:
-            raise ValueError(f"{value!r} is no path of a URL: write /static/")
+            raise ValueError(f"{value!r} is not a valid URL path: write /static/")
         return value if value.endswith("/") else value + "/"
 
 
@@ -486,7 +490,7 @@ class Settings(Model):
         (), "packages of the hosts' system that setup installs", ["libpq5"]
     )
     runtime: Runtime = setting(Runtime(), "the server that runs the app", {"app": "main:app"})
-    instances: Annotated[int, Field(strict=True, ge=1, le=100)] = setting(1, "supervised servers a host", 1)
+    instances: Annotated[int, Field(strict=True, ge=1, le=100)] = setting(1, "supervised servers per host", 1)
     port: Port = setting(8000, "first slot port", 8000)
     spare_port: Port | None = setting(None, "first spare slot port, for blue/green", 8500)
     bind: Literal["port", "unix"] = setting("port", "where instances listen: port, or unix, a socket for each", "unix")
@@ -508,12 +512,12 @@ class Settings(Model):
     secrets: dict[EnvName, Secret] | tuple[EnvName, ...] = setting(
         {}, "where secrets come from", {"DATABASE_URL": {"env": "DATABASE_URL"}}
     )
-    health: HealthCheck = setting(HealthCheck(), "how an instance shows that it can serve", {"path": "/healthz"})
-    balancer: Balancer = setting(Balancer(), "what stands before the instances", {"kind": "haproxy"})
+    health: HealthCheck = setting(HealthCheck(), "health check of an instance", {"path": "/healthz"})
+    balancer: Balancer = setting(Balancer(), "the balancer of the instances", {"kind": "haproxy"})
     rolling: Rolling = setting(Rolling(), "how a change goes through the fleet", {"waves": [1, "25%"]})
     hooks: Hooks = setting(Hooks(), "commands at moments of a run", {"release": "alembic upgrade head"})
     checks: tuple[Line, ...] = setting((), "your testinfra files", ["checks/"])
-    keep: AtLeastOne = setting(5, "releases kept on a host", 5)
+    keep: AtLeastOne = setting(5, "releases kept per host", 5)
 
     @property
     def app_secrets(self) -> dict[str, SecretRef] | tuple[EnvName, ...]:
@@ -536,7 +540,7 @@ class Settings(Model):
         lower = [name.lower() for name in value]
         twice = [name for place, name in enumerate(lower) if name in lower[:place]]
         if twice:
-            raise ValueError(f"{twice[0]} is here twice: names are the same in upper and lower case")
+            raise ValueError(f"{twice[0]} is repeated: upper and lower case count as the same")
         return value
 
     @field_validator("shared")
@@ -545,9 +549,7 @@ class Settings(Model):
         for one, other in itertools.permutations(value, 2):
             if below(other.rstrip("/"), (one.rstrip("/"),)):
                 same = one.rstrip("/") == other.rstrip("/")
-                raise ValueError(
-                    f"{other} is here twice" if same else f"{other} lies in {one}, which is shared already"
-                )
+                raise ValueError(f"{other} is repeated" if same else f"{other} lies in {one}, which is shared already")
         return value
 
     @field_validator("env", "secrets")
@@ -577,7 +579,7 @@ class Settings(Model):
 
 
 def _as_in(model: type[Model], name: str, default: Any = None) -> Any:
-    """The key of `model` once more, with another default."""
+    """Return the key of `model` once more, with another default."""
     field = model.model_fields[name]
     return Field(default=default, description=field.description, examples=field.examples)
 

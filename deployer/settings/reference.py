@@ -15,12 +15,13 @@ Default = TypeVar("Default")
 
 
 def setting(default: Default, words: str, example: Any, alias: str | None = None) -> Default:
-    """A key that may be left out: its default, what it is for, and an example of its value."""
+    """Return a key that may be left out: its default, what it is for, and an example of its value."""
     return Field(default=default, description=words, examples=[example], alias=alias)
 
 
 def meaning(model: type[BaseModel], path: Sequence[str | int]) -> tuple[str, str] | None:
-    """What the key at `path` is for, and an example of its value as YAML; None where only a key above it is described.
+    """Return what the key at `path` is for, and an example of its value as YAML; None where only a key above it is
+    described.
 
     Items of a list mean what the list does.
     """
@@ -32,7 +33,7 @@ def meaning(model: type[BaseModel], path: Sequence[str | int]) -> tuple[str, str
 
 
 def keys_at(model: type[BaseModel], path: Sequence[str | int]) -> tuple[str, ...]:
-    """The keys that `model` knows at `path`, in its order; none where names are the user's own."""
+    """Return the keys that `model` knows at `path`, in its order; none where names are the user's own."""
     for kind in _kinds_at(model, path):
         for member in _members(kind):
             if isinstance(member, type) and issubclass(member, BaseModel):
@@ -41,7 +42,7 @@ def keys_at(model: type[BaseModel], path: Sequence[str | int]) -> tuple[str, ...
 
 
 def _kinds_at(model: type[BaseModel], path: Sequence[str | int]) -> list[Any]:
-    """The types that a value at `path` may have."""
+    """Return the types that a value at `path` may have."""
     kinds: list[Any] = [model]
     for step in path:
         kinds = [below for kind in kinds for member in _members(kind) for below in _below(member, step)]

@@ -58,7 +58,7 @@ def _value(name: str, ref: SecretRef, base: Path, environ: Mapping[str, str], ti
 def _from_env(name: str, variable: str, environ: Mapping[str, str]) -> str:
     if variable not in environ:
         raise SettingsError(
-            f"secrets.{name} is to come from the environment variable {variable}, which is not set",
+            f"secrets.{name} comes from the environment variable {variable}, which is not set",
             hint=f"export {variable}=… before you run this",
         )
     return _require_utf8(
@@ -69,11 +69,11 @@ def _from_env(name: str, variable: str, environ: Mapping[str, str]) -> str:
 def _from_sops(name: str, file: str, base: Path, timeout_s: float) -> str:
     if shutil.which("sops") is None:
         raise SettingsError(
-            f"secrets.{name} is in {file}, and the program sops is not on this machine",
+            f"secrets.{name} is in {file}, but sops is not installed on this machine",
             hint="install sops, or give the secret as {env: …} or {command: …}",
         )
     if not (base / file).is_file():
-        raise SettingsError(f"secret {name} is to come from {file}, which is not there", file=file)
+        raise SettingsError(f"secret {name} comes from {file}, which does not exist", file=file)
     return _output(name, ["sops", "-d", "--extract", f"[{json.dumps(name)}]", file], base, timeout_s)
 
 
@@ -82,7 +82,8 @@ def _output(name: str, argv: list[str], base: Path, timeout_s: float) -> str:
     done = local_program.run_at_terminal(argv, timeout=timeout_s, cwd=base, inherit_stderr=True)
     if done.timed_out:
         raise SettingsError(
-            f"secrets.{name}: its command did not end within {timeout_s:g} s", hint="run it by hand: it may be asking"
+            f"secrets.{name}: its command did not end within {timeout_s:g} s",
+            hint="run it by hand: it may be waiting for an answer",
         )
     if not done.ok:
         raise SettingsError(f"secrets.{name}: its command failed: {done.why}", hint="run it by hand to see why")
@@ -97,5 +98,5 @@ def _require_utf8(text: str, message: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise SettingsError(message, hint="encode it, in base64 say, and have the app decode it") from None
+        raise SettingsError(message, hint="encode it, for example in base64, and let the app decode it") from None
     return text

@@ -90,8 +90,8 @@ def require_possible(loaded: Loaded, kind: str) -> None:
     if not settings.balancer.manage:
         raise _wrong(
             loaded,
-            "tls needs a balancer that deploy configures, and balancer.manage is false",
-            hint="leave tls out: whoever configures the balancer ends TLS there",
+            "tls needs a balancer that deploy configures, but balancer.manage is false",
+            hint="leave tls out, and configure TLS at the balancer",
         )
     if not own and kind != "caddy":
         raise _wrong(
@@ -106,9 +106,9 @@ def require_possible(loaded: Loaded, kind: str) -> None:
     if isinstance(tls, Tls) and tls.key is not None and tls.key not in settings.secrets:
         raise _wrong(
             loaded,
-            f"tls.key: there is no secret {tls.key}",
+            f"tls.key: unknown secret {tls.key}",
             "key",
-            hint=f'secrets: {{{tls.key}: {{command: "cat shop.key"}}}} says where the PEM text of the key is found',
+            hint=f'secrets: {{{tls.key}: {{command: "cat shop.key"}}}} reads the PEM text of the key',
         )
 
 
@@ -137,7 +137,7 @@ def read_certificate(loaded: Loaded, now: float | None = None) -> Certificate | 
     text = b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in chain)
     own_certificate = certificate_of(text)
     if own_certificate.ends <= now:
-        raise _wrong(loaded, f"the certificate in {shown(path)} has ended on {own_certificate.until}", "certificate")
+        raise _wrong(loaded, f"the certificate in {shown(path)} expired on {own_certificate.until}", "certificate")
     if first.not_valid_before_utc.timestamp() > now + 300:
         begins = first.not_valid_before_utc.strftime("%Y-%m-%d %H:%M")
         raise _wrong(loaded, f"the certificate in {shown(path)} is valid from {begins} UTC only", "certificate")
@@ -182,9 +182,9 @@ def _key(loaded: Loaded, name: str) -> PrivateKeyTypes:
     try:
         return serialization.load_pem_private_key(text.encode() + b"\n", password=None)
     except TypeError:
-        problem, hint = "is a key with a passphrase, which a balancer could not use", "openssl pkey -in OLD -out NEW"
+        problem, hint = "has a passphrase, so a balancer cannot use it", "openssl pkey -in OLD -out NEW"
     except (ValueError, UnsupportedAlgorithm):
-        problem, hint = "is no private key", "it must be PEM: -----BEGIN PRIVATE KEY-----"
+        problem, hint = "is not a valid private key", "it must be PEM: -----BEGIN PRIVATE KEY-----"
     raise _wrong(loaded, f"the secret {name} {problem}", "key", hint=hint)
 
 

@@ -22,12 +22,12 @@ _ELSEWHERE = {
     "hosts": _HOSTS,
     "roles": _HOSTS,
     "inventory": _HOSTS,
-    "image": "there are no images: the code is shipped as it is in git",
-    "registry": "there are no images: the code is shipped as it is in git",
+    "image": "deploy uses no images: it ships the code as it is in git",
+    "registry": "deploy uses no images: it ships the code as it is in git",
     "builder": "hooks: {build: COMMAND} runs on this machine before the code is shipped",
     "proxy": "domains: [shop.example.com] names the app's domains, balancer: what stands before it",
-    "ssh": "the inventory says how SSH reaches a host: ansible_user, ansible_port",
-    "accessories": "only the app is deployed; what runs beside it is processes:",
+    "ssh": "the inventory sets how SSH reaches a host: ansible_user, ansible_port",
+    "accessories": "only the app is deployed; commands beside it go under processes:",
     "environment": "variables are env: {NAME: value}",
     "volumes": "folders that outlive a release are shared: [media/]",
     "linked_dirs": "folders that outlive a release are shared: [media/]",
@@ -106,7 +106,7 @@ def _one(path: KeyPath, details: list[ErrorDetails], model: type[BaseModel], doc
     kind = detail["type"]
     if kind == "extra_forbidden":
         near = nearest(str(path[-1]), keys_at(model, path[:-1]))
-        message = f"there is no key {shown}"
+        message = f"unknown key {shown}"
         hint = f"did you mean {near}?" if near else f"known keys here: {', '.join(keys_at(model, path[:-1]))}"
         hint = _ELSEWHERE.get(str(path[0]), hint) if len(path) == 1 else hint
     elif kind == "missing":

@@ -62,7 +62,7 @@ def seconds(value: Any) -> Any:
         return float(value)
     match = _DURATION.match(str(value).strip())
     if not match:
-        raise ValueError(f"{value!r} is no duration: write 500ms, 5s, 2m, 1h or a number of seconds")
+        raise ValueError(f"{value!r} is not a valid duration: write 500ms, 5s, 2m, 1h or a number of seconds")
     return float(match[1]) * _UNITS[match[2]]
 
 
@@ -96,7 +96,7 @@ def require_free_name(name: str) -> None:
     if name in _SHELL_NAMES:
         raise ValueError(f"{name} is a variable of the shell itself, which starts the app: choose another name")
     if name in _SYSTEMD_NAMES:
-        raise ValueError(f"{name} tells a server which sockets systemd gives it: choose another name")
+        raise ValueError(f"{name} passes systemd's sockets to a server: choose another name")
 
 
 def one_line(value: str) -> str:
@@ -127,7 +127,7 @@ def release_path(value: str) -> str:
 def absolute_path(value: str) -> str:
     """`value` without a slash at its end, if it is an absolute path of plain characters; ValueError otherwise."""
     if not re.fullmatch(r"(/[A-Za-z0-9._@+-]+)+/?", value) or ".." in value.split("/"):
-        raise ValueError(f"{value!r} must be an absolute path of letters, digits and . _ @ + -, and not / itself")
+        raise ValueError(f"{value!r} must be an absolute path of letters, digits and . _ @ + -, but not / itself")
     return value.rstrip("/")
 
 
@@ -145,13 +145,15 @@ def network(value: str) -> str:
     try:
         return str(ipaddress.ip_network(value))
     except ValueError:
-        raise ValueError(f"{value!r} is no network: write 192.0.2.0/24, or the address of one machine") from None
+        raise ValueError(
+            f"{value!r} is not a valid network: write 192.0.2.0/24, or the address of one machine"
+        ) from None
 
 
 def user_name(value: str) -> str:
     """`value`, if it can be a system user; ValueError otherwise."""
     if not USER_NAME.match(value):
-        raise ValueError(f"{value!r} is no user name: lower-case letters, digits, _ and -, at most 32")
+        raise ValueError(f"{value!r} is not a valid user name: lower-case letters, digits, _ and -, at most 32")
     return value
 
 
@@ -174,7 +176,7 @@ def one_program(value: str) -> str:
 def matching(pattern: re.Pattern[str], words: str) -> AfterValidator:
     def check(value: str) -> str:
         if not pattern.fullmatch(value):
-            raise ValueError(f"{value!r} is no {words}")
+            raise ValueError(f"{value!r} is not a valid {words}")
         return value
 
     return AfterValidator(check)

@@ -48,7 +48,7 @@ def program_options(options: Mapping[str, str | int | bool]) -> ProgramOptions:
             instead = next((text for start, text in _INSTEAD.items() if name.startswith(start)), "")
             raise SettingsError(
                 f"unit: {name} is a systemd option, but the supervisor is supervisord",
-                cause="it knows LimitNOFILE, LimitAS, Nice and UMask in ways of its own",
+                cause="deploy applies LimitNOFILE, LimitAS, Nice and UMask there by itself",
                 hint=instead or "leave it out, or write supervisor: systemd",
             )
     return ProgramOptions("; ".join(before), umask)
@@ -57,7 +57,7 @@ def program_options(options: Mapping[str, str | int | bool]) -> ProgramOptions:
 def _number(name: str, value: str | int | bool, *, most: int) -> int:
     if isinstance(value, bool) or not re.fullmatch(r"\d{1,10}", str(value)) or int(value) > most:
         raise SettingsError(
-            f"unit: {name}: {value!r} is no number from 0 to {most}", hint="under supervisord: a number"
+            f"unit: {name}: {value!r} is not a number from 0 to {most}", hint="under supervisord: a number"
         )
     return int(value)
 
@@ -65,11 +65,13 @@ def _number(name: str, value: str | int | bool, *, most: int) -> int:
 def _bytes(name: str, value: str | int | bool) -> int:
     amount = re.fullmatch(r"(\d{1,15})([KMGT]?)", str(value))
     if isinstance(value, bool) or not amount:
-        raise SettingsError(f"unit: {name}: {value!r} is no size", hint="such as 2G or 512M")
+        raise SettingsError(f"unit: {name}: {value!r} is not a valid size", hint="such as 2G or 512M")
     return int(amount[1]) * BYTES[amount[2]]
 
 
 def _octal(value: str | int | bool) -> str:
     if isinstance(value, bool) or not re.fullmatch(r"0?[0-7]{3}", str(value)):
-        raise SettingsError(f"unit: UMask: {value!r} is no mask", hint='three or four octal digits in quotes: "0027"')
+        raise SettingsError(
+            f"unit: UMask: {value!r} is not a valid mask", hint='three or four octal digits in quotes: "0027"'
+        )
     return str(value)

@@ -81,7 +81,7 @@ class Supervisord:
         site = spec.site
         if site.prefix:
             raise SettingsError(
-                f"schedules.{schedule.name}: there is no cron in a lab of processes",
+                f"schedules.{schedule.name}: a lab of processes has no cron",
                 hint="deploy lab up --kind machines, or write schedules: null in the overlay of the lab",
             )
         script, cron_file = self.schedule_files(site, schedule.name)

@@ -170,7 +170,9 @@ _FORMS: Mapping[str, tuple[str, str]] = {
 
 def _checked(name: str, value: str | int | bool) -> str:
     if not _NAME.match(name):
-        raise SettingsError(f"unit: {name!r} is no name of a systemd option", hint="such as MemoryMax or LimitNOFILE")
+        raise SettingsError(
+            f"unit: {name!r} is not a valid name of a systemd option", hint="such as MemoryMax or LimitNOFILE"
+        )
     if name in _OURS:
         raise SettingsError(f"unit: {name} is set by the tool, since rollouts depend on it", hint="leave it out")
     if isinstance(value, bool):
@@ -181,7 +183,7 @@ def _checked(name: str, value: str | int | bool) -> str:
         raise SettingsError(f"unit: {name}", cause=str(error), hint="write it on one line") from error
     form, such = _FORMS.get(name, ("", ""))
     if form and not re.fullmatch(form, text):
-        raise SettingsError(f"unit: {name}: {text!r} is no limit that systemd knows", hint=f"such as {name}: {such}")
+        raise SettingsError(f"unit: {name}: {text!r} is not a valid systemd limit", hint=f"such as {name}: {such}")
     if text.endswith("\\"):
         raise SettingsError(f"unit: {name} ends in a backslash, which would swallow the next line")
     return text

@@ -141,7 +141,7 @@ class Checker:
             if not select.select([replies], [], [], max(0.0, min(left, _TICK_S)))[0]:
                 self._require_going_on()
                 if left <= 0:
-                    raise OSError(f"no check ended, or asked its host, within {self._silence:g} s")
+                    raise OSError(f"no check ended or used its host within {self._silence:g} s")
                 continue
             data = os.read(replies.fileno(), 1 << 16)
             if not data:

@@ -85,9 +85,9 @@ def _nothing_checked(work: _Work, results: Sequence[CheckResult]) -> ChecksError
         step="verify",
         cause="all of them were skipped"
         if results
-        else "there are no test_*.py files"
+        else "no test_*.py file exists"
         if not work
-        else "they hold none",
+        else "the files contain no checks",
         hint="checks: in deploy.yaml names folders of testinfra files",
         log=reasons[-20:],
         code="nothing_checked",

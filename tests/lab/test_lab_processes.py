@@ -153,7 +153,7 @@ def test_a_lab_can_be_found_again_and_up_again_only_switches_on_what_is_off(lab:
     lab.power_off("web1")
     assert up(LabSpec(name=lab.name, kind="processes", hosts=3), _told) == lab
     assert lab.running("web1") and lab.exec("web2", ["supervisorctl", "pid"]).stdout == before
-    with pytest.raises(UsageError, match="is up, but not as it is asked for"):
+    with pytest.raises(UsageError, match="is up, but with other options"):
         up(LabSpec(name=lab.name, kind="processes", hosts=4), _told)
 
 

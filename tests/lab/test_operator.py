@@ -126,7 +126,7 @@ def test_the_probe_beside_a_run_is_its_gate(shop: Project, lab: Lab) -> None:
     before = shop.deploy("status").release
     balancer = lab.address.partition(":")[0]
     closed = f"http://{balancer}:9/"
-    for command, wrong, why in (("push", url, f"its Host is {balancer},"), ("reload", closed, "nobody listens")):
+    for command, wrong, why in (("push", url, f"its Host is {balancer},"), ("reload", closed, "nothing listens")):
         refused = shop.deploy(command, "--probe", wrong, expect=3)
         assert refused.error["code"] == "probe_url" and why in refused.error["message"], refused.error
         assert not [event for event in refused.of("step.started") if event["instance"] or event["step"] == "build"]
@@ -160,12 +160,12 @@ def test_a_push_that_was_killed_is_shown_and_resumed(shop: Project, lab: Lab, tm
             push.until("step.started", "soak")
         finally:
             push.kill()
-        push.until_true("nobody holds the lock", lambda: "locked by" not in lines(shop))
-        assert f"run {push.run} (push of {push.release}) did not come to its end" in lines(shop)
+        push.until_true("the lock is free", lambda: "locked by" not in lines(shop))
+        assert f"run {push.run} (push of {push.release}) did not finish" in lines(shop)
         resumed = shop.deploy("push", "--resume", "--wait", "3m")
     users.demand(proven={before, push.release}, at_least=100)
     assert resumed.release == push.release
-    assert "did not come to its end" not in lines(shop)
+    assert "did not finish" not in lines(shop)
     assert shop.deploy("push", "--resume", expect=2).error["message"] == "no run is left unfinished"
     runs = {each["run"]: each for each in shop.deploy("history").last["data"]["runs"]}
     killed, last = runs[push.run], runs[str(resumed.events[0]["run"])]
@@ -188,7 +188,7 @@ def test_a_push_that_stopped_half_way_is_shown_and_resumed(shop: Project, lab: L
         finally:
             push.close()
         told = lines(shop)
-        assert f"run {push.run} (push of {push.release}) came only half way (web1:0 serves {push.release}" in told
+        assert f"run {push.run} (push of {push.release}) stopped half way (web1:0 serves {push.release}" in told
         assert "push" in told and "--resume goes on" in told
         resumed = shop.deploy("push", "--resume")
     users.demand(proven={before, push.release}, at_least=100)

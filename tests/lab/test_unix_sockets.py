@@ -63,7 +63,7 @@ def test_a_bind_is_changed_with_the_ports_and_not_without(small: tuple[Lab, str]
         shop.settings({"bind": "unix"})
         shop.version(2)
         refused = shop.deploy("push", *where, expect=2).error
-        assert "in the same slots" in refused["message"] and "port: with it (such as 8501)" in refused["hint"]
+        assert "in the same slots" in refused["message"] and "also change port: (such as 8501)" in refused["hint"]
         shop.settings({"port": 8100})
         shop.deploy("setup", *where)
         at_socket = shop.deploy("push", *where).release

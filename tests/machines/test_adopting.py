@@ -153,7 +153,7 @@ def test_from_hand_written_units_to_deploy_without_a_failed_request(by_hand: Lab
     shop, given = written_down(by_hand, tmp_path)
     said = shop.show("doctor", expect=3)
     assert "port 8000 is taken by shop.service: " in said, said
-    (balancers,) = (line for line in said.splitlines() if line.startswith("✗ the balancers take their configuration"))
+    (balancers,) = (line for line in said.splitlines() if line.startswith("✗ the balancers accept their configuration"))
     assert "lb1 was never set up" in balancers, said
     shop.settings({"port": 8100})
     with traffic(

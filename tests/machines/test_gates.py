@@ -183,7 +183,7 @@ class TestWhileUsersAreThere:
                 "no_python",
                 host=FRESH,
                 step="connect",
-                says="no Python to run: python3",
+                says="Python was not found: python3",
                 next_="apt install python3",
                 inventory=fleet.inventory(fresh=True),
             )
@@ -217,7 +217,7 @@ class TestWhileUsersAreThere:
     def test_sudo_without_its_password_with_a_wrong_one_and_with_the_right_one(self, fleet: Fleet) -> None:
         inventory = fleet.inventory(web2={"ansible_user": "plain", "ansible_become": True})
         asks = fleet.refused(
-            3, "sudo", host="web2", step="connect", says="asks for a password", next_="-K", inventory=inventory
+            3, "sudo", host="web2", step="connect", says="sudo requires a password", next_="-K", inventory=inventory
         )
         assert "DEPLOY_SUDO_PASSWORD" in asks["hint"]
         fleet.refused(
@@ -225,7 +225,7 @@ class TestWhileUsersAreThere:
             "sudo",
             host="web2",
             step="connect",
-            says="did not take the password",
+            says="sudo rejected the password",
             next_="DEPLOY_SUDO_PASSWORD",
             inventory=inventory,
             DEPLOY_SUDO_PASSWORD="not the one",

@@ -156,7 +156,7 @@ def test_up_again_only_switches_on_what_is_off(lab: Lab) -> None:
     assert up(LabSpec(name=lab.name, kind="machines", hosts=3), _told) == lab
     assert lab.running("web1")
     assert lab.exec("web2", ["systemctl", "show", "-p", "UserspaceTimestampMonotonic"]).stdout == boot
-    with pytest.raises(UsageError, match="is up, but not as it is asked for"):
+    with pytest.raises(UsageError, match="is up, but with other options"):
         up(LabSpec(name=lab.name, kind="machines", hosts=4), _told)
 
 

@@ -72,7 +72,7 @@ def test_where_it_cannot_run_pip_installs_and_that_is_said_once(fleet: Lab, tmp_
     project.settings({"python": {"installer": "uv"}})
     project.commit("uv or nothing")
     refused = project.deploy("push", expect=None)
-    assert refused.exit != 0 and "cannot have it" in refused.error["message"]
+    assert refused.exit != 0 and "cannot have uv" in refused.error["message"]
     assert project.deploy("status").release == done.release
 
 

@@ -144,7 +144,7 @@ def test_a_question_is_answered_on_the_terminal(shop: Project) -> None:
         assert question.index("SHA256:") < question.index("Do these fingerprints match"), "first what it is about"
         terminal.types("n\n")
         assert terminal.end(30) == 2, terminal.text
-        assert "stopped, as you said no" in terminal.text
+        assert "stopped: the answer was no" in terminal.text
 
 
 def test_with_yes_nothing_is_asked(shop: Project) -> None:

@@ -100,7 +100,7 @@ def choose_installer(wanted: str, uv: str | None, host: str = "", givable: bool 
     """
     if wanted == "uv" and not uv and not givable:
         raise NotReadyError(
-            "uv is asked for, and this host has none and cannot run the one of this machine",
+            "python.installer is uv, but this host has no uv and cannot run this machine's uv",
             host=host,
             hint="install uv there (pip install uv), or set python: {installer: auto} in deploy.yaml",
         )

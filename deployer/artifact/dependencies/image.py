@@ -27,7 +27,7 @@ def installing(dependencies: Dependencies, tree: Path) -> Installing:
     beside = [shlex.quote(line) for line in settings.with_]
     if settings.installer == "none":
         raise SettingsError(
-            "python.installer is none, and no base image has the packages of a host",
+            "python.installer is none, but no base image has the packages of a host",
             step="render",
             hint="python: {installer: auto} in deploy.yaml, or in the overlay of an environment for images",
         )
@@ -61,7 +61,7 @@ def _from_requirements(dependencies: Dependencies, tree: Path, pip: str, beside:
     for path in requirements.files(file):
         if not path.is_relative_to(tree.resolve()):
             raise SettingsError(
-                f"requirements.txt includes {path.name}, which lies outside of what is shipped", step="render"
+                f"requirements.txt includes {path.name}, which lies outside the shipped folder", step="render"
             )
         paths.append(path.relative_to(tree.resolve()).as_posix())
     first = f"{pip} -r requirements.txt"

@@ -54,7 +54,7 @@ def pylock(content: str, markers: Markers) -> Pinned:
         if not holds(package.get("marker"), markers, "pylock.toml"):
             continue
         if "directory" in package:
-            raise _wrong("pylock.toml", f"{package.get('name')} is a folder, which cannot be installed from a lock")
+            raise _wrong("pylock.toml", f"{package.get('name')} is a folder, and a lock file cannot install a folder")
         files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else [])]
         hashes = [f"{kind}:{value}" for file in files for kind, value in sorted(file.get("hashes", {}).items())]
         lines.append(_line(package, hashes, "pylock.toml"))
@@ -72,7 +72,7 @@ def holds(marker: str | None, markers: Markers, file: str) -> bool:
 class _UvLock:
     def __init__(self, data: Mapping[str, Any], markers: Markers) -> None:
         if data.get("version") != 1:
-            raise _wrong("uv.lock", f"version {data.get('version')} is not known here")
+            raise _wrong("uv.lock", f"version {data.get('version')} is not supported")
         if data.get("conflicts"):
             raise _wrong("uv.lock", "conflicting extras or groups need uv itself", "ship an exported requirements.txt")
         self._packages = [package for package in data.get("package", ()) if self._fits(package, markers)]
@@ -101,7 +101,7 @@ class _UvLock:
             if package["name"] == edge["name"] and edge.get("version", package.get("version")) == package.get("version")
         ]
         if len(matches) != 1:
-            raise _wrong("uv.lock", f"{edge['name']} is there {len(matches)} times for this host", "uv lock")
+            raise _wrong("uv.lock", f"{edge['name']} occurs {len(matches)} times for this host", "uv lock")
         package: Mapping[str, Any] = matches[0]
         return package
 
@@ -151,4 +151,4 @@ def _text(lines: Sequence[str]) -> str:
 
 
 def _wrong(file: str, why: str, hint: str = "") -> SettingsError:
-    return SettingsError(f"{file} cannot be used", file=file, cause=why, hint=hint or "write the lock file anew")
+    return SettingsError(f"{file} cannot be used", file=file, cause=why, hint=hint or "write the lock file again")

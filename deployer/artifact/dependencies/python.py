@@ -195,7 +195,7 @@ def _pinned(dependencies: Dependencies, host: HostPython) -> lockfiles.Pinned:
     settings, files = dependencies.settings, dependencies.files
     if dependencies.kind == "uv.lock":
         if not dependencies.project:
-            raise SettingsError("uv.lock is there and pyproject.toml names no project", hint="[project] name = …")
+            raise SettingsError("uv.lock exists, but pyproject.toml names no project", hint="[project] name = …")
         return lockfiles.uv_lock(files["uv.lock"], dependencies.project, host.markers, settings.extras, settings.groups)
     if dependencies.kind == "pylock.toml":
         return lockfiles.pylock(files["pylock.toml"], host.markers)
@@ -227,7 +227,7 @@ def _on_path(folder: str) -> tuple[str, str]:
     """Where the code of a local package may lie; a folder that is not there does no harm on `sys.path`."""
     if folder.startswith(("..", "/")):
         raise SettingsError(
-            f"{folder} lies outside what is shipped",
+            f"{folder} lies outside the shipped folder",
             file="uv.lock",
             hint="deploy from the workspace's root: source: {path: …, subdir: ''}",
         )

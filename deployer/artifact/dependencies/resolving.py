@@ -85,7 +85,7 @@ def resolve(resolution: Resolution, environ: Mapping[str, str]) -> Answer:
         if not resolution.host.same_as_here:
             return Answer(None, reason="neither uv nor a Python of the hosts' kind is on this machine")
         if importlib.util.find_spec("pip") is None:
-            return Answer(None, reason="neither uv nor pip is on this machine")
+            return Answer(None, reason="neither uv nor pip is installed on this machine")
         return _by_pip(folder, environ)
 
 

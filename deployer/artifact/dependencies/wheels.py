@@ -44,7 +44,8 @@ def wheelhouse(
         return made
     if importlib.util.find_spec("pip") is None:
         raise NotReadyError(
-            "wheels are to be made here, and pip is not on this machine", hint=f"{sys.executable} -m ensurepip"
+            "python.build: here needs pip, which is not installed on this machine",
+            hint=f"{sys.executable} -m ensurepip",
         )
     made.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{locked.key}-", dir=made.parent))
@@ -83,7 +84,7 @@ def _pip(words: list[str], environ: Mapping[str, str], redact: Redactor, on_line
         raise RolloutError(
             f"pip {words[0]} failed on this machine: {done.why}",
             step="build",
-            hint="what has no wheel for the hosts must be built on them: python: {build: host}",
+            hint="a package without a wheel for the hosts must be built on them: python: {build: host}",
             log=[redact(line) for line in tail(done.stdout, 30)],
             code="install_failed",
         )

@@ -48,7 +48,7 @@ def _section(text: str, mark: Mark) -> tuple[str, str]:
     name, kind = (match[1], match[2] or "hosts") if match else ("", "")
     if kind not in _KINDS:
         near = nearest(kind, _KINDS)
-        raise _wrong(mark, f"there is no section [{name}:{kind}]", f"did you mean [{name}:{near or 'vars'}]?")
+        raise _wrong(mark, f"unknown section [{name}:{kind}]", f"did you mean [{name}:{near or 'vars'}]?")
     return name, kind
 
 
@@ -61,7 +61,11 @@ def _hosts(text: str, group: str, mark: Mark, raw: RawInventory) -> None:
     variables: Values = {}
     for pair in pairs:
         if "=" not in pair:
-            raise _wrong(mark, f"{pair!r} is no key=value", "one host a line; its variables after it as key=value")
+            raise _wrong(
+                mark,
+                f"{pair!r} is not a valid key=value pair",
+                "write one host per line, then its variables as key=value",
+            )
         key, _, value = pair.partition("=")
         variables[key] = Value(literal(value), mark)
     for name, port in names:
@@ -74,7 +78,7 @@ def _hosts(text: str, group: str, mark: Mark, raw: RawInventory) -> None:
 def _variable(text: str, mark: Mark) -> Values:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise _wrong(mark, f"{text!r} is no variable", "write: key=value")
+        raise _wrong(mark, f"{text!r} is not a valid variable", "write: key=value")
     return {key.strip(): Value(literal(value.strip()), mark)}
 
 

@@ -41,8 +41,8 @@ class _Reader:
         if "plugin" in data and not isinstance(data["plugin"], dict):
             raise self._wrong(
                 ("plugin",),
-                "configures an inventory plugin of Ansible, which is not read here",
-                "write what it gives to a file: ansible-inventory -i FILE --list --yaml",
+                "configures an inventory plugin of Ansible, which deploy does not read",
+                "write its hosts to a file: ansible-inventory -i FILE --list --yaml",
             )
         for name in data:
             if name != "_meta":
@@ -127,7 +127,7 @@ class _Reader:
 
     def _check_name(self, name: str, path: KeyPath) -> None:
         if not name or any(char.isspace() or char in ",:&![]" for char in name):
-            raise self._wrong(path, f"{name!r} is no group name", "letters, digits and _")
+            raise self._wrong(path, f"{name!r} is not a valid group name", "letters, digits and _")
 
     def _unknown(self, group: str, section: str, path: KeyPath) -> InventoryError:
         near = nearest(section, _SECTIONS)

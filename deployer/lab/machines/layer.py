@@ -23,7 +23,7 @@ HostKey /etc/ssh/ssh_host_ed25519_key
 """
 
 SSH_AFTER_LOGINS = """\
-# Whoever gets an answer from sshd may log in.
+# A client that gets an answer from sshd may log in.
 [Unit]
 After=systemd-user-sessions.service lab-network.service
 """

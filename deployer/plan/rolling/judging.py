@@ -109,12 +109,12 @@ def describe_judging(topology: Topology) -> str:
         slower = f", or {margins.slower} the time" if margins.slow_factor else ""
         return (
             f"{margins.errors} more failures than the others{slower}, by {topology.kind}'s own figures,"
-            f" fail a wave ({margins.min_requests} requests on each side tell)"
+            f" fail a wave (from {margins.min_requests} requests on each side)"
         )
     if not topology.balancers:
         return ""
     asked_not_to = (
-        "as rolling.judge says" if rolling.judge == "off" else "rolling.soak is 0" if rolling.soak <= 0 else ""
+        "as rolling.judge is set" if rolling.judge == "off" else "rolling.soak is 0" if rolling.soak <= 0 else ""
     )
     return f"waves are not judged by figures: {asked_not_to or topology.why_no_figures}"
 

@@ -67,8 +67,8 @@ def require_same_bind(topology: Topology, facts: Facts, release: str) -> None:
                     f"bind is {web.own.bind}, and {record.id} listens {_BINDS[record.bind]} in the same slots",
                     host=web.name,
                     step="plan",
-                    hint=f"to change bind, change port: with it (such as {other}): the new slots start beside the old "
-                    "ones. Back to such a release: bind and port as they were then, and push",
+                    hint=f"to change bind, also change port: (such as {other}), so that the new slots start beside "
+                    "the old ones. To go back to such a release: restore its bind and port, and push",
                 )
 
 

@@ -52,7 +52,7 @@ def choose(
     strategy = topology.settings.rolling.strategy
     if strategy == "bluegreen" and not topology.balancers:
         raise SettingsError(
-            "rolling.strategy: bluegreen moves requests from one slot to the other, and there is no balancer to do it",
+            "rolling.strategy: bluegreen needs a balancer, which moves requests from one slot to the other",
             hint="add a group `balancers` to the inventory (the app's own host may be in it), or write restart",
         )
     if strategy == "socket" and topology.why_no_socket:
@@ -65,19 +65,23 @@ def choose(
     if nothing_serves:
         return Strategy(in_place, "nothing serves yet, so all instances start together")
     if moves:
-        return Strategy(in_place, "each instance starts at its new place, beside what serves at those of before")
+        return Strategy(in_place, "each instance starts at its new address, beside the previous one")
     if strategy == "reload":
         before = f", drained at {topology.kind} before" if topology.balancers and topology.drains("reload") else ""
-        return Strategy("reload", f"as was asked: workers are replaced under their master, its port stays open{before}")
+        return Strategy(
+            "reload", f"as configured: workers are replaced under their master, its port stays open{before}"
+        )
     if all_at_once:
-        return Strategy(in_place, "all instances restart together, as was asked")
+        return Strategy(in_place, "all instances restart together, as configured")
     if strategy == "bluegreen":
-        return Strategy("bluegreen", "as was asked: each successor is proven beside what serves, capacity never falls")
+        return Strategy(
+            "bluegreen", "as configured: each successor is proven beside its predecessor, capacity never falls"
+        )
     if strategy == "socket":
         drained = f", drained at {topology.kind} before" if topology.balancers else ""
-        return Strategy("socket", f"as was asked: systemd holds the port while an instance restarts{drained}")
+        return Strategy("socket", f"as configured: systemd holds the port while an instance restarts{drained}")
     if not topology.balancers:
-        none = "there is no balancer to drain an instance at"
+        none = "no balancer can drain an instance"
         if held:
             return Strategy("socket", f"{none}; systemd holds the port while it restarts, so requests wait")
         if strategy != "auto":
@@ -88,10 +92,10 @@ def choose(
             return Strategy("restart", f"{none}, {topology.why_no_socket}, and no reload can be: {no_reload}")
         return Strategy("reload", f"{none}; {topology.served_by} replaces its workers while its port stays open")
     if strategy == "restart":
-        return Strategy("restart", f"as was asked: each instance is drained at {topology.kind} before it stops")
+        return Strategy("restart", f"as configured: each instance is drained at {topology.kind} before it stops")
     too_many = _too_many_to_lose(topology, out)
     if too_many:
-        return Strategy("bluegreen", f"{too_many}: each successor is proven beside what serves")
+        return Strategy("bluegreen", f"{too_many}: each successor is proven beside its predecessor")
     return Strategy("restart", f"each instance is drained at {topology.kind} before it stops")
 
 
@@ -113,7 +117,7 @@ def risks(topology: Topology, facts: Facts, waves: Sequence[Sequence[InstanceSte
     if not topology.balancers and topology.settings.domains:
         names = ", ".join(topology.settings.domains)
         warnings.append(
-            f"nothing serves {names} at port 80: there is no balancer host, and instances listen at their own ports"
+            f"nothing serves {names} at port 80: no balancer host exists, and instances listen at their own ports"
         )
     if strategy.name == "reload" and topology.runtime.race and not (topology.balancers and topology.drains("reload")):
         warnings.append(_race(topology))
@@ -123,9 +127,9 @@ def risks(topology: Topology, facts: Facts, waves: Sequence[Sequence[InstanceSte
     if not topology.balancers:
         warnings += _without_a_balancer(topology, facts, waves, strategy)
     elif topology.instances == 1:
-        warnings.append("there is one instance only: the balancer has nobody to send requests to while it restarts")
+        warnings.append("there is only one instance: while it restarts, the balancer has no server")
     elif max(restarting) == topology.instances:
-        warnings.append("all instances restart together: the balancer has nobody to send requests to meanwhile")
+        warnings.append("all instances restart together: meanwhile the balancer has no server")
     return warnings
 
 
@@ -134,7 +138,7 @@ def _without_a_balancer(
 ) -> list[str]:
     """What users may notice of instances that restart in place."""
     if strategy.name != "socket":
-        return ["there is no balancer: requests are refused while an instance restarts"]
+        return ["without a balancer, requests are refused while an instance restarts"]
     warnings = []
     steps = [step for wave in waves for step in wave if step.action == "restart"]
     plain = [step.name for step in steps if not facts[step.host].holds_port(step.port)]
@@ -150,6 +154,6 @@ def _without_a_balancer(
 def _race(topology: Topology) -> str:
     better = "rolling.strategy: bluegreen" if topology.balancers else "a balancer on the same host (group `balancers`)"
     return (
-        f"{topology.served_by} closes connections that it has not read from yet when it stops, so a request of that "
-        f"very moment may fail; {better} makes that none"
+        f"{topology.served_by} closes connections that it has not read from yet when it stops, so a request at that "
+        f"moment may fail; {better} avoids this"
     )

@@ -25,12 +25,12 @@ def remarks(topology: Topology, in_code: str, secrets: Mapping[str, str]) -> lis
         return []
     if hosts > 1:
         return [
-            f"{where} keeps the database in a file of SQLite, and there are {hosts} hosts: each has one of its own, "
+            f"{where} keeps the database in a file of SQLite, but there are {hosts} hosts: each has its own file, "
             "and the release hook migrates only one. Use a database server, or one host"
         ]
     if not topology.settings.shared:
         return [
-            f"{where} keeps the database in a file of SQLite, and releases are read-only: put it into a folder such as "
+            f"{where} keeps the database in a file of SQLite, but releases are read-only: put it into a folder such as "
             "data/, and write shared: [data/] in deploy.yaml"
         ]
     return []

@@ -164,7 +164,7 @@ def _context() -> ssl.SSLContext:
 
 def _failed(error: OSError) -> FailedRequest:
     if isinstance(error, ConnectionRefusedError):
-        return FailedRequest("refused", "nobody listens")
+        return FailedRequest("refused", "nothing listens")
     if isinstance(error, ConnectionResetError | BrokenPipeError | ConnectionAbortedError):
         return FailedRequest("reset", error.strerror or "the connection was reset")
     return FailedRequest("unreachable", error.strerror or str(error))

@@ -83,4 +83,4 @@ def _number(text: str, base: int) -> int:
     try:
         return int(text, base)
     except ValueError:
-        raise FailedRequest("protocol", f"{text!r} is no length") from None
+        raise FailedRequest("protocol", f"{text!r} is not a valid length") from None

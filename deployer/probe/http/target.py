@@ -22,7 +22,7 @@ class Target:
         """The target of `http[s]://host[:port][/path]`; ValueError says what is wrong with it."""
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is no http:// or https:// URL")
+            raise ValueError(f"{url!r} is not an http:// or https:// URL")
         if any(ord(char) <= 32 or ord(char) == 127 for char in url + (host_header or "")):
             raise ValueError(f"{url!r} or its Host contains a space or a control character")
         port = parts.port or (443 if parts.scheme == "https" else 80)

@@ -60,7 +60,7 @@ def checked(frame: Frame) -> Frame:
     """
     shape = _SHAPES.get(frame.kind)
     if shape is None:
-        raise ProtocolError(f"{frame.kind[:40]!r} is not a frame of an agent")
+        raise ProtocolError(f"{frame.kind[:40]!r} is not a valid frame")
     for name, check in shape.items():
         if not check(frame.head.get(name)):
             raise ProtocolError(f"a frame {frame.kind!r} has no valid {name!r}")

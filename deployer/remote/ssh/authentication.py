@@ -49,7 +49,7 @@ def _load(path: str) -> paramiko.PKey | str:
     except (PasswordRequiredException, TypeError):
         return "has a passphrase: ssh-add it"
     except UnknownKeyType:
-        return "of a kind that is not supported (sk-, DSA)"
+        return "has an unsupported type (sk-, DSA)"
     except Exception as error:  # cryptography raises its own for what it cannot read
         return f"unreadable: {error}"
 
@@ -152,4 +152,4 @@ def _public_keys(paths: Sequence[str]) -> Iterator[bytes]:
 def describe(strategy: Any) -> str:
     """What became of every key, for an error: `~/.ssh/a was refused; ~/.ssh/b: has a passphrase`."""
     tried: list[str] = getattr(strategy, "tried", [])
-    return "; ".join(tried) or "there was no key to offer"
+    return "; ".join(tried) or "no key was available"

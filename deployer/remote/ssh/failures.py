@@ -44,7 +44,7 @@ def explain(error: BaseException, attempt: Attempt) -> DeployError:
         return error
     if isinstance(error, socket.gaierror):
         return _unreachable(
-            attempt, "dns", f"the name {attempt.hostname} does not resolve", "check the name, or set ansible_host"
+            attempt, "dns", f"the name {attempt.hostname} cannot be resolved", "check the name, or set ansible_host"
         )
     if isinstance(error, paramiko.AuthenticationException):
         return _refused_login(attempt)
@@ -53,13 +53,15 @@ def explain(error: BaseException, attempt: Attempt) -> DeployError:
         return _unreachable(attempt, "refused", f"{attempt.place} refused the connection", hint)
     if isinstance(error, IncompatiblePeer):
         hint = "update the host's OpenSSH: SHA-1 and DSA are not supported"
-        return _unreachable(attempt, "incompatible", f"{attempt.place} and we share no SSH algorithm", hint, str(error))
+        return _unreachable(
+            attempt, "incompatible", f"{attempt.place} and this machine share no SSH algorithm", hint, str(error)
+        )
     if isinstance(error, TimeoutError) or "timeout" in str(error).lower() or "timed out" in str(error).lower():
         ssh = f"ssh {attempt.options} {attempt.user}@{attempt.hostname}"
-        hint = f"is the host up, and does a firewall let us through? Try: {ssh}"
+        hint = f"is the host up, and does a firewall block the port? Try: {ssh}"
         return _unreachable(attempt, "timeout", f"no answer from {attempt.place} within {attempt.timeout:g} s", hint)
     if closed_early(error):
-        hint = "is that an SSH port? sshd also does so above MaxStartups, or when it blocks an address"
+        hint = "is it an SSH port? sshd also closes connections above MaxStartups, or from a blocked address"
         return _unreachable(attempt, "closed", f"{attempt.place} closed the connection before the login", hint)
     cause = str(error) or type(error).__name__
     return _unreachable(attempt, "unreachable", f"cannot connect to {attempt.place}", "deploy doctor {env}", cause)
@@ -78,7 +80,7 @@ def not_answered(error: BaseException) -> bool:
 
 
 def _refused_login(attempt: Attempt) -> UnreachableError:
-    message = f"{attempt.place} does not let {attempt.user} in"
+    message = f"{attempt.place} rejected the login of {attempt.user}"
     jump = f"-o ProxyJump={attempt.gateway} " if attempt.gateway else ""
     copy = f"ssh-copy-id {jump}-p {attempt.port} {attempt.user}@{attempt.hostname}"
     hint = f"-u USER or ansible_user sets another user; {copy} adds your key"

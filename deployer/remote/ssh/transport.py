@@ -50,10 +50,10 @@ class Verify(paramiko.RejectPolicy):
         trusted = self._known.trusted(names[:1])  # a key of the host's other port says nothing about this one
         if trusted:
             old = ", ".join(sorted(fingerprint(known_blob) for blobs in trusted.values() for known_blob in blobs))
-            message = f"the host key changed: it is {kind} {fingerprint(blob)}, known is {old}"
-            hint = "somebody may be listening. If the host was reinstalled: deploy trust {env} --replace"
+            message = f"the host key changed: it is {kind} {fingerprint(blob)}, but {old} is pinned"
+            hint = "the connection may be intercepted. If the host was reinstalled: deploy trust {env} --replace"
             raise self._untrusted("key_changed", message, hint)
-        message = f"the host key is not known: {kind} {fingerprint(blob)}"
+        message = f"unknown host key: {kind} {fingerprint(blob)}"
         raise self._untrusted("key_unknown", message, "compare the fingerprint, then: deploy trust {env}")
 
     def _untrusted(self, code: str, message: str, hint: str) -> UntrustedHostError:

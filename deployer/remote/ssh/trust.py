@@ -106,7 +106,7 @@ def _explained(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(
-            "the host keys cannot be written down",
+            "the host keys cannot be saved",
             file=os.fspath(path),
             cause=error.strerror or str(error),
             hint="make the file writable for this user",
@@ -127,7 +127,7 @@ def _conflicts(known: KnownHosts, key: HostKey) -> bool:
 def _changed(keys: list[HostKey], file: Path) -> DeployError:
     names = ", ".join(f"{key.line.split()[0]} ({key.type} {key.fingerprint})" for key in keys)
     return UntrustedHostError(
-        f"another key is known for {names}",
+        f"another key is pinned for {names}",
         file=str(file),
         code="key_changed",
         hint="if the host was reinstalled: deploy trust {env} --replace",

@@ -20,7 +20,7 @@ def maintenance(project: Project, invocation: Invocation, *, on: bool, reason: s
     topology = project.topology
     if not topology.balancers or not topology.settings.balancer.manage:
         raise UsageError(
-            "there is no balancer of deploy's own that could show a page",
+            "no balancer that deploy configures could show a page",
             hint="add a group `balancers` to the inventory, or close the app where its users come in",
         )
     balancers_project = project.reached_by(topology.balancers_alone)

@@ -82,7 +82,7 @@ def freeze_hosts(run: Run, reason: str) -> None:
     done = run.run_on_hosts(run.hosts, "freeze.set", {"reason": reason, "who": run.who}, step="freeze")
     run.record.in_ledgers |= set(done)
     where = f" on {', '.join(run.hosts)}" if run.lost else ""
-    run.bus.emit(Output(f"{env} is frozen{where}: {reason}; deploy unfreeze {env} lets pushes go again"))
+    run.bus.emit(Output(f"{env} is frozen{where}: {reason}; deploy unfreeze {env} allows pushes again"))
 
 
 def _require_everywhere(run: Run, state: str, again: str) -> None:
@@ -143,7 +143,7 @@ def _require_host(topology: Topology, host: str) -> None:
     if host not in names:
         raise UsageError(f"{host} serves nothing of {topology.settings.app}", hint=f"one of {', '.join(names)}")
     if not topology.balancers:
-        raise UsageError("there is no balancer to take it out of", hint="add a group `balancers` to the inventory")
+        raise UsageError("no balancer exists to take it out of", hint="add a group `balancers` to the inventory")
 
 
 def _slots(run: Run, host: str) -> list[Slot]:
@@ -159,9 +159,9 @@ def _in_pools(run: Run, pools: Pools, host: str) -> list[Slot]:
     slots = sorted({(host, port) for name in known if (port := port_in(name, host)) is not None})
     if not slots:
         raise UsageError(
-            f"the balancers know no server of {host}",
+            f"the balancers have no server of {host}",
             step="drain",
-            hint=f"deploy push {run.topology.env} tells them of a host that is new or has another name",
+            hint=f"deploy push {run.topology.env} adds a host that is new or renamed",
         )
     return [slot for slot in slots if serving & set(pools.names([slot]))] or slots
 
@@ -170,7 +170,7 @@ def _require_others(pools: Pools, slots: Sequence[Slot]) -> None:
     balancer = pools.only(slots)
     if balancer:
         raise UsageError(
-            "nobody else serves, so nobody would answer",
+            "nothing else serves, so users would get no answer",
             host=balancer,
             step="drain",
             hint="add --yes to do it anyway",

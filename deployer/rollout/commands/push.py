@@ -114,7 +114,7 @@ def push(
     Args:
         ref: git ref; HEAD by default.
         release: one that is built already, or `current`, in place of a ref: no build, no release hook.
-        resume: the release of the last run that did not come to its end, or only half way, as the hosts have noted.
+        resume: the release of the last run that did not finish, or only half way, as the hosts have noted.
         origin: another environment, whose proven release is pushed: its files and exact versions, with the settings and
             secrets of this one.
         proven: a release that is known to be proven, in place of `origin`.
@@ -130,7 +130,7 @@ def push(
     if sum((ref is not None, release is not None, resume, origin is not None)) > 1:
         raise UsageError(
             "--ref, --release, --from and --resume exclude each other",
-            hint="each says what is to run: leave all but one out",
+            hint="each selects a release: keep only one",
         )
     if upgrade and (release is not None or resume or origin is not None or planned is not None):
         raise UsageError(
@@ -430,7 +430,7 @@ def _inferred(project: Project, ways: Mapping[str, LaunchSpec]) -> list[Inferred
 def _why(builds: Sequence[str], secrets_changed: Sequence[str]) -> str:
     reasons = []
     if builds:
-        reasons.append("the code or the way it starts is new")
+        reasons.append("the code or its start command is new")
     if secrets_changed:
         reasons.append("secrets changed")
     return " and ".join(reasons)

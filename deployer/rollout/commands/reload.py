@@ -39,7 +39,7 @@ def reload(project: Project, invocation: Invocation, *, rolling: bool) -> None:
             raise NotReadyError(
                 f"nothing was ever pushed to {project.env}", step="survey", hint=f"deploy push {project.env}"
             )
-        wanted = DesiredRelease("reload", release, restart=True, why="a reload was asked for", all_at_once=not rolling)
+        wanted = DesiredRelease("reload", release, restart=True, why="a reload was requested", all_at_once=not rolling)
         plan = make_plan(wanted, run.topology, facts, secrets_changed=secrets.differing(run, values))
         require_answer(run, plan)
         invocation.record.release = invocation.record.previous = release

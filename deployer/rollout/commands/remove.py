@@ -58,7 +58,7 @@ def remove(
     shared = ", ".join(dict.fromkeys(web.site.shared for web in going))
     app = project.topology.settings.app
     invocation.bus.flush()
-    confirm(f"take {app} off {names} in {project.env}? Its releases and secrets go, {shared} stays")
+    confirm(f"take {app} off {names} in {project.env}? Its releases and secrets are removed, {shared} stays")
     with open_run(project, invocation) as run:
         run.topology = _with_a_root(run)
         with lock_site(run, wait=invocation.wait):
@@ -195,7 +195,7 @@ def _require_nobody_led_here(run: Run, facts: Facts) -> None:
     led = [] if run.topology.spared else [name for name, led in led_here(run, facts).items() if led]
     if led:
         raise NotReadyError(
-            "the frontends that somebody else configured lead users to this app",
+            "frontends that deploy does not configure lead users to this app",
             host=led[0],
             step="remove",
             hint=f"lead them elsewhere first: {adopting.way_back(run.topology, facts)}",

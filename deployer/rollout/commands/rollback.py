@@ -68,7 +68,7 @@ def roll_to_existing(
 ) -> None:
     """Every instance to a release that is there: `current`, an id, a commit, or (None) the one before.
 
-    With `resume` it is the release of the last run that did not come to its end, or only half way.
+    With `resume` it is the release of the last run that did not finish, or only half way.
 
     `values` are today's secrets, written before anything changes. Raises what `Waves.carry_out` raises; UsageError when
     there is no such release, with those that there are.
@@ -161,7 +161,7 @@ def choose_release(topology: Topology, facts: Facts, wanted: str | None, current
     if not older:
         lacking = passed_over(topology, facts, newest, "")
         raise UsageError(
-            f"there is no proven release before {newest}{' on every host' if lacking else ''}"
+            f"no proven release exists before {newest}{' on every host' if lacking else ''}"
             if newest
             else "nothing was ever pushed",
             hint=_way_back(topology, facts)

@@ -78,7 +78,7 @@ def scale(
         raise UsageError("nothing to change", hint="add --instances N, --workers N or both")
     if project.topology.spared:
         raise UsageError(
-            "a size is the whole environment's, so --limit makes no sense",
+            "a size applies to the whole environment, so --limit cannot be used",
             hint=f"for one host: deploy: {{{project.topology.settings.app}: {{instances: N}}}} in its variables",
         )
     _say_own_sizes(project, invocation.bus, sizes)
@@ -87,7 +87,7 @@ def scale(
         invocation.bus.emit(Output(line, step="settings"))
     if edit.diff:
         invocation.bus.flush()
-        confirm(f"write that to {shown(edit.path)} and bring {project.env} to it?")
+        confirm(f"write that to {shown(edit.path)} and apply it to {project.env}?")
     with edit.made():
         resized = load()
         proven = proven_in(resized, invocation.bus, all_serve=False)

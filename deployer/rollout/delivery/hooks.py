@@ -41,7 +41,7 @@ def release_hook(run: Run, project: Project, release: str) -> None:
             raise error.as_kind(
                 kind, hint="mend it, then type deploy {command} {env}; no instance was touched"
             ) from error
-        note.detail = "was done before" if answer.get("skipped") else first_line(hook.command)
+        note.detail = "was already done" if answer.get("skipped") else first_line(hook.command)
 
 
 def run_local_hook(

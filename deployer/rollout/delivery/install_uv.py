@@ -74,7 +74,7 @@ class UvInstaller:
         first = next(iter(failed.values()))
         if self._insisted:
             raise NotReadyError(
-                "uv is asked for and this host cannot have it",
+                "python.installer is uv, but this host cannot have uv",
                 host=first.host,
                 step=STEP,
                 cause=first.message,

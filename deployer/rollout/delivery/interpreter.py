@@ -39,7 +39,7 @@ def require_python(topology: Topology, facts: Facts) -> None:
             )
         if not wanted and own and not _within(own, topology.python_range):
             raise NotReadyError(
-                f"{web.name} has Python {own}, and the app asks for {topology.python_range}",
+                f"{web.name} has Python {own}, and the app requires {topology.python_range}",
                 host=web.name,
                 step="survey",
                 cause="requires-python in pyproject.toml",
@@ -67,7 +67,7 @@ def _other_python(topology: Topology, facts: Facts, host: str) -> str:
     if version is None:
         return (
             "mend requires-python in pyproject.toml, then type deploy {command} {env}: "
-            "no Python that can be had here is in that range"
+            "no available Python is in that range"
         )
     return (
         f'write python: {{version: "{version}"}} in deploy.yaml, and install it on the hosts: '

@@ -21,7 +21,7 @@ def _misspelt(topology: Topology) -> list[str]:
         near = nearest(app, names) if app not in names else None
         if near:
             remarks[f"the variable deploy: has {near}, and this app is {app}"] = host.name
-    return [f"{host}: {remark}: its values do not count" for remark, host in remarks.items()]
+    return [f"{host}: {remark}: its values are ignored" for remark, host in remarks.items()]
 
 
 def _other_listen(topology: Topology) -> list[str]:
@@ -30,7 +30,7 @@ def _other_listen(topology: Topology) -> list[str]:
     if "listen" not in wanted.model_fields_set:
         return []
     return [
-        f"{balancer.name}: the balancer listens at {listen}, as deploy_listen in the inventory says, and not at "
+        f"{balancer.name}: the balancer listens at {listen}, as deploy_listen in the inventory sets it, not at "
         f"balancer.listen ({wanted.listen})"
         for balancer in topology.balancers
         if (listen := str(balancer.host.variables.get("deploy_listen", wanted.listen))) != wanted.listen

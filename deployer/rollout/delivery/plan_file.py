@@ -77,7 +77,7 @@ class PlanFile:
             raise UsageError(
                 f"{', '.join(other)} changed since the plan of {when} UTC by {self.by}",
                 file=self.path,
-                hint=f"deploy plan {self.env} --out {self.path} makes it anew",
+                hint=f"deploy plan {self.env} --out {self.path} makes a new one",
                 code="plan_outdated",
             )
 
@@ -112,7 +112,7 @@ def read(path: Path) -> PlanFile:
             raise UsageError(
                 f"it is a plan of version {data['v']}, and this deploy knows version {VERSION}",
                 file=str(path),
-                hint="make it anew with this deploy",
+                hint="make a new plan with this deploy",
             )
         for key, types in _TYPES.items():
             if not isinstance(data[key], types) or isinstance(data[key], bool):

@@ -44,7 +44,7 @@ class Proven:
             return
         at = f"commit {self.commit[:12]}" if self.commit else "the folder here"
         raise UsageError(
-            f"what {self.env} has proven as {self.release} is not what {at} makes here",
+            f"what {self.env} has proven as {self.release} differs from what {at} makes here",
             cause="the source has changed, or the build hook does not make the same again"
             if self.commit is None
             else "source.exclude has changed, or the build hook does not make the same again",
@@ -96,7 +96,7 @@ def proven_release(env: str, release: str, marker: dict[str, Any]) -> Proven:
     """The release as its own description tells it; NotReadyError for one of a time when that told too little."""
     if not marker.get("files") or marker.get("requirements") is None:
         raise NotReadyError(
-            f"{release} in {env} was built by an earlier deploy, which did not note what it is made of",
+            f"{release} in {env} was built by an earlier deploy, which did not record its parts",
             hint=f"deploy push {env} once more, after any change",
             code="not_proven",
         )
@@ -121,7 +121,8 @@ def _require_together(topology: Topology, facts: Facts, release: str, *, all_ser
             f"{env} is half way between releases",
             host=odd[0],
             cause=apart(topology, facts, down=False),
-            hint=f"deploy push {env} or deploy rollback {env} brings all to one; deploy status {env} shows what serves",
+            hint=f"deploy push {env} or deploy rollback {env} makes all serve one release; "
+            f"deploy status {env} shows the state",
             code="not_proven",
         )
 

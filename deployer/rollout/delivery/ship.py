@@ -136,7 +136,7 @@ def _begin_fill_build(run: Run, project: Project, shipment: Shipment, host: str)
     key = {"release": release, "venv": locked.key}
     begun = run.call(host, "release.begin", key, body=shipment.files.as_bytes(), step="ship")
     if begun["complete"]:
-        return "it was there already"
+        return "it was already there"
     if begun["missing"]:
         try:
             stream = manifest.pack(shipment.files, begun["missing"], shipment.tree.path, shipment.house)

@@ -119,7 +119,7 @@ class Examination:
         """Notes who answers."""
         self.answering, self.unreachable = run.hosts, sorted(run.lost)
         known = f"{len(run.hosts)} of {len(run.topology.hosts)}" if run.lost else f"{len(run.hosts)}"
-        self._bus.emit(Text(f"{'!' if run.lost else '✓'} {known} hosts answer, with their known keys"))
+        self._bus.emit(Text(f"{'!' if run.lost else '✓'} {known} hosts answer with their pinned keys"))
 
     def see_certificates(self, run: Run) -> None:
         """Notes what the balancers present."""
@@ -163,7 +163,7 @@ def doctor(project: Project, invocation: Invocation) -> None:
     if examination.problems:
         with translate_errors(NotReadyError, f"deploy status {project.env}"):  # nothing was changed
             raise examination.problems[0]
-    invocation.bus.emit(Text("nothing here would stop a push"))
+    invocation.bus.emit(Text("nothing would stop a push"))
 
 
 def _look_at_hosts(examination: Examination, project: Project, run: Run) -> None:
@@ -187,25 +187,25 @@ def _with_certificate(examination: Examination, project: Project) -> Project:
 def _questions(project: Project, run: Run, facts: Facts) -> list[tuple[str, str, Callable[[], object]]]:
     return [
         ("set_up", "every host is set up", lambda: require_set_up(run, facts)),
-        ("as_set_up", "nothing of setup is missing or changed by hand", lambda: _nothing_missing(project, run, facts)),
+        ("as_set_up", "everything that setup makes is unchanged", lambda: _nothing_missing(project, run, facts)),
         ("python", "the app's Python is there", lambda: require_python(run.topology, facts)),
         ("ports", "the ports are free or ours", lambda: require_free_ports(run, facts)),
-        ("schedules", "what starts the schedules is there", lambda: require_starters(run, facts)),
+        ("schedules", "the scheduler of the host is ready", lambda: require_starters(run, facts)),
         ("disk", "there is room on the disks", lambda: _room(run, facts)),
-        ("writable", "what a push writes can be written", lambda: _writable(run, facts)),
+        ("writable", "the paths that a push writes are writable", lambda: _writable(run, facts)),
         ("virtualenvs", "every virtualenv in use is whole", lambda: _virtualenvs(run, facts)),
         ("shared_files", "the shared files are there", lambda: _shared_files(run, facts)),
-        ("frozen", "nobody froze it", lambda: require_not_frozen(run, facts)),
-        ("locked", "nobody holds the lock", lambda: require_unlocked(run, facts)),
+        ("frozen", "pushes are not frozen", lambda: require_not_frozen(run, facts)),
+        ("locked", "the lock is free", lambda: require_unlocked(run, facts)),
         ("balancers", "the balancers answer", lambda: _of_balancers(run, facts, lambda run: Pools(run).states())),
         (
             "balancer_configuration",
-            "the balancers take their configuration",
+            "the balancers accept their configuration",
             lambda: _of_balancers(run, facts, require_valid_balancers),
         ),
         (
             "addresses",
-            "the balancers reach what serves where the inventory has it",
+            "the balancers reach the instances at the inventory's addresses",
             lambda: _of_balancers(run, facts, lambda run: _addresses(run, facts)),
         ),
     ]
@@ -238,7 +238,7 @@ def _nothing_missing(project: Project, run: Run, facts: Facts) -> None:
         shown = ", ".join(f"{change.kind} {change.name} on {change.host}" for change in missing[:SHOWN])
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         raise NotReadyError(
-            f"{len(missing)} things are not as setup makes them: {shown}{more}",
+            f"{len(missing)} items differ from what setup makes: {shown}{more}",
             host=missing[0].host,
             hint=f"deploy setup {project.env}",
             code="not_set_up",

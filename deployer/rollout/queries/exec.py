@@ -233,7 +233,7 @@ def _close_with(stop: threading.Event, connection: Connection) -> None:
 def _warn_of_unread_input(bus: Bus) -> None:
     """Says so where something was piped in that nobody is going to read."""
     if _waiting_bytes(sys.stdin):
-        bus.emit(Warned("standard input is not handed on to the command", hint="add --stdin, before the --"))
+        bus.emit(Warned("standard input is not passed on to the command", hint="add --stdin, before the --"))
 
 
 def _waiting_bytes(stream: TextIO) -> int:
@@ -263,7 +263,7 @@ def _require_release(project: Project, fleet: Fleet, webs: Mapping[str, WebHost]
     for host, answer in fleet.run_on_hosts(list(fleet), "command.run", release_test).items():
         if answer.error is None and answer.unwrap()["exit"] != 0:
             raise NotReadyError(
-                f"no release that commands can be run in is on {host}",
+                f"no release to run commands in is on {host}",
                 host=host,
                 step="run",
                 hint=f"deploy push {project.env}",

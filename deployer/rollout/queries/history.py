@@ -53,7 +53,7 @@ class RunEntry(Data):
         took = f" after {format_duration(self.duration_s)}" if self.duration_s is not None else ""
         how = f"{(self.outcome or '').replace('_', ' ')}{took}" + (f": {self.why}" if self.why else "")
         if self.outcome is None:
-            how = "is under way" if self.under_way else "noted no end: it was killed, or its hosts were lost"
+            how = "is under way" if self.under_way else "has no recorded end: it was killed, or its hosts were lost"
         return f"{format_utc(self.began)} {what}{by}: {how}  ({self.run}{known})"
 
 
@@ -119,7 +119,9 @@ def history(project: Project, invocation: Invocation, *, run_id: str | None) -> 
         if run_id is not None:
             answer = of_one_run(answer, run_id, [*lines, *((entry, "") for entry in local)])
             if not answer.lines:
-                raise UsageError(f"no run {run_id} is in the ledgers", hint=f"deploy history {project.env} lists them")
+                raise UsageError(
+                    f"run {run_id} was not found in the ledgers", hint=f"deploy history {project.env} lists them"
+                )
         invocation.record.data = answer
         for line in answer.lines:
             invocation.bus.emit(Text(line.text, host=line.host))

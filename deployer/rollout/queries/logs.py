@@ -59,9 +59,7 @@ def logs(
     settings = project.topology.settings
     known = {**settings.processes, **settings.schedules}
     if process is not None and process not in known:
-        raise UsageError(
-            f"there is no process or schedule {process!r}", hint=f"there are: {', '.join(known) or 'none'}"
-        )
+        raise UsageError(f"unknown process or schedule {process!r}", hint=f"there are: {', '.join(known) or 'none'}")
     wanted = lines or (SEARCHED if since else USUAL)
     keeps = line_filter(project.topology, grep, everything=everything)
     searched = max(wanted, SEARCHED) if keeps else wanted
@@ -184,7 +182,7 @@ def line_filter(topology: Topology, grep: str | None, *, everything: bool) -> Fi
     try:
         pattern = re.compile(grep) if grep else None
     except re.error as error:
-        raise UsageError(f"{grep!r} is no regular expression: {error}") from None
+        raise UsageError(f"{grep!r} is not a valid regular expression: {error}") from None
     if pattern is not None:
         return lambda line: pattern.search(line) is not None
     if everything:

@@ -48,7 +48,7 @@ def show_plan(
     values = project.secrets()
     project = with_certificate(project)
     if ref is not None and origin is not None:
-        raise UsageError("--ref and --from exclude each other", hint="each says what is to run: leave one out")
+        raise UsageError("--ref and --from exclude each other", hint="each selects a release: leave one out")
     proven = proven_by(project, origin, invocation.bus)
     skipped = () if proven or out else ("build",)
     with (

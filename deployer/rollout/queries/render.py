@@ -63,7 +63,7 @@ def render(
         _image(project, invocation.bus, out, ways[topology.web[0].name])
     if topology.balancers:
         invocation.bus.emit(
-            Output("what the balancers make on their hosts is not here, so their own check fails: docs/balancers.md")
+            Output("files that balancers make on their hosts are left out, so their own check fails: docs/balancers.md")
         )
     invocation.bus.emit(
         Output(f"written to {out}; workers are for {ASSUMED_CORES} cores and 4 GiB, a host's own count later")
@@ -84,7 +84,7 @@ def _standalone(way: start.LaunchSpec, port: int) -> dict[str, str]:
     files = runtimes.standalone(way.runtime, way.serving, port)
     if not files:
         raise SettingsError(
-            f"--standalone: for the server {way.runtime.name} there is no such file",
+            f"--standalone: the server {way.runtime.name} has no such file",
             hint="leave it out; the command line is in `run`",
         )
     return files

@@ -190,7 +190,7 @@ def _is_under_way(facts: Facts, hosts: Iterable[str]) -> bool:
 
 
 def left_unfinished(run: Run, facts: Facts) -> UnfinishedRun | None:
-    """The last run, if it did not come to its end, or only half way, and nobody is at it."""
+    """The last run, if it did not finish, or only half way, and nobody is at it."""
     if _is_under_way(facts, run.hosts):
         return None
     left = unfinished(run, facts)
@@ -273,7 +273,7 @@ def _schedules(run: Run, web: WebHost, facts: Facts) -> Iterator[ScheduleStatus]
         if not why and schedule.release != current:
             why = f"runs in {schedule.release}, and {current} is current"
         if not why and name not in wanted:
-            why = "this host is not to have it"
+            why = "this host should not have it"
         settings = run.topology.settings.schedules.get(name)
         upcoming = schedule.next
         if upcoming is None and settings and not schedule.why:

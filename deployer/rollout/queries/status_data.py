@@ -51,7 +51,7 @@ class InstanceStatus(Data):
     balancers: dict[str, str]
     """The state of its server at each balancer: UP, DOWN, DRAIN, MAINT, unknown, or `no answer` from that balancer."""
     beside: SlotStatus | None
-    """What its other slot serves, from a run that did not end; null when that slot is free."""
+    """What its other slot serves, from an unfinished run; null when that slot is free."""
 
     @property
     def lines(self) -> Iterator[str]:
@@ -63,7 +63,7 @@ class InstanceStatus(Data):
         yield text + (f"  [{seen}]" if seen else "")
         if self.beside:
             which = f"{self.host}:{self.index} port {self.beside.port}  {self.beside.release}"
-            yield f"{which}  beside it, from a run that did not end"
+            yield f"{which}  beside it, from an unfinished run"
 
 
 class SurplusStatus(Data):
@@ -136,7 +136,7 @@ class ScheduleStatus(Data):
             since = f", since {format_utc(self.began)} UTC" if self.began else ""
             return f"runs now (process {self.process}){since}" if self.began else "runs now"
         if self.began is None:
-            return "no run known yet"
+            return "no run yet"
         return f"last {format_utc(self.began)} UTC: {self.result or 'unknown'}"
 
 
@@ -274,7 +274,7 @@ class Takeover(Data):
 
 
 class UnfinishedRun(Data):
-    """The last run, when it did not come to its end or only half way, and nobody is at it."""
+    """The last run, when it did not finish or only half way, and nobody is at it."""
 
     run: str
     """The id of the run."""
@@ -289,7 +289,7 @@ class UnfinishedRun(Data):
 
     def text(self, env: str) -> str:
         """The run as one line, with the ways on."""
-        what = "did not come to its end" if self.state == "died" else f"came only half way ({self.how})"
+        what = "did not finish" if self.state == "died" else f"stopped half way ({self.how})"
         return (
             f"run {self.run} ({self.command} of {self.release}) {what}: deploy push {env} --resume goes on, "
             f"deploy push {env} pushes what is committed, deploy rollback {env} goes back"
@@ -328,7 +328,7 @@ class Status(Data):
     takeovers: list[Takeover]
     """What of another tool's is still to be taken over."""
     unfinished: UnfinishedRun | None
-    """The last run, when it did not come to its end; null when it did."""
+    """The last run, when it did not finish; null when it did."""
 
     def lines(self, env: str) -> Iterator[tuple[str, str]]:
         """The answer for people: pairs of the host that a line is about, or an empty string, and the line."""

@@ -37,7 +37,7 @@ def trust(project: Project, invocation: Invocation, *, confirm: Callable[[str], 
         added += len(pin(_all(host_keys), path, replace))
         hosts = {name: hosts[name] for name in hosts if name in behind}
     invocation.record.outcome = "succeeded" if added else "unchanged"
-    invocation.bus.emit(Output(f"{added} keys added to {path}" if added else f"{path} has them all already"))
+    invocation.bus.emit(Output(f"{added} keys added to {path}" if added else f"{path} already has them all"))
 
 
 def _scan(hosts: Mapping[str, Host], known_hosts: Path) -> tuple[dict[str, list[HostKey]], dict[str, DeployError]]:

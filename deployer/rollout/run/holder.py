@@ -16,7 +16,7 @@ def holder_text(holder: Mapping[str, Any]) -> str:
     """
     who = holder.get("who")
     if not who:
-        return "somebody who has not said who it is"
+        return "an unknown holder"
     command = f"{holder['command']} " if holder.get("command") else ""
     text = f"{who} ({command}since {clock_time(holder.get('since'))}, run {holder.get('run')})"
     if is_stuck(holder):

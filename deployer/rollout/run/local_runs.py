@@ -197,7 +197,7 @@ def _cut(path: Path) -> Entry | None:
 
 def _inferred_end(entries: list[Entry]) -> Entry:
     last = entries[-1]
-    why = "it noted no end: its process was killed, its machine stopped, or its disk was full"
+    why = "it has no recorded end: its process was killed, its machine stopped, or its disk was full"
     if last["event"] == "step":
         where = f" on {last['host']}" if last.get("host") else ""
         why += f"; its last known step is {last.get('step')}{where}, begun at {format_utc(last['ts'])} UTC"

@@ -130,5 +130,5 @@ def require_not_frozen(run: Run, facts: Facts) -> None:
             raise FrozenError(
                 f"{run.topology.env} is frozen by {frozen.get('who')}: {frozen.get('reason')}",
                 host=host.name,
-                hint=f"deploy unfreeze {run.topology.env} lets pushes go again; rollback works while frozen",
+                hint=f"deploy unfreeze {run.topology.env} allows pushes again; rollback works while frozen",
             )

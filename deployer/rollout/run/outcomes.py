@@ -30,7 +30,7 @@ def translate_errors(kind: type[DeployError], hint: str = "") -> Iterator[None]:
 
 def doctor_hint(env: str) -> str:
     """What to type when a host refuses and does not say what helps."""
-    return f"deploy doctor {env} looks for everything that is wrong"
+    return f"deploy doctor {env} finds everything that is wrong"
 
 
 def failure_of_run(cause: DeployError, stuck: Stuck, plan: Plan, record: Record) -> DeployError:
@@ -94,7 +94,7 @@ def stopped_error(cause: DeployError, changed: Sequence[InstanceStep], stuck: Fa
         cause.message,
         host=cause.host,
         step=cause.step,
-        cause="; ".join(text for text in (cause.cause, f"stopped here, as rolling.on_failure says: {state}") if text),
+        cause="; ".join(text for text in (cause.cause, f"stopped here, as rolling.on_failure is set: {state}") if text),
         log=cause.log,
         hint=f"deploy push {plan.env} goes on, deploy rollback {plan.env} goes back",
         code=cause.code,

@@ -1,4 +1,4 @@
-"""The run before, if it did not come to its end: what it noted lies on every host, so anybody can go on with it."""
+"""The run before, if it did not finish: what it noted lies on every host, so anybody can go on with it."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def unreachable(topology: Topology, failures: Mapping[str, DeployError], command
     needed = hooked and topology.everywhere[0].name in failures
     own = "" if (error.hint or "").startswith("deploy doctor") else error.hint
     if len(failures) >= len(topology.hosts) or not webs.keys() > failures.keys() or needed:
-        error.hint = own or f"ssh to {next(iter(failures))} shows what keeps it away"
+        error.hint = own or f"ssh to {next(iter(failures))} shows why it cannot be reached"
         return error
     excluded = f"'!{next(iter(failures))}'" if len(failures) == 1 else _all_but(failures)
     again = "push" if command in ("doctor", "freeze", "unfreeze") else command

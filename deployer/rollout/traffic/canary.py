@@ -109,7 +109,7 @@ class Canary:
         slower = f", and {margins.slower} the time" if margins.slow_factor else ""
         hosts = {step.host for step in steps}
         return RolloutError(
-            f"{where} serves worse than what served before: {why}",
+            f"{where} serves worse than the previous release: {why}",
             host=hosts.pop() if len(hosts) == 1 else None,
             step="judge",
             cause=f"{figures}; rolling.judge lets {margins.errors} more of them fail{slower}",
@@ -155,4 +155,4 @@ def _shown(new: RequestStats, old: RequestStats, when: str, margins: Judge) -> s
     comparison = f"{new}; of the others {when} {old}"
     if enough(new, old, margins):
         return comparison
-    return f"failures are not judged, {margins.min_requests} requests on each side would tell: {comparison}"
+    return f"failures are not judged, {margins.min_requests} requests on each side are needed: {comparison}"

@@ -71,7 +71,7 @@ def _judge(run: Run, host: str, name: str, answer: Mapping[str, Any]) -> None:
     url = f"{'https' if secure else 'http'}://{name}{topology.settings.health.public_path}"
     if status is None and secure:
         # A certificate may still be on its way: what serves is behind it.
-        run.warn(f"{url} cannot be asked: {answer['why']}", host=host)
+        run.warn(f"{url} cannot be requested: {answer['why']}", host=host)
         return
     if status is not None and status != 400 and status < 500:
         return

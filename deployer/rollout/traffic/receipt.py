@@ -86,7 +86,7 @@ class Watch:
             raise RolloutError(
                 f"{failed} requests of the probe failed, and rolling.probe lets {self._most} fail",
                 step="probe",
-                hint="the receipt says which, and what was changing at that moment",
+                hint="the receipt lists them, and what was changing at that moment",
                 code="probe_failed",
             )
 

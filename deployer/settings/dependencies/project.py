@@ -11,7 +11,7 @@ from deployer.errors import SettingsError
 
 
 def declared(project: Mapping[str, Any], extras: Iterable[str], groups: Iterable[str]) -> tuple[str, ...]:
-    """The project's own dependencies with these extras and groups, from the data of its pyproject.toml.
+    """Return the project's own dependencies with these extras and groups, from the data of its pyproject.toml.
 
     Raises:
         SettingsError: an extra or a group is not there, or a group includes itself.

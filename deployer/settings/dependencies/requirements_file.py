@@ -21,12 +21,12 @@ _URL = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def is_url(place: str) -> bool:
-    """Whether an include or a constraint names a URL, which pip and uv fetch, and not a file of the project."""
+    """Return whether an include or a constraint names a URL, which pip and uv fetch, and not a file of the project."""
     return _URL.match(place) is not None
 
 
 def read_lines(file: Path, seen: set[Path] | None = None) -> Iterator[tuple[Path, str]]:
-    """The lines of a requirements file and of all that it includes, each with its file.
+    """Yield the lines of a requirements file and of all that it includes, each with its file.
 
     A repository as editable is given as the requirement that installs the same code; an include at a URL as it is.
 
@@ -56,14 +56,15 @@ def read_lines(file: Path, seen: set[Path] | None = None) -> Iterator[tuple[Path
             yield from read_lines(other, seen)
         elif _TWO_NAMES.fullmatch(line):
             raise SettingsError(
-                f"{line!r} is no requirement", file=file.name, line=number, hint="write one requirement a line"
+                f"{line!r} is not a valid requirement", file=file.name, line=number, hint="write one requirement per line"
             )
         elif line:
             yield file, _from_editable(line) or line
 
 
 def _from_editable(line: str) -> str | None:
-    """An editable line for a repository, as the requirement that installs the same code; None for any other line.
+    """Return an editable line for a repository, as the requirement that installs the same code; None for any other
+    line.
 
     Example: `-e git+https://host/lib.git@1.2#egg=lib` gives `lib @ git+https://host/lib.git@1.2`, as does
     `-e "lib @ git+https://host/lib.git@1.2"`.

@@ -12,7 +12,7 @@ Edge = Mapping[str, Any]
 
 
 def edges(package: Package, extras: Collection[str] = (), groups: Collection[str] = ()) -> Iterator[Edge]:
-    """What a package asks for, also with those of its extras and groups, whose names are canonical."""
+    """Yield what a package asks for, also with those of its extras and groups, whose names are canonical."""
     yield from package.get("dependencies", ())
     for table, names in (("optional-dependencies", extras), ("dev-dependencies", groups)):
         for name, dependencies in package.get(table, {}).items():
@@ -21,7 +21,7 @@ def edges(package: Package, extras: Collection[str] = (), groups: Collection[str
 
 
 def reach(start: Iterable[Edge], follow: Callable[[Edge], Iterable[Package]]) -> dict[tuple[str, str], Package]:
-    """Every package that edges lead to, with the extras that they ask for: (name, version) → package.
+    """Return every package that edges lead to, with the extras that they ask for: (name, version) → package.
 
     `follow` gives the packages that an edge means; none leaves it out.
     """

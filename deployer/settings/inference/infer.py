@@ -115,14 +115,14 @@ class Inferred:
         if self.unread:
             file, way = self.unread
             raise SettingsError(
-                f"a push installs nothing from {file}",
+                f"a push cannot install from {file}",
                 file=file.partition(" ")[0],
                 step="plan",
                 cause="it reads uv.lock, pylock.toml, requirements.txt and [project] in pyproject.toml",
-                hint=f"type: {way}; or name all that it takes in python.with, and write installer: pip",
+                hint=f"type: {way}; or list its packages in python.with, and write installer: pip",
             )
         if self.missing:
-            nothing = "and there is no requirements.txt, uv.lock, pylock.toml or [project] that asks for anything"
+            nothing = "but the project declares no dependencies (requirements.txt, uv.lock, pylock.toml or [project])"
             lacking = f"which {self.requirements_file} lacks" if self.requirements_file else nothing
             raise SettingsError(
                 f"{self._served_by} needs {' and '.join(self.missing)}, {lacking}",
@@ -202,7 +202,7 @@ class _Inference:
         """A file of dependencies that nothing is installed from; none where the settings say what installs."""
         unread = self.requirements.unread if self.settings.python.installer == "auto" else None
         if unread:
-            self.warnings.append(f"a push installs nothing from {unread[0]}: type {unread[1]}")
+            self.warnings.append(f"a push cannot install from {unread[0]}: type {unread[1]}")
         return unread
 
     def _warn_of_own_commands(self) -> None:
@@ -224,7 +224,7 @@ class _Inference:
         """The app's own `gunicorn.conf.py`; what of it does not count is said."""
         self.own = read_gunicorn_file(self.folder)
         if (self.folder / "gunicorn_conf.py").is_file():
-            self.left_aside.append(f"gunicorn_conf.py is not read: {GUNICORN_FILE} is, of that name")
+            self.left_aside.append(f"gunicorn_conf.py is not read: only {GUNICORN_FILE} is")
         decided = self.settings.runtime.model_fields_set - {"workers"}
         if server != "gunicorn":
             decided = {*decided, "worker_class"}
@@ -262,8 +262,8 @@ class _Inference:
         scripts = {name: instead(self.folder, entry) for name, entry in self.requirements.scripts.items()}
         command = next(iter(scripts.values()), "COMMAND")
         return SettingsError(
-            f"no ASGI or WSGI app was found in the code, which starts a server by itself ({own.name} in {own.where})",
-            hint=f'add to deploy.yaml: runtime: {{command: "{command} … $PORT"}}, what serves at a port',
+            f"no ASGI or WSGI app was found in the code, which starts its own server ({own.name} in {own.where})",
+            hint=f'add to deploy.yaml: runtime: {{command: "{command} … $PORT"}}, the command that serves at a port',
             log=[*(f"the project's own command {name} is on hosts: {way}" for name, way in scripts.items()), *unread],
             code="no_app",
         )
@@ -280,7 +280,7 @@ class _Inference:
         interface = _INTERFACES.get(self.settings.runtime.server) or self._guessed()
         if interface is None:
             raise SettingsError(
-                f"runtime.app is {path}, of which the code does not tell whether it is an ASGI or a WSGI app",
+                f"runtime.app is {path}, but the code does not show whether it is an ASGI or a WSGI app",
                 step="plan",
                 hint=f"write in deploy.yaml: runtime: {{app: {written}, server: uvicorn}}, or gunicorn for WSGI",
                 code="no_interface",
@@ -301,15 +301,15 @@ class _Inference:
         apps = [candidate.path for candidate in self.apps.candidates()]
         likely = [app for app in apps if app.partition(":")[0] == near] or ([f"{near}:{attribute}"] if near else [])
         fix = f"did you mean {likely[0]}?" if likely else _instead(apps)
-        what = f"runtime.app is {path}, and there is no module {name} in the code"
+        what = f"runtime.app is {path}, but the code has no module {name} in the code"
         if is_own_module or not server_is_set:
             more = (
                 ""
                 if is_own_module
-                else " (for an app of an installed package, deploy.yaml has to say runtime.server too)"
+                else " (for an app of an installed package, deploy.yaml must set runtime.server too)"
             )
             raise SettingsError(what, step="plan", hint=fix + more)
-        self.warnings.append(f"{what}: a package that is installed has to have it; {fix}")
+        self.warnings.append(f"{what}: an installed package must provide it; {fix}")
 
     def _must_exist(self, path: str) -> None:
         """An app named in the settings whose module is here but has no such name is a mistake worth stopping for."""
@@ -396,7 +396,7 @@ class _Inference:
             self._note("python.version", self.requirements.python, str(self.requirements.python_file))
         elif self.requirements.python_ignored is not None:
             written = self.requirements.python_ignored
-            why = f".python-version says {written}, which is ignored: a version of CPython counts, such as 3.12"
+            why = f".python-version says {written}, which is ignored: only CPython versions such as 3.12 are supported"
             self._note("python.version", "the host's own", why)
         return self.requirements.python
 
@@ -422,7 +422,7 @@ class _Inference:
         if where and server == "gunicorn-asgi":
             self.warnings.append(
                 f"{where} uses websockets: when an instance stops, gunicorn's own ASGI worker holds them for "
-                "runtime.graceful_timeout and then cuts them without a close frame; uvicorn says 1012 at once"
+                "runtime.graceful_timeout and then cuts them without a close frame; uvicorn sends code 1012 at once"
             )
         return where is not None
 
@@ -432,7 +432,7 @@ def _unread_files(files: Sequence[str]) -> list[str]:
     if not files:
         return []
     more = f" and {len(files) - _MOST_NAMED} more" if len(files) > _MOST_NAMED else ""
-    reason = f"the Python {platform.python_version()} that runs deploy does not know syntax of a newer one"
+    reason = f"the Python {platform.python_version()} that runs deploy cannot parse newer syntax"
     return [f"could not be read ({reason}): {', '.join(files[:_MOST_NAMED])}{more}"]
 
 
@@ -440,4 +440,4 @@ def _instead(apps: list[str]) -> str:
     """What `runtime.app` could say, where nothing is like what it says."""
     if apps:
         return f"the apps there are {', '.join(apps)}"
-    return "name the app as module:attribute, or leave runtime.app out to have it found"
+    return "name the app as module:attribute, or leave runtime.app out to have it detected"

@@ -69,7 +69,7 @@ def parse_procfile(text: str) -> Procfile:
             continue
         match = _LINE.fullmatch(stripped)
         if match is None:
-            reading.remark(f"line {number} is none of NAME: COMMAND, and left out: {stripped}")
+            reading.remark(f"line {number} is not NAME: COMMAND, and is left out: {stripped}")
         else:
             reading.line(match[1], match[2])
     return reading.result()
@@ -147,12 +147,10 @@ class _Reading:
         if _stays_a_shell(command):
             self.remark(f"{name} is more than one program, and SIGTERM comes to its shell alone: see that it ends them")
         if _PORT.search(command):
-            self.remark(f"{name} uses $PORT, and a process has none: what serves is the web, or another app")
+            self.remark(f"{name} uses $PORT, but a process has no port: write it as web, or as another app")
         names = sorted(set(re.findall(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", command)) - {"PORT"})
         if names:
-            self.remark(
-                f"{name} uses {', '.join('$' + variable for variable in names)}: see that env or secrets have it"
-            )
+            self.remark(f"{name} uses {', '.join('$' + variable for variable in names)}: add it to env or secrets")
 
     def _runtime(self, written: str) -> dict[str, Any]:
         earlier_commands, command = _last_command(written)
@@ -161,7 +159,7 @@ class _Reading:
         try:
             words = shlex.split(_RUNNERS.sub("", command, count=1))
         except ValueError as error:
-            self.remark(f"web is left out, since its words cannot be told: {error}")
+            self.remark(f"web is left out, since it cannot be parsed: {error}")
             return {}
         names = []
         while words and (_ASSIGNMENT.match(words[0]) or words[0] in ("exec", "env")):
@@ -264,7 +262,7 @@ class _Reading:
 
 
 _PLACE = "the slot of the instance decides it"
-_LINES = "the supervisor keeps what is written to the standard streams, and that is where it goes"
+_LINES = "the supervisor keeps the standard streams, and logs go there"
 _FOLDER = "the server runs in the folder of its release; see source.subdir"
 _DECIDED = {
     **dict.fromkeys(("--bind", "-b", "--host", "--port", "--uds", "--fd"), _PLACE),
@@ -306,7 +304,7 @@ def _clock(name: str, command: str) -> str:
     """Why two of this process would do everything twice; empty for others."""
     words = re.findall(r"[A-Za-z_]+", command.lower())
     if any(part in _CLOCKS for part in re.split(r"[-_]", name)):
-        return f"its name says that it is a clock: two of {name} would start everything twice"
+        return f"its name suggests a clock: two of {name} would start everything twice"
     if re.search(r"\bcelery\b.*\sworker\b.*\s(-B|--beat)(\s|$)", command):
         return "a beat runs within it (-B): two of it would start everything twice"
     clock = next((word for word in words if word in _CLOCKS), None)

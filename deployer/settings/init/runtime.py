@@ -152,7 +152,7 @@ def _require_usable(folder: Path, command: str) -> None:
     """An error for a command that no instance could serve with."""
     if not re.search(r"\$(PORT\b|\{PORT\})", command):
         raise UsageError(
-            f"--command {command!r} never uses $PORT, where an instance is looked for",
+            f"--command {command!r} does not use $PORT, so deploy could not reach it",
             hint=f"deploy init --command {shlex.quote(f'{command} … $PORT')}: by the server's own option for its port",
         )
     own = own_command(folder, read_requirements(folder).scripts, command)
@@ -170,7 +170,7 @@ def _of_size(sized: Scale, inferred: Inferred, runtime: Mapping[str, Any]) -> tu
     server = sized.servers[inferred.target.interface]
     decided = {"server": server, "workers": sized.workers}
     remarks = [
-        f"Procfile: the size has {key}: {value} in place of web's {runtime[key]}"
+        f"Procfile: --scale sets {key}: {value} in place of web's {runtime[key]}"
         for key, value in decided.items()
         if runtime.get(key, value) != value
     ]

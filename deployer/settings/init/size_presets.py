@@ -41,7 +41,7 @@ web:
   hosts:
     web1.example.com:       # a name or an address that ssh reaches
       ansible_user: root    # the user you log in as
-# HAProxy on the same host: a new release is proven beside the old one, then it takes over, and nobody waits.
+# HAProxy on the same host: a new release is proven beside the old one, then takes over, and no request waits.
 balancers:
   hosts:
     web1.example.com:
@@ -68,14 +68,14 @@ _OF: dict[Size, Scale] = {
         workers=2,
         instances=1,
         why="small: one server on one host with two workers, so that one serves while the other is replaced",
-        today="guides open the port in the app itself; here systemd holds it, and no restart refuses a request",
+        today="guides open the port in the app itself; here systemd holds it, so a restart refuses no request",
         inventory=_ALONE,
     ),
     "medium": Scale(
         {"asgi": "gunicorn+uvicorn", "wsgi": "gunicorn"},
         workers=8,
         instances=1,
-        why="medium: gunicorn keeps eight workers alive, which suits about four cores (workers: auto asks the host)",
+        why="medium: gunicorn keeps eight workers alive, which suits about four cores (workers: auto counts the cores)",
         today="guides name uvicorn.workers.UvicornWorker, which is deprecated (the package uvicorn-worker has it now), "
         "and --preload, with which a reload keeps the old code",
         inventory=_OWN_BALANCER,

@@ -72,7 +72,7 @@ def reasons(
     elif inferred.unread:
         file, _ = inferred.unread
         summary.append(
-            Reason("dependencies", "none", f"a push installs nothing from {file}, and is refused until it can")
+            Reason("dependencies", "none", f"a push cannot install from {file}, and is refused until it can")
         )
     else:
         summary.append(Reason("dependencies", "none", _nothing_to_install(folder)))
@@ -96,7 +96,9 @@ def _nothing_to_install(folder: Path) -> str:
 
 def _websockets(server: Server, where: str) -> Reason:
     if server == "gunicorn-asgi":
-        why = "gunicorn's own worker ends them without a word at a stop; server: gunicorn+uvicorn tells them 1012"
+        why = (
+            "gunicorn's own worker ends them without a close frame at a stop; server: gunicorn+uvicorn sends code 1012"
+        )
     elif server == "gunicorn":
         why = "WSGI has none: they need an ASGI app, or a worker class that brings them"
     else:

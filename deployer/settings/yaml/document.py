@@ -117,7 +117,7 @@ class _Builder:
             line = key_node.start_mark.line + 1
             if key in lines:
                 raise self._wrong(
-                    key_node, f"{key!r} is here twice", f"it is also in line {lines[key]}: keep one of them"
+                    key_node, f"{key!r} is repeated", f"it is also in line {lines[key]}: keep one of them"
                 )
             lines[key] = line
             self.marks[(*path, key)] = Mark(self.file, line)

@@ -91,7 +91,7 @@ def test_render_draws_every_host_and_is_the_same_twice(deploy: Any, project: Pat
 
 
 def test_render_says_what_only_a_balancers_host_makes(deploy: Any, project: Path) -> None:
-    said = "what the balancers make on their hosts is not here"
+    said = "files that balancers make on their hosts are left out"
     assert said in deploy("render", "prod", "--out", "one").output
     (project / "inventories" / "prod.yaml").write_text("web: {hosts: {web1.example.com: {}}}\n")
     assert said not in deploy("render", "prod", "--out", "two").output

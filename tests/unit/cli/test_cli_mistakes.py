@@ -96,7 +96,7 @@ def test_a_question_without_a_terminal_is_no_hang(deploy: Any, project: Path) ->
 
 def test_yes_answers_and_no_terminal_refuses(deploy: Any) -> None:
     Common(yes=True).confirm("Really?")
-    with pytest.raises(Exception, match="there is no terminal") as caught:
+    with pytest.raises(Exception, match="no terminal is attached") as caught:
         Common().confirm("Really?")
     assert getattr(caught.value, "exit_status", None) == 2
 
@@ -233,7 +233,7 @@ def test_on_a_terminal_a_question_is_asked(monkeypatch: pytest.MonkeyPatch) -> N
         os.write(ours, b"n\n")
         out, question = process.communicate(timeout=60)
     os.close(ours)
-    assert "Do they match?" in question and out == "stopped, as you said no\n"
+    assert "Do they match?" in question and out == "stopped: the answer was no\n"
 
 
 def test_a_number_of_lines_is_at_least_one(deploy: Any, project: Path) -> None:
@@ -245,16 +245,16 @@ def test_a_number_of_lines_is_at_least_one(deploy: Any, project: Path) -> None:
 @pytest.mark.parametrize("command", ["push", "reload", "rollback"])
 def test_a_rate_that_is_none_is_told_as_one(deploy: Any, project: Path, command: str, rate: str) -> None:
     told = one_error(deploy(command, "prod", "--rate", rate, "--probe", "http://shop.example.com/"), "--rate: ")
-    assert "--probe" not in told and "--rate takes requests a second, 0.1 to 1000" in told
+    assert "--probe" not in told and "--rate takes requests per second, 0.1 to 1000" in told
 
 
 def test_a_url_of_the_probe_that_is_none_is_told_as_one(deploy: Any, project: Path) -> None:
-    one_error(deploy("push", "prod", "--rate", "5", "--probe", "shop"), "--probe: ", "no URL")
+    one_error(deploy("push", "prod", "--rate", "5", "--probe", "shop"), "--probe: ", "is not a valid URL")
 
 
 @pytest.mark.parametrize("words", [(), ("--probe", "off")])
 def test_a_rate_without_a_probe(deploy: Any, project: Path, words: tuple[str, ...]) -> None:
-    one_error(deploy("push", "prod", "--rate", "5", *words), "--rate", "is for --probe URL")
+    one_error(deploy("push", "prod", "--rate", "5", *words), "--rate", "needs --probe URL")
 
 
 def test_the_probe_of_the_settings_can_be_left_out(project: Path) -> None:
@@ -305,17 +305,17 @@ def test_an_empty_limit_is_not_everybody(deploy: Any, project: Path, command: tu
     """`-l "$HOST"` with nothing in the variable."""
     name, *options = command
     words = ["--", "true"] if name == "exec" else []
-    one_error(deploy(name, "prod", "-l", "", *options, *words), "the pattern '' names nothing")
+    one_error(deploy(name, "prod", "-l", "", *options, *words), "the pattern '' is empty")
 
 
 def test_waves_without_a_size_are_none(deploy: Any, project: Path) -> None:
-    one_error(deploy("push", "prod", "--waves", ""), "--waves", "names no size")
+    one_error(deploy("push", "prod", "--waves", ""), "--waves", "needs at least one size")
 
 
 def test_a_misspelt_group_of_balancers_does_not_make_the_push_go_round_them(deploy: Any, project: Path) -> None:
     inventory = "web: {hosts: {web1: {}}}\nbalancer: {hosts: {lb1: {}}}\n"
     (project / "inventories" / "prod.yaml").write_text(inventory)
-    one_error(deploy("push", "prod"), "there is a group balancer, and none that is called balancers", "next:")
+    one_error(deploy("push", "prod"), "the inventory has a group balancer, but no group balancers", "next:")
     with (project / "deploy.yaml").open("a") as settings:
         settings.write("balancer: {hosts: balancer}\n")
     assert deploy("hosts", "prod").exit_code == 0

@@ -26,7 +26,8 @@ _CLAUSE_END = re.compile(r"[;,()`\n…]|\. |: |, | and | or |\.$")
 _PROSE = {
     "itself", "does", "has", "is", "can", "cannot", "did", "here", "makes", "made", "never", "needs", "reads", "puts",
     "knows", "renders", "then", "must", "writes", "takes", "for", "of", "the", "in", "would", "user", "group", "and",
-    "a", "to", "wrote", "on", "from", "manages", "starts", "configures", "write", "only",
+    "a", "to", "wrote", "on", "from", "manages", "starts", "configures", "write",
+    "only", "could", "sets", "uses", "applies",
 }  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def test_a_command_that_looks_takes_the_only_environment(deploy: Any, project: P
 
 def test_one_that_changes_hosts_never_guesses(deploy: Any, project: Path) -> None:
     result = deploy("push")
-    assert result.exit_code == 2 and "no environment is named" in result.stderr
+    assert result.exit_code == 2 and "no environment was given" in result.stderr
     assert "deploy push prod" in result.stderr
 
 

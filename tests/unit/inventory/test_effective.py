@@ -65,7 +65,7 @@ def test_a_local_balancer_needs_no_address_of_the_outside() -> None:
 @pytest.mark.parametrize(
     ("deploy", "says", "hint"),
     [
-        ({"shop": {"prt": 9000}}, "deploy.shop: there is no key prt", "did you mean port?"),
+        ({"shop": {"prt": 9000}}, "deploy.shop: unknown key prt", "did you mean port?"),
         ({"shop": {"port": "x"}}, "deploy.shop: port must be a whole number", "port: 8000"),
         ({"shop": {"env": {"A": True}}}, 'env.A: could be several texts: write "true"', ""),
         ({"shop": [1]}, "deploy.shop", ""),

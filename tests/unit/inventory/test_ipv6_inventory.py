@@ -59,7 +59,7 @@ def test_a_host_is_named_by_its_address(tmp_path: Path, kind: str, written: str,
         ("::", "stands for every address"),
         ("0.0.0.0", "stands for every address"),
         ("fe80::1", "is link-local, so it needs the interface"),
-        ("[192.0.2.1]:22", "is no range"),
+        ("[192.0.2.1]:22", "is not a valid range"),
     ],
 )
 def test_a_name_that_cannot_work_is_refused(tmp_path: Path, kind: str, written: str, says: str) -> None:

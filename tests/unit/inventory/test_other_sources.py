@@ -56,9 +56,9 @@ def test_an_ini_inventory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
-        ("[web]\na b\n", 2, "'b' is no key=value"),
-        ("[web:varz]\n", 1, "no section [web:varz]"),
-        ("a\n[web:vars]\nnothing\n", 3, "is no variable"),
+        ("[web]\na b\n", 2, "'b' is not a valid key=value pair"),
+        ("[web:varz]\n", 1, "unknown section [web:varz]"),
+        ("a\n[web:vars]\nnothing\n", 3, "is not a valid variable"),
         ("[web]\nw[3:1]\n", 2, "go up"),
         ("[web]\na x='1\n", 2, "quotation"),
         ("[a:children]\nb\n[b:children]\na\n", 4, "contain itself"),

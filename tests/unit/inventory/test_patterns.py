@@ -83,9 +83,9 @@ def test_a_file_of_patterns(tmp_path: Path) -> None:
         ("web:!web", "matches no host of prod", "groups: balancers, eu, web, workers"),
         ("web[9]", "matches no host", ""),
         ("nothing*", "matches no host", ""),
-        ("", "names nothing", ""),
-        ("web:!", "names nothing", ""),
-        ("~(", "is no regular expression", ""),
+        ("", "is empty", ""),
+        ("web:!", "is empty", ""),
+        ("~(", "is not a valid regular expression", ""),
     ],
 )
 def test_an_empty_match_or_an_unknown_name_is_an_error(tmp_path: Path, pattern: str, says: str, hint: str) -> None:

@@ -115,8 +115,8 @@ def test_sums_are_those_of_all_requests() -> None:
 def test_a_plan_says_how_and_why_not() -> None:
     assert "1% more failures" in describe_judging(topology()) and "haproxy" in describe_judging(topology())
     assert describe_judging(topology(balancers=0)) == ""
-    assert "as rolling.judge says" in describe_judging(topology(rolling={"judge": False}))
-    assert "somebody else configures" in describe_judging(topology(balancer={"manage": False}))
+    assert "as rolling.judge is set" in describe_judging(topology(rolling={"judge": False}))
+    assert "that it does not configure" in describe_judging(topology(balancer={"manage": False}))
 
 
 @pytest.mark.parametrize("value", [{"errors": "1"}, {"errors": "100%"}, {"slower": "0.5x"}, {"slower": 2}, "on"])

@@ -181,17 +181,17 @@ def a_person_holds_what_may_be_missing() -> Plan:
 
 
 def reload_all_at_once() -> Plan:
-    wish = DesiredRelease("reload", NOW, restart=True, why="a reload was asked for", all_at_once=True)
+    wish = DesiredRelease("reload", NOW, restart=True, why="a reload was requested", all_at_once=True)
     return make_plan(wish, topology(), settled())
 
 
 def reload_in_place() -> Plan:
-    wish = DesiredRelease("reload", NOW, restart=True, why="a reload was asked for")
+    wish = DesiredRelease("reload", NOW, restart=True, why="a reload was requested")
     return make_plan(wish, topology(served_by="gunicorn+uvicorn", rolling={"strategy": "reload"}), settled())
 
 
 def reload_in_place_without_a_balancer() -> Plan:
-    wish = DesiredRelease("reload", NOW, restart=True, why="a reload was asked for")
+    wish = DesiredRelease("reload", NOW, restart=True, why="a reload was requested")
     shape = topology(1, 0, domains=[], rolling={"strategy": "reload"}, runtime={"workers": 2})
     return make_plan(wish, shape, settled(1, held=[8000]))
 

@@ -46,7 +46,7 @@ ROLLBACK = DesiredRelease("rollback", OLD)
     [
         ("uvicorn", 1, RELOAD, "in one process dies"),
         ("uvicorn", 2, ROLLBACK, "only the release"),
-        ("command", 2, RELOAD, "may do anything"),
+        ("command", 2, RELOAD, "has no defined reaction"),
     ],
 )
 def test_a_server_that_cannot(server: str, workers: int, wish: DesiredRelease, said: str) -> None:

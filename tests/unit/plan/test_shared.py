@@ -42,7 +42,7 @@ POSTGRES = {"DATABASE_URL": "postgresql+psycopg://db/shop"}
 @pytest.mark.parametrize(
     ("hosts", "env", "in_code", "secrets", "says"),
     [
-        (2, {}, "settings.py:80", {}, "settings.py:80 keeps the database in a file of SQLite, and there are 2 hosts"),
+        (2, {}, "settings.py:80", {}, "settings.py:80 keeps the database in a file of SQLite, but there are 2 hosts"),
         (2, {"DATABASE_URL": "sqlite:///data/db.sqlite3"}, "", {}, "env.DATABASE_URL in deploy.yaml keeps"),
         (2, {}, "", {"DB": "sqlite+aiosqlite:////srv/db"}, "the secret DB keeps"),
         (1, {}, "settings.py:80", {}, "write shared: [data/] in deploy.yaml"),

@@ -111,8 +111,8 @@ def test_one_question_tells_how_the_url_answers(good_server: Any) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         refused = probe.ask(f"http://127.0.0.1:{closed.getsockname()[1]}")
-    assert refused == probe.Answer(why="refused: nobody listens") and not refused.good
-    with pytest.raises(UsageError, match="no http:// or https:// URL"):
+    assert refused == probe.Answer(why="refused: nothing listens") and not refused.good
+    with pytest.raises(UsageError, match="not an http:// or https:// URL"):
         probe.ask("shop.example.com")
 
 
@@ -184,10 +184,10 @@ def test_a_probe_that_was_killed_is_said_to_be_dead(good_server: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"url": "shop.example.com"}, "no http:// or https:// URL"),
+        ({"url": "shop.example.com"}, "not an http:// or https:// URL"),
         ({"url": "http://127.0.0.1/a b"}, "a space"),
         ({"url": "http://127.0.0.1", "host_header": "a\r\nX: y"}, "a control character"),
-        ({"url": "http://127.0.0.1", "mix": "everything"}, "no mix 'everything'"),
+        ({"url": "http://127.0.0.1", "mix": "everything"}, "unknown mix 'everything'"),
         ({"url": "http://127.0.0.1", "rate": 0}, "a rate of 0"),
     ],
 )

@@ -177,7 +177,7 @@ def test_no_request_hangs_in_thousands_of_malformed_streams() -> None:
         ({"t": "credit", "id": 1, "bytes": -5}, "'credit' has no valid 'bytes'"),
         ({"t": "credit", "id": 1, "bytes": 5}, "took 5 bytes of 0"),
         ({"t": "beat"}, "'beat' has no valid 'n'"),
-        ({"t": "data", "id": 1}, "'data' is not a frame of an agent"),
+        ({"t": "data", "id": 1}, "'data' is not a valid frame"),
         ([1], "no JSON object"),
     ],
 )

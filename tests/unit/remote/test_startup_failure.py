@@ -14,11 +14,11 @@ START = Startup("web1", "web.admin", "python3")
     [
         (
             "[sudo] password: \nSorry, try again.\nsudo: no password was provided",
-            "did not take",
+            "rejected the password",
             "DEPLOY_SUDO_PASSWORD",
         ),
-        ("sudo: a password is required", "sudo asks for a password", "--ask-become-pass"),
-        ("sudo: a terminal is required to read the password", "sudo asks for a password", "--ask-become-pass"),
+        ("sudo: a password is required", "sudo requires a password", "--ask-become-pass"),
+        ("sudo: a terminal is required to read the password", "sudo requires a password", "--ask-become-pass"),
         (
             "sudo: sorry, you must have a tty to run sudo",
             "requiretty",
@@ -35,20 +35,20 @@ START = Startup("web1", "web.admin", "python3")
             "does not let web.admin run Python as root",
             "web.admin ALL=(ALL:ALL) ALL",
         ),
-        ("sh: 1: exec: sudo: not found", "there is no sudo", "apt install sudo"),
+        ("sh: 1: exec: sudo: not found", "sudo is not installed", "apt install sudo"),
     ],
 )
 def test_each_refusal_of_sudo_has_a_hint_of_its_own(stderr: str, message: str, hint: str) -> None:
     error = START.explain("", stderr, 1)
     assert error.code == "sudo" and message in error.message and hint in str(error.hint)
     assert list(error.log) == [line.rstrip() for line in stderr.splitlines()]
-    assert ("-K" in str(error.hint)) == ("did not take" in message or "asks for" in message)
+    assert ("-K" in str(error.hint)) == ("rejected" in message or "requires a password" in message)
 
 
 def test_a_cloud_image_that_wants_another_user_says_which() -> None:
     said = 'Please login as the user "debian" rather than the user "root".\n\n'
     error = START.explain(said, "", 142)
-    assert "another user than web.admin" in error.message
+    assert "does not accept web.admin" in error.message
     assert error.hint == "set ansible_user: debian in the inventory, or type -u debian"
     assert error.log == (said.strip(),)
 

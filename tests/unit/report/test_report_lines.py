@@ -36,7 +36,7 @@ LINES = [
     "rolled back: no release serves, as before (after 9.0 s)",
     "rolled back: R1 serves on a as before, nothing serves on b, as before (after 9.0 s)",
     "failed: nothing serves on a any more, R2 serves on b now (after 9.0 s)",
-    "rolled back: what serves could not be seen (after 9.0 s)",
+    "rolled back: the release that serves is unknown (after 9.0 s)",
     "rolled back: nothing that serves was touched (after 9.0 s)",
     "refused in 0.3 s",
     "interrupted in 12 s",

@@ -73,7 +73,7 @@ def test_a_listener_that_raises_is_replaced_by_the_plain_one_which_says_so() -> 
         screen(events.Output("the first line", host="web1"))
         screen(events.Output("the second line", host="web1"))
     lines = out.getvalue().splitlines()
-    assert "replaces the one that broke: KeyError: 'a fault of the view'" in lines[0]
+    assert "replaces the display, which failed: KeyError: 'a fault of the view'" in lines[0]
     assert ["the first line" in lines[1], "the second line" in lines[2]] == [True, True]
 
 
@@ -138,7 +138,7 @@ def test_a_stopped_terminal_holds_nothing_up_and_shows_everything_later(view: st
                 shown += os.read(keys, 1 << 16)
         screen.close()
     text = shown.decode()
-    assert "replaces the one that broke" not in text  # the terminal was stopped, the view was well
+    assert "replaces the display, which failed" not in text  # the terminal was stopped, the view was well
     assert [number for number in range(3000) if f"│ line {number}\r" not in text.replace(" \r", "\r")] == []
 
 

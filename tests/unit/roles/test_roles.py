@@ -128,7 +128,7 @@ def test_a_users_role_of_the_same_name_takes_the_place_of_ours(tmp_path: Path) -
     [
         ("description: x\npackagse: [a]\n", "packagse"),
         ("packages: [a]\n", "description"),
-        ("description: [\n", "no YAML"),
+        ("description: [\n", "not valid YAML"),
         ("description: x\ndirectories: [{path: /x, mode: '999'}]\n", "mode"),
         ("description: x\nfiles: [{path: /x, template: absent.j2}]\n", "absent.j2"),
         ("description: x\npackages: '{{ nothing }}'\n", "nothing"),
@@ -141,7 +141,7 @@ def test_a_role_that_is_wrong_is_named_with_its_mistake(tmp_path: Path, text: st
 
 
 def test_a_role_that_is_not_there_says_where_it_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no role absent") as caught:
+    with pytest.raises(SettingsError, match="unknown role absent") as caught:
         roles.load("absent", [tmp_path])
     assert str(tmp_path) in (caught.value.cause or "")
 

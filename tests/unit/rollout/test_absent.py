@@ -127,7 +127,7 @@ def test_a_rollback_needs_no_host_of_the_release_hook() -> None:
             "deploy push prod -l '!web2' goes on without it; "
             "rolling.max_failures: 1 in deploy.yaml lets every run do so",
         ),
-        (["lb1"], "doctor", "ssh to lb1 shows what keeps it away"),
+        (["lb1"], "doctor", "ssh to lb1 shows why it cannot be reached"),
     ],
 )
 def test_the_ways_to_go_on_without_hosts_are_said(hosts: list[str], command: str, hint: str) -> None:

@@ -33,7 +33,7 @@ def refused(folder: Path, web: str, balancer: str = "kind: haproxy", lb: str = "
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_zone_is_refused_with_the_host(tmp_path: Path, kind: str) -> None:
     error = refused(tmp_path, 'web1: {ansible_host: "fe80::1%eth0"}', f"kind: {kind}")
-    assert "the zone in [fe80::1%eth0] means something on this machine only" in error.message
+    assert "the zone in [fe80::1%eth0] is valid only on this machine" in error.message
     assert error.host == "web1" and error.hint and "deploy: {shop: {address: …}}" in error.hint
 
 

@@ -44,7 +44,9 @@ def test_a_worse_canary_goes_back_and_the_others_are_never_touched() -> None:
     rollout = rolled(serves(figures(200, 40), figures(300)))
     assert isinstance(rollout.error, RolloutError) and rollout.exit == 5
     assert rollout.error.code == "worse" and rollout.error.host == "web1"
-    assert rollout.error.message.startswith("web1:0 serves worse than what served before: 20.0 % of its requests fail")
+    assert rollout.error.message.startswith(
+        "web1:0 serves worse than the previous release: 20.0 % of its requests fail"
+    )
     assert "40 of 200 requests failed" in str(rollout.error.cause) and "0 of 600" in str(rollout.error.cause)
     assert "deploy logs prod" in str(rollout.error.hint)
     assert set(rollout.world.busy.values()) == {OLD} and not rollout.world.harm

@@ -90,13 +90,13 @@ def test_where_no_balancer_can_be_asked_it_is_unknown_who_serves(monkeypatch: py
     raised, line = Ending(monkeypatch, fleet(OLD, OLD), silent=silent).after(fleet(OLD, OLD), RESTORED)
     assert raised.exit_status == 6 and raised.message.startswith("web1:0 cannot be seen to serve")
     assert "nor web2:0" in raised.message and "deploy setup prod" in str(raised.hint)
-    assert line == "failed: what serves could not be seen: lb1: HAProxy cannot be asked: no socket"
+    assert line == "failed: the release that serves is unknown: lb1: HAProxy cannot be asked: no socket"
 
 
 def test_what_is_seen_to_be_down_is_so_though_no_balancer_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     silent: dict[str, DeployError] = {"lb1": AgentError("balancer_down", "HAProxy cannot be asked")}
     _, line = Ending(monkeypatch, fleet(OLD, None), silent=silent).after(fleet(OLD, OLD), RESTORED)
-    assert "what serves on web1:0 could not be seen (lb1: HAProxy cannot be asked)" in line
+    assert "the release that serves on web1:0 is unknown (lb1: HAProxy cannot be asked)" in line
     assert "nothing serves on web2:0 any more" in line
 
 
@@ -127,15 +127,19 @@ def test_of_a_host_that_was_away_from_the_beginning_nothing_is_claimed(monkeypat
     raised, line = ending.after(fleet(OLD, None), RESTORED)
     assert raised is RESTORED
     assert line == (
-        f"rolled back: {OLD} serves on web1:0 as before, what serves on web2:0 could not be seen (web2 is out of reach)"
+        f"rolled back: {OLD} serves on web1:0 as before, "
+        "the release that serves on web2:0 is unknown (web2 is out of reach)"
     )
 
 
 @pytest.mark.parametrize(
     ("lost", "line"),
     [
-        ("web2", f"{OLD} serves on web1:0 as before, what serves on web2:0 could not be seen (web2 is out of reach)"),
-        ("lb1", "what serves could not be seen: lb1 is out of reach"),
+        (
+            "web2",
+            f"{OLD} serves on web1:0 as before, the release that serves on web2:0 is unknown (web2 is out of reach)",
+        ),
+        ("lb1", "the release that serves is unknown: lb1 is out of reach"),
     ],
 )
 def test_of_a_host_that_was_lost_in_the_run_it_is_unknown(
@@ -164,7 +168,7 @@ def test_where_nothing_can_be_seen_nothing_is_claimed(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(final_state, "read_facts", lost)
     raised, line = ending.after(fleet(OLD, OLD), RESTORED)
-    assert raised is RESTORED and line == "rolled back: what serves could not be seen"
+    assert raised is RESTORED and line == "rolled back: the release that serves is unknown"
 
 
 def test_an_end_within_the_budget_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,4 +200,4 @@ def test_of_earlier_slots_too_it_is_unknown_while_no_balancer_can_be_asked(monke
     before = Facts(before.hosts, {"lb1": {**before.pools["lb1"], "gone-8000": UP}})
     ending = Ending(monkeypatch, fleet(OLD, OLD), silent=silent)
     _, line = ending.after(before, RESTORED)
-    assert line == "failed: what serves could not be seen: lb1: HAProxy cannot be asked"
+    assert line == "failed: the release that serves is unknown: lb1: HAProxy cannot be asked"

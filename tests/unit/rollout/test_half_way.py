@@ -80,7 +80,7 @@ def test_a_run_that_stopped_is_told_with_what_serves_where_and_is_gone_on_with()
     fleet.bad = {(NEW, "web2")}
     pushed(fleet)
     assert told(fleet) == (
-        f"run run-1 (push of {NEW}) came only half way (web1:0 serves {NEW}, the others serve {OLD}): "
+        f"run run-1 (push of {NEW}) stopped half way (web1:0 serves {NEW}, the others serve {OLD}): "
         "deploy push prod --resume goes on, deploy push prod pushes what is committed, deploy rollback prod goes back"
     )
     assert resumed_release(asking(fleet), fleet.found()) == NEW
@@ -93,7 +93,7 @@ def test_so_is_one_whose_balancer_was_lost_once_that_is_back() -> None:
     fleet.on("balancer.drain", "lb1", lambda: fleet.loses("lb1"))
     pushed(fleet)
     fleet.lost.clear()
-    assert f"came only half way (web1:0 serves {NEW}, the others serve {OLD})" in told(fleet)
+    assert f"stopped half way (web1:0 serves {NEW}, the others serve {OLD})" in told(fleet)
     assert resumed_release(asking(fleet), fleet.found()) == NEW
 
 
@@ -109,7 +109,7 @@ def test_one_that_died_is_told_as_before() -> None:
     fleet = noting()
     rollout = Rollout(fleet)
     rollout.run.run_on_hosts(rollout.run.hosts, "site.note_plan", {"run": "run-1", "plan": rollout.plan.as_dict()})
-    assert told(fleet).startswith(f"run run-1 (push of {NEW}) did not come to its end: deploy push prod --resume goes")
+    assert told(fleet).startswith(f"run run-1 (push of {NEW}) did not finish: deploy push prod --resume goes")
     assert resumed_release(asking(fleet), fleet.found()) == NEW
 
 
@@ -132,7 +132,7 @@ def test_one_that_succeeded_on_a_single_host_ends_it_there() -> None:
     pushed(fleet)
     fleet.serving["web2-8000"] = fleet.current["web2"] = NEW
     fleet.ledgers["web2"].append({"event": "ended", "run": "run-2", "outcome": "succeeded", "release": NEW})
-    assert f"run run-1 (push of {NEW}) came only half way (web3:0 serves {OLD}, the others serve {NEW})" in told(fleet)
+    assert f"run run-1 (push of {NEW}) stopped half way (web3:0 serves {OLD}, the others serve {NEW})" in told(fleet)
 
 
 @pytest.mark.parametrize("kind", [RolloutError, InterruptedRun])
@@ -144,7 +144,7 @@ def test_one_that_was_put_back_does_not(kind: type[DeployError]) -> None:
     later.bus.run = "run-2"
     later.run.noted, later.run.record.release = set(later.run.hosts), NEXT
     note_end(later.run, kind("it was put back"))
-    assert f"run run-1 (push of {NEW}) came only half way" in told(fleet)
+    assert f"run run-1 (push of {NEW}) stopped half way" in told(fleet)
 
 
 def test_a_run_that_put_all_back_left_nothing() -> None:

@@ -37,14 +37,14 @@ def test_a_run_is_one_line_with_who_and_how_it_ended() -> None:
 def test_a_run_that_was_killed_is_told_with_all_that_was_noted_before() -> None:
     begun = {"run": "r1", "who": "ann@desk", "command": "push"}
     lines = told(entry(0.0, "begun", **begun), entry(1.0, "begun", **begun, release=NEW))
-    why = "noted no end: it was killed, or its hosts were lost"
+    why = "has no recorded end: it was killed, or its hosts were lost"
     assert lines == [f"1970-01-01 00:00:00 push {NEW} by ann@desk: {why}  (r1)"]
     assert "is under way" in told(entry(0.0, "begun", **begun), under_way={"r1"})[0]
 
 
 def test_the_ledgers_of_an_earlier_version_are_told_as_far_as_they_go() -> None:
     (line,) = told(entry(0.0, "intent", run="r1", release=NEW))
-    assert line.startswith(f"1970-01-01 00:00:00 a run {NEW}: noted no end")
+    assert line.startswith(f"1970-01-01 00:00:00 a run {NEW}: has no recorded end")
 
 
 def test_freezes_are_told_once_though_every_host_notes_them() -> None:

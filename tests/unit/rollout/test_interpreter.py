@@ -45,7 +45,7 @@ def test_a_host_with_the_version_asked_for_uses_it() -> None:
 
 
 def test_without_a_version_the_hosts_own_must_be_in_the_apps_range() -> None:
-    assert "the app asks for >=3.10" in refused(seen(), range_=">=3.10").message
+    assert "the app requires >=3.10" in refused(seen(), range_=">=3.10").message
     for range_ in (None, ">=3.9", "not a range"):
         require_python(shape(range_=range_), seen())
     assert interpreter(shape(range_=">=3.9"), seen(), "web1") == "/usr/bin/python3"

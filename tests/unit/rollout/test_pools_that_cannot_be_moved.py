@@ -23,7 +23,7 @@ def project(folder: Path, balancer: str) -> Path:
 
 @pytest.mark.parametrize("kind", ["nginx", "caddy"])
 def test_a_foreign_pool_of_nginx_or_caddy(tmp_path: Path, kind: str) -> None:
-    with pytest.raises(SettingsError, match=r"balancer\.manage: false is not there for") as raised:
+    with pytest.raises(SettingsError, match=r"balancer\.manage: false does not work with") as raised:
         load("prod", start=project(tmp_path, f"  kind: {kind}\n  manage: false\n"))
     assert raised.value.line == 4 and "kind: command" in str(raised.value.hint)
 

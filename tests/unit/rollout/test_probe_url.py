@@ -121,7 +121,7 @@ def test_a_url_that_cannot_be_reached_refuses_the_run() -> None:
     with pytest.raises(NotReadyError) as refused:
         require_answer(asking.run, asking.plan)
     assert refused.value.message == f"the probe's URL {url} does not answer; it would measure nothing"
-    assert refused.value.cause == "refused: nobody listens"
+    assert refused.value.cause == "refused: nothing listens"
     assert "that this machine reaches" in str(refused.value.hint)
 
 

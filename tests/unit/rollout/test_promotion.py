@@ -52,7 +52,7 @@ def test_where_they_only_differ_it_says_who_has_what(
     with pytest.raises(NotReadyError, match="prod is half way between releases") as refused:
         current(topology(2), facts(*found))
     assert (refused.value.host, refused.value.cause, refused.value.exit_status) == (where, why, 3)
-    assert "deploy push prod or deploy rollback prod brings all to one" in str(refused.value.hint)
+    assert "deploy push prod or deploy rollback prod makes all serve one release" in str(refused.value.hint)
 
 
 def test_hosts_that_differ_are_told_to_a_new_size_too() -> None:
@@ -76,7 +76,7 @@ def test_a_new_size_asks_for_no_instance_that_is_not_there_yet() -> None:
 def test_a_tree_of_other_content_is_refused_and_says_why() -> None:
     proven = proven_release("staging", NOW, MARKER)
     proven.require_same("f1")
-    with pytest.raises(UsageError, match="not what commit 0123456789ab makes here") as refused:
+    with pytest.raises(UsageError, match="differs from what commit 0123456789ab makes here") as refused:
         proven.require_same("f2")
     assert refused.value.exit_status == 2 and "build hook" in str(refused.value.cause)
 

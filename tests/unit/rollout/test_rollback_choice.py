@@ -101,7 +101,7 @@ def test_a_name_that_nothing_has_lists_what_there_is() -> None:
 
 
 def test_nothing_is_older() -> None:
-    with pytest.raises(UsageError, match=f"no proven release before {FIRST}") as caught:
+    with pytest.raises(UsageError, match=f"no proven release exists before {FIRST}") as caught:
         goes_to(both(FIRST, SECOND, THIRD, current=FIRST))
     assert "deploy rollback prod RELEASE" in str(caught.value.hint)
 

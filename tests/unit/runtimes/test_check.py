@@ -72,7 +72,7 @@ def test_a_factory_is_called(tmp_path: Path, server: str) -> None:
     [
         ("import not_there_at_all\n", "shop.main:app", "ModuleNotFoundError: No module named 'not_there_at_all'"),
         (ASGI, "shop.main:application", "shop.main has no attribute 'application'; it has app, create"),
-        ("app = 3\n", "shop.main:app", "shop.main:app is no app: 'int' cannot be called"),
+        ("app = 3\n", "shop.main:app", "shop.main:app is not a valid app: 'int' cannot be called"),
         ("def app(:\n", "shop.main:app", "SyntaxError: invalid syntax"),
         ("import sys; sys.exit(4)\n", "shop.main:app", "SystemExit: 4"),
     ],

@@ -127,10 +127,10 @@ def test_an_hour_left_out_has_no_times_and_one_that_comes_twice_counts_once() ->
         ("0 3 * * mon#1", "day of the week"),
         ("0 3 * foo *", "jan to dec"),
         ("0 3,, * * *", "hour"),
-        ("0 3 30 2 *", "never comes"),
+        ("0 3 30 2 *", "never occurs"),
         ("@reboot", "processes"),
         ("@nightly", "@daily"),
-        ("0 3 * * *; reboot", "here are 6"),
+        ("0 3 * * *; reboot", "and has 6"),
     ],
 )
 def test_what_is_no_cron_line_is_refused_where_it_is_written(line: str, said: str, tmp_path: Path) -> None:

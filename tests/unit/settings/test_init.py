@@ -152,7 +152,7 @@ def test_what_the_imports_say_of_workers(tmp_path: Path, code: str, server: str,
 
 @pytest.mark.parametrize(
     ("requirements", "words"),
-    [("uvicorn", "1012"), ("gunicorn\nuvicorn", "1012"), ("gunicorn", "without a word")],
+    [("uvicorn", "1012"), ("gunicorn\nuvicorn", "1012"), ("gunicorn", "without a close frame")],
 )
 def test_websockets_and_what_becomes_of_them(tmp_path: Path, requirements: str, words: str) -> None:
     value, why = told(tmp_path, **{"main.py": QUART, "requirements.txt": requirements})["websockets"]
@@ -196,7 +196,7 @@ def test_a_command_of_the_project_itself_is_not_on_hosts_and_what_is_is_said(
     with pytest.raises(SettingsError) as none:
         told(tmp_path, **{**OWN, **more})
     assert none.value.log == (f"the project's own command dataset is on hosts: {way}",)
-    with pytest.raises(SettingsError, match="of which a push installs the dependencies alone") as refused:
+    with pytest.raises(SettingsError, match="but a push installs only the project's dependencies") as refused:
         propose(tmp_path, options=InitOptions(command=".venv/bin/dataset serve -p $PORT"))
     assert refused.value.hint == f"deploy init --command {shlex.quote(way + ' serve -p $PORT')}"
     write(tmp_path, options=InitOptions(command=f"{way} serve -p $PORT"))
@@ -226,11 +226,11 @@ def test_a_dependencys_command_may_be_what_serves(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (InitOptions(app="main"), "--app: 'main' is no app"),
+        (InitOptions(app="main"), "--app: 'main' is not a valid app"),
         (InitOptions(app="main:nothing"), "has no nothing"),
         (InitOptions(command="serve $PORT", size="small"), "--scale is for an app"),
-        (InitOptions(command="serve --port 80"), "never uses \\$PORT"),
-        (InitOptions(command="serve --port $PORTS"), "never uses \\$PORT"),
+        (InitOptions(command="serve --port 80"), "does not use \\$PORT"),
+        (InitOptions(command="serve --port $PORTS"), "does not use \\$PORT"),
     ],
 )
 def test_words_that_make_no_sense(tmp_path: Path, asked: InitOptions, words: str) -> None:
@@ -442,7 +442,7 @@ def test_what_whitenoise_serves_is_collected_on_every_host(
     ("written", "value", "words"),
     [
         ("3.12.4\n", "3.12.4", ".python-version"),
-        ("# ours\npypy3.10\n", "the host's own", "says pypy3.10, which is ignored: a version of CPython counts"),
+        ("# ours\npypy3.10\n", "the host's own", "says pypy3.10, which is ignored: only CPython versions"),
         ("system\n", "the host's own", "says system, which is ignored"),
     ],
 )
@@ -485,7 +485,7 @@ def test_what_of_the_apps_own_gunicorn_file_does_not_count_is_said(tmp_path: Pat
 def test_an_app_that_is_not_there_is_told_in_words_of_the_command(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(FASTAPI)
     (tmp_path / "requirements.txt").write_text("datasette\nuvicorn\n")
-    with pytest.raises(SettingsError, match="the app is to be mian:app, and there is no module mian") as caught:
+    with pytest.raises(SettingsError, match="the app is to be mian:app, but the code has no module mian") as caught:
         propose(tmp_path, options=InitOptions(app="mian:app"))
     assert caught.value.hint and "did you mean main:app?" in caught.value.hint
     with pytest.raises(SettingsError, match="ASGI or a WSGI") as caught:

@@ -89,7 +89,7 @@ def test_the_web_is_the_runtime(web: str, runtime: dict[str, Any]) -> None:
         ("python app.py", "chosen by the code"),
         ("python manage.py runserver 0.0.0.0:$PORT", "chosen by the code"),
         ("flask run -p $PORT", "chosen by the code"),
-        ("gunicorn 'shop.wsgi", "words cannot be told"),
+        ("gunicorn 'shop.wsgi", "cannot be parsed"),
         ("cd src && gunicorn shop.wsgi", "source: {subdir: src}"),
         ("python manage.py compress && gunicorn shop.wsgi", "hooks.prepare"),
     ],
@@ -168,11 +168,11 @@ def test_celery_is_left_the_warm_end_that_a_push_waits_for(before: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("worker celery -A shop worker\n", "line 1 is none of NAME: COMMAND"),
+        ("worker celery -A shop worker\n", "line 1 is not NAME: COMMAND"),
         ("7: celery\n", "cannot be the name"),
         ("a_b: run\nA-B: walk\n", "cannot be the name"),
         ("worker: echo 'open\n", "worker is left out"),
-        ("api: server --port $PORT\n", "a process has none"),
+        ("api: server --port $PORT\n", "a process has no port"),
         ("worker: consume $QUEUE ${TOPIC:-all}\n", "$QUEUE, $TOPIC"),
         ("worker: cat jobs | consume\n", "SIGTERM"),
     ],
@@ -283,7 +283,10 @@ def test_a_worker_class_that_is_no_more_is_left_out_and_said(tmp_path: Path) -> 
     (tmp_path / "Procfile").write_text("web: gunicorn main:app -k eventlet\n")
     write(tmp_path)
     text = (tmp_path / "deploy.yaml").read_text()
-    assert "# Procfile: web is left out: runtime.worker_class eventlet is no more: gunicorn 26 took it out" in text
+    assert (
+        "# Procfile: web is left out: runtime.worker_class eventlet does not exist any more: gunicorn 26 removed it"
+        in text
+    )
     assert load(tmp_path / "deploy.yaml", "prod", environ={}).settings.runtime.worker_class == "sync"
 
 

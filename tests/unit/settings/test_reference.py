@@ -65,7 +65,7 @@ def test_the_schema_forbids_unknown_keys_and_describes_known_ones() -> None:
     assert made["required"] == ["app"]
     assert made["properties"]["app"]["examples"] == ["shop"]
     assert "with" in made["$defs"]["Python"]["properties"]
-    assert made["$defs"]["HealthCheck"]["properties"]["path"]["description"].startswith("path that is asked")
+    assert made["$defs"]["HealthCheck"]["properties"]["path"]["description"].startswith("path of the health check")
 
 
 def test_all_models_refuse_unknown_keys() -> None:

@@ -14,9 +14,9 @@ from deployer.settings.load import load
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
-        ("fastapi\n-r more.txt\n", 2, "names more.txt, which is not there"),
-        ("fastapi uvicorn\n", 1, "'fastapi uvicorn' is no requirement"),
-        ("# two\nfastapi[standard] uvicorn  # both\n", 2, "is no requirement"),
+        ("fastapi\n-r more.txt\n", 2, "names more.txt, which does not exist"),
+        ("fastapi uvicorn\n", 1, "'fastapi uvicorn' is not a valid requirement"),
+        ("# two\nfastapi[standard] uvicorn  # both\n", 2, "is not a valid requirement"),
     ],
 )
 def test_a_requirement_that_is_none(text: str, line: int, says: str, tmp_path: Path) -> None:

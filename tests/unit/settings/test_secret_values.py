@@ -66,7 +66,7 @@ def test_a_command_that_hangs_is_given_up_even_if_its_child_holds_the_pipe(tmp_p
 
 def test_sops_that_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SettingsError, match="sops is not on this machine"):
+    with pytest.raises(SettingsError, match="sops is not installed on this machine"):
         resolve_secrets({"T": SecretRef(sops="secrets.yaml")}, tmp_path, {})
 
 

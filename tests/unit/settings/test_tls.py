@@ -60,14 +60,14 @@ def test_what_cannot_serve_is_refused_with_its_line(
         ("nothing", good.key, 5, "holds no certificate"),
         (good.pem, other.key, 6, "the secret KEY is not the key of the first certificate"),
         (authority.file.read_text() + good.pem, good.key, 6, "is not the key of the first certificate"),
-        (good.pem, "hunter2", 6, "the secret KEY is no private key"),
-        (good.pem, locked, 6, "a key with a passphrase"),
+        (good.pem, "hunter2", 6, "the secret KEY is not a valid private key"),
+        (good.pem, locked, 6, "has a passphrase"),
     ]
     late = authority.signs(*names, begins=-100.0, days=99.0)
     early = authority.signs(*names, begins=2.0)
     narrow = authority.signs("shop.example.com", "*.www.example.com")
     cases += [
-        (late.pem, late.key, 5, "has ended on "),
+        (late.pem, late.key, 5, "expired on "),
         (early.pem, early.key, 5, "is valid from "),
         (narrow.pem, narrow.key, 5, "is not for www.example.com"),
     ]
@@ -95,7 +95,7 @@ def test_a_warning_comes_two_weeks_before_the_end_and_for_short_lived_ones_later
         ("tls: auto", "haproxy", 3, "only Caddy gets certificates by itself"),
         ("tls: {issuer: internal}", "nginx", 3, "only Caddy gets certificates by itself"),
         ("tls: auto", "none", 3, "tls needs a balancer"),
-        ("tls: {certificate: a.pem, key: NOPE}", "nginx", 3, "there is no secret NOPE"),
+        ("tls: {certificate: a.pem, key: NOPE}", "nginx", 3, "unknown secret NOPE"),
         ("tls: auto\nbalancer: {manage: false}", "caddy", 3, "balancer.manage is false"),
         ("tls: auto\n---", "caddy", 3, ""),
     ],
@@ -123,9 +123,9 @@ def test_what_a_balancer_can_do_passes(tls: str, tmp_path: Path) -> None:
     [
         ("{certificate: a.pem}", "belong together"),
         ("{certificate: a.pem, key: K, issuer: internal}", "or one that Caddy gets"),
-        ("{issuer: 'http://ca.example.com/'}", "is no issuer"),
-        ("{issuer: 'https://ca/{env.HOME}'}", "is no issuer"),
-        ("{email: 'no mail'}", "is no address of mail"),
+        ("{issuer: 'http://ca.example.com/'}", "is not a valid issuer"),
+        ("{issuer: 'https://ca/{env.HOME}'}", "is not a valid issuer"),
+        ("{email: 'no mail'}", "is not a valid email address"),
         ("perhaps", "tls must be"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_class_that_lacks_its_package_says_what_to_add(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("code", "requirements", "runtime", "said", "hint"),
     [
-        (FLASK, "gunicorn\neventlet", {"worker_class": "eventlet"}, "gunicorn 26 took it out", "gunicorn<26"),
+        (FLASK, "gunicorn\neventlet", {"worker_class": "eventlet"}, "gunicorn 26 removed it", "gunicorn<26"),
         (FLASK, "gunicorn", {"worker_class": "asgi"}, "serves ASGI apps", "gthread"),
         (FASTAPI, "gunicorn\nuvicorn-worker", {"worker_class": "sync"}, "does not run uvicorn", "worker_class"),
         (FASTAPI, "gunicorn", {"worker_class": "gthread"}, "gunicorn-asgi has a class of its own", "worker_class"),

@@ -149,7 +149,7 @@ def _option(name: str, value: str | int) -> dict[str, Any]:
     [("MemoryMax", "lots", "1.5G"), ("CPUQuota", 150, "150%"), ("LimitNOFILE", "abc", 8192), ("TasksMax", "-1", "10%")],
 )
 def test_a_limit_that_systemd_would_leave_aside_is_refused(name: str, wrong: str | int, right: str | int) -> None:
-    with pytest.raises(SettingsError, match=f"unit: {name}: '{wrong}' is no limit") as caught:
+    with pytest.raises(SettingsError, match=f"unit: {name}: '{wrong}' is not a valid systemd limit") as caught:
         unit(**_option(name, wrong))
     assert f"such as {name}: " in str(caught.value.hint)
     assert f"{name}={right}" in unit(**_option(name, right)).content

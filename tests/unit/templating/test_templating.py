@@ -86,7 +86,7 @@ def test_a_template_with_a_mistake_is_shown_with_its_line(tmp_path: Path) -> Non
 
 
 def test_a_missing_template_says_where_it_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no template absent") as caught:
+    with pytest.raises(SettingsError, match=r"template absent\.j2 was not found") as caught:
         templating.render("absent.j2", search=[tmp_path])
     assert str(tmp_path) in (caught.value.cause or "")
 

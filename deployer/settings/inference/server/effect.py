@@ -15,7 +15,7 @@ _NONE: Mapping[str, Mapping[str, str]] = {
         "timeout": f"{_COMMAND} how long a request may take",
         "max_requests": f"{_COMMAND} when a worker is replaced",
         "max_requests_jitter": f"{_COMMAND} when a worker is replaced",
-        "access_log": f"{_COMMAND} what is written",
+        "access_log": f"{_COMMAND} the log of requests",
     },
     "uvicorn": {"timeout": "is a limit that uvicorn does not have"},
 }
@@ -38,7 +38,7 @@ def refused(server: str, runtime: Runtime) -> SettingsError | None:
         )
     if runtime.keepalive == 0 and server in ("uvicorn", "gunicorn+uvicorn"):
         return _wrong(
-            "runtime.keepalive is 0, with which uvicorn closes connections without having told the balancer",
+            "runtime.keepalive is 0, so uvicorn closes connections without a notice to the balancer",
             "write keepalive: 1s or more",
         )
     return None

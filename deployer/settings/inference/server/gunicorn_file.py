@@ -20,7 +20,7 @@ LEFT_ASIDE: Mapping[str, str] = {
     "workers": "runtime.workers decides that",
     "graceful_timeout": "runtime.graceful_timeout decides that, and the supervisor's limits follow it",
     "keepalive": "runtime.keepalive decides that, and the balancer stays below it",
-    "forwarded_allow_ips": "the balancers' addresses are trusted, and nobody else's",
+    "forwarded_allow_ips": "the balancers' addresses are trusted, and no others",
     "wsgi_app": "runtime.app decides that",
     "chdir": "the server runs in the folder of its release",
     "daemon": "the supervisor must see the server itself, in the foreground",
@@ -28,13 +28,13 @@ LEFT_ASIDE: Mapping[str, str] = {
     "reload": "a release never changes",
     "reuse_port": "with it a port that systemd holds is left alone",
     "preload_app": "with it a reload silently keeps the old code",
-    "control_socket": "one socket would be shared by all instances of a user, so there is none",
+    "control_socket": "all instances of a user would share one socket, so deploy sets none",
 }
 """What the tool decides, and the file cannot change; why."""
 
 PLAIN = "the balancer and the health checks speak plain HTTP to an instance; `tls` is the balancer's"
-ENDS = "with it the server ends in place of serving"
-_OTHER_USER = "the supervisor starts it as `user:` of deploy.yaml, who may not become another"
+ENDS = "with it the server exits instead of serving"
+_OTHER_USER = "the supervisor starts it as `user:` of deploy.yaml, which cannot switch users"
 _AS_OURS: Mapping[str, Any] = {
     "daemon": False,
     "pidfile": None,

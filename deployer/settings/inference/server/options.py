@@ -120,7 +120,7 @@ UVICORN = Options(
         **dict.fromkeys(("--ssl-keyfile", "--ssl-certfile"), PLAIN),
         **dict.fromkeys(("--version", "--help"), ENDS),
         "--app-dir": _FOLDER,
-        "--factory": "runtime.app says whether it is one: module:factory()",
+        "--factory": "runtime.app decides that: write module:factory()",
     },
     flags=frozenset({
         "--reload", "--access-log", "--no-access-log", "--use-colors", "--no-use-colors", "--proxy-headers",

@@ -36,7 +36,7 @@ def own_command(folder: Path, scripts: Mapping[str, str], command: str) -> OwnCo
 
 def not_installed(name: str) -> str:
     """Why hosts lack it."""
-    return f"{name} is a command of the project itself, of which a push installs the dependencies alone"
+    return f"{name} is a command of the project itself, but a push installs only the project's dependencies"
 
 
 def instead(folder: Path, entry: str) -> str:

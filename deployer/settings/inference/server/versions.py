@@ -64,7 +64,7 @@ def too_old(server: str, runtime: Runtime, requirements: Requirements) -> Settin
         return None
     worst = max(unmet, key=lambda least: Version(least.version))
     return SettingsError(
-        f"runtime.{worst.key} {worst.why}, and the requirements ask for an older one",
+        f"runtime.{worst.key} {worst.why}, but the requirements allow only an older one",
         step="plan",
         hint=f"allow {worst.package}>={worst.version} there, or write runtime: {{server: gunicorn+uvicorn}}",
         code="server_version",
@@ -75,6 +75,6 @@ def remarks(server: str, runtime: Runtime, requirements: Requirements) -> Iterat
     """What the plan should say of a version that can serve, and not as well as a later one."""
     if server == "uvicorn" and runtime.workers != 1 and requirements.older("uvicorn", REPLACES_WORKERS):
         yield (
-            f"the requirements hold uvicorn below {REPLACES_WORKERS}, under which a worker that dies is not replaced, "
-            f"until the last is gone: allow uvicorn>={REPLACES_WORKERS}, or write runtime: {{server: gunicorn+uvicorn}}"
+            f"the requirements hold uvicorn below {REPLACES_WORKERS}, which does not replace a worker that dies: "
+            f"allow uvicorn>={REPLACES_WORKERS}, or write runtime: {{server: gunicorn+uvicorn}}"
         )

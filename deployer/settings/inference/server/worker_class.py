@@ -75,7 +75,7 @@ def _of_gunicorn(
     if class_setting and "." not in class_setting and ":" not in class_setting and class_setting not in _WORDS:
         near = nearest(class_setting, _WORDS)
         fix = f"did you mean {near}?" if near else "write sync, gthread, gevent, tornado or a dotted name"
-        return _wrong(f"runtime.worker_class is {class_setting}, which gunicorn has no class of", fix)
+        return _wrong(f"runtime.worker_class is {class_setting}, which is not a gunicorn worker class", fix)
     package = PACKAGES.get(name) or PACKAGES.get(name.rpartition(".")[0])
     if name == "asgi" or "uvicorn" in name.lower():
         wrong = ("serves ASGI apps, and this one is WSGI", "take it out, or write gthread")
@@ -84,7 +84,7 @@ def _of_gunicorn(
             wrong = ("serves ASGI apps, and the server gunicorn those that are WSGI", fix)
     elif package == "eventlet" and not requirements.older("gunicorn", "26"):
         fix = "write worker_class: gevent or gthread, or hold gunicorn<26 in the requirements"
-        wrong = ("is no more: gunicorn 26 took it out", fix)
+        wrong = ("does not exist any more: gunicorn 26 removed it", fix)
     else:
         return WorkerClass(name, (package,) if package else ())
     if class_setting:
