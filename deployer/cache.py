@@ -13,7 +13,7 @@ def caches() -> Path:
 
 
 def cache() -> Path:
-    """The tool's own folder there: resolved requirements, wheels, labs and their root file systems.
+    """Return the tool's own cache folder: resolved requirements, wheels, labs and their root file systems.
 
     It may not exist yet.
     """

@@ -99,7 +99,7 @@ class DeployError(Exception):
         return ", ".join(places)
 
     def as_kind(self, kind: type[Kind], *, hint: str = "") -> Kind:
-        """The same facts as another kind of error, which is to be raised from this one.
+        """Return the same facts as another kind of error, which is to be raised from this one.
 
         Args:
             kind: one that is made as DeployError is.
@@ -138,7 +138,7 @@ class DeployError(Exception):
         return f"{self.hint}{f' ({place})' if place and place not in self.hint else ''}; then type {recheck}"
 
     def as_dict(self) -> dict[str, Any]:
-        """The `error` object of the JSON contract, with whatever else is known."""
+        """Return the `error` object of the JSON contract, with whatever else is known."""
         return {
             "code": self.code,
             "message": self.message if not self.cause else f"{self.message}: {self.cause}",
@@ -173,7 +173,7 @@ class ProgramFault(DeployError):
 
     @staticmethod
     def behind(error: BaseException | None) -> Exception | None:
-        """The exception that is the fault behind `error`, through all its causes; None where there is none."""
+        """Return the exception that is the fault behind `error`, through all its causes; None where there is none."""
         while error is not None:
             if isinstance(error, ProgramFault):
                 return error.__cause__ if isinstance(error.__cause__, Exception) else error

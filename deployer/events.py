@@ -27,7 +27,7 @@ class Event:
     ts: float = field(default_factory=time.time, kw_only=True)
 
     def as_json(self) -> dict[str, Any]:
-        """The event as the plain data of one JSON line."""
+        """Return the event as the plain data of one JSON line."""
         data = dataclasses.asdict(self)
         head = {"v": 1, "ts": round(data.pop("ts"), 3), "run": data.pop("run"), "event": self.name}
         return head | data
@@ -213,7 +213,7 @@ Listener = Callable[[Event], None]
 
 
 def naming_environment(listener: Listener, env: Callable[[], str | None], command: str = "") -> Listener:
-    """A listener that gets warnings with the names for `{env}` and `{command}`; `env` is called each time."""
+    """Return a listener that gets warnings with the names for `{env}` and `{command}`; `env` is called each time."""
 
     def listen(event: Event) -> None:
         if isinstance(event, Warned):

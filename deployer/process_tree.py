@@ -76,7 +76,7 @@ class NewDescendants(process_runner.Members):
         kill(self._living(), number)
 
     def alive(self) -> bool:
-        """Whether one of them lives."""
+        """Return whether one of them lives."""
         return bool(self._living())
 
     def _living(self) -> set[int]:

@@ -31,7 +31,7 @@ class Registry(Generic[Adapter]):
     own: tuple[Adapter, ...]
 
     def get(self, name: str) -> Adapter:
-        """The adapter of that name, a built-in one first; SettingsError if there is none."""
+        """Return the adapter of that name, a built-in one first; SettingsError if there is none."""
         for adapter in self.own:
             if adapter.name == name:
                 return adapter

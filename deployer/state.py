@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def state() -> Path:
-    """The tool's folder in `XDG_STATE_HOME`, else in `~/.local/state`. It may not exist yet.
+    """Return the tool's folder in `XDG_STATE_HOME`, else in `~/.local/state`. It may not exist yet.
 
     A relative `XDG_STATE_HOME` is ignored, as its specification says.
     """

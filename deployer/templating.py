@@ -22,13 +22,13 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def content(kind: Literal["roles", "templates", "examples"]) -> Path:
-    """The folder of that kind which comes with the tool: inside an installed wheel, else beside the package."""
+    """Return the folder of that kind which comes with the tool: inside an installed wheel, else beside the package."""
     installed = _PACKAGE / "_content" / kind
     return installed if installed.is_dir() else _PACKAGE.parent / kind
 
 
 def render(template: str, /, *, search: Sequence[Path] = (), **values: Any) -> str:
-    """The text that `template` gives with `values`.
+    """Return the text that `template` gives with `values`.
 
     Args:
         template: path below a template folder, such as `run.sh.j2`.
@@ -51,7 +51,7 @@ def render_text(text: str, /, *, where: str, **values: Any) -> str:
 
 @contextmanager
 def _explained(template: str, folders: tuple[str, ...]) -> Iterator[None]:
-    """Turns what Jinja and the filters raise into an error that names the template."""
+    """Turn what Jinja and the filters raise into an error that names the template."""
     import jinja2
 
     try:
@@ -90,7 +90,7 @@ def _environment(folders: tuple[str, ...]) -> jinja2.Environment:
 
 
 def oneline(value: object) -> str:
-    """The value as text without line breaks and other control characters; ValueError if it has any."""
+    """Return the value as text without line breaks and other control characters; ValueError if it has any."""
     text = str(value)
     for char in text:
         if (ord(char) < 32 and char != "\t") or char in "\x7f\x85\u2028\u2029":
@@ -99,7 +99,7 @@ def oneline(value: object) -> str:
 
 
 def sh(value: object) -> str:
-    """One word of a POSIX shell command; ValueError for a NUL, which no shell can hold."""
+    """Return one word of a POSIX shell command; ValueError for a NUL, which no shell can hold."""
     text = str(value)
     if "\0" in text:
         raise ValueError(f"{text!r} has a NUL character")
@@ -107,18 +107,20 @@ def sh(value: object) -> str:
 
 
 def sdvalue(value: object) -> str:
-    """One word of a systemd setting that is split into words (`Environment=`, `ReadWritePaths=`): systemd.syntax(7)."""
+    """Return one word of a systemd setting that is split into words (`Environment=`, `ReadWritePaths=`):
+    systemd.syntax(7)."""
     text = oneline(value).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{text}"'
 
 
 def sdexec(value: object) -> str:
-    """One word of a systemd command line (`ExecStart=`), where `$` would start a variable."""
+    """Return one word of a systemd command line (`ExecStart=`), where `$` would start a variable."""
     return sdvalue(value).replace("$", "$$")
 
 
 def sdpath(value: object) -> str:
-    """The absolute path of a systemd setting that knows no quotes and takes its whole line (`WorkingDirectory=`)."""
+    """Return the absolute path of a systemd setting that knows no quotes and takes its whole line
+    (`WorkingDirectory=`)."""
     text = oneline(value)
     if not text.startswith("/"):
         raise ValueError(f"{text!r} is not an absolute path")
@@ -128,7 +130,7 @@ def sdpath(value: object) -> str:
 
 
 def supervisord(value: object) -> str:
-    """A value of a supervisord setting. ` ;` and ` #` would start a comment there and cannot be quoted."""
+    """Return a value of a supervisord setting. ` ;` and ` #` would start a comment there and cannot be quoted."""
     text = oneline(value)
     if any(mark in " " + text for mark in (" ;", " #", "\t;", "\t#")) or text != text.strip():
         raise ValueError(f"{text!r} has a comment mark after a space, or a space at an end, which supervisord drops")
@@ -136,13 +138,15 @@ def supervisord(value: object) -> str:
 
 
 def haproxy(value: object) -> str:
-    """One word of an HAProxy configuration in strong quotes, in which nothing is special but the quote itself."""
+    """Return one word of an HAProxy configuration in strong quotes, in which nothing is special but the quote
+    itself."""
     text = oneline(value)
     return "'" + text.replace("'", "'\\''") + "'"
 
 
 def dockerfile(value: object) -> str:
-    """A value of ENV in a Dockerfile, in double quotes, where backslashes, quotes and `$` would mean something."""
+    """Return a value of ENV in a Dockerfile, in double quotes, where backslashes, quotes and `$` would mean
+    something."""
     text = oneline(value)
     for special in ("\\", '"', "$"):
         text = text.replace(special, "\\" + special)
@@ -150,7 +154,8 @@ def dockerfile(value: object) -> str:
 
 
 def dockerpath(value: object) -> str:
-    """A path in the exec form of COPY; ValueError for one that a builder would take for a pattern or a variable."""
+    """Return a path in the exec form of COPY; ValueError for one that a builder would take for a pattern or a
+    variable."""
     text = oneline(value)
     if any(mark in text for mark in '*?[]$\\"'):
         raise ValueError(f"{text!r} has a character that a Dockerfile takes for a pattern or a variable")

@@ -24,7 +24,7 @@ def run_build_hook(
     on_line: Callable[[str], None] = print,
     stop: threading.Event | None = None,
 ) -> None:
-    """Runs the hook in `tree.path`; what it creates there is shipped.
+    """Run the hook in `tree.path`; what it creates there is shipped.
 
     Args:
         env: variables beside this process's own environment.

@@ -69,7 +69,7 @@ class Repository:
 
     @classmethod
     def at(cls, path: Path) -> Repository | None:
-        """Finds the work tree that `path` lies in.
+        """Find the work tree that `path` lies in.
 
         Returns:
             None if there is no `.git` in `path` or above it, or if git ignores `path`.
@@ -89,7 +89,7 @@ class Repository:
         return cls(Path(top), prefix)
 
     def commit(self, ref: str) -> str:
-        """The full hash of the commit a ref names; UsageError if there is none."""
+        """Return the full hash of the commit a ref names; UsageError if there is none."""
         result = _git(self.top, ["rev-parse", "--verify", "--quiet", "--end-of-options", ref + "^{commit}"])
         if result.ok:
             return result.stdout.strip()
@@ -103,7 +103,7 @@ class Repository:
         raise UsageError(f"{ref} names no commit", file=str(self.top), hint="git branch -a; git tag; git fetch")
 
     def named(self, name: str) -> str | None:
-        """The full hash of the commit that a tag or a branch names; None for any other word."""
+        """Return the full hash of the commit that a tag or a branch names; None for any other word."""
         for kind in ("tags", "heads", "remotes"):
             result = _git(self.top, ["rev-parse", "--verify", "--quiet", f"refs/{kind}/{name}^{{commit}}"])
             if result.ok:
@@ -111,7 +111,7 @@ class Repository:
         return None
 
     def changed(self) -> tuple[str, ...]:
-        """Paths below `prefix` that differ from HEAD, are staged or are not known to git, relative to `prefix`.
+        """Return paths below `prefix` that differ from HEAD, are staged or are not known to git, relative to `prefix`.
 
         A folder of which git knows nothing is one path, with a slash at its end.
         """
@@ -121,7 +121,8 @@ class Repository:
         return tuple(sorted(name.removeprefix(self.prefix) for name in names))
 
     def local_attributes(self) -> Path | None:
-        """The file with git attributes of this clone alone, if it has any: no option makes `git archive` ignore it."""
+        """Return the file with git attributes of this clone alone, if it has any: no option makes `git archive` ignore
+        it."""
         path = self.top / _must(self.top, ["rev-parse", "--git-path", "info/attributes"]).rstrip("\n")
         try:
             lines = path.read_text("utf-8", errors="replace").splitlines()
@@ -130,7 +131,7 @@ class Repository:
         return path if any(line.strip() and not line.startswith("#") for line in lines) else None
 
     def export(self, commit: str, into: Path) -> Export:
-        """Writes the tree of a commit below `into`, submodules included.
+        """Write the tree of a commit below `into`, submodules included.
 
         Raises:
             UsageError: there is nothing at `prefix` in that commit; a submodule is not checked out here.
@@ -148,7 +149,7 @@ class Repository:
 
 
 def lfs_pointers(root: Path, paths: Sequence[str]) -> list[str]:
-    """The paths whose content is still a Git LFS pointer."""
+    """Return the paths whose content is still a Git LFS pointer."""
     pointers = []
     for path in paths:
         full = root / path
@@ -161,7 +162,7 @@ def lfs_pointers(root: Path, paths: Sequence[str]) -> list[str]:
 
 
 def _export(repository: Path, commit: str, into: Path, below: Sequence[str]) -> list[str]:
-    """Writes the files of a commit; returns those that `export-ignore` leaves out."""
+    """Write the files of a commit, and return those that `export-ignore` leaves out."""
     with tempfile.NamedTemporaryFile(prefix=".deploy-", suffix=".tar", dir=into) as file:
         words = [*_SAME_BYTES, "archive", "--format=tar", f"--output={file.name}", commit, "--", *below]
         # a partial clone fetches what it lacks, and may ask for a passphrase
@@ -239,7 +240,8 @@ def _failure(message: str, folder: Path, done: Finished) -> UsageError:
 
 
 def _environ() -> dict[str, str]:
-    """The user's own environment, but for what would place the repository elsewhere or change what is exported."""
+    """Return the user's own environment, but for what would place the repository elsewhere or change what is
+    exported."""
     kept = {name: value for name, value in os.environ.items() if name not in _PLACING}
     fixed = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_ATTR_NOSYSTEM": "1", "GIT_NO_REPLACE_OBJECTS": "1"}
     return {**kept, **fixed}
@@ -277,7 +279,7 @@ def _refuse_unreadable(path: Path, answer: Finished) -> None:
 
 
 def _marker(path: Path) -> Path | None:
-    """The `.git` in `path` or the nearest folder above it; like git, it does not look on other file systems."""
+    """Return the `.git` in `path` or the nearest folder above it; like git, it does not look on other file systems."""
     device = path.stat().st_dev
     for folder in (path, *path.parents):
         if folder.stat().st_dev != device:
@@ -288,5 +290,5 @@ def _marker(path: Path) -> Path | None:
 
 
 def _trusted(path: Path) -> Path:
-    """The folder that git wants to be named: the top of the work tree."""
+    """Return the folder that git wants to be named: the top of the work tree."""
     return next((folder for folder in (path, *path.parents) if (folder / ".git").exists()), path)

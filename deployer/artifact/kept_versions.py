@@ -23,5 +23,5 @@ class KeptVersions:
     anew: bool = False
 
     def find(self, digest: str) -> KeptAnswer | None:
-        """The answer to a question; None where it has to be resolved."""
+        """Return the answer to a question; None where it has to be resolved."""
         return None if self.anew else self.answers.get(digest)

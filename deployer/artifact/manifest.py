@@ -20,7 +20,7 @@ _SHOWN = 8  # paths named in an error
 
 
 def scan(root: Path, exclude: Sequence[str] = ()) -> Manifest:
-    """The manifest of a folder. Empty folders are not shipped, as in git.
+    """Return the manifest of a folder. Empty folders are not shipped, as in git.
 
     Raises:
         UsageError: a link is absolute or leaves the folder, a name is not UTF-8, something is neither file nor link,
@@ -47,7 +47,7 @@ def scan(root: Path, exclude: Sequence[str] = ()) -> Manifest:
 
 
 def require_room_for_shared(shared: Sequence[str], manifest: Manifest) -> None:
-    """Raises SettingsError where a shared path lies below a file or a link of the source."""
+    """Raise SettingsError where a shared path lies below a file or a link of the source."""
     conflict = obstructed(shared, manifest.files)
     if conflict:
         raise SettingsError(
@@ -57,18 +57,18 @@ def require_room_for_shared(shared: Sequence[str], manifest: Manifest) -> None:
 
 
 def with_wheels(manifest: Manifest, folder: Path) -> Manifest:
-    """The manifest with every wheel in `folder` beside its files."""
+    """Return the manifest with every wheel in `folder` beside its files."""
     names = sorted(name for name in os.listdir(folder) if name.endswith(".whl"))
     return Manifest(manifest.files, {name: _entry(name, str(folder / name)) for name in names})
 
 
 def digest(manifest: Manifest) -> str:
-    """One hash over all paths, modes and contents, without the wheels: equal trees have equal digests."""
+    """Return one hash over all paths, modes and contents, without the wheels: equal trees have equal digests."""
     return hashlib.sha256(Manifest(manifest.files).as_bytes()).hexdigest()
 
 
 def pack(manifest: Manifest, missing: Collection[str], root: Path, wheels: Path | None = None) -> Iterator[bytes]:
-    """The blobs with these hashes as a gzip'd tar (level 1), in chunks of 256 KB; memory stays bounded.
+    """Return the blobs with these hashes as a gzip'd tar (level 1), in chunks of 256 KB; memory stays bounded.
 
     Args:
         missing: what `release.begin` asked for.
@@ -104,7 +104,7 @@ def _walk(root: str, below: str, left_out: Exclude) -> Iterator[tuple[str, str]]
 
 
 def _entry(path: str, full: str) -> Entry:
-    """One file or link. Raises ValueError that says why it cannot be shipped."""
+    """Return one file or link. Raises ValueError that says why it cannot be shipped."""
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:

@@ -30,7 +30,10 @@ def scratch(prefix: str) -> Iterator[Path]:
 
 
 def remove_stale(prefix: str) -> None:
-    """Removes this user's folders of that prefix that nobody holds. What cannot be removed is left to the next run."""
+    """Remove this user's folders of that prefix that no process holds.
+
+    Folders that cannot be removed are left to the next run.
+    """
     for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         with contextlib.suppress(OSError):
             handle = _opened(folder)
@@ -43,7 +46,10 @@ def remove_stale(prefix: str) -> None:
 
 
 def _made(prefix: str) -> tuple[Path, int]:
-    """A new folder and the descriptor that locks it. A sweep may come in between: then it is not there any more."""
+    """Return a new folder and the descriptor that locks it.
+
+    A sweep may come in between: then it is not there any more.
+    """
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix))
         with contextlib.suppress(FileNotFoundError):

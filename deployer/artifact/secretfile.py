@@ -9,10 +9,10 @@ from deployer.settings.models import ENV_NAME
 
 
 def render(values: Mapping[str, str]) -> str:
-    """The file that sets `values`, in the order of their names; any text survives, line breaks and quotes too.
+    """Return the file that sets `values`, in the order of their names; any text survives, line breaks and quotes too.
 
     Raises:
-        SettingsError: a name is no name of a variable, or a value holds a NUL character. Values are never named.
+        SettingsError: a name is not a valid variable name, or a value holds a NUL character. Values are never named.
     """
     lines = []
     for name, value in sorted(values.items()):

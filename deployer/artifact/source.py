@@ -23,7 +23,7 @@ PREFIX = "deploy-tree-"
 class SourceTree:
     """What is shipped.
 
-    `path` is the folder; for a git work tree it is a checkout that nobody else uses, so a hook may write there.
+    `path` is the folder; for a git work tree it is a private checkout, so a hook may write there.
     `commit` and `ref` are None for a plain folder. `dirty` names files of the work tree that differ from HEAD and
     therefore are not as in `path`. `top` is the checkout's root (`path` may be a folder below it). `left_out` are files
     of the commit that `export-ignore` keeps back; `local_attributes` is a file of this clone that changes exports.
@@ -39,7 +39,7 @@ class SourceTree:
     local_attributes: Path | None = None
 
     def manifest(self) -> Manifest:
-        """Every path with its hash. UsageError names what cannot be shipped: links that leave, LFS pointers."""
+        """Return every path with its hash. UsageError names what cannot be shipped: links that leave, LFS pointers."""
         manifest = scan(self.path, self.exclude)
         if self.commit:
             regular = [path for path, entry in manifest.files.items() if entry.target is None]

@@ -80,7 +80,8 @@ class Pool:
 
 
 def server_name(host: str, port: int) -> str:
-    """The balancer's name for a slot: the host's inventory name and the port, only of characters safe everywhere.
+    """Return the balancer's name for a slot: the host's inventory name and the port, only of characters safe
+    everywhere.
 
     It begins with a letter or a digit: `::1` is `host--1`.
     """
@@ -89,18 +90,18 @@ def server_name(host: str, port: int) -> str:
 
 
 def second_name(server: str, number: int = 2) -> str:
-    """The balancer's name for a slot at another address, while it knows the slot at both: `web1-8000.2`."""
+    """Return the balancer's name for a slot at another address, while it knows the slot at both: `web1-8000.2`."""
     return f"{server}.{number}"
 
 
 def first_name(server: str) -> str:
-    """The name that `server_name` made, of a server that may have a second one."""
+    """Return the name that `server_name` made, of a server that may have a second one."""
     match = _SECOND.match(server)
     return match.group(1) if match else server
 
 
 def port_in(server: str, host: str) -> int | None:
-    """The port in a name of that host's, a first or a second one; None for any other name."""
+    """Return the port in a name of that host's, a first or a second one; None for any other name."""
     name = first_name(server)
     port = name.rpartition("-")[2]
     return int(port) if port.isdigit() and name == server_name(host, int(port)) else None
@@ -128,22 +129,23 @@ class Balancer(Protocol):
     why_no_sockets: str
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
-        """What setup installs once a balancer host, for all apps: packages, base configuration, drop-ins."""
+        """Return what setup installs once per balancer host, for all apps: packages, base configuration, drop-ins."""
 
     def resources(self, pool: Pool) -> list[Resource]:
-        """The files of this app's pool, each its own, and what frontends need; with the handlers they notify."""
+        """Return the files of this app's pool, each its own, and what frontends need; with the handlers they notify."""
 
     def absent(self, pool: Pool) -> list[Resource]:
-        """The same files gone, but for those that other apps share; with the handlers they notify."""
+        """Return the same files gone, but for those that other apps share; with the handlers they notify."""
 
     def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
-        """Commands by handler name, run in order, stopping at the first that fails: check, then reload."""
+        """Return commands by handler name, run in order, stopping at the first that fails: check, then reload."""
 
     def check(self, site: Site, *, systemd: bool) -> Argv:
-        """A command that fails, and says why, when the balancer would not take its configuration; empty: none."""
+        """Return a command that fails, and says why, when the balancer would not take its configuration; empty:
+        none."""
 
     def front(self, pool: Pool) -> Front | None:
-        """How a foreign frontend there is led to this pool; None where none can be."""
+        """Return how a foreign frontend there is led to this pool; None where none can be."""
 
     def driver(self, pool: Pool) -> dict[str, Any]:
-        """What the agent's driver needs to drain and admit this pool's servers: `{"kind": "haproxy", …}`."""
+        """Return what the agent's driver needs to drain and admit this pool's servers: `{"kind": "haproxy", …}`."""

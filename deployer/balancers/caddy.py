@@ -57,7 +57,7 @@ class Caddy:
     why_no_sockets = ""
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
-        """What all apps share: folders and the tool; under systemd a user without rights and the unit."""
+        """Return what all apps share: folders and the tool; under systemd a user without rights and the unit."""
         places = _places(site)
         source = (
             package_data.files("deployer.agent.balancer.caddy").joinpath("reload_tool.py").read_text(encoding="utf-8")
@@ -83,7 +83,10 @@ class Caddy:
         ]
 
     def resources(self, pool: Pool) -> list[Resource]:
-        """The app's file. Everything in it was checked. Raises SettingsError for what Caddy cannot be told."""
+        """Return the app's file.
+
+        Everything in it was checked. Raises SettingsError for a value that Caddy cannot express.
+        """
         if pool.websocket_timeout is not None:
             raise SettingsError(
                 "balancer.websocket_timeout: Caddy has no such limit: it keeps a websocket as long as both ends do",
@@ -97,12 +100,12 @@ class Caddy:
         ]
 
     def absent(self, pool: Pool) -> list[Resource]:
-        """The app's file and certificate."""
+        """Return the app's file and certificate."""
         file = Absent(_app_file(pool.site), notify=(HANDLER,))
         return [file, *no_certificate(pool, _places(pool.site).certificates, HANDLER)]
 
     def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
-        """One command: join the apps, check, load or start; else put back and say why."""
+        """Return one command: join the apps, check, load or start; else restore and print the cause."""
         command = _tool(site, "apply")
         if not systemd:
             control = (site.prefix + "/usr/bin/supervisorctl", "-c", site.prefix + "/etc/supervisor/supervisord.conf")
@@ -111,11 +114,11 @@ class Caddy:
         return {HANDLER: (command,)}
 
     def check(self, site: Site, *, systemd: bool) -> Argv:
-        """None: what Caddy was told is ours alone, and was checked when it was told."""
+        """None: Caddy's configuration is deploy's alone, and was checked when it was loaded."""
         return ()
 
     def front(self, pool: Pool) -> Front | None:
-        """None: its configuration is made whole of our apps, and has nobody else's."""
+        """None: its configuration consists of deploy's apps only."""
         return None
 
     def driver(self, pool: Pool) -> dict[str, Any]:
@@ -161,19 +164,20 @@ def _app(pool: Pool) -> dict[str, Any]:
 
 
 def _listen(text: str) -> Listen:
-    """Where Caddy listens. At `:80` it listens with IPv4 and IPv6, so `[::]:80` is the same place."""
+    """Return where Caddy listens. At `:80` it listens with IPv4 and IPv6, so `[::]:80` is the same place."""
     listen = Listen.parse(text)
     return Listen("0.0.0.0", listen.port) if listen.address == "::" else listen
 
 
 def _dialled(slot: Server) -> str:
-    """Where a slot is, as Caddy's `dial` takes it."""
+    """Return where a slot is, as Caddy's `dial` takes it."""
     path = socket_of(slot.address, slot.port)
     return f"unix/{path}" if path else f"{slot.address}:{slot.port}"
 
 
 def _secure(pool: Pool) -> dict[str, Any] | None:
-    """How the app is served with TLS: `{listen, …, certificate, tag}` for a given certificate, else `{…, issuer}`.
+    """Return how the app is served with TLS: `{listen, …, certificate, tag}` for a given certificate, else `{…,
+    issuer}`.
 
     Caddy reloads only what differs, so a renewed certificate has another tag.
     """
@@ -194,7 +198,7 @@ def _secure(pool: Pool) -> dict[str, Any] | None:
 
 
 def _maintenance(pool: Pool, folder: str) -> dict[str, Any]:
-    """The page that users get while a file says so; else what comes behind this."""
+    """Return the page that users get while a file says so; else what comes behind this."""
     response = {
         "handler": "static_response",
         "status_code": 503,
@@ -210,7 +214,7 @@ def _maintenance(pool: Pool, folder: str) -> dict[str, Any]:
 
 
 def _files(pool: Pool) -> list[dict[str, Any]]:
-    """Static files that lie on this host; what is not there comes from behind this."""
+    """Return static files that lie on this host; what is not there comes from behind this."""
     www = served(pool)
     if www is None:
         return []
@@ -224,7 +228,7 @@ def _files(pool: Pool) -> list[dict[str, Any]]:
 
 
 def _proxy(pool: Pool, upstreams: list[dict[str, str]]) -> dict[str, Any]:
-    """The pool: spread by what is in flight, again elsewhere when a slot cannot be connected to."""
+    """Return the pool: spread by what is in flight, again elsewhere when a slot cannot be connected to."""
     return {
         "handler": "reverse_proxy",
         "upstreams": upstreams,
@@ -244,7 +248,7 @@ def _proxy(pool: Pool, upstreams: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _twin(pool: Pool, upstream: dict[str, str]) -> dict[str, Any]:
-    """One slot with checks as the pool's: answers 204 when it is healthy and answers rightly now."""
+    """Return one slot with checks as the pool's: answers 204 when it is healthy and answers rightly now."""
     health = pool.health
     return {
         "handler": "reverse_proxy",
@@ -315,7 +319,8 @@ def _headers(pool: Pool) -> dict[str, list[str]]:
 
 
 def _transport(pool: Pool, longest: str) -> dict[str, Any]:
-    """Plain HTTP; idle connections go well before the app closes them itself, or a POST would meet a closed one."""
+    """Return plain HTTP; idle connections go well before the app closes them itself, or a POST would meet a
+    closed one."""
     idle = max(100, round(pool.keepalive * 1000 * 0.4))
     return {
         "protocol": "http",
@@ -327,7 +332,7 @@ def _transport(pool: Pool, longest: str) -> dict[str, Any]:
 
 
 def _literal(text: str) -> str:
-    """A value in which Caddy finds no placeholder."""
+    """Return a value in which Caddy finds no placeholder."""
     return templating.oneline(text).replace("{", "\\{")
 
 

@@ -12,7 +12,7 @@ from deployer.balancers.base import Front, Pool, Server
 
 
 class Command:
-    """`balancer.kind: command`. What the commands are told is in `deployer.agent.balancer.command`."""
+    """`balancer.kind: command`. The environment of the commands is in `deployer.agent.balancer.command`."""
 
     name = "command"
     serves_files = False
@@ -43,7 +43,7 @@ class Command:
         return None
 
     def driver(self, pool: Pool) -> dict[str, Any]:
-        """The commands and what each server's environment says; secrets are read on the host."""
+        """Return the commands and each server's environment; secrets are read on the host."""
         return {
             "kind": self.name,
             "site": asdict(pool.site),

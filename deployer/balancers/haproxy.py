@@ -2,7 +2,7 @@
 
     /etc/haproxy/deploy/00-deploy.cfg            our stats socket, and the `defaults` of all that is ours
     /etc/haproxy/deploy/40-deploy-<listen>.cfg   one frontend a listen address: the same text whichever app writes it
-    /etc/haproxy/deploy/50-<app>-<env>.cfg       one backend an app and environment
+    /etc/haproxy/deploy/50-<app>-<env>.cfg       one backend per app and environment
     /etc/haproxy/deploy/routes/<app>-<env>.json  which names go to it; `haproxy_reload.py apply` joins them into maps
     /etc/haproxy/deploy/certificates/…           an app's certificate and key, which TLS names alone can choose
 
@@ -51,7 +51,8 @@ class HAProxy:
     why_no_sockets = "HAProxy runs in a chroot, which does not contain the host's sockets"
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
-        """What all apps share: the folder, the base file, the reload tool; under systemd the package and a drop-in."""
+        """Return what all apps share: the folder, the base file, the reload tool; under systemd the package and a
+        drop-in."""
         folder = _folder(site)
         base = templating.render("haproxy/base.cfg.j2", socket=site.system(SOCKET))
         source = (
@@ -83,9 +84,9 @@ class HAProxy:
         ]
 
     def resources(self, pool: Pool) -> list[Resource]:
-        """The app's backend and route, and the frontend of its listen address. Everything in them was checked.
+        """Return the app's backend and route, and the frontend of its listen address. Everything in them was checked.
 
-        Raises SettingsError for a value that HAProxy cannot be told.
+        Raises SettingsError for a value that HAProxy cannot express.
         """
         listen = Listen.parse(pool.listen)
         folder = _folder(pool.site)
@@ -102,13 +103,14 @@ class HAProxy:
         return own if pool.https is None else [*own, _frontend(folder, Listen.parse(pool.https.listen), secure=True)]
 
     def absent(self, pool: Pool) -> list[Resource]:
-        """All that is the app's own. A frontend that nobody needs any more goes when the routes are joined."""
+        """Return all that is the app's own. An unused frontend goes when the routes are joined."""
         mine = (*_own_files(pool.site), _page_file(pool.site))
         files = [Absent(path, notify=(HANDLER,)) for path in mine]
         return [*files, *no_certificate(pool, f"{_folder(pool.site)}/{CERTIFICATES}", HANDLER)]
 
     def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
-        """One command: join the routes, check, reload, see that the new worker answers; else put back and say why."""
+        """Return one command: join the routes, check, reload, see that the new worker answers; else put back and say
+        why."""
         return {HANDLER: ((*_tool(site, "apply"), *_service(site, systemd)),)}
 
     def check(self, site: Site, *, systemd: bool) -> Argv:
@@ -116,7 +118,7 @@ class HAProxy:
         return (*_tool(site, "check"), *_service(site, systemd))
 
     def front(self, pool: Pool) -> Front | None:
-        """The pool's own backend, beside those of the main configuration."""
+        """Return the pool's own backend, beside those of the main configuration."""
         return Front(pool.name, pool.site.system(MAIN))
 
     def driver(self, pool: Pool) -> dict[str, Any]:
@@ -138,7 +140,7 @@ class HAProxy:
 
 
 def _frontend(folder: str, listen: Listen, *, secure: bool = False) -> File:
-    """The frontend of an address: the same text whichever app writes it."""
+    """Return the frontend of an address: the same text whichever app writes it."""
     text = templating.render(
         "haproxy/frontend.cfg.j2",
         listen=listen.text,
@@ -206,13 +208,13 @@ def _expect(health: Health) -> str:
 
 
 def _own_files(site: Site) -> tuple[str, str]:
-    """The app's backend and its route."""
+    """Return the app's backend and its route."""
     folder, key = _folder(site), f"{site.app}-{site.env}"
     return f"{folder}/50-{key}.cfg", f"{folder}/routes/{key}.json"
 
 
 def _page_file(site: Site) -> str:
-    """What users are shown while the app is in maintenance."""
+    """Return what users are shown while the app is in maintenance."""
     return f"{_folder(site)}/maintenance-{site.app}-{site.env}.html"
 
 
@@ -228,7 +230,7 @@ def _state_file(pool: Pool) -> str:
 
 
 def _service(site: Site, systemd: bool) -> Argv:
-    """How the tool finds the service that it is about."""
+    """Return how the tool finds the service that it is about."""
     if systemd:
         return ("--main", "/etc/haproxy/haproxy.cfg")
     control = (site.prefix + "/usr/bin/supervisorctl", "-c", site.prefix + "/etc/supervisor/supervisord.conf")

@@ -17,12 +17,12 @@ CIPHERS = ":".join(
 
 
 def certificate_path(pool: Pool, folder: str) -> str:
-    """Where the app's certificates and its key lie on the balancer's host, in one PEM file."""
+    """Return where the app's certificates and its key lie on the balancer's host, in one PEM file."""
     return f"{folder}/{pool.site.app}-{pool.site.env}.pem"
 
 
 def secure(pool: Pool) -> dict[str, Any] | None:
-    """Where the app is served with TLS, `{listen, address, port, frontend}`; None without."""
+    """Return where the app is served with TLS, `{listen, address, port, frontend}`; None without."""
     if pool.https is None:
         return None
     listen = Listen.parse(pool.https.listen)
@@ -30,12 +30,13 @@ def secure(pool: Pool) -> dict[str, Any] | None:
 
 
 def no_certificate(pool: Pool, folder: str, handler: str) -> list[Resource]:
-    """The end of the file that `certificate` writes."""
+    """Return the end of the file that `certificate` writes."""
     return [Absent(certificate_path(pool, folder), notify=(handler,))]
 
 
 def certificate(pool: Pool, folder: str, handler: str, owner: str = "") -> list[Resource]:
-    """The file of the user's own certificate and key, for `owner` alone; where the app has none any more, its end."""
+    """Return the file of the user's own certificate and key, for `owner` alone; where the app has none any more, its
+    end."""
     given = pool.https.certificate if pool.https else None
     if given is None:
         return no_certificate(pool, folder, handler)

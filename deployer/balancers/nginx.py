@@ -2,7 +2,7 @@
 
     /etc/nginx/conf.d/deploy.conf                 the one line that includes our folder
     /etc/nginx/deploy/00-deploy.conf              what all apps share; front.inc and slot.inc: their servers' settings
-    /etc/nginx/deploy/50-<app>-<env>.conf         one app: its server, its pool, a listener an instance
+    /etc/nginx/deploy/50-<app>-<env>.conf         one app: its server, its pool, one listener per instance
     /etc/nginx/deploy/certificates/…              its certificate and key
     /etc/nginx/deploy/routes/<app>-<env>.json     the same as data, for `nginx_reload.py apply` and the agent; of its
                                                   servers `apply` makes upstreams with addresses for names
@@ -65,7 +65,7 @@ class Nginx:
     why_no_sockets = ""
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
-        """What all apps share: the folder and what includes it, the reload tool; under systemd the package."""
+        """Return what all apps share: the folder and what includes it, the reload tool; under systemd the package."""
         folder = _path(site, FOLDER)
         source = (
             package_data.files("deployer.agent.balancer.nginx").joinpath("reload_tool.py").read_text(encoding="utf-8")
@@ -101,9 +101,11 @@ class Nginx:
         ]
 
     def resources(self, pool: Pool) -> list[Resource]:
-        """The app's configuration, the same as data, and the folder of its gates. Everything in them was checked.
+        """Return the app's configuration, the same as data, and the folder of its gates.
 
-        Raises SettingsError for a value that nginx cannot be told.
+        Everything in them was checked.
+
+        Raises SettingsError for a value that nginx cannot express.
         """
         folder = _path(pool.site, FOLDER)
         instances = _instances(pool)
@@ -137,12 +139,16 @@ class Nginx:
         ]
 
     def absent(self, pool: Pool) -> list[Resource]:
-        """The app's configuration, route, page and certificate. Its gates stay, where nobody looks at them any more."""
+        """Return the app's configuration, route, page and certificate.
+
+        Its gates stay, without a use.
+        """
         files = [Absent(path, notify=(HANDLER,)) for path in (_pool_file(pool), _route_file(pool), _page_file(pool))]
         return [*files, *no_certificate(pool, _path(pool.site, FOLDER) + "/certificates", HANDLER)]
 
     def handlers(self, site: Site, *, systemd: bool) -> dict[str, tuple[Argv, ...]]:
-        """One command: refuse clashes, check, reload, see that new workers answer; else put back and say why."""
+        """Return one command: refuse clashes, check, reload, see that new workers answer; else restore and print the
+        cause."""
         tool = ("/usr/bin/env", "python3", "-IS", site.system(TOOL), "apply")
         places = ("--folder", site.system(FOLDER), "--sockets", site.system(SOCKETS))
         if systemd:
@@ -161,7 +167,7 @@ class Nginx:
         return ("nginx", "-t", "-q")
 
     def front(self, pool: Pool) -> Front:
-        """A socket of the app's own: where its configuration lies is for nginx to say."""
+        """Return a socket of the app's own: where its configuration lies is for nginx to say."""
         return Front(_front(pool))
 
     def driver(self, pool: Pool) -> dict[str, Any]:
@@ -188,13 +194,14 @@ def _instances(pool: Pool) -> list[Instance]:
 
 
 def _socket(pool: Pool, first: Server) -> str:
-    """A short name, since a socket's path has at most `_LONGEST_PATH` characters."""
+    """Return a short name, since a socket's path has at most `_LONGEST_PATH` characters."""
     digest = hashlib.sha256(f"{pool.name}/{first.name}".encode()).hexdigest()[:10]
     return f"{_path(pool.site, SOCKETS)}/{digest}.sock"
 
 
 def _front(pool: Pool) -> str:
-    """The socket by which nginx itself asks for the app; a digest where its name would make it too long a path."""
+    """Return the socket by which nginx itself asks for the app; a digest where its name would make it too long
+    a path."""
     name = f"{pool.site.app}-{pool.site.env}"
     path = f"{_path(pool.site, SOCKETS)}/{name}.sock"
     digest = hashlib.sha256(name.encode()).hexdigest()[:10]

@@ -6,9 +6,9 @@ from deployer import templating
 from deployer.balancers.base import Pool
 
 RETRY_AFTER_S = 120
-"""Seconds after which clients are told to come again."""
+"""Seconds in Retry-After."""
 
 
 def page(pool: Pool) -> str:
-    """The whole page, as HTML."""
+    """Return the whole page, as HTML."""
     return pool.maintenance or templating.render("maintenance.html.j2")

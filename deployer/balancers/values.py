@@ -69,14 +69,15 @@ class Listen:
 
 
 def domain(text: str) -> str:
-    """A name that the balancer serves, in lower case."""
+    """Return a name that the balancer serves, in lower case."""
     if not _HOST_NAME.match(text.lower()):
         raise SettingsError(f"domains: {text!r} is not a valid host name", hint="write a name such as shop.example.com")
     return text.lower()
 
 
 def server(given: Server) -> Server:
-    """A server whose name is a word and whose address is one, IPv6 in brackets, or the folder of a UNIX socket."""
+    """Return a server whose name is a word and whose address is one, IPv6 in brackets, or the folder of a UNIX
+    socket."""
     if PATH.match(given.address):
         return Server(word(given.name, "server"), given.address, int(given.port), given.instance)
     try:
@@ -92,14 +93,14 @@ def server(given: Server) -> Server:
 
 
 def word(text: str, what: str) -> str:
-    """A name of only letters, digits, dots, dashes and underscores."""
+    """Return a name of only letters, digits, dots, dashes and underscores."""
     if not _NAME.match(text):
         raise SettingsError(f"{what}: {text!r} has other characters than letters, digits, dots, dashes and underscores")
     return text
 
 
 def served(pool: Pool) -> Www | None:
-    """The pool's files on the balancer's own host, checked: both are written into configurations as they are."""
+    """Return the pool's files on the balancer's own host, checked: both are written into configurations as they are."""
     www = pool.www
     if www is not None and not (PATH.match(www.url) and PATH.match(www.root)):
         raise SettingsError(f"static files at {www.url!r} in {www.root!r} cannot be written into a configuration")

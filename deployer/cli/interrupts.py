@@ -18,7 +18,7 @@ _LAST_WORDS_S = 0.2
 
 
 def leave(status: int) -> None:
-    """Ends the process with `status`, and the programs that it started, whatever threads still run or wait."""
+    """End the process with `status`, and the programs that it started, whatever threads still run or wait."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -27,7 +27,7 @@ def leave(status: int) -> None:
 
 
 def _end_programs() -> None:
-    """Ends hooks, builds and checks, which would go on without us in sessions of their own."""
+    """End hooks, builds and checks, which would go on without us in sessions of their own."""
     from deployer import process_tree
 
     process_tree.kill(process_tree.descendants(os.getpid()))

@@ -29,7 +29,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Common:
-    """What the user said for every command alike. `environment` is filled when the project is loaded."""
+    """The shared options of a command line. `environment` is filled when the project is loaded."""
 
     inventory: Path | None = None
     config: Path | None = None
@@ -41,7 +41,7 @@ class Common:
     environment: Environment = field(default_factory=Environment)
 
     def confirm(self, question: str) -> None:
-        """Asks on the terminal; UsageError when there is none and `--yes` was not given, or the answer is no.
+        """Ask on the terminal; UsageError when there is none and `--yes` was not given, or the answer is no.
 
         Raises InterruptedRun for Ctrl-C or SIGTERM at the question. The end of the input (Ctrl-D) is a no.
         """
@@ -53,7 +53,7 @@ class Common:
             raise UsageError("stopped: the answer was no")
 
     def sudo_password(self) -> str | None:
-        """The sudo password asked for on the terminal (`-K`) or from `DEPLOY_SUDO_PASSWORD`."""
+        """Return the sudo password asked for on the terminal (`-K`) or from `DEPLOY_SUDO_PASSWORD`."""
         if self.ask_become_pass:
             if not sys.stdin.isatty():
                 raise UsageError("-K asks for a password, but no terminal is attached", hint="set DEPLOY_SUDO_PASSWORD")

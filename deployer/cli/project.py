@@ -58,7 +58,7 @@ def load_to_look(env: str | None, common: Common, rolling: Mapping[str, Any] | N
 
 
 def _environments(common: Common) -> list[str]:
-    """The environments beside deploy.yaml and above it, sorted."""
+    """Return the environments beside deploy.yaml and above it, sorted."""
     from deployer.inventory.find import known_environments
     from deployer.settings.load import find
 
@@ -66,12 +66,13 @@ def _environments(common: Common) -> list[str]:
 
 
 def other(common: Common) -> Common:
-    """The common options for an environment beside the one on the command line: without its inventory and limit."""
+    """Return the common options for an environment beside the one on the command line: without its inventory
+    and limit."""
     return replace(common, inventory=None, limit=None, environment=Environment())
 
 
 def _lab(env: str | None) -> Path | None:
-    """The inventory of the lab of that name, if one is up: its name is an environment from any folder."""
+    """Return the inventory of the lab of that name, if one is up: its name is an environment from any folder."""
     name = env or os.environ.get("DEPLOY_ENV")
     if not name:
         return None

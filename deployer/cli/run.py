@@ -37,16 +37,16 @@ _reported_statuses: list[int] = []
 _stopped_at_once_by: list[DeployError] = []
 
 _LOOKING = frozenset(("plan", "status", "releases", "history", "logs", "hosts", "render", "doctor", "diff", "config"))
-"""Commands that change nothing. What they show is their end, and their exit status says how it went."""
+"""Commands that change nothing. Their output is their result, so no closing line follows."""
 
 _CHANGES_NOTHING = _LOOKING | {"verify"}
 
 _READER_LEFT = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
-"""How the system says that a pipe's reader or a terminal has gone, which is no mistake of anybody's."""
+"""Errors of the system for a pipe or terminal whose reader has gone; they are not failures."""
 
 
 def run_id() -> str:
-    """A name for this run: UTC time and process number, sortable and unique enough for one team."""
+    """Return a name for this run: UTC time and process number, sortable and unique enough for one team."""
     return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}"
 
 
@@ -168,7 +168,7 @@ def _run(work: Callable[[Invocation], object], invocation: Invocation, stopped: 
 
 
 def _stopped_at_once(looks: bool) -> InterruptedRun:
-    """The error after a second Ctrl-C. `looks`: the command changes nothing, so nothing is left to heal."""
+    """Return the error after a second Ctrl-C. `looks`: the command changes nothing, so nothing is left to heal."""
     if looks:
         return InterruptedRun("stopped at once; nothing was changed")
     return StoppedAtOnce(
@@ -178,7 +178,8 @@ def _stopped_at_once(looks: bool) -> InterruptedRun:
 
 
 def was_stopped_at_once() -> bool:
-    """Whether a command of this process ended by a second Ctrl-C, and may have left threads that wait for hosts."""
+    """Return whether a command of this process ended by a second Ctrl-C, and may have left threads that wait
+    for hosts."""
     return bool(_stopped_at_once_by)
 
 
@@ -239,7 +240,7 @@ def show_answer(command: str, common: Common, look: Callable[[Record], str]) -> 
 
 
 def _forget_output() -> None:
-    """What is still in stdout's buffer goes nowhere: Python would try it once more at its end, and complain."""
+    """Discard the rest of stdout's buffer: Python would try to write it again at its end, and complain."""
     with contextlib.suppress(OSError):  # it may be no file at all
         nowhere = os.open(os.devnull, os.O_WRONLY)
         try:
@@ -255,13 +256,14 @@ _ABOUT_FILES = frozenset(
         *(errno.EMFILE, errno.ENFILE),
     }
 )
-"""Why the system refuses a file: for a reason that is a person's to mend, and not a fault of this program."""
+"""Errors of files that the user can fix, and that are not faults of this program."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _fault(fault: Exception) -> DeployError:
-    """The error for what should not have happened, after its traceback was shown; a file that cannot be used is one."""
+    """Return the error for what should not have happened, after its traceback was shown; a file that cannot be used is
+    one."""
     if isinstance(fault, OSError) and fault.errno in _ABOUT_FILES and fault.filename is not None:
         path = os.fsdecode(fault.filename) if isinstance(fault.filename, bytes | str) else str(fault.filename)
         return UsageError(
@@ -288,7 +290,7 @@ def _has_current_folder() -> bool:
 
 
 def _say(text: str) -> None:
-    """To stderr, if anybody is there."""
+    """Write a line to stderr, if it is open."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()

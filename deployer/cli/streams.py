@@ -1,4 +1,4 @@
-"""The standard streams of this process, where whoever started it has closed some (`>&-`, daemons)."""
+"""The standard streams of this process, where the parent process has closed some (`>&-`, daemons)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def open_closed_streams() -> None:
-    """Gives closed standard streams an end that takes everything and says nothing.
+    """Connect closed standard streams to /dev/null.
 
     Without that the next file or connection would get their numbers, and be written to.
     """

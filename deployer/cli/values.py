@@ -42,7 +42,7 @@ def rolling_keys(
     probe: str | None = None,
     rate: float | None = None,
 ) -> dict[str, Any]:
-    """The keys of `rolling` that were given."""
+    """Return the keys of `rolling` that were given."""
     if rate is not None and probe in (None, "off"):
         raise typer.BadParameter("needs --probe URL", param_hint="--rate")
     sizes = [int(size) if size.isdigit() else size for size in (waves or "").split(",") if size]
@@ -55,7 +55,7 @@ def rolling_keys(
 
 
 def seconds(text: str, option: str = "--wait") -> float:
-    """The seconds of `500ms`, `5s`, `2m`; BadParameter that names the option."""
+    """Return the seconds of `500ms`, `5s`, `2m`; BadParameter that names the option."""
     from deployer.settings import values
 
     try:
@@ -65,7 +65,7 @@ def seconds(text: str, option: str = "--wait") -> float:
 
 
 def one_of(value: str | None, words: Sequence[Word], option: str) -> Word | None:
-    """The one of `words` that `value` is; BadParameter that names the option when it is none."""
+    """Return the one of `words` that `value` is; BadParameter that names the option when it is none."""
     if value is None:
         return None
     for word in words:

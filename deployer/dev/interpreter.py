@@ -58,7 +58,7 @@ class Interpreter:
             )
 
     def _installing(self, missing: Sequence[str], file: str | None) -> str:
-        """The commands that install what the project asks for, and the server beside it."""
+        """Return the commands that install what the project asks for, and the server beside it."""
         python = ".venv/bin/python" if self.borrowed else shlex.quote(shown(self.path))
         words = " ".join([*_FROM.get(file or "", ()), *map(shlex.quote, missing)])
         if file == "uv.lock":

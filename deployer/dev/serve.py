@@ -60,7 +60,7 @@ def dev(
     config: Path | None = None,
     output: int | None = None,
 ) -> None:
-    """Serves the app until it ends by itself or `stop` is set, which is how it usually ends: `interrupted`, 130.
+    """Serve the app until it ends by itself or `stop` is set, which is how it usually ends: `interrupted`, 130.
 
     Args:
         env: the environment whose overlay counts; `dev` by default, whatever `default_env` says.
@@ -128,7 +128,7 @@ def _serving(loaded: Loaded, inferred: Inferred, host: str) -> Serving:
 
 
 def _secrets(loaded: Loaded, bus: Bus, *, strict: bool) -> dict[str, str]:
-    """The secrets that can be had. One that cannot is taken from a variable of its own name, else named."""
+    """Return the secrets that can be had. One that cannot is taken from a variable of its own name, else named."""
     app_secrets = loaded.settings.app_secrets
     refs = app_secrets if isinstance(app_secrets, dict) else {name: SecretRef(env=name) for name in app_secrets}
     secrets: dict[str, str] = {}
@@ -165,7 +165,7 @@ def _environment(
 
 
 def _require_free(host: str, port: int) -> None:
-    """UsageError when nobody could listen there: servers try for seconds, and then tell it in many lines."""
+    """Raise UsageError when the port is not free: servers try for seconds, and then print many lines."""
     try:
         family_, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family_, kind, protocol) as trial:
@@ -180,7 +180,7 @@ def _require_free(host: str, port: int) -> None:
 
 
 def _live(argv: list[str], folder: Path, env: Mapping[str, str], stop: threading.Event, output: int | None) -> int:
-    """Runs the server until it ends or is to stop, leaves no process of it behind, and returns its exit status."""
+    """Run the server until it ends or is to stop, leave no process of it behind, and return its exit status."""
     adopting = process_tree.become_subreaper()
     others = process_tree.descendants(os.getpid())
     try:
@@ -208,7 +208,7 @@ def _live(argv: list[str], folder: Path, env: Mapping[str, str], stop: threading
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, which also ends those whom Ctrl-C has reached already, and time for what is in flight."""
+    """Send SIGTERM, which also ends processes that Ctrl-C has reached, and wait for requests in flight."""
     until = time.monotonic() + _ENDING_S
     server.send_signal(signal.SIGTERM)
     while server.poll() is None and time.monotonic() < until:

@@ -19,7 +19,7 @@ _ARGS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"
 
 
 def host_from(name: str, values: Mapping[str, Value], groups: frozenset[str], folder: Path) -> Host:
-    """The host `name` with its merged variables.
+    """Return the host `name` with its merged variables.
 
     Args:
         folder: that of the inventory; relative paths of keys and known_hosts files start there.

@@ -25,7 +25,7 @@ class HostSettings:
     """The app on one host.
 
     `root` is absolute with the host's prefix. `user` runs the app; "" is the agent's own user. `ports` and
-    `spare_ports` have one port an instance; `address` is where the balancer reaches them. `bind`: they listen at those
+    `spare_ports` have one port per instance; `address` is where the balancer reaches them. `bind`: they listen at those
     ports, or each at a UNIX socket that has its slot's port for a name. `workers` is still the
     setting (a number, or auto, balanced, io, cpu).
     """
@@ -77,7 +77,8 @@ def for_host(settings: Settings, host: Host, *, local_balancer: bool = False) ->
 
 
 def _address(app: str, host: Host, written: str) -> str:
-    """Where balancers reach the host, an IP address in its usual form: they write it so, whoever wrote it how."""
+    """Return where balancers reach the host, an IP address in its usual form: they write it so, whoever wrote
+    it how."""
     try:
         name, port = host_and_port(written)
     except ValueError as problem:

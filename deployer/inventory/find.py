@@ -13,7 +13,7 @@ ENDINGS = (".yaml", ".yml", ".ini", ".json")
 
 
 def find(env: str, base: Path) -> Path:
-    """The inventory of `env`, searched upward from `base`.
+    """Return the inventory of `env`, searched upward from `base`.
 
     Raises: InventoryError that names the environments that exist, or says that two files claim the name.
     """
@@ -33,17 +33,17 @@ def find(env: str, base: Path) -> Path:
 
 
 def known_environments(base: Path) -> set[str]:
-    """The environments that have an inventory in `inventories/` of `base`, or of a folder above it."""
+    """Return the environments that have an inventory in `inventories/` of `base`, or of a folder above it."""
     return {name for above in (base.absolute(), *base.absolute().parents) for name in environments(above / FOLDER)}
 
 
 def environments(folder: Path) -> set[str]:
-    """The environments that have an inventory in this folder."""
+    """Return the environments that have an inventory in this folder."""
     return {name for path in folder.iterdir() if (name := _environment(path))} if folder.is_dir() else set()
 
 
 def _environment(path: Path) -> str | None:
-    """The environment that a file or folder is the inventory of, if it is one."""
+    """Return the environment that a file or folder is the inventory of, if it is one."""
     if path.name.startswith(".") or path.name in ("group_vars", "host_vars", "known_hosts"):
         return None
     if path.is_dir():

@@ -15,7 +15,7 @@ from deployer.settings.load import shown
 
 
 def load(env: str, base: Path, path: Path | None = None) -> Inventory:
-    """The inventory of `env`.
+    """Return the inventory of `env`.
 
     Args:
         base: the folder of deploy.yaml, from which `inventories/` is searched upward.
@@ -42,8 +42,8 @@ def load(env: str, base: Path, path: Path | None = None) -> Inventory:
 
 
 def _merge(raw: RawInventory, members: dict[str, tuple[str, ...]], folder: Path) -> dict[str, Values]:
-    """Host → variables, in Ansible's order: groups in the inventory (all first), group_vars/all, other group_vars/,
-    the host in the inventory, host_vars/."""
+    """Return host → variables, in Ansible's order: groups in the inventory (all first), group_vars/all, other
+    group_vars/, the host in the inventory, host_vars/."""
     files = {name: read_vars(folder, "group_vars", name) for name in members}
     merged: dict[str, Values] = {}
     for host, own in raw.hosts.items():

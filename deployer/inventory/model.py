@@ -11,7 +11,7 @@ from typing import Any
 class SshOptions:
     """How to reach a host: what the inventory says, completed by the user's `~/.ssh/config` when connecting.
 
-    None or empty means: not said here. `port` 1–65535; `keys` are private key files; `known_hosts` are files beside
+    None or empty means: not set here. `port` 1–65535; `keys` are private key files; `known_hosts` are files beside
     the user's own; `gateway` is another host's address (`user@host:port`) or a ProxyJump chain in dialling order;
     `proxy_command` is a ProxyCommand that is no such gateway, with `%h`, `%p` and `%r` still in it.
     """

@@ -12,7 +12,8 @@ _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(\d+))?")
 
 
 def expanded_hosts(written: str) -> list[tuple[str, int | None]]:
-    """The names and ports that one entry of an inventory stands for: a range is expanded, an IPv6 address is not one.
+    """Return the names and ports that one entry of an inventory stands for: a range is expanded, an IPv6 address is not
+    one.
 
     Raises: ValueError for a malformed range, name or port.
     """
@@ -48,12 +49,12 @@ def host_and_port(written: str) -> tuple[str, int | None]:
 
 
 def is_host(text: str) -> bool:
-    """Whether `text` can be a host's name or address."""
+    """Return whether `text` can be a host's name or address."""
     return bool(_PLAIN.fullmatch(text)) or is_ipv6(text)
 
 
 def is_ipv6(text: str) -> bool:
-    """Whether `text` is an IPv6 address without brackets. It may have a zone: `fe80::1%eth0`."""
+    """Return whether `text` is an IPv6 address without brackets. It may have a zone: `fe80::1%eth0`."""
     try:
         address = ipaddress.IPv6Address(text)
     except ValueError:
@@ -62,7 +63,8 @@ def is_ipv6(text: str) -> bool:
 
 
 def usual_form(address: str) -> str:
-    """An IP address as programs write it: IPv6 short and in lower case, an IPv4-mapped one as IPv4. Names stay."""
+    """Return an IP address as programs write it: IPv6 short and in lower case, an IPv4-mapped one as IPv4.
+    Names stay."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -71,7 +73,8 @@ def usual_form(address: str) -> str:
 
 
 def why_unreachable(address: str) -> str:
-    """Why nobody can connect to an IP address, as the end of a sentence; empty for any other address and for names."""
+    """Return why an IP address cannot be connected to, as the end of a sentence; empty for any other address and for
+    names."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

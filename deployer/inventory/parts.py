@@ -28,7 +28,7 @@ class Parts:
 
 
 def parts(inventory: Inventory, settings: Settings) -> Parts:
-    """The parts of an environment by `hosts` and `balancer.hosts`.
+    """Return the parts of an environment by `hosts` and `balancer.hosts`.
 
     Without `hosts`, the group `web` serves, else every host that is in no other part (balancers, processes, schedules).
     Raises: InventoryError when nothing is left to serve or a pattern that was written matches nothing.
@@ -46,7 +46,7 @@ def parts(inventory: Inventory, settings: Settings) -> Parts:
 def _of_jobs(
     inventory: Inventory, section: str, jobs: Mapping[str, Process] | Mapping[str, Schedule], web: tuple[Host, ...]
 ) -> dict[str, tuple[str, ...]]:
-    """The hosts of each job: those of its pattern, else those with instances; of a singleton the first."""
+    """Return the hosts of each job: those of its pattern, else those with instances; of a singleton the first."""
     hosts_by_job = {}
     for name, job in jobs.items():
         hosts = web if job.hosts is None else _selected(inventory, job.hosts, f"{section}.{name}.hosts")
@@ -65,7 +65,7 @@ def _balancers(inventory: Inventory, settings: Settings) -> tuple[Host, ...]:
 
 
 def _require_no_misspelt(inventory: Inventory, group: str) -> None:
-    """InventoryError where a group is called nearly so: the push would go round balancers that serve."""
+    """Raise InventoryError where a group is called nearly so: the push would go round balancers that serve."""
     near = difflib.get_close_matches(group, inventory.groups, n=1, cutoff=0.75)
     if near and near[0] != group:
         raise InventoryError(

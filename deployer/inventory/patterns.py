@@ -20,7 +20,7 @@ _PARTS = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
 
 
 def select(inventory: Inventory, pattern: str) -> tuple[Host, ...]:
-    """The hosts that `pattern` means, in the order of the inventory.
+    """Return the hosts that `pattern` means, in the order of the inventory.
 
     Raises: InventoryError for a malformed pattern, a plain name that is neither host nor group, or an empty match.
     """
@@ -93,7 +93,7 @@ def _subscript(part: str) -> tuple[str, int | None, int | None]:
 
 
 def _named(inventory: Inventory, name: str) -> list[str]:
-    """Hosts of the groups that `name` matches, then hosts that it matches by their own name."""
+    """Return hosts of the groups that `name` matches, then hosts that it matches by their own name."""
     matches = _matcher(name)
     groups = [group for group in inventory.groups if matches(group)]
     names = [host for group in groups for host in inventory.groups[group]]

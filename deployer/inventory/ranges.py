@@ -10,7 +10,10 @@ _MOST = 10_000
 
 
 def expand(name: str) -> list[str]:
-    """The names that `name` stands for, ends included; itself if it has no range. ValueError for a malformed range."""
+    """Return the names that `name` stands for, ends included; itself if it has no range.
+
+    ValueError for a malformed range.
+    """
     match = _RANGE.search(name)
     if not match:
         if "[" in name or "]" in name:

@@ -33,7 +33,7 @@ class SshArgs:
 
 
 def read_ssh_args(text: str) -> SshArgs:
-    """The meaning of `text`, quoted as for a shell.
+    """Return the meaning of `text`, quoted as for a shell.
 
     Raises: ValueError that names an argument whose meaning would be lost.
     """

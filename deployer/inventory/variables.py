@@ -14,7 +14,7 @@ _FALSE = {"false", "no", "off", "n", "0", "f"}
 
 
 def unreadable(value: Any) -> str | None:
-    """Why `value`, or something inside it, cannot be used here: vault or Jinja; None if it is plain."""
+    """Return why `value`, or something inside it, cannot be used here: vault or Jinja; None if it is plain."""
     if isinstance(value, Opaque):
         return "is encrypted or tagged for Ansible" if value.tag == "!vault" else f"has the tag {value.tag} of Ansible"
     if isinstance(value, str) and any(mark in value for mark in ("{{", "{%", "{#")):
@@ -33,15 +33,15 @@ class Variables:
         self._values = values
 
     def plain(self) -> dict[str, Any]:
-        """All values, opaque ones included."""
+        """Return all values, opaque ones included."""
         return {name: variable.value for name, variable in self._values.items()}
 
     def first(self, *names: str) -> str | None:
-        """The first of these names that is set, or None. Older names of a variable come last."""
+        """Return the first of these names that is set, or None. Older names of a variable come last."""
         return next((name for name in names if name in self._values and self._values[name].value is not None), None)
 
     def text(self, *names: str) -> str | None:
-        """The variable as one line of text; None if it is not set."""
+        """Return the variable as one line of text; None if it is not set."""
         name = self.first(*names)
         if name is None:
             return None
@@ -54,7 +54,7 @@ class Variables:
         return text
 
     def number(self, *names: str, low: int, high: int) -> int | None:
-        """The variable as a whole number in that range; None if it is not set."""
+        """Return the variable as a whole number in that range; None if it is not set."""
         name = self.first(*names)
         if name is None:
             return None
@@ -65,7 +65,7 @@ class Variables:
         return int(text)
 
     def boolean(self, *names: str) -> bool | None:
-        """The variable as a boolean, by Ansible's words (yes, no, on, off …); None if it is not set."""
+        """Return the variable as a boolean, by Ansible's words (yes, no, on, off …); None if it is not set."""
         name = self.first(*names)
         if name is None:
             return None
@@ -75,7 +75,7 @@ class Variables:
         return word in _TRUE
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """The variable as a list of texts; one text is a list of one."""
+        """Return the variable as a list of texts; one text is a list of one."""
         if self.first(name) is None:
             return ()
         value = self._usable(name)
@@ -85,7 +85,7 @@ class Variables:
         return tuple(values)
 
     def wrong(self, name: str, message: str, hint: str | None = None) -> InventoryError:
-        """An error at the place where the variable `name` is written."""
+        """Return an error at the place where the variable `name` is written."""
         mark = self._values[name].mark
         return InventoryError(message, host=self.host, file=mark.file, line=mark.line, hint=hint)
 

@@ -18,7 +18,7 @@ LOCK = Path("/run/deploy-lab.lock")
 
 
 def raise_kernel_limits(tag: str, at_least: Mapping[str, int]) -> None:
-    """Sets each kernel setting (`net/ipv4/ip_forward`) to at least that value, for the lab marked `tag`.
+    """Set each kernel setting (`net/ipv4/ip_forward`) to at least that value, for the lab marked `tag`.
 
     What it was before is on disk before it is changed.
     """
@@ -34,7 +34,7 @@ def raise_kernel_limits(tag: str, at_least: Mapping[str, int]) -> None:
 
 
 def make_folder(tag: str, folder: Path) -> None:
-    """Makes a folder of the system's (`/run/sshd`) for the lab marked `tag`, when it is missing."""
+    """Make a folder of the system's (`/run/sshd`) for the lab marked `tag`, when it is missing."""
     with hold_lock(LOCK):
         record = _read()
         record["users"] = sorted({*record["users"], tag})

@@ -23,14 +23,14 @@ def run(
     timeout: float = 60.0,
     message: str = "",
 ) -> str:
-    """Runs a command to its end and returns what it printed on stdout.
+    """Run a command to its end, and return its stdout.
 
     Args:
         argv: the program and its arguments.
         text_in: what it reads; nothing when None.
         env: its whole environment; ours when None.
         timeout: seconds after which it is killed.
-        message: what failed, in a person's words; the command itself when empty.
+        message: what failed, in plain words; the command itself when empty.
 
     Raises:
         DeployError: it could not be started, took too long or exited with another status than 0.
@@ -57,7 +57,7 @@ def attempt(
     cwd: Path | None = None,
     timeout: float | None = 60.0,
 ) -> subprocess.CompletedProcess[str]:
-    """The same without judging the outcome; raises what `subprocess.run` raises."""
+    """Return the same without judging the outcome; raises what `subprocess.run` raises."""
     return subprocess.run(
         [str(word) for word in argv],
         input=text_in,
@@ -83,7 +83,7 @@ def _with_sbin(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def wait_until(condition: Callable[[], bool], *, within: float, every: float = 0.03) -> bool:
-    """Asks `condition` every `every` seconds until it holds; False when it did not within `within` seconds."""
+    """Ask `condition` every `every` seconds until it holds; False when it did not within `within` seconds."""
     deadline = time.monotonic() + within
     while not condition():
         if time.monotonic() >= deadline:

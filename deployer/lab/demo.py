@@ -101,7 +101,7 @@ class Story:
             raise RolloutError(f"the rollback went to {last.release}, not to v1 ({first.release})", step="demo")
 
     def lines(self, seconds: float) -> Iterator[str]:
-        """The receipt in lines."""
+        """Yield the receipt in lines."""
         receipt = self.receipt
         yield f"receipt: {receipt.requests} requests in {receipt.seconds:.0f} s while four changes went through"
         yield f"  failed {receipt.failed}   stale {receipt.stale}   websockets closed with code 1012 {receipt.told}"
@@ -114,7 +114,7 @@ class Story:
         yield f"  all of it took {seconds:.0f} s"
 
     def judge(self) -> None:
-        """RolloutError when a user would have noticed something."""
+        """Raise RolloutError when a user would have noticed something."""
         proven = {record.release for _, record in self._ran if record.outcome == "succeeded"}
         strangers = set(self.receipt.releases) - proven
         if self.receipt.failed or self.receipt.stale or strangers:

@@ -15,7 +15,7 @@ from deployer.lab.place import Place
 def write_inventory(
     spec: LabSpec, place: Place, hosts: Mapping[str, HostEntry], variables: Mapping[str, Mapping[str, Any]]
 ) -> Path:
-    """Writes the groups `web` and `balancers`, with `variables` a host (name → variables) beside the usual ones."""
+    """Write the groups `web` and `balancers`, with `variables` a host (name → variables) beside the usual ones."""
 
     def described(name: str) -> dict[str, Any]:
         return {"ansible_host": hosts[name]["host"], **variables.get(name, {})}

@@ -10,7 +10,7 @@ from deployer.lab.place import Place
 
 
 def make_key(path: Path, comment: str) -> str:
-    """Makes an ed25519 key without a passphrase at `path`, unless it is there, and returns its public line."""
+    """Make an ed25519 key without a passphrase at `path`, unless it is there, and return its public line."""
     public = path.with_name(path.name + ".pub")
     if not public.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -20,6 +20,6 @@ def make_key(path: Path, comment: str) -> str:
 
 
 def pin_hosts(place: Place, keys: Mapping[str, str]) -> None:
-    """Writes the lab's known_hosts from address (`10.1.2.3` or `[127.0.0.2]:2222`) to public key line."""
+    """Write the lab's known_hosts from address (`10.1.2.3` or `[127.0.0.2]:2222`) to public key line."""
     lines = [f"{address} {' '.join(line.split()[:2])}\n" for address, line in keys.items()]
     place.known_hosts.write_text("".join(lines))

@@ -23,31 +23,31 @@ class Kind(Protocol):
     """One kind of lab. Every method takes the lab's place; none relies on anything but what the system shows."""
 
     def check(self, spec: LabSpec, progress: Progress) -> None:
-        """Sees that this machine can carry such a lab; NotReadyError says what to type when it cannot."""
+        """Sees that this machine can carry such a lab; NotReadyError has the command to type when it cannot."""
 
     def up(self, spec: LabSpec, place: Place, progress: Progress) -> Fleet:
-        """Brings up all hosts in an empty folder, writes the inventory, returns when SSH answers everywhere."""
+        """Bring up all hosts in an empty folder, write the inventory, and return when SSH answers everywhere."""
 
     def down(self, place: Place) -> None:
-        """Ends and undoes whatever the lab left outside its folder, however far `up` had come."""
+        """End and undo whatever the lab left outside its folder, however far `up` had come."""
 
     def alive(self, place: Place) -> bool:
-        """Whether the lab is there at all (single hosts may be off)."""
+        """Return whether the lab is there at all (single hosts may be off)."""
 
     def running(self, place: Place, host: str) -> bool:
-        """Whether that host is on."""
+        """Return whether that host is on."""
 
     def power_off(self, place: Place, host: str) -> None:
-        """Pulls the plug: everything on the host dies at once; see `Lab.power_off`."""
+        """Pull the plug: everything on the host dies at once; see `Lab.power_off`."""
 
     def power_on(self, place: Place, host: str) -> None:
-        """Starts the host with its disk as it was, and returns when SSH answers."""
+        """Start the host with its disk as it was, and return when SSH answers."""
 
     def cut(self, place: Place, host: str) -> None:
         """From now on SSH with that host is silence, on open connections too; other traffic goes on."""
 
     def mend(self, place: Place, host: str) -> None:
-        """Ends the silence."""
+        """End the silence."""
 
     def exec(self, place: Place, host: str, argv: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
-        """Runs a command on the host as root (or the lab's user), past SSH; TimeoutExpired after `timeout` s."""
+        """Run a command on the host as root (or the lab's user), past SSH; TimeoutExpired after `timeout` s."""

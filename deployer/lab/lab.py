@@ -19,7 +19,7 @@ from deployer.lab.processes import Processes
 
 
 def kind_called(name: str) -> Kind:
-    """The kind of lab of that name; KeyError if there is none."""
+    """Return the kind of lab of that name; KeyError if there is none."""
     kinds: dict[str, Kind] = {"machines": Machines(), "processes": Processes()}
     return kinds[name]
 
@@ -41,26 +41,26 @@ class Lab:
 
     @classmethod
     def read(cls, file: Path) -> Lab:
-        """The lab that `as_dict` wrote; FileNotFoundError or ValueError when there is none."""
+        """Return the lab that `as_dict` wrote; FileNotFoundError or ValueError when there is none."""
         return cls(**json.loads(file.read_text()))
 
     def as_dict(self) -> dict[str, Any]:
-        """The lab as plain data."""
+        """Return the lab as plain data."""
         return dataclasses.asdict(self)
 
     def running(self, host: str) -> bool:
-        """Whether the host is on."""
+        """Return whether the host is on."""
         return self._kind.running(self._place, self._known(host))
 
     def power_off(self, host: str) -> None:
-        """Pulls the host's plug: all its processes die at once, its disk stays. Returns when they are dead.
+        """Pull the host's plug: all its processes die at once, its disk stays. Return when they are dead.
 
-        Machines fall silent: nobody who is connected is told. With processes the kernel closes their connections.
+        Machines fall silent: their connections get no end. With processes the kernel closes their connections.
         """
         self._kind.power_off(self._place, self._known(host))
 
     def power_on(self, host: str) -> None:
-        """Starts the host again; returns when its sshd answers. Does nothing to one that is on."""
+        """Start the host again, and return when its sshd answers. Do nothing to one that is on."""
         self._kind.power_on(self._place, self._known(host))
 
     def cut(self, host: str) -> None:
@@ -72,11 +72,11 @@ class Lab:
         self._kind.cut(self._place, self._known(host))
 
     def mend(self, host: str) -> None:
-        """Ends a cut; TCP sends again what was lost."""
+        """End a cut; TCP sends again what was lost."""
         self._kind.mend(self._place, self._known(host))
 
     def exec(self, host: str, argv: Sequence[str], timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Runs a command on the host, past SSH, and returns how it ended, whatever that is.
+        """Run a command on the host, past SSH, and return its result, also after a failure.
 
         Machines: as root. Processes: as the lab's user, in the folder that stands for the host's `/`.
 

@@ -17,14 +17,14 @@ from deployer.lab.place import Place
 
 
 def up(spec: LabSpec, progress: Progress) -> Lab:
-    """Brings the lab up and returns it when every host answers; hosts of it that are off are switched on.
+    """Bring the lab up, and return it when every host answers; hosts of it that are off are switched on.
 
     A lab that was never finished, or whose machine was rebooted, is taken down first. `progress` is told, line by
     line, what takes time.
 
     Raises:
         UsageError: a lab of that name is up and differs from `spec`.
-        NotReadyError: this machine cannot carry such a lab; the hint says what to type.
+        NotReadyError: this machine cannot carry such a lab; the hint has the command to type.
         DeployError: a host did not come up; what there is of the lab stays to be looked at, until `down`.
     """
     kind = kind_called(spec.kind)
@@ -50,7 +50,7 @@ def up(spec: LabSpec, progress: Progress) -> Lab:
 
 
 def down(name: str, progress: Progress) -> None:
-    """Takes the lab down, however far it had come, and removes every trace of it but the cached root file system.
+    """Take the lab down, however far it had come, and remove every trace of it but the cached root file system.
 
     Harmless when there is no such lab. DeployError when something of it cannot be removed.
     """
@@ -62,12 +62,12 @@ def down(name: str, progress: Progress) -> None:
 
 
 def status(name: str) -> Lab | None:
-    """The lab of that name when it is up (single hosts may be off), else None."""
+    """Return the lab of that name when it is up (single hosts may be off), else None."""
     return _standing(Place.of(name))
 
 
 def names() -> list[str]:
-    """The names of all labs that are up, in alphabetical order."""
+    """Return the names of all labs that are up, in alphabetical order."""
     folder = cache() / "lab"
     labs = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     return [name for name in labs if status(name) is not None]
@@ -95,7 +95,7 @@ def _same(spec: LabSpec, place: Place) -> None:
 
 
 def _clear(place: Place, progress: Progress) -> None:
-    """Ends what there is of a lab and removes its folder."""
+    """End what there is of a lab and remove its folder."""
     if not place.folder.exists():
         return
     progress(f"taking down the lab {place.name}")
@@ -106,7 +106,7 @@ def _clear(place: Place, progress: Progress) -> None:
 
 
 def _kind_of(place: Place) -> str:
-    """The kind that `spec.json` names; without it nothing had been started, so any kind will do."""
+    """Return the kind that `spec.json` names; without it nothing had been started, so any kind will do."""
     try:
         return str(json.loads(place.spec_file.read_text())["kind"])
     except (FileNotFoundError, ValueError, KeyError):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 @contextmanager
 def hold_lock(path: Path) -> Iterator[None]:
-    """Holds the lock `path`, waiting for it as long as it takes; its folder is made when missing.
+    """Hold the lock `path`, waiting for it as long as it takes; its folder is made when missing.
 
-    The file is removed before the lock is let go, so whoever waited compares its file with the one at the path now,
+    The file is removed before the lock is let go, so a waiting process compares its file with the one at the path now,
     and starts over when they differ. A killed holder leaves the file, unlocked.
     """
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What is asked of a lab, and what one of its hosts looks like from outside."""
+"""The description of a lab, and one of its hosts as seen from outside."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WITHOUT_A_BALANCER = ("bullseye",)
 """Suites whose HAProxy is older than what is supported."""
 
 Progress = Callable[[str], None]
-"""Takes one line, without a newline, about what is going on."""
+"""Takes one line of progress, without a newline."""
 
 
 class HostEntry(TypedDict):
@@ -38,7 +38,7 @@ class LabSpec:
 
     Args:
         name: its name; also the name of the environment while it is up.
-        kind: `machines` boots real systemd hosts and needs root; `processes` is an sshd and a supervisord a host.
+        kind: `machines` boots real systemd hosts and needs root; `processes` is one sshd and one supervisord per host.
         hosts: how many web hosts (`web1` …).
         supervisor: what supervises instances there; None: systemd, or supervisord in a lab of processes.
         balancer: what runs on the balancer hosts; `none`: there are no balancer hosts.

@@ -1,4 +1,4 @@
-"""`deploy lab up|down|status`: labs as commands, told on the bus."""
+"""`deploy lab up|down|status`: labs as commands, with events on the bus."""
 
 from __future__ import annotations
 

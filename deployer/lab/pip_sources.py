@@ -29,13 +29,13 @@ class PipSources:
         return tuple(dict.fromkeys(top for top in tops if Path(top).is_dir()))
 
     def pip_conf(self) -> str:
-        """The hosts' `/etc/pip.conf`."""
+        """Return the hosts' `/etc/pip.conf`."""
         lines = [f"{key} = {' '.join(words)}\n" for key, words in self.settings.items()]
         cert = f"cert = {CA_BUNDLE}\n" if Path(CA_BUNDLE).exists() else ""
         return f"[global]\n{cert}disable-pip-version-check = true\n{''.join(lines)}"
 
     def uv_toml(self) -> str:
-        """The hosts' `/etc/uv/uv.toml`; like pip, uv then takes the best version of all indexes."""
+        """Return the hosts' `/etc/uv/uv.toml`; like pip, uv then takes the best version of all indexes."""
         lines = ["system-certs = true\n", 'index-strategy = "unsafe-best-match"\n']
         if "index-url" in self.settings:
             lines.append(f"index-url = {json.dumps(self.settings['index-url'][0])}\n")
@@ -46,6 +46,6 @@ class PipSources:
 
 
 def pip_sources() -> PipSources:
-    """What pip on this machine is configured to use, by file or by environment; the environment wins."""
+    """Return what pip on this machine is configured to use, by file or by environment; the environment wins."""
     settings = pip_settings.settings(os.environ)
     return PipSources({key: tuple(settings[key].split()) for key in _KEYS if key in settings})

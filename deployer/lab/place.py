@@ -26,7 +26,7 @@ class Place:
 
     @classmethod
     def of(cls, name: str) -> Place:
-        """The place where the current user's lab of that name is, or would be."""
+        """Return the place where the current user's lab of that name is, or would be."""
         if not LAB_NAME.match(name):
             raise UsageError(f"{name!r} is not a valid lab name")
         return cls(name, cache() / "lab" / name)
@@ -38,7 +38,7 @@ class Place:
 
     @property
     def spec_file(self) -> Path:
-        """What was asked for; written first."""
+        """The lab's description; written first."""
         return self.folder / "spec.json"
 
     @property
@@ -69,12 +69,12 @@ class Place:
         return self.folder / "hosts"
 
     def host(self, name: str) -> Path:
-        """The folder of one host."""
+        """Return the folder of one host."""
         return self.hosts / name
 
 
 def inventory_of(name: str) -> Path | None:
-    """The inventory of the lab of that name if it was brought up, whatever state its hosts are in; else None."""
+    """Return the inventory of the lab of that name if it was brought up, whatever state its hosts are in; else None."""
     if not LAB_NAME.match(name):
         return None
     place = Place.of(name)

@@ -46,7 +46,7 @@ class _Situation:
 def wanted_by_push(
     draft: ReleaseCandidate, topology: Topology, facts: Facts, planned: str | None = None, *, anew: bool = False
 ) -> tuple[str, tuple[str, ...]]:
-    """The release id that a push uses, and the hosts that have to build it. `planned`: the id for a new one.
+    """Return the release id that a push uses, and the hosts that have to build it. `planned`: the id for a new one.
 
     `anew`: it is a new one, whatever the hosts have.
     """
@@ -63,7 +63,7 @@ def wanted_by_push(
 
 
 def _known_releases(topology: Topology, facts: Facts) -> set[str]:
-    """The releases that a new one must sort after: those that are complete, serve or are `current` somewhere.
+    """Return the releases that a new one must sort after: those that are complete, serve or are `current` somewhere.
 
     An incomplete folder does not count, for a date of the future in its name would shift all later ids.
     """
@@ -84,7 +84,7 @@ def make_plan(
     secrets_changed: Sequence[str] = (),
     notes: PlanNotes = PlanNotes(),  # noqa: B008 (frozen)
 ) -> Plan:
-    """The whole plan of a run that brings every instance to `desired.release`.
+    """Return the whole plan of a run that brings every instance to `desired.release`.
 
     Args:
         changes: what the run changes on hosts beside releases.
@@ -178,7 +178,7 @@ def _in_order(
 def _waves(
     topology: Topology, strategy: Strategy, steps: Sequence[InstanceStep], total: int, out: int
 ) -> tuple[tuple[InstanceStep, ...], ...]:
-    """The steps in waves of a fleet of `total` instances, `out` of which are missing already."""
+    """Return the steps in waves of a fleet of `total` instances, `out` of which are missing already."""
     rolling = topology.settings.rolling
     if strategy.name == "bluegreen":
         at_most = total  # what changes beside what serves costs no capacity
@@ -188,13 +188,13 @@ def _waves(
 
 
 def _missed(facts: Facts, step: InstanceStep) -> bool:
-    """Whether users would miss it: what is not in order costs nobody when it changes."""
+    """Return whether users depend on it: an instance that does not serve costs no request when it changes."""
     serving = facts[step.host].serving.get(step.index)
     return step.before is not None and (serving is None or serving.proven)
 
 
 def prevailing_release(facts: Facts, topology: Topology) -> str | None:
-    """The release that most hosts have as `current`; the newest of them where they are even."""
+    """Return the release that most hosts have as `current`; the newest of them where they are even."""
     counts: dict[str, int] = {}
     for web in topology.web:
         current = facts[web.name].current
@@ -204,7 +204,7 @@ def prevailing_release(facts: Facts, topology: Topology) -> str | None:
 
 
 def _farewells(topology: Topology, facts: Facts) -> list[str]:
-    """Servers that leave the pools, where nobody can be asked to stop what runs there."""
+    """Return warnings on servers that leave the pools while their app keeps running."""
     stopped_servers = {topology.server(step.host, step.port) for step in surplus(topology, facts)}
     every, slots = leaving(topology, facts), topology.places
     stopped_servers |= {*left_out(topology, facts).others, *(name for name in every if first_name(name) in slots)}

@@ -25,7 +25,7 @@ from deployer.settings.patterns import as_dockerignore
 USER_ID = 10001
 _SUITE = "slim-bookworm"
 _PYTHONS = ("3.13", "3.12", "3.11", "3.10", "3.14", "3.9")
-"""Which one is taken where nobody says: the first that the code allows."""
+"""The default Python: the first of these that the code allows."""
 
 _NOT_THE_APP = (".env", ".env.*", "/inventories", "/Dockerfile", "/Dockerfile.dockerignore", "/.dockerignore")
 _KILL_S = 10  # beyond the graceful time, as supervisors give it
@@ -109,7 +109,7 @@ def dockerfile(
 
 
 def _hook_words(hook: Hook | None) -> str:
-    """What runs a hook, as one line to paste: bash's quoting keeps the line breaks of longer text."""
+    """Return what runs a hook, as one line to paste: bash's quoting keeps the line breaks of longer text."""
     if hook is None:
         return ""
     program, *words = shell_argv(hook.command.strip())
@@ -124,7 +124,7 @@ def _bash_word(word: str) -> str:
 
 
 def _python(inferred: Inferred) -> tuple[str, str]:
-    """The version of the base, and a sentence that says why."""
+    """Return the version of the base, and a sentence that says why."""
     if inferred.python_version:
         python_version = inferred.python_version
         version = ".".join(python_version.split(".")[:2])
@@ -151,13 +151,13 @@ def _python(inferred: Inferred) -> tuple[str, str]:
 
 
 def _pythonpath(root: str, folders: Sequence[str], own: str | None) -> str:
-    """As a release has it; empty where nothing is to be said."""
+    """Return the image's PYTHONPATH; empty where the app needs none."""
     inside = [f"{root}/{part}" for part in dict.fromkeys(folders) if part not in ("", ".")]
     return ":".join([*inside, *([own] if own else [])]) if inside else ""
 
 
 def _words(command: Sequence[str], root: str, port: int) -> list[str]:
-    """The release's own words with everything settled, so that no shell is needed to start it."""
+    """Return the release's own words with everything settled, so that no shell is needed to start it."""
     words = [word.replace(PORT, str(port)).replace(SLOT, root).replace(VENV, f"{root}/.venv") for word in command]
     return [f"{root}/{words[0]}" if words[0].startswith(".venv/") else words[0], *words[1:]]
 
@@ -170,5 +170,5 @@ def _asking(health: Health, port: int) -> str:
 
 
 def _json(*words: str) -> str:
-    """The exec form of an instruction."""
+    """Return the exec form of an instruction."""
     return json.dumps(words)

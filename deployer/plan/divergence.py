@@ -10,7 +10,7 @@ from deployer.plan.topology import Topology, WebHost
 
 
 def releases_served(topology: Topology, facts: Facts, away: Set[str] = frozenset()) -> dict[str | None, list[str]]:
-    """Release → the instances that serve it (`web1:0`); None: those that serve nothing.
+    """Return release → the instances that serve it (`web1:0`); None: those that serve nothing.
 
     Left out are the hosts of `away`, and those that the app was taken off.
     """
@@ -51,7 +51,7 @@ def _describe(release: str | None, names: list[str]) -> str:
 
 
 def _describe_largest(release: str | None, names: list[str]) -> str:
-    """The largest group: by its name where that is one instance."""
+    """Return the largest group: by its name where that is one instance."""
     return f"the others serve {release or 'nothing'}" if names[1:] else _describe(release, names)
 
 

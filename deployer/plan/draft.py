@@ -28,7 +28,7 @@ class LaunchFiles:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def for_release(self, release: str) -> tuple[str, dict[str, str]]:
-        """The script and files with the release's id in them."""
+        """Return the script and files with the release's id in them."""
         return (
             self.run.replace(PLACEHOLDER, release),
             {path: text.replace(PLACEHOLDER, release) for path, text in self.files.items()},
@@ -50,7 +50,7 @@ class ReleaseCandidate:
     origin: Mapping[str, str] | None = None
 
     def find_release(self, facts: Facts) -> str | None:
-        """The newest id of this same release that hosts have: same content, and nowhere another way to start.
+        """Return the newest id of this same release that hosts have: same content, and nowhere another way to start.
 
         One that was proven elsewhere counts only where it came from there, with the exact versions it had. One whose
         virtualenv a host has lost and cannot build again does not count.
@@ -89,7 +89,7 @@ class DesiredRelease:
 
 
 def content_of(manifest_digest: str, settings: Settings, health: Sequence[Any]) -> str:
-    """A digest of a release's content: the files, and the settings that are built into it.
+    """Return a digest of a release's content: the files, and the settings that are built into it.
 
     `health` is the request of its health check (`Topology.health_request`): what proved a release proves it again.
 

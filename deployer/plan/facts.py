@@ -137,7 +137,7 @@ class HostFacts:
         return tuple(sorted((ReleaseFacts.of(record) for record in self.raw.get("releases", ())), key=lambda r: r.id))
 
     def release(self, release: str) -> ReleaseFacts | None:
-        """The folder of that id, if there is one."""
+        """Return the folder of that id, if there is one."""
         return next((record for record in self.releases if record.id == release), None)
 
     @property
@@ -167,7 +167,7 @@ class HostFacts:
         }
 
     def holds_port(self, port: int) -> bool:
-        """Whether the supervisor has that port open for the instance."""
+        """Return whether the supervisor has that port open for the instance."""
         return bool(((self.raw.get("ports") or {}).get(str(port)) or {}).get("socket"))
 
     @property
@@ -184,7 +184,7 @@ class HostFacts:
 
     @property
     def set_up(self) -> bool:
-        """The site's folder is there, the agent may write it, and nobody took the app off."""
+        """Whether the site's folder exists, the agent may write it, and the app was not removed."""
         return bool(self.raw.get("exists")) and bool(self.raw.get("writable")) and not self.removed
 
 
@@ -199,15 +199,16 @@ class Facts:
         return self.hosts[host]
 
     def known(self, release: str) -> ReleaseFacts | None:
-        """A release as the first host has it that does."""
+        """Return a release as the first host has it that does."""
         return next((record for host in self.hosts.values() if (record := host.release(release))), None)
 
     def health_check_digests(self) -> set[str]:
-        """How the releases of all slots in use were asked for their health; an empty word for one that is not known."""
+        """Return how the releases of all slots in use were asked for their health; an empty word for one that is not
+        known."""
         return {release.health_check_digest if release else "" for release in self._in_slots()}
 
     def serving_releases(self) -> list[ReleaseFacts]:
-        """The releases of all slots in use, as far as their hosts know them."""
+        """Return the releases of all slots in use, as far as their hosts know them."""
         return [release for release in self._in_slots() if release]
 
     def _in_slots(self) -> list[ReleaseFacts | None]:
@@ -218,19 +219,19 @@ class Facts:
         ]
 
     def in_use(self) -> set[str]:
-        """Servers that some balancer sends requests to."""
+        """Return servers that some balancer sends requests to."""
         return {name for servers in self.pools.values() for name, state in servers.items() if state.get("serves")}
 
     def held(self) -> dict[str, dict[str, Any]]:
-        """Servers that somebody holds out of a balancer: server name → by, reason, since, run."""
+        """Return servers that are held out of a balancer: server name → by, reason, since, run."""
         return {name: record for name, record in self._records().items() if record["by"] != "spare"}
 
     def spare(self) -> set[str]:
-        """Servers that a balancer knows as slots that are not in use."""
+        """Return servers that a balancer knows as slots that are not in use."""
         return {name for name, record in self._records().items() if record["by"] == "spare"}
 
     def unexplained(self) -> set[str]:
-        """Servers that some balancer keeps in maintenance, and nobody said why: they are new to it."""
+        """Return servers that a balancer keeps in maintenance without a recorded reason: they are new to it."""
         return {
             server
             for servers in self.pools.values()

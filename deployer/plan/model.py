@@ -182,7 +182,7 @@ class Plan:
         return {host: sorted(ports) for host, ports in ports_by_host.items()}
 
     def instead(self, steps: Mapping[InstanceStep, InstanceStep]) -> Plan:
-        """The same plan, in which instances change another way: step → what takes its place."""
+        """Return the same plan, in which instances change another way: step → what takes its place."""
         return replace(self, waves=tuple(tuple(steps.get(step, step) for step in wave) for wave in self.waves))
 
     @property
@@ -207,7 +207,7 @@ class Plan:
         return tuple(step for wave in self.waves for step in wave)
 
     def as_dict(self) -> dict[str, Any]:
-        """The plan as JSON data."""
+        """Return the plan as JSON data."""
         return asdict(self) | {"digest": self.digest}
 
     @property

@@ -9,7 +9,7 @@ from deployer.plan.rolling.adopting import FRONT, UNIT
 
 
 def render_plan(plan: Plan, *, diffs: bool = False) -> str:
-    """The plan in lines. `diffs` adds the unified diff of every file that would change."""
+    """Return the plan in lines. `diffs` adds the unified diff of every file that would change."""
     if plan.empty:
         lines = [f"nothing to do: {plan.env} runs {plan.release}"]
         return "\n".join(lines + _inferred(plan) + _warnings(plan))

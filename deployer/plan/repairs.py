@@ -8,7 +8,8 @@ from deployer.plan.topology import Topology
 
 
 def venv_repairs(release: str, topology: Topology, facts: Facts) -> tuple[VenvRepair, ...]:
-    """The damaged virtualenvs of the release to go to, and of those that a host serves and may have to go back to."""
+    """Return the damaged virtualenvs of the release to go to, and of those that a host serves and may have to go back
+    to."""
     repairs = []
     for web in topology.builders:
         host = facts[web.name]

@@ -16,8 +16,8 @@ _NOT_UP = "no balancer sends it requests"
 class Judgement:
     """The instances that should serve users and are not seen to: `web1:0` → why.
 
-    `down` were seen not to serve. Of `unknown` nobody can tell: their host is out of reach, or no balancer that could
-    send them requests can be asked.
+    `down` were seen not to serve. `unknown` are those whose state cannot be read: their host is out of reach, or no
+    balancer that could send them requests can be asked.
     """
 
     down: Mapping[str, str]
@@ -27,7 +27,7 @@ class Judgement:
 def judge(
     topology: Topology, facts: Facts, silent: Mapping[str, str] | None = None, lost: Set[str] = frozenset()
 ) -> Judgement:
-    """Judges every instance. Those that are in neither group of the answer serve, or a person took them out.
+    """Judge every instance. Those that are in neither group of the answer serve, or a person took them out.
 
     Args:
         facts: what is true on the hosts, with the pools of every balancer that answered.
@@ -54,23 +54,24 @@ def judge(
 
 
 def unserved(topology: Topology, facts: Facts, lost: Set[str] = frozenset()) -> Mapping[str, str]:
-    """The instances that were seen not to serve (`Judgement.down`), by the balancers that answered."""
+    """Return the instances that were seen not to serve (`Judgement.down`), by the balancers that answered."""
     return judge(topology, facts, lost=lost).down
 
 
 def out_of_reach(host: str) -> str:
-    """Why nothing is known of what a host does."""
+    """Return why nothing is known of what a host does."""
     return f"{host} is out of reach"
 
 
 def release_of(facts: Facts, web: WebHost, index: int) -> str | None:
-    """The release of an instance, by its processes; None where nothing runs."""
+    """Return the release of an instance, by its processes; None where nothing runs."""
     serving = facts[web.name].serving.get(index)
     return serving.release if serving else None
 
 
 def way_to_serve(topology: Topology, facts: Facts, instance: str, silent: Collection[str]) -> str:
-    """What to type for an instance that is not seen to serve: about itself, or about the balancer that is at fault.
+    """Return what to type for an instance that is not seen to serve: about itself, or about the balancer that is at
+    fault.
 
     `silent` are balancers that do not answer.
     """
@@ -90,14 +91,14 @@ def way_to_serve(topology: Topology, facts: Facts, instance: str, silent: Collec
 
 
 def _way_to_ask(topology: Topology) -> str:
-    """What brings a balancer to answer again, where setup can."""
+    """Return what brings a balancer to answer again, where setup can."""
     if topology.kind == "command" or not topology.settings.balancer.manage:
         return "start it by its own configuration"
     return f"deploy setup {topology.env} starts it and opens its socket again, or shows how to"
 
 
 def _mute(topology: Topology, silent: Mapping[str, str], lost: Set[str]) -> dict[str, str]:
-    """The balancers that cannot be asked, with the reason in words that name the host."""
+    """Return the balancers that cannot be asked, with the reason in words that name the host."""
     reasons = {host: f"{host}: {why}" for host, why in silent.items() if host not in lost}
     away = [balancer.name for balancer in topology.balancers if balancer.name in lost]
     return {**{host: out_of_reach(host) for host in away}, **reasons}
@@ -111,7 +112,8 @@ def _of_processes(facts: Facts, web: WebHost, index: int) -> str:
 
 
 def _of_balancers(topology: Topology, facts: Facts, web: WebHost, index: int, mute: Collection[str]) -> str:
-    """Why no balancer sends an instance requests; empty where one does, where a person holds it out, or some are mute.
+    """Return why no balancer sends an instance requests; empty where one does, where a person holds it out, or some are
+    mute.
 
     A quarantine holds it out of them all.
     """
@@ -124,7 +126,7 @@ def _of_balancers(topology: Topology, facts: Facts, web: WebHost, index: int, mu
 
 
 def _is_settled(topology: Topology, facts: Facts, web: WebHost, index: int) -> bool:
-    """Whether a balancer sends an instance requests, or a person took it out."""
+    """Return whether a balancer sends an instance requests, or a person took it out."""
     states = _states(topology, facts, web, index).values()
     served = any(state and (state.get("serves") or state.get("state") == "UP") for state in states)
     return served or _held_by(topology, facts, web, index) == "person"
@@ -144,7 +146,8 @@ def _states(topology: Topology, facts: Facts, web: WebHost, index: int) -> dict[
 
 
 def _of_slot(servers: Mapping[str, Mapping[str, object]], server: str) -> Mapping[str, object] | None:
-    """The state of a slot's server; of the one that serves, where a run that died has left the slot two addresses."""
+    """Return the state of a slot's server; of the one that serves, where a run that died has left the slot two
+    addresses."""
     seconds = (state for name, state in servers.items() if first_name(name) == server and state.get("serves"))
     return next(seconds, servers.get(server))
 

@@ -12,7 +12,7 @@ from deployer.settings.workers import Size
 
 
 def size_of(raw: Mapping[str, Any], options: Mapping[str, str | int | bool], supervisor: str) -> Size:
-    """The size that workers are counted for.
+    """Return the size that workers are counted for.
 
     Args:
         raw: the survey of the host: `cores` (by affinity), `memory` and `limits` (`agent.cgroups`).
@@ -46,7 +46,7 @@ def size_of(raw: Mapping[str, Any], options: Mapping[str, str | int | bool], sup
 
 
 def _of_unit(options: Mapping[str, str | int | bool]) -> list[tuple[float, str]]:
-    """How many cores the user's own options leave: a quota of time, or a list of CPUs such as `0-2 5`."""
+    """Return how many cores the user's own options leave: a quota of time, or a list of CPUs such as `0-2 5`."""
     quotas = []
     quota = re.fullmatch(r"([\d.]+)%", str(options.get("CPUQuota", "")))
     if quota:
@@ -59,7 +59,8 @@ def _of_unit(options: Mapping[str, str | int | bool]) -> list[tuple[float, str]]
 
 
 def _bytes(value: str | int | bool | None, total: int) -> int:
-    """Bytes as systemd writes them: `1G`, `50%` of the machine's; 0 for `infinity`, or what it would not understand."""
+    """Return bytes as systemd writes them: `1G`, `50%` of the machine's; 0 for `infinity`, or what it would not
+    understand."""
     text = str(value or "").strip()
     share = re.fullmatch(r"([\d.]+)%", text)
     if share:

@@ -28,7 +28,7 @@ class LaunchSpec:
 
 
 def way(topology: Topology, web: WebHost, inferred: Inferred, size: Size, seen: Sequence[str] = ()) -> LaunchSpec:
-    """Settles runtime and workers for a host of that size.
+    """Settle runtime and workers for a host of that size.
 
     `seen` are the addresses from which the balancers come to it, as far as they are known.
 
@@ -59,7 +59,7 @@ def way(topology: Topology, web: WebHost, inferred: Inferred, size: Size, seen: 
 
 
 def start(topology: Topology, web: WebHost, chosen: LaunchSpec) -> LaunchFiles:
-    """The `run` script of a host and the files beside it, with the placeholder for the release's id."""
+    """Return the `run` script of a host and the files beside it, with the placeholder for the release's id."""
     run = render_run(
         chosen.serving,
         chosen.runtime,
@@ -91,7 +91,7 @@ def start(topology: Topology, web: WebHost, chosen: LaunchSpec) -> LaunchFiles:
 
 
 def environment(topology: Topology, web: WebHost, inferred: Inferred, release: str) -> dict[str, str]:
-    """What hooks and checks of a release see on a host, without secrets."""
+    """Return what hooks and checks of a release see on a host, without secrets."""
     return release_environment(
         app=topology.settings.app,
         env_name=topology.env,
@@ -134,7 +134,7 @@ def _file_server(topology: Topology) -> str:
 
 
 def target_of(inferred: Inferred) -> Target | None:
-    """The app as a runtime takes it; None for a command of its own."""
+    """Return the app as a runtime takes it; None for a command of its own."""
     if inferred.target is None:
         return None
     return Target(inferred.target.path, inferred.target.interface, inferred.target.factory)

@@ -68,20 +68,20 @@ class WebHost:
         return self.own.spare_ports
 
     def slots(self, index: int) -> tuple[int, int]:
-        """Both slots of an instance, the first one first."""
+        """Return both slots of an instance, the first one first."""
         return self.ports[index], self.spare_ports[index]
 
     def other(self, port: int) -> int:
-        """The other slot of the instance whose slot `port` is."""
+        """Return the other slot of the instance whose slot `port` is."""
         first, spare = self.slots(self.index_of(port))
         return spare if port == first else first
 
     def former_index(self, port: int) -> int:
-        """The instance that a slot at `port` once was, as far as the ports of today tell; at least 0."""
+        """Return the instance that a slot at `port` once was, as far as the ports of today tell; at least 0."""
         return max(0, port - (self.own.spare_port if port >= self.own.spare_port else self.own.port))
 
     def index_of(self, port: int) -> int:
-        """The instance whose slot `port` is, or was."""
+        """Return the instance whose slot `port` is, or was."""
         for ports in (self.ports, self.spare_ports):
             if port in ports:
                 return ports.index(port)
@@ -149,14 +149,15 @@ class Topology:
         return tuple(sorted((*self.web, *self.spared, *self.absent), key=lambda web: web.place))
 
     def asking(self, release: ReleaseFacts | None) -> Topology:
-        """The same, with the health check that the release was built with, where that is known."""
+        """Return the same, with the health check that the release was built with, where that is known."""
         record = release.health if release else None
         if not record:
             return self
         return replace(self, health_path=record["path"], health_status=record["status"], health_record=dict(record))
 
     def beside_serving(self, facts: Facts, target: ReleaseFacts | None = None) -> Topology:
-        """The same, for a run in which releases that serve now, and `target`, may have health checks of their own."""
+        """Return the same, for a run in which releases that serve now, and `target`, may have health checks of their
+        own."""
         checks = {*facts.health_check_digests(), target.health_check_digest if target else ""} - {
             "",
             self.health_check_digest,
@@ -167,7 +168,7 @@ class Topology:
 
     @property
     def balancers_alone(self) -> Topology:
-        """The same with no web host of a run's own: for what only balancers are told, whatever hosts are away."""
+        """A copy without web hosts, for commands that only talk to balancers."""
         return replace(self, web=(), spared=self.everywhere, absent=(), helper=None)
 
     @property
@@ -181,7 +182,7 @@ class Topology:
         return bool(self.spared or self.absent)
 
     def may_be_elsewhere(self, thing: settings_models.Process | settings_models.Schedule) -> bool:
-        """Whether it is a singleton, and may be on a host that nobody looks at."""
+        """Return whether it is a singleton, and may be on a host that the run leaves out."""
         return thing.singleton and self.leaves_some_out
 
     @property
@@ -219,25 +220,25 @@ class Topology:
         return tuple(named.values())
 
     def site(self, host: str) -> Site:
-        """The app's site on a host of either part."""
+        """Return the app's site on a host of either part."""
         sites = {web.name: web.site for web in self.builders}
         return sites.get(host) or {balancer.name: balancer.site for balancer in self.balancers}[host]
 
     def web_host(self, name: str) -> WebHost:
-        """The web host of that name; KeyError if there is none."""
+        """Return the web host of that name; KeyError if there is none."""
         for member in (*self.builders, *self.everywhere):
             if member.name == name:
                 return member
         raise KeyError(name)
 
     def supervisor(self, web: WebHost) -> Supervisor:
-        """The supervisor adapter of a host: the settings' where they name one, else the lab's, else systemd."""
+        """Return the supervisor adapter of a host: the settings' where they name one, else the lab's, else systemd."""
         if "supervisor" in self.settings.model_fields_set:
             return supervisors.get(self.settings.supervisor)
         return supervisors.get(str(web.host.variables.get("deploy_supervisor", self.settings.supervisor)))
 
     def health(self) -> Health:
-        """How instances show that they can serve."""
+        """Return how instances show that they can serve."""
         check = self.settings.health
         own_host = next((value for name, value in check.headers.items() if name.lower() == "host"), "")
         health = Health(
@@ -254,17 +255,18 @@ class Topology:
 
     @property
     def health_check_digest(self) -> str:
-        """A digest of the question that tells health: releases of the same one answer each other's."""
+        """A digest of the health check: releases with the same digest share their check."""
         return hashlib.sha256(json.dumps(self.health_request).encode()).hexdigest()[:16]
 
     @property
     def health_request(self) -> tuple[Any, ...]:
-        """What tells one health check from another: path, status, Host, headers. A release is built for one."""
+        """The parts that identify a health check: path, status, Host, headers. A release is built for one."""
         check = self.health()
         return (check.path, check.status, check.host, sorted(check.sent_headers.items()))
 
     def instance(self, web: WebHost, index: int, port: int, bind: str = "") -> Instance:
-        """One instance as the agent is told about it; `bind` is how it listens, where not as the settings say."""
+        """Return one instance in the form of the agent's request; `bind` is how it listens, where not as the
+        settings say."""
         return Instance(
             index=index,
             port=port,
@@ -276,7 +278,7 @@ class Topology:
         )
 
     def processes_of(self, web: WebHost) -> list[tuple[str, int]]:
-        """The processes (name, number) that a host is to have, in the settings' order."""
+        """Return the processes (name, number) that a host is to have, in the settings' order."""
         return [
             (name, number)
             for name, process in self.settings.processes.items()
@@ -285,17 +287,19 @@ class Topology:
         ]
 
     def process(self, web: WebHost, name: str, number: int) -> Process:
-        """One process as the agent is told about it; one that the settings no longer have is stopped as by default."""
+        """Return one process in the form of the agent's request; one that the settings no longer have is stopped as by
+        default."""
         settings = self.settings.processes.get(name)
         graceful = settings.stop_timeout if settings else 60.0
         return Process(name, number, self.supervisor(web).process_verbs(web.site, name, number), graceful)
 
     def schedules_of(self, web: WebHost) -> list[str]:
-        """The schedules that a host is to have, in the settings' order."""
+        """Return the schedules that a host is to have, in the settings' order."""
         return [name for name in self.settings.schedules if web.name in self.schedule_hosts.get(name, ())]
 
     def schedule(self, web: WebHost, name: str) -> Schedule:
-        """One schedule as the agent is told about it; a run of one that is not known any more has an hour."""
+        """Return one schedule in the form of the agent's request; a run of one that is not known any more has an
+        hour."""
         settings = self.settings.schedules.get(name)
         longest = (settings.timeout if settings else 3600.0) + END_OF_RUN
         return Schedule(name, self.supervisor(web).schedule_verbs(web.site, name), longest)
@@ -306,7 +310,7 @@ class Topology:
         return runtimes.get(self.served_by)
 
     def drains(self, action: Action) -> bool:
-        """Whether an instance to which that happens is taken out of the pools first.
+        """Return whether an instance to which that happens is taken out of the pools first.
 
         One that is reloaded goes on serving, so it stays where nobody else could take its requests.
         """
@@ -332,7 +336,7 @@ class Topology:
         return ""
 
     def units(self, web: WebHost) -> UnitSpec:
-        """What the constant units of a host depend on."""
+        """Return what the constant units of a host depend on."""
         return UnitSpec(
             site=web.site,
             ports=(*web.ports, *web.spare_ports),
@@ -359,7 +363,7 @@ class Topology:
         return sum(web.own.instances for web in self.everywhere)
 
     def server(self, host: str, port: int) -> str:
-        """The balancers' name for a slot."""
+        """Return the balancers' name for a slot."""
         return server_name(host, port)
 
     def instance_of(self, server: str) -> str:
@@ -417,7 +421,7 @@ class Topology:
         )
 
     def _www(self, balancer: BalancerHost) -> Www | None:
-        """The static files on a balancer's host, where every balancer's host has the app."""
+        """Return the static files on a balancer's host, where every balancer's host has the app."""
         static = self.settings.static
         if static is None or not (self.files_lie_at_balancers and self.balancer_adapter.serves_files):
             return None
@@ -452,7 +456,7 @@ class Topology:
 
 
 def plain_place(address: str, port: int) -> str:
-    """`endpoints.place`, with an address written as balancers tell it."""
+    """`endpoints.place`, with the address as balancers write it."""
     try:
         return place(str(ipaddress.ip_address(address.strip("[]"))), port)
     except ValueError:
@@ -460,7 +464,8 @@ def plain_place(address: str, port: int) -> str:
 
 
 def bind_address(web: WebHost) -> str:
-    """Where instances of a host listen: all addresses on a real host, its own loopback address in a lab; or sockets.
+    """Return where instances of a host listen: all addresses on a real host, its own loopback address in a lab; or
+    sockets.
 
     All IPv6 addresses where it is reached at one; servers that can listen at all IPv4 addresses too then do.
     """
@@ -468,14 +473,15 @@ def bind_address(web: WebHost) -> str:
 
 
 def probe_address(web: WebHost, bind: str = "") -> str:
-    """Where the agent reaches an instance of its own host; `bind` is how that listens, where not as settings say."""
+    """Return where the agent reaches an instance of its own host; `bind` is how that listens, where not as settings
+    say."""
     sockets = web.site.sockets if (bind or web.own.bind) == "unix" else ""
     return sockets or (web.own.address if web.host.prefix else "::1" if web.by_ipv6 else "127.0.0.1")
 
 
 def trusted(balancers: Sequence[BalancerHost], seen: Sequence[str] = (), *, by_ipv6: bool = False) -> tuple[str, ...]:
-    """Addresses whose forwarded headers count: loopback, every balancer whose address is a literal, and those of the
-    balancers' own that the app's host was found to see (`seen`).
+    """Return addresses whose forwarded headers count: loopback, every balancer whose address is a literal, and those of
+    the balancers' own that the app's host was found to see (`seen`).
 
     `by_ipv6`: instances listen at IPv6 addresses, where those of IPv4 clients are written as `::ffff:192.0.2.1`.
     """

@@ -32,7 +32,8 @@ LOADER = (
 
 @functools.cache
 def bundle() -> bytes:
-    """All modules of `deployer.agent` as zlib'd JSON `{module: source}`; names are relative to it (`site.ledger`)."""
+    """Return all modules of `deployer.agent` as zlib'd JSON `{module: source}`; names are relative to it
+    (`site.ledger`)."""
     return zlib.compress(json.dumps(dict(sorted(_sources(resources.files("deployer.agent"))))).encode(), 6)
 
 

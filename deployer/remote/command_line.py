@@ -1,4 +1,4 @@
-"""The one command that is run on a host: Python with the loader, as root where that was asked for."""
+"""The one command that runs on a host: Python with the loader, as root where configured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SUDO = "env LANGUAGE=C LC_MESSAGES=C sudo -H"
 
 
 def escalation(host: Host, become: bool | None = None) -> Escalation:
-    """Whether the agent is to be root: `try` takes what sudo gives without a question.
+    """Return whether the agent is to be root: `try` takes what sudo gives without a question.
 
     `become` overrides the inventory's. In a lab of processes (`prefix`) there is no root to become.
     """
@@ -25,7 +25,7 @@ def escalation(host: Host, become: bool | None = None) -> Escalation:
 
 
 def command_line(python: str, token: str, size: int, how: Escalation, marker: str | None = None) -> str:
-    """The command for the login shell of a host, quoted so that sh, csh and fish all pass it on.
+    """Return the command for the login shell of a host, quoted so that sh, csh and fish all pass it on.
 
     `size` is the bundle's, in bytes. `marker`: sudo asks for the password with this text; without one it never asks.
     """

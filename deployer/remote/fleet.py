@@ -35,7 +35,7 @@ class Result:
         return self.error is None
 
     def unwrap(self) -> dict[str, Any]:
-        """The value; raises the error (AgentError, SessionLost) if there is one instead."""
+        """Return the value; raises the error (AgentError, SessionLost) if there is one instead."""
         if self.error is not None:
             raise self.error
         return self.value or {}
@@ -68,7 +68,7 @@ class Fleet(Mapping[str, Session]):
         dialer: Dialer | None = None,
         **leases: float,
     ) -> Self:
-        """Connects to all hosts at once (32 at a time) and starts their agents.
+        """Connect to all hosts at once (32 at a time) and start their agents.
 
         Args:
             user: who logs in, over the inventory's own word.
@@ -132,10 +132,12 @@ class Fleet(Mapping[str, Session]):
         lane: str = "main",
         timeout: float | None = None,
     ) -> dict[str, Result]:
-        """One operation on many hosts at once; waits for all of them. Raises KeyError for a host without a session.
+        """Return one operation on many hosts at once; waits for all of them.
+
+        Raises KeyError for a host without a session.
 
         Args:
-            hosts: names or hosts; all are asked at the same time.
+            hosts: names or hosts; all get the request at the same time.
             args, body: the same for all, or a function of the host. A body for all must be bytes.
             on_event: takes (host, event), in reading threads: several at a time.
             lane: as for `Session.request`.
@@ -172,7 +174,7 @@ class Fleet(Mapping[str, Session]):
         ]
 
     def close(self) -> None:
-        """Says goodbye to all agents at once and closes all connections. Never raises."""
+        """Say goodbye to all agents at once and close all connections. Never raises."""
         sessions = list(self._sessions.values())
         with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(sessions)) or 1) as pool:
             list(pool.map(Session.close, sessions))
@@ -180,7 +182,7 @@ class Fleet(Mapping[str, Session]):
         self._dialer.close()
 
     def kill(self) -> None:
-        """Cuts all links without a goodbye."""
+        """Cut all links without a goodbye."""
         for session in self._sessions.values():
             session.kill()
         self._heart.stop()
@@ -204,7 +206,7 @@ class FleetError(UnreachableError):
 
 
 def together(failures: Mapping[str, DeployError]) -> DeployError:
-    """One error for all hosts that failed: the host's own if it is one, else a FleetError that tells each."""
+    """Return one error for all hosts that failed: the host's own if it is one, else a FleetError that lists them."""
     errors = list(failures.values())
     if len(errors) == 1:
         return errors[0]
@@ -221,7 +223,7 @@ def together(failures: Mapping[str, DeployError]) -> DeployError:
 
 
 def _one_hint(errors: Sequence[DeployError]) -> str | None:
-    """The hints of all, each kind of failure once: those of one kind differ only in the host that they name."""
+    """Return the hints of all, each kind of failure once: those of one kind differ only in the host that they name."""
     by_code: dict[str, dict[str, None]] = {}
     for error in errors:
         if error.hint:

@@ -1,4 +1,4 @@
-"""From a bare channel to a running agent: skip what login scripts print, answer sudo, tell what is missing."""
+"""From a bare channel to a running agent: skip the output of login scripts, answer sudo, report what is missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Handshake:
         host: the inventory name, for errors.
         channel: the paramiko channel on which the command was just started.
         token: what the line carries.
-        python: the interpreter that was asked for.
+        python: the interpreter that was configured.
         marker: sudo's prompt, if there is a password to give.
         password: that password.
     """
@@ -43,7 +43,9 @@ class Handshake:
         self.channel.in_buffer.set_event(self._arrived)
 
     def wait(self, timeout: float, send_bundle: Callable[[], None]) -> bytes:
-        """Returns the bytes that follow the agent's first line. `send_bundle` is called as soon as nobody else reads.
+        """Return the bytes that follow the agent's first line.
+
+        `send_bundle` is called as soon as no other program reads.
 
         Raises NotReadyError: no Python, one too old, no sudo; UnreachableError `timeout`.
         """
@@ -64,7 +66,7 @@ class Handshake:
                 raise self._no_agent()
 
     def stderr(self) -> str:
-        """What the host said on stderr so far."""
+        """Return the host's output on stderr so far."""
         return self._errors[-(1 << 16) :].decode("utf-8", "replace")
 
     def _try(self, send: Callable[[], None]) -> None:
@@ -74,7 +76,7 @@ class Handshake:
             return
 
     def _hear(self) -> bool:
-        """Takes what is there. False when there was nothing."""
+        """Take what is there. False when there was nothing."""
         heard = False
         while self.channel.recv_stderr_ready():
             self._errors += self.channel.recv_stderr(1 << 16)
@@ -89,7 +91,7 @@ class Handshake:
         return heard
 
     def _more(self, ends: float) -> bool:
-        """Waits a little for more; False when nothing can come. Raises when the time is over."""
+        """Wait a little for more; False when nothing can come. Raises when the time is over."""
         if self.channel.closed or self.channel.eof_received:
             time.sleep(0.05)  # stderr and the exit status come after the end of stdout
             ready = self.channel.recv_ready() or self.channel.recv_stderr_ready()

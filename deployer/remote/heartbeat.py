@@ -15,13 +15,13 @@ class Beatable(Protocol):
     """A session, as the heart sees it."""
 
     def beat(self) -> None:
-        """Sends a heartbeat; returns at once when the link is busy with something else. Never raises."""
+        """Send a heartbeat, or return at once when the link is busy with something else. Never raises."""
 
     def fresh_for(self) -> float:
-        """Seconds since the agent's lease was certainly renewed."""
+        """Return seconds since the agent's lease was certainly renewed."""
 
     def check(self) -> None:
-        """Gives the session up when the agent has not answered for too long. Never raises."""
+        """Give the session up when the agent has not answered for too long. Never raises."""
 
 
 class Heartbeat:
@@ -40,7 +40,7 @@ class Heartbeat:
         self._thread: threading.Thread | None = None
 
     def add(self, session: Beatable) -> None:
-        """Beats for `session` from now on."""
+        """Beat for `session` from now on."""
         with self._lock:
             self._sessions.add(session)
             if self._thread is None:
@@ -53,7 +53,7 @@ class Heartbeat:
             self._sessions.discard(session)
 
     def stop(self) -> None:
-        """Ends the thread."""
+        """End the thread."""
         self._stop.set()
 
     def _run(self) -> None:

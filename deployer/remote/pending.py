@@ -18,7 +18,7 @@ class Sender(Protocol):
     """What a pending request needs of its session."""
 
     def send(self, head: dict[str, Any], body: bytes = b"") -> None:
-        """Sends one frame. Raises SessionLost."""
+        """Send one frame. Raises SessionLost."""
 
 
 class Pending:
@@ -55,29 +55,32 @@ class Pending:
         self._changed = threading.Condition()
 
     def result(self, timeout: float | None = None) -> dict[str, Any]:
-        """The operation's result. Raises AgentError, SessionLost; TimeoutError after `timeout` seconds."""
+        """Return the operation's result. Raises AgentError, SessionLost; TimeoutError after `timeout` seconds."""
         return self._future.result(timeout)
 
     def done(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Return whether it has ended, well or not."""
         return self._future.done()
 
     def cancel(self) -> None:
-        """Asks the operation to stop; `result` tells what came of it. Nothing happens when it has ended."""
+        """Ask the operation to stop; `result` has its outcome. A no-op when it has ended."""
         if not self.done():
             self._sender.send({"t": "cancel", "id": self.number})
 
     # -- for the session --------------------------------------------------------------------------------------------
 
     def overdue(self, now: float) -> bool:
-        """Whether the deadline has passed. The first call starts the clock; a body that moves on starts it anew."""
+        """Return whether the deadline has passed.
+
+        The first call starts the clock; a body that moves on starts it anew.
+        """
         with self._changed:
             if self._ends_at is None:
                 self._ends_at = now + self.deadline
             return now > self._ends_at
 
     def event(self, event: dict[str, Any]) -> None:
-        """Hands on an event of the operation."""
+        """Hand on an event of the operation."""
         if self._on_event is None or self.done():
             return
         try:
@@ -104,7 +107,7 @@ class Pending:
             self._changed.notify_all()
 
     def send_body(self, body: Body) -> None:
-        """Sends the body in chunks, as the agent takes them; stops when the operation has ended."""
+        """Send the body in chunks, as the agent takes them; stop when the operation has ended."""
         try:
             for chunk in _chunks(body):
                 if not self._reserve(len(chunk)):
@@ -116,7 +119,7 @@ class Pending:
             self.fail(error)
 
     def cancel_quietly(self) -> None:
-        """Cancels without minding a dead link."""
+        """Cancel without minding a dead link."""
         try:
             self.cancel()
         except Exception:

@@ -1,4 +1,4 @@
-"""One host's agent, and a channel to it: requests out, answers and events in. docs/protocol.md tells how."""
+"""One host's agent, and a channel to it: requests out, answers and events in; see docs/protocol.md."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _OVERDUE_HINT = "look at that host (load, disks, dmesg), then type deploy {comma
 class Session:
     """An agent that runs on `host`. Thread-safe. Made by `Session.open`.
 
-    `info` is what the agent said of itself: `pid`, `uid`, `python`, `version`.
+    `info` is the agent's description of itself: `pid`, `uid`, `python`, `version`.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class Session:
         lease: float = protocol.LEASE,
         grace: float = protocol.GRACE,
     ) -> Self:
-        """Connects to `host` and starts its agent.
+        """Connect to `host` and start its agent.
 
         Args:
             dialer: shares keys, known hosts and gateways with other hosts.
             heart: keeps the lease; one of its own by default.
-            sudo_password: what sudo is given if it asks; the host's own (`become_password`) by default.
+            sudo_password: the answer to sudo's prompt; the host's own (`become_password`) by default.
             become: whether the agent is to be root, over the inventory's own word; None for both: root where sudo
                 gives it without a question or a password is there.
             identity: `user@machine` for locks and ledgers; this user by default.
@@ -150,7 +150,7 @@ class Session:
         on_event: OnEvent | None = None,
         lane: str = "main",
     ) -> Pending:
-        """Sends a request and returns at once; many may be under way.
+        """Send a request, and return at once; many may be under way.
 
         Args:
             op: the operation's name (docs/operations.md).
@@ -196,7 +196,7 @@ class Session:
         return self.wait(self.request(op, args, body, on_event, lane), timeout)
 
     def wait(self, pending: Pending, timeout: float | None = None) -> dict[str, Any]:
-        """The result of a request; cancels it after `timeout` seconds. Raises as `call`."""
+        """Return the result of a request; cancels it after `timeout` seconds. Raises as `call`."""
         try:
             return pending.result(timeout)
         except TimeoutError:
@@ -210,7 +210,8 @@ class Session:
             raise error from None
 
     def fresh_for(self) -> float:
-        """Seconds since the agent's lease was certainly renewed: since we sent the last heartbeat that it answered."""
+        """Return seconds since the agent's lease was certainly renewed: since we sent the last heartbeat that it
+        answered."""
         return protocol.clock() - self._fresh_at
 
     @property
@@ -226,7 +227,7 @@ class Session:
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Says goodbye: the agent ends the operation in hand, runs no winding-up, and exits. Never raises."""
+        """Say goodbye: the agent ends the operation in hand, runs no winding-up, and exits. Never raises."""
         if self.alive:
             self._closing = True
             try:
@@ -237,7 +238,7 @@ class Session:
         self._lose("the session was closed")
 
     def kill(self) -> None:
-        """Cuts the link without a goodbye, as a dying controller would."""
+        """Cut the link without a goodbye, as a dying controller would."""
         self._lose("the session was killed")
 
     def __enter__(self) -> Self:
@@ -263,7 +264,7 @@ class Session:
     # -- frames -----------------------------------------------------------------------------------------------------
 
     def send(self, head: dict[str, Any], body: bytes = b"") -> None:
-        """Sends one frame. Raises SessionLost."""
+        """Send one frame. Raises SessionLost."""
         data = protocol.encode(head, body)
         try:
             with self._writing:
@@ -273,7 +274,7 @@ class Session:
             raise self._lost or SessionLost("the session is closed", host=self.host.name) from None
 
     def beat(self) -> None:
-        """Sends a heartbeat, unless the link is busy: whatever is sent renews the lease too."""
+        """Send a heartbeat, unless the link is busy: whatever is sent renews the lease too."""
         data_free = self._channel.out_window_size > 256
         if not data_free or not self._writing.acquire(blocking=False):
             return
@@ -291,7 +292,7 @@ class Session:
             self._lose(why)
 
     def check(self) -> None:
-        """Gives the session up when the agent must have given us up, and single requests at their deadlines."""
+        """Give the session up when the agent must have given us up, and single requests at their deadlines."""
         if self.fresh_for() > self._patience:
             self._lose(f"no message from the agent for {self._patience:.0f} s")
         for pending in self._take_overdue():
@@ -301,7 +302,10 @@ class Session:
             threading.Thread(target=self._cancel, args=(pending.number,), daemon=True).start()
 
     def _take_overdue(self) -> list[Pending]:
-        """The requests that are past their deadlines, no longer pending. In the main lane only the first one counts."""
+        """Return the requests that are past their deadlines, no longer pending.
+
+        In the main lane only the first one counts.
+        """
         now = protocol.clock()
         with self._lock:
             in_line = [pending for pending in self._pending.values() if pending.lane != "side"]
@@ -363,7 +367,7 @@ class Session:
             pending.fail(error)
 
     def _answer(self, pending: Pending, kind: str, head: dict[str, Any]) -> None:
-        """Hands an event, a result or an error to its request. Raises UnexpectedResponse."""
+        """Hand an event, a result or an error to its request. Raises UnexpectedResponse."""
         host, operation = self.host.name, pending.op
         if kind == "event":
             pending.event(require_expected_event(host, operation, head["event"]))
@@ -392,7 +396,7 @@ class Session:
 
 
 def _no_session(host: Host, error: BaseException) -> UnreachableError:
-    """The login worked, but no channel or no agent came of it."""
+    """Return the login worked, but no channel or no agent came of it."""
     return UnreachableError(
         "the login works, but no program can be run",
         host=host.name,

@@ -34,7 +34,7 @@ _LINES = 10
 class Startup:
     """One attempt to start an agent.
 
-    `host` is the inventory name, `user` who logged in, `python` the interpreter that was asked for.
+    `host` is the inventory name, `user` who logged in, `python` the configured interpreter.
     """
 
     host: str
@@ -42,7 +42,7 @@ class Startup:
     python: str
 
     def explain(self, stdout: str, stderr: str, status: int | None) -> NotReadyError:
-        """The error for a start that ended with exit status `status` and these outputs."""
+        """Return the error for a start that ended with exit status `status` and these outputs."""
         low = stderr.lower()
         other = _OTHER_USER.search(stdout) or _OTHER_USER.search(stderr)
         log = [*_last(stdout), *_last(stderr)][-_LINES:]
@@ -72,12 +72,12 @@ class Startup:
         )
 
     def sudo(self, message: str, hint: str = _OTHER_PASSWORD, log: list[str] | None = None) -> NotReadyError:
-        """The error where sudo is what refuses."""
+        """Return the error where sudo is what refuses."""
         values = {"user": self.user, "file": re.sub(r"[^A-Za-z0-9_-]", "_", self.user)}
         return self._error(message.format(**values), code="sudo", hint=hint.format(**values), log=log)
 
     def too_old(self, version: str) -> NotReadyError:
-        """The error for a Python that is too old for the agent."""
+        """Return the error for a Python that is too old for the agent."""
         return self._error(
             f"{self.python} is Python {version}; 3.9 or newer is needed",
             code="old_python",
@@ -91,6 +91,6 @@ class Startup:
 
 
 def _last(text: str) -> list[str]:
-    """The last lines that say something, without what only a terminal understands."""
+    """Return the last lines that say something, without what only a terminal understands."""
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]", "", text)
     return [line.rstrip() for line in plain.splitlines() if line.strip()][-_LINES:]

@@ -30,17 +30,17 @@ def seconds(value: float) -> str:
 
 
 def place(host: str, instance: str = "") -> str:
-    """Where something happens, as a column: the instance, the host, or `here`."""
+    """Return where something happens, as a column: the instance, the host, or `here`."""
     return instance or host or "here"
 
 
 def width_of(event: events.RunStarted) -> int:
-    """How wide the column of hosts and instances is in a run: as its longest name, with room for `:0`."""
+    """Return how wide the column of hosts and instances is in a run: as its longest name, with room for `:0`."""
     return max(PLACE_WIDTH, *(len(host) + 2 for host in event.hosts)) if event.hosts else PLACE_WIDTH
 
 
 def line_of(event: events.Event, width: int = PLACE_WIDTH) -> str | None:
-    """One line for a person, or None where an event says nothing worth a line of its own.
+    """Return one line for a person, or None where an event needs no line of its own.
 
     `width` is that of the column of hosts and instances. Control characters that hosts printed have no effect.
     """
@@ -80,7 +80,7 @@ def _line_of(event: events.Event, width: int) -> str | None:
 
 
 def receipt(probe: Mapping[str, Any] | None) -> list[str]:
-    """What the probe beside the run saw, and each failure with what was changing at that moment."""
+    """Return what the probe beside the run saw, and each failure with what was changing at that moment."""
     if probe is None:
         return []
     counts = f"{probe['requests']} requests, {probe['failed']} failed, {probe['stale']} stale"
@@ -93,7 +93,7 @@ def receipt(probe: Mapping[str, Any] | None) -> list[str]:
 
 
 def finished(event: events.RunFinished) -> str:
-    """The closing line of a run."""
+    """Return the closing line of a run."""
     text = event.outcome.replace("_", " ")
     if event.outcome == "rolled_back" or event.serving is not None:
         return f"{text}: {what_serves(event)} (after {seconds(event.duration_s)})"
@@ -105,7 +105,7 @@ def finished(event: events.RunFinished) -> str:
 
 
 def what_serves(event: events.RunFinished) -> str:
-    """What serves after a run that failed, as it was seen, beside what served before it."""
+    """Return what serves after a run that failed, as it was seen, beside what served before it."""
     if event.serving is None:
         return "nothing that serves was touched"
     if not event.serving:
@@ -148,7 +148,7 @@ def _change(before: str | None, now: str | None) -> str:
 
 
 def error_block(error: DeployError, *, log_is_shown: bool = False) -> str:
-    """The whole of an error: what, where, why, the last log lines, what to type next.
+    """Return the whole of an error: what, where, why, the last log lines, what to type next.
 
     `log_is_shown`: a person has read those lines already, as they came.
     """

@@ -18,7 +18,7 @@ Format = Literal["rich", "plain", "json"]
 
 
 def json_line(event: events.Event) -> str:
-    """The event as one line of JSON, in ASCII, which every output can take."""
+    """Return the event as one line of JSON, in ASCII, which every output can take."""
     return json.dumps(event.as_json(), default=str)
 
 
@@ -92,13 +92,13 @@ class Rich:
                 self._console.print(Text(line, style=self._style(event)))
 
     def settle(self) -> None:
-        """Takes the live line off the screen, for others to write there. The next step brings it back."""
+        """Take the live line off the screen, for others to write there. The next step brings it back."""
         with self._lock:
             self._live.stop()
 
     @property
     def running(self) -> str:
-        """What the live line says: the steps that run now."""
+        """The live line: the steps that run now."""
         return " · ".join(list(self._running.values())[:4])
 
     def _follow(self, event: events.Event) -> None:
@@ -139,7 +139,7 @@ class Rich:
 
 
 def listener(output: Format, out: TextIO | None = None) -> events.Listener:
-    """The listener for `--output`. With `out` events go there as lines, and nothing is drawn on the terminal."""
+    """Return the listener for `--output`. With `out` events go there as lines, and nothing is drawn on the terminal."""
     if output == "json":
         return JsonLines(out)
     return Plain(out) if output == "plain" or out else Rich()

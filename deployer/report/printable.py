@@ -11,7 +11,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u20
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal would obey: sequences are left out, other control characters are escaped.
+    """Return the text without what a terminal would obey: sequences are left out, other control characters are escaped.
 
     Tabs and newlines stay.
     """

@@ -1,6 +1,6 @@
 """Shows the events of a run without ever holding the run up: a thread of its own feeds the listener.
 
-A terminal that is stopped (Ctrl-S), a pipe that nobody reads, a library that raises or locks up: the run goes on.
+A terminal that is stopped (Ctrl-S), a pipe without a reader, a library that raises or locks up: the run goes on.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Screen:
             self._changed.notify_all()
 
     def flush(self) -> None:
-        """Waits until all events are shown and the screen is free for others, as long as the output takes.
+        """Wait until all events are shown and the screen is free for others, as long as the output takes.
 
         Returns early when the output has ended or locked up, or after `abandon`.
         """
@@ -98,11 +98,11 @@ class Screen:
             self._changed.wait_for(lambda: shown.is_set() or self._over)
 
     def abandon(self) -> None:
-        """Drops what is not shown yet, and lets all who wait for it go on: a person wants to stop at once."""
+        """Drop what is not shown yet, and release all waiting threads, for an immediate stop."""
         self._end()
 
     def close(self) -> None:
-        """Shows what is left, and ends."""
+        """Show what is left, and end."""
         self.flush()
         self._end()
 
@@ -202,7 +202,7 @@ class Screen:
 
 
 def show_cursor(out: TextIO) -> None:
-    """Brings back the cursor of a terminal, and an empty line: a live view that was cut off leaves neither."""
+    """Bring back the cursor of a terminal, and an empty line: a live view that was cut off leaves neither."""
     with contextlib.suppress(OSError, ValueError):
         if out.isatty():
             os.write(out.fileno(), b"\r\x1b[K\x1b[?25h")
@@ -214,7 +214,10 @@ def _settle(inner: events.Listener) -> None:
 
 
 def _takes_output(out: TextIO) -> bool:
-    """Whether the stream can be written to now. True for what is not a file: nothing but the listener can be slow."""
+    """Return whether the stream can be written to now.
+
+    True for what is not a file: nothing but the listener can be slow.
+    """
     with contextlib.suppress(OSError, ValueError):
         return bool(select.select([], [out.fileno()], [], 0)[1])
     return True

@@ -22,6 +22,6 @@ class ShownOutput:
             self._lines.append(event.line.strip())
 
     def has_all(self, lines: Sequence[str]) -> bool:
-        """Whether every one of `lines` was shown."""
+        """Return whether every one of `lines` was shown."""
         shown = set(self._lines)
         return all(line.strip() in shown for line in lines)

@@ -1,4 +1,4 @@
-"""Signs of life of steps that take long, for output that is no terminal: a log that stands still looks like a hang."""
+"""Signs of life of long steps, for output that is not a terminal: a silent log looks like a hang."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deployer import events
 from deployer.events import StepRunning
 
 FIRST_S = 3.0
-"""Seconds after which a step says that it runs."""
+"""Seconds after which a step shows a sign of life."""
 EVERY_S = 10.0
 """Seconds from one sign of life to the next, counted from the beginning of the step."""
 
@@ -47,7 +47,7 @@ class SignsOfLife:
             self._over.set()
 
     def look(self) -> None:
-        """Shows one sign per step that is due."""
+        """Show one sign per step that is due."""
         now, due = self._clock(), dict[str, list[tuple[str, float]]]()
         with self._lock:
             for (place, step), (began, at) in self._running.items():

@@ -14,7 +14,7 @@ LOG_CONFIG = ".deploy-log-config.json"
 
 
 def configured_access_log(serving: Serving) -> Literal["", "off", "plain", "json"]:
-    """What the settings say; "" where they leave it to the server, and to the app's own file for it."""
+    """Return the setting; "" where it is left to the server, and to the app's own file for it."""
     return serving.settings.access_log if "access_log" in serving.settings.model_fields_set else ""
 
 
@@ -45,12 +45,13 @@ def files_for_uvicorn(serving: Serving) -> dict[str, str]:
 
 
 def options_of_uvicorn(serving: Serving) -> tuple[str, ...]:
-    """The words that bring it about."""
+    """Return the words that bring it about."""
     return {"off": ("--no-access-log",), "json": ("--log-config", LOG_CONFIG)}.get(configured_access_log(serving), ())
 
 
 def refused(serving: Serving) -> SettingsError | None:
-    """Why uvicorn cannot do as `runtime.access_log` says, since its arguments say something else; None if it can."""
+    """Return why uvicorn cannot do as `runtime.access_log` says, since its arguments say something else; None if it
+    can."""
     words = [word.partition("=")[0] for word in serving.settings.args]
     clash = {"json": {"--log-config", "--no-access-log"}, "plain": {"--no-access-log"}, "off": {"--access-log"}}
     for word in words:

@@ -18,11 +18,11 @@ SLOT, VENV = "$DEPLOY_SLOT", "$DEPLOY_VENV"
 """Likewise: the slot's link, and the virtualenv's own folder. Their release may go while what started there serves."""
 
 DEVELOPMENT_GRACE_S = "2"
-"""Seconds that `deploy dev` gives to requests in flight: who saves a file waits for the new code, not for a stream."""
+"""Seconds that `deploy dev` gives to requests in flight: a developer waits for the new code, not for a stream."""
 
 
 def refuse_words(serving: Serving, options: Options) -> SettingsError | None:
-    """Why `runtime.args`, or the environment variable from which the server also takes options, is refused."""
+    """Return why `runtime.args`, or the environment variable from which the server also takes options, is refused."""
     for word in serving.settings.args:
         option, gap, value = word.partition(" ")
         if gap and option.startswith("-") and "=" not in option:
@@ -49,10 +49,10 @@ def refuse_words(serving: Serving, options: Options) -> SettingsError | None:
 
 
 def bound(serving: Serving) -> str:
-    """Where gunicorn binds: `address:$PORT`, with brackets around an IPv6 address, or `unix:$DEPLOY_SOCKET`."""
+    """Return where gunicorn binds: `address:$PORT`, with brackets around an IPv6 address, or `unix:$DEPLOY_SOCKET`."""
     return f"unix:{SOCKET}" if serving.at_sockets else f"{bracketed(serving.address)}:{PORT}"
 
 
 def bracketed(address: str) -> str:
-    """The address as it stands before a port: an IPv6 address in brackets."""
+    """Return the address as it stands before a port: an IPv6 address in brackets."""
     return f"[{address}]" if ":" in address else address

@@ -81,41 +81,48 @@ class Runtime(Protocol):
     reload_check: tuple[str, ...]
 
     def refuse(self, serving: Serving) -> SettingsError | None:
-        """Why this server cannot serve the app so (one process that recycles …), with the fix as hint; None if it can.
+        """Return why this server cannot serve the app so (one process that recycles …), with the fix as hint; None if
+        it can.
 
         That it serves apps of this interface at all is known already. The message begins with the key that is wrong
         (`runtime.args has …`), so that it gets that key's file and line.
         """
 
     def refuse_reload(self, workers: int, *, same: bool) -> str | None:
-        """Why SIGHUP does not bring so many workers to a release, in words that follow the server's name.
+        """Return why SIGHUP does not bring so many workers to a release, in words that follow the server's name.
 
         `same`: it is the release that they serve already. None: it does, and a failed one costs no request.
         """
 
     def requires(self, serving: Serving) -> tuple[str, ...]:
-        """Distributions that must be in the virtualenv (`uvicorn`, `gunicorn`, `uvicorn-worker`)."""
+        """Return distributions that must be in the virtualenv (`uvicorn`, `gunicorn`, `uvicorn-worker`)."""
 
     def command(self, serving: Serving) -> tuple[str, ...]:
-        """The words of the command, run in the release folder. The word part `$PORT` is replaced at start.
+        """Return the words of the command, run in the release folder. The word part `$PORT` is replaced at start.
 
         The first word is `.venv/bin/python`, relative, so that neither cwd nor `sys.prefix` keeps a link in it.
         """
 
     def command_with_socket(self, serving: Serving) -> tuple[str, ...]:
-        """The same where the port's listening socket comes as descriptor 3 (`LISTEN_FDS`); none without the ability."""
+        """Return the same where the port's listening socket comes as descriptor 3 (`LISTEN_FDS`); none without the
+        ability."""
 
     def development(self, serving: Serving) -> Development:
-        """How `deploy dev` runs the same app here: one worker, a debug log, a reload at every change of its code."""
+        """Return how `deploy dev` runs the same app here: one worker, a debug log, a reload at every change of its
+        code."""
 
     def variables(self, serving: Serving) -> dict[str, str]:
-        """Environment variables for the server itself, which older versions of it may ignore. The app's own win."""
+        """Return environment variables for the server itself, which older versions of it may ignore.
+
+        The app's own win.
+        """
 
     def files(self, serving: Serving) -> dict[str, str]:
-        """Config files to render into the release: relative path → content. May be empty."""
+        """Return config files to render into the release: relative path → content. May be empty."""
 
     def check(self, serving: Serving) -> tuple[str, ...]:
-        """A command, run in the built release before anything is changed, that exits 0 when the app can be loaded.
+        """Return a command, run in the built release before anything is changed, that exits 0 when the app can be
+        loaded.
 
         Its output must end with the cause when it cannot (ImportError, attribute missing …).
         """

@@ -18,7 +18,7 @@ def import_check(
     then: tuple[str, ...] = (),
     click_options: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
-    """A command that exits 0 when the app's target can be imported, else ends its output with the cause.
+    """Return a command that exits 0 when the app's target can be imported, else ends its output with the cause.
 
     Args:
         serving: what to import, and from where.

@@ -21,7 +21,7 @@ class Command:
     reload_check: tuple[str, ...] = ()
 
     def refuse(self, serving: Serving) -> SettingsError | None:
-        """A missing command, one that never uses the port, or one that needs a shell."""
+        """Return a missing command, one that never uses the port, or one that needs a shell."""
         text = serving.settings.command
         if not text:
             return SettingsError(
@@ -42,7 +42,7 @@ class Command:
         return None
 
     def refuse_reload(self, workers: int, *, same: bool) -> str | None:
-        """Always: nobody knows what it does."""
+        """Always: its reaction to SIGHUP is unknown."""
         return "has no defined reaction to SIGHUP"
 
     def requires(self, serving: Serving) -> tuple[str, ...]:
@@ -50,7 +50,7 @@ class Command:
         return ()
 
     def command(self, serving: Serving) -> tuple[str, ...]:
-        """Its words. Programs of the virtualenv are found by PATH."""
+        """Return its words. Programs of the virtualenv are found by PATH."""
         text = (serving.settings.command or "").replace("${PORT}", PORT).replace("${DEPLOY_SOCKET}", SOCKET)
         try:
             return tuple(shlex.split(text)) + serving.settings.args
@@ -64,7 +64,7 @@ class Command:
         return ()
 
     def development(self, serving: Serving) -> Development:
-        """Its words as they are: it reloads only by its own means."""
+        """Return its words as they are: it reloads only by its own means."""
         return Development(self.command(serving), module=False)
 
     def variables(self, serving: Serving) -> dict[str, str]:
@@ -76,5 +76,5 @@ class Command:
         return {}
 
     def check(self, serving: Serving) -> tuple[str, ...]:
-        """Imports the app where its name is known, else nothing."""
+        """Import the app where its name is known, else nothing."""
         return import_check(serving, python=PYTHON) if serving.target else ("true",)

@@ -17,7 +17,8 @@ FIXED: Mapping[str, str] = {
 
 
 def check_env(env: Mapping[str, str], *, where: str = "env") -> None:
-    """SettingsError when a name is not a valid or a free one (`PORT`, `DEPLOY_*`), or a value has a line break."""
+    """Raise SettingsError when a name is not a valid or a free one (`PORT`, `DEPLOY_*`), or a value has a line
+    break."""
     for name, value in env.items():
         if not ENV_NAME.match(name):
             raise SettingsError(
@@ -34,7 +35,7 @@ def check_env(env: Mapping[str, str], *, where: str = "env") -> None:
 
 
 def instance_variables(*, app: str, env_name: str, port: int) -> dict[str, str]:
-    """What the only instance of an app sees where it runs without a host's slots: here, or in a container."""
+    """Return what the only instance of an app sees where it runs without a host's slots: here, or in a container."""
     return {"PORT": str(port), "DEPLOY_APP": app, "DEPLOY_ENV": env_name, "DEPLOY_INSTANCE": "0"}
 
 
@@ -47,7 +48,7 @@ def release_environment(
     env: Mapping[str, str],
     pythonpath: Sequence[str] = (),
 ) -> dict[str, str]:
-    """The environment of hooks and checks, without secrets; whoever runs them reads the secrets file first.
+    """Return the environment of hooks and checks, without secrets; their caller reads the secrets file first.
 
     Args:
         app: the app's name, and `env_name` that of its environment.

@@ -29,7 +29,7 @@ class Gunicorn:
     interface: Literal["asgi", "wsgi"] = "wsgi"
 
     def refuse(self, serving: Serving) -> SettingsError | None:
-        """Words that a rollout depends on."""
+        """Return words that a rollout depends on."""
         if serving.target is None:
             return SettingsError("no app was found", hint="write runtime: {app: module:attribute}")
         return refuse_words(serving, GUNICORN)
@@ -72,7 +72,7 @@ class Gunicorn:
         return {}
 
     def files(self, serving: Serving) -> dict[str, str]:
-        """The config file. What it does not know in an older gunicorn, gunicorn ignores."""
+        """Return the config file. What it does not know in an older gunicorn, gunicorn ignores."""
         settings = serving.settings
         text = templating.render(
             "gunicorn.conf.py.j2",
@@ -93,16 +93,16 @@ class Gunicorn:
         return {CONFIG: text}
 
     def check(self, serving: Serving) -> tuple[str, ...]:
-        """Imports the app, then `gunicorn --check-config`, which also loads the worker class."""
+        """Import the app, then `gunicorn --check-config`, which also loads the worker class."""
         words = ("--config", "file:" + CONFIG, *serving.settings.args, "--check-config", self.target(serving))
         return import_check(serving, python=PYTHON, module="gunicorn", then=words)
 
     def worker_class(self, serving: Serving) -> str:
-        """The class as gunicorn takes it, where the app's own file names no other."""
+        """Return the class as gunicorn takes it, where the app's own file names no other."""
         return serving.settings.worker_class
 
     def target(self, serving: Serving) -> str:
-        """The app as gunicorn takes it: `module:attribute`, with parentheses behind a factory."""
+        """Return the app as gunicorn takes it: `module:attribute`, with parentheses behind a factory."""
         target = serving.target
         assert target is not None  # refuse() came first
         return target.path + "()" if target.factory and not target.path.endswith("()") else target.path
@@ -121,7 +121,7 @@ class GunicornUvicorn(Gunicorn):
         return ("gunicorn", "uvicorn", "uvicorn-worker") if own else ("gunicorn", "uvicorn")
 
     def worker_class(self, serving: Serving) -> str:
-        """The class of the settings, else the one that fits the uvicorn that is asked for."""
+        """Return the class of the settings, else the one that fits the uvicorn that is asked for."""
         if "worker_class" in serving.settings.model_fields_set:
             return serving.settings.worker_class
         return serving.worker_class or UVICORN_WORKER
@@ -134,5 +134,5 @@ class GunicornAsgi(Gunicorn):
     interface = "asgi"
 
     def worker_class(self, serving: Serving) -> str:
-        """Its one class."""
+        """Return its one class."""
         return "asgi"

@@ -1,6 +1,7 @@
 """`run`: how an instance of one release starts; `.deploy-within`: how any other command of it does.
 
-Both are rendered into the release. The first is executed by its unit in that folder, the second by whoever names it.
+Both are rendered into the release. The unit executes the first in that folder; other programs execute the second by
+its path.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def render_run(
     secrets_file: str,
     slots: str,
 ) -> str:
-    """A POSIX sh script that ends in `exec` of the server.
+    """Return a POSIX sh script that ends in `exec` of the server.
 
     Args:
         serving, runtime: what to run.
@@ -73,7 +74,7 @@ def render_within(
     release: str,
     secrets_file: str,
 ) -> str:
-    """A POSIX sh script that runs its words as `run` would run the server, but for the port and the instance.
+    """Return a POSIX sh script that runs its words as `run` would run the server, but for the port and the instance.
 
     Takes what `render_run` takes; `pythonpath` and `search` as in `Serving`. Raises SettingsError likewise.
     """
@@ -90,7 +91,7 @@ def render_within(
 
 
 def _variables(server: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
-    """What is exported before the secrets: the app's own win over the server's."""
+    """Return what is exported before the secrets: the app's own win over the server's."""
     check_env(env)
     return {**FIXED, **server, **{name: str(value) for name, value in env.items()}}
 
@@ -104,6 +105,6 @@ def _words(command: tuple[str, ...]) -> str:
 
 
 def _word(word: str) -> str:
-    """The word quoted for sh, with `$PORT` and its like in it left to be expanded."""
+    """Return the word quoted for sh, with `$PORT` and its like in it left to be expanded."""
     parts = _EXPANDED.split(word)
     return "".join(f'"{part}"' if _EXPANDED.fullmatch(part) else templating.sh(part) for part in parts if part) or "''"

@@ -15,7 +15,7 @@ from deployer.settings.inference.server.effect import whole_seconds
 
 
 def standalone(runtime: Runtime, serving: Serving, port: int) -> dict[str, str]:
-    """Name → content: `uvicorn_config.py`, or `gunicorn.conf.py`; nothing for other servers.
+    """Return name → content: `uvicorn_config.py`, or `gunicorn.conf.py`; nothing for other servers.
 
     `port` is taken where the environment names none. SettingsError for an option that cannot be written so.
     """

@@ -13,7 +13,7 @@ _NOT_THE_APPS = ("<string>", "<frozen importlib", importlib.__file__)
 
 
 def fail(text: str) -> None:
-    """Says why on stderr and ends, without waiting for threads that the app may have started."""
+    """Print the cause on stderr and exit, without waiting for threads that the app may have started."""
     sys.stdout.flush()
     sys.stderr.write(text.rstrip() + "\n")
     sys.stderr.flush()
@@ -21,7 +21,7 @@ def fail(text: str) -> None:
 
 
 def format_error(error: BaseException) -> str:
-    """The traceback without our own frames and those of the import machinery."""
+    """Return the traceback without our own frames and those of the import machinery."""
     shown = traceback.TracebackException.from_exception(error)
     _trim(shown)
     return "".join(shown.format())
@@ -43,7 +43,7 @@ def need_server(module: str) -> None:
 
 
 def load(target: str, factory: bool) -> None:
-    """Imports `module:attribute` as the server will."""
+    """Import `module:attribute` as the server will."""
     name, _, attributes = target.partition(":")
     target_object: Any = importlib.import_module(name)
     for attribute in (attributes or "application").split("."):
@@ -60,7 +60,7 @@ def load(target: str, factory: bool) -> None:
 
 
 def read_options(module: str, words: "list[str]") -> None:
-    """Lets the server's own command line reader judge the options."""
+    """Let the server's own command line reader judge the options."""
     import click
 
     try:
@@ -70,7 +70,7 @@ def read_options(module: str, words: "list[str]") -> None:
 
 
 def main() -> None:
-    """Carries out the order in the last argument."""
+    """Carry out the order in the last argument."""
     # When its time is up, this is told by TERM: what it was doing is the best of its last lines.
     faulthandler.register(signal.SIGTERM, chain=True)
     order = json.loads(sys.argv[-1])

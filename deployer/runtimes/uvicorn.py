@@ -43,7 +43,7 @@ class Uvicorn:
         return refuse_words(serving, UVICORN) or access_log.refused(serving)
 
     def refuse_reload(self, workers: int, *, same: bool) -> str | None:
-        """One process, and any other release."""
+        """Return one process, and any other release."""
         if workers < 2:
             return "in one process dies on SIGHUP: it takes runtime.workers: 2 or more"
         return None if same else "re-reads only the release that it was started with"
@@ -53,11 +53,11 @@ class Uvicorn:
         return ("uvicorn",)
 
     def command(self, serving: Serving) -> tuple[str, ...]:
-        """`--workers` is always said, since uvicorn else takes it from WEB_CONCURRENCY."""
+        """`--workers` is always set, since uvicorn else takes it from WEB_CONCURRENCY."""
         return (PYTHON, "-m", "uvicorn", *self._options(serving))
 
     def command_with_socket(self, serving: Serving) -> tuple[str, ...]:
-        """It knows nothing of `LISTEN_FDS`, so the descriptor is said."""
+        """It knows nothing of `LISTEN_FDS`, so the descriptor is passed."""
         return (PYTHON, "-m", "uvicorn", *self._options(serving, ("--fd", "3")))
 
     def development(self, serving: Serving) -> Development:
@@ -67,7 +67,7 @@ class Uvicorn:
         return Development(("-m", "uvicorn", *words, *serving.settings.args))
 
     def variables(self, serving: Serving) -> dict[str, str]:
-        """The jitter of its own accord: uvicorn has known it since 0.41, and an option would end an older one.
+        """Return the jitter of its own accord: uvicorn has known it since 0.41, and an option would end an older one.
 
         UVICORN_TIMEOUT_WORKER_HEALTHCHECK stays at its 5 s, which see under Workers in docs/settings.md.
         """
@@ -80,7 +80,7 @@ class Uvicorn:
         return access_log.files_for_uvicorn(serving)
 
     def check(self, serving: Serving) -> tuple[str, ...]:
-        """Imports the app, then lets uvicorn itself read the options."""
+        """Import the app, then let uvicorn itself read the options."""
         return import_check(serving, python=PYTHON, module="uvicorn", click_options=self._options(serving))
 
     def _options(self, serving: Serving, place: tuple[str, ...] = ()) -> tuple[str, ...]:

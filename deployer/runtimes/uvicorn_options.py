@@ -44,11 +44,11 @@ EITHER = ("access-log", "use-colors", "proxy-headers", "server-header", "date-he
 
 
 def keywords(words: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
-    """The keywords of `uvicorn.run` for a command's options.
+    """Return the keywords of `uvicorn.run` for a command's options.
 
     Args:
         words: everything behind the app.
-        environ: variables by which the command line is told options too (`UVICORN_LOG_LEVEL`); the words win.
+        environ: variables that also set options (`UVICORN_LOG_LEVEL`); the words win.
 
     Raises:
         SettingsError: an option that is not supported.

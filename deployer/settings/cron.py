@@ -42,7 +42,7 @@ class _Field:
     first: int = 0
 
     def read(self, text: str) -> Values:
-        """The numbers that `text` means, in order. ValueError in words for a person."""
+        """Return the numbers that `text` means, in order. Raises ValueError with a message for users."""
         numbers: set[int] = set()
         for item in text.split(","):
             numbers.update(self._item(item))
@@ -106,7 +106,7 @@ class Cron:
     either: bool
 
     def on_calendar(self, zone: str) -> tuple[str, ...]:
-        """The expressions of systemd.time(7) that together mean the same; two where a day counts either way."""
+        """Return the expressions of systemd.time(7) that together mean the same; two where a day counts either way."""
         time = f"{_two(self.hours, 24)}:{_two(self.minutes, 60)}:00 {zone}"
         months, days = _two(self.months, 12), _two(self.days, 31)
         weekdays = ""
@@ -119,8 +119,8 @@ class Cron:
         return (f"{weekdays}*-{months}-{days} {time}",)
 
     def after(self, moment: datetime, zone: ZoneInfo) -> datetime:
-        """The first time after `moment` (aware), in UTC. As systemd does it: an hour that the clock leaves out has no
-        times, and of an hour that comes twice only the first counts."""
+        """Return the first time after `moment` (aware), in UTC. As systemd does it: an hour that the clock leaves out
+        has no times, and of an hour that comes twice only the first counts."""
         day = moment.astimezone(zone).date() - timedelta(days=1)
         while True:
             for wall in self._times(day):
@@ -130,7 +130,7 @@ class Cron:
             day += timedelta(days=1)
 
     def comes(self) -> bool:
-        """Whether there is any day at all that it means: 30 February is none."""
+        """Return whether there is any day at all that it means: 30 February is none."""
         first = date(1896, 1, 1)
         return any(self._counts(first + timedelta(days=number)) for number in range(_LEAP_YEARS * 366))
 
@@ -146,7 +146,7 @@ class Cron:
 
 
 def read(text: str) -> Cron:
-    """The times that a cron line means. ValueError, in words for a person, for one that means none."""
+    """Return the times that a cron line means. Raises ValueError with a message for users if it has none."""
     line = text.strip()
     if line.lower() == "@reboot":
         raise ValueError("@reboot is not a valid schedule: write a command that always runs under `processes`")
@@ -167,7 +167,7 @@ def read(text: str) -> Cron:
 
 
 def zone(name: str) -> ZoneInfo:
-    """The time zone of that name (`Europe/Berlin`). ValueError when there is none."""
+    """Return the time zone of that name (`Europe/Berlin`). ValueError when there is none."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -177,5 +177,5 @@ def zone(name: str) -> ZoneInfo:
 
 
 def _two(values: Values, count: int) -> str:
-    """The values as systemd writes lists; `*` for all that there are."""
+    """Return the values as systemd writes lists; `*` for all that there are."""
     return "*" if len(values) == count else ",".join(f"{value:02d}" for value in values)

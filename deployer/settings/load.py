@@ -44,7 +44,7 @@ class Loaded:
         return self.base / self.settings.source.path / self.settings.source.subdir
 
     def mark(self, *path: str | int) -> Mark:
-        """The file and line of a key (`mark("health", "path")`), or of the nearest one above it."""
+        """Return the file and line of a key (`mark("health", "path")`), or of the nearest one above it."""
         return self.document.mark(*path)
 
     @contextmanager
@@ -57,7 +57,7 @@ class Loaded:
             raise
 
     def place(self, error: SettingsError) -> None:
-        """Gives an error without a file that of the key with which its message begins, where that is written."""
+        """Give an error without a file that of the key with which its message begins, where that is written."""
         keys = tuple(error.message.partition(" ")[0].rstrip(":,").split("."))
         mark = self.document.marks.get(keys)
         if error.file is None and mark is not None:
@@ -70,7 +70,7 @@ def load(
     start: Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Loaded:
-    """The settings of one environment.
+    """Return the settings of one environment.
 
     Args:
         config: the file (`-c`); None: `deploy.yaml` in `start` or the nearest folder above it.
@@ -98,7 +98,7 @@ def load(
 
 
 def find(config: Path | None = None, start: Path | None = None) -> Path:
-    """The absolute path of `deploy.yaml`; SettingsError when there is none."""
+    """Return the absolute path of `deploy.yaml`; SettingsError when there is none."""
     if config is not None:
         if not config.is_file():
             raise SettingsError("there is no such file", file=str(config))
@@ -114,7 +114,7 @@ def find(config: Path | None = None, start: Path | None = None) -> Path:
 
 
 def _read(path: Path) -> Document:
-    """One file as a map; an empty one has no keys."""
+    """Return one file as a map; an empty one has no keys."""
     document = read_document(path, shown(path), SettingsError)
     if document.data is None:
         return Document(document.file, {}, {(): Mark(document.file, 1)})

@@ -267,7 +267,7 @@ class Balancer(Model):
 
 
 class Probe(Model):
-    """A prober beside the run: requests a second, and the gate."""
+    """A prober beside the run: requests per second, and the gate."""
 
     url: str = Field(description="URL that receives the test traffic", examples=["https://shop.example.com/"])
     rate: Annotated[float, Field(ge=0.1, le=1000)] = setting(20.0, "requests per second, 0.1 to 1000", 20)

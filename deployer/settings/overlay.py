@@ -8,7 +8,7 @@ from deployer.settings.yaml.document import Document, KeyPath, Mark
 
 
 def merge(base: Document, over: Document) -> Document:
-    """Both documents' data as one; every value keeps the place where it was written last."""
+    """Return both documents' data as one; every value keeps the place where it was written last."""
     marks = {path: mark for path, mark in base.marks.items() if not _replaced(path, over.data)}
     return Document(base.file, _merged(base.data, over.data), marks | _without_root(over.marks))
 
@@ -37,7 +37,7 @@ def _merged(base: Any, over: Any) -> Any:
 
 
 def _replaced(path: KeyPath, over: Any) -> bool:
-    """Whether the overlay puts something other than a map at, or above, `path`."""
+    """Return whether the overlay puts something other than a map at, or above, `path`."""
     for step in path:
         if not isinstance(over, dict):
             return True

@@ -22,12 +22,12 @@ class Exclude:
         self._rules = [_rule(pattern) for pattern in (*ALWAYS, *patterns) if pattern.strip("/")]
 
     def __call__(self, path: str, folder: bool) -> bool:
-        """Whether the relative `path` stays at home; below an excluded folder nobody looks."""
+        """Whether the relative `path` stays at home; excluded folders are not searched."""
         return any(rule.fullmatch(path) for rule, folders_only in self._rules if folder or not folders_only)
 
 
 def as_dockerignore(patterns: Sequence[str]) -> tuple[str, ...]:
-    """The same in a .dockerignore's words, for what always holds and `patterns`.
+    """Return the same in a .dockerignore's words, for what always holds and `patterns`.
 
     There a pattern has no way to mean folders alone, and one without a slash counts at the top only.
     """
@@ -40,7 +40,7 @@ def as_dockerignore(patterns: Sequence[str]) -> tuple[str, ...]:
 
 
 def checked(pattern: str) -> str:
-    """The pattern, if it can be used. Raises ValueError with words for the user."""
+    """Return the pattern, if it can be used. Raises ValueError with words for the user."""
     _rule(pattern)
     return pattern
 

@@ -21,7 +21,7 @@ _Shape = Callable[[Any, _Place], Iterator[_Problem]]
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The content of one of these files, by its name; empty where there is no such file.
+    """Return the content of one of these files, by its name; empty where there is no such file.
 
     Raises:
         SettingsError: it cannot be read, is not valid TOML, or a value has the wrong type; with file and line.
@@ -32,7 +32,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file of the project. Raises SettingsError for one that cannot be read or is not UTF-8."""
+    """Return the text of a file of the project. Raises SettingsError for one that cannot be read or is not UTF-8."""
     try:
         return path.read_text("utf-8")
     except OSError as error:
@@ -45,7 +45,7 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str, name: str) -> dict[str, Any]:
-    """The same from text; `name` says which file it is. Raises as `load` does."""
+    """Return the same from text; `name` says which file it is. Raises as `load` does."""
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as problem:
@@ -220,7 +220,7 @@ def _dotted(place: _Place) -> str:
 
 
 def _line_of(text: str, place: _Place) -> int | None:
-    """The line of a key, or of the nearest table around it; None where neither is found."""
+    """Return the line of a key, or of the nearest table around it; None where neither is found."""
     names = [step for step in place if isinstance(step, str)]
     entry = next((step for step in place if isinstance(step, int)), 0)
     best: tuple[int, int] | None = None

@@ -8,7 +8,7 @@ from deployer.settings.models import Settings
 
 
 def schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of `deploy.yaml`, with the meaning of every key. Overlays may also say null."""
+    """JSON Schema (2020-12) of `deploy.yaml`, with the meaning of every key. Overlays may also have null."""
     document = Settings.model_json_schema(by_alias=True)
     document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     document["title"] = "deploy.yaml"

@@ -22,7 +22,7 @@ def resolve_secrets(
     environ: Mapping[str, str] | None = None,
     timeout_s: float = COMMAND_TIMEOUT_S,
 ) -> dict[str, str]:
-    """The values of `refs` by name.
+    """Return the values of `refs` by name.
 
     Args:
         refs: `settings.secrets` or `settings.python.secrets`.
@@ -78,7 +78,10 @@ def _from_sops(name: str, file: str, base: Path, timeout_s: float) -> str:
 
 
 def _output(name: str, argv: list[str], base: Path, timeout_s: float) -> str:
-    """What the command prints, without its last newline. Its stderr goes to the terminal: it may ask for a touch."""
+    """Return what the command prints, without its last newline.
+
+    Its stderr goes to the terminal: it may ask for a touch.
+    """
     done = local_program.run_at_terminal(argv, timeout=timeout_s, cwd=base, inherit_stderr=True)
     if done.timed_out:
         raise SettingsError(

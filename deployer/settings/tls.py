@@ -48,23 +48,26 @@ class Certificate:
         return f"certificate of {', '.join(self.names) or 'no name'}, until {self.until}"
 
     def covers(self, name: str) -> bool:
-        """Whether it is for that name; a wildcard stands for one label (RFC 6125)."""
+        """Return whether it is for that name; a wildcard stands for one label (RFC 6125)."""
         name = name.lower()
         above = "*." + name.partition(".")[2]
         return name in self.names or (above in self.names and not name.startswith("*"))
 
     def days_left(self, now: float | None = None) -> float:
-        """Days until it ends; negative when it has ended."""
+        """Return days until it ends; negative when it has ended."""
         return (self.ends - (time.time() if now is None else now)) / 86400.0
 
     def ends_soon(self, now: float | None = None, *, renewed: bool = False) -> bool:
-        """Whether a person should look. One that is `renewed` by itself may be short-lived: a sixth of its life."""
+        """Return whether a person should look.
+
+        One that is `renewed` by itself may be short-lived: a sixth of its life.
+        """
         left = self.days_left(now) * 86400.0
         return left < (min(SOON_S, self.lifetime / 6) if renewed else SOON_S)
 
 
 def certificate_of(pem: bytes) -> Certificate:
-    """What the first certificate of a PEM text says; ValueError when there is none."""
+    """Return what the first certificate of a PEM text says; ValueError when there is none."""
     certificate = x509.load_pem_x509_certificates(pem)[0]
     try:
         named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -113,7 +116,7 @@ def require_possible(loaded: Loaded, kind: str) -> None:
 
 
 def read_certificate(loaded: Loaded, now: float | None = None) -> Certificate | None:
-    """The user's own certificate with its key; None where there is none.
+    """Return the user's own certificate with its key; None where there is none.
 
     Raises SettingsError, with file and line: it cannot be read, the key is not its own, it has ended or not begun, or
     it is not for all `domains`.
@@ -176,7 +179,7 @@ def _chain(loaded: Loaded, path: Path) -> list[x509.Certificate]:
 
 
 def _key(loaded: Loaded, name: str) -> PrivateKeyTypes:
-    """The key that a secret holds; what is wrong with it is told without a byte of it."""
+    """Return the private key in a secret. The error for an invalid one contains no byte of it."""
     refs = loaded.settings.secrets
     text = resolve_secrets({name: refs[name]} if isinstance(refs, dict) else (name,), loaded.base)[name]
     try:

@@ -40,7 +40,7 @@ _ELSEWHERE = {
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` was probably meant to be, or None."""
+    """Return the known word that `word` was probably meant to be, or None."""
     words = list(known)
     swapped = [candidate for candidate in words if sorted(candidate) == sorted(word.lower())]
     matches = swapped or difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.6)
@@ -48,7 +48,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def settings_error(problem: ValidationError, model: type[BaseModel], document: Document) -> SettingsError:
-    """One error for all that pydantic found: the first in the file is the message, the others are its log."""
+    """Return one error for all that pydantic found: the first in the file is the message, the others are its log."""
     details_by_path: dict[KeyPath, list[ErrorDetails]] = {}
     for detail in problem.errors(include_url=False):
         details_by_path.setdefault(_written(detail, document.data), []).append(detail)
@@ -65,7 +65,7 @@ def _order(error: SettingsError) -> tuple[int, bool]:
 
 
 def _written(detail: ErrorDetails, data: Any) -> KeyPath:
-    """The error's place without the steps that pydantic adds for unions and validators."""
+    """Return the error's place without the steps that pydantic adds for unions and validators."""
     path: list[str | int] = []
     for step in detail["loc"]:
         if _has(data, step):

@@ -1,6 +1,6 @@
 """The kinds of value in `deploy.yaml`, checked where they come in, so that they can be written into units and configs.
 
-All checks take what the file says and return it settled, or raise ValueError with words for the user.
+All checks take what the file says and return it settled, or raise ValueError with a message for the user.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def seconds(value: Any) -> Any:
 
 
 def env_text(value: Any) -> Any:
-    """The value of an environment variable as text; numbers as they are written. ValueError for true, false and
+    """Return the value of an environment variable as text; numbers as they are written. ValueError for true, false and
     nothing, which could mean several texts, and for what no environment can hold."""
     if isinstance(value, bool):
         raise ValueError(f'could be several texts: write "{str(value).lower()}", or "{int(value)}", in quotes')
@@ -90,7 +90,7 @@ def env_name(value: str) -> str:
 
 
 def require_free_name(name: str) -> None:
-    """ValueError when a variable's name is the tool's own, or one that sh or systemd would not leave alone."""
+    """Raise ValueError when a variable's name is the tool's own, or one that sh or systemd would not leave alone."""
     if name == "PORT" or name.startswith("DEPLOY_"):
         raise ValueError(f"{name} is set by the tool itself: choose another name")
     if name in _SHELL_NAMES:
@@ -158,16 +158,17 @@ def user_name(value: str) -> str:
 
 
 def find_operators(text: str) -> list[tuple[str, int]]:
-    """The operators of the shell in `text` that stand outside of quotes, with their positions."""
+    """Return the operators of the shell in `text` that stand outside of quotes, with their positions."""
     return [(match[1], match.start()) for match in _OPERATORS.finditer(text) if match[1]]
 
 
 def one_program(value: str) -> str:
-    """A command line that is one program with its words, as `exec` in sh takes it: `$NAMES` are replaced there."""
+    """Return a command line that is one program with its words, as `exec` in sh takes it: `$NAMES` are replaced
+    there."""
     try:
         shlex.split(value)
     except ValueError as error:
-        raise ValueError(f"{value!r} cannot be read as words: {error}") from None
+        raise ValueError(f"{value!r} cannot be parsed: {error}") from None
     for operator, _ in find_operators(value)[:1]:
         raise ValueError(f"a supervisor must see the program itself, and {operator} needs a shell: sh -c '… exec …'")
     return value

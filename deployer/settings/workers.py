@@ -30,7 +30,7 @@ class Size:
 def workers_for(
     setting: int | Literal["auto", "balanced", "io", "cpu"], size: Size, instances: int = 1
 ) -> tuple[int, str]:
-    """The number of workers, and the sum that gave it as text for the plan.
+    """Return the number of workers, and the sum that gave it as text for the plan.
 
     Args:
         setting: `runtime.workers`; a number is taken as it is.

@@ -15,7 +15,7 @@ from deployer.settings.cron import Cron
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """A process of the app on one host: `count` of it, each killed `stop_timeout` seconds after it was told to stop."""
+    """A process of the app on one host: `count` of it, each killed `stop_timeout` seconds after its stop signal."""
 
     name: str
     count: int
@@ -63,22 +63,23 @@ class Supervisor(Protocol):
     starts_schedules: str
 
     def resources(self, spec: UnitSpec) -> list[Resource]:
-        """The unit files of the app's slots, processes and schedules, with the handlers that make them known."""
+        """Return the unit files of the app's slots, processes and schedules, with the handlers that make them known."""
 
     def schedule_files(self, site: Site, name: str) -> tuple[str, ...]:
-        """The paths of all that `resources` gives for one schedule, of the files that go with it."""
+        """Return the paths of all that `resources` gives for one schedule, of the files that go with it."""
 
     def handlers(self, site: Site) -> dict[str, tuple[Argv, ...]]:
-        """What makes changed units known (`daemon-reload`; `reread` + `add`), by name. Restarts nothing."""
+        """Return what makes changed units known (`daemon-reload`; `reread` + `add`), by name. Restarts nothing."""
 
     def verbs(self, site: Site, port: int) -> Verbs:
-        """The words for the slot at `port`."""
+        """Return the words for the slot at `port`."""
 
     def process_verbs(self, site: Site, name: str, number: int) -> Verbs:
-        """The words for number `number` of the process `name`."""
+        """Return the words for number `number` of the process `name`."""
 
     def schedule_verbs(self, site: Site, name: str) -> Verbs:
-        """The words for the schedule `name`: `start` and `stop` are of what starts its runs, `pid` is a run's."""
+        """Return the words for the schedule `name`: `start` and `stop` are of what starts its runs, `pid` is a
+        run's."""
 
     def packages(self) -> tuple[str, ...]:
         """Debian packages that setup installs for it."""

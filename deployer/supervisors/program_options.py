@@ -29,7 +29,7 @@ class ProgramOptions:
 
 
 def program_options(options: Mapping[str, str | int | bool]) -> ProgramOptions:
-    """What `unit:` comes to under supervisord.
+    """Return what `unit:` comes to under supervisord.
 
     `LimitNOFILE` (files), `LimitAS` (bytes, `2G`), `Nice` (0 to 19) and `UMask`. SettingsError for any other, or for a
     value that cannot be.

@@ -8,7 +8,8 @@ from deployer.templating import oneline
 
 
 def socket_folder(spec: UnitSpec) -> list[Resource]:
-    """What makes it, so that the app's user may put sockets there and everybody may connect to them; none without."""
+    """Return what makes it, so that the app's user may put sockets there and everybody may connect to them; none
+    without."""
     if not spec.sockets:
         return []
     site, above = spec.site, spec.sockets.rpartition("/")[0]

@@ -1,4 +1,4 @@
-"""supervisord: one program a slot, `shop-8000`, in one configuration file an app.
+"""supervisord: one program per slot, `shop-8000`, in one configuration file per app.
 
 A slot without a link must stay down after a reboot, and a slot with one must come up. So every program starts by
 itself and is restarted whatever ends it, but for exit status 78, with which it says that its slot has no link.
@@ -67,14 +67,15 @@ class Supervisord:
         ]
 
     def _services(self, spec: UnitSpec) -> list[Resource]:
-        """What starts at boot: supervisord, which starts every program whose link exists, and cron for schedules."""
+        """Return what starts at boot: supervisord, which starts every program whose link exists, and cron for
+        schedules."""
         if spec.site.prefix:
             return []
         names = ["supervisor", *(["cron"] if spec.schedules else [])]
         return [Service(name, running=False) for name in names]
 
     def schedule_files(self, site: Site, name: str) -> tuple[str, ...]:
-        """The script, and the file by which cron calls it."""
+        """Return the script, and the file by which cron calls it."""
         return f"{site.state}/schedule-{name}.sh", site.system(f"/etc/cron.d/{site.app}-{name}")
 
     def _schedule(self, spec: UnitSpec, schedule: ScheduleSpec) -> list[Resource]:
@@ -115,15 +116,18 @@ class Supervisord:
         return {ADD: ((*_script("supervisord/add.sh.j2", site), site.app, programs),)}
 
     def verbs(self, site: Site, port: int) -> Verbs:
-        """The words for the program `<app>-<port>`."""
+        """Return the words for the program `<app>-<port>`."""
         return _program_verbs(site, f"{site.app}-{port}", site.slot(port))
 
     def process_verbs(self, site: Site, name: str, number: int) -> Verbs:
-        """The words for the program `<app>-<name>-<number>`."""
+        """Return the words for the program `<app>-<name>-<number>`."""
         return _program_verbs(site, f"{site.app}-{name}-{number}", site.process(f"{name}@{number}"))
 
     def schedule_verbs(self, site: Site, name: str) -> Verbs:
-        """The words for what `/etc/cron.d/<app>-<schedule>` runs. Whether it does is for the schedule's link to say."""
+        """Return the words for what `/etc/cron.d/<app>-<schedule>` runs.
+
+        Whether it does is for the schedule's link to say.
+        """
         script, cron_file = self.schedule_files(site, name)
         files = f"{_schedule_logs(site)}/{name}"
         return Verbs(
@@ -159,7 +163,8 @@ def _schedule_logs(site: Site) -> str:
 
 
 def _minutes_anywhere(schedule: ScheduleSpec) -> str:
-    """The minutes at which it may be time, whatever the zone of the host: quarters of an hour apart from each other."""
+    """Return the minutes at which it may be time, whatever the zone of the host: quarters of an hour apart from each
+    other."""
     minutes = sorted({(minute + quarter) % 60 for minute in schedule.times.minutes for quarter in (0, 15, 30, 45)})
     return "*" if len(minutes) == 60 else ",".join(map(str, minutes))
 
@@ -172,7 +177,7 @@ def _control(site: Site) -> Argv:
 
 
 def _script(template: str, site: Site) -> Argv:
-    """A small script as words: `sh -c TEXT NAME`, to which its arguments are added."""
+    """Return a small script as words: `sh -c TEXT NAME`, to which its arguments are added."""
     control = " ".join(templating.sh(word) for word in _control(site))
     text = templating.render(template, control=control)
     return ("sh", "-c", text, template.rpartition("/")[2].removesuffix(".j2"))

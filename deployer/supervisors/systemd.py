@@ -1,4 +1,4 @@
-"""systemd: one template unit an app, `shop@.service`, whose instance name is the port of a slot.
+"""systemd: one template unit per app, `shop@.service`, whose instance name is the port of a slot.
 
 Beside it lies `shop@.socket`, by which systemd itself can hold the port of a slot and hand it to the service. It is
 open for an instance whose strategy says so, and else not even loaded.
@@ -49,7 +49,7 @@ class Systemd:
         ]
 
     def _boot_units(self, spec: UnitSpec) -> Iterator[BootUnit]:
-        """What starts at boot while its link exists: services, timers, and sockets that are open."""
+        """Yield what starts at boot while its link exists: services, timers, and sockets that are open."""
         site = spec.site
         for port in spec.ports:
             verbs, link = self.verbs(site, port), site.slot(port)
@@ -63,7 +63,7 @@ class Systemd:
             yield _boot_unit(self.schedule_verbs(site, schedule.name), site.schedule(schedule.name))
 
     def schedule_files(self, site: Site, name: str) -> tuple[str, ...]:
-        """The service, which is one run, and the timer."""
+        """Return the service, which is one run, and the timer."""
         folder = site.system("/etc/systemd/system")
         return tuple(f"{folder}/{site.app}-{name}.{kind}" for kind in ("service", "timer"))
 
@@ -92,7 +92,7 @@ class Systemd:
         return {RELOAD: (("systemctl", "daemon-reload"),)}
 
     def verbs(self, site: Site, port: int) -> Verbs:
-        """The words for `<app>@<port>.service`."""
+        """Return the words for `<app>@<port>.service`."""
         socket = f"{site.app}@{port}.socket"
         return replace(
             _unit_verbs(f"{site.app}@{port}.service"),
@@ -103,11 +103,11 @@ class Systemd:
         )
 
     def process_verbs(self, site: Site, name: str, number: int) -> Verbs:
-        """The words for `<app>-<name>@<number>.service`."""
+        """Return the words for `<app>-<name>@<number>.service`."""
         return _unit_verbs(f"{site.app}-{name}@{number}.service")
 
     def schedule_verbs(self, site: Site, name: str) -> Verbs:
-        """The words for `<app>-<schedule>.timer` and the service it starts."""
+        """Return the words for `<app>-<schedule>.timer` and the service it starts."""
         timer, service = f"{site.app}-{name}.timer", f"{site.app}-{name}.service"
         of_service = _unit_verbs(service)
         return replace(
@@ -150,5 +150,5 @@ def _boot_unit(verbs: Verbs, link: str) -> BootUnit:
 
 
 def _words(script: str, unit: str) -> Argv:
-    """A line for sh, in which `$1` is the unit."""
+    """Return a line for sh, in which `$1` is the unit."""
     return ("sh", "-c", script, "systemd", unit)

@@ -51,7 +51,7 @@ _OURS = {
 
 
 def own_options(spec: UnitSpec) -> list[Option]:
-    """What the unit of an instance says when the user adds nothing."""
+    """Return the default options of an instance's unit."""
     # gunicorn gives its socket to whom it is already, which counts as a call for the privileged.
     sockets = [("ReadWritePaths", sdvalue("-" + spec.sockets)), ("SystemCallFilter", "@chown")] if spec.sockets else []
     options = _options(
@@ -65,7 +65,10 @@ def own_options(spec: UnitSpec) -> list[Option]:
 
 
 def process_options(site: Site, process: ProcessSpec) -> list[Option]:
-    """The same of a process. Its command is told by SIGTERM alone; what it started is only killed with it."""
+    """Return the default options of a process's unit.
+
+    Only its command gets SIGTERM; its children are killed with it.
+    """
     return _options(
         site,
         start=f'cd -P "processes/{process.name}@%i" && exec {start_words(process.name)}',
@@ -76,7 +79,7 @@ def process_options(site: Site, process: ProcessSpec) -> list[Option]:
 
 
 def schedule_options(site: Site, schedule: ScheduleSpec) -> list[Option]:
-    """The same of a schedule: its runs come to an end, or are ended, and are not started again for that."""
+    """Return the same of a schedule: its runs come to an end, or are ended, and are not started again for that."""
     options = _options(
         site,
         start=f'cd -P "schedules/{schedule.name}" && exec {start_words(schedule.name)}',
@@ -90,7 +93,7 @@ def schedule_options(site: Site, schedule: ScheduleSpec) -> list[Option]:
 
 
 def start_words(name: str) -> str:
-    """What starts a process or a schedule, for sh in the folder of its release."""
+    """Return what starts a process or a schedule, for sh in the folder of its release."""
     return f"/bin/sh {WITHIN} /bin/sh {COMMANDS}/{name}"
 
 

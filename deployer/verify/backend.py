@@ -21,7 +21,7 @@ class AgentBackend(BaseBackend):  # type: ignore[misc]  # testinfra says nothing
         self._runner = runner
 
     def run(self, command: str, *args: str, **kwargs: Any) -> Ran:
-        """Runs `command`, its `%s` replaced by the quoted `args`, in `sh -c` on the host."""
+        """Run `command`, its `%s` replaced by the quoted `args`, in `sh -c` on the host."""
         line = self.get_command(command, *args)
         result = self._runner(self.hostname, line)
         return self.result(result.exit, line.encode("utf-8", "surrogateescape"), result.stdout, result.stderr)

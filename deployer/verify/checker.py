@@ -56,9 +56,9 @@ class Checker:
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
 
     def run(self, checks: Round, runner: Runner, on_result: Callable[[CheckResult], None]) -> None:
-        """Runs one round; `runner` and `on_result` are called in this thread.
+        """Run one round; `runner` and `on_result` are called in this thread.
 
-        What `runner` raises fails the check that asked, but for KeyboardInterrupt, which ends the round.
+        An error of `runner` fails the check that called it, except for KeyboardInterrupt, which ends the round.
 
         Raises:
             ChecksError: pytest broke, a check ended its process, or nothing was heard of it for `silence` seconds.
@@ -78,7 +78,7 @@ class Checker:
             raise self._broken(checks, "", ended["crash"].splitlines())
 
     def close(self) -> None:
-        """Ends the process. Never raises."""
+        """End the process. Never raises."""
         with self._lock:
             if self._process is not None and self._process.stdin is not None:
                 with contextlib.suppress(OSError):
@@ -114,7 +114,7 @@ class Checker:
     def _exchange(
         self, process: subprocess.Popen[bytes], checks: Round, runner: Runner, on_result: Callable[[CheckResult], None]
     ) -> dict[str, Any]:
-        """Answers the process's commands and passes results on, until the round ends: pytest's status and its crash."""
+        """Answer the process's commands and pass results on, until the round ends: pytest's status and its crash."""
         requests, replies = process.stdin, process.stdout
         assert requests is not None and replies is not None
         send(requests, checks.to_wire())
@@ -133,7 +133,7 @@ class Checker:
                 raise OSError(f"a check ended their process with status {message['done']}")
 
     def _next(self, replies: IO[bytes]) -> dict[str, Any]:
-        """The next message of the process; OSError when it has ended or is silent for too long."""
+        """Return the next message of the process; OSError when it has ended or is silent for too long."""
         deadline = time.monotonic() + self._silence
         self._require_going_on()
         while b"\n" not in self._unread:
@@ -153,7 +153,7 @@ class Checker:
         return message
 
     def _require_going_on(self) -> None:
-        """InterruptedRun when the time after a request to wind up is over."""
+        """Raise InterruptedRun when the time after a request to wind up is over."""
         if self._stop is None or not self._stop.is_set():
             return
         now = time.monotonic()

@@ -11,9 +11,9 @@ _INSTANCE = "test_instance"
 
 
 def find(folder: Path, scope: Scope | None = None) -> tuple[Path, ...]:
-    """The check files below `folder`, sorted; empty if there is no such folder.
+    """Return the check files below `folder`, sorted; empty if there is no such folder.
 
-    `test_instance*.py` are the instance's: run once a wave, before it is admitted. All other `test_*.py` are the
+    `test_instance*.py` are the instance's: run once per wave, before it is admitted. All other `test_*.py` are the
     fleet's: run at the end, and by `deploy verify`, which runs both (`scope` None).
     """
     files = sorted(path for path in folder.rglob("test_*.py") if not _hidden(path.relative_to(folder)))

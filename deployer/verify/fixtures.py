@@ -20,7 +20,7 @@ class Target:
 
 @pytest.fixture(scope="module")
 def check_target(request: pytest.FixtureRequest) -> Target:
-    """The target that `ChecksPlugin` chose for this round of a check file."""
+    """Return the target that `ChecksPlugin` chose for this round of a check file."""
     target: Target = request.param
     return target
 
@@ -33,5 +33,5 @@ def host(check_target: Target) -> testinfra.host.Host:
 
 @pytest.fixture(scope="module")
 def deploy(check_target: Target) -> SimpleNamespace:
-    """What is deployed there: app, env, release, root, user, ports …"""
+    """Return what is deployed there: app, env, release, root, user, ports …"""
     return check_target.deploy

@@ -1,4 +1,4 @@
-"""Results as a JUnit XML file, the form that every pipeline reads: one testcase a check and host."""
+"""Results as a JUnit XML file, the form that every pipeline reads: one testcase per check and host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 
 
 def write_junit(path: Path, results: Sequence[CheckResult]) -> None:
-    """Writes `results` to `path`; the class of a test case is the host (`controller` for checks that ask none)."""
+    """Write `results` to `path`; the class of a test case is the host (`controller` for checks that ask none)."""
     suite = ElementTree.Element(
         "testsuite",
         name="deploy verify",

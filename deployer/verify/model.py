@@ -38,7 +38,10 @@ class CheckSet:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One check on one host. `host` is empty where a check asks no host; `detail` says why it failed or was skipped."""
+    """One check on one host.
+
+    `host` is empty for a check that uses no host; `detail` says why it failed or was skipped.
+    """
 
     check: str
     host: str
@@ -66,7 +69,7 @@ class Verification:
 
     @property
     def skipped(self) -> int:
-        """How many checks said that they do not apply."""
+        """The number of checks that do not apply."""
         return self._count("skipped")
 
     @property

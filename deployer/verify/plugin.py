@@ -15,7 +15,7 @@ _LONGEST_DETAIL = 2000
 
 
 class ChecksPlugin:
-    """Runs every check of a file against each of the file's targets and tells each result as soon as it is known.
+    """Runs every check of a file against each of the file's targets, and reports each result at once.
 
     With `deployer.verify.fixtures` it stands in for testinfra's own plugin, whose hosts come from the command line and
     are cached for the whole process.
@@ -53,7 +53,7 @@ class ChecksPlugin:
         self.crash = str(excrepr)
 
     def _note(self, item: pytest.Item, report: pytest.TestReport) -> None:
-        """Takes the three reports of a check (setup, call, teardown) together; the worst one counts."""
+        """Take the three reports of a check (setup, call, teardown) together; the worst one counts."""
         earlier = self._running.pop(item.nodeid, None)
         name, host = self._names(item)
         outcome: Outcome = report.outcome
@@ -68,7 +68,7 @@ class ChecksPlugin:
             self._running[item.nodeid] = result
 
     def _names(self, item: pytest.Item) -> tuple[str, str]:
-        """The check's name without its target, and the target's."""
+        """Return the check's name without its target, and the target's."""
         callspec = getattr(item, "callspec", None)
         target: Target | None = callspec.params.get("check_target") if callspec else None
         name = self._title(item.nodeid)

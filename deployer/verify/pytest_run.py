@@ -27,7 +27,7 @@ _WITHOUT = (
 
 
 def run_pytest(folder: Path, files: Sequence[Path], plugins: Sequence[object]) -> int:
-    """Runs the check `files`, all below `folder`, and returns pytest's exit status.
+    """Run the check `files`, all below `folder`, and return pytest's exit status.
 
     Only `conftest.py` files in `folder` and below count; the caller's settings, environment and plugins do not. Changes
     this process for good, so it is for a process that ends afterwards.

@@ -26,11 +26,11 @@ def run(
     junitxml: Path | None = None,
     checker: Checker | None = None,
 ) -> Verification:
-    """Runs every check of every set against the set's hosts, one after another, and returns all results.
+    """Run every check of every set against the set's hosts, one after another, and return all results.
 
     Args:
         checks: what to run where.
-        runner: runs one command on one host; what it raises fails the check that asked.
+        runner: runs one command on one host; its error fails the check that called it.
         on_result: takes each result as soon as it is known, in the calling thread.
         junitxml: also write the results there.
         checker: the process that runs them; by default one that ends with this call.
@@ -64,7 +64,7 @@ def run(
 
 
 def _work(checks: Sequence[CheckSet]) -> _Work:
-    """Folder → check file → the targets it runs against, in the order of the sets."""
+    """Return folder → check file → the targets it runs against, in the order of the sets."""
     work: _Work = {}
     for check_set in checks:
         variables = json.loads(json.dumps(dict(check_set.variables)))

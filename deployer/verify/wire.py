@@ -20,24 +20,24 @@ class Round:
     targets: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]
 
     def to_wire(self) -> dict[str, Any]:
-        """The round as JSON data."""
+        """Return the round as JSON data."""
         return {"folder": self.folder, "targets": {file: list(pairs) for file, pairs in self.targets.items()}}
 
     @classmethod
     def from_wire(cls, data: Mapping[str, Any]) -> Round:
-        """The round that `to_wire` made `data` of."""
+        """Return the round that `to_wire` made `data` of."""
         targets = {file: [(name, variables) for name, variables in pairs] for file, pairs in data["targets"].items()}
         return cls(data["folder"], targets)
 
 
 def send(out: IO[bytes], message: Mapping[str, Any]) -> None:
-    """Writes one message. Raises OSError when the other side has gone."""
+    """Write one message. Raises OSError when the other side has gone."""
     out.write(json.dumps(message).encode("ascii") + b"\n")
     out.flush()
 
 
 def receive(source: IO[bytes]) -> dict[str, Any] | None:
-    """The next message; None when the other side has ended."""
+    """Return the next message; None when the other side has ended."""
     line = source.readline()
     if not line.endswith(b"\n"):
         return None

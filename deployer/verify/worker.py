@@ -27,7 +27,7 @@ from deployer.verify.wire import Round, receive, send
 
 
 def main() -> None:
-    """Runs rounds until standard input ends."""
+    """Run rounds until standard input ends."""
     requests, replies = _take_over_standard_streams()
     while (message := receive(requests)) is not None:
         child = os.fork()
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _take_over_standard_streams() -> tuple[IO[bytes], IO[bytes]]:
-    """The streams for messages, out of reach of the checks: they get no input, and print to standard error."""
+    """Return the streams for messages, out of reach of the checks: they get no input, and print to standard error."""
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)
@@ -49,7 +49,7 @@ def _take_over_standard_streams() -> tuple[IO[bytes], IO[bytes]]:
 
 
 def _run_round(checks: Round, requests: IO[bytes], replies: IO[bytes]) -> None:
-    """Runs one round and ends this process."""
+    """Run one round, and end this process."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
     status = 1
@@ -85,7 +85,7 @@ def _pytest_round(checks: Round, requests: IO[bytes], replies: IO[bytes]) -> dic
 
 
 def _wait_for_child(child: int, requests: IO[bytes]) -> int:
-    """The child's exit status (negative: the signal that ended it); ends it when `deploy` has ended."""
+    """Return the child's exit status (negative: the signal that ended it); ends it when `deploy` has ended."""
     awake, wake = os.pipe()
     os.set_blocking(wake, False)
     before = signal.signal(signal.SIGCHLD, lambda signum, frame: None), signal.set_wakeup_fd(wake)

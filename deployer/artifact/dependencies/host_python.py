@@ -96,7 +96,7 @@ def choose_installer(wanted: str, uv: str | None, host: str = "", givable: bool 
         givable: the host can run the uv of this machine.
 
     Raises:
-        NotReadyError: uv is asked for, and the host has none and cannot run ours.
+        NotReadyError: uv is required, but the host has none and cannot run ours.
     """
     if wanted == "uv" and not uv and not givable:
         raise NotReadyError(

@@ -22,7 +22,8 @@ class Installing:
 
 
 def installing(dependencies: Dependencies, tree: Path) -> Installing:
-    """What installs the dependencies as on a host: the project itself is not installed, its folder is on the path."""
+    """Return what installs the dependencies as on a host: the project itself is not installed, its folder is on the
+    path."""
     settings = dependencies.settings
     beside = [shlex.quote(line) for line in settings.with_]
     if settings.installer == "none":

@@ -33,7 +33,7 @@ class Pinned:
 def uv_lock(
     content: str, project: str, markers: Markers, extras: Sequence[str] = (), groups: Sequence[str] = ()
 ) -> Pinned:
-    """What `uv sync --no-dev --no-install-local` would install on a host, from the text of a `uv.lock`.
+    """Return what `uv sync --no-dev --no-install-local` would install on a host, from the text of a `uv.lock`.
 
     Args:
         project: the name of the project that is deployed, a member of the lock.
@@ -47,7 +47,7 @@ def uv_lock(
 
 
 def pylock(content: str, markers: Markers) -> Pinned:
-    """What a `pylock.toml` says is to be installed on a host. SettingsError when it cannot be read."""
+    """Return what a `pylock.toml` says is to be installed on a host. SettingsError when it cannot be read."""
     data = parse(content, "pylock.toml")
     lines = []
     for package in data.get("packages", ()):
@@ -62,7 +62,7 @@ def pylock(content: str, markers: Markers) -> Pinned:
 
 
 def holds(marker: str | None, markers: Markers, file: str) -> bool:
-    """Whether a PEP 508 marker is true in an environment; no marker is. SettingsError when it is malformed."""
+    """Return whether a PEP 508 marker is true in an environment; no marker is. SettingsError when it is malformed."""
     try:
         return marker is None or Marker(marker).evaluate(dict(markers))
     except InvalidMarker as error:
@@ -122,7 +122,7 @@ def _uv_hashes(package: Mapping[str, Any]) -> list[str]:
 
 
 def _line(package: Mapping[str, Any], hashes: Sequence[str], file: str) -> str:
-    """One line of a requirements file, by where the package comes from."""
+    """Return one line of a requirements file, by where the package comes from."""
     name, source = package["name"], package.get("source", {})
     if "git" in source:  # uv: git = "https://…?rev=main#<commit>"
         url, _, commit = str(source["git"]).partition("#")

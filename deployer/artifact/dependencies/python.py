@@ -31,7 +31,7 @@ _FORMAT = 1  # part of every key: raise it when virtualenvs are built in another
 
 @dataclass(frozen=True)
 class Dependencies:
-    """What a tree asks for. `loose` has no exact versions yet; a lock file has, and is in `files`.
+    """The dependencies of a tree. `loose` has no exact versions yet; a lock file has, and is in `files`.
 
     `pythonpath` are folders of the release that belong on `sys.path` (`src`); `project` is the name in pyproject.toml.
     """
@@ -68,7 +68,7 @@ class Locked:
         env: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """The `venv` argument of `release.build`.
+        """Return the `venv` argument of `release.build`.
 
         Args:
             requires: distributions that must be there (`Runtime.requires`).
@@ -87,7 +87,7 @@ class Locked:
         }
 
     def installed_by(self, installer: Installer, uv: str = "") -> Locked:
-        """The same by another installer, which is another virtualenv: pip's holds pip. `uv` is its path."""
+        """Return the same by another installer, which is another virtualenv: pip's holds pip. `uv` is its path."""
         host = replace(self.host, installer=installer, uv=uv)
         return replace(self, host=host, key=_key(self.key.removesuffix(f"-{self.host.installer}"), host))
 
@@ -118,14 +118,16 @@ class Unsettled:
         return {**self.draft.spec(), "requirements": wanted, "constraints": "\n".join(self.resolution.constraints)}
 
     def settled(self, answer: str, host: str) -> Locked:
-        """What is to be installed everywhere, with the versions that `host` found; remembered for the next run."""
+        """Return what is to be installed everywhere, with the versions that `host` found; remembered for the
+        next run."""
         text = self.resolution.keep(self.cache, answer)
         locked = _locked(self.dependencies, self.host, self.pinned, text, f"resolved on {host}, because {self.why}")
         return replace(locked, resolution={"digest": self.resolution.digest, "at": int(time.time())})
 
 
 def read(tree: Path, settings: Python) -> Dependencies:
-    """What the tree asks for: `uv.lock`, `pylock.toml`, `requirements.txt`, `pyproject.toml`, the first that is there.
+    """Return what the tree asks for: `uv.lock`, `pylock.toml`, `requirements.txt`, `pyproject.toml`, the first that is
+    there.
 
     Raises:
         SettingsError: a file cannot be read, or names a local path, an extra or a group that is not there.
@@ -157,10 +159,10 @@ def lock(
     proven: tuple[str, ...] = (),
     kept: KeptVersions = KeptVersions(),  # noqa: B008 (frozen)
 ) -> Locked | Unsettled:
-    """Exact versions for a host. Hosts with equal facts get equal texts, and so the same key.
+    """Return exact versions for a host. Hosts with equal facts get equal texts, and so the same key.
 
     Args:
-        cache: a folder where resolved texts are kept by the content of what was asked for.
+        cache: a folder where resolved texts are kept by the content of the request.
         secrets: the values of `python.secrets`, for private indexes.
         proven: what the same tree was installed with elsewhere (`Locked.requirements`): nothing is resolved anew.
         kept: what the current release was resolved to, which counts before what this machine remembers.
@@ -224,7 +226,7 @@ def _key(what: str, host: HostPython) -> str:
 
 
 def _on_path(folder: str) -> tuple[str, str]:
-    """Where the code of a local package may lie; a folder that is not there does no harm on `sys.path`."""
+    """Return where the code of a local package may lie; a folder that is not there does no harm on `sys.path`."""
     if folder.startswith(("..", "/")):
         raise SettingsError(
             f"{folder} lies outside the shipped folder",

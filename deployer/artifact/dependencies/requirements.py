@@ -1,4 +1,4 @@
-"""Requirement files as the user wrote them: includes followed, options and requirements told apart."""
+"""Requirement files as the user wrote them: includes followed, options separated from requirements."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Requirements:
 
 
 def read(file: Path) -> Requirements:
-    """A requirements file and all that it includes. SettingsError names a missing include or a local path."""
+    """Return a requirements file and all that it includes. SettingsError names a missing include or a local path."""
     lines: list[str] = []
     options: list[str] = []
     constraints: list[str] = []
@@ -65,7 +65,10 @@ def read(file: Path) -> Requirements:
 
 
 def files(file: Path) -> tuple[Path, ...]:
-    """A requirements file and all that it includes, constraints too, as absolute paths. Raises as `read` does."""
+    """Return a requirements file and all that it includes, constraints too, as absolute paths.
+
+    Raises as `read` does.
+    """
     seen: set[Path] = set()
     for path, line in list(read_lines(file, seen)):
         limit = _CONSTRAINT.match(line)

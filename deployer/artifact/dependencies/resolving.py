@@ -1,4 +1,4 @@
-"""Loose requirements resolved once, here, for the Python and platform of the hosts; kept by what was asked for."""
+"""Loose requirements resolved once, here, for the Python and platform of the hosts; cached by the request."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Resolution:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def keep(self, cache: Path, answer: str) -> str:
-        """Keeps an answer for the next run; the text to install, index options included."""
+        """Keep an answer for the next run; the text to install, index options included."""
         pinned = [line.strip() for line in answer.splitlines() if line.strip() and line.strip()[0] not in "#-"]
         text = "".join(line + "\n" for line in (*self.options, *pinned))
         cache.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,8 @@ class Answer:
 
 
 def remembered(resolution: Resolution, cache: Path) -> tuple[str, int] | None:
-    """The answer that was kept for this very question, and when, in seconds since the epoch; None if none was."""
+    """Return the answer that was kept for this very question, and when, in seconds since the epoch; None if
+    none was."""
     file = cache / f"{resolution.digest}.txt"
     try:
         return file.read_text("utf-8"), int(file.stat().st_mtime)
@@ -70,7 +71,7 @@ def remembered(resolution: Resolution, cache: Path) -> tuple[str, int] | None:
 
 
 def resolve(resolution: Resolution, environ: Mapping[str, str]) -> Answer:
-    """Asks uv, which answers for any platform, else this interpreter's pip where it is of the same kind.
+    """Ask uv, which answers for any platform, else this interpreter's pip where it is of the same kind.
 
     Args:
         environ: `python.env` and the values of `python.secrets`.

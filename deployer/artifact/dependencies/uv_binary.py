@@ -22,7 +22,7 @@ class UvBinary(Program):
     platforms: frozenset[str]
 
     def runs_on(self, host: HostPython) -> bool:
-        """Whether a host of that architecture and libc can run it."""
+        """Return whether a host of that architecture and libc can run it."""
         return not self.platforms.isdisjoint(host.wheel_platforms)
 
 

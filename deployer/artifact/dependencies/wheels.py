@@ -27,14 +27,14 @@ def wheelhouse(
     secrets: Mapping[str, str] | None = None,
     on_line: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """A folder with a wheel for every pinned requirement; made once for each key.
+    """Return a folder with a wheel for every pinned requirement; made once for each key.
 
     Wheels are fetched for the hosts' platform. Where this machine is of their kind, what has no wheel is built.
 
     Args:
         cache: where the folders are kept.
         env: `python.env`; `secrets`: values of `python.secrets`, for private indexes.
-        on_line: called with what pip says, secrets taken out.
+        on_line: called with pip's output, secrets masked.
 
     Raises:
         NotReadyError: pip is not on this machine. RolloutError `install_failed`: a wheel cannot be had.

@@ -22,7 +22,7 @@ _KINDS = ("hosts", "children", "vars")
 
 
 def read_ini(path: Path, shown: str, raw: RawInventory) -> None:
-    """Adds an INI file to `raw`. Raises: InventoryError with file and line."""
+    """Add an INI file to `raw`. Raises: InventoryError with file and line."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
@@ -83,7 +83,8 @@ def _variable(text: str, mark: Mark) -> Values:
 
 
 def literal(text: str) -> Any:
-    """The Python literal that `text` is (`8000`, `True`, `{'a': 1}`), else `text` itself (`007`, `yes`, `10.0.0.1`)."""
+    """Return the Python literal that `text` is (`8000`, `True`, `{'a': 1}`), else `text` itself (`007`, `yes`,
+    `10.0.0.1`)."""
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

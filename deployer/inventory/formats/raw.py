@@ -41,23 +41,23 @@ class RawInventory:
     hosts: dict[str, Values] = field(default_factory=dict)
 
     def group(self, name: str) -> Group:
-        """The group of that name, made if there is none."""
+        """Return the group of that name, made if there is none."""
         return self.groups.setdefault(name, Group(name))
 
     def add_host(self, group: str, host: str, variables: Mapping[str, Value] | None = None) -> None:
-        """Puts a host into a group, and adds to its variables."""
+        """Put a host into a group, and add to its variables."""
         self.group(group).hosts[host] = None
         self.hosts.setdefault(host, {}).update(variables or {})
 
     def add_child(self, group: str, child: str, mark: Mark) -> None:
-        """Puts a group into a group; InventoryError if that closes a circle."""
+        """Put a group into a group; InventoryError if that closes a circle."""
         if child == group or group in self.descendants(child):
             raise InventoryError(f"the group {child} would contain itself", file=mark.file, line=mark.line)
         self.group(child)
         self.group(group).children[child] = None
 
     def descendants(self, name: str) -> set[str]:
-        """All groups below the group `name`."""
+        """Return all groups below the group `name`."""
         descendants: set[str] = set()
         waiting = list(self.groups[name].children) if name in self.groups else []
         while waiting:
@@ -68,7 +68,7 @@ class RawInventory:
         return descendants
 
     def members(self) -> dict[str, tuple[str, ...]]:
-        """Group → its hosts, those of its children included, in the order of the file."""
+        """Return group → its hosts, those of its children included, in the order of the file."""
         named = {name: self._members(name) for name in self.groups if name not in (ALL, UNGROUPED)}
         grouped = {host for hosts in named.values() for host in hosts}
         ungrouped = tuple(host for host in self.hosts if host not in grouped)
@@ -79,7 +79,7 @@ class RawInventory:
         return tuple(dict.fromkeys(host for group in names for host in self.groups[group].hosts))
 
     def by_precedence(self, names: Iterable[str]) -> list[str]:
-        """Groups in the order in which their variables count, the strongest last: depth, priority, name."""
+        """Return groups in the order in which their variables count, the strongest last: depth, priority, name."""
         depths = self._depths()
         return sorted(names, key=lambda name: (depths[name], self._priority(name), name))
 

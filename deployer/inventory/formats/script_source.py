@@ -16,7 +16,7 @@ TIMEOUT_S = 60.0
 
 
 def read_script(path: Path, shown: str, raw: RawInventory) -> None:
-    """Runs the script and adds what it prints to `raw`. Raises: InventoryError when it fails or prints no groups."""
+    """Run the script and add its output to `raw`. Raises: InventoryError when it fails or prints no groups."""
     document = _run(path, shown, "--list")
     read_groups(document, raw)
     if "_meta" in document.data:

@@ -20,7 +20,7 @@ _YAML_LINE = re.compile(r"(---|[\w.\"'\[\]:-]+:(\s|$)|\{)")
 
 
 def read_source(path: Path) -> RawInventory:
-    """The inventory at `path`, variables not merged yet. Raises: InventoryError with file and line."""
+    """Return the inventory at `path`, variables not merged yet. Raises: InventoryError with file and line."""
     raw = RawInventory()
     if not path.exists():
         raise InventoryError("there is no such inventory", file=shown(path))
@@ -50,7 +50,8 @@ def _read(path: Path, raw: RawInventory) -> None:
 
 
 def _looks_like_yaml(path: Path) -> bool:
-    """A file without a telling name is YAML if its first line with content is; a host with a port has no blank."""
+    """Return a file without a telling name is YAML if its first line with content is; a host with a port has no
+    blank."""
     for line in path.read_text("utf-8", errors="replace").splitlines():
         if line.strip() and line.lstrip()[0] not in "#;":
             return bool(_YAML_LINE.match(line)) and not line.startswith("[")

@@ -14,7 +14,7 @@ _VAULT = b"$ANSIBLE_VAULT"
 
 
 def read_vars(folder: Path, kind: str, name: str) -> Values:
-    """Variables of the group or host `name` in `folder/kind` (`group_vars`, `host_vars`).
+    """Return variables of the group or host `name` in `folder/kind` (`group_vars`, `host_vars`).
 
     The first of `name`, `name.yml`, `name.yaml`, `name.json` that exists counts; a folder's files are read in the order
     of their names. A file that is encrypted as a whole is left out. Raises: InventoryError with file and line.

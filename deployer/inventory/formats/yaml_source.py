@@ -18,12 +18,12 @@ _SECTIONS = ("hosts", "children", "vars")
 
 
 def read_yaml(path: Path, shown: str, raw: RawInventory) -> None:
-    """Adds a YAML or JSON file to `raw`. Raises: InventoryError with file and line."""
+    """Add a YAML or JSON file to `raw`. Raises: InventoryError with file and line."""
     read_groups(read_document(path, shown, InventoryError, ansible=True), raw)
 
 
 def read_groups(document: Document, raw: RawInventory) -> None:
-    """Adds the groups of a document to `raw`; also what `ansible-inventory --list` and inventory scripts print."""
+    """Add the groups of a document to `raw`; also what `ansible-inventory --list` and inventory scripts print."""
     _Reader(document, raw).read()
 
 

@@ -1,4 +1,4 @@
-"""The lab's own corner of the cgroup v2 tree: a folder a host. Hosts that share one break each other's systemctl.
+"""The lab's own corner of the cgroup v2 tree: one folder per host. Hosts that share one break each other's systemctl.
 
 It is also how everything that a lab runs is found again, whatever became of the process that started it.
 """
@@ -19,7 +19,7 @@ _CONTROLLERS = ("cpu", "memory", "pids", "io")
 
 
 def tree_of(place: Place) -> Path:
-    """The lab's folder in the cgroup v2 hierarchy; NotReadyError when this machine has mounted none."""
+    """Return the lab's folder in the cgroup v2 hierarchy; NotReadyError when this machine has mounted none."""
     for kind, mount in _hierarchies():
         if kind == "cgroup2":
             return mount / _name(place)
@@ -29,14 +29,14 @@ def tree_of(place: Place) -> Path:
 
 
 def make(place: Place, *names: str) -> Path:
-    """Makes and returns a folder below the lab's."""
+    """Make and return a folder below the lab's."""
     folder = tree_of(place).joinpath(*names)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def make_for_host(place: Place, host: str) -> None:
-    """Makes the folders of one host, `machine` for itself and `boot` for what boots it.
+    """Make the folders of one host, `machine` for itself and `boot` for what boots it.
 
     Where this machine can give them away, the host gets limits of memory and CPU of its own to use.
     """
@@ -53,7 +53,7 @@ def make_for_host(place: Place, host: str) -> None:
 
 
 def processes(folder: Path) -> list[int]:
-    """The pids of all processes at or below a cgroup folder."""
+    """Return the pids of all processes at or below a cgroup folder."""
     pids: list[int] = []
     for group, _, _ in os.walk(folder):  # groups come and go meanwhile, which a glob does not forgive
         try:
@@ -64,7 +64,7 @@ def processes(folder: Path) -> list[int]:
 
 
 def kill(place: Place, host: str = "") -> None:
-    """Kills all processes of one host, or of the lab, and removes their cgroups. Harmless to repeat.
+    """Kill all processes of one host, or of the lab, and remove their cgroups. Harmless to repeat.
 
     On machines that mount version 1 beside version 2, systemd-nspawn makes folders of the same name there too.
 
@@ -79,7 +79,7 @@ def kill(place: Place, host: str = "") -> None:
 
 
 def _hierarchies() -> Iterator[tuple[str, Path]]:
-    """Every mounted cgroup hierarchy: its type (`cgroup` or `cgroup2`) and where it is."""
+    """Yield every mounted cgroup hierarchy: its type (`cgroup` or `cgroup2`) and where it is."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields, _, source = line.partition(" - ")
         if source.split()[0] in ("cgroup", "cgroup2"):
@@ -101,7 +101,7 @@ def _killed(folder: Path) -> bool:
 
 
 def _removed(top: Path) -> bool:
-    """Removes the cgroup and all below it, deepest first; False when one is still busy."""
+    """Remove the cgroup and all below it, deepest first; False when one is still busy."""
     for path, _, _ in os.walk(top, topdown=False):
         with contextlib.suppress(OSError):
             Path(path).rmdir()

@@ -38,7 +38,7 @@ class Machines:
         cgroups.tree_of(Place.of(spec.name))
 
     def up(self, spec: LabSpec, place: Place, progress: Progress) -> Fleet:
-        """Boots all hosts at once; takes seconds once the root file system is in the cache."""
+        """Boot all hosts at once, in seconds once the root file system is in the cache."""
         suites = {spec.suite, *([spec.balancer_suite] if spec.balancer_names else [])}
         roots = {suite: root_for(suite, spec, place, progress) for suite in sorted(suites)}
         borrowed.raise_kernel_limits(place.tag, KERNEL)
@@ -73,7 +73,7 @@ class Machines:
         return machines
 
     def down(self, place: Place) -> None:
-        """Kills by cgroup, unmounts by folder, unlinks by tag: whatever is found."""
+        """Kill by cgroup, unmount by folder, and unlink by tag."""
         network.unplug(place)
         cgroups.kill(place)
         remove_traces(place)
@@ -83,34 +83,34 @@ class Machines:
         borrowed.give_back(place.tag)
 
     def alive(self, place: Place) -> bool:
-        """Whether its bridge is there."""
+        """Return whether its bridge is there."""
         return network.exists(place)
 
     def running(self, place: Place, host: str) -> bool:
-        """Whether anything runs in the host's cgroup."""
+        """Return whether anything runs in the host's cgroup."""
         return Machine(place, host).running
 
     def power_off(self, place: Place, host: str) -> None:
-        """Kills every process of the machine at once; its disk stays as it is."""
+        """Kill every process of the machine at once; its disk stays as it is."""
         Machine(place, host).kill()
 
     def power_on(self, place: Place, host: str) -> None:
-        """Boots it again and waits for its sshd."""
+        """Boot it again, and wait for its sshd."""
         machine = Machine(place, host)
         if not machine.running:
             machine.boot()
         _wait_for_ssh(machine, _address(machine))
 
     def cut(self, place: Place, host: str) -> None:
-        """Drops all packets between this machine and port 22 of the host; HTTP to it goes on."""
+        """Drop all packets between this machine and port 22 of the host; HTTP to it goes on."""
         network.cut(place, host, _address(Machine(place, host)))
 
     def mend(self, place: Place, host: str) -> None:
-        """Lets them through again."""
+        """Let them through again."""
         network.mend(place, host)
 
     def exec(self, place: Place, host: str, argv: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
-        """Runs a command in the machine's namespaces, as root, whatever its network does."""
+        """Run a command in the machine's namespaces, as root, whatever its network does."""
         return Machine(place, host).exec(argv, timeout)
 
 
@@ -126,7 +126,7 @@ def _address(machine: Machine) -> str:
 
 
 def _wait_for_ssh(machine: Machine, address: str) -> None:
-    """Returns when the machine's sshd says who it is; DeployError with the console's end when it does not."""
+    """Return when the machine's sshd sends its banner; DeployError with the console's end when it does not."""
     settled = wait_until(lambda: _answers(address) or not machine.running, within=BOOT_WITHIN_S, every=0.05)
     if not settled or not machine.running:
         cause = "it ended" if settled else f"no answer from sshd within {BOOT_WITHIN_S:g} s"

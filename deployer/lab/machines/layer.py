@@ -45,7 +45,7 @@ WantedBy=multi-user.target
 
 
 def make_password(place: Place) -> str:
-    """A sudo password for `plain`, which is also in the file `plain.password` in the lab's folder."""
+    """Return a sudo password for `plain`, which is also in the file `plain.password` in the lab's folder."""
     password = secrets.token_urlsafe(12)
     file = place.folder / "plain.password"
     file.touch(mode=0o600)
@@ -54,7 +54,7 @@ def make_password(place: Place) -> str:
 
 
 def write_common(folder: Path, root: Path, spec: LabSpec, public_key: str, pip: PipSources, password: str) -> None:
-    """Writes the layer that lies over the file system `root` into `folder`; `password` is that of `plain`."""
+    """Write the layer that lies over the file system `root` into `folder`; `password` is that of `plain`."""
     _write(folder, "etc/ssh/lab_authorized_keys", public_key + "\n")
     _write(folder, "etc/ssh/sshd_config.d/lab.conf", SSHD)
     _write(folder, "etc/systemd/system/ssh.service.d/lab.conf", SSH_AFTER_LOGINS)

@@ -63,7 +63,7 @@ class Machine:
     def prepare(
         self, layers: Sequence[Path], host_key: Path, address: str, subnet: Subnet, folders: Sequence[str]
     ) -> None:
-        """Makes the disk: `layers` (topmost first) below one of its own; `folders` of ours are seen read-only."""
+        """Make the disk: `layers` (topmost first) below one of its own; `folders` of ours are seen read-only."""
         upper, work, data = (self.folder / name for name in ("upper", "work", "srv"))
         for folder in (upper / "etc/ssh", work, data, self.root):
             folder.mkdir(parents=True)
@@ -81,7 +81,7 @@ class Machine:
         _write(self.script, self._boot_script(folders), mode=0o755)
 
     def _boot_script(self, folders: Sequence[str]) -> str:
-        """What starts the machine. Its /srv is a plain folder: overlayfs is slow where releases are made."""
+        """Return what starts the machine. Its /srv is a plain folder: overlayfs is slow where releases are made."""
         command = [
             "systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--link-journal=no",
             "--resolv-conf=off", "--timezone=off", f"--directory={self.root}",
@@ -98,7 +98,7 @@ class Machine:
         )
 
     def boot(self) -> None:
-        """Starts the machine, detached from us, and returns at once."""
+        """Start the machine, detached from us, and return at once."""
         if self.root not in mounted_below(self.folder):
             raise DeployError(
                 f"the disk of {self.host} is not mounted", hint=f"deploy lab down --name {self.place.name}"
@@ -110,7 +110,7 @@ class Machine:
         wait_until(lambda: self.running, within=5)
 
     def kill(self) -> None:
-        """Ends the machine at once, as if its plug were pulled; its disk stays. Harmless to repeat.
+        """End the machine at once, as if its plug were pulled; its disk stays. Harmless to repeat.
 
         Its link goes first: else the kernel would close the connections of the dead in all politeness.
         """
@@ -131,7 +131,7 @@ class Machine:
         return None
 
     def exec(self, argv: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
-        """Runs a command inside as root; DeployError when the machine is off, TimeoutExpired after `timeout` s."""
+        """Run a command inside as root; DeployError when the machine is off, TimeoutExpired after `timeout` s."""
         init = self.init
         if init is None:
             raise DeployError(f"{self.host} of the lab {self.place.name} is off", hint="power it on")
@@ -147,7 +147,7 @@ class Machine:
         )
 
     def last_words(self) -> list[str]:
-        """The last lines of the console, oldest first."""
+        """Return the last lines of the console, oldest first."""
         if not self.console.exists():
             return []
         return self.console.read_text(errors="replace").splitlines()[-12:]
@@ -159,7 +159,7 @@ def machine_name(place: Place, host: str) -> str:
 
 
 def remove_traces(place: Place) -> None:
-    """Removes what systemd-nspawn leaves in `/run` when it is killed. The disks must still be mounted."""
+    """Remove what systemd-nspawn leaves in `/run` when it is killed. The disks must still be mounted."""
     for root in place.hosts.glob("*/root"):
         root_stat = root.stat()
         (NSPAWN / "locks" / f"inode-{root_stat.st_dev}:{root_stat.st_ino}").unlink(missing_ok=True)
@@ -171,7 +171,7 @@ def remove_traces(place: Place) -> None:
 
 
 def _pids_inside(pid: int) -> list[int]:
-    """A process's pids in the namespaces below ours, outermost first."""
+    """Return a process's pids in the namespaces below ours, outermost first."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

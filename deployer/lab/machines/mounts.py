@@ -20,7 +20,7 @@ def mounted_below(folder: Path) -> list[Path]:
 
 
 def unmount_below(folder: Path) -> None:
-    """Unmounts everything there; DeployError when something is still in use after 10 s."""
+    """Unmount everything there; DeployError when something is still in use after 10 s."""
     if not wait_until(lambda: _unmounted(folder), within=10, every=0.1):
         left = ", ".join(str(point) for point in mounted_below(folder))
         raise DeployError("the lab's disks could not be unmounted", step="lab", cause=f"in use: {left}")

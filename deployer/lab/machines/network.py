@@ -22,12 +22,12 @@ Subnet = ipaddress.IPv4Network
 
 
 def bridge_of(place: Place) -> str:
-    """The bridge's name, at most 15 characters."""
+    """Return the bridge's name, at most 15 characters."""
     return f"lab-{place.tag}"
 
 
 def make_bridge(place: Place) -> Subnet:
-    """Makes the bridge with a free subnet: its first address is this machine's, the others are the hosts'."""
+    """Make the bridge with a free subnet: its first address is this machine's, the others are the hosts'."""
     bridge = bridge_of(place)
     with hold_lock(_LOCK):
         subnet = _free_subnet()
@@ -38,7 +38,7 @@ def make_bridge(place: Place) -> Subnet:
 
 
 def open_way_out(place: Place, subnet: Subnet) -> None:
-    """Lets the hosts reach what this machine reaches, under its address."""
+    """Let the hosts reach what this machine reaches, under its address."""
     bridge = bridge_of(place)
     _rule(place, "nat", "-A", "POSTROUTING", "-s", str(subnet), "!", "-o", bridge, "-j", "MASQUERADE")
     _rule(place, "filter", "-I", "FORWARD", "-i", bridge, "-j", "ACCEPT")
@@ -54,14 +54,14 @@ def cut(place: Place, host: str, address: str) -> None:
 
 
 def mend(place: Place, host: str) -> None:
-    """Ends a cut. Harmless to repeat."""
+    """End a cut. Harmless to repeat."""
     _remove_rules(_mark(place, host))
 
 
 def unplug(place: Place, *links: str) -> None:
-    """Takes links off the lab's bridge, all when none is named, and removes both their ends. Harmless to repeat.
+    """Take links off the lab's bridge, all when none is named, and remove both their ends. Harmless to repeat.
 
-    The end in a host would otherwise stay as long as the kernel tries to say goodbye to somebody, for minutes.
+    The end in a host would otherwise stay as long as the kernel tries to close its connections, for minutes.
     """
     ports = Path("/sys/class/net") / bridge_of(place) / "brif"
     plugged = [port.name for port in ports.iterdir()] if ports.is_dir() else []
@@ -71,12 +71,12 @@ def unplug(place: Place, *links: str) -> None:
 
 
 def exists(place: Place) -> bool:
-    """Whether the lab's bridge is there."""
+    """Return whether the lab's bridge is there."""
     return (Path("/sys/class/net") / bridge_of(place)).exists()
 
 
 def remove(place: Place) -> None:
-    """Removes the lab's rules and its bridge. Harmless to repeat."""
+    """Remove the lab's rules and its bridge. Harmless to repeat."""
     _remove_rules(_mark(place))
     if exists(place):
         run(["ip", "link", "delete", bridge_of(place)])
@@ -91,7 +91,7 @@ def _rule(place: Place, table: str, verb: str, chain: str, *words: str, host: st
 
 
 def _remove_rules(mark: str) -> None:
-    """Removes the rules whose comment is `mark`, or begins with it when it ends with a colon."""
+    """Remove the rules whose comment is `mark`, or begins with it when it ends with a colon."""
     for table in _TABLES:
         for line in attempt(["iptables", "-w", "-t", table, "-S"]).stdout.splitlines():
             words = shlex.split(line)
@@ -110,7 +110,7 @@ def _free_subnet() -> Subnet:
 
 
 def _taken() -> list[Subnet]:
-    """Networks that have an address or a route here, and this machine's name servers."""
+    """Return networks that have an address or a route here, and this machine's name servers."""
     networks = [entry["dst"] for entry in json.loads(run(["ip", "-j", "-4", "route"])) if entry["dst"] != "default"]
     for link in json.loads(run(["ip", "-j", "-4", "address"])):
         networks += [f"{entry['local']}/{entry['prefixlen']}" for entry in link["addr_info"]]

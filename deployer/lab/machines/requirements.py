@@ -43,7 +43,7 @@ def require(progress: Progress) -> None:
 
 
 def missing_packages() -> list[str]:
-    """The Debian packages of what is not found."""
+    """Return the Debian packages of what is not found."""
     path = search_path(os.environ.get("PATH", os.defpath))
     packages = {package for program, package in PACKAGE_OF.items() if shutil.which(program, path=path) is None}
     if shutil.which("apt-get", path=path) and not KEYRING.exists():

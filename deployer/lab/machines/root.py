@@ -23,7 +23,7 @@ PACKAGES = (
 )  # fmt: skip
 
 RECIPE = "1"
-"""Counts up when what is done after debootstrap changes, so that older roots are not used."""
+"""Counts up when the steps after debootstrap change, so that older roots are not used."""
 
 DISABLED = ("haproxy.service", "nginx.service", "supervisor.service")
 """Installed, but it is `setup` that switches them on."""
@@ -36,7 +36,7 @@ MASKED = (
 
 
 def root_for(suite: str, spec: LabSpec, place: Place, progress: Progress) -> Path:
-    """The root file system of that suite for such machines; built when the cache has none, in about a minute."""
+    """Return the root file system of that suite for such machines; built when the cache has none, in about a minute."""
     packages = sorted({*PACKAGES, *spec.reserve})
     roots = cache() / "roots"
     key = hashlib.sha256("\n".join([RECIPE, *packages]).encode()).hexdigest()[:12]
@@ -54,7 +54,7 @@ def _lock_of(name: str) -> Path:
 
 
 def remove_unfinished(place: Place) -> None:
-    """Removes what a build that was killed left behind. Its processes must be dead."""
+    """Remove what a build that was killed left behind. Its processes must be dead."""
     for unfinished in (cache() / "roots").glob(f".*.{place.tag}"):
         unmount_below(unfinished)
         with hold_lock(_lock_of(unfinished.name.removesuffix(f".{place.tag}"))):
@@ -107,7 +107,7 @@ def _package_lists(root: Path, apt: Apt) -> None:
 
 
 def _anonymous(root: Path) -> None:
-    """Takes out what must differ from host to host."""
+    """Take out what must differ from host to host."""
     for key in (root / "etc/ssh").glob("ssh_host_*"):
         key.unlink()
     for name in ("etc/machine-id", "var/lib/dbus/machine-id", "etc/hostname", "etc/resolv.conf"):

@@ -30,12 +30,12 @@ class Belongings:
     folder: Path
 
     def all(self) -> set[int]:
-        """The pids of all of them."""
+        """Return the pids of all of them."""
         ours = {pid for pid in _pids() if self._marked(pid) or self._works_inside(pid)}
         return ours | self.ssh()
 
     def ssh(self) -> set[int]:
-        """The pids of every sshd and of its sessions."""
+        """Return the pids of every sshd and of its sessions."""
         daemons = {pid for pid in _pids() if _name(pid) == "sshd"}
         pids = {pid for pid in daemons if any(map(self._is_config, _words(pid, "cmdline")))}
         while more := {pid for pid in daemons - pids if _parent(pid) in pids}:
@@ -43,12 +43,12 @@ class Belongings:
         return pids
 
     def kill(self) -> None:
-        """Ends all at once, and whatever they start meanwhile; DeployError when some survive for 20 s."""
+        """End all at once, and whatever they start meanwhile; DeployError when some survive for 20 s."""
         if not wait_until(self._killed, within=20):
             raise DeployError("some processes of the lab do not die", step="lab", cause=f"pids {sorted(self.all())}")
 
     def signal_ssh(self, number: signal.Signals) -> None:
-        """Sends a signal to every sshd and the sessions."""
+        """Send a signal to every sshd and the sessions."""
         _send(self.ssh(), number)
 
     def _killed(self) -> bool:
@@ -79,13 +79,13 @@ def _send(pids: set[int], number: signal.Signals) -> None:
 
 
 def _pids() -> set[int]:
-    """All processes but us, and without the dead that nobody has waited for yet."""
+    """Return all processes but us, and without zombies."""
     pids = {int(name) for name in os.listdir("/proc") if name.isdigit()} - {os.getpid()}
     return {pid for pid in pids if _stat(pid)[:1] not in ([], ["Z"])}
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of `/proc/<pid>/stat` from the state on; empty when the process is gone."""
+    """Return the fields of `/proc/<pid>/stat` from the state on; empty when the process is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -94,13 +94,14 @@ exec {command} "$@"
 
 
 def sshd(folder: Path, address: str, port: int, authorized: Path, environment: Mapping[str, str]) -> str:
-    """An sshd for one user without privileges; sessions get `environment` (values without quotes or backslashes)."""
+    """Return an sshd for one user without privileges; sessions get `environment` (values without quotes or
+    backslashes)."""
     words = " ".join(f'"{name}={value}"' for name, value in environment.items())
     return SSHD.format(folder=folder, address=address, port=port, authorized=authorized, environment=words)
 
 
 def supervisord(prefix: Path, user: str) -> str:
-    """A supervisord that includes what setup puts below `etc/supervisor/conf.d`."""
+    """Return a supervisord that includes what setup puts below `etc/supervisor/conf.d`."""
     return SUPERVISORD.format(prefix=prefix, user=user)
 
 
@@ -115,7 +116,7 @@ def caddy_program(prefix: Path) -> str:
 
 
 def haproxy(prefix: Path) -> str:
-    """What a fresh haproxy package has: a stats socket, defaults, and nothing to serve."""
+    """Return what a fresh haproxy package has: a stats socket, defaults, and nothing to serve."""
     return HAPROXY.format(prefix=prefix)
 
 
@@ -125,5 +126,5 @@ def supervisorctl(python: str, config: Path) -> str:
 
 
 def wrapper(command: str) -> str:
-    """A script in the host's `usr/bin` that stands for a program elsewhere."""
+    """Return a script in the host's `usr/bin` that stands for a program elsewhere."""
     return WRAPPER.format(command=command)

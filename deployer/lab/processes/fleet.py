@@ -30,7 +30,7 @@ class Processes:
         require(spec, Place.of(spec.name))
 
     def up(self, spec: LabSpec, place: Place, progress: Progress) -> Fleet:
-        """Starts an sshd and a supervisord a host."""
+        """Start one sshd and one supervisord per host."""
         addresses = dict(zip(spec.names, free_range(place, len(spec.names)), strict=True))
         if os.geteuid() == 0:  # sshd insists on it when it is root
             borrowed.make_folder(place.tag, Path("/run/sshd"))
@@ -51,42 +51,42 @@ class Processes:
         return Fleet(f"{serving}:{BALANCER_PORT}", entries)
 
     def down(self, place: Place) -> None:
-        """Kills whatever carries the hosts' marks."""
+        """Kill whatever carries the hosts' marks."""
         _all_of(place).kill()
         if os.geteuid() == 0:
             borrowed.give_back(place.tag)
 
     def alive(self, place: Place) -> bool:
-        """Whether any host has an sshd."""
+        """Return whether any host has an sshd."""
         return bool(_all_of(place).ssh())
 
     def running(self, place: Place, host: str) -> bool:
-        """Whether the host has an sshd."""
+        """Return whether the host has an sshd."""
         return ProcessHost(place, host).running
 
     def power_off(self, place: Place, host: str) -> None:
-        """Kills every process of the host; its folder stays."""
+        """Kill every process of the host; its folder stays."""
         ProcessHost(place, host).belongings.kill()
 
     def power_on(self, place: Place, host: str) -> None:
-        """Starts its sshd and supervisord again, which starts what is to start by itself."""
+        """Start its sshd and supervisord again, which starts what is to start by itself."""
         process_host = ProcessHost(place, host)
         process_host.start()
         process_host.wait()
 
     def cut(self, place: Place, host: str) -> None:
-        """Stops (SIGSTOP) its sshd and the sessions; what they started goes on, and so does HTTP.
+        """Stop (SIGSTOP) its sshd and the sessions; what they started goes on, and so does HTTP.
 
         Unlike with machines this machine's kernel still takes what is sent, up to a socket's buffer.
         """
         ProcessHost(place, host).cut()
 
     def mend(self, place: Place, host: str) -> None:
-        """Lets them go on (SIGCONT)."""
+        """Let them go on (SIGCONT)."""
         ProcessHost(place, host).mend()
 
     def exec(self, place: Place, host: str, argv: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
-        """Runs a command with the host's PATH, in its folder, as the current user."""
+        """Run a command with the host's PATH, in its folder, as the current user."""
         return ProcessHost(place, host).exec(argv, timeout)
 
 

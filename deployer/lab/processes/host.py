@@ -47,7 +47,7 @@ class ProcessHost:
         return (self.folder / "address").read_text().strip()
 
     def prepare(self, address: str, pip: PipSources, *, balancer: str) -> None:
-        """Makes the host's folders and config files; `balancer` is what its supervisord runs beside, if not empty."""
+        """Make the host's folders and config files; `balancer` is what its supervisord runs beside, if not empty."""
         for name in _FOLDERS:
             (self.prefix / name).mkdir(parents=True)
         (self.folder / "address").write_text(address)
@@ -73,7 +73,7 @@ class ProcessHost:
             _write(self.prefix / "etc/supervisor/conf.d/nginx.conf", program)
 
     def _give_caddy(self, caddy: Program) -> None:
-        """Puts it where `tool.put` would, without another 50 MB for each host."""
+        """Put it where `tool.put` would, without another 50 MB for each host."""
         folder = self.prefix / f"var/lib/deploy/caddy/{caddy.version}-{caddy.sha256[:12]}"
         folder.mkdir(parents=True)
         (folder / "caddy").symlink_to(caddy.path)
@@ -94,7 +94,7 @@ class ProcessHost:
         return self.prefix / "etc/supervisor/supervisord.conf"
 
     def start(self) -> None:
-        """Starts what is not running; both detach themselves. Returns before they answer."""
+        """Start what is not running; both detach themselves. Returns before they answer."""
         env = self.environment
         if not self.belongings.ssh():
             sshd = [find_program("sshd", "openssh-server"), "-f", str(self.folder / "sshd_config")]
@@ -106,7 +106,7 @@ class ProcessHost:
             run(command, env=env, message=f"the supervisord of {self.name} did not start")
 
     def wait(self) -> None:
-        """Returns when sshd and supervisord answer; DeployError with the last lines of their logs otherwise."""
+        """Return when sshd and supervisord answer; DeployError with the last lines of their logs otherwise."""
         if wait_until(lambda: self._answers() and self._supervised(), within=START_WITHIN_S):
             return
         logs = (self.folder / "sshd.log", self.prefix / "var/log/supervisor/supervisord.log")
@@ -119,17 +119,17 @@ class ProcessHost:
         return bool(self.belongings.ssh())
 
     def exec(self, argv: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
-        """Runs a command as the host would, in its folder; DeployError when it is off."""
+        """Run a command as the host would, in its folder; DeployError when it is off."""
         if not self.running:
             raise DeployError(f"{self.name} of the lab {self.place.name} is off", hint="power it on")
         return attempt(argv, env=self.environment, cwd=self.prefix, timeout=timeout)
 
     def cut(self) -> None:
-        """Stops sshd and its sessions where they are."""
+        """Stop sshd and its sessions where they are."""
         self.belongings.signal_ssh(signal.SIGSTOP)
 
     def mend(self) -> None:
-        """Lets them go on."""
+        """Let them go on."""
         self.belongings.signal_ssh(signal.SIGCONT)
 
     def _answers(self) -> bool:
@@ -158,7 +158,7 @@ def _check_sshd(sshd: Sequence[str]) -> None:
 
 
 def _plain_python() -> str:
-    """The interpreter below our virtual environment, so that what a host makes does not depend on ours."""
+    """Return the interpreter below our virtual environment, so that what a host makes does not depend on ours."""
     return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 

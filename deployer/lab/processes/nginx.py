@@ -47,7 +47,7 @@ def program(prefix: Path, nginx: str) -> str:
 
 
 def configuration(prefix: Path) -> str:
-    """A main configuration that serves nothing and includes `conf.d`, as packages have it."""
+    """Return a main configuration that serves nothing and includes `conf.d`, as packages have it."""
     # Workers of a master that is root would be `nobody`, who may look into no folder of root's.
     user = f"user {pwd.getpwuid(0).pw_name};\n" if os.geteuid() == 0 else ""
     return CONFIGURATION.format(prefix=prefix, user=user)

@@ -23,7 +23,7 @@ _SAFE = re.compile(r"^[A-Za-z0-9/._+-]+$")
 
 
 def find_program(name: str, package: str) -> str:
-    """The path of a program, looked for in the `sbin` folders too; NotReadyError when there is none."""
+    """Return the path of a program, looked for in the `sbin` folders too; NotReadyError when there is none."""
     path = shutil.which(name, path=search_path(os.environ.get("PATH", os.defpath)))
     if path is None:
         raise NotReadyError(f"a lab of processes needs {name}", hint=f"sudo apt-get install {package}")
@@ -31,7 +31,7 @@ def find_program(name: str, package: str) -> str:
 
 
 def has_program(name: str) -> bool:
-    """Whether `find_program` would find it."""
+    """Return whether `find_program` would find it."""
     return shutil.which(name, path=search_path(os.environ.get("PATH", os.defpath))) is not None
 
 
@@ -39,7 +39,7 @@ def require(spec: LabSpec, place: Place) -> None:
     """Sees that every program is there and that paths are such that sockets and config files can hold them.
 
     Raises:
-        NotReadyError: something is missing; the hint says what to type.
+        NotReadyError: something is missing; the hint has the command to type.
         UsageError: the cache folder's path is too long, or has characters that config files give a meaning.
     """
     if not sys.platform.startswith("linux"):

@@ -14,17 +14,18 @@ FRONT, UNIT = "front", "foreign unit"
 
 
 def pending_units(host_facts: HostFacts) -> list[Mapping[str, Any]]:
-    """The foreign units of a host that are to be retired and still serve, as they were recorded."""
+    """Return the foreign units of a host that are to be retired and still serve, as they were recorded."""
     return [unit for unit in _units(host_facts) if unit["state"] != "retired"]
 
 
 def foreign_ports(host_facts: HostFacts) -> set[int]:
-    """Ports of the app at which a foreign unit, which is to be retired, still listens."""
+    """Return ports of the app at which a foreign unit, which is to be retired, still listens."""
     return {int(port) for unit in pending_units(host_facts) for port in unit["ports"]}
 
 
 def still_to_do(topology: Topology, facts: Facts) -> list[FileChange]:
-    """What comes after the waves: the foreign frontends are led to the app's pool, then the foreign units retire.
+    """Return what comes after the waves: the foreign frontends are led to the app's pool, then the foreign units
+    retire.
 
     None where a part of the environment is left out: users would be sent to a pool that lacks some.
     """
@@ -32,14 +33,14 @@ def still_to_do(topology: Topology, facts: Facts) -> list[FileChange]:
 
 
 def held_back(topology: Topology, facts: Facts) -> list[str]:
-    """Why nothing is taken over in this run, for a person; none when nothing keeps it, or there is nothing."""
+    """Return why nothing is taken over in this run, for a person; none when nothing keeps it, or there is nothing."""
     if not topology.leaves_some_out or not _left(topology, facts):
         return []
     return ["what another tool runs is taken over by a push to all hosts, and this one leaves some out"]
 
 
 def _left(topology: Topology, facts: Facts) -> list[FileChange]:
-    """What was allowed and has not come to its end, in the order in which it is done."""
+    """Return what was allowed and has not come to its end, in the order in which it is done."""
     changes = []
     for balancer in topology.balancers:
         front = front_of(facts[balancer.name])
@@ -51,7 +52,7 @@ def _left(topology: Topology, facts: Facts) -> list[FileChange]:
 
 
 def way_back(topology: Topology, facts: Facts) -> str:
-    """What a person types to have the foreign units serve again; empty where none was taken over."""
+    """Return what a person types to have the foreign units serve again; empty where none was taken over."""
     starts = [
         f"{unit.get('start') or _enables(unit)} on {web.name}"
         for web in topology.web
@@ -75,7 +76,7 @@ def _enables(unit: Mapping[str, Any]) -> str:
 
 
 def _taken_by_ours(topology: Topology, facts: Facts) -> set[str]:
-    """Ports of the foreign units at which the app's own instances serve now."""
+    """Return ports of the foreign units at which the app's own instances serve now."""
     return {
         str(port)
         for web in topology.web
@@ -86,7 +87,7 @@ def _taken_by_ours(topology: Topology, facts: Facts) -> set[str]:
 
 
 def front_of(host_facts: HostFacts) -> Mapping[str, Any] | None:
-    """The foreign frontends of a balancer, as they were recorded."""
+    """Return the foreign frontends of a balancer, as they were recorded."""
     front: Mapping[str, Any] | None = (host_facts.raw.get("adoption") or {}).get("front")
     return front
 

@@ -16,7 +16,7 @@ from deployer.plan.topology import Topology, WebHost
 def instance_steps(
     desired: DesiredRelease, topology: Topology, facts: Facts, strategy: Strategy, elsewhere: Set[str] = frozenset()
 ) -> tuple[list[InstanceStep], list[InstanceStep]]:
-    """The instances that change, and those that stay as they are.
+    """Return the instances that change, and those that stay as they are.
 
     `elsewhere` are servers that come to another address, for which there has to be a wave.
     """
@@ -42,7 +42,8 @@ class _Instance:
     unknown: bool
 
     def step(self, desired: DesiredRelease, strategy: Strategy) -> InstanceStep:
-        """What happens to it; one that is quarantined has to go through a wave to come back, whatever it serves."""
+        """Return what happens to it; one that is quarantined has to go through a wave to come back, whatever it
+        serves."""
         serving, beside = self.serving, self.beside
         if beside and _serves(beside, desired):
             return self._becomes("settle", beside.port, self.used)

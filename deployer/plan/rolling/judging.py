@@ -1,4 +1,4 @@
-"""Whether new instances are worse than the old ones, as far as so many requests can tell. The maths, and nothing else.
+"""The statistics of the judge: whether new instances are significantly worse than the old ones.
 
 Users of both are the same people at the same time, so what differs is the instances, or chance. A verdict counts only
 beyond chance:
@@ -27,7 +27,7 @@ from deployer.settings.models import Judge
 
 ALPHA = 0.005
 NOTICEABLE_MS = 10.0
-"""Nobody notices less, and balancers measure in milliseconds."""
+"""Smaller differences are not noticeable, and balancers measure in milliseconds."""
 _RANKS = (0.5, 0.9)
 _FEWEST = 12
 """Of the new ones, for their times: what comes first to a process that has just started is no sample."""
@@ -65,7 +65,7 @@ class RequestStats:
         return self.failed + self.lost
 
     def at(self, share: float) -> float | None:
-        """The time (ms) that this share of the answers had at most; None without any."""
+        """Return the time (ms) that this share of the answers had at most; None without any."""
         count = sum(self.times.values())
         return self._ranked(max(1, math.ceil(share * count))) if count else None
 
@@ -84,7 +84,7 @@ class RequestStats:
         return math.inf
 
     def as_json(self) -> dict[str, Any]:
-        """The figures as an event has them."""
+        """Return the figures as an event has them."""
         shown = {"requests": self.requests, "failed": self.failed, "lost": self.lost}
         return shown | {"p50_ms": self.at(0.5), "p90_ms": self.at(0.9)}
 
@@ -95,7 +95,7 @@ class RequestStats:
 
 
 def judge_of(topology: Topology) -> Judge | None:
-    """The margins of a run's judge; None where there is none."""
+    """Return the margins of a run's judge; None where there is none."""
     rolling = topology.settings.rolling
     if rolling.judge == "off" or rolling.soak <= 0 or not topology.balancers or topology.why_no_figures:
         return None
@@ -103,7 +103,7 @@ def judge_of(topology: Topology) -> Judge | None:
 
 
 def describe_judging(topology: Topology) -> str:
-    """How a run's waves are judged, as a plan says it; empty without balancers."""
+    """Return one line for the plan on how waves are judged; empty without balancers."""
     rolling, margins = topology.settings.rolling, judge_of(topology)
     if margins:
         slower = f", or {margins.slower} the time" if margins.slow_factor else ""
@@ -143,7 +143,7 @@ def worse(new: RequestStats, old: RequestStats, margins: Judge, *, comparisons: 
 
 
 def enough(new: RequestStats, old: RequestStats, margins: Judge) -> bool:
-    """Whether there were requests enough on both sides to tell anything of failures."""
+    """Return whether there were requests enough on both sides to tell anything of failures."""
     return min(new.requests, old.requests) >= margins.min_requests
 
 

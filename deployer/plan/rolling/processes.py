@@ -12,7 +12,8 @@ from deployer.plan.topology import Topology, WebHost
 
 
 def steps_for_processes(release: str, restart: bool, topology: Topology, facts: Facts) -> tuple[ProcessStep, ...]:
-    """The processes that change, in order: singletons leave other hosts, the settings' own in theirs, then what goes.
+    """Return the processes that change, in order: singletons leave other hosts, the settings' own in theirs, then what
+    goes.
 
     Args:
         release: what they are to run. `restart`: also those that run it already (a reload, new secrets).
@@ -40,7 +41,7 @@ def steps_for_processes(release: str, restart: bool, topology: Topology, facts: 
 
 
 def left_alone(topology: Topology, facts: Facts) -> list[str]:
-    """Singletons that this run does not start, since hosts that it leaves out may have them, in words."""
+    """Return singletons that this run does not start, since hosts that it leaves out may have them, in words."""
     return [
         f"{name} is not started on {web.name}: it runs on one host only, and hosts that this run leaves out may have it"
         for web in topology.web
@@ -51,7 +52,8 @@ def left_alone(topology: Topology, facts: Facts) -> list[str]:
 
 
 def forgotten(release: str, topology: Topology, facts: Facts) -> list[str]:
-    """Processes that an earlier release has and today's settings have not, so that nobody starts them, in words."""
+    """Return processes that an earlier release has and today's settings have not, so that nobody starts them,
+    in words."""
     known = facts.known(release)
     names = [name for name in (known.processes if known else ()) if name not in topology.settings.processes]
     if not names:
@@ -63,12 +65,12 @@ def forgotten(release: str, topology: Topology, facts: Facts) -> list[str]:
 
 
 def wire(topology: Topology, web: WebHost, label: str) -> dict[str, Any]:
-    """The process that a host calls `label`, as its agent is told about it."""
+    """Return the process that a host calls `label`, in the form of the agent's request."""
     return topology.process(web, *parts_of(label)).to_wire()
 
 
 def lines_of(steps: Sequence[ProcessStep]) -> list[str]:
-    """The steps as a person reads them."""
+    """Return the steps as a person reads them."""
     lines = []
     for action in ("start", "restart", "stop"):
         names = [step.name for step in steps if step.action == action]

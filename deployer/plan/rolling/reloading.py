@@ -24,7 +24,7 @@ class Obstacle:
     host: str | None = None
 
     def refused(self, command: str) -> SettingsError:
-        """The error for a person who asked for a reload, with the reason and the fix."""
+        """Return the error for a configured reload that is impossible, with the reason and the fix."""
         return SettingsError(
             f"rolling.strategy: reload cannot carry this {command} out: {self.why}",
             host=self.host,
@@ -36,7 +36,8 @@ class Obstacle:
 def obstacle(
     topology: Topology, facts: Facts, desired: DesiredRelease, secrets_changed: Sequence[str]
 ) -> Obstacle | None:
-    """The first thing that keeps instances from coming to a release by a reload; None: nothing that can be known now.
+    """Return the first thing that keeps instances from coming to a release by a reload; None: nothing that can be known
+    now.
 
     `secrets_changed` are hosts whose secrets are written in this run.
     """
@@ -60,7 +61,8 @@ def obstacle(
 
 
 def other_dependencies(plan: Plan, facts: Facts, keys: Mapping[str, str]) -> Obstacle | None:
-    """The first instance whose reload would come to other dependencies: `keys` name the virtualenv of each host."""
+    """Return the first instance whose reload would come to other dependencies: `keys` name the virtualenv of
+    each host."""
     for step in plan.steps:
         old = facts[step.host].release(step.before or "")
         if step.action == "reload" and old is not None and keys.get(step.host, old.venv) != old.venv:
@@ -69,7 +71,7 @@ def other_dependencies(plan: Plan, facts: Facts, keys: Mapping[str, str]) -> Obs
 
 
 def _others(web: WebHost, facts: Facts, release: str) -> Iterator[str]:
-    """What the instances of a host serve in place of the release."""
+    """Yield what the instances of a host serve in place of the release."""
     for serving in facts[web.name].serving.values():
         if serving.release and serving.release != release:
             yield serving.release

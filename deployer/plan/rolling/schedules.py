@@ -11,7 +11,7 @@ from deployer.plan.topology import Topology, WebHost
 
 
 def steps_for_schedules(release: str, topology: Topology, facts: Facts) -> tuple[ScheduleStep, ...]:
-    """The schedules that change: first those that leave their host, so that a singleton never runs on two."""
+    """Return the schedules that change: first those that leave their host, so that a singleton never runs on two."""
     going: list[ScheduleStep] = []
     moving: list[ScheduleStep] = []
     for web in topology.web:
@@ -32,7 +32,7 @@ def steps_for_schedules(release: str, topology: Topology, facts: Facts) -> tuple
 
 
 def left_alone(topology: Topology, facts: Facts) -> list[str]:
-    """Singletons that this run does not start, since hosts that it leaves out may have them, in words."""
+    """Return singletons that this run does not start, since hosts that it leaves out may have them, in words."""
     return [
         f"{name} is not started on {web.name}: it runs on one host only, and hosts that this run leaves out may have it"
         for web in topology.web
@@ -43,12 +43,12 @@ def left_alone(topology: Topology, facts: Facts) -> list[str]:
 
 
 def wire(topology: Topology, web: WebHost, name: str) -> dict[str, Any]:
-    """The schedule of that name, as the agent of a host is told about it."""
+    """Return the schedule of that name, in the form of the agent's request."""
     return topology.schedule(web, name).to_wire()
 
 
 def lines_of(steps: Sequence[ScheduleStep]) -> list[str]:
-    """The steps as a person reads them."""
+    """Return the steps as a person reads them."""
     lines = []
     for action in ("stop", "start", "move"):
         names = [step.name for step in steps if step.action == action]

@@ -33,7 +33,8 @@ def ranked(web: WebHost, states: Mapping[int, Serving], current: str | None) -> 
 
 
 def with_pools(topology: Topology, facts: Facts) -> Facts:
-    """The same facts, in which a slot that the balancers keep as spare does not count before one that they use."""
+    """Return the same facts, in which a slot that the balancers keep as spare does not count before one that
+    they use."""
     spare = facts.spare()
     hosts = dict(facts.hosts)
     for web in topology.web:
@@ -51,7 +52,7 @@ def _swapped(topology: Topology, web: WebHost, host_facts: HostFacts, spare: Set
 
 
 def require_same_bind(topology: Topology, facts: Facts, release: str) -> None:
-    """SettingsError where a release that serves, or `release`, listens otherwise than `bind` says now.
+    """Raise SettingsError where a release that serves, or `release`, listens otherwise than `bind` says now.
 
     A slot is known to everybody as one place: what listens elsewhere would be looked for in vain.
     """
@@ -73,7 +74,8 @@ def require_same_bind(topology: Topology, facts: Facts, release: str) -> None:
 
 
 def require_same_supervisor(topology: Topology, facts: Facts) -> None:
-    """SettingsError where what serves is run by another supervisor than `supervisor` says now: nobody could stop it."""
+    """Raise SettingsError where what serves is run by another supervisor than `supervisor` says now: nobody could stop
+    it."""
     for web in topology.web:
         expected = topology.supervisor(web).name
         for port, holder in sorted((facts[web.name].raw.get("ports") or {}).items()):
@@ -96,7 +98,7 @@ _BINDS = {"port": "at ports", "unix": "at UNIX sockets"}
 
 
 def used_ports(web: WebHost, facts: Facts) -> list[int]:
-    """The slot of each instance that counts, by index; the first one where none is in use."""
+    """Return the slot of each instance that counts, by index; the first one where none is in use."""
     host_facts = facts[web.name]
     return [
         host_facts.serving[index].port if index in host_facts.serving else free_slot(web, index, host_facts)
@@ -105,13 +107,17 @@ def used_ports(web: WebHost, facts: Facts) -> list[int]:
 
 
 def free_slot(web: WebHost, index: int, host_facts: HostFacts) -> int:
-    """Where an instance starts that nothing serves in: its first slot, or beside a foreign unit that still has that."""
+    """Return where an instance starts that nothing serves in: its first slot, or beside a foreign unit that still has
+    that."""
     first, spare = web.slots(index)
     return spare if first in foreign_ports(host_facts) else first
 
 
 def surplus(topology: Topology, facts: Facts) -> list[InstanceStep]:
-    """What runs in slots that the settings no longer have: fewer instances, or other ports. `leaves` is the slot."""
+    """Return what runs in slots that the settings no longer have: fewer instances, or other ports.
+
+    `leaves` is the slot.
+    """
     steps = []
     for web in topology.web:
         known = {*web.ports, *web.spare_ports}
@@ -176,11 +182,11 @@ class Standing:
     known: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, hosts: Collection[str]) -> Standing:
-        """The part that is about these hosts."""
+        """Return the part that is about these hosts."""
         return Standing(_of(hosts, self.others), _of(hosts, self.known))
 
     def without(self, hosts: Collection[str]) -> Standing:
-        """The part that is about all others."""
+        """Return the part that is about all others."""
         others, known = _of(hosts, self.others), _of(hosts, self.known)
         return Standing(
             {name: at for name, at in self.others.items() if name not in others},
@@ -189,20 +195,20 @@ class Standing:
 
 
 def standing(topology: Topology, facts: Facts) -> Standing:
-    """The pools as the balancers know them: no server goes, and none comes to another address."""
+    """Return the pools as the balancers know them: no server goes, and none comes to another address."""
     endpoints = topology.places
     twins = {name: at for name, at in _known(facts) if name not in endpoints and at == endpoints.get(first_name(name))}
     return Standing({**leaving(topology, facts), **twins}, moved(topology, facts))
 
 
 def _known(facts: Facts) -> list[tuple[str, str]]:
-    """Every server and where a balancer knows it."""
+    """Return every server and where a balancer knows it."""
     pairs = [pair for servers in facts.pools.values() for pair in servers.items()]
     return [(name, str(state["address"])) for name, state in pairs if "address" in state]
 
 
 def left_out(topology: Topology, facts: Facts) -> Standing:
-    """What stays as the balancers know it of the hosts that the run leaves as they are."""
+    """Return what stays as the balancers know it of the hosts that the run leaves as they are."""
     return standing(topology, facts).of([web.name for web in (*topology.spared, *topology.absent)])
 
 

@@ -43,11 +43,13 @@ def choose(
     out: int = 0,
     no_reload: str = "",
 ) -> Strategy:
-    """The strategy of a run. SettingsError for one that was asked for and would lose requests, with the reason.
+    """Return the strategy of a run.
 
-    `moves`: what serves does so at ports, or on hosts, that settings and inventory no longer have. `out` are instances
-    that a person took out of the pools: they are missing for as long as the run goes.
-    `no_reload`: what keeps this run from being a reload in place, in words; empty when nothing does.
+    Raises SettingsError for a configured one that would lose requests, with the reason.
+
+    `moves`: what serves does so at ports, or on hosts, that settings and inventory no longer have. `out` are
+    instances that a person took out of the pools: they are missing for as long as the run goes. `no_reload`: what
+    keeps this run from being a reload in place, in words; empty when nothing does.
     """
     strategy = topology.settings.rolling.strategy
     if strategy == "bluegreen" and not topology.balancers:
@@ -100,7 +102,7 @@ def choose(
 
 
 def _too_many_to_lose(topology: Topology, out: int) -> str:
-    """Why no instance may be taken out while it restarts; empty when one may."""
+    """Return why no instance may be taken out while it restarts; empty when one may."""
     if topology.instances == 1:
         return "there is one instance only"
     most = size_of(topology.settings.rolling.max_unavailable, topology.instances)
@@ -112,7 +114,7 @@ def _too_many_to_lose(topology: Topology, out: int) -> str:
 
 
 def risks(topology: Topology, facts: Facts, waves: Sequence[Sequence[InstanceStep]], strategy: Strategy) -> list[str]:
-    """What a person should know before this plan runs."""
+    """Return what a person should know before this plan runs."""
     warnings = []
     if not topology.balancers and topology.settings.domains:
         names = ", ".join(topology.settings.domains)
@@ -136,7 +138,7 @@ def risks(topology: Topology, facts: Facts, waves: Sequence[Sequence[InstanceSte
 def _without_a_balancer(
     topology: Topology, facts: Facts, waves: Sequence[Sequence[InstanceStep]], strategy: Strategy
 ) -> list[str]:
-    """What users may notice of instances that restart in place."""
+    """Return what users may notice of instances that restart in place."""
     if strategy.name != "socket":
         return ["without a balancer, requests are refused while an instance restarts"]
     warnings = []

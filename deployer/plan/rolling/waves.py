@@ -20,7 +20,7 @@ def size_of(size: int | str, total: int) -> int:
 def split(
     items: Sequence[T], sizes: Sequence[int | str], at_most: int | str, *, of: int | None = None
 ) -> tuple[tuple[T, ...], ...]:
-    """Cuts `items` into waves. The last size repeats; no wave is larger than `at_most` (which is at least 1).
+    """Cut `items` into waves. The last size repeats; no wave is larger than `at_most` (which is at least 1).
 
     Sizes are numbers of instances or percentages of the whole pool, which is `of` instances; the items by default.
     """

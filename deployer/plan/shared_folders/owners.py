@@ -10,7 +10,7 @@ from deployer.plan.topology import Topology, WebHost
 
 
 def remarks(topology: Topology, facts: Facts) -> list[str]:
-    """One warning per host on which another user owns paths below `shared/`."""
+    """Return one warning per host on which another user owns paths below `shared/`."""
     return list(_remarks(topology, facts))
 
 

@@ -13,12 +13,12 @@ _PLACEHOLDERS = (".gitkeep", ".keep", ".gitignore")
 
 
 def is_folder_name(name: str) -> bool:
-    """Whether a shared path reads as a folder: it ends in a slash, or its last part has no extension."""
+    """Return whether a shared path reads as a folder: it ends in a slash, or its last part has no extension."""
     return name.endswith("/") or not posixpath.splitext(posixpath.basename(name))[1]
 
 
 def folders(shared: Sequence[str], files: Iterable[str]) -> list[str]:
-    """The shared paths that become folders on a host that has nothing there yet.
+    """Return the shared paths that become folders on a host that has nothing there yet.
 
     Args:
         files: the paths of the tree. One that is a file there stays a file; one with files below it is a folder.
@@ -34,13 +34,14 @@ def folders(shared: Sequence[str], files: Iterable[str]) -> list[str]:
 
 
 def not_shipped(shared: Sequence[str], files: Iterable[str]) -> list[str]:
-    """The paths of the tree that a release leaves out, since `shared:` has them; placeholders for git do not count."""
+    """Return the paths of the tree that a release leaves out, since `shared:` has them; placeholders for git do not
+    count."""
     names = tuple(name.rstrip("/") for name in shared)
     return [path for path in files if below(path, names) and posixpath.basename(path) not in _PLACEHOLDERS]
 
 
 def remarks(shared: Sequence[str], files: Iterable[str]) -> list[str]:
-    """One warning that names what is not shipped; none where that is nothing."""
+    """Return one warning that names what is not shipped; none where that is nothing."""
     paths = not_shipped(shared, files)
     if not paths:
         return []

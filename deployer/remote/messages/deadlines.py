@@ -20,7 +20,7 @@ _DURATIONS = frozenset({"timeout", "wait", "within", "patience", "graceful", "st
 
 
 def deadline_s(operation: str, args: Mapping[str, Any]) -> float:
-    """Seconds within which the agent must have answered a request that nothing else holds up."""
+    """Return seconds within which the agent must have answered a request that nothing else holds up."""
     base = LONG_BASE_S if operation in _LONG else BASE_S
     durations = _total(args) or _DEFAULT_TIMEOUTS_S.get(operation, 0.0)
     servers = args.get("servers")
@@ -29,7 +29,7 @@ def deadline_s(operation: str, args: Mapping[str, Any]) -> float:
 
 
 def _total(value: Any) -> float:
-    """The sum of all durations in arguments, at any depth; switches of one host may be one after the other."""
+    """Return the sum of all durations in arguments, at any depth; switches of one host may be one after the other."""
     if isinstance(value, Mapping):
         return sum(
             float(item) if key in _DURATIONS and _is_number(item) else _total(item) for key, item in value.items()

@@ -53,7 +53,7 @@ _SHAPES: Mapping[str, Mapping[str, _Check]] = {
 
 
 def checked(frame: Frame) -> Frame:
-    """Returns the frame, its text free of lone surrogates, which no terminal or file takes.
+    """Return the frame, its text free of lone surrogates, which no terminal or file takes.
 
     Raises:
         ProtocolError: the frame is not one that an agent sends, or a field is missing or has the wrong type.

@@ -117,7 +117,10 @@ _STATE_OF_SLOT = record(
 
 
 def _proof(value: Any, path: str) -> str:
-    """The state of a slot. A proven one names its release: a slot that seems empty is stopped without a drain."""
+    """Return the state of a slot.
+
+    A proven one names its release: a slot that seems empty is stopped without a drain.
+    """
     wrong = _STATE_OF_SLOT(value, path)
     return wrong or (
         f"{path}.release is null, and {path} is proven" if value["proven"] and not value["release"] else ""
@@ -206,7 +209,7 @@ _SHAPES: Mapping[str, Check] = {
 """Operation → the shape of its response. An operation that is not listed has a response that nothing reads."""
 
 _EVENT = record(event=text, line=text, step=text, holder=_HOLDER)
-"""What operations tell while they run."""
+"""Shapes of the events of operations."""
 
 _REQUESTED: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Iterable[Any]]]] = {
     "instance.prove": ("slots", lambda args: [one["port"] for one in args["instances"]]),
@@ -241,7 +244,7 @@ def _restore(host: str, message: str, cause: str) -> UnexpectedResponse:
 
 
 def require_expected_event(host: str, operation: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Returns an event of an operation. Raises UnexpectedResponse as `require_expected`."""
+    """Return an event of an operation. Raises UnexpectedResponse as `require_expected`."""
     wrong = _EVENT(event, "")
     if wrong:
         raise UnexpectedResponse(host, operation, f"in an event, {wrong}")
@@ -249,7 +252,7 @@ def require_expected_event(host: str, operation: str, event: dict[str, Any]) -> 
 
 
 def require_expected_detail(host: str, operation: str, code: str, detail: dict[str, Any]) -> dict[str, Any]:
-    """Returns the detail of an operation's error. Raises UnexpectedResponse as `require_expected`."""
+    """Return the detail of an operation's error. Raises UnexpectedResponse as `require_expected`."""
     wrong = _HOLDER(detail, "") if code == "locked" else ""
     if wrong:
         raise UnexpectedResponse(host, operation, f"in the detail of the error {code!r}, {wrong}")
@@ -257,7 +260,7 @@ def require_expected_detail(host: str, operation: str, code: str, detail: dict[s
 
 
 def require_expected(host: str, operation: str, args: Mapping[str, Any], value: dict[str, Any]) -> dict[str, Any]:
-    """Returns the response `value` of an operation.
+    """Return the response `value` of an operation.
 
     Raises:
         UnexpectedResponse: it has another shape, or does not answer for a name that `args` ask about.

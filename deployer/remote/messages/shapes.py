@@ -1,4 +1,4 @@
-"""A small language for the shapes of JSON values, and a check that says where a value differs from its shape."""
+"""A small language for the shapes of JSON values, and a check that finds where a value differs from its shape."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ moment = _scalar("a time in seconds since the epoch", lambda value: _is_number(v
 
 
 def optional(check: Check) -> Check:
-    """The shape, or null."""
+    """Return the shape, or null."""
     return lambda value, path: "" if value is None else check(value, path)
 
 
 def list_of(check: Check) -> Check:
-    """A list whose items all have the shape."""
+    """Return a list whose items all have the shape."""
 
     def check_list(value: Any, path: str) -> str:
         if not isinstance(value, list):
@@ -64,7 +64,7 @@ def list_of(check: Check) -> Check:
 
 
 def pair_of(first: Check, second: Check) -> Check:
-    """A list of exactly two items with these shapes."""
+    """Return a list of exactly two items with these shapes."""
 
     def check_pair(value: Any, path: str) -> str:
         if not isinstance(value, list) or len(value) != 2:
@@ -75,7 +75,8 @@ def pair_of(first: Check, second: Check) -> Check:
 
 
 def map_of(check: Check, *, keys: Callable[[str], bool] = lambda key: True, named: str = "a name") -> Check:
-    """A map from names to values that all have the shape; `keys` says which names are valid, `named` what they are."""
+    """Return a map from names to values that all have the shape; `keys` says which names are valid, `named` what they
+    are."""
 
     def check_map(value: Any, path: str) -> str:
         if not isinstance(value, dict):
@@ -90,7 +91,7 @@ def map_of(check: Check, *, keys: Callable[[str], bool] = lambda key: True, name
 
 
 def by_port(check: Check) -> Check:
-    """A map from port numbers, written as text, to values that all have the shape."""
+    """Return a map from port numbers, written as text, to values that all have the shape."""
     return map_of(check, keys=lambda key: key.isascii() and key.isdigit() and len(key) < 10, named="a port")
 
 
@@ -117,7 +118,7 @@ class Record:
 
 
 def record(required: Mapping[str, Check] | None = None, **others: Check) -> Record:
-    """A `Record`."""
+    """Return a `Record`."""
     return Record(required or {}, others)
 
 

@@ -31,7 +31,7 @@ class Keyring:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def load(self, path: str) -> paramiko.PKey | str:
-        """The key, or why there is none (`missing`, `has a passphrase` …)."""
+        """Return the key, or why there is none (`missing`, `has a passphrase` …)."""
         path = os.path.expanduser(path)
         with self._lock:
             if path not in self._keys:
@@ -55,7 +55,7 @@ def _load(path: str) -> paramiko.PKey | str:
 
 
 class Offers(AuthStrategy):
-    """The keys for one connection, as paramiko asks for them. Afterwards `tried` tells what happened to each.
+    """The keys for one connection, as paramiko asks for them. Afterwards `tried` has the outcome of each.
 
     Args:
         user: who logs in.
@@ -84,7 +84,7 @@ class Offers(AuthStrategy):
         self.tried: list[str] = []
 
     def get_sources(self) -> Iterator[AuthSource]:
-        """The keys in order, each at most once, at most as many as sshd takes."""
+        """Yield the keys in order, each at most once, at most as many as sshd takes."""
         seen: set[bytes] = set()
         for label, key in self._candidates():
             blob = key.asbytes()
@@ -150,6 +150,6 @@ def _public_keys(paths: Sequence[str]) -> Iterator[bytes]:
 
 
 def describe(strategy: Any) -> str:
-    """What became of every key, for an error: `~/.ssh/a was refused; ~/.ssh/b: has a passphrase`."""
+    """Return what became of every key, for an error: `~/.ssh/a was refused; ~/.ssh/b: has a passphrase`."""
     tried: list[str] = getattr(strategy, "tried", [])
     return "; ".join(tried) or "no key was available"

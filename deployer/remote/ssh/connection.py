@@ -30,18 +30,18 @@ class Shared(Protocol):
     """What connections share (`Dialer`)."""
 
     def offers(self, target: Target) -> Offers:
-        """The keys to offer to a target."""
+        """Return the keys to offer to a target."""
 
     def known_hosts(self, target: Target) -> KnownHosts:
-        """The host keys that count for a target."""
+        """Return the host keys that count for a target."""
 
     def gateway(self, target: Target) -> Connection:
-        """The one open connection to a gateway."""
+        """Return the one open connection to a gateway."""
 
 
 @contextlib.contextmanager
 def closed_after(seconds: float, connection: Connection, host: str) -> Iterator[None]:
-    """Closes the connection if the block takes longer: paramiko waits without a limit for answers about a channel.
+    """Close the connection if the block takes longer: paramiko waits without a limit for answers about a channel.
 
     Raises:
         UnreachableError `timeout`: it took longer.
@@ -106,13 +106,13 @@ class Connection(fabric.Connection):  # type: ignore[misc]
         return None
 
     def close(self) -> None:
-        """Closes the connection and ends a ProxyCommand's process. Never raises: a dead link cannot say goodbye."""
+        """Close the connection, and end a ProxyCommand's process. Never raises: a dead link cannot say goodbye."""
         with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
             super().close()
         self._drop()
 
     def _open_patiently(self, target: Target, offers: Offers) -> None:
-        """Tries again when sshd hangs up early: above MaxStartups it does so at random."""
+        """Try again when sshd hangs up early: above MaxStartups it does so at random."""
         for left in reversed(range(_TRIES)):
             began = time.monotonic()
             try:

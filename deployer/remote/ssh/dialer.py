@@ -43,20 +43,23 @@ class Dialer:
         self._configs = SshConfigs(self.config_file)
 
     def connect(self, host: Host) -> Connection:
-        """An open connection to `host`. Raises UnreachableError, UntrustedHostError, InventoryError (a bad gateway)."""
+        """Return an open connection to `host`.
+
+        Raises UnreachableError, UntrustedHostError, InventoryError (a bad gateway).
+        """
         connection = Connection(self.target(host), self)
         connection.open()
         return connection
 
     def close(self) -> None:
-        """Closes the gateways."""
+        """Close the gateways."""
         with self._lock:
             gateways, self._gateways = list(self._gateways.values()), {}
         for gateway in reversed(gateways):
             gateway.close()
 
     def target(self, host: Host) -> Target:
-        """Where and how `host` is reached."""
+        """Return where and how `host` is reached."""
         ssh = host.ssh
         config = self._configs.lookup(ssh.hostname, self.user or ssh.user, ssh.port)
         chain = tuple(ssh.gateway.split(",")) if ssh.gateway else config.jumps
@@ -64,12 +67,12 @@ class Dialer:
         return self._target(host.name, ssh, config, self.user or ssh.user, via)
 
     def offers(self, target: Target) -> Offers:
-        """The keys to offer to a target."""
+        """Return the keys to offer to a target."""
         config = target.config
         return Offers(target.user, target.named_keys, config.keys, config.identities_only, config.agent, self._keyring)
 
     def known_hosts(self, target: Target) -> KnownHosts:
-        """The host keys that count for a target."""
+        """Return the host keys that count for a target."""
         paths = (*target.config.known_hosts, *target.known_hosts, *self.known_hosts_files)
         with self._lock:
             known = self._known.get(paths)
@@ -78,7 +81,7 @@ class Dialer:
             return known
 
     def gateway(self, target: Target) -> Connection:
-        """The one open connection to a gateway; whoever comes first opens it, the others wait."""
+        """Return the one open connection to a gateway; the first caller opens it, the others wait."""
         with self._lock:
             opening = self._opening.setdefault(target.key, threading.Lock())
         with opening:
@@ -90,7 +93,7 @@ class Dialer:
             return connection
 
     def _chain(self, name: str, hops: tuple[str, ...], ssh: SshOptions, depth: int) -> Target | None:
-        """The last station before the host. The first may have a chain of its own in the configuration."""
+        """Return the last station before the host. The first may have a chain of its own in the configuration."""
         if depth > _DEEPEST:
             raise InventoryError(
                 "the chain of gateways does not end", host=name, hint="look at ProxyJump in ~/.ssh/config"
@@ -127,14 +130,14 @@ class Dialer:
 
 
 def _complete(command: str, hostname: str, port: int, user: str) -> str:
-    """A ProxyCommand with its tokens replaced (ssh_config(5), TOKENS)."""
+    """Return a ProxyCommand with its tokens replaced (ssh_config(5), TOKENS)."""
     values = {"h": hostname, "p": str(port), "r": user, "n": hostname}
     expanded = re.sub(r"%([hprn])", lambda match: shlex.quote(values[match[1]]), command.replace("%%", "\0"))
     return expanded.replace("\0", "%")
 
 
 def connect(host: Host, *, user: str | None = None, dialer: Dialer | None = None) -> Connection:
-    """An open connection to one host; for many, share a `Dialer`. `user` overrides the inventory's.
+    """Return an open connection to one host; for many, share a `Dialer`. `user` overrides the inventory's.
 
     Raises UnreachableError, UntrustedHostError.
     """

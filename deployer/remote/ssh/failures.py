@@ -39,7 +39,7 @@ class Attempt:
 
 
 def explain(error: BaseException, attempt: Attempt) -> DeployError:
-    """The error to show for `error`; one of ours is passed on as it is."""
+    """Return the error to show for `error`; one of ours is passed on as it is."""
     if isinstance(error, DeployError):
         return error
     if isinstance(error, socket.gaierror):
@@ -68,14 +68,15 @@ def explain(error: BaseException, attempt: Attempt) -> DeployError:
 
 
 def closed_early(error: BaseException) -> bool:
-    """Whether the other end hung up before it said who it is (MaxStartups does that at random): worth another try."""
+    """Return whether the other end hung up before its banner (MaxStartups does that at random): worth another
+    try."""
     if isinstance(error, (ConnectionResetError, EOFError, BrokenPipeError)):
         return True
     return isinstance(error, paramiko.SSHException) and "banner" in str(error).lower()
 
 
 def not_answered(error: BaseException) -> bool:
-    """Whether paramiko, once its time was over, may have meant a timeout: it says so in many ways."""
+    """Return whether paramiko, once its time was over, may have meant a timeout, which it reports in many ways."""
     return isinstance(error, paramiko.SSHException) and not isinstance(error, paramiko.AuthenticationException)
 
 

@@ -26,7 +26,7 @@ class Line:
     revoked: bool
 
     def matches(self, name: str) -> bool:
-        """Whether the line is about `name` (`web1` or `[web1]:2222`)."""
+        """Return whether the line is about `name` (`web1` or `[web1]:2222`)."""
         if self.names.startswith("|1|"):
             return _hash_matches(self.names, name)
         matched = False
@@ -41,14 +41,14 @@ class Line:
 
 @dataclass(frozen=True)
 class KnownHosts:
-    """The keys that are known. `warnings` tells what was skipped, with file and line."""
+    """The known keys. `warnings` lists skipped lines, with file and line."""
 
     lines: tuple[Line, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, paths: Iterable[str]) -> KnownHosts:
-        """Reads the files that exist; `~` is expanded."""
+        """Read the files that exist; `~` is expanded."""
         lines: list[Line] = []
         warnings: list[str] = []
         for path in dict.fromkeys(os.path.expanduser(path) for path in paths):
@@ -62,7 +62,7 @@ class KnownHosts:
         return cls(tuple(lines), tuple(warnings))
 
     def trusted(self, names: Iterable[str]) -> dict[str, set[bytes]]:
-        """The keys known for any of `names`, by type."""
+        """Return the keys known for any of `names`, by type."""
         keys: dict[str, set[bytes]] = {}
         for line in self._about(names):
             if not line.revoked:
@@ -70,7 +70,7 @@ class KnownHosts:
         return keys
 
     def is_revoked(self, names: Iterable[str], blob: bytes) -> bool:
-        """Whether somebody marked this key as revoked for any of `names`."""
+        """Return whether this key is marked as revoked for any of `names`."""
         return any(line.revoked and line.blob == blob for line in self._about(names))
 
     def _about(self, names: Iterable[str]) -> list[Line]:
@@ -79,7 +79,7 @@ class KnownHosts:
 
 
 def host_names(hostname: str, port: int, alias: str | None = None) -> tuple[str, ...]:
-    """The names under which a host's key may be known, as OpenSSH looks for them: alias, `[host]:port`, host."""
+    """Return the names under which a host's key may be known, as OpenSSH looks for them: alias, `[host]:port`, host."""
     if alias:
         return (alias,)
     return (hostname,) if port == 22 else (f"[{hostname}]:{port}", hostname)

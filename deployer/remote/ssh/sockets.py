@@ -21,7 +21,7 @@ class QuickSocket(socket.socket):
 
 
 def dial(hostname: str, port: int, timeout: float) -> QuickSocket:
-    """Connects to the first address of `hostname` that answers, within `timeout` seconds for all of them together.
+    """Connect to the first address of `hostname` that answers, within `timeout` seconds for all of them together.
 
     Raises OSError: socket.gaierror, ConnectionRefusedError, TimeoutError …
     """
@@ -48,7 +48,7 @@ def _tune(made: socket.socket) -> None:
 
 
 def through_command(command: str) -> tuple[socket.socket, subprocess.Popen[Any]]:
-    """A socket to a `ProxyCommand`, and its process, which ends when the socket is closed."""
+    """Return a socket to a `ProxyCommand`, and its process, which ends when the socket is closed."""
     own_end, process_end = socket.socketpair()
     with process_end:
         fd, argv = process_end.fileno(), ["sh", "-c", "exec " + command]

@@ -1,4 +1,4 @@
-"""What the user's OpenSSH configuration says about a host, read by OpenSSH itself where it is present.
+"""The user's OpenSSH configuration of a host, read by OpenSSH itself where it is present.
 
 paramiko's reader knows no Include and takes unknown Match criteria for true; it is used only where there is no `ssh`.
 """
@@ -49,7 +49,7 @@ class Hop:
 
     @classmethod
     def parse(cls, text: str) -> Hop:
-        """Reads `user@host:port`, `[v6]:port` or `ssh://…`. Raises ValueError."""
+        """Read `user@host:port`, `[v6]:port` or `ssh://…`. Raises ValueError."""
         match = _HOP.match(text.strip())
         if not match:
             raise ValueError(f"{text!r} is not user@host:port")
@@ -70,7 +70,7 @@ class SshConfigs:
         self._lock = threading.Lock()
 
     def lookup(self, host: str, user: str | None = None, port: int | None = None) -> SshConfig:
-        """The configuration for `ssh -l user -p port host`."""
+        """Return the configuration for `ssh -l user -p port host`."""
         key = (host, user, port)
         with self._lock:
             if key in self._known:
@@ -148,5 +148,6 @@ def _from_options(options: dict[str, list[str]], host: str) -> SshConfig:
 
 
 def _whole(text: str | None, default: int | None) -> int | None:
-    """The number that OpenSSH prints; the default for what is not one, as a file read without OpenSSH may have."""
+    """Return the number that OpenSSH prints; the default for what is not one, as a file read without OpenSSH
+    may have."""
     return int(text) if text and text.isdecimal() and text.isascii() else default

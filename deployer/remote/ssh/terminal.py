@@ -22,10 +22,10 @@ _TICK = 0.5  # seconds; a signal that changes the window's size ends a wait anyw
 
 
 def interact(connection: Connection, command: str) -> int:
-    """Runs `command` (for the login shell there; empty: that shell itself) with this process's terminal.
+    """Run `command` (for the login shell there; empty: that shell itself) with this process's terminal.
 
     The terminal is raw meanwhile, so that Ctrl-C, Ctrl-Z and the like go to the program there.
-    Returns the program's exit status; 255 when the connection ended before it said one, as `ssh` does.
+    Returns the program's exit status; 255 when the connection ended before it sent one, as `ssh` does.
     Raises SSHException when the host gives no terminal.
     """
     with closed_after(_START_S, connection, connection.target.name):
@@ -39,7 +39,7 @@ def interact(connection: Connection, command: str) -> int:
 
 
 def pipe(connection: Connection, command: str, *, stdin: bool) -> int:
-    """Runs `command` there with this process's standard streams, byte for byte and without a terminal.
+    """Run `command` there with this process's standard streams, byte for byte and without a terminal.
 
     `stdin`: this process's standard input goes there; else the program finds an empty one. Returns as `interact`.
     """
@@ -73,7 +73,7 @@ def _feed(channel: Any, source: int) -> None:
 
 
 def _start(connection: Connection, command: str) -> Any:
-    """A channel with a terminal on which the command runs."""
+    """Return a channel with a terminal on which the command runs."""
     channel = connection.transport.open_session(timeout=_START_S)
     columns, lines = os.get_terminal_size(sys.stdin.fileno())
     channel.get_pty(os.environ.get("TERM", "vt100"), columns, lines)

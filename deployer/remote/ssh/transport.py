@@ -28,19 +28,19 @@ class Transport(paramiko.Transport):
 
     @property
     def preferred_keys(self) -> tuple[str, ...]:
-        """The kinds of host key that are asked for, best first."""
+        """The requested types of host keys, best first."""
         return self._preferred_keys
 
 
 class Verify(paramiko.RejectPolicy):
-    """Accepts the keys known for a station and no other. It is asked about every key, since the client knows none."""
+    """Accepts the keys known for a station and no other. The client knows no keys, so it checks each one here."""
 
     def __init__(self, target: Target, known: KnownHosts) -> None:
         self._target = target
         self._known = known
 
     def missing_host_key(self, client: Any, hostname: str, key: paramiko.PKey) -> None:  # type: ignore[override]
-        """Raises UntrustedHostError unless the key is known and not revoked."""
+        """Raise UntrustedHostError unless the key is known and not revoked."""
         blob, kind = key.asbytes(), key.get_name()
         names = self._target.names
         if self._known.is_revoked(names, blob):
@@ -64,7 +64,7 @@ class Verify(paramiko.RejectPolicy):
 
 
 def factory(target: Target, known: KnownHosts) -> Any:
-    """Makes transports that ask for the kinds of host key we know first; else a host's other key would look new."""
+    """Make transports that ask for the kinds of host key we know first; else a host's other key would look new."""
     kinds = set(known.trusted(target.names))
     if "ssh-rsa" in kinds:
         kinds |= {"rsa-sha2-512", "rsa-sha2-256"}

@@ -34,7 +34,7 @@ class HostKey:
 
 
 def scan(host: Host, dialer: Dialer | None = None) -> list[HostKey]:
-    """The keys that `host` shows, strongest first; nobody logs in. A gateway before it must be trusted already.
+    """Return the keys that `host` shows, strongest first, without a login. A gateway before it must be trusted already.
 
     Raises UnreachableError, UntrustedHostError (the gateway).
     """
@@ -79,7 +79,7 @@ _pinning = threading.Lock()
 
 
 def pin(keys: Iterable[HostKey], path: str | os.PathLike[str], replace: bool = False) -> list[HostKey]:
-    """Adds keys to a known_hosts file, atomically; returns those that were new.
+    """Add keys to a known_hosts file, atomically, and return those that were new.
 
     With `replace`, other keys that the file holds for the same names are dropped. Without it, a name whose key of the
     same type differs raises UntrustedHostError `key_changed`, and nothing is written.
@@ -135,7 +135,7 @@ def _changed(keys: list[HostKey], file: Path) -> DeployError:
 
 
 def _without(text: str, names: set[str]) -> str:
-    """The lines that are about none of `names`, revocations and comments included."""
+    """Return the lines that are about none of `names`, revocations and comments included."""
     return "".join(line + "\n" for line in text.splitlines() if not _is_about(line, names))
 
 
@@ -147,7 +147,7 @@ def _is_about(line: str, names: set[str]) -> bool:
 
 
 def _write(link: Path, text: str) -> None:
-    """Replaces the file atomically; its mode and owner stay, and a link to it stays a link."""
+    """Replace the file atomically; its mode and owner stay, and a link to it stays a link."""
     file = Path(os.path.realpath(link))
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}")

@@ -105,7 +105,8 @@ class Inferred:
     sqlite: str = ""
 
     def require_server(self) -> None:
-        """SettingsError when the server could not serve the app: the settings, its own file for it, what it lacks.
+        """Raise SettingsError when the server could not serve the app: the settings, its own file for it, what it
+        lacks.
 
         `missing_server` when the requirements lack something that it needs.
         """
@@ -139,7 +140,7 @@ class Inferred:
 
 
 def infer(folder: Path, settings: Settings) -> Inferred:
-    """Completes `settings` from the source in `folder` (`source.path` with `source.subdir`), importing nothing.
+    """Complete `settings` from the source in `folder` (`source.path` with `source.subdir`), importing nothing.
 
     Raises: SettingsError when no app is found or several could be meant, with the line to add.
     """
@@ -199,7 +200,7 @@ class _Inference:
         )
 
     def _unread(self) -> tuple[str, str] | None:
-        """A file of dependencies that nothing is installed from; none where the settings say what installs."""
+        """Return a file of dependencies that nothing is installed from; none where the settings say what installs."""
         unread = self.requirements.unread if self.settings.python.installer == "auto" else None
         if unread:
             self.warnings.append(f"a push cannot install from {unread[0]}: type {unread[1]}")
@@ -221,7 +222,7 @@ class _Inference:
                 self.warnings.append(f"{where}: {not_installed(script.name)}: write {script.instead}")
 
     def _read_own(self, server: str) -> None:
-        """The app's own `gunicorn.conf.py`; what of it does not count is said."""
+        """Read the app's own `gunicorn.conf.py`, and remark on its ignored settings."""
         self.own = read_gunicorn_file(self.folder)
         if (self.folder / "gunicorn_conf.py").is_file():
             self.left_aside.append(f"gunicorn_conf.py is not read: only {GUNICORN_FILE} is")
@@ -348,7 +349,7 @@ class _Inference:
         return server
 
     def _other_interface(self, server: Server, target: AppTarget | None) -> SettingsError | None:
-        """A server of the settings that serves apps of the other interface."""
+        """Return a server of the settings that serves apps of the other interface."""
         if target is None or _INTERFACES.get(server, target.interface) == target.interface:
             return None
         kind, other = ("an ASGI app", "gunicorn+uvicorn") if target.interface == "asgi" else ("a WSGI app", "gunicorn")
@@ -428,7 +429,7 @@ class _Inference:
 
 
 def _unread_files(files: Sequence[str]) -> list[str]:
-    """One line about the files that do not parse; none where all do."""
+    """Return one line about the files that do not parse; none where all do."""
     if not files:
         return []
     more = f" and {len(files) - _MOST_NAMED} more" if len(files) > _MOST_NAMED else ""
@@ -437,7 +438,7 @@ def _unread_files(files: Sequence[str]) -> list[str]:
 
 
 def _instead(apps: list[str]) -> str:
-    """What `runtime.app` could say, where nothing is like what it says."""
+    """Return what `runtime.app` could say, where nothing is like what it says."""
     if apps:
         return f"the apps there are {', '.join(apps)}"
     return "name the app as module:attribute, or leave runtime.app out to have it detected"

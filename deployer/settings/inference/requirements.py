@@ -1,4 +1,7 @@
-"""The distributions that an app's own files ask for, with what is said of their versions. Markers do not count."""
+"""The distributions that an app's own files require, with their version constraints.
+
+Environment markers are ignored.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ class Requirements:
     python_ignored: str | None = None
 
     def older(self, name: str, than: str) -> bool:
-        """Whether every version that may be installed is older; False where nothing is said of it."""
+        """Return whether every version that may be installed is older; False where it has no constraint."""
         limit = Version(than)
         return any(
             _ends_below(specifier.operator, specifier.version, limit) for specifier in self.versions.get(name, ())
@@ -63,7 +66,7 @@ class Requirements:
 
 
 def _ends_below(operator: str, written: str, limit: Version) -> bool:
-    """Whether `==1.2`, `~=1.2` or `<1.2` holds for no version from `limit` on."""
+    """Return whether `==1.2`, `~=1.2` or `<1.2` holds for no version from `limit` on."""
     wild = written.endswith(".*")
     try:
         version = Version(written.removesuffix(".*"))
@@ -80,7 +83,8 @@ def _ends_below(operator: str, written: str, limit: Version) -> bool:
 def read_requirements(
     folder: Path, extras: Iterable[str] = (), groups: Iterable[str] = (), more: Iterable[str] = ()
 ) -> Requirements:
-    """What the files of `folder` ask for, with those extras and dependency groups, and `more` requirements beside them.
+    """Return what the files of `folder` ask for, with those extras and dependency groups, and `more` requirements
+    beside them.
 
     Raises: SettingsError for a file that cannot be read.
     """
@@ -118,7 +122,7 @@ def read_requirements(
 
 
 def _scripts(project: Mapping[str, Any], installed: set[str]) -> dict[str, str]:
-    """The commands of a project that is not among what is installed."""
+    """Return the commands of a project that is not among what is installed."""
     own, poetry = project.get("project", {}), _poetry(project)
     scripts = {**poetry.get("scripts", {}), **own.get("scripts", {})}
     if canonicalize_name(own.get("name", poetry.get("name", ""))) in installed:
@@ -136,7 +140,8 @@ def _unread(folder: Path, project: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _versions(requirements: Iterable[str]) -> dict[str, SpecifierSet]:
-    """Name → what those lines say of its version, all of them together; a line that is no requirement says nothing."""
+    """Return name → what those lines say of its version, all of them together; a line that is no requirement says
+    nothing."""
     specifiers: dict[str, SpecifierSet] = {}
     for requirement in requirements:
         try:
@@ -150,7 +155,7 @@ def _versions(requirements: Iterable[str]) -> dict[str, SpecifierSet]:
 
 
 def _python(folder: Path) -> tuple[str | None, str | None, str | None]:
-    """The version in `.python-version`, that name, and what else the file says where it has none."""
+    """Return the version in `.python-version`, that name, and what else the file says where it has none."""
     path = folder / ".python-version"
     if not path.is_file():
         return None, None, None
@@ -187,7 +192,7 @@ def _from_project(data: Mapping[str, Any], extras: Collection[str], groups: Coll
 
 
 def _from_uv(lock: Mapping[str, Any], extras: Collection[str], groups: Collection[str]) -> set[str]:
-    """Every package that the lock's own projects reach with those extras and groups, whatever the markers."""
+    """Return every package that the lock's own projects reach with those extras and groups, whatever the markers."""
     packages: dict[str, list[Package]] = {}
     for package in lock.get("package", ()):
         packages.setdefault(canonicalize_name(package["name"]), []).append(package)

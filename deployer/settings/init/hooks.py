@@ -1,4 +1,4 @@
-"""The hooks that `deploy init` proposes: what a Procfile says, else what files of the project speak for."""
+"""The hooks that `deploy init` proposes, from a Procfile or else from files of the project."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Proposed:
 
 
 def hooks(folder: Path, procfile: Procfile) -> dict[str, Proposed]:
-    """Name → hook, for the app in `folder` with what its Procfile comes to."""
+    """Return name → hook, for the app in `folder` with what its Procfile comes to."""
     proposed = {"prepare": _prepare(folder, procfile), "release": _release(folder, procfile)}
     return {name: hook for name, hook in proposed.items() if hook}
 
 
 def is_django(folder: Path) -> bool:
-    """Whether `manage.py` is there and Django's: others give their own programs that name."""
+    """Return whether `manage.py` is there and Django's: others give their own programs that name."""
     try:
         return bool(_DJANGO.search((folder / "manage.py").read_text("utf-8", errors="replace")))
     except OSError:
@@ -37,7 +37,7 @@ def is_django(folder: Path) -> bool:
 
 
 def _prepare(folder: Path, procfile: Procfile) -> Proposed | None:
-    """What WhiteNoise serves has to be collected in each release; a Procfile may say how."""
+    """Return what WhiteNoise serves has to be collected in each release; a Procfile may say how."""
     everywhere = "on every host, in the new release"
     if procfile.prepare:
         return Proposed(procfile.prepare, everywhere, "as in the Procfile")
@@ -48,7 +48,7 @@ def _prepare(folder: Path, procfile: Procfile) -> Proposed | None:
 
 
 def _has_static_root(folder: Path) -> bool:
-    """Whether settings say where the files go: without that Django refuses to collect any."""
+    """Return whether settings say where the files go: without that Django refuses to collect any."""
     return any("STATIC_ROOT" in module.assigned for module in read_code(folder).modules)
 
 

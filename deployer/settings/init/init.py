@@ -48,7 +48,7 @@ class Proposal:
 
 
 def propose(folder: Path, env: str = "prod", options: InitOptions | None = None) -> Proposal:
-    """The files to write for the app in `folder`. Nothing is written.
+    """Return the files to write for the app in `folder`. Nothing is written.
 
     An inventory of `env` that is already there is kept and not among them. Raises: SettingsError when deploy.yaml is
     there, when the folder has no app, or when several could be meant, with what to type; UsageError for no folder.
@@ -83,7 +83,7 @@ def propose(folder: Path, env: str = "prod", options: InitOptions | None = None)
 
 
 def write(folder: Path, env: str = "prod", options: InitOptions | None = None) -> Proposal:
-    """Writes what `propose` gives and returns it. A file that appeared in between is not overwritten."""
+    """Write the result of `propose`, and return it. A file that appeared in between is not overwritten."""
     proposal = propose(folder, env, options)
     for path, content in proposal.files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def write(folder: Path, env: str = "prod", options: InitOptions | None = None) -
 
 
 def _draft(folder: Path, part: Part | None, options: InitOptions) -> _Draft:
-    """What to write for the app in `folder`, or in that part of it."""
+    """Return what to write for the app in `folder`, or in that part of it."""
     code = folder / part.folder if part else folder
     procfile_settings = rewrite_commands(procfile.read(code if (code / procfile.FILE).is_file() else folder), code)
     web = procfile_settings.runtime
@@ -128,7 +128,7 @@ class _Draft:
     hooks: Mapping[str, Proposed]
 
     def text(self, sized: Scale | None) -> str:
-        """The file, with the remarks as comments."""
+        """Return the file, with the remarks as comments."""
         choice, note = self.choice, ""
         if choice.by_web:
             note = "    # as web in the Procfile" + (", but for the size" if sized else "")
@@ -172,7 +172,7 @@ class _Draft:
         return [*remarks, *self.choice.inferred.left_aside]
 
     def beside(self) -> list[Reason]:
-        """The folder, hooks and processes that are written, and why."""
+        """Return the folder, hooks and processes that are written, and why."""
         extra_reasons = []
         if self.part and self.subdir:
             why = f"the app and its {self.part.file} lie there: a push ships that folder alone"
@@ -186,7 +186,7 @@ class _Draft:
 
 
 def app_name(folder: Path) -> str:
-    """A valid app name from the project's name in pyproject.toml, else from the folder's."""
+    """Return a valid app name from the project's name in pyproject.toml, else from the folder's."""
     name = folder.absolute().name
     with contextlib.suppress(SettingsError):  # the inference of the rest reports it
         name = project_files.load(folder / "pyproject.toml").get("project", {}).get("name", name)

@@ -1,4 +1,4 @@
-"""Repositories of several parts: in which folder an app lies, told by the file of dependencies that is beside it."""
+"""Repositories of several parts: the folder of an app, by the dependency file beside it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_NAMED = 3
 
 
 def dependency_file(folder: Path) -> str | None:
-    """The file of `folder` that names what the app depends on, also one that only Poetry or Pipenv read."""
+    """Return the file of `folder` that names what the app depends on, also one that only Poetry or Pipenv read."""
     requirements = read_requirements(folder)
     return requirements.file or (requirements.unread[0].partition(" ")[0] if requirements.unread else None)
 
@@ -34,7 +34,8 @@ class Part:
 
 
 def part_of(folder: Path, app: str) -> Part | None:
-    """Where below `folder` the app `module:attribute` and its dependencies lie; None if `folder` has them itself."""
+    """Return where below `folder` the app `module:attribute` and its dependencies lie; None if `folder` has them
+    itself."""
     candidate = None if dependency_file(folder) else _candidate(folder, app)
     if candidate is None:
         return None
@@ -46,7 +47,8 @@ def part_of(folder: Path, app: str) -> Part | None:
 
 
 def _outside(folder: Path, part: PurePosixPath) -> str:
-    """The first import of code in that part that only the rest of the repository has: `shop/main.py imports common`."""
+    """Return the first import of code in that part that only the rest of the repository has: `shop/main.py imports
+    common`."""
     for module in read_code(folder).modules:
         file = PurePosixPath(module.file)
         if not file.is_relative_to(part):
@@ -63,7 +65,7 @@ def _outside(folder: Path, part: PurePosixPath) -> str:
 
 
 def _imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Every import: how many dots it begins with, and the dotted name: `a.b` for `from a import b`."""
+    """Yield every import: how many dots it begins with, and the dotted name: `a.b` for `from a import b`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((0, alias.name) for alias in node.names)
@@ -73,7 +75,7 @@ def _imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def _has(folder: Path, dotted: str) -> bool:
-    """Whether the module, or the name in one, is in that folder."""
+    """Return whether the module, or the name in one, is in that folder."""
     first, _, below = dotted.partition(".")
     package, second = folder / first, below.partition(".")[0]
     if (folder / f"{first}.py").is_file() or (package / "__init__.py").is_file():
@@ -82,7 +84,8 @@ def _has(folder: Path, dotted: str) -> bool:
 
 
 def named_in_part(folder: Path, part: str, app: str) -> str:
-    """The `module:attribute` that an app of `folder` has where `part` is the source folder; unchanged if unknown."""
+    """Return the `module:attribute` that an app of `folder` has where `part` is the source folder; unchanged if
+    unknown."""
     original = _candidate(folder, app)
     if original is None:
         return app
@@ -96,7 +99,7 @@ def named_in_part(folder: Path, part: str, app: str) -> str:
 
 
 def similar_files(folder: Path) -> tuple[str, ...]:
-    """The first files that may name dependencies, and that a push does not read."""
+    """Return the first files that may name dependencies, and that a push does not read."""
     paths = [path.relative_to(folder).as_posix() for pattern in _SIMILAR for path in sorted(folder.glob(pattern))]
     return tuple(paths[:_MOST_NAMED])
 

@@ -38,7 +38,7 @@ _DEVELOPMENT = re.compile(r"manage\.py\s+runserver|\bflask\s+run\b|^python\S*\s+
 @dataclass(frozen=True)
 class Procfile:
     """What a Procfile comes to. `runtime` and `processes` are as deploy.yaml has them; `whys` says why a process is a
-    singleton; `remarks` are for the person, a line each."""
+    singleton; `remarks` are for the user, one line each."""
 
     runtime: Mapping[str, Any] = field(default_factory=dict)
     release: str | None = None
@@ -49,7 +49,7 @@ class Procfile:
 
 
 def read(folder: Path) -> Procfile:
-    """The Procfile of an app; an empty one where there is none. SettingsError for one that cannot be read."""
+    """Return the Procfile of an app; an empty one where there is none. SettingsError for one that cannot be read."""
     path = folder / FILE
     if not path.is_file():
         return Procfile()
@@ -61,7 +61,7 @@ def read(folder: Path) -> Procfile:
 
 
 def parse_procfile(text: str) -> Procfile:
-    """What the lines of a Procfile come to."""
+    """Return what the lines of a Procfile come to."""
     reading = _Reading()
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
@@ -102,7 +102,8 @@ class _Reading:
         return Procfile(runtime, self._release, self._prepare, self._processes, self._whys, tuple(self._remarks))
 
     def _without_files(self, release: str) -> str | None:
-        """The release command without its `collectstatic`, whose files every host needs; None if nothing is left."""
+        """Return the release command without its `collectstatic`, whose files every host needs; None if nothing is
+        left."""
         operators = [operator for operator, _ in find_operators(release)]
         if "(" in operators:
             return release
@@ -115,7 +116,7 @@ class _Reading:
         return kept or None
 
     def _collects(self, command: str, line: str) -> bool:
-        """Whether a command collects static files; then it is the prepare hook."""
+        """Return whether a command collects static files; then it is the prepare hook."""
         if not _COLLECTS.search(command) or self._prepare not in (None, command):
             return False
         self._prepare = _RUNNERS.sub("", command, count=1)
@@ -185,12 +186,12 @@ class _Reading:
             pass
         elif self._release is None and re.search(r"\b(migrate|upgrade)\b", command):
             self._release = _RUNNERS.sub("", command, count=1)
-            self.remark(f"web ran {command!r} at each start: here it runs once a push, before the first wave")
+            self.remark(f"web ran {command!r} at each start: here it runs once per push, before the first wave")
         else:
             self.remark(f"web ran {command!r} first, which is left out: hooks.prepare runs on every host of a push")
 
     def _other(self, command: str, words: Sequence[str]) -> dict[str, Any]:
-        """A server that is known by its command alone."""
+        """Return a server that is known by its command alone."""
         text = _PORT.sub("$PORT", command)
         if "$PORT" not in text and "gunicorn" in words:  # behind a wrapper; it knows PORT by itself
             text += " --bind 0.0.0.0:$PORT"
@@ -301,7 +302,7 @@ def _options(words: Sequence[str], short: str, flags: Collection[str]) -> list[t
 
 
 def _clock(name: str, command: str) -> str:
-    """Why two of this process would do everything twice; empty for others."""
+    """Return why two of this process would do everything twice; empty for others."""
     words = re.findall(r"[A-Za-z_]+", command.lower())
     if any(part in _CLOCKS for part in re.split(r"[-_]", name)):
         return f"its name suggests a clock: two of {name} would start everything twice"
@@ -312,7 +313,7 @@ def _clock(name: str, command: str) -> str:
 
 
 def _program(command: str) -> str:
-    """A command line as `processes` takes it: one program, with a shell around it only where it needs one."""
+    """Return a command line as `processes` takes it: one program, with a shell around it only where it needs one."""
     text = _RUNNERS.sub("", one_line(command), count=1)
     try:
         one_program(text)
@@ -332,13 +333,13 @@ def _program(command: str) -> str:
 
 
 def _stays_a_shell(command: str) -> bool:
-    """Whether no one program is left in the end, which could take the shell's place."""
+    """Return whether no one program is left in the end, which could take the shell's place."""
     operators = {operator for operator, _ in find_operators(command)}
     return bool(operators & {"|", "||", "&"}) or ("(" in operators and bool(operators & {"&&", ";"}))
 
 
 def _exec(command: str) -> str:
-    """The command in place of the shell, so that it gets the signals: `A=1 exec celery`."""
+    """Return the command in place of the shell, so that it gets the signals: `A=1 exec celery`."""
     program = command
     while _ASSIGNMENT.match(program):
         program = _WORD.sub("", program, count=1).lstrip()
@@ -346,7 +347,7 @@ def _exec(command: str) -> str:
 
 
 def _last_command(text: str) -> tuple[list[str], str]:
-    """The commands before the last `&&` or `;`, and the one after it."""
+    """Return the commands before the last `&&` or `;`, and the one after it."""
     parts, start = [], 0
     for operator, place in find_operators(text):
         if operator in ("&&", ";"):

@@ -11,7 +11,7 @@ from deployer.settings.init.procfile import Procfile
 
 
 def rewrite_commands(procfile: Procfile, folder: Path) -> Procfile:
-    """What a Procfile comes to for the project in `folder`, with a remark for each command that is another."""
+    """Return what a Procfile comes to for the project in `folder`, with a remark for each command that is another."""
     scripts, remarks = read_requirements(folder).scripts, list(procfile.remarks)
 
     def on_hosts(command: str) -> str:

@@ -47,7 +47,7 @@ class InitChoice:
 
 
 def choose_runtime(folder: Path, options: InitOptions, web: Mapping[str, Any]) -> InitChoice:
-    """What to write for the app in `folder`, with the `runtime` that the Procfile's web comes to.
+    """Return what to write for the app in `folder`, with the `runtime` that the Procfile's web comes to.
 
     Raises: SettingsError for a folder without an app, or with several that could be meant, with what to type.
     """
@@ -68,7 +68,7 @@ def choose_runtime(folder: Path, options: InitOptions, web: Mapping[str, Any]) -
 
 
 def _with_web(folder: Path, option_keys: Mapping[str, Any], web: Mapping[str, Any]) -> InitChoice:
-    """The keys of web with those of the command line over them, unless the code does not bear web out."""
+    """Return the keys of web with those of the command line over them, unless the code does not bear web out."""
     if not web:
         return InitChoice(option_keys, _inferred(folder, option_keys))
     keys = {**web, **option_keys}
@@ -108,7 +108,10 @@ def _recycling(choice: InitChoice) -> InitChoice:
 
 
 def _inferred(folder: Path, runtime: Mapping[str, Any]) -> Inferred:
-    """What the code tells with these keys of `runtime`. The ways out are words of this command, not of a file."""
+    """Return what the code tells with these keys of `runtime`.
+
+    The ways out are words of this command, not of a file.
+    """
     try:
         settings = Settings.model_validate({"app": "app", "runtime": dict(runtime)})
     except ValidationError as wrong:
@@ -143,7 +146,7 @@ def _inferred(folder: Path, runtime: Mapping[str, Any]) -> Inferred:
 
 
 def _alone(folder: Path, app: str) -> str:
-    """The folder of an app that can be deployed from there; "" where that is `folder` itself."""
+    """Return the folder of an app that can be deployed from there; "" where that is `folder` itself."""
     part = part_of(folder, app)
     return part.folder if part and not part.outside else ""
 

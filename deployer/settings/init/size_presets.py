@@ -93,5 +93,5 @@ _OF: dict[Size, Scale] = {
 
 
 def scale(size: Size) -> Scale:
-    """The settings of one size."""
+    """Return the settings of one size."""
     return _OF[size]

@@ -1,4 +1,4 @@
-"""What `deploy init` says about the app that it found: one line a choice, with its reason."""
+"""The summary of `deploy init`: one line per choice, with its reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ _SERVERS: dict[Server, str] = {
 def reasons(
     folder: Path, inferred: Inferred, keys: Mapping[str, Any], *, sized: bool = False, by_web: Collection[str] = ()
 ) -> tuple[Reason, ...]:
-    """What was inferred for the app in `folder`, in the order of a newcomer's questions. The code is only parsed.
+    """Return what was inferred for the app in `folder`, in the order of a newcomer's questions.
+
+    The code is only parsed.
 
     Args:
         keys: those of `runtime` that are written; `by_web` of them are decided by a Procfile.

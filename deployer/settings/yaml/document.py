@@ -67,7 +67,7 @@ class Document:
     marks: dict[KeyPath, Mark]
 
     def mark(self, *path: str | int) -> Mark:
-        """Where `path` is written, or the nearest place above it."""
+        """Return where `path` is written, or the nearest place above it."""
         for length in range(len(path), -1, -1):
             if path[:length] in self.marks:
                 return self.marks[path[:length]]
@@ -169,7 +169,7 @@ class _Builder:
 
 
 def read_document(path: Path, shown: str, error: type[UsageError], *, ansible: bool = False) -> Document:
-    """Reads one YAML file.
+    """Read one YAML file.
 
     Args:
         path: the file; `shown`: its name in errors; `error`: the class of what is raised.

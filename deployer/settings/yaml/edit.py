@@ -49,7 +49,7 @@ def _with(data: Mapping[str, Any], path: tuple[str, ...], value: str | int) -> d
 
 
 def _changed(text: str, node: Any, path: tuple[str, ...], value: str | int) -> str | None:
-    """The text with the key set below `node`; None where that is not possible."""
+    """Return the text with the key set below `node`; None where that is not possible."""
     if node is None:
         return _appended(text, path, value)
     if not isinstance(node, MappingNode):

@@ -13,7 +13,7 @@ _NO_TEXT = re.compile(r"true|false|null|\.(inf|nan|\d.*)", re.IGNORECASE)
 
 
 def flow(value: Any) -> str:
-    """A value of YAML on one line; text in quotes where it is more than plain words."""
+    """Return a value of YAML on one line; text in quotes where it is more than plain words."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):

@@ -86,7 +86,7 @@ class Apps:
         self.mounted = self._mounted()
 
     def candidates(self) -> list[Candidate]:
-        """Apps that exist at import, factories, and names that other modules import them under."""
+        """Return apps that exist at import, factories, and names that other modules import them under."""
         candidates: list[Candidate] = []
         for module in self.code.modules:
             for statement in module.statements:
@@ -99,7 +99,7 @@ class Apps:
         return list(latest.values())
 
     def kind(self, module: Module, node: ast.expr, depth: int = 0) -> Kind | None:
-        """What evaluating `node` in `module` gives, if it gives an app."""
+        """Return what evaluating `node` in `module` gives, if it gives an app."""
         if depth > _DEEPEST:
             return None
         if isinstance(node, ast.Call):
@@ -139,7 +139,7 @@ class Apps:
         return self._called(module, ast.Call(func=node, args=[], keywords=[]), depth + 1) if depth <= _DEEPEST else None
 
     def returned(self, module: Module, function: ast.FunctionDef | ast.AsyncFunctionDef, depth: int = 0) -> Kind | None:
-        """What a function returns, by its annotation or its return statements, if that is an app."""
+        """Return what a function returns, by its annotation or its return statements, if that is an app."""
         if depth > _DEEPEST or isinstance(function, ast.AsyncFunctionDef):
             return None
         if function.returns is not None:
@@ -229,7 +229,8 @@ class Apps:
         return Candidate(module.name, name, kind, factory, origin, module.file, line, module.root, home)
 
     def _mounted(self) -> set[str]:
-        """Apps that another app serves below a path: `app.mount("/admin", admin)`, `Mount("/admin", app=admin)`."""
+        """Return apps that another app serves below a path: `app.mount("/admin", admin)`, `Mount("/admin",
+        app=admin)`."""
         mounted_apps = set()
         for module in self.code.modules:
             for node in ast.walk(module.tree):
@@ -240,7 +241,7 @@ class Apps:
 
 
 def _called_as(names: list[str], function: ast.FunctionDef | ast.AsyncFunctionDef) -> Kind | None:
-    """The interface that these names of arguments are of."""
+    """Return the interface that these names of arguments are of."""
     if isinstance(function, ast.AsyncFunctionDef):
         return Kind("plain ASGI", "asgi") if names == ["scope", "receive", "send"] else None
     wsgi = names in (["environ", "start_response"], ["env", "start_response"])
@@ -254,6 +255,6 @@ def _is_mount(call: ast.Call) -> bool:
 
 
 def _wraps(call: ast.Call, name: str) -> bool:
-    """Whether the call takes `name` itself: the app stays what it was."""
+    """Return whether the call takes `name` itself: the app stays what it was."""
     values = [*call.args, *(keyword.value for keyword in call.keywords)]
     return any(isinstance(value, ast.Name) and value.id == name for value in values)

@@ -30,7 +30,7 @@ class AmbiguousAppError(SettingsError):
 
 
 def choose(candidates: list[Candidate], requirements: Requirements) -> tuple[Candidate, str] | None:
-    """The app to serve and why it was chosen; None when there is no candidate.
+    """Return the app to serve and why it was chosen; None when there is no candidate.
 
     Raises: AmbiguousAppError that lists the candidates when several have the same claim.
     """
@@ -92,7 +92,7 @@ def _rank(candidate: Candidate) -> tuple[int, int, int, int, str]:
 
 
 def ambiguous(candidates: list[Candidate]) -> AmbiguousAppError:
-    """The error that lists these, the likeliest first."""
+    """Return the error that lists these, the likeliest first."""
     error = AmbiguousAppError(
         candidates,
         f"several apps could be the one to serve: {', '.join(candidate.path for candidate in candidates)}",

@@ -1,4 +1,4 @@
-"""What the code's imports and calls tell beyond the app itself: does it compute, does it wait, does it serve itself."""
+"""Hints from the code's imports and calls: does the app compute, does it wait, does it start its own server."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class Seen:
 
 
 def computes(code: Code) -> Seen | None:
-    """A library that keeps the processor busy, if the code imports one."""
+    """Return a library that keeps the processor busy, if the code imports one."""
     return _first_import(code, _COMPUTES)
 
 
 def waits(code: Code) -> Seen | None:
-    """A library that waits for other machines, if the code imports one."""
+    """Return a library that waits for other machines, if the code imports one."""
     return _first_import(code, _WAITS)
 
 
 def serves_itself(code: Code) -> Seen | None:
-    """Where the code starts a server of its own, if it does."""
+    """Return where the code starts a server of its own, if it does."""
     return next((seen for module in code.modules for seen in _calls(module)), None)
 
 

@@ -87,12 +87,12 @@ class Code:
     folder: Path
 
     def has(self, top: str) -> bool:
-        """Whether a module or a package of that name, without dots, is in it."""
+        """Return whether a module or a package of that name, without dots, is in it."""
         return any(module.name.partition(".")[0] == top for module in self.modules)
 
     def may_have(self, name: str) -> bool:
-        """Whether something below the folder could be imported by that dotted name: also what does not parse, what is
-        left out here, a compiled module, and a folder that a package is built from."""
+        """Return whether something below the folder could be imported by that dotted name: also what does not parse,
+        what is left out here, a compiled module, and a folder that a package is built from."""
         *above, last = name.split(".")
         for directory, folders, files in os.walk(self.folder):
             folders[:] = [entry for entry in folders if not _of_others(Path(directory, entry))]
@@ -111,7 +111,7 @@ class Code:
 
 
 def assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """The plain names that a statement binds, each with its value."""
+    """Yield the plain names that a statement binds, each with its value."""
     if isinstance(node, ast.Assign):
         for target in node.targets:
             if isinstance(target, ast.Name):
@@ -121,7 +121,7 @@ def assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
 
 
 def read_code(folder: Path) -> Code:
-    """Parses every module below `folder`, leaving out tests, virtualenvs and hidden folders."""
+    """Parse every module below `folder`, leaving out tests, virtualenvs and hidden folders."""
     trees: dict[PurePosixPath, ast.Module] = {}
     unreadable: list[str] = []
     for path in _files(folder):

@@ -12,7 +12,8 @@ _TOP = PurePosixPath(".")
 
 
 class Roots:
-    """The import roots of parsed files, told by what they import: `src/py` where `src/py/app/main.py` has `import app`.
+    """The import roots of parsed files, derived from their imports: `src/py` where `src/py/app/main.py` has `import
+    app`.
 
     A package is named from one folder: what most of its files tell. What tells nothing is named from a `src` above
     it, else from the source folder.
@@ -29,7 +30,7 @@ class Roots:
                     self._votes.setdefault(above, Counter())[root] += 1
 
     def of(self, file: PurePosixPath) -> PurePosixPath:
-        """The folder, relative to the source folder, from which the module of that file is named."""
+        """Return the folder, relative to the source folder, from which the module of that file is named."""
         base = self._base(file)
         if base == _TOP:
             return base
@@ -42,7 +43,7 @@ class Roots:
         return next((folder for folder in (base, *base.parents) if folder.name == "src"), _TOP)
 
     def _base(self, file: PurePosixPath) -> PurePosixPath:
-        """The innermost folder that can be the root: the one around the package that the file is in."""
+        """Return the innermost folder that can be the root: the one around the package that the file is in."""
         above = file.parent
         while above != _TOP and (self._folder / above / "__init__.py").exists():
             above = above.parent
@@ -69,12 +70,12 @@ class Roots:
         return None
 
     def _looked_up(self, root: PurePosixPath, name: tuple[str, ...]) -> bool:
-        """Whether a dotted name, as far as its second part, is a module below that root."""
+        """Return whether a dotted name, as far as its second part, is a module below that root."""
         return all(_is_file_or_package(self._folder / root.joinpath(*name[:length])) for length in (1, 2)[: len(name)])
 
 
 def _imported(tree: ast.Module) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Every import: how many dots it begins with, and the names after them."""
+    """Yield every import: how many dots it begins with, and the names after them."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((0, tuple(alias.name.split("."))) for alias in node.names)

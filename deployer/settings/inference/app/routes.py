@@ -34,7 +34,7 @@ class Routes:
         self._includes = self._all_includes()
 
     def health(self) -> Route | None:
-        """The most usual health route, or None."""
+        """Return the most usual health route, or None."""
         known = {path: rank for rank, path in enumerate(HEALTH_PATHS)}
         routes = [route for module in self.apps.code.modules for route in self._in(module)]
         health_routes = [route for route in routes if route.literal.rstrip("/") in known]
@@ -83,7 +83,8 @@ class Routes:
             yield Route("/" + path, "/" + path, module.file, call.lineno)
 
     def _prefixes(self, module: Module, owner: ast.expr) -> list[str]:
-        """What stands before a path routed on `owner`: nothing for an app, a router's prefixes where they are known."""
+        """Return what stands before a path routed on `owner`: nothing for an app, a router's prefixes where they are
+        known."""
         name = module.qualified(owner) or ""
         if name in self.apps.mounted:
             return []
@@ -111,7 +112,7 @@ class Routes:
         return prefixes
 
     def _joined(self, router: str, at: str | None, how: str) -> str | None:
-        """The whole prefix of a router, or None when a part of it is not a literal."""
+        """Return the whole prefix of a router, or None when a part of it is not a literal."""
         owner, _, name = router.rpartition(".")
         try:
             values = self.apps.code[owner].assigned.get(name, [])
@@ -135,7 +136,7 @@ class Routes:
 
 
 def _literal(call: ast.Call) -> str | None:
-    """The first argument, or `path=`, if it is literal text."""
+    """Return the first argument, or `path=`, if it is literal text."""
     value = (
         call.args[0] if call.args else next((keyword.value for keyword in call.keywords if keyword.arg == "path"), None)
     )
@@ -143,7 +144,7 @@ def _literal(call: ast.Call) -> str | None:
 
 
 def _keyword(call: ast.Call, name: str) -> str | None:
-    """A keyword's literal text, "" when it is not given, None when it is something else."""
+    """Return a keyword's literal text, "" when it is not given, None when it is something else."""
     for keyword in call.keywords:
         if keyword.arg == name:
             value = keyword.value

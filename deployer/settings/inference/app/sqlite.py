@@ -13,7 +13,7 @@ _DJANGO = "django.db.backends.sqlite3"
 
 
 def find_sqlite(code: Code, folder: Path) -> str:
-    """The first `file:line` of the code or of `.env` that names a file of SQLite; empty if none does."""
+    """Return the first `file:line` of the code or of `.env` that names a file of SQLite; empty if none does."""
     for module in code.modules:
         for node in ast.walk(module.tree):
             if _names_file(node, module):

@@ -26,7 +26,8 @@ _DURATIONS: Mapping[str, int] = {"timeout": 0, "graceful_timeout": 1, "keepalive
 
 
 def refused(server: str, runtime: Runtime) -> SettingsError | None:
-    """The first key that was written and does nothing with this server, or not what it says; None if there is none."""
+    """Return the first key that was written and does nothing with this server, or not what it says; None if there is
+    none."""
     written_keys = runtime.model_fields_set
     for key, why in _NONE.get(server, {}).items():
         if key in written_keys:
@@ -54,7 +55,7 @@ def remarks(server: str, runtime: Runtime) -> Iterator[str]:
 
 
 def whole_seconds(duration: float, least: int = 0) -> int:
-    """Seconds as servers take them: whole, rounded up."""
+    """Return seconds as servers take them: whole, rounded up."""
     return max(least, math.ceil(duration))
 
 

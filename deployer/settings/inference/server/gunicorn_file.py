@@ -13,7 +13,7 @@ from deployer.settings.inference.app.modules import assignments
 
 NAME = "gunicorn.conf.py"
 UNKNOWN = object()
-"""Stands for a value that only running the file would tell."""
+"""Stands for a value that is only known by running the file."""
 
 LEFT_ASIDE: Mapping[str, str] = {
     "bind": "the slot of the instance decides where it listens",
@@ -63,7 +63,8 @@ class GunicornFile:
     assigned: Mapping[str, tuple[int, Any]] = field(default_factory=dict)
 
     def get(self, name: str) -> Any:
-        """The value of a name: None when the file does not set it, `UNKNOWN` when only running it would tell."""
+        """Return the value of a name: None when the file does not set it, `UNKNOWN` when it is only known by running
+        the file."""
         return self.assigned.get(name, (0, None))[1]
 
     def left_aside(self, decided: Collection[str]) -> Iterator[str]:
@@ -76,7 +77,7 @@ class GunicornFile:
                 yield f"{NAME}:{line}: {name} is left aside: runtime.{key} decides that"
 
     def require_harmless(self) -> None:
-        """SettingsError with the line of the first thing with which no instance could serve."""
+        """Raise SettingsError with the line of the first thing with which no instance could serve."""
         for name, (line, value) in self.assigned.items():
             if name in BREAKS and value not in (None, False, "off", "http"):
                 raise SettingsError(
@@ -90,7 +91,10 @@ class GunicornFile:
 
 
 def read_gunicorn_file(folder: Path) -> GunicornFile:
-    """The file in the app's folder; an empty one when there is none. SettingsError, with its line, for no Python."""
+    """Return the file in the app's folder; an empty one when there is none.
+
+    SettingsError, with its line, for no Python.
+    """
     path = folder / NAME
     if not path.is_file():
         return GunicornFile()
@@ -110,7 +114,7 @@ def read_gunicorn_file(folder: Path) -> GunicornFile:
 
 
 def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements of the top level, and those inside its `if`, `try` and `with`."""
+    """Yield statements of the top level, and those inside its `if`, `try` and `with`."""
     for statement in body:
         if isinstance(statement, ast.If | ast.Try | ast.With):
             for part in ("body", "handlers", "orelse", "finalbody"):

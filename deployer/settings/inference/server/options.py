@@ -44,7 +44,7 @@ class Options:
     variable: str = ""
 
     def refused(self, words: Sequence[str]) -> tuple[str, str, str] | None:
-        """The first word that a rollout cannot allow, why, and what to do; None if all are fine."""
+        """Return the first word that a rollout cannot allow, why, and what to do; None if all are fine."""
         before = ""
         for word in words:
             name = self._name(word)
@@ -65,14 +65,14 @@ class Options:
         return self.short.get(word[:2], word[:2])
 
     def _option(self, name: str) -> str:
-        """The option that is meant, of those that are no user's; `name` itself where it is none of them."""
+        """Return the option that is meant, of those that are no user's; `name` itself where it is none of them."""
         known_options = (*self.keys, *self.decided)
         if name not in known_options and self.abbreviates and name.startswith("--") and len(name) > 4:
             return next((option for option in known_options if option.startswith(name)), name)
         return name
 
     def _takes_value(self, word: str) -> bool:
-        """Whether the word behind this one is its value: it is an option, and does not have one already."""
+        """Return whether the word behind this one is its value: it is an option, and does not have one already."""
         if not word.startswith("-") or word == "--" or word in self.flags or "=" in word:
             return False
         return word.startswith("--") or len(word) == len("-x")

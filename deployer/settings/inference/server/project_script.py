@@ -19,7 +19,7 @@ class OwnCommand(NamedTuple):
 
 
 def own_command(folder: Path, scripts: Mapping[str, str], command: str) -> OwnCommand | None:
-    """What is to be said of a command that begins with a program of the project's own; None for others.
+    """Return what is to be said of a command that begins with a program of the project's own; None for others.
 
     `scripts` is name → `module:function`, as pyproject.toml has it.
     """
@@ -35,12 +35,12 @@ def own_command(folder: Path, scripts: Mapping[str, str], command: str) -> OwnCo
 
 
 def not_installed(name: str) -> str:
-    """Why hosts lack it."""
+    """Return why hosts lack it."""
     return f"{name} is a command of the project itself, but a push installs only the project's dependencies"
 
 
 def instead(folder: Path, entry: str) -> str:
-    """What starts `module:function` of the code in `folder` where no script was installed."""
+    """Return what starts `module:function` of the code in `folder` where no script was installed."""
     module, _, function = (part.strip() for part in entry.partition(":"))
     package = module.partition(".")[0]
     for below in (folder, folder / "src"):

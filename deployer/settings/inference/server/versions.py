@@ -52,7 +52,8 @@ _LEAST = (
 
 
 def too_old(server: str, runtime: Runtime, requirements: Requirements) -> SettingsError | None:
-    """Why every version that the requirements allow is too old for this server with these settings; None if not."""
+    """Return why every version that the requirements allow is too old for this server with these settings; None
+    if not."""
     unmet = [
         least
         for least in _LEAST
@@ -72,7 +73,7 @@ def too_old(server: str, runtime: Runtime, requirements: Requirements) -> Settin
 
 
 def remarks(server: str, runtime: Runtime, requirements: Requirements) -> Iterator[str]:
-    """What the plan should say of a version that can serve, and not as well as a later one."""
+    """Yield the plan's remarks on a version that can serve, but not as well as a later one."""
     if server == "uvicorn" and runtime.workers != 1 and requirements.older("uvicorn", REPLACES_WORKERS):
         yield (
             f"the requirements hold uvicorn below {REPLACES_WORKERS}, which does not replace a worker that dies: "

@@ -47,7 +47,7 @@ class WorkerClass:
 def worker_class(
     server: str, runtime: Runtime, own: GunicornFile, requirements: Requirements, *, interface_is_known: bool = True
 ) -> WorkerClass:
-    """The class that a server's workers have, from the settings, the app's own file and its requirements.
+    """Return the class that a server's workers have, from the settings, the app's own file and its requirements.
 
     `interface_is_known`: the interface of the app is known from its code, and not taken to be the one that the
     server serves.
