@@ -129,7 +129,7 @@ class DeployError(Exception):
         self.hint = self.hint and name_environment(self.hint, env, command)
 
     def _edit_hint(self, recheck: str) -> str | None:
-        """The hint as an edit: what to write, where, and `recheck`, the command that shows whether it is right."""
+        """Return the hint as an edit: what to write, where, and `recheck`, the command that shows the result."""
         place = f"{self.file}:{self.line}" if self.file and self.line else self.file or ""
         if not self.hint:
             return f"change {place}, then type {recheck}" if place else f"{recheck} shows it once that is changed"

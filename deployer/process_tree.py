@@ -39,7 +39,7 @@ def subreaper() -> Iterator[None]:
 
 
 def descendants(pid: int) -> set[int]:
-    """The ids of all living descendants of a process."""
+    """Return the ids of all living descendants of a process."""
     return procfs.pids_below(pid, _pairs())
 
 

@@ -61,6 +61,6 @@ def _none(env: str, known: set[str]) -> InventoryError:
         )
     near = nearest(env, known)
     return InventoryError(
-        f"there is no environment {env}; there are: {', '.join(sorted(known))}",
+        f"unknown environment {env}; known: {', '.join(sorted(known))}",
         hint=f"did you mean {near}? deploy hosts {near} shows it" if near else f"add {FOLDER}/{env}.yaml",
     )

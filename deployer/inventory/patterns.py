@@ -52,7 +52,7 @@ def _split(inventory: Inventory, pattern: str) -> list[str]:
         words = _PARTS.findall(pattern)
     parts = [part for word in words if word for part in _from_file(word)]
     if not parts or any(part in ("&", "!") for part in parts):
-        raise InventoryError(f"the pattern {pattern!r} names nothing", hint=_hosts_hint(_known(inventory)))
+        raise InventoryError(f"the pattern {pattern!r} is empty", hint=_hosts_hint(_known(inventory)))
     return parts
 
 
@@ -114,7 +114,7 @@ def _is_glob(name: str) -> bool:
 
 
 def _hosts_hint(advice: str) -> str:
-    """The advice for a pattern, which is typed and not written into a file, with the command that lists the hosts."""
+    """Return the advice for a pattern that was typed, with the command that lists the hosts."""
     return f"{advice.removesuffix('.')}{'' if advice.endswith('?') else ';'} deploy hosts {{env}} lists all hosts"
 
 

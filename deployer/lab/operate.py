@@ -63,7 +63,7 @@ def down(invocation: Invocation, *, name: str) -> None:
 
 
 def status(record: Record, *, name: str) -> str:
-    """The lab as a person reads it: one ssh command per host.
+    """Return the lab as a person reads it: one ssh command per host.
 
     The closing event gets the lab's fields, and each of its hosts how SSH reaches it. Raises UsageError when the lab
     is not up.

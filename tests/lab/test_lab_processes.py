@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import urllib.request
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +146,7 @@ def test_a_lab_can_be_found_again_and_up_again_only_switches_on_what_is_off(lab:
     operate.status(record, name=lab.name)
     closing = record.finish().as_json()
     assert closing["address"] == lab.address and closing["kind"] == lab.kind
-    assert closing["hosts"]["web1"].items() >= asdict(lab.hosts["web1"]).items()
+    assert closing["hosts"]["web1"].items() >= lab.hosts["web1"].items()
     assert Lab(**json.loads(json.dumps(lab.as_dict()))) == lab
     before = lab.exec("web2", ["supervisorctl", "pid"]).stdout
     lab.power_off("web1")

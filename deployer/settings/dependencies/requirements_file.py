@@ -48,7 +48,7 @@ def read_lines(file: Path, seen: set[Path] | None = None) -> Iterator[tuple[Path
             other = file.parent / include["path"]
             if not other.is_file():
                 raise SettingsError(
-                    f"{file.name} names {include['path']}, which is not there",
+                    f"{file.name} names {include['path']}, which does not exist",
                     file=file.name,
                     line=number,
                     hint="is it committed?",
@@ -56,7 +56,10 @@ def read_lines(file: Path, seen: set[Path] | None = None) -> Iterator[tuple[Path
             yield from read_lines(other, seen)
         elif _TWO_NAMES.fullmatch(line):
             raise SettingsError(
-                f"{line!r} is not a valid requirement", file=file.name, line=number, hint="write one requirement per line"
+                f"{line!r} is not a valid requirement",
+                file=file.name,
+                line=number,
+                hint="write one requirement per line",
             )
         elif line:
             yield file, _from_editable(line) or line

@@ -87,7 +87,7 @@ def settings(**given: object) -> Settings:
     [
         (["media/", "media/up/"], "media/up/ lies in media/"),
         (["media/up/", "media/"], "media/up/ lies in media/"),
-        (["media", "media/"], "twice"),
+        (["media", "media/"], "is repeated"),
         (["x" * 300], "more than 255 bytes"),
         (["a/" + "é" * 200], "more than 255 bytes"),
         (["a/" * 1600 + "b"], "too long"),

@@ -115,7 +115,7 @@ def test_a_uv_lock_becomes_exactly_what_this_host_needs() -> None:
         ("version = 2", [], "version 2"),
         ("version = 1\nconflicts = [[1]]", [], "conflicting"),
         ("[", [], "is not valid TOML"),
-        ("version = 1", [], "shop is there 0 times"),
+        ("version = 1", [], "shop occurs 0 times"),
     ],
 )
 def test_a_lock_that_cannot_be_used_says_why(content: str, extras: list[str], message: str) -> None:

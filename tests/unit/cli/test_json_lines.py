@@ -55,12 +55,18 @@ WORK_ALONE = ("hosts", "render", "schema", "lab down", "init")
 """Commands that succeed without any host."""
 
 
+@pytest.fixture(autouse=True)
+def process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgets what commands of other tests left behind: after a second Ctrl-C the program ends its process."""
+    monkeypatch.setattr(run, "_reported_statuses", [])
+    monkeypatch.setattr(run, "_stopped_at_once_by", [])
+
+
 @pytest.fixture
 def json_of(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Json:
     """Runs the program with these words; returns its lines, of which the last must close the run truly."""
 
     def invoke(*words: str) -> Lines:
-        monkeypatch.setattr(run, "_reported_statuses", [])
         monkeypatch.setattr(sys, "argv", ["deploy", *words])
         capfd.readouterr()
         with pytest.raises(SystemExit) as end:
@@ -115,7 +121,6 @@ def test_a_group_of_commands_and_an_unknown_command(json_of: Json) -> None:
 def test_what_follows_the_dashes_is_not_our_option(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(run, "_reported_statuses", [])
     monkeypatch.setattr(sys, "argv", ["deploy", "exec", "prod", "--nope", "--", "kubectl", "--output", "json"])
     with pytest.raises(SystemExit):
         deployer.cli.main()

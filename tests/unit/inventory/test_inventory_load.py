@@ -263,7 +263,7 @@ def test_an_environment_that_is_not_there_names_those_that_are(tmp_path: Path) -
     inventory(tmp_path, "web: [a]\n", **{"staging.yml": "", "group_vars/all.yml": "", "known_hosts": ""})
     with pytest.raises(InventoryError) as caught:
         load("stagign", tmp_path)
-    assert "there are: prod, staging" in caught.value.message
+    assert "known: prod, staging" in caught.value.message
     assert caught.value.hint == "did you mean staging? deploy hosts staging shows it"
 
 

@@ -49,7 +49,7 @@ def test_what_serves_at_other_ports_is_no_reason_to_start_all_at_once() -> None:
     there = facts(*(host(f"web{n}", [old], current=old, serving=[], slots={"7000": old}) for n in (1, 2, 3)))
     wanted = DesiredRelease("push", "20240601T000000Z-bbbbbbbb")
     plan = make_plan(wanted, topology(3, 1), there)
-    assert [len(wave) for wave in plan.waves] == [1, 1, 1] and "beside what serves" in plan.strategy_why
+    assert [len(wave) for wave in plan.waves] == [1, 1, 1] and "beside the previous one" in plan.strategy_why
     assert [step.leaves for step in plan.surplus] == [7000] * 3
     assert [len(wave) for wave in make_plan(wanted, topology(3, 0), there).waves] == [3], "nobody can lead users over"
 

@@ -308,7 +308,7 @@ class World:
         return {**proof, "instance": instance["index"], **(measured if args.get("measure") else {})}
 
     def logs_read(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        page = {"lines": [[1.0, "its last words"]], "cursor": {}, "more": False, "gap": False}
+        page = {"lines": [[1.0, "its last words"]], "cursor": {}, "more": False, "gap": False, "unread": 0}
         return {"now": 1.0, "logs": dict.fromkeys(args["logs"], page)}
 
     def resource_restore(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:

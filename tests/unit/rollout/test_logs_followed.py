@@ -120,7 +120,7 @@ def test_a_log_that_is_written_faster_than_it_is_shown_says_how_far_it_is_behind
     monkeypatch.setattr("deployer.rollout.queries.logs.LAG_REPORT_S", every)
     rounds = iter(range(100))
 
-    def flood(host: str, args: dict[str, Any]) -> dict[str, Any]:
+    def flood(host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         number = next(rounds)
         more = host == "web1" and number < 18
         lines = [[70.0 + number, f"line {number}"]] if host == "web1" else []
@@ -142,7 +142,7 @@ def test_a_log_that_is_written_faster_than_it_is_shown_says_how_far_it_is_behind
 def test_a_page_that_is_full_and_new_is_not_behind(fleet: Fleet) -> None:
     numbers = iter(range(100))
 
-    def busy(host: str, args: dict[str, Any]) -> dict[str, Any]:
+    def busy(host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         page = {"lines": [[9.0, "x"]], "cursor": {"at": next(numbers)}, "more": True, "gap": False, "unread": 1000}
         return {"now": 10.0, "logs": {"8000": page}}
 

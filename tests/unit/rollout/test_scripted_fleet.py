@@ -185,7 +185,7 @@ def worker(site: Pair, tmp_path: Path) -> Iterator[dict[str, Any]]:
     commands: dict[str, Any] = {
         verb: ("sh", "-c", text.format(root=root, folder=tmp_path)) for verb, text in VERBS.items()
     }
-    process = Process("worker", 1, Verbs("shop-worker-1", log=("true",), **commands), graceful=5.0, steady=0.1)
+    process = Process("worker", 1, Verbs("shop-worker-1", log=("true",), **commands), graceful=5.0, steady=2.0)
     site.scripted.bad.add((BAD, "web1"))
     yield process.to_wire()
     subprocess.run(commands["stop"], capture_output=True)
