@@ -36,8 +36,12 @@ def damage(path: str) -> str:
         return f"its interpreter {_target(path)} is missing"
     if marker.get("version") not in (None, _version(path)):
         return f"its interpreter {_target(path)} is another version"
+    if not os.path.isfile(path + "/pyvenv.cfg"):
+        return "pyvenv.cfg is missing"
     recorded, present = marker.get("contents") or {}, contents(path)
-    absent = sorted(set(recorded) - set(present))
+    # Markers of earlier versions have the names of entries, and of the first file of each package.
+    names = [name for name in marker.get("entries") or () if not os.path.lexists(path + "/" + name)]
+    absent = sorted({*names, *(set(recorded) - set(present))})
     if absent:
         return f"{absent[0]} is missing{_and_more(len(absent) - 1)}"
     # More than was recorded is not damage: some packages keep their data beside their code.
@@ -55,7 +59,7 @@ def contents(path: str) -> dict[str, list[int]]:
 
     A size is the number of files and their bytes, without bytecode: 30 ms for a virtualenv of 6,000 files.
     """
-    sizes = {"pyvenv.cfg": [1, _bytes(path + "/pyvenv.cfg")]} if os.path.isfile(path + "/pyvenv.cfg") else {}
+    sizes: dict[str, list[int]] = {}
     for folder in ["bin", *_site_packages(path)]:
         for entry in _scanned(path + "/" + folder):
             if entry.name not in _REGENERATED:
@@ -134,10 +138,6 @@ def _scanned(folder: str) -> list[os.DirEntry[str]]:
         return sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
         return []
-
-
-def _bytes(path: str) -> int:
-    return os.stat(path).st_size
 
 
 def _version(path: str) -> str | None:

@@ -137,6 +137,17 @@ def test_every_damage_is_found_without_starting_a_program(host: Host, monkeypatc
     assert found["empty_module"] == f"{PURELIB}/tinyserver.py has 0 of 5 bytes"
 
 
+def test_the_marker_of_an_earlier_version_is_still_heeded(host: Host) -> None:
+    venv = Path(host.site.venv(KEY))
+    (venv / PURELIB / "tinypackage").mkdir()
+    (venv / PURELIB / "tinypackage/__init__.py").write_text("pass\n")
+    entries = ["bin/python3", f"{PURELIB}/tinypackage", f"{PURELIB}/tinypackage/__init__.py"]
+    (venv / venv_integrity.MARKER).write_text(json.dumps({"entries": entries}))
+    assert venv_integrity.damage(str(venv)) == ""
+    (venv / PURELIB / "tinypackage/__init__.py").unlink()
+    assert venv_integrity.damage(str(venv)) == f"{PURELIB}/tinypackage/__init__.py is missing"
+
+
 def test_what_is_added_to_a_virtualenv_is_no_damage(host: Host) -> None:
     """Bytecode, and data that a package keeps beside its code."""
     venv = Path(host.site.venv(KEY))
