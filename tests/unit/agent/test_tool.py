@@ -142,6 +142,7 @@ def test_a_complete_virtualenv_needs_no_program(tmp_path: Path) -> None:
     assert host.call("tool.has", venv="k1", **named(WORKS))["needed"]
     (folder / "bin").mkdir()
     (folder / "bin/python").symlink_to(sys.executable)
+    (folder / "pyvenv.cfg").touch()
     (folder / ".deploy-venv.json").write_text("{}")
     assert not host.call("tool.has", venv="k1", **named(WORKS))["needed"]
 
