@@ -94,7 +94,13 @@ class TestWhileUsersAreThere:
         key = keygen(tmp_path / "another")
         changed = fleet.inventory(web2={"ansible_ssh_private_key_file": str(key)})
         error = fleet.refused(
-            3, "auth", host="web2", step="connect", says="does not let root in", next_="ssh-copy-id", inventory=changed
+            3,
+            "auth",
+            host="web2",
+            step="connect",
+            says="rejected the login of root",
+            next_="ssh-copy-id",
+            inventory=changed,
         )
         assert str(key) in error["message"]
 

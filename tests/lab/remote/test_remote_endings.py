@@ -17,7 +17,7 @@ from support.agents import PYTHON, at_work, running, until, words
 from support.loopback import Proxy, Sshd
 
 from deployer.inventory.model import Host
-from deployer.remote.bundle import bundle
+from deployer.remote import session as session_module
 from deployer.remote.errors import SessionLost
 from deployer.remote.session import Session
 from deployer.remote.ssh.dialer import Dialer
@@ -125,7 +125,7 @@ time.sleep(600)
 
 def test_the_controller_is_killed(sshd: Sshd, tmp_path: Path) -> None:
     notes, packed = tmp_path / "notes", tmp_path / "bundle"
-    packed.write_bytes(bundle())
+    packed.write_bytes(session_module.bundle())  # type: ignore[attr-defined]  # the one that the fixture puts there
     host: Host = sshd.host()
     options = {
         "hostname": host.ssh.hostname,
