@@ -23,7 +23,7 @@ lint: setup
 
 unit: setup
 	$(PYTEST) -n 2 tests/unit
-	PYTHONPATH=$(VENV)/oldest $(PYTEST) -n 2 tests/unit/report tests/unit/cli/test_cli_help.py tests/unit/cli/test_cli_mistakes.py tests/unit/cli/test_cli_first_steps.py
+	PYTHONPATH=$(VENV)/oldest $(PYTEST) -W default -n 2 tests/unit/report tests/unit/cli/test_cli_help.py tests/unit/cli/test_cli_mistakes.py tests/unit/cli/test_cli_first_steps.py
 
 # Most of what these do is wait for drains and deadlines, so files run beside each other, each with labs of its own. Those
 # that take longest come first, so that no worker is alone in the end.
