@@ -18,7 +18,7 @@ def render(values: Mapping[str, str]) -> str:
     for name, value in sorted(values.items()):
         if not ENV_NAME.match(name) or name.endswith("\n"):
             raise SettingsError(
-                f"secrets: {name!r} is not a valid environment name variable", hint="letters, digits, _"
+                f"secrets: {name!r} is not a valid environment variable name", hint="letters, digits, _"
             )
         if "\0" in value:
             raise SettingsError(f"secrets: the value of {name} holds a NUL character, which no environment can carry")

@@ -158,7 +158,7 @@ def reload(
     *,
     common: Common,
 ) -> None:
-    """Restart the current release with the secrets of today.
+    """Restart the current release with the current secrets.
 
     Example: deploy reload prod --rolling
     """

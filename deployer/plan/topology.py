@@ -77,7 +77,7 @@ class WebHost:
         return spare if port == first else first
 
     def former_index(self, port: int) -> int:
-        """Return the instance that a slot at `port` once was, as far as the ports of today tell; at least 0."""
+        """Return the instance that a slot at `port` once was, by the current ports; at least 0."""
         return max(0, port - (self.own.spare_port if port >= self.own.spare_port else self.own.port))
 
     def index_of(self, port: int) -> int:

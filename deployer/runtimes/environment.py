@@ -22,7 +22,7 @@ def check_env(env: Mapping[str, str], *, where: str = "env") -> None:
     for name, value in env.items():
         if not ENV_NAME.match(name):
             raise SettingsError(
-                f"{where}: {name!r} is not a valid environment name variable", hint="letters, digits and _"
+                f"{where}: {name!r} is not a valid environment variable name", hint="letters, digits and _"
             )
         try:
             require_free_name(name)

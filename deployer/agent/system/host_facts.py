@@ -62,7 +62,7 @@ def search_path(site: Site) -> list[str]:
     inherited = [path for path in os.environ.get("PATH", "").split(":") if path.startswith("/")]
     usual = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"]
     folders = dict.fromkeys(own + inherited + usual + [os.path.expanduser("~/.local/bin")])
-    return [path for path in folders if not path.endswith("/shims")]  # a shim is no program: it may refuse to run
+    return [path for path in folders if not path.endswith("/shims")]  # a shim may refuse to run
 
 
 def found_in(folders: Iterable[str], name: str) -> str | None:
