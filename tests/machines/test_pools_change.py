@@ -130,6 +130,18 @@ def test_addresses_change_there_and_back_and_to_a_dead_one(fleet: Fleet, shop: P
     print(f"addresses behind {fleet.kind}: {receipt.requests} requests, {receipt.failed} failed, {receipt.stale} stale")
 
 
+def test_setup_of_a_stopped_balancer_moves_no_server(fleet: Fleet, shop: Project, tmp_path: Path) -> None:
+    """What setup starts sends requests to where the instances are known to answer."""
+    service = {"caddy": "deploy-caddy"}.get(fleet.kind, fleet.kind)
+    nobody = fleet.ipv6["web2"].rpartition(":")[0] + ":dead"
+    silent = str(fleet.inventory(tmp_path / "silent.yaml", web1=nobody, web2=nobody))
+    fleet.lab.exec("lb1", ["systemctl", "stop", service])
+    shop.deploy("status", "-i", silent, expect=7, within=WITHIN_S)
+    shop.deploy("setup", "-i", silent, within=WITHIN_S)
+    assert places(shop) == {"web1:0": "UP", "web2:0": "UP"}
+    assert shop.deploy("push", "-i", silent, expect=3, within=WITHIN_S).error["code"] == "new_address"
+
+
 def test_the_health_check_of_what_serves_changes(fleet: Fleet, shop: Project, tmp_path: Path) -> None:
     code = (shop.folder / "main.py").read_text()
     first = shop.deploy("status", within=WITHIN_S).release

@@ -60,6 +60,10 @@ class Commands:
                 self._answers[name] = (time.monotonic() + _FRESH, *answer)
         return {name: self._server(name, *self._answers[name][1:]) for name in self._servers}
 
+    def configured(self) -> dict[str, str]:
+        """Nothing: the balancer's own configuration names its servers."""
+        return {}
+
     def set(self, names: list[str], admin: str) -> None:
         """Runs `admit` for `ready`, `drain` for the rest; OpError `balancer_down` when it fails."""
         for name in names:

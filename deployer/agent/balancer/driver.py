@@ -6,6 +6,7 @@ A driver is built from plain data that the controller's adapter made (`Balancer.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 import traceback
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from deployer.agent.model.endpoints import place
 from deployer.agent.operation import OpError
+from deployer.agent.system import procfs
 
 NOT_YET = ("INI", "asked, no answer yet", "not checked yet")
 """What HAProxy, nginx and Caddy have for a check until the first one has ended."""
@@ -88,6 +90,13 @@ class Driver(Protocol):
         """All servers of the pool by our names."""
         ...
 
+    def configured(self) -> dict[str, str]:
+        """Server → `ADDRESS:PORT` by the files that deploy wrote, whether the balancer runs or not.
+
+        Empty where somebody else configures the balancer, or nothing was written yet.
+        """
+        ...
+
     def set(self, names: list[str], admin: str) -> None:
         """Makes servers `ready`, `drain` or `maint`; OpError `unknown_server` for one that is not there."""
         ...
@@ -125,6 +134,11 @@ class StrictDriver:
         with self._translate_errors():
             return self._driver.servers()
 
+    def configured(self) -> dict[str, str]:
+        """As `Driver.configured`."""
+        with self._translate_errors():
+            return self._driver.configured()
+
     def set(self, names: list[str], admin: str) -> None:
         """As `Driver.set`."""
         with self._translate_errors():
@@ -154,7 +168,11 @@ class StrictDriver:
     def _translate_errors(self) -> Iterator[None]:
         try:
             yield
-        except (OpError, OSError):
+        except OpError as error:
+            if isinstance(error.__cause__, PermissionError) and os.geteuid() != 0:
+                raise _denied(error) from error.__cause__
+            raise
+        except OSError:
             raise
         except Exception as error:
             raise OpError(
@@ -163,6 +181,13 @@ class StrictDriver:
                 "deploy {command} {env}; if it stays so, look at the balancer's log on that host",
                 log=traceback.format_exc().splitlines()[-8:],
             ) from error
+
+
+def _denied(error: OpError) -> OpError:
+    """The error of a balancer that answers, though not this user: who may ask it, in place of how to start it."""
+    user = procfs.user_name(os.geteuid())
+    hint = f"user {user} may not ask it: log in as root (-u root), or set ansible_become: true in the inventory"
+    return OpError(error.code, error.message, hint, log=error.log, detail={**error.detail, "denied": user})
 
 
 def settle(driver: Driver, names: list[str], admin: str) -> None:

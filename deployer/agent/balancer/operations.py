@@ -13,6 +13,7 @@ from typing import Any, Callable
 from deployer.agent.balancer import drain_records, known_endpoints, watchdog
 from deployer.agent.balancer.driver import Driver, Server, missing, settle
 from deployer.agent.balancer.kinds import create_driver
+from deployer.agent.model.endpoints import parts
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.site import ledger
@@ -129,16 +130,33 @@ def state(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
 
     `judged_within` are the seconds, at most, to wait until the balancer has checked every server that is to serve:
     right after a reload it has not. Not at all when it is left out.
+
+    `configured`: of a balancer that does not answer, the servers that its configuration has; none of them serves.
     """
     balancer = create_driver(args["driver"])
-    end = time.monotonic() + float(args.get("judged_within", 0.0))
+    try:
+        servers = _judged_servers(ctx, balancer, float(args.get("judged_within", 0.0)))
+    except OpError as error:
+        if error.code != "balancer_down" or not args.get("configured"):
+            raise
+        servers = {name: _configured_server(name, at) for name, at in balancer.configured().items()}
+    records = drain_records.read(Site.from_args(args))
+    drain_records.follow(records, servers)
+    return {"servers": {name: _server_data(server, records.get(name)) for name, server in servers.items()}}
+
+
+def _judged_servers(ctx: Context, balancer: Driver, within: float) -> dict[str, Server]:
+    end = time.monotonic() + within
     servers = balancer.servers()
     while time.monotonic() < end and not all(server.judged for server in servers.values()):
         ctx.cancelled.wait(_PAUSE)
         servers = balancer.servers()
-    records = drain_records.read(Site.from_args(args))
-    drain_records.follow(records, servers)
-    return {"servers": {name: _server_data(server, records.get(name)) for name, server in servers.items()}}
+    return servers
+
+
+def _configured_server(name: str, at: str) -> Server:
+    address, port = parts(at)
+    return Server(name, address, port, admin="ready", status="", check="", sessions=0)
 
 
 @operation("balancer.elsewhere")

@@ -14,7 +14,7 @@ from deployer.rollout.run.project import Project, with_certificate
 from deployer.rollout.run.recording import recorded
 from deployer.rollout.steps import secrets, takeover
 from deployer.rollout.steps.resources import apply, asks_leniently, differences, for_setup
-from deployer.rollout.steps.survey import survey, with_pools_that_answer
+from deployer.rollout.steps.survey import survey, with_configured_pools
 from deployer.rollout.steps.takeover import Adoption
 
 
@@ -29,7 +29,7 @@ def setup(project: Project, invocation: Invocation, *, replace: bool) -> None:
     with open_run(project, invocation) as run:
         for remark in (*certificates.remarks(run.topology), *inventory_remarks(run.topology)):
             run.warn(remark)
-        facts = with_pools_that_answer(run, survey(run))
+        facts = with_configured_pools(run, survey(run))
         adoption = takeover.find_takeover(run, facts, anew=replace)
         if adoption and not replace:
             raise adoption.refused(run.topology.env)

@@ -239,6 +239,11 @@ class Pools:
         answers = self._call_balancers("balancer.state", {"judged_within": JUDGED_S} if judged else {}, "state")
         return {host: answer["servers"] for host, answer in answers.items()}
 
+    def configured_states(self) -> dict[str, dict[str, Any]]:
+        """`states`; of a balancer that does not answer, the servers that its configuration has."""
+        answers = self._call_balancers("balancer.state", {"configured": True}, "state")
+        return {host: answer["servers"] for host, answer in answers.items()}
+
     def elsewhere(self, servers: Sequence[str]) -> dict[str, dict[str, list[str]]]:
         """Balancer → server → the earlier places to which it still sends requests. Only in pools of somebody else's."""
         answers = self._call_balancers("balancer.elsewhere", {"servers": list(servers)}, "state") if servers else {}

@@ -31,7 +31,7 @@ from deployer.rollout.steps.survey import (
     require_set_up,
     require_starters,
     survey,
-    with_pools_that_answer,
+    with_configured_pools,
 )
 from deployer.settings.models import Tls
 
@@ -168,7 +168,7 @@ def doctor(project: Project, invocation: Invocation) -> None:
 
 def _look_at_hosts(examination: Examination, project: Project, run: Run) -> None:
     """All that can be asked of the hosts that answer."""
-    facts = with_pools_that_answer(run, survey(run))
+    facts = with_configured_pools(run, survey(run))
     examination.see_certificates(run)
     for remark in owners.remarks(run.topology, facts):
         run.warn(remark)

@@ -125,10 +125,14 @@ def with_pools(run: Run, facts: Facts) -> Facts:
     return slots.with_pools(run.topology, Facts(facts.hosts, Pools(run).states()))
 
 
-def with_pools_that_answer(run: Run, facts: Facts) -> Facts:
-    """`with_pools` where every balancer answers, else the facts as they are: there may be none yet."""
+def with_configured_pools(run: Run, facts: Facts) -> Facts:
+    """`with_pools`; of a balancer that does not answer, the servers that its configuration has.
+
+    The facts as they are where even that cannot be read.
+    """
     try:
-        return with_pools(run, facts)
+        run.topology = run.topology.beside_serving(facts)
+        return slots.with_pools(run.topology, Facts(facts.hosts, Pools(run).configured_states()))
     except DeployError:
         return facts
 
@@ -264,6 +268,7 @@ def _facts(name: str, raw: dict[str, Any], web: WebHost | None, answer: dict[str
             str(state.get("why") or ""),
             int(state.get("memory") or 0),
             float(state.get("age") or 0),
+            bool(state.get("unseen")),
         )
         for port, state in answer["slots"].items()
     }

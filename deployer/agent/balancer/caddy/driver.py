@@ -82,6 +82,11 @@ class Caddy:
             )
         return servers
 
+    def configured(self) -> dict[str, str]:
+        """As `Driver.configured`: the slots of the app's file."""
+        slots: dict[str, str] = json.loads(read(self._app) or "{}").get("slots", {})
+        return {name: at.removeprefix(_UNIX) for name, at in slots.items()}
+
     def set(self, names: list[str], admin: str) -> None:
         """Makes slots `ready`, `drain` or `maint`, from the next request on; OpError `unknown_server`."""
         slots = json.loads(read(self._app) or "{}").get("slots", {})

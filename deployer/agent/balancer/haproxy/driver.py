@@ -49,7 +49,7 @@ class HAProxy:
             raise self._down(f"it has no backend {self._backend} ({states.strip()[:100]})")
         stats = {row["svname"]: row for row in self._table(f"show stat {self._backend} 4 -1")}
         older = workers.connections(self._socket)
-        written = configured(self._folder, self._backend) if self._folder else {}
+        written = self.configured()
         servers = {}
         for row in _rows(states):
             at = _place(row)
@@ -68,6 +68,10 @@ class HAProxy:
                     sessions=int(stat.get("scur") or 0) + older.get(at, 0),
                 )
         return servers
+
+    def configured(self) -> dict[str, str]:
+        """As `Driver.configured`: the servers of the backend's own file."""
+        return configured(self._folder, self._backend) if self._folder else {}
 
     def set(self, names: list[str], admin: str) -> None:
         """Makes servers `ready`, `drain` or `maint`; OpError `balancer_down` or `unknown_server`."""

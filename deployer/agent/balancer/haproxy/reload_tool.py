@@ -521,7 +521,7 @@ def dump_all(folder: str, path: str) -> None:
 
 def _configuration(folder: str, backend: str) -> str:
     """The file that defines a backend of ours, as it is now on the disk; empty when there is none."""
-    for name in sorted(os.listdir(folder)):
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         if name.startswith("50-") and name.endswith(".cfg"):
             with open(os.path.join(folder, name), encoding="utf-8") as file:
                 text = file.read()

@@ -69,6 +69,12 @@ class Nginx:
             )
         return servers
 
+    def configured(self) -> dict[str, str]:
+        """As `Driver.configured`: the slots of the app's route."""
+        if not os.path.exists(self._route):
+            return {}
+        return {name: place(slot["address"], int(slot["port"])) for name, slot in self._slots().items()}
+
     def set(self, names: list[str], admin: str) -> None:
         """Makes servers `ready`, `drain` or `maint`, from the next request on; OpError `unknown_server`."""
         slots = self._slots()
