@@ -42,10 +42,10 @@ def ask_hidden(prompt: str) -> str | None:
         InterruptedRun: Ctrl-C, SIGTERM, or the terminal was closed.
     """
     with _without_echo(sys.stdin.fileno()):
-        try:
-            return _read_line(f"{prompt}: ")
-        finally:
-            _screen().write("\n")
+        answer = _read_line(f"{prompt}: ")
+        if answer is not None:
+            _screen().write("\n")  # in place of the one that the terminal did not show
+        return answer
 
 
 def _read_line(prompt: str) -> str | None:

@@ -37,6 +37,11 @@ class Attempt:
         """The words with which ssh and its kin connect as it was tried here, without the user and the name."""
         return (f"-J {self.gateway} " if self.gateway else "") + f"-p {self.port}"
 
+    @property
+    def ssh(self) -> str:
+        """The command with which a person tries the same."""
+        return f"ssh {self.options} {self.user}@{self.hostname}"
+
 
 def explain(error: BaseException, attempt: Attempt) -> DeployError:
     """Return the error to show for `error`; one of ours is passed on as it is."""
@@ -49,7 +54,7 @@ def explain(error: BaseException, attempt: Attempt) -> DeployError:
     if isinstance(error, paramiko.AuthenticationException):
         return _refused_login(attempt)
     if isinstance(error, (NoValidConnectionsError, ConnectionRefusedError)):
-        hint = "is sshd running there? Another port is set with ansible_port"
+        hint = f"is sshd running there? Another port is set with ansible_port. Try: {attempt.ssh}"
         return _unreachable(attempt, "refused", f"{attempt.place} refused the connection", hint)
     if isinstance(error, IncompatiblePeer):
         hint = "update the host's OpenSSH: SHA-1 and DSA are not supported"
@@ -57,14 +62,17 @@ def explain(error: BaseException, attempt: Attempt) -> DeployError:
             attempt, "incompatible", f"{attempt.place} and this machine share no SSH algorithm", hint, str(error)
         )
     if isinstance(error, TimeoutError) or "timeout" in str(error).lower() or "timed out" in str(error).lower():
-        ssh = f"ssh {attempt.options} {attempt.user}@{attempt.hostname}"
-        hint = f"is the host up, and does a firewall block the port? Try: {ssh}"
+        hint = f"is the host up, and does a firewall block the port? Try: {attempt.ssh}"
         return _unreachable(attempt, "timeout", f"no answer from {attempt.place} within {attempt.timeout:g} s", hint)
     if closed_early(error):
-        hint = "is it an SSH port? sshd also closes connections above MaxStartups, or from a blocked address"
+        hint = (
+            "is it an SSH port? sshd also closes connections above MaxStartups, or from a blocked address. "
+            f"Try: {attempt.ssh}"
+        )
         return _unreachable(attempt, "closed", f"{attempt.place} closed the connection before the login", hint)
     cause = str(error) or type(error).__name__
-    return _unreachable(attempt, "unreachable", f"cannot connect to {attempt.place}", "deploy doctor {env}", cause)
+    hint = f"is the address right, and does a route lead there? Try: {attempt.ssh}"
+    return _unreachable(attempt, "unreachable", f"cannot connect to {attempt.place}", hint, cause)
 
 
 def closed_early(error: BaseException) -> bool:

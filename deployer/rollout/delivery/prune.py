@@ -11,6 +11,7 @@ from deployer.rollout.run.connect import open_run
 from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.locks import lock_site
 from deployer.rollout.run.project import Project
+from deployer.rollout.run.recording import recorded
 from deployer.rollout.run.run import Run
 from deployer.rollout.steps.current_release import warn_of_remains
 from deployer.rollout.steps.survey import look_first
@@ -52,13 +53,20 @@ def prune(project: Project, invocation: Invocation, *, dry_run: bool) -> None:
 
     Raises NotReadyError, LockedError before anything is removed.
     """
+    if not dry_run:
+        _remove(project, invocation)
+        return
     with open_run(project, invocation) as run:
         look_first(run)
-        if dry_run:
-            answers = _ask(run, dry_run=True)
-            invocation.record.data = pruned(run, answers, dry_run=True)
-            _report(run, answers, "would remove")
-            return
+        answers = _ask(run, dry_run=True)
+        invocation.record.data = pruned(run, answers, dry_run=True)
+        _report(run, answers, "would remove")
+
+
+@recorded
+def _remove(project: Project, invocation: Invocation) -> None:
+    with open_run(project, invocation) as run:
+        look_first(run)
         with lock_site(run, wait=invocation.wait):
             with run.step("prune"):
                 answers = _ask(run, dry_run=False)

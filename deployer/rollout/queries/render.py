@@ -17,6 +17,7 @@ from deployer.plan import start
 from deployer.plan.container import dockerfile
 from deployer.plan.size import size_of
 from deployer.plan.topology import Topology, WebHost
+from deployer.rollout.delivery.inventory_remarks import inventory_remarks
 from deployer.rollout.run.invocation import Invocation
 from deployer.rollout.run.project import Project
 from deployer.rollout.steps.resources import for_setup
@@ -41,6 +42,8 @@ def render(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not an empty folder", hint="name one that does not exist yet")
     topology = project.topology
+    for remark in inventory_remarks(topology):
+        invocation.bus.emit(Warned(remark))
     project.inferred.require_server()
     with project.loaded.placing():
         ways = {web.name: start.way(topology, web, project.inferred, _assumed(topology, web)) for web in topology.web}

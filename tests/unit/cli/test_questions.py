@@ -101,3 +101,11 @@ def test_an_empty_password_is_none(tmp_path: Path) -> None:
         terminal.types("\n")
         assert terminal.end(30) == 2, terminal.text
         assert "no sudo password was given" in terminal.text
+
+
+def test_the_end_of_the_input_ends_the_line_of_the_prompt_once(tmp_path: Path) -> None:
+    with asks(tmp_path, "password") as terminal:
+        terminal.until("password:")
+        terminal.types("\x04")
+        assert terminal.end(30) == 2, terminal.text
+        assert "password: \r\n\r\n" not in terminal.text, repr(terminal.text)

@@ -10,6 +10,7 @@ from scripted import OLD
 from whole import Commands, Hosts
 
 from deployer.remote.errors import AgentError
+from deployer.rollout.run.local_runs import LocalRuns
 
 
 def pruned(hosts: Hosts, monkeypatch: pytest.MonkeyPatch, removed: list[str]) -> list[tuple[str, dict[str, Any]]]:
@@ -80,3 +81,13 @@ def test_pruning_that_fails_is_the_error(commands: Commands) -> None:
 
 def refuse(code: str) -> None:
     raise AgentError(code, "refused by the script")
+
+
+def test_a_prune_is_in_the_history_and_a_dry_run_is_not(commands: Commands) -> None:
+    runs = LocalRuns("shop", "prod")
+    commands.hosts.fails("host.survey", "web1", "no_space")
+    assert commands.closing("prune", "prod")["exit_status"] != 0
+    noted = runs.read()
+    assert {entry["command"] for entry in noted if "command" in entry} == {"prune"} and noted[-1]["event"] == "ended"
+    assert commands.closing("prune", "prod", "--dry-run")["exit_status"] == 0
+    assert runs.read() == noted
