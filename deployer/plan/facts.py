@@ -71,6 +71,7 @@ class Serving:
     """What one instance serves, judged from its processes. `proven` is for `release`; `why` says what is wrong.
 
     `memory` (bytes) is what its processes take, the oldest of which has lived for `age` (seconds); 0: not known.
+    `unseen`: the SSH user may not look at its processes, so whether it serves is not known.
     """
 
     port: int
@@ -79,6 +80,7 @@ class Serving:
     why: str = ""
     memory: int = 0
     age: float = 0.0
+    unseen: bool = False
 
 
 @dataclass(frozen=True)

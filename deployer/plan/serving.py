@@ -10,14 +10,15 @@ from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology, WebHost
 
 _NOT_UP = "no balancer sends it requests"
+AS_ROOT = "log in as root (-u root), or set ansible_become: true in the inventory"
 
 
 @dataclass(frozen=True)
 class Judgement:
     """The instances that should serve users and are not seen to: `web1:0` → why.
 
-    `down` were seen not to serve. `unknown` are those whose state cannot be read: their host is out of reach, or no
-    balancer that could send them requests can be asked.
+    `down` were seen not to serve. `unknown` are those whose state cannot be read: their host is out of reach, the SSH
+    user may not look at their processes, or no balancer that could send them requests can be asked.
     """
 
     down: Mapping[str, str]
@@ -25,7 +26,11 @@ class Judgement:
 
 
 def judge(
-    topology: Topology, facts: Facts, silent: Mapping[str, str] | None = None, lost: Set[str] = frozenset()
+    topology: Topology,
+    facts: Facts,
+    silent: Mapping[str, str] | None = None,
+    lost: Set[str] = frozenset(),
+    closed: Mapping[str, str] | None = None,
 ) -> Judgement:
     """Judge every instance. Those that are in neither group of the answer serve, or a person took them out.
 
@@ -33,10 +38,11 @@ def judge(
         facts: what is true on the hosts, with the pools of every balancer that answered.
         silent: balancers that did not answer → why.
         lost: hosts that are out of reach.
+        closed: balancers that accept no connection where users connect → why. Nothing is served through them.
 
     One balancer that sends an instance requests is enough.
     """
-    mute = _mute(topology, silent or {}, lost)
+    mute, closed = _mute(topology, silent or {}, lost), closed or {}
     down: dict[str, str] = {}
     unknown: dict[str, str] = {}
     for web in topology.web:
@@ -46,9 +52,11 @@ def judge(
                 unknown[name] = out_of_reach(web.name)
             elif facts[web.name].removed:
                 continue
-            elif why := _of_processes(facts, web, index) or _of_balancers(topology, facts, web, index, mute):
+            elif why := _unseen(facts, web, index):
+                unknown[name] = why
+            elif why := _of_processes(facts, web, index) or _of_balancers(topology, facts, web, index, mute, closed):
                 down[name] = why
-            elif mute and not _is_settled(topology, facts, web, index):
+            elif mute and not _is_settled(topology, facts, web, index, closed):
                 unknown[name] = "; ".join(mute.values())
     return Judgement(down, unknown)
 
@@ -69,25 +77,41 @@ def release_of(facts: Facts, web: WebHost, index: int) -> str | None:
     return serving.release if serving else None
 
 
-def way_to_serve(topology: Topology, facts: Facts, instance: str, silent: Collection[str]) -> str:
+def way_to_serve(
+    topology: Topology, facts: Facts, instance: str, silent: Collection[str], closed: Collection[str] = ()
+) -> str:
     """Return what to type for an instance that is not seen to serve: about itself, or about the balancer that is at
     fault.
 
-    `silent` are balancers that do not answer.
+    `silent` are balancers that do not answer, `closed` those that accept no connection from users.
     """
     host, _, index = instance.rpartition(":")
     serving = facts[host].serving.get(int(index)) if host in facts.hosts else None
+    if serving is not None and serving.unseen:
+        return AS_ROOT
     if host and (serving is None or not serving.proven):
         again = f"deploy push {topology.env} --release current starts them again"
         return f"deploy logs {topology.env} shows their last words, {again}"
     if silent:
         name = next(iter(silent))
-        systemd = all(balancer.systemd for balancer in topology.balancers if balancer.name == name)
-        service = {"caddy": "deploy-caddy", "command": ""}.get(topology.kind, topology.kind)
-        look = f"systemctl status {service}".strip() if systemd else "supervisorctl status"
+        look = f"{_control(topology, name, 'status')} shows its state"
         again = f"deploy push {topology.env} then admits what a run left drained"
-        return f"deploy exec {topology.env} -l {name} -- {look} shows its state, {_way_to_ask(topology)}; {again}"
+        return f"{look}, {_way_to_ask(topology)}; {again}"
+    if closed:
+        name = next(iter(closed))
+        look = f"{_control(topology, name, 'status')} shows its state"
+        return f"{_control(topology, name, 'restart')} has it listen again; {look}"
     return f"deploy doctor {topology.env} shows the problem, deploy push {topology.env} writes the pools again"
+
+
+def _control(topology: Topology, balancer: str, verb: str) -> str:
+    """Return the command that has the supervisor of a balancer's host do something with the balancer."""
+    systemd = all(member.systemd for member in topology.balancers if member.name == balancer)
+    service = {"caddy": "deploy-caddy", "command": ""}.get(topology.kind, topology.kind)
+    command = (
+        f"systemctl {verb} {service}" if systemd else f"supervisorctl {verb} {service if verb != 'status' else ''}"
+    )
+    return f"deploy exec {topology.env} -l {balancer} -- {command.strip()}"
 
 
 def _way_to_ask(topology: Topology) -> str:
@@ -104,6 +128,11 @@ def _mute(topology: Topology, silent: Mapping[str, str], lost: Set[str]) -> dict
     return {**{host: out_of_reach(host) for host in away}, **reasons}
 
 
+def _unseen(facts: Facts, web: WebHost, index: int) -> str:
+    serving = facts[web.name].serving.get(index)
+    return serving.why if serving is not None and serving.unseen else ""
+
+
 def _of_processes(facts: Facts, web: WebHost, index: int) -> str:
     serving = facts[web.name].serving.get(index)
     if serving is not None and serving.proven:
@@ -111,7 +140,9 @@ def _of_processes(facts: Facts, web: WebHost, index: int) -> str:
     return serving.why if serving and serving.why else "nothing runs"
 
 
-def _of_balancers(topology: Topology, facts: Facts, web: WebHost, index: int, mute: Collection[str]) -> str:
+def _of_balancers(
+    topology: Topology, facts: Facts, web: WebHost, index: int, mute: Collection[str], closed: Mapping[str, str]
+) -> str:
     """Return why no balancer sends an instance requests; empty where one does, where a person holds it out, or some are
     mute.
 
@@ -119,15 +150,16 @@ def _of_balancers(topology: Topology, facts: Facts, web: WebHost, index: int, mu
     """
     if _held_by(topology, facts, web, index) == "quarantine":
         return "it is in quarantine, so it gets no requests"
-    if mute or not facts.pools or _is_settled(topology, facts, web, index):
+    if mute or not facts.pools or _is_settled(topology, facts, web, index, closed):
         return ""
-    words = [f"{host}: {_state(state)}" for host, state in _states(topology, facts, web, index).items()]
+    states = _states(topology, facts, web, index)
+    words = [f"{host}: {closed.get(host) or _state(state)}" for host, state in states.items()]
     return f"{_NOT_UP} ({'; '.join(words)})"
 
 
-def _is_settled(topology: Topology, facts: Facts, web: WebHost, index: int) -> bool:
+def _is_settled(topology: Topology, facts: Facts, web: WebHost, index: int, closed: Collection[str]) -> bool:
     """Return whether a balancer sends an instance requests, or a person took it out."""
-    states = _states(topology, facts, web, index).values()
+    states = [state for host, state in _states(topology, facts, web, index).items() if host not in closed]
     served = any(state and (state.get("serves") or state.get("state") == "UP") for state in states)
     return served or _held_by(topology, facts, web, index) == "person"
 

@@ -26,6 +26,7 @@ def host(
     first_port: int = 8000,
     beside: Mapping[int, tuple[int, str]] | None = None,
     held: Sequence[int] = (),
+    unseen: Sequence[int] = (),
     **raw: Any,
 ) -> HostFacts:
     """One host.
@@ -35,6 +36,7 @@ def host(
         serving: what each instance serves, None for one that is down; one instance on `current` by default.
         unproven: index → why the instance does not prove what it serves.
         beside: index → port and release of the other slot, where that is in use too.
+        unseen: indexes of instances whose processes the SSH user may not look at.
         held: ports that the supervisor has open for the instances.
         raw: other facts of the survey.
     """
@@ -47,6 +49,7 @@ def host(
             found,
             found is not None and index not in wrong,
             wrong.get(index, "" if found else "down"),
+            unseen=index in unseen,
         )
         for index, found in enumerate(served)
     }

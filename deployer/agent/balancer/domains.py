@@ -1,8 +1,9 @@
-"""`domains.request`: what users of each name are answered, asked on the balancer's own host, where no DNS is needed."""
+"""What users of each name are answered, asked on the balancer's own host, where no DNS is needed."""
 
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,8 @@ def request(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
             for which a name that gets no answer, or a status from 500 on, is asked again.
 
     Returns:
-        `names`: name → `{status, why}`; `status` null: there was no answer, and `why`.
+        `names`: name → `{status, why, location}`; `status` null: there was no answer, and `why`; `location` is where a
+        redirect leads, else empty.
     """
     until = time.monotonic() + float(args.get("wait") or 0)
 
@@ -42,6 +44,23 @@ def request(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         return {"names": dict(zip(names, pool.map(last_answer, names)))}
 
 
+@operation("domains.connect")
+def connect(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
+    """Connects to the balancer on this host where users do, and sends nothing.
+
+    Args:
+        args: `address, port` of the balancer.
+
+    Returns:
+        `open`, and `why` it is not.
+    """
+    try:
+        socket.create_connection((str(args["address"]), int(args["port"])), timeout=_TIMEOUT).close()
+    except OSError as error:
+        return {"open": False, "why": error.strerror or str(error)}
+    return {"open": True, "why": ""}
+
+
 def _answer(args: dict[str, Any], name: str) -> dict[str, Any]:
     connection = http.client.HTTPConnection(str(args["address"]), int(args["port"]), timeout=_TIMEOUT)
     try:
@@ -49,9 +68,10 @@ def _answer(args: dict[str, Any], name: str) -> dict[str, Any]:
         if args.get("tls"):
             connection.sock = _unverified().wrap_socket(connection.sock, server_hostname=name)
         connection.request("GET", str(args["path"]), headers={"Host": name, "User-Agent": USER_AGENT})
-        return {"status": connection.getresponse().status, "why": ""}
+        response = connection.getresponse()
+        return {"status": response.status, "why": "", "location": response.getheader("Location") or ""}
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return {"status": None, "why": str(error) or type(error).__name__}
+        return {"status": None, "why": str(error) or type(error).__name__, "location": ""}
     finally:
         connection.close()
 

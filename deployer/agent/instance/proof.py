@@ -26,7 +26,8 @@ class Proof:
 
     `step` is how far the examination came: `listen`, `holder` (somebody else has the port), `process`, `health`,
     `done`. `pids` hold the socket; `release` is the one release they all run in, whether it was wanted or not.
-    `hint` says what to change, where the health path's answer tells.
+    `hint` says what to change, where the health path's answer tells. `unseen`: this user may not look at its processes,
+    so it may well serve.
     """
 
     proven: bool
@@ -35,10 +36,17 @@ class Proof:
     pids: tuple[int, ...] = ()
     release: str | None = None
     hint: str = ""
+    unseen: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The answer of `instance.prove` for one instance."""
-        return {"proven": self.proven, "why": self.why, "pids": list(self.pids), "release": self.release}
+        return {
+            "proven": self.proven,
+            "why": self.why,
+            "pids": list(self.pids),
+            "release": self.release,
+            "unseen": self.unseen,
+        }
 
 
 def examine(
@@ -73,7 +81,8 @@ def examine(
         return Proof(False, "listen", why % (place, instance.verbs.unit), holding.pids, shared)
     if holding.unseen:
         why = "%s is held by a process of user %s that user %s may not look into"
-        return Proof(False, "holder", why % (place, ", ".join(holding.unseen), procfs.user_name(os.geteuid())))
+        why = why % (place, ", ".join(holding.unseen), procfs.user_name(os.geteuid()))
+        return Proof(False, "holder", why, unseen=True)
     strangers = [pid for pid in holding.pids if not belongs(pid, main, instance.verbs.unit)]
     if strangers:
         why = "%s is held by %s, which is no part of %s"
@@ -81,6 +90,11 @@ def examine(
         return Proof(False, "holder", why, holding.pids, shared)
     if of_workers and holding.pids == (main,):
         return Proof(False, "process", "no worker of process %d listens on %s" % (main, place), holding.pids, shared)
+    closed = [pid for pid in holding.pids if not _may_look_into(pid)]
+    if closed:
+        why = "process %d, which listens on %s, may not be looked into by user %s"
+        why = why % (closed[0], place, procfs.user_name(os.geteuid()))
+        return Proof(False, "process", why, holding.pids, shared, unseen=True)
     for pid in holding.pids:
         problem = _wrong_process(site, release, pid, None if of_workers and pid == main else started_after)
         if problem:
@@ -108,9 +122,7 @@ def _wrong_process(site: Site, release: str, pid: int, started_after: float | No
     if started_after is not None and process.started < started_after - procfs.TICK:
         return "was started %.1f s before this step" % (started_after - process.started)
     folder = os.path.realpath(site.release(release))
-    cwd, exe = procfs.link(pid, "cwd"), procfs.link(pid, "exe")
-    if cwd is None or exe is None:
-        return f"may not be looked into by user {procfs.user_name(os.geteuid())}"
+    cwd, exe = procfs.link(pid, "cwd") or "", procfs.link(pid, "exe") or ""
     if not _inside(cwd, [folder]):
         return f"runs in {cwd}, not in release {release}"
     venv = folder + "/.venv"
@@ -121,6 +133,14 @@ def _wrong_process(site: Site, release: str, pid: int, started_after: float | No
     if _inside(exe.replace(DELETED, ""), [folder, os.path.realpath(venv), python]):
         return ""
     return f"runs {exe}, not the interpreter of release {release} ({python})"
+
+
+def _may_look_into(pid: int) -> bool:
+    """Whether this user sees where a process runs. One that has ended counts as seen: others say so of it."""
+    process = procfs.process(pid)
+    if process is None or process.dead:
+        return True
+    return procfs.link(pid, "cwd") is not None and procfs.link(pid, "exe") is not None
 
 
 def _inside(path: str, folders: list[str]) -> bool:

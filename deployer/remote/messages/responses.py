@@ -112,6 +112,7 @@ _STATE_OF_SLOT = record(
     why=text,
     memory=count,
     age=amount,
+    unseen=boolean,
     instance=count,
 )
 
@@ -203,7 +204,8 @@ _SHAPES: Mapping[str, Check] = {
     "maintenance.state": record({"maintenance": optional(_MAINTENANCE)}),
     "tls.presented": record({"certificates": map_of(record({"pem": optional(text), "why": text}))}),
     "servers.ask": record({"servers": map_of(record({"ok": boolean, "why": text}, status=integer, refused=boolean))}),
-    "domains.request": record({"names": map_of(record({"status": optional(integer)}, why=text))}),
+    "domains.connect": record({"open": boolean, "why": text}),
+    "domains.request": record({"names": map_of(record({"status": optional(integer)}, why=text, location=text))}),
     "figures.read": record({"servers": map_of(_FIGURES)}),
 }
 """Operation → the shape of its response. An operation that is not listed has a response that nothing reads."""

@@ -21,6 +21,7 @@ from deployer.rollout.steps import secrets
 from deployer.rollout.steps.current_release import note_kept, promote
 from deployer.rollout.steps.repair import repair_venvs
 from deployer.rollout.steps.survey import require_set_up, survey, with_pools
+from deployer.rollout.traffic.domains import warn_of_domains
 from deployer.rollout.traffic.probe_url import require_answer
 
 
@@ -49,6 +50,7 @@ def reload(project: Project, invocation: Invocation, *, rolling: bool) -> None:
 
         def finish(done: Plan) -> None:
             promote(run, release, done.ports, via="reload")
+            warn_of_domains(run)
 
         with judged_end(run, facts):
             repair_venvs(run, project, plan)

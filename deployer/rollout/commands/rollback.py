@@ -35,7 +35,7 @@ from deployer.rollout.steps.checks import fleet_checks
 from deployer.rollout.steps.current_release import note_kept, promote
 from deployer.rollout.steps.repair import repair_venvs
 from deployer.rollout.steps.survey import look_first, survey, with_pools
-from deployer.rollout.traffic.domains import require_domains
+from deployer.rollout.traffic.domains import require_domains, warn_of_domains
 from deployer.rollout.traffic.probe_url import answered_or_left_out, require_answer
 
 
@@ -125,6 +125,8 @@ def roll_to_existing(
                 if command == "push":
                     fleet_checks(run, project, done)
                     require_domains(run)
+                else:
+                    warn_of_domains(run)
 
             with judged_end(run, facts), resources.put_back_on_failure(run):
                 repair_venvs(run, project, plan)

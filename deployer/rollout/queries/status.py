@@ -41,6 +41,7 @@ from deployer.rollout.run.run import Run
 from deployer.rollout.run.unfinished import unfinished
 from deployer.rollout.steps.survey import survey
 from deployer.rollout.traffic import maintenance_page
+from deployer.rollout.traffic.entrances import closed_entrances
 from deployer.settings.cron import zone
 
 _CHECKED_S = 3.0
@@ -60,10 +61,11 @@ def status(project: Project, invocation: Invocation) -> None:
         pools, silent = _pools(run, facts)
         facts = slots.with_pools(run.topology, Facts(facts.hosts, pools))
         invocation.record.release = prevailing_release(facts, run.topology)
-        invocation.record.data = answer = answer_of(run, facts, pools, silent)
+        closed = closed_entrances(run, list(pools))
+        invocation.record.data = answer = answer_of(run, facts, pools, silent, closed)
         for host, line in answer.lines(project.env):
             invocation.bus.emit(Text(line, host=host))
-        require_serving(run.topology, facts, run.lost, silent)
+        require_serving(run.topology, facts, run.lost, silent, closed)
 
 
 def require_serving(
@@ -71,46 +73,62 @@ def require_serving(
     facts: Facts,
     lost: Set[str] = frozenset(),
     silent: Mapping[str, DeployError] | None = None,
+    closed: Mapping[str, str] | None = None,
 ) -> None:
     """ChecksError that names the instances which are not seen to serve users, once something was ever pushed.
 
     Left out are `lost` hosts and those that the app was taken off. While a run is under way, nothing is a failure.
-    `silent` are balancers that did not answer: what only they could tell is said to be unknown.
+    `silent` are balancers that did not answer: what only they could tell is said to be unknown. `closed` are balancers
+    that accept no connection where users connect → why.
     """
     if _is_under_way(facts, [host.name for host in topology.hosts if host.name not in lost]):
         return
     expected = [web for web in topology.web if web.name not in lost and not facts[web.name].removed]
     if not any(facts[web.name].current for web in expected):
         return
-    silent = silent or {}
-    judged = judge(topology, facts, {host: error.message for host, error in silent.items()}, lost)
-    known = {web.name for web in expected} if set(silent) - set(lost) else set()
-    unknown = {name: why for name, why in judged.unknown.items() if name.rpartition(":")[0] in known}
+    silent, closed = silent or {}, closed or {}
+    judged = judge(topology, facts, {host: error.message for host, error in silent.items()}, lost, closed)
+    unknown = {
+        name: why
+        for name, why in judged.unknown.items()
+        if _is_reported(facts, name, set(silent) - set(lost), expected)
+    }
     if judged.down or unknown:
         total = sum(len(web.ports) for web in expected)
-        raise _not_serving(topology, facts, judged.down, unknown, silent, total)
+        raise _not_serving(topology, facts, Judgement(judged.down, unknown), silent, closed, total)
+
+
+def _is_reported(facts: Facts, instance: str, silent: Set[str], expected: Iterable[WebHost]) -> bool:
+    """Whether an unknown instance is one to report here: a host or balancer that is lost is an error of its own."""
+    host, _, index = instance.rpartition(":")
+    if host not in {web.name for web in expected}:
+        return False
+    serving = facts[host].serving.get(int(index))
+    return bool(silent) or (serving is not None and serving.unseen)
 
 
 def _not_serving(
     topology: Topology,
     facts: Facts,
-    down: Mapping[str, str],
-    unknown: Mapping[str, str],
+    judged: Judgement,
     silent: Mapping[str, DeployError],
+    closed: Mapping[str, str],
     total: int,
 ) -> ChecksError:
-    """The error for instances that do not serve (`down`), or of which nobody can tell (`unknown`), of `total`."""
+    """The error for instances that do not serve, or of which nobody can tell, of `total`."""
+    down, unknown = judged.down, judged.unknown
     first, why = next(iter({**down, **unknown}.items()))
+    denied = next((error.hint for error in silent.values() if getattr(error, "detail", {}).get("denied")), None)
     parts = [f"{len(down)} of {total} instances do not serve: {', '.join(down)}"] if down else []
     if unknown:
         parts.append(f"whether users are served by {', '.join(unknown)} is unknown")
     return ChecksError(
         "; ".join(parts),
-        host=first.rpartition(":")[0] if down else next(iter(silent)),
+        host=first.rpartition(":")[0] if down or not silent else next(iter(silent)),
         step="status",
         cause=f"{first}: {why}" if down else why,
-        hint=way_to_serve(topology, facts, first, silent),
-        code="not_serving" if down else "balancer_down",
+        hint=(None if down else denied) or way_to_serve(topology, facts, first, silent, closed),
+        code="not_serving" if down else "balancer_down" if silent else "not_seen",
     )
 
 
@@ -119,10 +137,11 @@ def answer_of(
     facts: Facts,
     pools: Mapping[str, Mapping[str, Any]],
     silent: Mapping[str, DeployError],
+    closed: Mapping[str, str] | None = None,
 ) -> Status:
     """All that `deploy status` answers, also noted in the run's record host by host."""
     webs = run.topology.web
-    judged = judge(run.topology, facts, {host: error.message for host, error in silent.items()}, run.lost)
+    judged = judge(run.topology, facts, {host: error.message for host, error in silent.items()}, run.lost, closed)
     return Status(
         release=run.record.release,
         unreachable=sorted(run.lost),

@@ -73,4 +73,8 @@ def test_with_tls_the_certificate_does_not_matter(tmp_path: Path) -> None:
 def test_who_does_not_answer_is_told_with_the_reason() -> None:
     with server({}) as port:
         pass
-    assert ask(port, "a.example.com")["a.example.com"] == {"status": None, "why": "[Errno 111] Connection refused"}
+    assert ask(port, "a.example.com")["a.example.com"] == {
+        "status": None,
+        "why": "[Errno 111] Connection refused",
+        "location": "",
+    }

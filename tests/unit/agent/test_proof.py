@@ -106,5 +106,6 @@ def test_nothing_runs_at_all(host: World) -> None:
         "why": f"shop-{host.instance.port} is not running",
         "pids": [],
         "release": None,
+        "unseen": False,
         "instance": 0,
     }

@@ -100,6 +100,7 @@ class World:
     secrets: dict[str, str] = field(default_factory=dict)
     maintenance: dict[str, Any] | None = None
     answers: dict[str, int | None] = field(default_factory=dict)
+    locations: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str, bool]] = field(default_factory=list)
     places: dict[str, str] = field(default_factory=dict)
     silent_places: set[str] = field(default_factory=set)
@@ -303,7 +304,13 @@ class World:
         else:
             sick = (release, host) in self.sick or release != (wanted or release)
             why = "health check: 500" if sick else ""
-        proof = {"proven": not why, "why": why, "pids": [self.pids[server]] if release else [], "release": release}
+        proof = {
+            "proven": not why,
+            "why": why,
+            "pids": [self.pids[server]] if release else [],
+            "release": release,
+            "unseen": False,
+        }
         measured = {"memory": 100 << 20 if release else 0, "age": 12.5 if release else 0.0}
         return {**proof, "instance": instance["index"], **(measured if args.get("measure") else {})}
 
@@ -436,7 +443,15 @@ class World:
         """Every name answers 200, but for those of `answers`. `asked`: who asked for which name, and whether by TLS."""
         self.asked += [(host, name, args["tls"]) for name in args["names"]]
         answers = {name: self.answers.get(name, 200) for name in args["names"]}
-        return {"names": {name: {"status": code, "why": "" if code else "refused"} for name, code in answers.items()}}
+        return {
+            "names": {
+                name: {"status": code, "why": "" if code else "refused", "location": self.locations.get(name, "")}
+                for name, code in answers.items()
+            }
+        }
+
+    def domains_connect(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"open": True, "why": ""}
 
     def balancer_retire(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         self.pools[host].update({server: Slot("maint", "spare") for server in args["servers"]})

@@ -9,7 +9,8 @@ from scripted import NEW, OLD, Rollout, World
 from support.topologies import topology
 
 from deployer.errors import ChecksError, RolloutError
-from deployer.rollout.traffic.domains import require_domains
+from deployer.events import Warned
+from deployer.rollout.traffic.domains import require_domains, warn_of_domains
 
 NAMES = ["a.example.com", "b.example.com"]
 
@@ -38,6 +39,29 @@ def test_an_app_may_refuse_this_request(status: int) -> None:
     fleet = world()
     fleet.answers["b.example.com"] = status
     require_domains(Rollout(fleet).run)
+
+
+def test_a_redirect_to_itself_serves_nobody_and_one_to_elsewhere_is_an_answer() -> None:
+    fleet = world()
+    fleet.answers["b.example.com"] = 301
+    fleet.locations["b.example.com"] = "http://b.example.com/"
+    error = refused(fleet)
+    assert "http://b.example.com/ answers 301, a redirect to itself" in str(error.cause)
+    assert "SECURE_PROXY_SSL_HEADER" in str(error.hint)
+    fleet.locations["b.example.com"] = "https://b.example.com/"
+    require_domains(Rollout(fleet).run)
+
+
+def test_a_way_back_is_warned_and_not_held_up() -> None:
+    fleet = world()
+    fleet.answers["b.example.com"] = 500
+    rollout = Rollout(fleet)
+    warn_of_domains(rollout.run)
+    fleet.fails("domains.request", "lb1")
+    warn_of_domains(rollout.run)
+    said = [event.message for event in rollout.events if isinstance(event, Warned)]
+    assert sum("users of b.example.com are not served" in message for message in said) == 2, said
+    assert "refused by the script" in said[-1]
 
 
 @pytest.mark.parametrize(("status", "names"), [(400, "ALLOWED_HOSTS"), (500, "mend"), (503, "mend"), (None, "mend")])

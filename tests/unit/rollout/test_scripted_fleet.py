@@ -363,6 +363,7 @@ def test_what_a_balancer_is_asked_beside(balancer: Pair, place: Place, tmp_path:
     balancer.scripted.answers = {"shop.example.com": None}
     balancer.ask("domains.request", tls=False, names=names, path="/", wait=0, **closed)
     balancer.ask("tls.presented", names=names, **closed)
+    assert not balancer.real("domains.connect", **closed)["open"]
     health = {"path": "/", "status": 200, "host": "", "headers": {}, "https": False, "within": 1.0, "timeout": 1.0}
     balancer.scripted.serving["web1-8000"] = None
     ask = {"servers": {"web1-8000": f"127.0.0.1:{closed['port']}"}, "health": health, "wait": 0}
@@ -394,7 +395,8 @@ def port() -> Iterator[int]:
 def test_servers_and_domains_that_answer(balancer: Pair, port: int) -> None:
     place = {"address": "127.0.0.1", "port": port}
     served = balancer.ask("domains.request", tls=False, names=["shop.example.com"], path="/", wait=0, **place)
-    assert served["names"]["shop.example.com"] == {"status": 200, "why": ""}
+    assert served["names"]["shop.example.com"] == {"status": 200, "why": "", "location": ""}
+    assert balancer.ask("domains.connect", **place)["open"]
     health = {"path": "/", "status": 200, "host": "", "headers": {}, "https": False, "within": 1.0, "timeout": 5.0}
     ask = {"servers": {"web1-8000": f"127.0.0.1:{port}"}, "health": health, "wait": 0}
     assert balancer.ask("servers.ask", **ask)["servers"]["web1-8000"]["ok"]

@@ -109,6 +109,34 @@ def test_what_does_not_run_is_down_and_the_rest_unknown_while_no_balancer_can_be
     assert down.value.message == words and down.value.cause == "web1:0: health check: 500"
 
 
+def test_an_instance_that_the_user_may_not_look_at_is_unknown() -> None:
+    why = "held by a process of user shop that user ana may not look into"
+    closed = host("web1", [NOW], current=NOW, unproven={0: why}, unseen=[0])
+    with pytest.raises(ChecksError, match="whether users are served by web1:0 is unknown") as unknown:
+        require_serving(topology(1), fleet(closed))
+    assert unknown.value.cause == why and unknown.value.code == "not_seen" and unknown.value.host == "web1"
+    assert str(unknown.value.hint).startswith("log in as root (-u root), or set ansible_become: true")
+
+
+def test_what_a_balancer_has_up_does_not_serve_where_it_accepts_no_connection() -> None:
+    refused = {"lb1": "it does not accept connections at port 80: Connection refused"}
+    with pytest.raises(ChecksError, match="1 of 1 instances do not serve: web1:0") as down:
+        require_serving(topology(1), behind(SERVES), closed=refused)
+    assert "lb1: it does not accept connections" in str(down.value.cause)
+    assert str(down.value.hint).startswith("deploy exec prod -l lb1 -- systemctl restart haproxy")
+    both = behind(SERVES, SERVES)
+    hosts = {**both.hosts, "lb2": HostFacts("lb2", {})}
+    require_serving(topology(1, 2), replace(both, hosts=hosts), closed=refused)
+
+
+def test_a_balancer_that_does_not_let_this_user_ask_names_what_does() -> None:
+    hint = "user ana may not ask it: log in as root (-u root), or set ansible_become: true in the inventory"
+    error = AgentError("balancer_down", "HAProxy cannot be asked", hint=hint, detail={"denied": "ana"}, host="lb1")
+    with pytest.raises(ChecksError, match="is unknown") as unknown:
+        require_serving(topology(1), behind(), silent={"lb1": error})
+    assert unknown.value.hint == hint
+
+
 def test_a_run_that_is_at_it_is_no_failure_whatever_the_balancer_says() -> None:
     found = behind(DOWN)
     busy = host("web1", [NOW], current=NOW, lock={"who": "me", "run": "r"})

@@ -1,0 +1,45 @@
+"""Where users connect to the app: the address and port of each balancer that deploy configures."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from deployer.balancers.values import Listen
+from deployer.plan.topology import BalancerHost, Topology
+from deployer.rollout.run.run import Run
+
+
+def entrances(topology: Topology) -> dict[str, dict[str, Any]]:
+    """Balancer → the `address, port` at which its own host reaches what users do, and whether `tls` ends there.
+
+    Empty where deploy does not configure the balancers.
+    """
+    if not topology.settings.balancer.manage or topology.kind == "command":
+        return {}
+    return {balancer.name: _entrance(topology, balancer) for balancer in topology.balancers}
+
+
+def closed_entrances(run: Run, balancers: Collection[str]) -> dict[str, str]:
+    """Connect to each of `balancers` as users do, and return those that accept no connection → why.
+
+    HAProxy goes on checking its servers while its frontend is disabled: their state alone does not tell.
+    """
+    places = {host: place for host, place in entrances(run.topology).items() if host in balancers}
+    args = {host: {key: place[key] for key in ("address", "port")} for host, place in places.items()}
+    answers, failures = run.try_on_hosts(list(places), "domains.connect", args.__getitem__, step="status")
+    for host, error in failures.items():
+        run.warn(
+            f"{host} cannot tell whether it accepts connections: {error.message}", host=host, hint=error.hint or ""
+        )
+    return {
+        host: f"it does not accept connections at port {places[host]['port']}: {answer['why']}"
+        for host, answer in answers.items()
+        if not answer["open"]
+    }
+
+
+def _entrance(topology: Topology, balancer: BalancerHost) -> dict[str, Any]:
+    pool = topology.pool(balancer)
+    listen = Listen.parse(pool.https.listen if pool.https else pool.listen)
+    return {"address": listen.reached_at, "port": listen.port, "tls": pool.https is not None}
