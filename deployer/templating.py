@@ -76,17 +76,38 @@ def _explained(template: str, folders: tuple[str, ...]) -> Iterator[None]:
 @functools.cache
 def _environment(folders: tuple[str, ...]) -> jinja2.Environment:
     import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = jinja2.Environment(
+    class Sandbox(ImmutableSandboxedEnvironment):
+        """A template comes from a commit: it may make text of its values, and nothing else."""
+
+        def is_safe_callable(self, obj: Any) -> bool:
+            return super().is_safe_callable(obj) and _makes_text(obj)
+
+    environment = Sandbox(
         loader=jinja2.FileSystemLoader(folders),
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701 - these are no web pages; each format has its own filter below
+        autoescape=False,  # these are no web pages; each format has its own filter below
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(_FILTERS)
     return environment
+
+
+_DATA = (str, int, float, list, tuple, dict, set, frozenset)
+
+
+def _makes_text(callable_: Any) -> bool:
+    """Return whether a template may call this: a method of plain data, Jinja's own, and what the tool hands it.
+
+    Jinja's sandbox leaves methods of other objects alone, such as those of a `Path`, which write files.
+    """
+    if isinstance(getattr(callable_, "__self__", None), _DATA):
+        return True
+    module = getattr(callable_, "__module__", None) or type(callable_).__module__
+    return callable_ in (range, dict) or module.partition(".")[0] in ("jinja2", "deployer")
 
 
 def oneline(value: object) -> str:
@@ -96,6 +117,11 @@ def oneline(value: object) -> str:
         if (ord(char) < 32 and char != "\t") or char in "\x7f\x85\u2028\u2029":
             raise ValueError(f"{text!r} has a line break or a control character")
     return text
+
+
+def python(value: object) -> str:
+    """Return a value as a literal of Python."""
+    return repr(value)
 
 
 def sh(value: object) -> str:
@@ -164,6 +190,7 @@ def dockerpath(value: object) -> str:
 
 _FILTERS: dict[str, Callable[[object], str]] = {
     "oneline": oneline,
+    "python": python,
     "sh": sh,
     "sdvalue": sdvalue,
     "sdexec": sdexec,

@@ -97,6 +97,30 @@ def test_a_value_that_its_format_cannot_say_is_the_users_error(tmp_path: Path) -
         templating.render("x.j2", search=[tmp_path], value="a\nb")
 
 
+PAYLOADS = {
+    "a builtin's globals": "{{ cycler.__init__.__globals__.os.popen('touch ' ~ out).read() }}",
+    "a class of all classes": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "a filter that looks up": "{{ ''|attr('__class__') }}{{ (''|attr('__class__')).__mro__ }}",
+    "a format string": "{{ '{0.__class__.__mro__}'.format('') }}",
+    "a path that is handed in": "{{ path.write_text('x') }}",
+    "a method of a path by name": "{{ (path|attr('touch'))() }}",
+    "a list that is handed in": "{{ words.append('x') }}",
+}
+
+
+@pytest.mark.parametrize("template", PAYLOADS.values(), ids=PAYLOADS)
+def test_a_template_runs_nothing_and_changes_nothing(template: str, tmp_path: Path) -> None:
+    out, words = tmp_path / "out", ["a"]
+    with pytest.raises(SettingsError, match="cannot be rendered"):
+        templating.render_text(template, where="role.yaml", path=out, out=str(out), words=words)
+    assert not out.exists() and words == ["a"]
+
+
+def test_a_template_may_make_text_of_what_it_gets() -> None:
+    text = "{{ name.upper() }} {{ places.items() | map('join', '=') | join(' ') }} {{ path.name | python }}"
+    assert templating.render_text(text, where="x", name="a", places={"b": "c"}, path=Path("/d/e")) == "A b=c 'e'"
+
+
 def test_the_tools_own_content_is_there() -> None:
     assert (templating.content("templates") / "run.sh.j2").is_file()
     assert (templating.content("roles") / "app" / "role.yaml").is_file()
