@@ -162,7 +162,13 @@ def lfs_pointers(root: Path, paths: Sequence[str]) -> list[str]:
 
 
 def _export(repository: Path, commit: str, into: Path, below: Sequence[str]) -> list[str]:
-    """Write the files of a commit, and return those that `export-ignore` leaves out."""
+    """Write the files of a commit, and return those that `export-ignore` leaves out.
+
+    Raises:
+        UsageError: its tree would lead out of `into`; nothing was written.
+    """
+    entries = _entries(repository, commit, below)
+    _require_sound(repository, entries)
     with tempfile.NamedTemporaryFile(prefix=".deploy-", suffix=".tar", dir=into) as file:
         words = [*_SAME_BYTES, "archive", "--format=tar", f"--output={file.name}", commit, "--", *below]
         # a partial clone fetches what it lacks, and may ask for a passphrase
@@ -181,13 +187,35 @@ def _export(repository: Path, commit: str, into: Path, below: Sequence[str]) -> 
                 hint="git fsck shows whether its tree is sound",
                 code="source",
             ) from None
-    entries = _entries(repository, commit, below)
     left_out = [entry.path for entry in entries if not entry.is_submodule and not os.path.lexists(into / entry.path)]
     for entry in entries:
         if entry.is_submodule:
             inner = _export_submodule(repository, entry.path, entry.object, into)
             left_out += [f"{entry.path}/{path}" for path in inner]
     return left_out
+
+
+def _require_sound(repository: Path, entries: Sequence[_Entry]) -> None:
+    """Raise UsageError for a tree that a checkout would refuse, such as one with files below a symbolic link.
+
+    Git fetches such trees without a word; tar would write what lies below the link to where it points.
+    """
+    leaves = {entry.path for entry in entries}
+    twice = len(leaves) != len(entries)
+    for entry in entries:
+        parts = entry.path.split("/")
+        above = ("/".join(parts[:end]) for end in range(1, len(parts)))
+        reserved = any(part in ("", ".", "..") or part.lower() == ".git" for part in parts)
+        if reserved or twice or not leaves.isdisjoint(above):
+            raise UsageError(
+                "the commit cannot be checked out here",
+                file=str(repository),
+                cause=f"its tree names {entry.path!r} in a way that leads out of the checkout"
+                if not twice
+                else "its tree names one path twice",
+                hint="git fsck shows what is wrong with its tree",
+                code="source",
+            )
 
 
 def _unpack(archive_path: str, into: Path) -> None:

@@ -55,6 +55,42 @@ def test_head_is_pushed_and_what_is_not_committed_is_named(repo: Path) -> None:
     assert git(repo, "worktree", "list").count("\n") == 0
 
 
+def hostile(repo: Path, entries: list[tuple[str, str, str]]) -> str:
+    """Make HEAD a commit whose tree is these (mode, name, object), which git itself would not write."""
+    raw = b"".join(f"{mode} {name}".encode() + b"\0" + bytes.fromhex(sha) for mode, name, sha in entries)
+    argv = ["git", "-C", str(repo), "hash-object", "-t", "tree", "-w", "--literally", "--stdin"]
+    tree = subprocess.run(argv, input=raw, check=True, capture_output=True).stdout.decode().strip()
+    made = git(repo, "commit-tree", tree, "-m", "x")
+    git(repo, "update-ref", "refs/heads/main", made)
+    return made
+
+
+@pytest.mark.parametrize(
+    "kind", ["files below a link", "files below a file", "a parent folder", "git's own folder", "one name twice"]
+)
+def test_a_tree_that_leads_out_of_the_checkout_writes_nothing(repo: Path, tmp_path: Path, kind: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (repo / "target").symlink_to(outside)
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "x")
+    link, blob = git(repo, "rev-parse", "HEAD:target"), git(repo, "rev-parse", "HEAD:app.py")
+    folder = git(repo, "rev-parse", "HEAD:tests")
+    hostile(
+        repo,
+        {
+            "files below a link": [("120000", "lib", link), ("40000", "lib", folder)],
+            "files below a file": [("100644", "lib", blob), ("40000", "lib", folder)],
+            "a parent folder": [("40000", "..", folder)],
+            "git's own folder": [("40000", ".GIT", folder)],
+            "one name twice": [("100644", "lib", blob), ("120000", "lib", link)],
+        }[kind],
+    )
+    with pytest.raises(UsageError, match="cannot be checked out") as caught, resolve(Source(), repo):
+        pass
+    assert str(caught.value.hint).startswith("git fsck") and list(outside.iterdir()) == []
+
+
 def test_an_error_in_the_checkout_names_the_repository_and_the_commit(repo: Path) -> None:
     (repo / "services" / "out").symlink_to("/etc/passwd")
     made = commit(repo, {"a": "b"})
