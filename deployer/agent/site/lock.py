@@ -4,6 +4,9 @@ Both are kernel locks (flock), so neither can go stale: they end with their hold
 content only tells others who that is. Nobody inherits them: programs because of O_CLOEXEC,
 forks because they drop them.
 
+Only their owner may open the files: flock takes a descriptor that can only be read, so whoever may read a lock's file
+may hold it. Files of earlier versions, which everybody could read, are replaced.
+
 A holder also touches the file of the site's lock every few seconds. One that does not is stopped (SIGSTOP), frozen or
 hangs: it keeps the lock and does nothing any more, and others are told so.
 """
@@ -238,17 +241,42 @@ def _attempt(path: str) -> int | None:
                 os.close(fd)
                 return None
             if _is_at(fd, path):
-                return fd
+                return fd if _is_private(fd) else _replace(fd, path)
         except BaseException:
             os.close(fd)
             raise
         os.close(fd)  # somebody removed or replaced the file meanwhile: this lock guards nothing
 
 
+def _is_private(fd: int) -> bool:
+    """Whether nobody else may open the file, as far as this user has a say in that."""
+    status = os.fstat(fd)
+    return status.st_uid != os.geteuid() or not status.st_mode & 0o077
+
+
+def _replace(fd: int, path: str) -> int:
+    """A private file in place of one that others may have open; its lock is held before the file is there.
+
+    The lock of the old file is held meanwhile, and whoever waits for that one sees that it is gone. Its descriptor is
+    closed.
+    """
+    fresh = path + ".new"
+    new = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.fchmod(new, 0o600)
+        fcntl.flock(new, fcntl.LOCK_EX)
+        os.rename(fresh, path)
+    except BaseException:
+        os.close(new)
+        raise
+    os.close(fd)
+    return new
+
+
 def _opened(path: str) -> int:
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise OpError(
             "not_set_up",

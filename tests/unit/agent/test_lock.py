@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -252,3 +253,78 @@ def test_a_lock_that_follows_another_at_once_shows_life_too(shop: Site, monkeypa
     wait_until(lambda: os.stat(shop.lock).st_mtime > 0, "a touch", 10)
     lock.release(Context(), args(shop))
     wait_until(lambda: "lock-pulse" not in {thread.name for thread in threading.enumerate()}, "the thread's end", 10)
+
+
+HOG = """
+import fcntl, os, sys
+os.setgid(65534), os.setuid(65534)
+try:
+    descriptor = os.open(sys.argv[1], os.O_RDONLY)
+except PermissionError:
+    print("denied", flush=True)
+else:
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def hog(path: str) -> Iterator[str]:
+    """Another user who holds the lock of a file for as long as the block, if that user can; yields whether."""
+    argv = [sys.executable, "-I", "-c", HOG, path]
+    started = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    yield started.stdout.readline().strip()
+    started.communicate("\n", timeout=60)
+
+
+@pytest.fixture
+def passable(shop: Site, tmp_path: Path) -> Site:
+    """A site that other users may look for, as on a host."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    for folder in tmp_path.parents[:2]:
+        folder.chmod(0o755)
+    tmp_path.chmod(0o755)
+    return shop
+
+
+def test_no_other_user_can_hold_the_locks(passable: Site) -> None:
+    with lock.host_lock(passable):
+        pass
+    lock.take(Context(), args(passable))
+    lock.release(Context(), args(passable))
+    for path in (passable.lock, passable.host_lock):
+        with hog(path) as outcome:
+            assert outcome == "denied"
+            lock.take(Context(), args(passable))
+            lock.release(Context(), args(passable))
+            with lock.host_lock(passable, bound=0.2):
+                pass
+
+
+def test_the_file_of_an_earlier_version_that_others_have_open_is_replaced(passable: Site) -> None:
+    Path(passable.lock).parent.mkdir(parents=True)
+    Path(passable.lock).touch(0o644)
+    before = os.open(passable.lock, os.O_RDONLY)
+    try:
+        lock.take(Context(), args(passable))
+        fcntl.flock(before, fcntl.LOCK_SH | fcntl.LOCK_NB)  # of the file that was there: in nobody's way
+        current_holder = lock.holder(passable)
+        assert current_holder is not None and current_holder["run"] == "mine"
+        attempt = [sys.executable, "-c", HOLD, json.dumps(args(passable, "theirs")), ""]
+        assert "OpError" in subprocess.run(attempt, stdin=subprocess.DEVNULL, capture_output=True, text=True).stderr
+    finally:
+        os.close(before)
+    assert Path(passable.lock).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_file_of_an_earlier_version_is_left_to_its_holder(passable: Site) -> None:
+    Path(passable.lock).parent.mkdir(parents=True)
+    Path(passable.lock).touch(0o644)
+    with hog(passable.lock) as outcome, pytest.raises(OpError) as raised:
+        assert outcome == "held"
+        lock.take(Context(), args(passable))
+    assert raised.value.code == "locked"
+    lock.take(Context(), args(passable))
