@@ -67,7 +67,7 @@ def make_release(agent: Session, folder: Path) -> None:
     (source / "big.bin").write_bytes(bytes(range(256)) * 8192)
     shipped = manifest.scan(source)
     text = secretfile.render({"KEY": "it's"}).encode()
-    assert agent.call("secrets.write", {"site": SITE, "dry_run": False}, body=text) == {"changed": True}
+    assert agent.call("secrets.write", {"site": SITE}, body=text) == {"changed": True}
     begun = agent.call("release.begin", {"site": SITE, "release": RELEASE}, body=shipped.as_bytes())
     filled = agent.call(
         "release.fill", {"site": SITE, "release": RELEASE}, body=manifest.pack(shipped, begun["missing"], source)

@@ -7,6 +7,7 @@ The controller renders the text (`deployer.artifact.secretfile`); a `'` in a val
 
 from __future__ import annotations
 
+import hmac
 import os
 import re
 import stat
@@ -37,14 +38,30 @@ def write(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     if not os.path.isdir(site.root):
         raise OpError("not_set_up", f"{site.root} does not exist", f"type deploy setup {site.env}")
     owner = app_environment.owner(site)
-    if _is_so(site.secrets, text, owner) or not (text or os.path.lexists(site.secrets)):
+    if _text_as_written(site.secrets, owner) == text or not (text or os.path.lexists(site.secrets)):
         return {"changed": False}
-    if not args.get("dry_run"):
-        prepare_state(site)
-        if args.get("keep"):
-            _keep(site, owner)
-        files.write(site.secrets, text, 0o600, owner)
+    prepare_state(site)
+    if args.get("keep"):
+        _keep(site, owner)
+    files.write(site.secrets, text, 0o600, owner)
     return {"changed": True}
+
+
+@operation("secrets.digest")
+def digest(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
+    """Says what the secrets are without showing them: a controller that has the same text gets the same digest.
+
+    Args:
+        args: `site`.
+
+    Returns:
+        `digest`: HMAC-SHA256 of the file's text in hexadecimal, of no text where there is no file; null where the file
+        has another owner or mode than `secrets.write` gives it. `key`: the text whose bytes are the HMAC's key, new
+        each time, so that two answers tell nothing about each other.
+    """
+    site, key = Site.from_args(args), os.urandom(32).hex()
+    text = _text_as_written(site.secrets, app_environment.owner(site)) if os.path.lexists(site.secrets) else b""
+    return {"key": key, "digest": None if text is None else hmac.new(key.encode(), text, "sha256").hexdigest()}
 
 
 @operation("secrets.restore")
@@ -116,11 +133,12 @@ def parse(text: str) -> dict[str, str]:
     return variables
 
 
-def _is_so(path: str, text: bytes, owner: tuple[int, int]) -> bool:
+def _text_as_written(path: str, owner: tuple[int, int]) -> bytes | None:
+    """The file's text; None where it cannot be read, or has another owner or mode than `write` gives it."""
     try:
         status = os.lstat(path)
         with open(path, "rb") as file:
-            same = file.read() == text
+            text = file.read()
     except OSError:
-        return False
-    return same and stat.S_IMODE(status.st_mode) == 0o600 and (status.st_uid, status.st_gid) == owner
+        return None
+    return text if stat.S_IMODE(status.st_mode) == 0o600 and (status.st_uid, status.st_gid) == owner else None

@@ -174,6 +174,7 @@ _SHAPES: Mapping[str, Check] = {
         {"path": text, "version": version, "implementation": text, "abi": text, "arch": text}, libc=text
     ),
     "venv.resolve": record({"requirements": text}),
+    "secrets.digest": record({"key": text, "digest": optional(text)}),
     "secrets.write": _CHANGED,
     "hook.release": record(exit=integer, output=text, skipped=boolean),
     "instance.switch": _SWITCHED,

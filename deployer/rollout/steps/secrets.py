@@ -5,6 +5,7 @@ Balancer hosts have them where the user's own commands run there (`balancer.kind
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -56,8 +57,15 @@ def write_for_commands(run: Run, values: Mapping[str, str]) -> None:
 
 
 def differing(run: Run, values: Mapping[str, str]) -> list[str]:
-    """The web hosts whose secrets are not these. Changes nothing."""
-    return _send(run, run.web, values, dry_run=True)
+    """The web hosts whose secrets are not these. Changes nothing, and sends no value to a host."""
+    text = render(values).encode()
+    answers = run.run_on_hosts(run.web, "secrets.digest", {}, step="secrets")
+    return [host for host, answer in answers.items() if answer["digest"] != digest_of(answer["key"], text)]
+
+
+def digest_of(key: str, text: bytes) -> str:
+    """The digest that `secrets.digest` gives for this text with this key."""
+    return hmac.new(key.encode("utf-8", "replace"), text, "sha256").hexdigest()
 
 
 def _everywhere(run: Run) -> list[str]:
@@ -69,10 +77,7 @@ def _commanding(run: Run) -> list[str]:
     return [name for name in run.balancers if run.topology.kind == "command" and name not in web]
 
 
-def _send(
-    run: Run, hosts: list[str], values: Mapping[str, str], *, dry_run: bool = False, keep: bool = False
-) -> list[str]:
+def _send(run: Run, hosts: list[str], values: Mapping[str, str], *, keep: bool = False) -> list[str]:
     text = render(values).encode()
-    args = {"dry_run": dry_run, "keep": keep}
-    answers = run.run_on_hosts(hosts, "secrets.write", args, body=lambda host: text, step="secrets")
+    answers = run.run_on_hosts(hosts, "secrets.write", {"keep": keep}, body=lambda host: text, step="secrets")
     return [host for host, answer in answers.items() if answer["changed"]]

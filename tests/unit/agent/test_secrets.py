@@ -14,6 +14,7 @@ from deployer.agent.operation import OpError
 from deployer.agent.site import secrets
 from deployer.artifact import secretfile
 from deployer.errors import SettingsError
+from deployer.rollout.steps.secrets import digest_of
 
 NASTY = {
     "PLAIN": "postgres://u:p@db/x?y=1&z=2",
@@ -77,18 +78,26 @@ def test_where_there_were_none_there_are_none_again(tmp_path: Path) -> None:
     assert not os.path.exists(host.site.secrets) and not os.path.exists(host.site.secrets_before)
 
 
+def same(host: Host, text: bytes) -> bool:
+    """Whether a controller with this text sees by digests alone that the host has the same."""
+    first, second = host.call("secrets.digest"), host.call("secrets.digest")
+    assert first["key"] != second["key"] and (first["digest"] is None or first["digest"] != second["digest"])
+    return all(answer["digest"] == digest_of(answer["key"], text) for answer in (first, second))
+
+
 def test_the_file_is_private_and_touched_only_when_it_changes(tmp_path: Path) -> None:
     host = Host(tmp_path).set_up()
     text = secretfile.render(NASTY).encode()
-    assert host.call("secrets.write", text, dry_run=True) == {"changed": True}
-    assert not os.path.exists(host.site.secrets)
+    assert not same(host, text) and same(host, b"") and not os.path.exists(host.site.secrets)
     assert host.call("secrets.write", text) == {"changed": True}
     before = os.stat(host.site.secrets)
     assert before.st_mode & 0o777 == 0o600
     assert os.stat(host.site.state).st_mode & 0o777 == 0o711
     assert host.call("secrets.write", text) == {"changed": False}
+    assert same(host, text) and not same(host, text + text)
     assert os.stat(host.site.secrets).st_ino == before.st_ino
     os.chmod(host.site.secrets, 0o644)
+    assert not same(host, text)
     assert host.call("secrets.write", text) == {"changed": True}
     assert os.stat(host.site.secrets).st_mode & 0o777 == 0o600
 

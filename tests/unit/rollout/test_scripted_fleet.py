@@ -225,8 +225,9 @@ def test_what_a_site_notes(site: Pair) -> None:
     site.ask("site.plan")
     site.ask("site.ledger", limit=None)
     assert isinstance(site.scripted, Hosts)
+    assert site.ask("secrets.digest")["digest"]
     site.scripted.secrets_differ = True
-    assert site.ask("secrets.write", b"export KEY='value'\n", keep=True, dry_run=False) == {"changed": True}
+    assert site.ask("secrets.write", b"export KEY='value'\n", keep=True) == {"changed": True}
     assert site.ask("secrets.restore") == {"changed": True}
     site.ask("secrets.settle")
     site.ask("maintenance.state")

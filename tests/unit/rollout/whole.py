@@ -5,6 +5,7 @@ Responses and errors pass the same checks as those of real agents (`Session`).
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -208,6 +209,9 @@ class Hosts(World):
     def venv_inspect(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         about = {"implementation": "cpython", "abi": "cp311", "arch": "x86_64", "libc": "glibc 2.36"}
         return {"path": "/usr/bin/python3", "version": "3.11.2", **about}
+
+    def secrets_digest(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"key": "k", "digest": hmac.new(b"k", b"other" if self.secrets_differ else b"", "sha256").hexdigest()}
 
     def secrets_write(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         return {"changed": self.secrets_differ}
