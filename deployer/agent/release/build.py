@@ -180,13 +180,20 @@ class Building:
             raise OpError(code, message, hint, log=lines[-_LOG_LINES:])
 
     def _compile(self) -> None:
-        """Compiles the release's own bytecode; what is no valid Python is left to whoever imports it."""
+        """Compiles the release's own bytecode; what is no valid Python is left to whoever imports it.
+
+        The agent's user runs this, which may be root. So the interpreter itself does, and it loads nothing but its own
+        library: no module of the release, no package or `.pth` file of the virtualenv or of the app's home.
+        """
         self.ctx.progress("compiling bytecode", step="compile")
+        python = os.path.realpath(self.site.venv(self.venv) + "/bin/python")
         folders = "|".join((r"/\.venv/", r"/node_modules/"))
-        argv = [VENV + "/bin/python", "-m", "compileall", "-q", "-x", folders, "."]
-        env = app_environment.environment(self.site, self.release, {"PYTHONDONTWRITEBYTECODE": ""})
+        argv = [python, "-I", "-S", "-m", "compileall", "-q", "-x", folders, self.path]
         done = process_runner.run(
-            ["/bin/sh", "-c", 'umask 022; exec "$@"', "sh", *argv], timeout=600, cwd=self.path, env=env
+            ["/bin/sh", "-c", 'umask 022; exec "$@"', "sh", *argv],
+            timeout=600,
+            cwd="/",
+            env={"LANG": "C.UTF-8", "PATH": os.defpath, "HOME": "/"},
         )
         if "No space left on device" in done.stdout + done.stderr:
             raise OSError(28, "No space left on device", self.path)

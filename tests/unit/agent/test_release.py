@@ -228,6 +228,15 @@ def test_a_prepare_hook_writes_into_its_own_release_only(host: Host) -> None:
     assert not os.access(host.site.release(NEW) + "/static/made", os.W_OK) or os.geteuid() == 0
 
 
+def test_bytecode_is_compiled_without_running_a_line_of_the_release(host: Host, tmp_path: Path) -> None:
+    proof = tmp_path / "proof"
+    code = f"open({str(proof)!r}, 'a').write(__name__)\n"
+    modules = ("compileall", "sitecustomize", "usercustomize", "struct", "queue", "importlib", "concurrent", "app")
+    host.push(NEW, {f"{name}.py": code for name in modules}, env={"PYTHONPATH": ".", "PYTHONSTARTUP": "app.py"})
+    assert not proof.exists()
+    assert len(list(Path(host.site.release(NEW)).glob("__pycache__/*.pyc"))) == len(modules)
+
+
 def test_a_failing_prepare_hook_leaves_no_release_and_shows_its_last_words(host: Host) -> None:
     host.call("secrets.write", b"export KEY='hunter2hunter2'\n")
     with pytest.raises(OpError) as caught:
