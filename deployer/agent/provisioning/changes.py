@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import os
@@ -12,10 +13,11 @@ from typing import Any, Callable, Union
 
 from deployer.agent.model.layout import Site
 from deployer.agent.model.resources import Absent, Directory, File, Link
+from deployer.agent.operation import OpError
 from deployer.agent.provisioning import users
 from deployer.agent.provisioning.managed_files import DIRECTORY, ManagedFiles, digest, link_digest
-from deployer.agent.site import shared_owners
-from deployer.agent.system import disk, files, tree
+from deployer.agent.site import shared_folders, shared_owners
+from deployer.agent.system import disk, files, tree, trusted_path
 
 Placed = Union[File, Directory, Link, Absent]
 # The first line of every unit. Two apps may come to one name: `shop` with a process `a-b`, and `shop-a` with one `b`.
@@ -74,13 +76,21 @@ class FileState:
 
 
 def look(path: str) -> FileState:
-    """What is at `path`, links not followed. Raises OSError for what cannot be read."""
+    """What is at `path`, links not followed.
+
+    Raises OSError for what cannot be read, OpError `untrusted_link` (`trusted_path.held`).
+    """
     try:
-        status = os.lstat(path)
+        with trusted_path.held(path) as place:
+            return _look(place)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             raise
         return FileState("missing")
+
+
+def _look(path: str) -> FileState:
+    status = os.lstat(path)
     mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
     if stat.S_ISLNK(status.st_mode):
         return FileState("link", target=os.readlink(path), mode=mode, owner=owner)
@@ -88,7 +98,7 @@ def look(path: str) -> FileState:
         return FileState("directory", mode=mode, owner=owner)
     if not stat.S_ISREG(status.st_mode):
         return FileState("other", mode=mode, owner=owner)
-    with open(path, "rb") as file:
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
         return FileState("file", data=file.read(), mode=mode, owner=owner)
 
 
@@ -103,6 +113,8 @@ class FileChanges:
 
     def plan(self, resource: Placed) -> Change | Refusal | None:
         """The step that makes it so, why that is refused, or None when it is so."""
+        if isinstance(resource, Directory) and _is_shared(self._site, resource.path):
+            return self._shared_folder(resource)
         state = look(resource.path)
         spot = disk.obstacle(resource.path) if state.what == "missing" else resource.path
         if spot != resource.path and not isinstance(resource, Absent):
@@ -137,8 +149,8 @@ class FileChanges:
                 return Refusal("file", file.path, why, difference)
 
         def do() -> None:
-            os.makedirs(os.path.dirname(file.path), 0o755, exist_ok=True)
-            files.write(file.path, data, mode, users.owner_of(file.owner, file.group))
+            with trusted_path.held(file.path, make=True) as place:
+                files.write(place, data, mode, users.owner_of(file.owner, file.group))
 
         put_back = restorer(file.path, state)
         return Change("file", file.path, action, do, difference, file.notify, put_back, digest(data))
@@ -153,8 +165,8 @@ class FileChanges:
             return Refusal("link", link.path, why, difference)
 
         def do() -> None:
-            os.makedirs(os.path.dirname(link.path), 0o755, exist_ok=True)
-            files.replace_link(link.path, link.target)
+            with trusted_path.held(link.path, make=True) as place:
+                files.replace_link(place, link.target)
 
         action = "create" if state.what == "missing" else "change"
         put_back = restorer(link.path, state)
@@ -164,8 +176,10 @@ class FileChanges:
         mode = int(folder.mode, 8)
 
         def do() -> None:
-            os.makedirs(folder.path, 0o755, exist_ok=True)
-            fd = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            with trusted_path.held(folder.path, make=True) as place:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(place, 0o755)
+                fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 owner = users.owner_of(folder.owner, folder.group)
                 if owner:
@@ -182,9 +196,29 @@ class FileChanges:
             return _blocked("directory", folder.path, folder.path)
         if _has(state, folder.owner, folder.group, mode) or not self._may_change(folder.path):
             return None
-        if tree.inside(self._site.shared, folder.path) and shared_owners.is_used_by(self._site, state.owner[0]):
+        if folder.path == self._site.shared and shared_owners.is_used_by(self._site, state.owner[0]):
             return None  # the release that runs as that user needs it until a push has taken its place
         return Change("directory", folder.path, "permissions", do, new=DIRECTORY)
+
+    def _shared_folder(self, folder: Directory) -> Change | Refusal | None:
+        """A folder below `shared/`, which is the app's: made where it is missing, and left as it is where it is not."""
+        path, root = os.path.normpath(folder.path), self._site.shared
+        spot = disk.obstacle(path)
+        if spot == path and os.path.isdir(path):
+            return None
+        if os.path.lexists(spot) and not _gives_way(spot, folder):
+            return _blocked("directory", path, spot)
+        with contextlib.suppress(OSError):
+            try:
+                look(path)
+            except OpError:
+                return None  # a link above it leads to a folder, in which nothing is made
+
+        def do() -> None:
+            owner = users.owner_of(folder.owner, folder.group) or (os.geteuid(), os.getegid())
+            shared_folders.make_folders(root, os.path.relpath(path, root), owner)
+
+        return Change("directory", path, "create", do, new=DIRECTORY)
 
     def _may_change(self, path: str) -> bool:
         below_root = path != self._site.root and tree.inside(self._site.root, path)
@@ -202,7 +236,8 @@ class FileChanges:
         put_back = restorer(absent.path, state)
 
         def do() -> None:
-            os.unlink(absent.path)
+            with trusted_path.held(absent.path) as place:
+                os.unlink(place)
 
         return Change("absent", absent.path, "remove", do, difference, absent.notify, put_back, "")
 
@@ -213,6 +248,21 @@ class FileChanges:
         if state.what == "missing" or self._replace or self._created.owns(path, state.digest):
             return ""
         return "somebody changed it since" if self._created.known(path) else "it is there, and not made by deploy"
+
+
+def _is_shared(site: Site, path: str) -> bool:
+    """Whether a path lies below `shared/`."""
+    path = os.path.normpath(path)
+    return path != site.shared and tree.inside(site.shared, path)
+
+
+def _gives_way(path: str, folder: Directory) -> bool:
+    """Whether that is a link of the app's own that leads nowhere, in whose place a folder may come."""
+    try:
+        owner = users.owner_of(folder.owner, folder.group) if folder.owner else None
+    except KeyError:
+        owner = None
+    return owner is not None and not os.path.exists(path) and os.lstat(path).st_uid == owner[0]
 
 
 def _blocked(kind: str, path: str, spot: str) -> Refusal:
@@ -240,12 +290,15 @@ def restorer(path: str, state: FileState) -> Callable[[], None]:
     """What puts back at `path` what was found there."""
 
     def restore() -> None:
-        if state.what == "file":
-            files.write(path, state.data, state.mode, state.owner if os.geteuid() == 0 else None)
-        elif state.what == "link":
-            files.replace_link(path, state.target)
-        elif state.what == "missing" and os.path.lexists(path):
-            os.unlink(path)
+        if state.what == "missing" and not os.path.lexists(path):
+            return
+        with trusted_path.held(path, make=True) as place:
+            if state.what == "file":
+                files.write(place, state.data, state.mode, state.owner if os.geteuid() == 0 else None)
+            elif state.what == "link":
+                files.replace_link(place, state.target)
+            elif state.what == "missing":
+                os.unlink(place)
 
     return restore
 

@@ -32,10 +32,9 @@ from deployer.agent.model.manifest import (
 )
 from deployer.agent.model.shell import shell_argv
 from deployer.agent.operation import Context, OpError
-from deployer.agent.release import shared as shared_folders
 from deployer.agent.release.static_files import StaticFiles
 from deployer.agent.release.upload import BlobStore
-from deployer.agent.site import app_environment, secrets
+from deployer.agent.site import app_environment, secrets, shared_folders
 from deployer.agent.system import files, process_runner, tree
 from deployer.agent.system.files import fsync_folder
 
