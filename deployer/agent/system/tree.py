@@ -131,17 +131,32 @@ def inside(root: str, path: str) -> bool:
 
 
 def _each_folder(path: str, act: Callable[[int], None]) -> None:
-    """`act` on a descriptor of every folder of a tree, parents first."""
-    pending = [path]
-    while pending:
-        folder = pending.pop()
-        fd = os.open(folder, _OPEN | os.O_DIRECTORY)
+    """`act` on a descriptor of every folder of a tree, parents first.
+
+    Each is opened in the one above it: a part that becomes a link meanwhile leads nowhere.
+    """
+    fd = os.open(path, _OPEN | os.O_DIRECTORY)
+    try:
+        _each_below(fd, act)
+    finally:
+        os.close(fd)
+
+
+def _each_below(fd: int, act: Callable[[int], None]) -> None:
+    act(fd)
+    with os.scandir(fd) as entries:
+        names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    for name in names:
         try:
-            act(fd)
-            with os.scandir(fd) as entries:
-                pending += [folder + "/" + entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            below = os.open(name, _OPEN | os.O_DIRECTORY, dir_fd=fd)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                continue  # it was a folder a moment ago
+            raise
+        try:
+            _each_below(below, act)
         finally:
-            os.close(fd)
+            os.close(below)
 
 
 def _links_to_folders(fd: int) -> list[str]:
