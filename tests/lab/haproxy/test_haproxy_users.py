@@ -28,19 +28,19 @@ async def app(scope, receive, send):
 """
 
 
-def told(house: House, claims: str) -> str:
-    """The user's address as the app gets it, of a user who claims another."""
+def told(house: House, claims: str) -> list[str]:
+    """What the app gets of a user who claims another address: the user's own comes first."""
     connection = http.client.HTTPConnection("127.0.0.1", house.port, timeout=20)
     connection.request("GET", "/", headers={"Host": "shop.example.com", "X-Forwarded-For": claims})
-    return connection.getresponse().read().decode().split(maxsplit=1)[1].rsplit(maxsplit=1)[0]
+    return connection.getresponse().read().decode().split()[1:]
 
 
 def test_a_users_address_is_the_users_or_what_a_trusted_proxy_says(balancer_host: House) -> None:
     web = balancer_host.web("web1")
     balancer_host.apply(balancer_host.pool("shop", web))
-    assert told(balancer_host, "6.6.6.6") == "127.0.0.1"
+    assert told(balancer_host, "6.6.6.6")[0] == "127.0.0.1"
     balancer_host.apply(balancer_host.pool("shop", web, trusted_proxies=("127.0.0.0/8", "2001:db8::/32")))
-    assert told(balancer_host, "6.6.6.6, 192.0.2.9") == "192.0.2.9"
+    assert told(balancer_host, "6.6.6.6, 192.0.2.9")[0] == "192.0.2.9"
 
 
 def test_a_real_app_behind_uvicorn_sees_its_users(balancer_host: House, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_real_app_behind_uvicorn_sees_its_users(balancer_host: House, tmp_path
             for trusted, seen in (((), "127.0.0.1"), (("127.0.0.0/8",), "192.0.2.9")):
                 balancer_host.apply(balancer_host.pool("shop", servers=(server,), trusted_proxies=trusted))
                 until("the app serves", lambda: balancer_host.get()[0] == 200)
-                assert told(balancer_host, "6.6.6.6, 192.0.2.9") == f"{seen} http"
+                assert told(balancer_host, "6.6.6.6, 192.0.2.9")[:2] == [seen, "http"]
         finally:
             app.terminate()
 
