@@ -7,10 +7,8 @@ from deployer.balancers.caddy import Caddy
 from deployer.balancers.command import Command
 from deployer.balancers.haproxy import HAProxy
 from deployer.balancers.nginx import Nginx
-from deployer.registry import Registry
+from deployer.registry import BALANCERS, Registry
 
 __all__ = ["Balancer", "Https", "Pool", "Server", "get", "server_name"]
 
-get = Registry[Balancer](
-    "deployer.balancers", "balancer", "balancer.kind", (HAProxy(), Nginx(), Caddy(), Command())
-).get
+get = Registry[Balancer](BALANCERS, Balancer, (HAProxy(), Nginx(), Caddy(), Command())).get

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployer.registry import Registry
+from deployer.registry import SERVERS, Registry
 from deployer.runtimes.base import Runtime, Serving, Target
 from deployer.runtimes.command import Command
 from deployer.runtimes.gunicorn import Gunicorn, GunicornAsgi, GunicornUvicorn
@@ -12,4 +12,4 @@ from deployer.runtimes.uvicorn import Uvicorn
 __all__ = ["Runtime", "Serving", "Target", "get", "standalone"]
 
 _OWN = (Uvicorn(), Gunicorn(), GunicornUvicorn(), GunicornAsgi(), Command())
-get = Registry[Runtime]("deployer.runtimes", "server", "runtime.server", _OWN).get
+get = Registry[Runtime](SERVERS, Runtime, _OWN).get

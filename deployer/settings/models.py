@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from deployer.agent.model.manifest import below
+from deployer.registry import BALANCERS, SERVERS, SUPERVISORS
 from deployer.settings import cron, patterns
 from deployer.settings.cron import Cron
 from deployer.settings.reference import setting
@@ -32,6 +33,7 @@ from deployer.settings.values import (
     EnvName,
     Line,
     Misplaced,
+    NameIn,
     Network,
     Number,
     PartName,
@@ -120,7 +122,7 @@ class Python(Model):
 class Runtime(Model):
     """The server that runs the app, and its tuning. `app` None: inferred from the code."""
 
-    server: Literal["auto", "uvicorn", "gunicorn", "gunicorn+uvicorn", "gunicorn-asgi", "command"] = setting(
+    server: Annotated[str, NameIn(SERVERS)] = setting(
         "auto", "auto, uvicorn, gunicorn, gunicorn+uvicorn, gunicorn-asgi or command", "uvicorn"
     )
     app: str | None = setting(None, "the ASGI or WSGI app", "shop.main:app")
@@ -221,9 +223,7 @@ class HealthCheck(Model):
 class Balancer(Model):
     """What stands before the instances. `kind` None: inferred from the inventory."""
 
-    kind: Literal["haproxy", "nginx", "caddy", "command", "none"] | None = setting(
-        None, "haproxy, nginx, caddy, command or none", "haproxy"
-    )
+    kind: Annotated[str, NameIn(BALANCERS)] | None = setting(None, "haproxy, nginx, caddy, command or none", "haproxy")
     hosts: Line = setting("balancers", "pattern of the balancers' hosts", "balancers")
     manage: bool = setting(True, "false: only drain and admit", True)
     backend: Annotated[str, matching(SERVER_NAME, "backend name")] | None = setting(None, "name of the pool", "shop")
@@ -494,7 +494,7 @@ class Settings(Model):
     port: Port = setting(8000, "first slot port", 8000)
     spare_port: Port | None = setting(None, "first spare slot port, for blue/green", 8500)
     bind: Literal["port", "unix"] = setting("port", "where instances listen: port, or unix, a socket for each", "unix")
-    supervisor: Literal["systemd", "supervisord"] = setting("systemd", "systemd or supervisord", "systemd")
+    supervisor: Annotated[str, NameIn(SUPERVISORS)] = setting("systemd", "systemd or supervisord", "systemd")
     unit: dict[Annotated[str, matching(UNIT_KEY, "key of a unit")], bool | int | Line] = setting(
         {}, "options merged into the unit", {"MemoryMax": "1G"}
     )

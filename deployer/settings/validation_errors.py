@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from deployer.errors import SettingsError
+from deployer.registry import UnknownName
 from deployer.settings.reference import keys_at, meaning
 from deployer.settings.values import Misplaced
 from deployer.settings.yaml.document import Document, KeyPath
@@ -111,6 +112,8 @@ def _one(path: KeyPath, details: list[ErrorDetails], model: type[BaseModel], doc
         hint = _ELSEWHERE.get(str(path[0]), hint) if len(path) == 1 else hint
     elif kind == "missing":
         message = f"{shown} is missing"
+    elif kind == "value_error" and isinstance(cause := detail.get("ctx", {}).get("error"), UnknownName):
+        message, hint = f"{shown} {cause}", cause.hint
     elif kind == "value_error":
         words = detail["msg"].removeprefix("Value error, ")
         message, hint = (f"{shown}: {words}" if shown else words), None

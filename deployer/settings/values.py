@@ -10,11 +10,15 @@ import math
 import os
 import re
 import shlex
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from deployer.agent.model.manifest import LONGEST_NAME, problem, reserved
+from deployer.registry import Names
 from deployer.settings.yaml.document import WrittenFloat
 
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
@@ -50,6 +54,21 @@ class Misplaced(ValueError):
     def __init__(self, message: str, key: tuple[str, ...]) -> None:
         super().__init__(message)
         self.key = key
+
+
+@dataclass(frozen=True)
+class NameIn:
+    """Annotates text that must be one of `names`: a built-in word, or a name that an installed package adds."""
+
+    names: Names
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return the schema of text, with `names.require` after it."""
+        return core_schema.no_info_after_validator_function(self.names.require, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the names that count in this installation as the JSON Schema's `enum`."""
+        return {**handler(schema), "enum": [*self.names.built_in, *self.names.added]}
 
 
 def seconds(value: Any) -> Any:

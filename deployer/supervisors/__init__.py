@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from deployer.registry import Registry
+from deployer.registry import SUPERVISORS, Registry
 from deployer.supervisors.base import Supervisor, UnitSpec
 from deployer.supervisors.supervisord import Supervisord
 from deployer.supervisors.systemd import Systemd
 
 __all__ = ["Supervisor", "UnitSpec", "get"]
 
-get = Registry[Supervisor]("deployer.supervisors", "supervisor", "supervisor", (Systemd(), Supervisord())).get
+get = Registry[Supervisor](SUPERVISORS, Supervisor, (Systemd(), Supervisord())).get

@@ -33,7 +33,6 @@ from deployer.settings.models import Settings
 from deployer.settings.validation_errors import nearest
 
 _MOST_NAMED = 3
-Server = Literal["uvicorn", "gunicorn", "gunicorn+uvicorn", "gunicorn-asgi", "command"]
 _NEEDS: dict[str, tuple[str, ...]] = {
     "uvicorn": ("uvicorn",),
     "gunicorn": ("gunicorn",),
@@ -85,7 +84,7 @@ class Inferred:
     """
 
     target: AppTarget | None
-    server: Server
+    server: str
     health_path: str | None
     python_version: str | None
     python_range: str | None
@@ -163,7 +162,7 @@ class _Inference:
     def result(self) -> Inferred:
         candidate, target = self._target()
         server = self._server(target)
-        if server.startswith("gunicorn"):
+        if "gunicorn" in _NEEDS.get(server, ()):
             self._read_own(server)
         self._warn_of_own_commands()
         runtime = self.settings.runtime
@@ -338,7 +337,7 @@ class _Inference:
         kinds = {_WEB[name] for name in self.requirements.names if name in _WEB}
         return kinds.pop() if len(kinds) == 1 else None
 
-    def _server(self, target: AppTarget | None) -> Server:
+    def _server(self, target: AppTarget | None) -> str:
         runtime = self.settings.runtime
         if runtime.server != "auto":
             return runtime.server
@@ -348,7 +347,7 @@ class _Inference:
         self._note("runtime.server", server, why)
         return server
 
-    def _other_interface(self, server: Server, target: AppTarget | None) -> SettingsError | None:
+    def _other_interface(self, server: str, target: AppTarget | None) -> SettingsError | None:
         """Return a server of the settings that serves apps of the other interface."""
         if target is None or _INTERFACES.get(server, target.interface) == target.interface:
             return None
@@ -363,7 +362,7 @@ class _Inference:
             code="interface",
         )
 
-    def _usual_server(self, interface: Interface) -> tuple[Server, str]:
+    def _usual_server(self, interface: Interface) -> tuple[str, str]:
         names = self.requirements.names
         where = self.requirements.file or "python.with"
         if interface == "wsgi":
@@ -374,10 +373,10 @@ class _Inference:
             return "gunicorn-asgi", f"an ASGI app, with gunicorn alone in {where}"
         return "uvicorn", "an ASGI app"
 
-    def _missing(self, server: Server, workers: WorkerClass) -> tuple[str, ...]:
+    def _missing(self, server: str, workers: WorkerClass) -> tuple[str, ...]:
         if self.settings.python.installer == "none":
             return ()
-        needed = (*_NEEDS[server], *workers.needs)
+        needed = (*_NEEDS.get(server, ()), *workers.needs)
         return tuple(name for name in dict.fromkeys(needed) if name not in self.requirements.names)
 
     def _health(self, routes: Routes) -> str | None:
@@ -414,7 +413,7 @@ class _Inference:
         self._note("python.installer", "auto", f"from {self.requirements.file or 'python.with'}")
         return "auto"
 
-    def _websockets(self, where: str | None, server: Server) -> bool:
+    def _websockets(self, where: str | None, server: str) -> bool:
         uses_uvicorn = server in ("uvicorn", "gunicorn+uvicorn")
         if where and uses_uvicorn and not self.requirements.names & {"websockets", "wsproto"}:
             self.warnings.append(

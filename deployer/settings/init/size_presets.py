@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deployer.settings.inference.app.apps import Interface
-from deployer.settings.inference.infer import Server
 
 Size = Literal["small", "medium", "large"]
 SIZES: tuple[Size, ...] = ("small", "medium", "large")
@@ -19,7 +18,7 @@ class Scale:
     `today` is where the choice differs from what guides have said for years. `inventory` is a file with `{env}`.
     """
 
-    servers: dict[Interface, Server]
+    servers: dict[Interface, str]
     workers: int
     instances: int
     why: str

@@ -11,10 +11,10 @@ from deployer.settings.inference.app import hints
 from deployer.settings.inference.app.apps import Apps
 from deployer.settings.inference.app.modules import read_code
 from deployer.settings.inference.app.routes import Routes
-from deployer.settings.inference.infer import Inferred, Reason, Server
+from deployer.settings.inference.infer import Inferred, Reason
 from deployer.settings.init.monorepo import similar_files
 
-_SERVERS: dict[Server, str] = {
+_SERVERS: dict[str, str] = {
     "uvicorn": "{app} is ASGI, and {requirements} names no gunicorn, which it does not need behind a balancer",
     "gunicorn": "{app} is WSGI, which uvicorn does not serve",
     "gunicorn+uvicorn": "{app} is ASGI, and {requirements} names both: gunicorn keeps the workers, which are uvicorn's",
@@ -96,7 +96,7 @@ def _nothing_to_install(folder: Path) -> str:
     return f"{cause}, so a push installs nothing that the app imports: write a requirements.txt{remark}"
 
 
-def _websockets(server: Server, where: str) -> Reason:
+def _websockets(server: str, where: str) -> Reason:
     if server == "gunicorn-asgi":
         why = (
             "gunicorn's own worker ends them without a close frame at a stop; server: gunicorn+uvicorn sends code 1012"

@@ -219,4 +219,4 @@ def test_what_haproxy_cannot_be_told_is_refused(changes: dict[str, Any]) -> None
 def test_an_unknown_kind_names_the_known_ones() -> None:
     with pytest.raises(SettingsError) as raised:
         balancers.get("iptables")
-    assert "haproxy" in str(raised.value.hint)
+    assert "haproxy" in str(raised.value)

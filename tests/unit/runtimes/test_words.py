@@ -127,7 +127,7 @@ def test_tuning_that_harms_nothing_is_allowed(server: str, interface: str, setti
 def test_an_unknown_server_lists_those_there_are() -> None:
     with pytest.raises(SettingsError) as caught:
         runtimes.get("apache")
-    assert "gunicorn+uvicorn" in (caught.value.hint or "")
+    assert "gunicorn+uvicorn" in str(caught.value)
 
 
 def test_what_must_be_in_the_virtualenv() -> None:
