@@ -69,6 +69,8 @@ class Names:
 
 
 BALANCERS = Names("balancer.kind", "balancer", "deployer.balancers", ("haproxy", "nginx", "caddy", "command", "none"))
+DRIVERS = Names("balancer.kind", "driver", "deployer.drivers", BALANCERS.built_in)
+"""Drivers of balancers, which run on their hosts. The built-in ones are in `agent.balancer.kinds`."""
 SUPERVISORS = Names("supervisor", "supervisor", "deployer.supervisors", ("systemd", "supervisord"))
 SERVERS = Names(
     "runtime.server",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 import json
 import zlib
-from collections.abc import Iterator
 from importlib import resources
-from importlib.resources.abc import Traversable
+
+from deployer.remote.plugin_driver import driver_sources, read_modules
 
 # argv: the token of this session, the size of the bundle in bytes. It says `ready`, or `old` on a Python too old.
 LOADER = (
@@ -31,15 +31,12 @@ LOADER = (
 
 
 @functools.cache
-def bundle() -> bytes:
+def bundle(balancer: str = "none") -> bytes:
     """Return all modules of `deployer.agent` as zlib'd JSON `{module: source}`; names are relative to it
-    (`site.ledger`)."""
-    return zlib.compress(json.dumps(dict(sorted(_sources(resources.files("deployer.agent"))))).encode(), 6)
+    (`site.ledger`).
 
-
-def _sources(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, str]]:
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            yield from _sources(entry, f"{prefix}{entry.name}.")
-        elif entry.name.endswith(".py") and entry.name != "__init__.py":
-            yield prefix + entry.name.removesuffix(".py"), entry.read_text("utf-8")
+    `balancer` is the kind that the agent has to drive; another package's driver is among the modules then. Raises
+    SettingsError for one that cannot be sent.
+    """
+    sources = dict(read_modules(resources.files("deployer.agent"))) | driver_sources(balancer)
+    return zlib.compress(json.dumps(dict(sorted(sources.items()))).encode(), 6)

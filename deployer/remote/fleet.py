@@ -64,6 +64,7 @@ class Fleet(Mapping[str, Session]):
         sudo_password: str | None = None,
         become: bool | None = None,
         identity: str | None = None,
+        balancer: str = "none",
         partial: bool = False,
         dialer: Dialer | None = None,
         **leases: float,
@@ -72,7 +73,7 @@ class Fleet(Mapping[str, Session]):
 
         Args:
             user: who logs in, over the inventory's own word.
-            sudo_password, become, identity, lease, grace: as for `Session.open`.
+            sudo_password, become, identity, balancer, lease, grace: as for `Session.open`.
             partial: hosts that cannot be opened are in `failures`; else one error names all of them.
             dialer: how to connect; made from `user` by default.
 
@@ -94,6 +95,7 @@ class Fleet(Mapping[str, Session]):
                     sudo_password=sudo_password,
                     become=become,
                     identity=identity,
+                    balancer=balancer,
                     **leases,
                 )
             except DeployError as error:

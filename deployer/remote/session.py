@@ -77,6 +77,7 @@ class Session:
         sudo_password: str | None = None,
         become: bool | None = None,
         identity: str | None = None,
+        balancer: str = "none",
         lease: float = protocol.LEASE,
         grace: float = protocol.GRACE,
     ) -> Self:
@@ -89,6 +90,7 @@ class Session:
             become: whether the agent is to be root, over the inventory's own word; None for both: root where sudo
                 gives it without a question or a password is there.
             identity: `user@machine` for locks and ledgers; this user by default.
+            balancer: the kind of balancer that the agent has to drive.
             lease, grace: seconds the agent may act without hearing from us, and until it takes us for dead.
 
         Raises:
@@ -98,7 +100,7 @@ class Session:
         own = heart is None
         try:
             with closed_after(LONGEST_START_S, connection, host.name):
-                session = cls._start(host, connection, heart or Heartbeat(), own, sudo_password, become)
+                session = cls._start(host, connection, heart or Heartbeat(), own, sudo_password, become, balancer)
                 session._greet(identity or f"{getpass.getuser()}@{socket.gethostname()}", lease, grace)
         except BaseException as error:
             connection.close()
@@ -116,11 +118,12 @@ class Session:
         own: bool,
         sudo_password: str | None,
         become: bool | None,
+        balancer: str,
     ) -> Self:
         token, how = secrets.token_hex(8), escalation(host, become)
         password = (sudo_password or host.become_password) if how != "no" else None
         marker = f"[sudo {token}] " if password else None
-        data = bundle()
+        data = bundle(balancer)
         channel = connection.transport.open_session(timeout=_START)
         channel.exec_command(command_line(host.python, token, len(data), how, marker))
         greeting = Handshake(host.name, channel, token, host.python, marker, password)

@@ -73,9 +73,15 @@ def setup_resources(
     handlers: Handlers = {}
     for role in roles:
         own_resources, role_handlers = role_resources(role, _values(role, settings, site, facts, host), project=project)
-        from_adapter, adapter_handlers = _of_adapter(role, site, adapters)
+        from_adapter, adapter_handlers = _of_adapter(role.text.adapter, site, adapters)
         resources += [*own_resources, *from_adapter]
         handlers |= {**adapter_handlers, **role_handlers}
+    for name in {"supervisor", "balancer"} - {role.text.adapter for role in roles}:
+        # The adapter of another package: no role is for it.
+        from_adapter, adapter_handlers = _of_adapter(name, site, adapters)
+        folders = [Directory(site.root), Directory(site.state, mode="0711")] if from_adapter else []
+        resources += [*folders, *from_adapter]
+        handlers |= adapter_handlers
     if site.prefix:
         resources = [item for item in resources if not isinstance(item, Package | User | Service)]
     return list(dict.fromkeys(resources)), handlers
@@ -137,12 +143,12 @@ def _values(role: Role, settings: Settings, site: Site, facts: Mapping[str, Any]
     }
 
 
-def _of_adapter(role: Role, site: Site, adapters: Adapters) -> tuple[list[Resource], Handlers]:
-    if role.text.adapter == "supervisor" and adapters.supervisor and adapters.unit:
+def _of_adapter(adapter: str | None, site: Site, adapters: Adapters) -> tuple[list[Resource], Handlers]:
+    if adapter == "supervisor" and adapters.supervisor and adapters.unit:
         supervisor = adapters.supervisor
         packages: Sequence[Resource] = [Package(name) for name in supervisor.packages()]
         return [*packages, *supervisor.resources(adapters.unit)], supervisor.handlers(site)
-    if role.text.adapter == "balancer" and adapters.balancer:
+    if adapter == "balancer" and adapters.balancer:
         balancer = adapters.balancer
         pools = [resource for pool in adapters.pools for resource in balancer.resources(pool)]
         base = balancer.base(site, systemd=adapters.systemd)

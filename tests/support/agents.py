@@ -30,7 +30,7 @@ def with_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
     sources["operation"] += '\nMODULES["rehearsal"] = "rehearsal"\n'
     sources["rehearsal"] = (Path(__file__).parent / "rehearsal.py").read_text()
     packed = zlib.compress(json.dumps(sources).encode())
-    monkeypatch.setattr(session_module, "bundle", lambda: packed)
+    monkeypatch.setattr(session_module, "bundle", lambda *_: packed)
 
 
 @contextmanager

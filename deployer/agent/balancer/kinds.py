@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
+from deployer.agent.balancer import plugins
 from deployer.agent.balancer.driver import Driver, StrictDriver
 from deployer.agent.operation import OpError
+
+DRIVERS = {
+    **plugins.DRIVERS,
+    "haproxy": "haproxy.driver:HAProxy",
+    "nginx": "nginx.driver:Nginx",
+    "caddy": "caddy.driver:Caddy",
+    "command": "command:Commands",
+}
+"""Kind → `module:class` of its driver, the module relative to `agent.balancer`. Nothing replaces a built-in one."""
 
 
 def create_driver(driver: dict[str, Any]) -> Driver:
@@ -14,25 +25,9 @@ def create_driver(driver: dict[str, Any]) -> Driver:
     Raises:
         OpError: `unknown_balancer` for a kind that is not one of these.
     """
-    return StrictDriver(_create(driver), str(driver.get("kind")))
-
-
-def _create(driver: dict[str, Any]) -> Driver:
-    kind = driver.get("kind")
-    if kind == "haproxy":
-        from deployer.agent.balancer.haproxy.driver import HAProxy
-
-        return HAProxy(driver)
-    if kind == "nginx":
-        from deployer.agent.balancer.nginx.driver import Nginx
-
-        return Nginx(driver)
-    if kind == "caddy":
-        from deployer.agent.balancer.caddy.driver import Caddy
-
-        return Caddy(driver)
-    if kind == "command":
-        from deployer.agent.balancer.command import Commands
-
-        return Commands(driver)
-    raise OpError("unknown_balancer", f"this agent cannot drive a balancer of kind {kind!r}")
+    kind = str(driver.get("kind"))
+    if kind not in DRIVERS:
+        raise OpError("unknown_balancer", f"this agent cannot drive a balancer of kind {kind!r}")
+    module, _, name = DRIVERS[kind].partition(":")
+    create = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+    return StrictDriver(create(driver), kind)

@@ -62,7 +62,9 @@ def proven_in(project: Project, bus: Bus, *, all_serve: bool = True) -> Proven:
     topology = project.topology
     with (
         translate_errors(NotReadyError, f"deploy status {project.env} shows what serves there"),
-        Fleet.open(topology.hosts, sudo_password=project.sudo_password, identity=project.who) as fleet,
+        Fleet.open(
+            topology.hosts, sudo_password=project.sudo_password, identity=project.who, balancer=topology.kind
+        ) as fleet,
     ):
         run = Run(topology, fleet, bus, Record("look"), project.who, threading.Event())
         facts = survey(run)

@@ -81,5 +81,9 @@ def kill_with(stop: threading.Event, fleet: Fleet) -> None:
 def _connected(project: Project, bus: Bus, *, partial: bool) -> Fleet:
     with long_step(bus, "connect"):
         return Fleet.open(
-            project.topology.hosts, sudo_password=project.sudo_password, identity=project.who, partial=partial
+            project.topology.hosts,
+            sudo_password=project.sudo_password,
+            identity=project.who,
+            balancer=project.topology.kind,
+            partial=partial,
         )

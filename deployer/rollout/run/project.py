@@ -18,6 +18,7 @@ from deployer.inventory.load import load as load_inventory
 from deployer.inventory.model import Host, Inventory
 from deployer.inventory.parts import parts
 from deployer.plan.topology import BalancerHost, Topology, WebHost
+from deployer.remote.plugin_driver import driver_sources
 from deployer.rollout.run.balancer_addresses import require_addresses
 from deployer.runtimes.environment import check_env
 from deployer.settings.inference.infer import Inferred, infer
@@ -209,6 +210,7 @@ def _kind(loaded: Loaded, hosts: tuple[Host, ...]) -> str:
         return str(hosts[0].variables.get("deploy_balancer", "haproxy"))
     try:
         balancers.get(kind)
+        driver_sources(kind)
     except SettingsError as error:
         error.file, error.line = str(loaded.path), loaded.mark("balancer", "kind").line
         raise

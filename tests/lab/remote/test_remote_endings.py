@@ -115,7 +115,7 @@ from deployer.inventory.model import Host, SshOptions
 from deployer.remote import session
 from deployer.remote.ssh.dialer import Dialer
 packed = open({packed!r}, "rb").read()
-session.bundle = lambda: packed
+session.bundle = lambda *_: packed
 host = Host("web1", SshOptions(**json.loads({options!r})), python={python!r}, become=False)
 agent = session.Session.open(host, dialer=Dialer(config_file={config!r}))
 print(agent.call("rehearsal.register", {{"notes": {notes!r}}})["pid"], flush=True)

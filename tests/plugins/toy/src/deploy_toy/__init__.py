@@ -1,0 +1,1 @@
+"""A balancer and a server in plain Python, which deploy finds by the entry points of this package."""
