@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.project import REPOSITORY
 
-DOCUMENTS = sorted([*REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("*.md")])
+DOCUMENTS = sorted([*REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("*.md")])
 PACKAGES = "|".join(
     sorted(path.name for path in (REPOSITORY / "deployer").iterdir() if (path / "__init__.py").exists())
 )

@@ -19,7 +19,7 @@ MOST_WORDS = 35
 OLDER_MESSAGES = ("agent", "rollout/steps", "rollout/rolling", "rollout/pools")
 OLDER_DOCSTRINGS = ("agent", "rollout", "probe", "roles")
 # A list of fields with their meaning, not sentences.
-DOCS = sorted({ROOT / "README.md", *(ROOT / "docs").glob("*.md")} - {ROOT / "docs" / "operations.md"})
+DOCS = sorted({ROOT / "README.md", *(ROOT / "docs").rglob("*.md")} - {ROOT / "docs" / "operations.md"})
 
 VAGUE = {
     "is not a valid X": re.compile(r"\b(is|are|was|were) no (?!longer|more\b|such)\w"),
