@@ -23,11 +23,20 @@ def create_driver(driver: dict[str, Any]) -> Driver:
     """Creates the driver that the controller's adapter described: `{"kind": "haproxy", …}`.
 
     Raises:
-        OpError: `unknown_balancer` for a kind that is not one of these.
+        OpError: `unknown_balancer` for a kind that is not one of these, `unusable_driver` for one of another package
+            that lacks a method.
     """
     kind = str(driver.get("kind"))
     if kind not in DRIVERS:
         raise OpError("unknown_balancer", f"this agent cannot drive a balancer of kind {kind!r}")
     module, _, name = DRIVERS[kind].partition(":")
     create = getattr(importlib.import_module(f"{__package__}.{module}"), name)
-    return StrictDriver(create(driver), kind)
+    made = create(driver)
+    missing = [method for method in vars(Driver) if not method.startswith("_") and not hasattr(made, method)]
+    if missing:
+        raise OpError(
+            "unusable_driver",
+            f"the driver of the balancer {kind} has no {', '.join(missing)}",
+            "install a version of its package that fits this deploy",
+        )
+    return StrictDriver(made, kind)

@@ -30,7 +30,7 @@ sys.meta_path.insert(0, space["SourceImporter"](sources))
 from deployer.agent.balancer.kinds import create_driver
 from deployer.agent.operation import OpError
 try:
-    create_driver({"kind": "toy", "socket": "/nowhere"}).servers()
+    create_driver({"kind": "toy", "socket": "/nowhere", "pool": "/nowhere"}).servers()
 except OpError as error:
     print(error.code, error.message)
 """
@@ -50,10 +50,12 @@ def sent(kind: str) -> dict[str, str]:
     return dict(json.loads(zlib.decompress(bundle(kind))))
 
 
-def on_a_host(kind: str) -> str:
+def on_a_host(kind: str, packed: bytes = b"") -> str:
     """What the toy driver does in a Python that has nothing but what a run with such a balancer sends."""
     command = [sys.executable, "-IS", "-c", ON_A_HOST]
-    return subprocess.run(command, input=bundle(kind), capture_output=True, check=True, timeout=60).stdout.decode()
+    return subprocess.run(
+        command, input=packed or bundle(kind), capture_output=True, check=True, timeout=60
+    ).stdout.decode()
 
 
 @pytest.mark.usefixtures("toy")
@@ -61,6 +63,14 @@ def test_the_driver_of_another_package_works_from_what_is_sent() -> None:
     assert balancers.get("toy").name == "toy"
     assert on_a_host("toy").startswith("balancer_down the proxy at /nowhere does not answer: ")
     assert on_a_host("haproxy").startswith("unknown_balancer ")
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_driver_for_another_version_of_deploy_is_an_error_that_names_what_it_lacks() -> None:
+    modules = sent("toy")
+    modules["balancer.plugin_toy.driver"] = modules["balancer.plugin_toy.driver"].replace("def configured", "def other")
+    printed = on_a_host("toy", zlib.compress(json.dumps(modules).encode()))
+    assert printed == "unusable_driver the driver of the balancer toy has no configured\n"
 
 
 @pytest.mark.usefixtures("toy")

@@ -107,10 +107,10 @@ class Toy(Balancer):
         return None
 
     def driver(self, pool: Pool) -> dict[str, Any]:
-        """Return `{"kind", "socket"}` for `deploy_toy.host.driver.Toy`."""
+        """Return `{"kind", "socket", "pool"}` for `deploy_toy.host.driver.Toy`."""
         if not pool.options.get("manage", True):
             raise SettingsError("balancer.manage: false does not work with a toy balancer", hint="leave it out")
-        return {"kind": self.name, "socket": _socket(pool.site)}
+        return {"kind": self.name, "socket": _socket(pool.site), "pool": _pool_file(pool.site)}
 
 
 def _program(site: Site, verb: str) -> Argv:
