@@ -119,14 +119,31 @@ class Front:
 
 
 class Balancer(Protocol):
-    """One kind of balancer. Pure. `serves_files`: it can answer with files of its own host (`Pool.www`).
+    """One kind of balancer. Pure. An adapter that inherits from this class need only set what differs from here.
 
-    `why_no_sockets`: what keeps it from passing requests on to a UNIX socket of its own host, in words; empty: nothing.
+    Attributes:
+        name: the name that `balancer.kind` gives.
+        service: its systemd unit; empty: it has none on the hosts of `balancer.hosts`.
+        configures_pools: deploy writes its configuration, unless `balancer.manage` is false.
+        sends_from_its_host: the app gets requests from the hosts of `balancer.hosts`, so its addresses are tried there.
+        uses_secrets: its driver needs the app's secrets on the balancer's host.
+        serves_tls: `tls:` is possible, with a certificate of the user's own.
+        obtains_certificates: it gets certificates by itself (`tls: auto`).
+        serves_files: it can answer with files of its own host (`Pool.www`).
+        why_no_sockets: what keeps it from passing requests on to a UNIX socket of its own host; empty: nothing.
+        why_no_figures: what keeps it from telling what came of requests; empty: nothing.
     """
 
     name: str
-    serves_files: bool
-    why_no_sockets: str
+    service: str = ""
+    configures_pools: bool = True
+    sends_from_its_host: bool = True
+    uses_secrets: bool = False
+    serves_tls: bool = False
+    obtains_certificates: bool = False
+    serves_files: bool = False
+    why_no_sockets: str = ""
+    why_no_figures: str = ""
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """Return what setup installs once per balancer host, for all apps: packages, base configuration, drop-ins."""
@@ -148,4 +165,8 @@ class Balancer(Protocol):
         """Return how a foreign frontend there is led to this pool; None where none can be."""
 
     def driver(self, pool: Pool) -> dict[str, Any]:
-        """Return what the agent's driver needs to drain and admit this pool's servers: `{"kind": "haproxy", …}`."""
+        """Return what the agent's driver needs to drain and admit this pool's servers: `{"kind": "haproxy", …}`.
+
+        A pool that somebody else configures has `addresses` too: server → `ADDRESS:PORT`, by which alone its driver
+        knows a server.
+        """

@@ -20,7 +20,7 @@ from deployer.agent.model.endpoints import socket_of
 from deployer.agent.model.layout import Site
 from deployer.agent.model.resources import Absent, Directory, File, Listener, Resource, Service, User
 from deployer.agent.model.supervision import USUAL_REFUSALS, Argv, Health
-from deployer.balancers.base import Front, Pool, Server
+from deployer.balancers.base import Balancer, Front, Pool, Server
 from deployer.balancers.https import certificate, certificate_path, no_certificate
 from deployer.balancers.page import RETRY_AFTER_S, page
 from deployer.balancers.values import PATH, Listen, domain, served, server, word
@@ -49,12 +49,14 @@ _RETRY = (
 )
 
 
-class Caddy:
+class Caddy(Balancer):
     """Caddy 2.11.4 or later, under systemd as `deploy-caddy.service`, or a program of supervisord in a lab."""
 
     name = "caddy"
+    service = "deploy-caddy"
+    serves_tls = True
+    obtains_certificates = True
     serves_files = True
-    why_no_sockets = ""
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """Return what all apps share: folders and the tool; under systemd a user without rights and the unit."""

@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from deployer.agent.model.endpoints import place
 from deployer.agent.model.layout import Site
 from deployer.agent.model.resources import Resource
 from deployer.agent.model.supervision import Argv
-from deployer.balancers.base import Front, Pool, Server
+from deployer.balancers.base import Balancer, Front, Pool, Server
 
 
-class Command:
+class Command(Balancer):
     """`balancer.kind: command`. The environment of the commands is in `deployer.agent.balancer.command`."""
 
     name = "command"
-    serves_files = False
+    configures_pools = False
+    sends_from_its_host = False
+    uses_secrets = True
+    why_no_figures = "kind: command reports no request figures"
     why_no_sockets = "only your own commands know how the balancer reaches an instance"
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
@@ -49,10 +53,11 @@ class Command:
             "site": asdict(pool.site),
             "backend": pool.name,
             **{verb: pool.options[verb] for verb in ("drain", "admit", "state", "timeout")},
-            "servers": {server.name: _place(server) for server in pool.servers},
+            "servers": {server.name: _instance_of(server) for server in pool.servers},
+            "addresses": {server.name: place(server.address, server.port) for server in pool.servers},
         }
 
 
-def _place(server: Server) -> dict[str, Any]:
+def _instance_of(server: Server) -> dict[str, str]:
     host, _, instance = server.instance.rpartition(":")
-    return {"address": server.address, "port": server.port, "host": host, "instance": instance}
+    return {"host": host, "instance": instance}

@@ -22,7 +22,7 @@ from deployer.agent.model.endpoints import place
 from deployer.agent.model.layout import Site
 from deployer.agent.model.resources import Absent, Directory, File, Listener, Package, Resource, Service
 from deployer.agent.model.supervision import USUAL_REFUSALS, Argv, Health
-from deployer.balancers.base import Front, Pool
+from deployer.balancers.base import Balancer, Front, Pool
 from deployer.balancers.https import CIPHERS, certificate, certificate_path, no_certificate, secure
 from deployer.balancers.page import RETRY_AFTER_S, page
 from deployer.balancers.values import PATH, Listen, domain, server, word
@@ -43,11 +43,12 @@ _HEADER = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 _URI = re.compile(r"^/[!-~]*$")
 
 
-class HAProxy:
+class HAProxy(Balancer):
     """HAProxy 2.4 or later: Debian's package under systemd, or a program of supervisord in a lab of processes."""
 
     name = "haproxy"
-    serves_files = False
+    service = "haproxy"
+    serves_tls = True
     why_no_sockets = "HAProxy runs in a chroot, which does not contain the host's sockets"
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:

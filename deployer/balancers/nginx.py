@@ -26,7 +26,7 @@ from deployer import templating
 from deployer.agent.model.layout import Site
 from deployer.agent.model.resources import Absent, Directory, File, Listener, Package, Resource, Service
 from deployer.agent.model.supervision import Argv
-from deployer.balancers.base import Front, Pool, Server
+from deployer.balancers.base import Balancer, Front, Pool, Server
 from deployer.balancers.https import CIPHERS, certificate, certificate_path, no_certificate, secure
 from deployer.balancers.page import RETRY_AFTER_S, page
 from deployer.balancers.values import PATH, Listen, domain, served, server, word
@@ -57,12 +57,13 @@ class Instance:
     slots: tuple[Server, ...]
 
 
-class Nginx:
+class Nginx(Balancer):
     """nginx 1.18 or later: Debian's package under systemd, or a program of supervisord in a lab of processes."""
 
     name = "nginx"
+    service = "nginx"
+    serves_tls = True
     serves_files = True
-    why_no_sockets = ""
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """Return what all apps share: the folder and what includes it, the reload tool; under systemd the package."""

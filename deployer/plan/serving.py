@@ -107,7 +107,7 @@ def way_to_serve(
 def _control(topology: Topology, balancer: str, verb: str) -> str:
     """Return the command that has the supervisor of a balancer's host do something with the balancer."""
     systemd = all(member.systemd for member in topology.balancers if member.name == balancer)
-    service = {"caddy": "deploy-caddy", "command": ""}.get(topology.kind, topology.kind)
+    service = topology.balancer_adapter.service
     command = (
         f"systemctl {verb} {service}" if systemd else f"supervisorctl {verb} {service if verb != 'status' else ''}"
     )
@@ -116,7 +116,7 @@ def _control(topology: Topology, balancer: str, verb: str) -> str:
 
 def _way_to_ask(topology: Topology) -> str:
     """Return what brings a balancer to answer again, where setup can."""
-    if topology.kind == "command" or not topology.settings.balancer.manage:
+    if not topology.configures_pools:
         return "start it by its own configuration"
     return f"deploy setup {topology.env} starts it and opens its socket again, or shows how to"
 

@@ -196,6 +196,16 @@ class Topology:
         return balancers.get(self.kind)
 
     @property
+    def configures_pools(self) -> bool:
+        """Whether deploy writes the balancers' configuration."""
+        return bool(self.balancers) and self.settings.balancer.manage and self.balancer_adapter.configures_pools
+
+    @property
+    def balancers_use_secrets(self) -> bool:
+        """Whether the app's secrets have to be on the balancers' hosts."""
+        return bool(self.balancers) and self.balancer_adapter.uses_secrets
+
+    @property
     def drivers(self) -> dict[str, dict[str, Any]]:
         """Balancer host → how its agent drives the app's pool there. SettingsError for a pool that cannot be moved."""
         return {balancer.name: self.balancer_adapter.driver(self.pool(balancer)) for balancer in self.balancers}
@@ -203,8 +213,10 @@ class Topology:
     @property
     def why_no_figures(self) -> str:
         """What keeps the balancers from telling what came of requests, in words; empty when nothing does."""
-        if self.kind == "command":
-            return "kind: command reports no request figures"
+        if not self.balancers:
+            return ""
+        if self.balancer_adapter.why_no_figures:
+            return self.balancer_adapter.why_no_figures
         if not self.settings.balancer.manage:
             return f"deploy reads no figures from a {self.kind} pool that it does not configure"
         return ""

@@ -79,14 +79,21 @@ def certificate_of(pem: bytes) -> Certificate:
     return Certificate(tuple(names), ends, ends - began, certificate.fingerprint(hashes.SHA256()).hex())
 
 
-def require_possible(loaded: Loaded, kind: str) -> None:
-    """SettingsError, with file and line, when `tls` asks for what a balancer of this kind cannot do."""
+def require_possible(loaded: Loaded, kind: str, *, serves_tls: bool, obtains_certificates: bool) -> None:
+    """Raise SettingsError, with file and line, when `tls` asks for what a balancer of this kind cannot do.
+
+    Args:
+        loaded: the settings.
+        kind: the balancer's name; `none` without one.
+        serves_tls: it can serve with a certificate of the user's own.
+        obtains_certificates: it gets certificates by itself.
+    """
     settings = loaded.settings
     tls = settings.tls
     if tls in (None, "off"):
         return
     own = isinstance(tls, Tls) and tls.certificate is not None
-    if kind not in ("haproxy", "nginx", "caddy"):
+    if not serves_tls:
         raise _wrong(
             loaded, "tls needs a balancer of deploy's own: haproxy, nginx or caddy", hint="or end TLS elsewhere"
         )
@@ -96,7 +103,7 @@ def require_possible(loaded: Loaded, kind: str) -> None:
             "tls needs a balancer that deploy configures, but balancer.manage is false",
             hint="leave tls out, and configure TLS at the balancer",
         )
-    if not own and kind != "caddy":
+    if not own and not obtains_certificates:
         raise _wrong(
             loaded,
             f"only Caddy gets certificates by itself, and the balancer here is {kind}",

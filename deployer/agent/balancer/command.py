@@ -26,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 from deployer.agent.balancer.driver import Request, Server
+from deployer.agent.model.endpoints import parts
 from deployer.agent.model.layout import Site
 from deployer.agent.model.shell import shell_argv
 from deployer.agent.operation import OpError
@@ -40,15 +41,18 @@ _WORDS = ("ready", "unhealthy", "drain", "down")
 
 
 class Commands:
-    """The driver `{"kind": "command", "site", "backend", "drain", "admit", "state", "timeout", "servers"}`.
+    """The driver `{"kind", "site", "backend", "drain", "admit", "state", "timeout", "servers", "addresses"}`.
 
-    `servers` is name → `{address, port, host, instance}`; `timeout` the seconds that one command may take.
+    `servers` is name → `{host, instance}`, `addresses` name → `ADDRESS:PORT`; `timeout` the seconds that one command
+    may take.
     """
 
     def __init__(self, driver: dict[str, Any]) -> None:
         self._site = Site.from_args(driver)
         self._driver = driver
-        self._servers: dict[str, dict[str, Any]] = driver["servers"]
+        self._servers: dict[str, dict[str, Any]] = {
+            name: {**driver["servers"][name], **_address(at)} for name, at in driver["addresses"].items()
+        }
         self._answers: dict[str, tuple[float, str, int]] = {}
         self._requested_admin: dict[str, str] = {}
 
@@ -155,3 +159,8 @@ class Commands:
 def _says(done: process_runner.Finished) -> bool:
     """Whether it printed a word that it may."""
     return (done.stdout.split() or [""])[0] in _WORDS
+
+
+def _address(at: str) -> dict[str, Any]:
+    address, port = parts(at)
+    return {"address": address, "port": port}

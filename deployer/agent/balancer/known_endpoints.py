@@ -15,7 +15,6 @@ from typing import Any
 
 from deployer.agent.balancer.driver import Driver
 from deployer.agent.balancer.kinds import create_driver
-from deployer.agent.model.endpoints import parts, place
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import OpError
 from deployer.agent.system import files
@@ -66,24 +65,17 @@ def require_nowhere_else(site: Site, driver: dict[str, Any], names: Iterable[str
 
 
 def _known_by_address(driver: dict[str, Any]) -> bool:
-    return driver.get("kind") == "command" or bool(driver.get("addresses"))
+    return bool(driver.get("addresses"))
 
 
 def _places(driver: dict[str, Any]) -> dict[str, str]:
     """Server → `ADDRESS:PORT`, as the inventory has it."""
-    if driver.get("kind") == "command":
-        return {name: place(server["address"], int(server["port"])) for name, server in driver["servers"].items()}
     return dict(driver["addresses"])
 
 
 def _gets_requests(driver: dict[str, Any], name: str, at: str) -> bool:
     """Whether the balancer sends requests for a server to that place, or has some in flight there."""
-    if driver.get("kind") == "command":
-        address, port = parts(at)
-        moved = {**driver, "servers": {name: {**driver["servers"][name], "address": address, "port": port}}}
-    else:
-        moved = {**driver, "addresses": {name: at}}
-    server = create_driver(moved).servers().get(name)
+    server = create_driver({**driver, "addresses": {name: at}}).servers().get(name)
     return server is not None and (server.admin == "ready" or server.sessions > 0)
 
 

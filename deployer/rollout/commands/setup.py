@@ -25,7 +25,7 @@ def setup(project: Project, invocation: Invocation, *, replace: bool) -> None:
     Raises NotReadyError for what is there and is not ours, with the diff; nothing was changed then.
     """
     project = with_certificate(project)
-    values = project.secrets() if project.topology.kind == "command" else {}
+    values = project.secrets() if project.topology.balancers_use_secrets else {}
     with open_run(project, invocation) as run:
         for remark in (*certificates.remarks(run.topology), *inventory_remarks(run.topology)):
             run.warn(remark)
@@ -56,7 +56,7 @@ def setup(project: Project, invocation: Invocation, *, replace: bool) -> None:
                 takeover.record(run, adoption)
                 invocation.record.outcome = "succeeded"
                 _tell(invocation.bus, adoption, run.topology.env)
-            if run.topology.kind == "command":
+            if run.topology.balancers_use_secrets:
                 secrets.write_for_commands(run, values)
 
 

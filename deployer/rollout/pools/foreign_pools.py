@@ -22,14 +22,13 @@ def require_current_pools(run: Run, facts: Facts) -> None:
     Nothing is asked where deploy writes the pools. The pool behind commands is asked by their `state`.
     """
     topology = run.topology
-    if not topology.balancers or (topology.kind != "command" and topology.settings.balancer.manage):
+    if not topology.balancers or topology.configures_pools:
         return
     names = [topology.server(web.name, port) for web in topology.web for port in used_ports(web, facts)]
-    if topology.kind != "command":
-        for balancer, servers in facts.pools.items():
-            for name in names:
-                if name not in servers:
-                    raise _missing(topology, balancer, name)
+    for balancer, servers in facts.pools.items():
+        for name in names:
+            if name not in servers:
+                raise _missing(topology, balancer, name)
     for balancer, others in Pools(run).elsewhere(names).items():
         for name, places in others.items():
             raise _elsewhere(topology, balancer, name, places)

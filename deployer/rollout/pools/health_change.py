@@ -29,7 +29,7 @@ def require_passed(run: Run, servers: Mapping[str, str]) -> None:
 
     The hosts of the instances have passed it themselves; a health check may still refuse those who come from elsewhere.
     """
-    if not run.balancers or not servers or run.topology.kind == "command":
+    if not run.balancers or not servers or not run.topology.balancer_adapter.sends_from_its_host:
         return
     health = asdict(replace(run.topology.health(), lenient=False))
     if not health["host"]:

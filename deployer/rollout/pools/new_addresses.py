@@ -41,7 +41,7 @@ def require_new_addresses(run: Run, facts: Facts) -> None:
 
     Raises NotReadyError for the first server that is not well there, as a balancer's host sees it.
     """
-    if not run.topology.balancers or run.topology.kind == "command":
+    if not run.topology.balancers or not run.topology.balancer_adapter.sends_from_its_host:
         return
     moves = list(_moves(run.topology, facts))
     if not moves:

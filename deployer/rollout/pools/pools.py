@@ -35,8 +35,7 @@ class Pools:
     def __init__(self, run: Run, surplus: Sequence[InstanceStep] = ()) -> None:
         """`surplus` are slots that the settings no longer have, and the balancers still do."""
         self._run = run
-        named = run.topology.kind == "command" or not run.topology.settings.balancer.manage
-        former = _places(run, surplus) if named else {}
+        former = {} if run.topology.configures_pools else _places(run, surplus)
         self._drivers = {
             balancer.name: run.topology.balancer_adapter.driver(run.topology.pool(balancer, former))
             for balancer in run.topology.balancers

@@ -206,7 +206,7 @@ def health_checks(topology: Topology) -> re.Pattern[str]:
     own = [web.own.address for web in topology.everywhere]
     balancers = trusted(topology.balancers, by_ipv6=any(":" in address for address in own))
     addresses = "|".join(re.escape(address) for address in (*balancers, *own))
-    says_whom = bool(topology.balancers) and topology.kind != "command" and topology.settings.balancer.manage
+    says_whom = topology.configures_pools
     if topology.health_path != "/":
         ways.append(rf"(?<![0-9.])(?:{addresses})(?::[0-9]+)? .*{request}")
     if topology.health_path != "/" or says_whom:

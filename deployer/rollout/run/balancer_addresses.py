@@ -14,7 +14,7 @@ def require_addresses(loaded: Loaded, topology: Topology) -> None:
 
     The error names the host, or file and line of the setting. Nothing is checked where deploy writes no configuration.
     """
-    if not topology.balancers or topology.kind == "command" or not topology.settings.balancer.manage:
+    if not topology.configures_pools:
         return
     for balancer in topology.balancers:
         _require_listen(loaded, topology, balancer)

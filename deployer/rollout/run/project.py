@@ -97,7 +97,7 @@ def load(
         raise SettingsError(f"--limit {limit} leaves no host with instances", hint="deploy hosts {env} lists them")
     guessed = _inferred(loaded, loaded.folder)
     kind = _kind(loaded, members.balancers)
-    require_possible(loaded, kind)
+    _require_tls(loaded, kind)
     topology = Topology(
         env=loaded.env,
         settings=settings,
@@ -215,6 +215,17 @@ def _kind(loaded: Loaded, hosts: tuple[Host, ...]) -> str:
         error.file, error.line = str(loaded.path), loaded.mark("balancer", "kind").line
         raise
     return kind
+
+
+def _require_tls(loaded: Loaded, kind: str) -> None:
+    """SettingsError, with its line, where `tls` asks for what the balancer cannot do."""
+    adapter = None if kind == "none" else balancers.get(kind)
+    require_possible(
+        loaded,
+        kind,
+        serves_tls=adapter is not None and adapter.serves_tls,
+        obtains_certificates=adapter is not None and adapter.obtains_certificates,
+    )
 
 
 def _require_movable(loaded: Loaded, topology: Topology) -> None:

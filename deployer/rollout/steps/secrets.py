@@ -1,6 +1,6 @@
 """The app's secrets on the hosts: one file each, written only where it differs.
 
-Balancer hosts have them where the user's own commands run there (`balancer.kind: command`).
+Balancer hosts have them where the driver of their balancer uses them (`balancer.kind: command`).
 """
 
 from __future__ import annotations
@@ -73,8 +73,10 @@ def _everywhere(run: Run) -> list[str]:
 
 
 def _commanding(run: Run) -> list[str]:
+    if not run.topology.balancers_use_secrets:
+        return []
     web = {host.name for host in run.topology.everywhere}
-    return [name for name in run.balancers if run.topology.kind == "command" and name not in web]
+    return [name for name in run.balancers if name not in web]
 
 
 def _send(run: Run, hosts: list[str], values: Mapping[str, str], *, keep: bool = False) -> list[str]:

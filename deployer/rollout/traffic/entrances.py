@@ -15,7 +15,7 @@ def entrances(topology: Topology) -> dict[str, dict[str, Any]]:
 
     Empty where deploy does not configure the balancers.
     """
-    if not topology.settings.balancer.manage or topology.kind == "command":
+    if not topology.configures_pools:
         return {}
     return {balancer.name: _entrance(topology, balancer) for balancer in topology.balancers}
 

@@ -258,7 +258,6 @@ def test_an_answer_of_caddy_that_is_cut_or_garbled_is_no_answer(tmp_path: Path, 
     "printed", ["", "drain ²", "drain 7x", "ready\\0", "\\377", "drain -1", "drain 99999999999999999999"]
 )
 def test_odd_words_of_a_command_are_no_answer_or_no_figure(tmp_path: Path, printed: str) -> None:
-    server = {"address": "192.0.2.1", "port": 8000, "host": "web1", "instance": 0}
     order = {
         **asdict(Site("shop", "prod", str(tmp_path), prefix=str(tmp_path))),
         "kind": "command",
@@ -266,7 +265,8 @@ def test_odd_words_of_a_command_are_no_answer_or_no_figure(tmp_path: Path, print
         "drain": "true",
         "admit": "true",
         "timeout": 5,
-        "servers": {"w": server},
+        "servers": {"w": {"host": "web1", "instance": 0}},
+        "addresses": {"w": "192.0.2.1:8000"},
         "site": asdict(Site("shop", "prod", str(tmp_path), prefix=str(tmp_path))),
         "state": f"printf '{printed}'",
     }

@@ -37,10 +37,6 @@ def test_commands_are(tmp_path: Path) -> None:
     made = load("prod", start=project(tmp_path, "  {kind: command, drain: a, admit: b, state: c}\n"))
     (balancer,) = made.topology.balancers
     driver = made.topology.balancer_adapter.driver(made.topology.pool(balancer))
-    assert driver["servers"]["web1.example.com-8000"] == {
-        "address": "web1.example.com",
-        "port": 8000,
-        "host": "web1.example.com",
-        "instance": "0",
-    }
+    assert driver["servers"]["web1.example.com-8000"] == {"host": "web1.example.com", "instance": "0"}
+    assert driver["addresses"]["web1.example.com-8000"] == "web1.example.com:8000"
     assert (driver["drain"], driver["backend"], driver["timeout"]) == ("a", "shop-prod", 30.0)

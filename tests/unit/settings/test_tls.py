@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from support.certificates import Authority
 
+from deployer import balancers
 from deployer.errors import SettingsError
-from deployer.settings.load import load
+from deployer.settings.load import Loaded, load
 from deployer.settings.tls import Certificate, read_certificate, require_possible
 
 OWN = """\
@@ -89,6 +90,13 @@ def test_a_warning_comes_two_weeks_before_the_end_and_for_short_lived_ones_later
     assert short.days_left(now=time.time()) < 0
 
 
+def require(loaded: Loaded, kind: str) -> None:
+    """`require_possible` for a built-in balancer, or none."""
+    able = balancers.get(kind) if kind != "none" else None
+    serves_tls, obtains = (able.serves_tls, able.obtains_certificates) if able else (False, False)
+    require_possible(loaded, kind, serves_tls=serves_tls, obtains_certificates=obtains)
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "line", "says"),
     [
@@ -106,7 +114,7 @@ def test_what_a_balancer_cannot_do_is_said(changes: str, kind: str, line: int, s
         text, says = text.replace("domains: [a.example.com]", "keep: 3"), "tls needs domains"
     (tmp_path / "deploy.yaml").write_text(text)
     with pytest.raises(SettingsError) as refused:
-        require_possible(load(tmp_path / "deploy.yaml", "prod"), kind)
+        require(load(tmp_path / "deploy.yaml", "prod"), kind)
     assert refused.value.line == line and says in refused.value.message
 
 
@@ -114,7 +122,7 @@ def test_what_a_balancer_cannot_do_is_said(changes: str, kind: str, line: int, s
 def test_what_a_balancer_can_do_passes(tls: str, tmp_path: Path) -> None:
     (tmp_path / "deploy.yaml").write_text(f"app: shop\ndomains: [a.example.com]\n{tls}\n")
     loaded = load(tmp_path / "deploy.yaml", "prod")
-    require_possible(loaded, "caddy")
+    require(loaded, "caddy")
     assert read_certificate(loaded) is None
 
 

@@ -42,8 +42,9 @@ class Toy(Balancer):
     """A proxy of one app, by systemd, or by supervisord in a lab of processes."""
 
     name = "toy"
-    serves_files = False
+    service = "toy-proxy"
     why_no_sockets = "the proxy reaches instances by TCP alone"
+    why_no_figures = "a toy balancer keeps no log of requests"
 
     def base(self, site: Site, *, systemd: bool) -> list[Resource]:
         """Return the proxy, and what starts it."""
