@@ -1,11 +1,11 @@
-"""What an operation of the agent is: a function from plain data to plain data, found by its name.
+"""What an operation of the agent is: a function from a typed request to a typed response, found by its name.
 
-    @operation("release.prune")
-    def prune(ctx: Context, args: Dict[str, Any]) -> Dict[str, Any]: ...
+    @operation(wire.PRUNE)
+    def prune(ctx: Context, request: wire.Prune) -> wire.Pruned: ...
 
-`MODULES` says which module holds the operations of a noun. It is imported when the first of them is called, so that a
-host compiles only what a run uses. Arguments and results are JSON values. An operation that cannot do its work raises
-`OpError`.
+`agent.model.messages` has the types; `call` checks a request before the function sees it. `MODULES` says which module
+holds the operations of a noun. It is imported when the first of them is called, so that a host compiles only what a run
+uses. An operation that cannot do its work raises `OpError`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,15 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Iterator
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple, TypeVar
 
-Operation = Callable[["Context", dict[str, Any]], dict[str, Any]]
+from deployer.agent.model.shape import shape_of
+from deployer.agent.model.typed import Operation
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+MALFORMED = "malformed_request"
+"""The code of the error for a request of another shape than its operation takes."""
 
 MODULES = {
     "adopting": "takeover.operations",
@@ -46,9 +52,16 @@ MODULES = {
 }
 """The part of an operation's name before the dot → the module of `deployer.agent` that registers it."""
 
-_operations: dict[str, Operation] = {}
-_longest: dict[str, Callable[[dict[str, Any]], float]] = {}
 _USUAL_LONGEST = 30.0  # seconds for an operation that does not say how long it may take
+
+
+class _Registered(NamedTuple):
+    spec: Operation[Any, Any]
+    function: Callable[[Context, Any], Any]
+    longest: Callable[[Any], float] | None
+
+
+_operations: dict[str, _Registered] = {}
 
 
 class OpError(Exception):
@@ -144,28 +157,49 @@ class Context:
         return b"".join(chunks)
 
 
-def operation(name: str, longest: Callable[[dict[str, Any]], float] | None = None) -> Callable[[Operation], Operation]:
-    """Registers a function as the operation `name` (`module.verb`).
+def operation(
+    spec: Operation[Q, R], longest: Callable[[Q], float] | None = None
+) -> Callable[[Callable[[Context, Q], R]], Callable[[Context, Q], R]]:
+    """Registers a function as that operation.
 
-    `longest` says how many seconds it may take at most with these arguments.
+    `longest` says how many seconds it may take at most with a request.
     """
 
-    def register(function: Operation) -> Operation:
-        _operations[name] = function
-        if longest is not None:
-            _longest[name] = longest
+    def register(function: Callable[[Context, Q], R]) -> Callable[[Context, Q], R]:
+        _operations[spec.name] = _Registered(spec, function, longest)
         return function
 
     return register
 
 
+def call(name: str, ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
+    """Checks a request and carries it out.
+
+    Raises:
+        OpError `unknown_operation`; `malformed_request`, which says what is wrong where; what the operation raises.
+    """
+    registered = _find(name)
+    wrong = shape_of(registered.spec.request)(args, "")
+    if wrong:
+        raise OpError(MALFORMED, f"the request for {name} is malformed: {wrong}")
+    response: dict[str, Any] = registered.function(ctx, args)
+    return response
+
+
 def longest_of(name: str, args: dict[str, Any]) -> float:
-    """Seconds that the operation may take at most; 30 where it does not say."""
-    return _longest[name](args) if name in _longest else _USUAL_LONGEST
+    """Seconds that the operation may take at most; 30 where it does not say, or is refused at once."""
+    known = _operations.get(name)
+    if known is None or known.longest is None or shape_of(known.spec.request)(args, ""):
+        return _USUAL_LONGEST
+    return known.longest(args)
 
 
-def find(name: str) -> Operation:
+def find(name: str) -> Callable[[Context, Any], Any]:
     """The operation of that name, imported on demand; OpError `unknown_operation` if there is none."""
+    return _find(name).function
+
+
+def _find(name: str) -> _Registered:
     module = MODULES.get(name.partition(".")[0])
     if name not in _operations and module is not None:
         importlib.import_module(__package__ + "." + module)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
-from deployer.agent.dependencies import repair, venv_integrity
+from deployer.agent.dependencies import venv_integrity
 from deployer.agent.model import release_id
 from deployer.agent.model.layout import MARKER, Site
+from deployer.agent.model.messages import host as wire
 from deployer.agent.operation import Context, operation
 from deployer.agent.site import freeze, ledger, links, lock, shared_owners, write_access
 from deployer.agent.site import ownership as owner
 from deployer.agent.system import host_facts, port_owners, process_runner, procfs
-from deployer.agent.takeover import operations as adopting
+from deployer.agent.takeover import record as adoption_record
 
 _SHORT = 15.0  # seconds for a question to the supervisor
 _TEXT, _MAP = (str, type(None)), (dict, type(None))
@@ -29,84 +30,105 @@ _OF_MARKER: dict[str, tuple[type, ...]] = {
 """The keys of a release's marker that are reported, and the types that each may have."""
 
 
-@operation("host.survey")
-def survey(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """The facts listed in docs/operations.md; what is missing or may not be read is null, false or empty.
+@operation(wire.SURVEY)
+def survey(ctx: Context, request: wire.LookAtHost) -> wire.HostFacts:
+    """Looks at the host and at the site on it, in one pass, and changes nothing.
 
-    Args:
-        args: `site`; `ports` to look at, on `address` alone (or in the folder that it is) if given; `sockets` (port →
-            argv that prints `active` where systemd holds that port for us); names of `tools` to find;
-            `python_versions` (`["3.12"]`) to find; `peers`, addresses or names that this host connects to.
-            With `brief` only `user, exists, writable, owner, frozen, lock, adoption` are looked up.
+    What is missing or may not be read is null, false or empty.
     """
-    site = Site.from_args(args)
-    if args.get("brief"):
-        return {"user": procfs.user_name(os.geteuid()), **_standing(site)}
-    return {
-        **host_facts.facts(site),
-        "tools": host_facts.tools(site, args.get("tools") or ()),
-        "pythons": host_facts.pythons(site, args.get("python_versions") or ()),
-        "free_bytes": host_facts.free_bytes(site.root),
-        "unwritable": write_access.unwritable(site),
-        "user_exists": host_facts.user_exists(site.user),
-        "foreign": shared_owners.foreign_paths(site),
-        "sources": host_facts.sources(args.get("peers") or ()),
-        "ports": _ports(site, args.get("ports") or (), args.get("address") or "", args.get("sockets") or {}),
-        **_of_site(site),
-    }
+    site = Site.of(request)
+    facts = cast("wire.HostFacts", _standing(site))
+    if not request.get("brief"):
+        facts.update(cast("wire.HostFacts", host_facts.facts(site)))
+        facts.update(
+            {
+                "tools": host_facts.tools(site, request.get("tools", ())),
+                "pythons": host_facts.pythons(site, request.get("python_versions", ())),
+                "free_bytes": host_facts.free_bytes(site.root),
+                "unwritable": write_access.unwritable(site),
+                "user_exists": host_facts.user_exists(site.user),
+                "foreign": shared_owners.foreign_paths(site),
+                "sources": host_facts.sources(request.get("peers", ())),
+                "ports": _ports(site, request.get("ports", ()), request.get("address", ""), request.get("sockets", {})),
+            }
+        )
+        _add_site(facts, site)
+    return facts
 
 
-def _standing(site: Site) -> dict[str, Any]:
+def _standing(site: Site) -> wire.Standing:
     exists = os.path.isdir(site.root)
     return {
+        "user": procfs.user_name(os.geteuid()),
         "exists": exists,
         "writable": exists and os.access(site.root, os.W_OK),
         "owner": owner.owner(site) if exists else None,
         "frozen": freeze.frozen(site),
         "lock": lock.holder(site),
-        "adoption": adopting.noted(site),
+        "adoption": adoption_record.read(site),
     }
 
 
-def _of_site(site: Site) -> dict[str, Any]:
+def _add_site(facts: wire.HostFacts, site: Site) -> None:
     entries = ledger.read(site)
     good, gone = ledger.standing(entries)
-    return {
-        **_standing(site),
-        "current": links.release_at(site.current),
-        "releases": _releases(site, good, gone),
-        "slots": links.slots(site),
-        "processes": links.processes(site),
-        "schedules": links.schedules(site),
-        "half_done": ledger.open_intents(entries),
-    }
+    facts.update(
+        {
+            "current": links.release_at(site.current),
+            "releases": _releases(site, good, gone),
+            "slots": links.slots(site),
+            "processes": links.processes(site),
+            "schedules": links.schedules(site),
+            "half_done": ledger.open_intents(entries),
+        }
+    )
 
 
-def _releases(site: Site, good: list[str], gone: list[str]) -> list[dict[str, Any]]:
+def _releases(site: Site, good: list[str], gone: list[str]) -> list[wire.ReleaseFolder]:
     damages: dict[str, str] = {}  # several releases share a virtualenv
     return [_release(site, name, good, gone, damages) for name in release_id.list_releases(site)]
 
 
-def _release(site: Site, name: str, good: list[str], gone: list[str], damages: dict[str, str]) -> dict[str, Any]:
+def _release(site: Site, name: str, good: list[str], gone: list[str], damages: dict[str, str]) -> wire.ReleaseFolder:
     marker = _marker(site.release(name) + "/" + MARKER)
-    facts: dict[str, Any] = {key: (marker or {}).get(key) for key in _OF_MARKER}
-    known = {
+    about = marker or {}
+    folder: wire.ReleaseFolder = {
         "id": name,
         "complete": marker is not None,
         "proven": name in good or name in gone,
         "withdrawn": name in gone,
+        "content": about.get("content"),
+        "commit": about.get("commit"),
+        "venv": about.get("venv"),
+        "run_sha": about.get("run_sha"),
+        "start_sha": about.get("start_sha"),
+        "bind": about.get("bind"),
+        "asked": about.get("asked"),
+        "created": about.get("created"),
+        "origin": about.get("origin"),
+        "health": about.get("health"),
+        "resolution": about.get("resolution"),
+        "processes": about.get("processes"),
     }
-    return {**known, **facts, **(_virtualenv(site, name, marker, damages) if marker else {})}
+    if marker:
+        folder["damage"] = _damage(site, name, damages)
+        folder["repairable"] = bool(folder["damage"]) and _is_repairable(site, marker)
+    return folder
 
 
-def _virtualenv(site: Site, release: str, marker: dict[str, Any], damages: dict[str, str]) -> dict[str, Any]:
-    """`damage`: what is wrong with the release's virtualenv, in words; `repairable`: whether it can be built again."""
+def _damage(site: Site, release: str, damages: dict[str, str]) -> str:
+    """What is wrong with the release's virtualenv, in words; empty: nothing."""
     path = site.release(release) + "/.venv"
     real = os.path.realpath(path)
     if real not in damages:
         damages[real] = venv_integrity.damage(path)
-    damage = damages[real]
-    return {"damage": damage, "repairable": bool(damage) and bool(repair.interpreter(site, marker))}
+    return damages[real]
+
+
+def _is_repairable(site: Site, marker: dict[str, Any]) -> bool:
+    from deployer.agent.dependencies import repair  # what builds virtualenvs takes a while to compile
+
+    return bool(repair.interpreter(site, marker))
 
 
 def _marker(path: str) -> dict[str, Any] | None:
@@ -124,22 +146,22 @@ def _is_sound(marker: dict[str, Any]) -> bool:
 
 def _ports(
     site: Site, ports: Iterable[int], address: str, sockets: dict[str, list[str]]
-) -> dict[str, dict[str, Any] | None]:
+) -> dict[str, wire.PortHolder | None]:
     """port → `{pid, command, user, unit, ours, socket}` of who listens there (on any or that address), None if free."""
     port_numbers = [int(port) for port in ports]
     listening = port_owners.listening(address or "0.0.0.0", port_numbers)
     held = procfs.holders(listener.inode for _, listener in listening)
-    answers: dict[str, dict[str, Any] | None] = {str(port): None for port in port_numbers}
+    answers: dict[str, wire.PortHolder | None] = {str(port): None for port in port_numbers}
     for port, listener in listening:
         pids = sorted(held[listener.inode])
         user = procfs.user_name(listener.uid)
-        unseen = {"pid": None, "command": "", "user": user, "unit": "", "ours": False, "socket": False}
+        unseen: wire.PortHolder = {"pid": None, "command": "", "user": user, "unit": "", "ours": False, "socket": False}
         socket_command = sockets.get(str(port)) or []
         answers[str(port)] = _holder(site, pids, socket_command) if pids else answers[str(port)] or unseen
     return answers
 
 
-def _holder(site: Site, pids: list[int], socket_command: list[str]) -> dict[str, Any]:
+def _holder(site: Site, pids: list[int], socket_command: list[str]) -> wire.PortHolder:
     """Who that is. systemd counts only where nobody has taken its socket over: then it may be a stranger's unit's."""
     processes = [pid for pid in pids if pid != port_owners.SYSTEMD]
     strangers = [pid for pid in processes if port_owners.release_of(site, pid) is None]
@@ -149,5 +171,11 @@ def _holder(site: Site, pids: list[int], socket_command: list[str]) -> dict[str,
         else bool(socket_command) and "active" in process_runner.run(socket_command, timeout=_SHORT).stdout.split()
     )
     pid = (strangers or processes or pids)[0]
-    known = {"pid": pid, "command": procfs.command(pid), "user": procfs.user_of(pid), "unit": procfs.unit_of(pid)}
-    return {**known, "ours": is_ours, "socket": processes != pids}
+    return {
+        "pid": pid,
+        "command": procfs.command(pid),
+        "user": procfs.user_of(pid),
+        "unit": procfs.unit_of(pid),
+        "ours": is_ours,
+        "socket": processes != pids,
+    }

@@ -17,11 +17,6 @@ class Program:
     path: Path
     version: str
 
-    @property
-    def named(self) -> dict[str, str]:
-        """The arguments of `tool.has` and `tool.put`."""
-        return {"name": self.name, "version": self.version, "sha": self.sha256}
-
     @cached_property
     def sha256(self) -> str:
         """Of the executable, in hex."""

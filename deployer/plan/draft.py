@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from deployer.agent.model.messages.releases import Origin
 from deployer.plan.facts import Facts, ReleaseFacts
 from deployer.settings.models import Settings
 
@@ -47,7 +48,7 @@ class ReleaseCandidate:
     commit: str | None = None
     ref: str | None = None
     files: str = ""
-    origin: Mapping[str, str] | None = None
+    origin: Origin | None = None
 
     def find_release(self, facts: Facts) -> str | None:
         """Return the newest id of this same release that hosts have: same content, and nowhere another way to start.

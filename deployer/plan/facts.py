@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
+
+from deployer.agent.model.health_record import HealthRecord
+from deployer.agent.model.messages import host as wire
+from deployer.agent.model.messages.balancer import HeldRecord, ServerState
+from deployer.agent.model.messages.freeze import FreezeRecord
+from deployer.agent.model.messages.instances import ProcessState, ScheduleState
+from deployer.agent.model.messages.lock import Holder
+from deployer.agent.model.messages.releases import Origin
+from deployer.agent.model.messages.site import HalfDone
+from deployer.agent.model.messages.takeover import Adoption
 
 
 @dataclass(frozen=True)
@@ -29,9 +39,9 @@ class ReleaseFacts:
     bind: str
     commit: str | None
     created: float
-    origin: Mapping[str, str] | None = None
+    origin: Origin | None = None
     health_check_digest: str = ""
-    health: Mapping[str, Any] | None = None
+    health: HealthRecord | None = None
     processes: tuple[str, ...] = ()
     damage: str = ""
     repairable: bool = False
@@ -43,26 +53,27 @@ class ReleaseFacts:
         return bool(self.damage) and not self.repairable
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> ReleaseFacts:
+    def of(cls, data: wire.ReleaseFolder) -> ReleaseFacts:
         """From one entry of the survey's `releases`."""
+        resolution = data["resolution"]
         return cls(
-            id=str(data["id"]),
-            complete=bool(data.get("complete")),
-            proven=bool(data.get("proven")),
-            withdrawn=bool(data.get("withdrawn")),
-            content=str(data.get("content") or ""),
-            start_sha=str(data.get("start_sha") or ""),
-            venv=str(data.get("venv") or ""),
-            bind=str(data.get("bind") or "port"),
-            commit=data.get("commit"),
-            created=float(data.get("created") or 0),
-            origin=data.get("origin"),
-            health_check_digest=str(data.get("asked") or ""),
-            health=data.get("health"),
-            processes=tuple(map(str, data.get("processes") or ())),
-            damage=str(data.get("damage") or ""),
-            repairable=bool(data.get("repairable")),
-            resolved_at=int((data.get("resolution") or {}).get("at") or 0),
+            id=data["id"],
+            complete=data["complete"],
+            proven=data["proven"],
+            withdrawn=data["withdrawn"],
+            content=data["content"] or "",
+            start_sha=data["start_sha"] or "",
+            venv=data["venv"] or "",
+            bind=data["bind"] or "port",
+            commit=data["commit"],
+            created=data["created"] or 0.0,
+            origin=data["origin"],
+            health_check_digest=data["asked"] or "",
+            health=data["health"],
+            processes=tuple(data["processes"] or ()),
+            damage=data.get("damage", ""),
+            repairable=data.get("repairable", False),
+            resolved_at=int(resolution["at"]) if resolution else 0,
         )
 
 
@@ -116,27 +127,133 @@ class Scheduled:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """One host before the run. `raw` is the whole survey.
+    """One host before the run. `survey` is what its agent reported; None for a host that is lost.
 
     `serving` is what each instance serves in the slot that counts; `beside` what its other slot has, where that is in
     use too: a run died, or is under way, between a successor's start and the end of what was there before.
     """
 
     name: str
-    raw: Mapping[str, Any]
+    survey: wire.HostFacts | None = None
     serving: Mapping[int, Serving] = field(default_factory=dict)
     beside: Mapping[int, Serving] = field(default_factory=dict)
+    process_states: Mapping[str, ProcessState] = field(default_factory=dict)
+    schedule_states: Mapping[str, ScheduleState] = field(default_factory=dict)
+
+    # -- the host -----------------------------------------------------------------------------------------------------
+
+    @property
+    def user(self) -> str:
+        """The user that the agent runs as."""
+        return self._known.get("user", "")
+
+    @property
+    def arch(self) -> str:
+        """The architecture of the machine: `x86_64`."""
+        return self._known.get("arch", "")
+
+    @property
+    def own_python(self) -> wire.Interpreter:
+        """The Python that runs the agent; empty texts where it is not known."""
+        return self._known.get("python") or {"version": "", "path": ""}
+
+    @property
+    def pythons(self) -> Mapping[str, str | None]:
+        """Version → path of each Python that was looked for; None: not there."""
+        return self._known.get("pythons") or {}
+
+    @property
+    def tools(self) -> Mapping[str, str | None]:
+        """Name → path of each program that was looked for; None: not there."""
+        return self._known.get("tools") or {}
+
+    @property
+    def machine(self) -> wire.Machine:
+        """The machine and what limits it; what is not known is missing."""
+        return self._known
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes that are free on the file system of the root."""
+        return self._known.get("free_bytes", 0)
+
+    @property
+    def ports(self) -> Mapping[str, wire.PortHolder | None]:
+        """Port (as text) → who listens there; None: nobody."""
+        return self._known.get("ports") or {}
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Address of an app's host → the address of this host that it sees."""
+        return self._known.get("sources") or {}
+
+    # -- the site -----------------------------------------------------------------------------------------------------
+
+    @property
+    def exists(self) -> bool:
+        """Whether the root is there."""
+        return self._known.get("exists", False)
+
+    @property
+    def owner(self) -> wire.Owner | None:
+        """Whose the root is; None: nobody has said so yet."""
+        return self._known.get("owner")
+
+    @property
+    def removed(self) -> wire.Removal | None:
+        """Who took the app off this host, and when; None: it is there, or never was."""
+        return self.owner.get("removed") if self.owner else None
+
+    @property
+    def set_up(self) -> bool:
+        """The site's folder is there, the agent may write it, and nobody took the app off."""
+        return self.exists and self._known.get("writable", False) and not self.removed
+
+    @property
+    def frozen(self) -> FreezeRecord | None:
+        """Who stopped pushes; None: nobody."""
+        return self._known.get("frozen")
+
+    @property
+    def lock(self) -> Holder | None:
+        """Who holds the lock; None: nobody."""
+        return self._known.get("lock")
+
+    @property
+    def adoption(self) -> Adoption | None:
+        """What of another tool's a person has allowed to take over; None: nothing."""
+        return self._known.get("adoption")
+
+    @property
+    def unwritable(self) -> Sequence[wire.PathProblem]:
+        """What a push writes, and this user cannot."""
+        return self._known.get("unwritable") or []
+
+    @property
+    def foreign(self) -> wire.ForeignPaths | None:
+        """Paths in `shared/` of other users; None: there are none."""
+        return self._known.get("foreign")
+
+    @property
+    def half_done(self) -> Sequence[HalfDone]:
+        """What was begun on the host and has no outcome."""
+        return self._known.get("half_done") or []
 
     @property
     def current(self) -> str | None:
         """The release that `current` points at."""
-        value = self.raw.get("current")
-        return str(value) if value else None
+        return self._known.get("current") or None
+
+    @property
+    def slots(self) -> Mapping[int, str]:
+        """Port → release of every slot in use."""
+        return {int(port): release for port, release in (self._known.get("slots") or {}).items()}
 
     @property
     def releases(self) -> tuple[ReleaseFacts, ...]:
         """Release folders, oldest first."""
-        return tuple(sorted((ReleaseFacts.of(record) for record in self.raw.get("releases", ())), key=lambda r: r.id))
+        folders = self._known.get("releases") or []
+        return tuple(sorted(map(ReleaseFacts.of, folders), key=lambda release: release.id))
 
     def release(self, release: str) -> ReleaseFacts | None:
         """Return the folder of that id, if there is one."""
@@ -145,49 +262,35 @@ class HostFacts:
     @property
     def processes(self) -> dict[str, Running]:
         """`worker@1` → what is there of it (`processes.state`)."""
-        states = self.raw.get("process_state") or {}
         return {
-            label: Running(state.get("release"), bool(state.get("running")), str(state.get("why") or ""))
-            for label, state in states.items()
+            label: Running(state["release"], state["running"], state["why"])
+            for label, state in self.process_states.items()
         }
 
     @property
     def schedules(self) -> dict[str, Scheduled]:
         """`nightly` → what is there of it (`schedules.state`)."""
-        states = self.raw.get("schedule_state") or {}
         return {
             name: Scheduled(
-                state.get("release"),
-                str(state.get("why") or ""),
-                int(state.get("pid") or 0),
-                state.get("next"),
-                state.get("began"),
-                state.get("ended"),
-                str(state.get("result") or ""),
+                state["release"],
+                state["why"],
+                state["pid"] or 0,
+                state["next"],
+                state["began"],
+                state["ended"],
+                state["result"] or "",
             )
-            for name, state in states.items()
+            for name, state in self.schedule_states.items()
         }
 
     def holds_port(self, port: int) -> bool:
         """Return whether the supervisor has that port open for the instance."""
-        return bool(((self.raw.get("ports") or {}).get(str(port)) or {}).get("socket"))
+        holder = self.ports.get(str(port))
+        return holder is not None and holder["socket"]
 
     @property
-    def sources(self) -> Mapping[str, str]:
-        """Address of an app's host → the address of this host that it sees."""
-        sources: Mapping[str, str] = self.raw.get("sources") or {}
-        return sources
-
-    @property
-    def removed(self) -> Mapping[str, Any] | None:
-        """Who took the app off this host, and when (`who, run, since`); None: it is there, or never was."""
-        removal: Mapping[str, Any] | None = (self.raw.get("owner") or {}).get("removed")
-        return removal
-
-    @property
-    def set_up(self) -> bool:
-        """Whether the site's folder exists, the agent may write it, and the app was not removed."""
-        return bool(self.raw.get("exists")) and bool(self.raw.get("writable")) and not self.removed
+    def _known(self) -> wire.HostFacts:
+        return self.survey or cast("wire.HostFacts", {})
 
 
 @dataclass(frozen=True)
@@ -195,7 +298,7 @@ class Facts:
     """All hosts, and per balancer the state of this app's servers (`balancer.state`)."""
 
     hosts: Mapping[str, HostFacts]
-    pools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pools: Mapping[str, Mapping[str, ServerState]] = field(default_factory=dict)
 
     def __getitem__(self, host: str) -> HostFacts:
         return self.hosts[host]
@@ -214,17 +317,13 @@ class Facts:
         return [release for release in self._in_slots() if release]
 
     def _in_slots(self) -> list[ReleaseFacts | None]:
-        return [
-            host.release(str(release))
-            for host in self.hosts.values()
-            for release in (host.raw.get("slots") or {}).values()
-        ]
+        return [host.release(release) for host in self.hosts.values() for release in host.slots.values()]
 
     def in_use(self) -> set[str]:
         """Return servers that some balancer sends requests to."""
-        return {name for servers in self.pools.values() for name, state in servers.items() if state.get("serves")}
+        return {name for servers in self.pools.values() for name, state in servers.items() if state["serves"]}
 
-    def held(self) -> dict[str, dict[str, Any]]:
+    def held(self) -> dict[str, HeldRecord]:
         """Return servers that are held out of a balancer: server name → by, reason, since, run."""
         return {name: record for name, record in self._records().items() if record["by"] != "spare"}
 
@@ -238,13 +337,13 @@ class Facts:
             server
             for servers in self.pools.values()
             for server, state in servers.items()
-            if state.get("state") == "MAINT" and not state.get("held")
+            if state["state"] == "MAINT" and not state["held"]
         }
 
-    def _records(self) -> dict[str, dict[str, Any]]:
-        records: dict[str, dict[str, Any]] = {}
+    def _records(self) -> dict[str, HeldRecord]:
+        records: dict[str, HeldRecord] = {}
         for servers in self.pools.values():
             for server, state in servers.items():
-                if state.get("held"):
-                    records.setdefault(server, dict(state["held"]))
+                if state["held"]:
+                    records.setdefault(server, state["held"])
         return records

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 
+from deployer.agent.model.messages.balancer import ServerState
 from deployer.balancers.base import first_name
 from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology, WebHost
@@ -160,32 +161,32 @@ def _of_balancers(
 def _is_settled(topology: Topology, facts: Facts, web: WebHost, index: int, closed: Collection[str]) -> bool:
     """Return whether a balancer sends an instance requests, or a person took it out."""
     states = [state for host, state in _states(topology, facts, web, index).items() if host not in closed]
-    served = any(state and (state.get("serves") or state.get("state") == "UP") for state in states)
+    served = any(state and (state["serves"] or state["state"] == "UP") for state in states)
     return served or _held_by(topology, facts, web, index) == "person"
 
 
 def _held_by(topology: Topology, facts: Facts, web: WebHost, index: int) -> str:
-    return str(facts.held().get(_server(topology, facts, web, index), {}).get("by") or "")
+    record = facts.held().get(_server(topology, facts, web, index))
+    return record["by"] if record else ""
 
 
 def _server(topology: Topology, facts: Facts, web: WebHost, index: int) -> str:
     return topology.server(web.name, facts[web.name].serving[index].port)
 
 
-def _states(topology: Topology, facts: Facts, web: WebHost, index: int) -> dict[str, Mapping[str, object] | None]:
+def _states(topology: Topology, facts: Facts, web: WebHost, index: int) -> dict[str, ServerState | None]:
     server = _server(topology, facts, web, index)
     return {host: _of_slot(servers, server) for host, servers in facts.pools.items()}
 
 
-def _of_slot(servers: Mapping[str, Mapping[str, object]], server: str) -> Mapping[str, object] | None:
+def _of_slot(servers: Mapping[str, ServerState], server: str) -> ServerState | None:
     """Return the state of a slot's server; of the one that serves, where a run that died has left the slot two
     addresses."""
-    seconds = (state for name, state in servers.items() if first_name(name) == server and state.get("serves"))
+    seconds = (state for name, state in servers.items() if first_name(name) == server and state["serves"])
     return next(seconds, servers.get(server))
 
 
-def _state(state: Mapping[str, object] | None) -> str:
+def _state(state: ServerState | None) -> str:
     if state is None:
         return "it is not in the pool"
-    check = state.get("check")
-    return f"{state.get('state')} ({check})" if check else str(state.get("state"))
+    return f"{state['state']} ({state['check']})" if state["check"] else state["state"]

@@ -5,27 +5,28 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Literal
 
+from deployer.agent.model.messages.host import Limit, Machine
 from deployer.settings.values import BYTES
 from deployer.settings.workers import Size
 
 
-def size_of(raw: Mapping[str, Any], options: Mapping[str, str | int | bool], supervisor: str) -> Size:
+def size_of(machine: Machine, options: Mapping[str, str | int | bool], supervisor: str) -> Size:
     """Return the size that workers are counted for.
 
     Args:
-        raw: the survey of the host: `cores` (by affinity), `memory` and `limits` (`agent.cgroups`).
+        machine: its `cores` (by affinity), `memory` and `limits` (`agent.system.cgroups`) count.
         options: the user's `unit:` map, which counts under systemd.
         supervisor: the name of the host's supervisor.
     """
-    limits = raw.get("limits") or {}
+    limits = machine.get("limits") or {}
     groups = {"host": "the cgroup of the host"}
     if supervisor == "systemd":
         groups["unit"] = "a drop-in of the unit"
     else:
         groups["supervisord"] = "the unit of supervisord"
-    cores, total = int(raw.get("cores") or 1), int(raw.get("memory") or 0)
+    cores, total = machine.get("cores") or 1, machine.get("memory", 0)
     cores_by, memory, memory_by = "", total, ""
     quotas = [(_number(limits, group, "cores"), f"the CPU quota of {whose}") for group, whose in groups.items()]
     if supervisor == "systemd":
@@ -69,5 +70,6 @@ def _bytes(value: str | int | bool | None, total: int) -> int:
     return int(float(amount[1]) * BYTES[amount[2]]) if amount else 0
 
 
-def _number(limits: Mapping[str, Any], group: str, what: str) -> float:
-    return float((limits.get(group) or {}).get(what) or 0)
+def _number(limits: Mapping[str, Limit | None], group: str, what: Literal["cores", "memory"]) -> float:
+    limit = limits.get(group)
+    return (limit[what] or 0.0) if limit else 0.0

@@ -162,8 +162,8 @@ class Topology:
             "",
             self.health_check_digest,
         }
-        records = [release.health or {} for release in facts.serving_releases()]
-        slowest = max((float(record.get("within") or 0) for record in records), default=0.0)
+        records = [release.health for release in facts.serving_releases() if release.health]
+        slowest = max((record.get("within", 0.0) for record in records), default=0.0)
         return replace(self, relaxed_health_check=bool(checks), slowest_start=slowest)
 
     @property

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Self
 
+from deployer.agent.model.messages.event import Event
 from deployer.errors import DeployError, UnreachableError
 from deployer.inventory.model import Host
 from deployer.remote.errors import SessionLost
@@ -17,8 +18,8 @@ from deployer.remote.ssh.dialer import Dialer
 
 _AT_ONCE = 32
 
-Args = Mapping[str, Any] | Callable[[Host], Mapping[str, Any]] | None
-FleetEvent = Callable[[Host, dict[str, Any]], None]
+Args = Mapping[str, object] | Callable[[Host], Mapping[str, object]] | None
+FleetEvent = Callable[[Host, Event], None]
 
 
 @dataclass(frozen=True)

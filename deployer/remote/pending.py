@@ -8,9 +8,10 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from deployer.agent.channel import protocol
+from deployer.agent.model.messages.event import Event
 from deployer.remote.messages.deadlines import BASE_S
 
-OnEvent = Callable[[dict[str, Any]], None]
+OnEvent = Callable[[Event], None]
 Body = bytes | bytearray | memoryview | Iterable[bytes]
 
 
@@ -79,7 +80,7 @@ class Pending:
                 self._ends_at = now + self.deadline
             return now > self._ends_at
 
-    def event(self, event: dict[str, Any]) -> None:
+    def event(self, event: Event) -> None:
         """Hand on an event of the operation."""
         if self._on_event is None or self.done():
             return

@@ -8,6 +8,7 @@ import itertools
 import secrets
 import socket
 import threading
+from collections.abc import Mapping
 from typing import Any, Self
 
 import paramiko
@@ -148,7 +149,7 @@ class Session:
     def request(
         self,
         op: str,
-        args: dict[str, Any] | None = None,
+        args: Mapping[str, object] | None = None,
         body: Body | None = None,
         on_event: OnEvent | None = None,
         lane: str = "main",
@@ -185,7 +186,7 @@ class Session:
     def call(
         self,
         op: str,
-        args: dict[str, Any] | None = None,
+        args: Mapping[str, object] | None = None,
         *,
         body: Body | None = None,
         on_event: OnEvent | None = None,

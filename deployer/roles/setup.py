@@ -39,7 +39,7 @@ def setup_resources(
     part: str,
     settings: Settings,
     site: Site,
-    facts: Mapping[str, Any],
+    facts: Mapping[str, object],
     host: Host,
     adapters: Adapters,
     *,
@@ -126,7 +126,7 @@ def role_resources(
     return resources, handlers
 
 
-def _values(role: Role, settings: Settings, site: Site, facts: Mapping[str, Any], host: Host) -> dict[str, Any]:
+def _values(role: Role, settings: Settings, site: Site, facts: Mapping[str, object], host: Host) -> dict[str, Any]:
     own = {name: host.variables.get(name, default) for name, default in role.text.defaults.items()}
     return {
         **own,

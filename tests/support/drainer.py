@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 from deployer.balancers import Pool
@@ -48,7 +47,7 @@ for line in sys.stdin:
 def agent(pool: Pool, driver: dict[str, Any], server: str, bound: float) -> Iterator[subprocess.Popen[str]]:
     """An agent in a process of its own that has drained `server`."""
     args = {
-        "site": asdict(pool.site),
+        "site": pool.site.to_wire(),
         "run": "run-7",
         "driver": driver,
         "bound": bound,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
+from deployer.agent.model.messages.balancer import ServerState
 from deployer.plan.facts import Facts, HostFacts, Serving
 
 Release = dict[str, Any]
@@ -13,7 +15,8 @@ Release = dict[str, Any]
 def release(id: str, **other: Any) -> Release:
     """A folder that is complete and proven, made of `content` and started by `start_sha`, unless said otherwise."""
     usual = {"complete": True, "proven": True, "withdrawn": False, "content": f"content of {id}", "start_sha": "start"}
-    return {"id": id, **usual, "commit": None, "created": 0.0, **other}
+    unknown = ("run_sha", "venv", "bind", "commit", "origin", "asked", "health", "processes", "resolution")
+    return {"id": id, **usual, **dict.fromkeys(unknown), "created": 0.0, **other}
 
 
 def host(
@@ -53,10 +56,31 @@ def host(
         )
         for index, found in enumerate(served)
     }
-    ports = {str(port): {"pid": 1, "ours": True, "socket": True} for port in held}
+    by_supervisor = {"pid": 1, "command": "systemd", "user": "root", "unit": "", "ours": True, "socket": True}
+    ports = {str(port): by_supervisor for port in held}
+    processes, schedules = raw.pop("process_state", {}), raw.pop("schedule_state", {})
     found = {"exists": True, "writable": True, "current": current, "releases": folders, "ports": ports, **raw}
     others = {index: Serving(port, found, True) for index, (port, found) in (beside or {}).items()}
-    return HostFacts(name, found, states, others)
+    survey: Any = found
+    return HostFacts(name, survey, states, others, processes, schedules)
+
+
+def bare_host(name: str, **reported: Any) -> HostFacts:
+    """A host whose survey reported these facts and no others."""
+    survey: Any = reported
+    return HostFacts(name, survey)
+
+
+def change_survey(host: HostFacts, **reported: Any) -> HostFacts:
+    """The same host with these facts in place of what its survey reported of them."""
+    survey: Any = {**(host.survey or {}), **reported}
+    return replace(host, survey=survey)
+
+
+def server_state(state: str = "UP", **other: Any) -> ServerState:
+    """What a balancer says of a server: in its pool and used when `state` is UP, unless `other` says differently."""
+    usual = {"state": state, "serves": state == "UP", "check": "", "sessions": 0, "address": "", "held": None}
+    return cast("ServerState", {**usual, **other})
 
 
 def facts(*hosts: HostFacts) -> Facts:

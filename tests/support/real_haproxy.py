@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -138,7 +137,7 @@ class House:
     def call(self, verb: str, pool: Pool, ctx: Context | None = None, **args: Any) -> dict[str, Any]:
         """One operation of the agent, with what the controller would send."""
         operation: Any = getattr(balancer, verb)
-        given = {"site": asdict(pool.site), "run": "run-1", "driver": self.adapter.driver(pool), **args}
+        given = {"site": pool.site.to_wire(), "run": "run-1", "driver": self.adapter.driver(pool), **args}
         answer: dict[str, Any] = operation(ctx or Context(identity="somebody@laptop"), given)
         return answer
 

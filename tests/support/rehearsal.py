@@ -5,11 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from deployer.agent.channel import shutdown
+from deployer.agent.model.typed import Operation, TypedDict
 from deployer.agent.operation import Context, OpError, operation
+
+
+class Anything(TypedDict):
+    """A message of any kind."""
+
+
+def _rehearsal(verb: str) -> Callable[[Callable[[Context, Any], Any]], Callable[[Context, Any], Any]]:
+    """Registers a function as `rehearsal.<verb>`, which takes and answers any map."""
+    spec: Operation[Any, Any] = Operation("rehearsal." + verb, Anything, Anything)
+    return operation(spec)
 
 
 def _note(path: str, word: str) -> None:
@@ -17,12 +29,12 @@ def _note(path: str, word: str) -> None:
         file.write(f"{word} {os.getpid()} {time.time():.3f}\n")
 
 
-@operation("rehearsal.echo")
+@_rehearsal("echo")
 def echo(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     return args
 
 
-@operation("rehearsal.noise")
+@_rehearsal("noise")
 def noise(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     print("a stray print")
     os.write(1, b"\x00\x00\x00\x05rubbish\n")
@@ -30,7 +42,7 @@ def noise(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     return {"done": True}
 
 
-@operation("rehearsal.register")
+@_rehearsal("register")
 def register(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Leaves a word in the file `notes` at a loss and at the end."""
     notes = args["notes"]
@@ -45,7 +57,7 @@ def register(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     return {"pid": os.getpid()}
 
 
-@operation("rehearsal.flood")
+@_rehearsal("flood")
 def flood(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Sends events for `seconds`, much faster than any channel; notes when it is done."""
     ends = time.monotonic() + args["seconds"]
@@ -58,7 +70,7 @@ def flood(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     return {"count": count, "lease_left": ctx.lease_left()}
 
 
-@operation("rehearsal.work")
+@_rehearsal("work")
 def work(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Says so, works for `seconds`, whatever happens; then tries a destructive act."""
     ctx.progress("begun")
@@ -75,7 +87,7 @@ def work(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     return {"cancelled": ctx.cancelled.is_set()}
 
 
-@operation("rehearsal.take")
+@_rehearsal("take")
 def take(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Consumes `bytes` of the body (all by default), slowly if `pause` is given."""
     wanted = args.get("bytes", float("inf"))
@@ -88,14 +100,14 @@ def take(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     return {"size": size}
 
 
-@operation("rehearsal.fault")
+@_rehearsal("fault")
 def fault(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     if args.get("odd"):
         return {"odd": object()}
     raise ZeroDivisionError("an operation's own fault")
 
 
-@operation("rehearsal.escape")
+@_rehearsal("escape")
 def escape(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     """Leaves the login session; takes `seconds` to wind up when the controller is lost."""
 

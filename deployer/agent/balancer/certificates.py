@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import Any
 
+from deployer.agent.model.messages import requests as wire
 from deployer.agent.operation import Context, operation
 
 _PATIENCE = 5.0  # seconds for one handshake
 
 
-@operation("tls.presented")
-def presented(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """What is presented at `address` and `port` for each of `names`: `certificates: {name: {pem, why}}`.
-
-    `pem` is null where there is none, and `why` says why. Nothing of the certificate is judged here.
-    """
-    names = {str(name) for name in args["names"]}
-    return {"certificates": {name: _ask(str(args["address"]), int(args["port"]), name) for name in sorted(names)}}
+@operation(wire.CERTIFICATES)
+def presented(ctx: Context, request: wire.ReadCertificates) -> wire.Certificates:
+    """Asks the balancer for the certificate of each name, and judges none of them."""
+    names = {str(name) for name in request["names"]}
+    return {"certificates": {name: _ask(request["address"], request["port"], name) for name in sorted(names)}}
 
 
-def _ask(address: str, port: int, name: str) -> dict[str, Any]:
+def _ask(address: str, port: int, name: str) -> wire.PresentedCertificate:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -48,7 +48,7 @@ class Commands:
     """
 
     def __init__(self, driver: dict[str, Any]) -> None:
-        self._site = Site.from_args(driver)
+        self._site = Site(**driver["site"])
         self._driver = driver
         self._servers: dict[str, dict[str, Any]] = {
             name: {**driver["servers"][name], **_address(at)} for name, at in driver["addresses"].items()

@@ -7,8 +7,8 @@ import socket
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
+from deployer.agent.model.messages import requests as wire
 from deployer.agent.model.supervision import USER_AGENT
 from deployer.agent.operation import Context, operation
 
@@ -17,57 +17,44 @@ _PAUSE = 0.5  # seconds between two requests for one name
 _TIMEOUT = 10.0  # seconds for one answer
 
 
-@operation("domains.request")
-def request(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
+@operation(wire.DOMAINS)
+def request(ctx: Context, request: wire.RequestDomains) -> wire.DomainsAnswered:
     """Sends `GET path` for every name to the balancer on this host, and follows no redirect.
 
-    Args:
-        args: `address, port` of the balancer; `tls` (whether it terminates TLS there); `names`; `path`; `wait`: seconds
-            for which a name that gets no answer, or a status from 500 on, is asked again.
-
-    Returns:
-        `names`: name → `{status, why, location}`; `status` null: there was no answer, and `why`; `location` is where a
-        redirect leads, else empty.
+    What users of each name are answered.
     """
-    until = time.monotonic() + float(args.get("wait") or 0)
+    until = time.monotonic() + float(request.get("wait") or 0)
 
-    def last_answer(name: str) -> dict[str, Any]:
+    def last_answer(name: str) -> wire.DomainAnswer:
         while True:
-            answer = _answer(args, name)
-            status: int | None = answer["status"]
+            answer = _answer(request, name)
+            status = answer["status"]
             good = status is not None and status < 500
             if good or time.monotonic() >= until or ctx.cancelled.wait(_PAUSE):
                 return answer
 
-    names = [str(name) for name in args["names"]]
+    names = [str(name) for name in request["names"]]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return {"names": dict(zip(names, pool.map(last_answer, names)))}
 
 
-@operation("domains.connect")
-def connect(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Connects to the balancer on this host where users do, and sends nothing.
-
-    Args:
-        args: `address, port` of the balancer.
-
-    Returns:
-        `open`, and `why` it is not.
-    """
+@operation(wire.CONNECT)
+def connect(ctx: Context, request: wire.ConnectToBalancer) -> wire.Connected:
+    """Connects to the balancer on this host where users do, and sends nothing."""
     try:
-        socket.create_connection((str(args["address"]), int(args["port"])), timeout=_TIMEOUT).close()
+        socket.create_connection((request["address"], request["port"]), timeout=_TIMEOUT).close()
     except OSError as error:
         return {"open": False, "why": error.strerror or str(error)}
     return {"open": True, "why": ""}
 
 
-def _answer(args: dict[str, Any], name: str) -> dict[str, Any]:
-    connection = http.client.HTTPConnection(str(args["address"]), int(args["port"]), timeout=_TIMEOUT)
+def _answer(request: wire.RequestDomains, name: str) -> wire.DomainAnswer:
+    connection = http.client.HTTPConnection(request["address"], request["port"], timeout=_TIMEOUT)
     try:
         connection.connect()
-        if args.get("tls"):
+        if request.get("tls"):
             connection.sock = _unverified().wrap_socket(connection.sock, server_hostname=name)
-        connection.request("GET", str(args["path"]), headers={"Host": name, "User-Agent": USER_AGENT})
+        connection.request("GET", request["path"], headers={"Host": name, "User-Agent": USER_AGENT})
         response = connection.getresponse()
         return {"status": response.status, "why": "", "location": response.getheader("Location") or ""}
     except (OSError, http.client.HTTPException, ValueError) as error:

@@ -21,7 +21,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import OpError
@@ -32,9 +32,10 @@ _AGAIN = 0.02  # seconds between two tries for the lock
 
 if TYPE_CHECKING:
     from deployer.agent.balancer.driver import Server
+    from deployer.agent.model.messages.balancer import HeldRecord
 
-Record = dict[str, Any]
-Records = dict[str, Record]
+    Record = HeldRecord
+    Records = dict[str, Record]
 
 
 def record(by: str, run: str, who: str, reason: str) -> Record:

@@ -8,13 +8,14 @@ slot until an instance serves in it.
 from __future__ import annotations
 
 import time
-from typing import Any, Callable
+from typing import Callable
 
 from deployer.agent.balancer import drain_records, known_endpoints, watchdog
 from deployer.agent.balancer.driver import Driver, Server, missing, settle
 from deployer.agent.balancer.kinds import create_driver
 from deployer.agent.model.endpoints import parts
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages import balancer as wire
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.site import ledger
 
@@ -22,24 +23,27 @@ _PAUSE = 0.05  # seconds between two looks at the balancer
 _TELL = 2.0  # seconds between two words about a drain that takes time
 
 
-@operation("balancer.drain", longest=lambda args: float(args.get("timeout") or 0) + 10.0)
-def drain(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Takes servers out of the pool and waits until what they were doing is done, at most `timeout` seconds.
+@operation(wire.DRAIN, longest=lambda request: float(request.get("timeout") or 0) + 10.0)
+def drain(ctx: Context, request: wire.Drain) -> wire.Drained:
+    """Takes servers out of the pool and waits until what they were doing is done, several at once.
 
-    Several at once. A server that a person or a quarantine holds already stays as it is. Answers for each server
-    `{drained, remaining, seconds, held}`: `remaining` requests and websockets were left at the end.
+    A server that a person or a quarantine holds already stays as it is. One that is busy at the timeout stays out too.
+
+    Raises:
+        OpError: `unknown_server`, `balancer_down`, `lease_lost`, `watchdog_failed`, `old_address` (a server gets
+            requests at an earlier address too), `host_busy`.
     """
-    site, balancer = Site.from_args(args), create_driver(args["driver"])
-    names: list[str] = list(args["servers"])
-    by, run = args.get("by", "run"), args["run"]
+    site, balancer = Site.of(request), create_driver(request["driver"])
+    names: list[str] = list(request["servers"])
+    by, run = request.get("by", "run"), request["run"]
     servers = balancer.servers()
     problem = missing(servers, names)
     if problem:
         raise problem
-    known_endpoints.require_nowhere_else(site, args["driver"], names)
+    known_endpoints.require_nowhere_else(site, request["driver"], names)
     if by == "run":
-        watchdog.arm(ctx, site, run, args["driver"])
-    new = drain_records.record(by, run, ctx.identity, args.get("reason", ""))
+        watchdog.arm(ctx, site, run, request["driver"])
+    new = drain_records.record(by, run, ctx.identity, request.get("reason", ""))
     with drain_records.editing(site) as records:
         drain_records.follow(records, servers)
         ctx.require_lease("drain " + ", ".join(names))
@@ -49,41 +53,43 @@ def drain(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         drain_records.save(site, records)
         _take_out(balancer, names)
         held = {name: records[name] for name in names}
-    answers = _until_idle(ctx, site, balancer, names, float(args.get("timeout", 30.0)))
-    return {"servers": {name: {**answer, "held": held[name]} for name, answer in answers.items()}}
+    return {"servers": _until_idle(ctx, site, balancer, held, float(request.get("timeout", 30.0)))}
 
 
-@operation("balancer.admit", longest=lambda args: float(args.get("wait") or 0) + 10.0)
-def admit(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Puts servers back and waits until the balancer sends them requests, at most `wait` seconds.
+@operation(wire.ADMIT, longest=lambda request: float(request.get("wait") or 0) + 10.0)
+def admit(ctx: Context, request: wire.Admit) -> wire.Admitted:
+    """Puts servers back and waits until the balancer sends them requests.
 
-    A server that a person or a quarantine holds is left alone unless `force`; a person (`by`) may lift a person's own.
-    `instead` (name → name) says whose place a server takes: what a person holds out there stays out here. `held` (name
-    → record) are servers that are held out again as they were before the run.
-    One that does not come up goes back to how it was, with its record: `not_up`.
+    A server that a person or a quarantine holds is left alone unless `force`; a person may lift a person's own. What a
+    person holds out at the place of `instead` stays out here. One that does not come up goes back to how it was, with
+    its record.
+
+    Raises:
+        OpError: `not_up` (those stay as they were; detail: `late, servers`), `unknown_server`, `balancer_down`,
+            `host_busy`.
     """
-    site, balancer = Site.from_args(args), create_driver(args["driver"])
-    names: list[str] = list(args["servers"])
+    site, balancer = Site.of(request), create_driver(request["driver"])
+    names: list[str] = list(request["servers"])
     before = balancer.servers()
     problem = missing(before, names)
     if problem:
         raise problem
-    answers: dict[str, dict[str, Any]] = {}
+    answers: dict[str, wire.AdmittedServer] = {}
     with drain_records.editing(site) as records:
         drain_records.follow(records, before)
-        _inherit(balancer, records, args.get("instead") or {}, before)
-        held_again = {name: record for name, record in (args.get("held") or {}).items() if name in before}
-        again = {name: {**record, "at": before[name].at} for name, record in held_again.items()}
+        _inherit(balancer, records, request.get("instead") or {}, before)
+        held_again = {name: record for name, record in (request.get("held") or {}).items() if name in before}
+        again: drain_records.Records = {name: {**record, "at": before[name].at} for name, record in held_again.items()}
         records.update(again)
         balancer.set(sorted(again), "drain")
         for name in names:
             held = records.get(name)
-            if held and not _may_lift(held, args):
+            if held and not _may_lift(held, request):
                 answers[name] = {"state": before[name].state, "seconds": 0.0, "held": held}
         balancer.set([name for name in names if name not in answers and not before[name].serves], "ready")
         balancer.keep()
     free = [name for name in names if name not in answers]
-    up = _until_up(ctx, balancer, free, float(args.get("wait", 30.0)))
+    up = _until_up(ctx, balancer, free, float(request.get("wait", 30.0)))
     late = [name for name in free if name not in up]
     seen = balancer.servers() if late else {}
     with drain_records.editing(site) as records:
@@ -92,21 +98,24 @@ def admit(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         balancer.keep()
         for name in up:
             records.pop(name, None)
-        known_endpoints.note(site, args["driver"], balancer)
+        known_endpoints.note(site, request["driver"], balancer)
     answers.update({name: {"state": "UP", "seconds": seconds, "held": None} for name, seconds in up.items()})
     if late:
         raise _not_up([seen[name] for name in late], answers)
     return {"servers": answers}
 
 
-@operation("balancer.retire")
-def retire(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Takes servers out of use: slots that no instance serves in. They stay in maintenance until an admit uses them.
+@operation(wire.RETIRE)
+def retire(ctx: Context, request: wire.TakeOutOfUse) -> wire.OutOfUse:
+    """Takes slots that no instance serves in out of use, until an admit uses them.
 
-    They get no request meanwhile, whatever starts there and whoever restarts the balancer.
+    They stay in maintenance and get no request, whatever starts there and whoever restarts the balancer.
+
+    Raises:
+        OpError: `unknown_server`, `balancer_down`, `lease_lost`, `host_busy`.
     """
-    site, balancer = Site.from_args(args), create_driver(args["driver"])
-    names: list[str] = list(args["servers"])
+    site, balancer = Site.of(request), create_driver(request["driver"])
+    names: list[str] = list(request["servers"])
     servers = balancer.servers()
     problem = missing(servers, names)
     if problem:
@@ -114,8 +123,8 @@ def retire(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     with drain_records.editing(site) as records:
         drain_records.follow(records, servers)
         ctx.require_lease("retire " + ", ".join(names))
-        fresh = [n for n in names if records.get(n, {}).get("by") != "spare" or servers[n].admin != "maint"]
-        spare = drain_records.record("spare", args["run"], ctx.identity, "not in use")
+        fresh = [n for n in names if not _is_spare(records.get(n)) or servers[n].admin != "maint"]
+        spare = drain_records.record("spare", request["run"], ctx.identity, "not in use")
         records.update({name: {**spare, "at": servers[name].at} for name in fresh})
         drain_records.save(site, records)
         balancer.set(fresh, "maint")
@@ -124,23 +133,23 @@ def retire(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     return {"servers": {name: {"state": "MAINT"} for name in names}}
 
 
-@operation("balancer.state")
-def state(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """How the balancer sees every server of the backend now, and who holds it out.
+@operation(wire.STATE)
+def state(ctx: Context, request: wire.LookAtPool) -> wire.PoolState:
+    """Reads how the balancer sees every server of the pool now, and who holds it out.
 
-    `judged_within` are the seconds, at most, to wait until the balancer has checked every server that is to serve:
-    right after a reload it has not. Not at all when it is left out.
+    Right after a reload it has judged none; `judged_within` waits for that.
 
-    `configured`: of a balancer that does not answer, the servers that its configuration has; none of them serves.
+    Raises:
+        OpError: `balancer_down`.
     """
-    balancer = create_driver(args["driver"])
+    balancer = create_driver(request["driver"])
     try:
-        servers = _judged_servers(ctx, balancer, float(args.get("judged_within", 0.0)))
+        servers = _judged_servers(ctx, balancer, float(request.get("judged_within", 0.0)))
     except OpError as error:
-        if error.code != "balancer_down" or not args.get("configured"):
+        if error.code != "balancer_down" or not request.get("configured"):
             raise
         servers = {name: _configured_server(name, at) for name, at in balancer.configured().items()}
-    records = drain_records.read(Site.from_args(args))
+    records = drain_records.read(Site.of(request))
     drain_records.follow(records, servers)
     return {"servers": {name: _server_data(server, records.get(name)) for name, server in servers.items()}}
 
@@ -159,27 +168,29 @@ def _configured_server(name: str, at: str) -> Server:
     return Server(name, address, port, admin="ready", status="", check="", sessions=0)
 
 
-@operation("balancer.elsewhere")
-def elsewhere(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Whether servers get requests at an earlier address too, which a drain would not stop. See `known_endpoints`.
+@operation(wire.ELSEWHERE)
+def elsewhere(ctx: Context, request: wire.LookElsewhere) -> wire.Elsewhere:
+    """Finds servers that get requests at an earlier address too, which a drain would not stop.
 
-    Args:
-        args: `site`, `driver`, and `servers`, the names to look for.
+    Only of a pool that deploy does not configure. See `known_endpoints`.
 
-    Returns:
-        `servers`: name → the earlier `ADDRESS:PORT`s, of those that have any.
+    Raises:
+        OpError: `balancer_down`.
     """
-    return {"servers": known_endpoints.requested_elsewhere(Site.from_args(args), args["driver"], args["servers"])}
+    return {"servers": known_endpoints.requested_elsewhere(Site.of(request), request["driver"], request["servers"])}
 
 
-@operation("balancer.recover")
-def recover(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Admits what earlier runs left drained, and ends their watchdogs. Only for the holder of the app's lock.
+@operation(wire.RECOVER)
+def recover(ctx: Context, request: wire.Recover) -> wire.Recovered:
+    """Admits what dead runs left drained, and ends their watchdogs. Only for the holder of the app's lock.
 
     Nothing is waited for: the balancer's own health checks decide whether requests go there. What a person drained and
     what is in quarantine is drained again, should a restart of the host have forgotten it.
+
+    Raises:
+        OpError: `balancer_down`, `host_busy`.
     """
-    site, balancer, run = Site.from_args(args), create_driver(args["driver"]), args["run"]
+    site, balancer, run = Site.of(request), create_driver(request["driver"]), request["run"]
     admitted: list[str] = []
     held: dict[str, list[str]] = {}
     with drain_records.editing(site) as records:
@@ -197,21 +208,29 @@ def recover(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         settle(balancer, admitted, "ready")
         for name in admitted:
             del records[name]
-        known_endpoints.note(site, args["driver"], balancer)
+        known_endpoints.note(site, request["driver"], balancer)
     watchdog.dismiss_others(site, run)
     if admitted:
         ledger.append(site, {"run": run, "event": "admitted", "servers": admitted, "why": "left drained by a dead run"})
     return {"admitted": admitted, "held_again": sorted(name for names in held.values() for name in names)}
 
 
-@operation("balancer.watch")
-def watch(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Arms the watchdog of this run before anything is drained, or says another bound. See `watchdog`.
+@operation(wire.WATCH)
+def watch(ctx: Context, request: wire.Watch) -> wire.Watched:
+    """Arms the watchdog of this run before anything is drained, or sets another bound. See `watchdog`.
 
-    `out`, where given, are servers that are to be stopped: they have to be out of the pool when the bound is said.
+    From then on the watchdog admits this run's drained servers `bound` seconds after this agent was last alive with a
+    fresh lease.
+
+    Raises:
+        OpError: `not_out` (a server of `out` gets requests), `watchdog_failed`, `balancer_down`.
     """
-    site, bound = Site.from_args(args), float(args["bound"])
-    return {"armed": watchdog.arm(ctx, site, args["run"], args["driver"], bound, args.get("out") or ())}
+    site, bound = Site.of(request), float(request["bound"])
+    return {"armed": watchdog.arm(ctx, site, request["run"], request["driver"], bound, request.get("out") or ())}
+
+
+def _is_spare(held: drain_records.Record | None) -> bool:
+    return held is not None and held["by"] == "spare"
 
 
 def _gives_way(held: drain_records.Record | None) -> bool:
@@ -219,8 +238,8 @@ def _gives_way(held: drain_records.Record | None) -> bool:
     return held is None or held["by"] == "run"
 
 
-def _may_lift(held: drain_records.Record, args: dict[str, Any]) -> bool:
-    return bool(args.get("force")) or held["by"] in ("run", "spare") or held["by"] == args.get("by") == "person"
+def _may_lift(held: drain_records.Record, request: wire.Admit) -> bool:
+    return request.get("force", False) or held["by"] in ("run", "spare") or held["by"] == request.get("by") == "person"
 
 
 def _inherit(
@@ -242,10 +261,10 @@ def _take_out(balancer: Driver, names: list[str]) -> None:
 
 
 def _until_idle(
-    ctx: Context, site: Site, balancer: Driver, names: list[str], timeout: float
-) -> dict[str, dict[str, Any]]:
+    ctx: Context, site: Site, balancer: Driver, held: drain_records.Records, timeout: float
+) -> dict[str, wire.DrainedServer]:
     """Waits for what is in flight. Idle means idle at two looks in a row: a request may be between two counters."""
-    began = time.monotonic()
+    began, names = time.monotonic(), list(held)
     idle: dict[str, float] = {}
     once: dict[str, float] = {}
     tell = _Every(_TELL)
@@ -264,7 +283,12 @@ def _until_idle(
         busy = {name: servers[name].sessions for name in names if name not in idle}
         if not busy or seconds >= timeout or _told_to_stop(ctx):
             return {
-                name: {"drained": name in idle, "remaining": busy.get(name, 0), "seconds": idle.get(name, seconds)}
+                name: {
+                    "drained": name in idle,
+                    "remaining": busy.get(name, 0),
+                    "seconds": idle.get(name, seconds),
+                    "held": held[name],
+                }
                 for name in names
             }
         if tell.due():
@@ -307,7 +331,7 @@ def _told_to_stop(ctx: Context) -> bool:
     return ctx.cancelled.is_set() or ctx.lost.is_set()
 
 
-def _server_data(server: Server, held: drain_records.Record | None) -> dict[str, Any]:
+def _server_data(server: Server, held: drain_records.Record | None) -> wire.ServerState:
     return {
         "state": server.state,
         "serves": server.serves,
@@ -318,7 +342,7 @@ def _server_data(server: Server, held: drain_records.Record | None) -> dict[str,
     }
 
 
-def _not_up(late: list[Server], answers: dict[str, dict[str, Any]]) -> OpError:
+def _not_up(late: list[Server], answers: dict[str, wire.AdmittedServer]) -> OpError:
     seen = [f"{server.name} at {server.at} ({server.check or server.status or 'not checked'})" for server in late]
     return OpError(
         "not_up",

@@ -10,18 +10,16 @@ byte of its answer → how many took that long. Requests that a user gave up are
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from deployer.agent.balancer.driver import Request
 from deployer.agent.balancer.kinds import create_driver
+from deployer.agent.model.messages import balancer as wire
 from deployer.agent.operation import Context, operation
 
-RequestStats = dict[str, Any]
 
-
-def tally(requests: Iterable[Request]) -> dict[str, RequestStats]:
+def tally(requests: Iterable[Request]) -> dict[str, wire.RequestStats]:
     """The figures of every server that had a request."""
-    stats_by_server: dict[str, RequestStats] = {}
+    stats_by_server: dict[str, wire.RequestStats] = {}
     for request in requests:
         stats = stats_by_server.setdefault(request.server, {"requests": 0, "failed": 0, "lost": 0, "times": {}})
         stats["requests"] += 1
@@ -33,10 +31,13 @@ def tally(requests: Iterable[Request]) -> dict[str, RequestStats]:
     return stats_by_server
 
 
-@operation("figures.read")
-def read(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """The figures of all servers over the `last` seconds; those of the next `ahead` seconds can be read later.
+@operation(wire.STATS)
+def read(ctx: Context, request: wire.ReadStats) -> wire.Stats:
+    """Reads what came of the requests to all servers, from the balancer's own log.
 
-    OpError `no_figures` where the balancer does not log what it would take, with what to do about it.
+    Raises:
+        OpError: `no_figures` (the balancer keeps none, and why), `balancer_down`.
     """
-    return {"servers": tally(create_driver(args["driver"]).requests(float(args["last"]), float(args["ahead"])))}
+    return {
+        "servers": tally(create_driver(request["driver"]).requests(float(request["last"]), float(request["ahead"])))
+    }

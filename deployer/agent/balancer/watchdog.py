@@ -248,7 +248,7 @@ def main(argv: list[str]) -> int:
 
 def _done(path: str) -> bool:
     order = _order(path)
-    site, run = Site.from_args(order), order["run"]
+    site, run = Site(**order["site"]), order["run"]
     if drain_records.of_run(drain_records.read(site), run):
         if _is_due(path):
             why = f"the agent was not alive for {order['bound']:.0f} s"
@@ -262,7 +262,7 @@ def _done(path: str) -> bool:
 
 def _is_due(path: str) -> bool:
     order = _order(path)
-    last = _renewed(Site.from_args(order), order["run"])
+    last = _renewed(Site(**order["site"]), order["run"])
     return last is None or procfs.now() >= last + float(order["bound"])
 
 

@@ -16,8 +16,7 @@ from typing import Any, BinaryIO
 from deployer.agent.channel import protocol, shutdown
 from deployer.agent.channel.outbox import Outbox
 from deployer.agent.channel.request_body import Body
-from deployer.agent.operation import Context, OpError, find, longest_of
-from deployer.agent.system import disk
+from deployer.agent.operation import Context, OpError, call, longest_of
 
 _TICK = 0.2  # seconds between looks at the lease
 _FLUSH = 2.0  # seconds that a clean end waits for the last answers to be written
@@ -208,7 +207,7 @@ class Session:
             lost=self._lost,
         )
         try:
-            value = find(request.op)(context, request.args)
+            value = call(request.op, context, request.args)
             self._send_result(request, value)
         except OpError as error:
             self._close(request, error.as_dict())
@@ -234,6 +233,8 @@ class Session:
 def _fault(op: str, error: BaseException) -> dict[str, Any]:
     """An operation's own fault as an error for the controller: one sentence, and the traceback as its log."""
     import traceback
+
+    from deployer.agent.system import disk
 
     known = disk.explain(error, op) if isinstance(error, OSError) else None
     if known is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from deployer.agent.dependencies import tools, venv, venv_integrity
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages import dependencies as wire
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.site import links
 from deployer.agent.system import host_facts
@@ -17,14 +18,16 @@ from deployer.agent.system import host_facts
 _VERSION = re.compile(r"py(\d+\.\d+)")
 
 
-@operation("repair.venv")
-def build_again(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Builds the virtualenv of a release again if it is damaged. What serves goes on; nothing is stopped.
+@operation(wire.REPAIR)
+def build_again(ctx: Context, request: wire.RepairVenv) -> wire.Repaired:
+    """Builds the virtualenv of a complete release again if it is damaged, from what its marker records.
 
-    Takes `site, release`, and `env`, `secrets`, `timeout` as `venv` has them. Returns `built`. OpError `incomplete`,
-    `not_repairable`, `install_failed`, `missing_server`, `no_space`.
+    It is built in a folder beside the damaged one; the releases' `.venv` links move at once. What serves goes on.
+
+    Raises:
+        OpError: `incomplete`, `not_repairable`, `install_failed`, `missing_server`, `no_space`.
     """
-    site, release = Site.from_args(args), str(args["release"])
+    site, release = Site.of(request), str(request["release"])
     links.require_complete(site, release)
     why = venv_integrity.damage(site.release(release) + "/.venv")
     if not why:
@@ -39,7 +42,9 @@ def build_again(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
             f"deploy push {site.env} builds a new release",
         )
     spec = _spec(site, marker, python)
-    spec.update((key, args[key]) for key in ("env", "secrets", "timeout") if key in args)
+    spec["env"], spec["secrets"] = request.get("env", {}), request.get("secrets", {})
+    if "timeout" in request:
+        spec["timeout"] = request["timeout"]
     return {"built": venv.ensure(ctx, site, spec)}
 
 
@@ -64,7 +69,7 @@ def _has_version(path: str, version: str) -> bool:
         return False
 
 
-def _spec(site: Site, marker: Mapping[str, Any], python: str) -> dict[str, Any]:
+def _spec(site: Site, marker: Mapping[str, Any], python: str) -> wire.VenvSpec:
     key = str(marker["venv"])
     install = _install(marker)
     installer = str(install.get("installer") or key.rpartition("-")[2])

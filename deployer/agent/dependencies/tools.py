@@ -17,10 +17,10 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator
-from typing import Any
 
 from deployer.agent.dependencies import venv
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages import dependencies as wire
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.system import host_facts, process_runner, tree
 from deployer.agent.system.files import fsync_folder
@@ -33,30 +33,31 @@ _SHA = re.compile(r"^[0-9a-f]{64}$")
 _BUSY = 126  # what a shell answers for a program that may not be executed
 
 
-@operation("tool.has")
-def has(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Whether a program must be brought: takes `name, version, sha` and, optional, `venv`, the key it is wanted for.
+@operation(wire.FIND_TOOL)
+def has(ctx: Context, request: wire.FindTool) -> wire.ToolFound:
+    """Looks whether a program must be brought to this host.
 
-    Returns `path` (null: it is not here) and `needed` (false: that virtualenv is complete).
+    Raises:
+        OpError: `invalid`.
     """
-    site = Site.from_args(args)
-    path = _place(site, args)
+    site = Site.of(request)
+    path = _place(site, request)
     is_present = os.access(path, os.X_OK)
     if is_present:
         os.utime(os.path.dirname(path))  # for `prune`: somebody still wants it
-    key = str(args.get("venv") or "")
+    key = str(request.get("venv") or "")
     return {"path": path if is_present else None, "needed": not (key and venv.complete(site, key))}
 
 
-@operation("tool.put")
-def put(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Takes a program, gzip'd, as the body (`name, version, sha` of the program itself), and tries it.
+@operation(wire.PUT_TOOL)
+def put(ctx: Context, request: wire.PutTool) -> wire.ToolPut:
+    """Takes a program, tries it, and puts it at `{host_state}/<name>/<version>-<sha12>/<name>`.
 
-    Returns `path`. Raises OpError `corrupt`, `no_space`, `not_written`, `does_not_run` with what it said; nothing
-    of it stays then.
+    Raises:
+        OpError: `does_not_run`, `corrupt`, `no_space`, `not_written`, `invalid`; nothing of it stays then.
     """
-    site = Site.from_args(args)
-    path = _place(site, args)
+    site = Site.of(request)
+    path = _place(site, request)
     folder = os.path.dirname(path)
     above = os.path.dirname(folder)
     try:
@@ -64,8 +65,8 @@ def put(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         fresh = tempfile.mkdtemp(prefix=".new-", dir=above)
         try:
             os.chmod(fresh, tree.FOLDER)
-            program = f"{fresh}/{args['name']}"
-            _receive(ctx.body, program, str(args["sha"]))
+            program = f"{fresh}/{request['name']}"
+            _receive(ctx.body, program, str(request["sha"]))
             _try(program)
             os.makedirs(folder, 0o755, exist_ok=True)
             os.rename(program, path)
@@ -88,8 +89,8 @@ def find_uv(site: Site) -> str | None:
     return own or (managed_paths[-1] if managed_paths else None)
 
 
-def _place(site: Site, args: dict[str, Any]) -> str:
-    name, version, sha = (str(args[key]) for key in ("name", "version", "sha"))
+def _place(site: Site, tool: wire.FindTool | wire.PutTool) -> str:
+    name, version, sha = tool["name"], tool["version"], tool["sha"]
     if not (_NAME.match(name) and _VERSION.match(version) and _SHA.match(sha)):
         raise OpError("invalid", f"{name!r} of version {version!r} cannot be a program's folder")
     return f"{_home(site)}/{name}/{version}-{sha[:12]}/{name}"

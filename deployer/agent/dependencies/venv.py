@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import cast
 
 from deployer.agent.dependencies import pip_settings, uv_cache, venv_integrity
 from deployer.agent.dependencies.venv_integrity import MARKER
 from deployer.agent.model import failure
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages import dependencies as wire
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.site import app_environment
 from deployer.agent.system import files, orphans, process_runner, tree
@@ -66,7 +66,7 @@ def checked(key: str) -> str:
     return key
 
 
-def ensure(ctx: Context, site: Site, spec: Mapping[str, Any], wheels: str = "", folder: str = "") -> bool:
+def ensure(ctx: Context, site: Site, spec: wire.VenvSpec, wheels: str = "", folder: str = "") -> bool:
     """Builds the virtualenv `spec` describes unless it is whole; True if it was built now.
 
     Releases whose virtualenv of the same key is damaged are led to the one that is whole.
@@ -106,7 +106,7 @@ def ensure(ctx: Context, site: Site, spec: Mapping[str, Any], wheels: str = "", 
     return True
 
 
-def build(ctx: Context, path: str, spec: Mapping[str, Any], installer: Installer) -> None:
+def build(ctx: Context, path: str, spec: wire.VenvSpec, installer: Installer) -> None:
     """Makes a virtualenv at `path` and installs the texts in it, in their order."""
     ctx.progress("making a virtualenv", step="venv")
     installer.create(path)
@@ -120,7 +120,7 @@ def build(ctx: Context, path: str, spec: Mapping[str, Any], installer: Installer
         installer.install(path, name)
 
 
-def require(path: str, spec: Mapping[str, Any]) -> None:
+def require(path: str, spec: wire.VenvSpec) -> None:
     """OpError `missing_server` when a distribution in `spec["requires"]` is not in the virtualenv."""
     names = list(spec.get("requires", ()))
     if not names:
@@ -138,33 +138,34 @@ def require(path: str, spec: Mapping[str, Any]) -> None:
         )
 
 
-@operation("venv.inspect")
-def inspect(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """What the interpreter `python` (a path) is: `path, version, implementation, abi, arch, libc`.
+@operation(wire.INSPECT)
+def inspect(ctx: Context, request: wire.InspectPython) -> wire.PythonFacts:
+    """Asks an interpreter what it is.
 
-    OpError `no_python` when it does not run.
+    Raises:
+        OpError: `no_python` (it does not run).
     """
-    return describe_interpreter(str(args["python"]))
+    return describe_interpreter(str(request["python"]))
 
 
-def describe_interpreter(path: str) -> dict[str, Any]:
+def describe_interpreter(path: str) -> wire.PythonFacts:
     """As the operation `venv.inspect`."""
     done = process_runner.run([path, "-ISc", _INSPECT], timeout=30, env={"LANG": "C.UTF-8", "PATH": os.defpath})
     if not done.ok:
         hint = "deploy setup {env} installs what is missing; or set python: {version: …} in deploy.yaml"
         raise OpError("no_python", f"{path} does not run: {done.why}", hint, log=done.log())
-    return {"path": path, **json.loads(done.stdout)}
+    return cast("wire.PythonFacts", {"path": path, **json.loads(done.stdout)})
 
 
-@operation("venv.resolve")
-def resolve(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
+@operation(wire.RESOLVE)
+def resolve(ctx: Context, request: wire.Resolve) -> wire.Resolved:
     """Finds the exact versions for loose requirements, where the controller could not.
 
-    Takes `venv` (a spec as above; `requirements` are loose, `constraints` is a text that holds what is settled).
-    Returns `requirements`, one pinned text. OpError `install_failed` with the installer's last lines.
+    Raises:
+        OpError: `install_failed` with the installer's last lines, `no_versions` (none fit together).
     """
-    site = Site.from_args(args)
-    spec = args["venv"]
+    site = Site.of(request)
+    spec = request["venv"]
     path = site.state + "/resolve"
     tree.remove(path)
     os.makedirs(path + "/venv", 0o700)
@@ -181,7 +182,7 @@ class Installer:
         wheels: a folder with everything that is to be installed; empty to use an index.
     """
 
-    def __init__(self, ctx: Context, site: Site, spec: Mapping[str, Any], wheels: str = "") -> None:
+    def __init__(self, ctx: Context, site: Site, spec: wire.VenvSpec, wheels: str = "") -> None:
         self._ctx = ctx
         self._wheels = wheels
         self._python = str(spec["python"])
@@ -227,7 +228,7 @@ class Installer:
         argv = [path + "/bin/python", "-m", "compileall", "-q", "-j", "2", path + "/lib"]
         process_runner.run(argv, timeout=self._timeout, env={**self._environ, "PYTHONDONTWRITEBYTECODE": ""})
 
-    def resolve(self, path: str, spec: Mapping[str, Any]) -> str:
+    def resolve(self, path: str, spec: wire.VenvSpec) -> str:
         """A pinned text for the loose `requirements` of `spec`, within its `constraints`."""
         requirements, constraints = path + "/wanted.txt", path + "/settled.txt"
         for name, text in (

@@ -16,6 +16,7 @@ import time
 from typing import Any, BinaryIO, NamedTuple
 
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages import logs as wire
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.site import links
 from deployer.agent.system.threads import map_at_once
@@ -42,28 +43,29 @@ class Page(NamedTuple):
     gap: bool = False
     unread: int = 0
 
+    def to_wire(self) -> wire.LogPage:
+        """The page as JSON data."""
+        return {
+            "lines": self.lines,
+            "cursor": self.cursor,
+            "more": self.more,
+            "gap": self.gap,
+            "unread": self.unread,
+        }
 
-@operation("logs.read")
-def read(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """The lines of each log after its cursor, oldest first; the last ones of a log that has no cursor yet.
 
-    Args:
-        args: `site`; `logs`: name → `{journal (a unit), file (a path), port, index, cursor}`, of which a log
-            has one of the first two; `lines`: how many to begin with; `seconds`: begin with lines of so long ago at
-            most (0: any); `partial`: also a file's last line whose newline is still missing. A slot (`port`) that is
-            not in use begins with no lines when another slot of the same instance (`index`) is in use.
+@operation(wire.READ)
+def read(ctx: Context, request: wire.ReadLogs) -> wire.LogPages:
+    """Reads the lines of each log after its cursor, oldest first; the last ones of a log that has no cursor yet.
 
-    Returns:
-        `logs`: name → `{lines: [[time, text]], cursor, more, gap, unread}`. `time` is seconds since the epoch: the
-        journal's, or that of the file's last change. `more`: there are lines beyond the size of one answer; `unread`:
-        how many bytes of a file that is. `gap`: lines may be missing, for the file was removed, truncated, or rotated
-        too often, or the journal no longer has the entry of the cursor. `now`: this host's time.
+    A slot that is not in use begins with no lines where another slot of the same instance is in use. One response has
+    at most 2 MiB of lines. The time of a line is the journal's, or that of the file's last change.
 
     Raises:
-        OpError `no_times`: `seconds` is asked for, and a log does not tell. OpError `unreadable`.
+        OpError: `no_times` (`seconds` is asked for, and a log does not tell), `unreadable`.
     """
-    site, logs, now = Site.from_args(args), args["logs"], time.time()
-    count, seconds = int(args.get("lines") or 0), int(args.get("seconds") or 0)
+    site, logs, now = Site.of(request), request["logs"], time.time()
+    count, seconds = int(request.get("lines") or 0), int(request.get("seconds") or 0)
     idle = _idle(site, logs)
     budget = _PAGE_BYTES // max(1, len(logs))
 
@@ -75,13 +77,13 @@ def read(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         if seconds and not cursor:
             why = f"the log of {name} does not tell when a line was written"
             raise OpError("no_times", why, "leave --since out: -n says how many lines")
-        return _read_file(str(log.get("file") or ""), cursor, first, budget, bool(args.get("partial")))
+        return _read_file(str(log.get("file") or ""), cursor, first, budget, bool(request.get("partial")))
 
     pages = zip(logs, map_at_once(read_log, logs))
-    return {"now": now, "logs": {name: page._asdict() for name, page in pages}}
+    return {"now": now, "logs": {name: page.to_wire() for name, page in pages}}
 
 
-def _idle(site: Site, logs: dict[str, Any]) -> list[str]:
+def _idle(site: Site, logs: dict[str, wire.LogSource]) -> list[str]:
     """The slots that are not in use while another slot of their instance is."""
     used = links.slots(site)
     busy = {log.get("index") for log in logs.values() if str(log.get("port")) in used}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from deployer.agent.instance import proof
 from deployer.agent.instance.reload import Reload
@@ -11,6 +10,7 @@ from deployer.agent.instance.switch import Switch
 from deployer.agent.instance.unit import Unit
 from deployer.agent.instance.wait import wait_for_free_port
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages import instances as wire
 from deployer.agent.model.supervision import Instance, instances_from_wire
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.site import ledger, links
@@ -18,60 +18,53 @@ from deployer.agent.system import procfs
 from deployer.agent.system.threads import map_at_once
 
 
-@operation("instance.switch", longest=lambda args: Instance.from_wire(args["instance"]).longest_switch)
-def switch(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Makes one instance serve `release`, and goes back to `previous` when that fails.
+@operation(wire.SWITCH, longest=lambda request: Instance.from_wire(request["instance"]).longest_switch)
+def switch(ctx: Context, request: wire.SwitchInstance) -> wire.InstanceSwitched:
+    """Makes one instance serve a release, and goes back to `previous` when that fails.
 
-    Args:
-        args: `site, run, instance, release, previous` (None: the slot was not in use), `via` (`push`, `rollback`,
-            `restore`, or `reload`: the same release is restarted), `reload` (`{check}`: in place by SIGHUP, or null).
-
-    Returns:
-        `pids` that hold the port, `seconds`, `changed` (False: it was proven already and nothing was touched).
+    Raises:
+        OpError: `port_taken`, `did_not_stop`, `did_not_start`, `unhealthy`, `lease_lost`, `cancelled`; detail:
+            `restored`, `serving` (a release or null), `undo` (why the way back failed). `cannot_reload`,
+            `check_failed`, `incomplete`: nothing was touched.
     """
-    site, instance = Site.from_args(args), Instance.from_wire(args["instance"])
-    hup = Reload.from_args(ctx, site, instance, args["reload"]) if args.get("reload") else None
-    return Switch(ctx, site, args["run"], instance, hup).to(
-        args["release"], args.get("previous"), args.get("via", "push")
+    site, instance = Site.of(request), Instance.from_wire(request["instance"])
+    in_place = request.get("reload")
+    hup = Reload.requested(ctx, site, instance, in_place) if in_place else None
+    return Switch(ctx, site, request["run"], instance, hup).to(
+        request["release"], request.get("previous"), request.get("via", "push")
     )
 
 
-@operation("instance.prove")
-def prove(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Looks once at every instance, all at the same time; changes nothing.
+@operation(wire.PROVE)
+def prove(ctx: Context, request: wire.ProveInstances) -> wire.InstancesProven:
+    """Looks once at every instance, all at the same time; changes nothing."""
+    site = Site.of(request)
+    release, after, patience = request.get("release"), request.get("started_after"), float(request.get("patience") or 0)
 
-    Args:
-        args: `site, instances`; `release` (None: the one the instance's slot points at); `started_after` (seconds of
-            the host's boot-time clock, or None); `patience` (seconds for a health check behind a queue, 0); `measure`.
-
-    Returns:
-        `slots`: port → `{proven, why, pids, release, instance}`; with `measure` also `memory`, the bytes of the
-        processes that listen, and `age`, the seconds for which the oldest of them has lived.
-    """
-    site = Site.from_args(args)
-    release, after, patience = args.get("release"), args.get("started_after"), float(args.get("patience") or 0)
-
-    def look(instance: Instance) -> dict[str, Any]:
+    def look(instance: Instance) -> wire.SlotState:
         answer = _proven(site, instance, release, after, patience)
-        return {**answer, **_measured(answer["pids"])} if args.get("measure") else answer
+        if request.get("measure"):
+            _measure(answer)
+        return answer
 
-    instances = instances_from_wire(args["instances"])
+    instances = instances_from_wire(request["instances"])
     answers = map_at_once(look, instances)
     return {"slots": {str(instance.port): answer for instance, answer in zip(instances, answers)}}
 
 
-@operation("instance.stop", longest=lambda args: float(args["instance"]["graceful"]) + 20.0)
-def stop(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Stops one instance, empties its slot and takes it off the boot; `stopped` False: there was nothing to stop.
+@operation(wire.STOP, longest=lambda request: Instance.from_wire(request["instance"]).graceful + 20.0)
+def stop(ctx: Context, request: wire.StopInstance) -> wire.Stopped:
+    """Stops one instance, empties its slot and takes it off the boot.
 
-    Args:
-        args: `site, run, instance`.
+    Raises:
+        OpError: `did_not_stop`, `lease_lost`.
     """
-    site, instance = Site.from_args(args), Instance.from_wire(args["instance"])
+    site, instance = Site.of(request), Instance.from_wire(request["instance"])
     unit, port = Unit(instance), instance.port
     release = links.release_at(site.slot(port))
     main = unit.main()
-    entry = {"run": args["run"], "op": "stop", "instance": instance.index, "port": port, "release": release}
+    entry: ledger.Entry = {"run": request["run"], "op": "stop", "instance": instance.index, "port": port}
+    entry["release"] = release
     ledger.append(site, {**entry, "event": "intent"})
     try:
         ctx.require_lease(f"stop {unit.name}")
@@ -95,15 +88,16 @@ def _stop(site: Site, instance: Instance, unit: Unit, main: int) -> None:
 
 def _proven(
     site: Site, instance: Instance, requested_release: str | None, after: float | None, patience: float
-) -> dict[str, Any]:
+) -> wire.SlotState:
     release = requested_release or links.release_at(site.slot(instance.port))
     if release is None:
         result = proof.Proof(False, "listen", "slot %d is not in use" % instance.port)
     else:
         result = proof.examine(site, instance, release, Unit(instance).main(), after, patience=patience)
-    return {**result.as_dict(), "instance": instance.index}
+    return result.as_state(instance.index)
 
 
-def _measured(pids: list[int]) -> dict[str, Any]:
-    began = [process.started for process in map(procfs.process, pids) if process is not None]
-    return {"memory": procfs.memory(pids), "age": round(procfs.now() - min(began), 1) if began else 0.0}
+def _measure(state: wire.SlotState) -> None:
+    began = [process.started for process in map(procfs.process, state["pids"]) if process is not None]
+    state["memory"] = procfs.memory(state["pids"])
+    state["age"] = round(procfs.now() - min(began), 1) if began else 0.0

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
 
 from deployer.agent.instance.unit import Unit
 from deployer.agent.model.layout import COMMANDS, Site
+from deployer.agent.model.messages import instances as wire
 from deployer.agent.model.supervision import Process
+from deployer.agent.model.typed import Wire
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.site import ledger, links, secrets
 from deployer.agent.system import port_owners, procfs
@@ -23,38 +24,38 @@ _GRACE = 10.0  # seconds that a supervisor may take to name the process it has j
 _TICK = 0.1
 
 
-@operation("processes.switch", longest=lambda args: 2 * (float(args["process"]["graceful"]) + 35.0))
-def switch(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
+def _longest(process: Wire[Process]) -> float:
+    """Seconds that the process may take to stop, and to start."""
+    return Process.from_wire(process).graceful + 35.0
+
+
+@operation(wire.SWITCH_PROCESS, longest=lambda request: 2 * _longest(request["process"]))
+def switch(ctx: Context, request: wire.SwitchProcess) -> wire.ProcessSwitched:
     """Brings one process to a release, and back to the one it had when that fails.
 
-    Args:
-        args: `site, run, process, release, via` (`push`, `rollback`, `reload`: also when it runs that release already,
-            `restore`).
+    Raises:
+        OpError: `did_not_stop`, `did_not_start`, `lease_lost`, `cancelled`, `incomplete`; detail: `restored`,
+            `serving`.
+    """
+    move = _Move(ctx, Site.of(request), str(request["run"]), Process.from_wire(request["process"]))
+    return move.to(str(request["release"]), str(request.get("via") or "push"))
 
-    Returns:
-        `pid`, `seconds`, `changed`; `pid` 0 where that release has no such process: it is stopped.
+
+@operation(wire.STOP_PROCESS, longest=lambda request: _longest(request["process"]))
+def stop(ctx: Context, request: wire.StopProcess) -> wire.Stopped:
+    """Stops one process for good.
 
     Raises:
-        OpError `did_not_start`, `did_not_stop`, `lease_lost`, `cancelled`; detail `restored`, `serving`.
+        OpError: `did_not_stop`, `lease_lost`, `cancelled`.
     """
-    move = _Move(ctx, Site.from_args(args), str(args["run"]), Process.from_wire(args["process"]))
-    return move.to(str(args["release"]), str(args.get("via") or "push"))
+    return _Move(ctx, Site.of(request), str(request["run"]), Process.from_wire(request["process"])).away()
 
 
-@operation("processes.stop", longest=lambda args: float(args["process"]["graceful"]) + 35.0)
-def stop(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Stops one process for good: `site, run, process`. `stopped` False: there was nothing to stop."""
-    return _Move(ctx, Site.from_args(args), str(args["run"]), Process.from_wire(args["process"])).away()
-
-
-@operation("processes.state")
-def state(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Looks once: `site, processes`. Returns `processes`: `worker@1` → `{release, running, pid, why}`.
-
-    `running`: its main process lives in the release that its link leads to.
-    """
-    site = Site.from_args(args)
-    processes = [Process.from_wire(data) for data in args["processes"]]
+@operation(wire.PROCESSES)
+def state(ctx: Context, request: wire.LookAtProcesses) -> wire.ProcessStates:
+    """Looks once at processes; changes nothing."""
+    site = Site.of(request)
+    processes = [Process.from_wire(data) for data in request["processes"]]
     return {"processes": {process.label: _state(site, process) for process in processes}}
 
 
@@ -69,14 +70,14 @@ class _Move:
         self._unit = Unit(process)
         self._previous = links.release_at(site.process(process.label))
 
-    def to(self, release: str, via: str) -> dict[str, Any]:
+    def to(self, release: str, via: str) -> wire.ProcessSwitched:
         began = time.monotonic()
         links.require_complete(self._site, release)
         if not self._has(release):
             return {"pid": 0, "seconds": 0.0, "changed": self.away()["stopped"]}
         current_state = _state(self._site, self._process)
         if via != "reload" and current_state["running"] and current_state["release"] == release:
-            return {"pid": current_state["pid"], "seconds": 0.0, "changed": False}
+            return {"pid": current_state["pid"] or 0, "seconds": 0.0, "changed": False}
         self._begin(release)
         before = self._unit.log(LOG_LINES)
         try:
@@ -87,7 +88,7 @@ class _Move:
         self._note(release, "outcome", ok=True, why="")
         return {"pid": pid, "seconds": round(time.monotonic() - began, 3), "changed": True}
 
-    def away(self) -> dict[str, Any]:
+    def away(self) -> wire.Stopped:
         """It is stopped, its link removed, and it stays down at the next boot."""
         main = self._unit.main()
         if not main and self._previous is None:
@@ -184,12 +185,20 @@ class _Move:
         self._note(release, "outcome", ok=False, why=error.message)
         return error
 
-    def _note(self, release: str | None, event: str, **more: Any) -> None:
-        entry = {"run": self._run, "event": event, "op": "process", "instance": self._process.label}
-        ledger.append(self._site, {**entry, "port": None, "release": release, "previous": self._previous, **more})
+    def _note(self, release: str | None, event: str, *, ok: bool | None = None, why: str = "") -> None:
+        entry: ledger.Entry = {
+            "run": self._run,
+            "event": event,
+            "op": "process",
+            "instance": self._process.label,
+            "port": None,
+            "release": release,
+            "previous": self._previous,
+        }
+        ledger.append(self._site, entry if ok is None else {**entry, "ok": ok, "why": why})
 
 
-def _state(site: Site, process: Process) -> dict[str, Any]:
+def _state(site: Site, process: Process) -> wire.ProcessState:
     release = links.release_at(site.process(process.label))
     pid, why = _main(site, process, release)
     return {"release": release, "running": not why, "pid": pid, "why": why}

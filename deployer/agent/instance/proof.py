@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Callable
 
 from deployer.agent.instance import health
 from deployer.agent.model.endpoints import place as place_of
@@ -18,6 +18,9 @@ from deployer.agent.model.layout import Site
 from deployer.agent.model.supervision import Instance
 from deployer.agent.system import procfs
 from deployer.agent.system.port_owners import DELETED, PortOwner, belongs, describe_process, find_port_owner, release_of
+
+if TYPE_CHECKING:
+    from deployer.agent.model.messages.instances import SlotState
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,15 @@ class Proof:
     hint: str = ""
     unseen: bool = False
 
-    def as_dict(self) -> dict[str, Any]:
-        """The answer of `instance.prove` for one instance."""
+    def as_state(self, instance: int) -> SlotState:
+        """The answer of `instance.prove` for an instance, by its index."""
         return {
             "proven": self.proven,
             "why": self.why,
             "pids": list(self.pids),
             "release": self.release,
             "unseen": self.unseen,
+            "instance": instance,
         }
 
 

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from deployer.agent.instance import proof
 from deployer.agent.instance.proof import Proof
@@ -21,6 +21,9 @@ from deployer.agent.model.supervision import Instance
 from deployer.agent.operation import Context, OpError
 from deployer.agent.site import app_environment, secrets
 from deployer.agent.system import port_owners, process_runner, procfs
+
+if TYPE_CHECKING:
+    from deployer.agent.model.messages.instances import ReloadInPlace
 
 _CHECK_TIMEOUT = 60.0  # seconds for the app to be loaded on trial
 _LOOK = 0.1  # seconds between looks at the workers
@@ -41,10 +44,9 @@ class Reload:
     or_restart: bool = False
 
     @classmethod
-    def from_args(cls, ctx: Context, site: Site, instance: Instance, args: dict[str, Any]) -> Reload:
-        """What `reload: {check, or_restart}` in the arguments of `instance.switch` asks for."""
-        check = tuple(str(word) for word in args.get("check") or ())
-        return cls(ctx, site, instance, check, bool(args.get("or_restart")))
+    def requested(cls, ctx: Context, site: Site, instance: Instance, request: ReloadInPlace) -> Reload:
+        """The reload that `instance.switch` is asked for."""
+        return cls(ctx, site, instance, tuple(request.get("check", ())), request.get("or_restart", False))
 
     def workers(self, main: int, serving: str, release: str) -> list[procfs.Process]:
         """The workers as they are, when a reload to `release` is possible; changes nothing.

@@ -15,55 +15,50 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 from deployer.agent.instance.unit import Unit
 from deployer.agent.model.layout import COMMANDS, Site
+from deployer.agent.model.messages import instances as wire
 from deployer.agent.model.supervision import Schedule
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.site import ledger, links
+
+if TYPE_CHECKING:
+    from deployer.agent.model.messages.site import HalfDone
 
 _START = 20.0  # seconds that a supervisor may take to take a timer in
 _TICK = 0.2
 
 
-@operation("schedules.switch")
-def switch(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """From now on a schedule runs in a release. What it runs at this moment is left alone.
-
-    Args:
-        args: `site, run, schedule, release`.
-
-    Returns:
-        `changed`; `armed` False where that release has no such schedule: it is off then.
+@operation(wire.SWITCH_SCHEDULE)
+def switch(ctx: Context, request: wire.SwitchSchedule) -> wire.ScheduleSwitched:
+    """Makes a schedule run in a release from now on; what it runs at this moment is left alone.
 
     Raises:
-        OpError `not_armed`: its supervisor does not take it; it is as it was. `incomplete`, `lease_lost`, `cancelled`.
+        OpError: `not_armed` (its supervisor does not take it; it is as it was), `lease_lost`, `cancelled`,
+            `incomplete`.
     """
-    move = _Move(ctx, Site.from_args(args), str(args["run"]), Schedule.from_wire(args["schedule"]))
-    return move.to(str(args["release"]))
+    move = _Move(ctx, Site.of(request), str(request["run"]), Schedule.from_wire(request["schedule"]))
+    return move.to(str(request["release"]))
 
 
-@operation("schedules.stop")
-def stop(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Starts no more runs of a schedule, and waits `wait` seconds for the one under way: `site, run, schedule, wait`.
+@operation(wire.STOP_SCHEDULE)
+def stop(ctx: Context, request: wire.StopSchedule) -> wire.ScheduleStopped:
+    """Starts no more runs of a schedule, and waits for the one under way.
 
-    Returns `stopped` (False: there was nothing to stop), and `pid` of the run that has not ended yet, 0 when none has.
-    OpError `lease_lost`, `cancelled`.
+    Raises:
+        OpError: `lease_lost`, `cancelled`.
     """
-    move = _Move(ctx, Site.from_args(args), str(args["run"]), Schedule.from_wire(args["schedule"]))
-    return move.away(float(args.get("wait") or 0))
+    move = _Move(ctx, Site.of(request), str(request["run"]), Schedule.from_wire(request["schedule"]))
+    return move.away(float(request.get("wait") or 0))
 
 
-@operation("schedules.state")
-def state(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Looks once: `site, schedules`.
-
-    Returns `schedules`: `nightly` → `{release, why, pid, next, began, ended, result}`. `why` is what keeps it from
-    being run in the release of its link, empty when nothing does. What is not known is null.
-    """
-    site = Site.from_args(args)
-    schedules = [Schedule.from_wire(data) for data in args["schedules"]]
+@operation(wire.SCHEDULES)
+def state(ctx: Context, request: wire.LookAtSchedules) -> wire.ScheduleStates:
+    """Looks once at schedules; changes nothing."""
+    site = Site.of(request)
+    schedules = [Schedule.from_wire(data) for data in request["schedules"]]
     return {"schedules": {schedule.name: _state(site, schedule) for schedule in schedules}}
 
 
@@ -78,7 +73,7 @@ class _Move:
         self._unit = Unit(schedule)
         self._previous = links.release_at(site.schedule(schedule.name))
 
-    def to(self, release: str) -> dict[str, Any]:
+    def to(self, release: str) -> wire.ScheduleSwitched:
         links.require_complete(self._site, release)
         if not os.path.isfile(f"{self._site.release(release)}/{COMMANDS}/{self._schedule.name}"):
             return {"changed": self.away(0.0)["stopped"], "armed": False}
@@ -98,7 +93,7 @@ class _Move:
         self._note(release, "outcome", ok=True, why="")
         return {"changed": True, "armed": True}
 
-    def away(self, wait: float) -> dict[str, Any]:
+    def away(self, wait: float) -> wire.ScheduleStopped:
         if self._previous is not None:
             self._begin(None)
         stopped = self._previous is not None or bool(self._pid())
@@ -139,7 +134,7 @@ class _Move:
                 return pid
             time.sleep(_TICK)
 
-    def _is_mine(self, entry: dict[str, Any]) -> bool:
+    def _is_mine(self, entry: HalfDone) -> bool:
         return (entry.get("op"), entry.get("instance")) == ("schedule", self._schedule.name)
 
     def _pid(self) -> int:
@@ -148,17 +143,32 @@ class _Move:
     def _refused(self, why: str) -> OpError:
         return OpError("not_armed", f"{self._unit.name} is not run at its times: {why}")
 
-    def _note(self, release: str | None, event: str, **more: Any) -> None:
-        entry = {"run": self._run, "event": event, "op": "schedule", "instance": self._schedule.name}
-        ledger.append(self._site, {**entry, "port": None, "release": release, "previous": self._previous, **more})
+    def _note(self, release: str | None, event: str, *, ok: bool | None = None, why: str = "") -> None:
+        entry: ledger.Entry = {
+            "run": self._run,
+            "event": event,
+            "op": "schedule",
+            "instance": self._schedule.name,
+            "port": None,
+            "release": release,
+            "previous": self._previous,
+        }
+        ledger.append(self._site, entry if ok is None else {**entry, "ok": ok, "why": why})
 
 
-def _state(site: Site, schedule: Schedule) -> dict[str, Any]:
+def _state(site: Site, schedule: Schedule) -> wire.ScheduleState:
     release = links.release_at(site.schedule(schedule.name))
     unit_state = Unit(schedule).state()
     why = "it was never started here" if release is None else unit_state.get("why") or ""
-    times = {key: _number(unit_state.get(key)) for key in ("pid", "next", "began", "ended")}
-    return {"release": release, "why": why, **times, "result": unit_state.get("result") or None}
+    return {
+        "release": release,
+        "why": why,
+        "pid": _number(unit_state.get("pid")),
+        "next": _number(unit_state.get("next")),
+        "began": _number(unit_state.get("began")),
+        "ended": _number(unit_state.get("ended")),
+        "result": unit_state.get("result") or None,
+    }
 
 
 def _number(text: str | None) -> int | None:

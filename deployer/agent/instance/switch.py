@@ -18,7 +18,7 @@ import re
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deployer.agent.instance import health, proof
 from deployer.agent.instance.proof import Proof
@@ -33,6 +33,9 @@ from deployer.agent.provisioning import operations as resource
 from deployer.agent.provisioning.snapshot import UNITS
 from deployer.agent.site import ledger, links, secrets
 from deployer.agent.system import disk, port_owners, process_runner, procfs
+
+if TYPE_CHECKING:
+    from deployer.agent.model.messages.instances import InstanceSwitched
 
 LOG_LINES = 30
 _UNITS_WAIT = 5.0  # seconds for the host's lock, while nothing serves here
@@ -60,7 +63,7 @@ class Switch:
         self._touched = False  # something was done to its processes
         self._log_before: list[str] = []
 
-    def to(self, release: str, previous: str | None, via: str) -> dict[str, Any]:
+    def to(self, release: str, previous: str | None, via: str) -> InstanceSwitched:
         """Carries it out and returns `{pids, seconds, changed}`.
 
         Raises OpError when it failed; its detail says whether the instance was `restored` and what is `serving`.
@@ -272,7 +275,7 @@ class Switch:
             self._ctx.progress(f"units stay as the run has made them: {error}")
 
     def _intend(self, state: str) -> None:
-        ledger.append(self._site, self._entry("intent", state=state))
+        ledger.append(self._site, {**self._entry("intent"), "state": state})
 
     def _intend_if_possible(self, state: str) -> None:
         try:
@@ -280,13 +283,18 @@ class Switch:
         except OSError:  # a full disk must not keep the old release from coming back
             self._ctx.progress("the ledger cannot be written")
 
-    def _close(self, ok: bool, why: str = "", **more: Any) -> None:
+    def _close(self, ok: bool, why: str = "", *, restored: bool | None = None, undo: str | None = None) -> None:
+        entry: ledger.Entry = {**self._entry("outcome"), "ok": ok, "why": why}
+        if restored is not None:
+            entry["restored"] = restored
+        if undo is not None:
+            entry["undo"] = undo
         try:
-            ledger.append(self._site, self._entry("outcome", ok=ok, why=why, **more))
+            ledger.append(self._site, entry)
         except OSError as error:
             self._ctx.progress(f"the ledger cannot be written: {error}")
 
-    def _entry(self, event: str, **more: Any) -> dict[str, Any]:
+    def _entry(self, event: str) -> ledger.Entry:
         return {
             "run": self._run,
             "event": event,
@@ -295,7 +303,6 @@ class Switch:
             "port": self._instance.port,
             "release": self._release,
             "previous": self._previous,
-            **more,
         }
 
 

@@ -14,8 +14,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import cast
+
+from deployer.agent.model.typed import TypedDict, Wire
 
 MARKER = ".deploy-release.json"
 COMMANDS = ".deploy-processes"
@@ -30,9 +32,9 @@ WITHIN = ".deploy-within"
 class Site:
     """One app in one environment on one host.
 
-    `root` is absolute and already includes `prefix`. `prefix` is "" on a real host; in a lab of plain processes it
-    is the folder that stands for the host's `/`, below which `etc`, `run` and `var` of that host lie. `user` runs the
-    app; it is the agent's own user where the agent is not root.
+    `root` is absolute and already includes `prefix`. `prefix` is "" on a real host. In a lab of plain processes it is
+    the folder that stands for the host's `/`: that host's `etc`, `run` and `var` lie in it. `user` runs the app; it is
+    the agent's own user where the agent is not root.
     """
 
     app: str
@@ -41,10 +43,14 @@ class Site:
     prefix: str = ""
     user: str = ""
 
+    def to_wire(self) -> Wire[Site]:
+        """The site as JSON data."""
+        return cast("Wire[Site]", asdict(self))
+
     @classmethod
-    def from_args(cls, args: dict[str, Any]) -> Site:
-        """The site in an operation's arguments (key `site`)."""
-        return cls(**args["site"])
+    def of(cls, request: OnSite) -> Site:
+        """The site that a request is about."""
+        return cls(**cast("dict[str, str]", request["site"]))
 
     @property
     def releases(self) -> str:
@@ -166,3 +172,9 @@ class Site:
     def system(self, path: str) -> str:
         """A path of the host's own (`/etc/haproxy/haproxy.cfg`) as it is found there."""
         return self.prefix + path
+
+
+class OnSite(TypedDict):
+    """A request about one site, which is most of them."""
+
+    site: Wire[Site]

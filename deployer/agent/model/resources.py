@@ -6,7 +6,9 @@ A resource crosses the channel as `{"kind": "file", …fields}`. Paths are as th
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Union
+from typing import Any, Union, cast
+
+from deployer.agent.model.typed import Wire
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Absent:
 
 Resource = Union[Package, User, Directory, File, Link, Service, Listener, BootUnit, Absent]
 
-_kinds: dict[str, type[Any]] = {
+KINDS: dict[str, type[Any]] = {
     "package": Package,
     "user": User,
     "directory": Directory,
@@ -116,18 +118,19 @@ _kinds: dict[str, type[Any]] = {
     "boot_unit": BootUnit,
     "absent": Absent,
 }
-_names = {cls: kind for kind, cls in _kinds.items()}
+"""The kind of a resource on the wire → its class."""
+_names = {cls: kind for kind, cls in KINDS.items()}
 
 
-def to_wire(resource: Resource) -> dict[str, Any]:
+def to_wire(resource: Resource) -> Wire[Resource]:
     """The resource as JSON data."""
-    return {"kind": _names[type(resource)], **asdict(resource)}
+    return cast("Wire[Resource]", {"kind": _names[type(resource)], **asdict(resource)})
 
 
-def from_wire(data: dict[str, Any]) -> Resource:
+def from_wire(data: Wire[Resource]) -> Resource:
     """The resource that JSON data describes; KeyError or TypeError if it describes none."""
-    fields = dict(data)
-    cls = _kinds[fields.pop("kind")]
+    fields: dict[str, Any] = dict(data)
+    cls = KINDS[fields.pop("kind")]
     for key in ("notify", "state", "enable"):
         if key in fields:
             fields[key] = tuple(fields[key])
@@ -141,6 +144,6 @@ def name_of(resource: Resource) -> str:
     return str(path if path is not None else getattr(resource, "name", ""))
 
 
-def all_from_wire(items: list[dict[str, Any]]) -> list[Resource]:
+def all_from_wire(items: list[Wire[Resource]]) -> list[Resource]:
     """`from_wire` for a list."""
     return [from_wire(item) for item in items]

@@ -5,8 +5,14 @@ Adapters build these on the controller; the agent runs them and never knows whic
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+from deployer.agent.model.typed import Wire
+
+if TYPE_CHECKING:
+    from deployer.agent.model.health_record import HealthRecord
 
 Argv = tuple[str, ...]
 
@@ -27,9 +33,9 @@ class Verbs:
     `reset` clears failure counters and may fail. `enable`/`disable`: at boot.
 
     `socket` is the unit that can hold the port in the program's place (`shop@8000.socket`), empty where the supervisor
-    has no such thing. `socket_state` prints words, among them `active` when it is open and `enabled` when it opens at
-    boot; `socket_open` and `socket_close` do so now and at boot. `restart` is one job, in which an open socket never
-    starts the program by itself.
+    has no such thing. `socket_state` prints words: `active` when it is open, `enabled` when it opens at boot.
+    `socket_open` and `socket_close` do so now and at boot. `restart` is one job, in which an open socket never starts
+    the program by itself.
 
     `state` is of schedules: it prints lines `KEY=VALUE`, as `agent.schedules` tells them.
     """
@@ -72,6 +78,16 @@ class Health:
     https: bool = False
     lenient: bool = False
 
+    def to_wire(self) -> Wire[Health]:
+        """The health check as JSON data."""
+        return cast("Wire[Health]", asdict(self))
+
+    @classmethod
+    def from_wire(cls, data: Wire[Health]) -> Health:
+        """The health check that JSON data describes."""
+        fields: dict[str, Any] = dict(data)
+        return cls(**fields)
+
     @property
     def sent_headers(self) -> dict[str, str]:
         """The headers of the request beside `Host`."""
@@ -102,12 +118,19 @@ class Health:
             return str(self.status)
         return USUALLY_HEALTHY
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> HealthRecord:
         """What a release keeps of its health check, as JSON data: all that it takes to send the same request again."""
-        kept = ("path", "status", "host", "headers", "https", "within", "timeout")
-        return {name: value for name, value in asdict(self).items() if name in kept}
+        return {
+            "path": self.path,
+            "status": self.status,
+            "host": self.host,
+            "headers": self.headers,
+            "https": self.https,
+            "within": self.within,
+            "timeout": self.timeout,
+        }
 
-    def recorded(self, record: dict[str, Any]) -> Health:
+    def recorded(self, record: Mapping[str, Any]) -> Health:
         """This health check with the request of a release, by what `record` returned when the release was built.
 
         The longer time of both counts. A release of an earlier version recorded only `path` and `status`, where None
@@ -144,15 +167,15 @@ class Instance:
     graceful: float = 30.0
     socket: bool = False
 
-    def to_wire(self) -> dict[str, Any]:
+    def to_wire(self) -> Wire[Instance]:
         """The instance as JSON data."""
-        return asdict(self)
+        return cast("Wire[Instance]", asdict(self))
 
     @classmethod
-    def from_wire(cls, data: dict[str, Any]) -> Instance:
+    def from_wire(cls, data: Wire[Instance]) -> Instance:
         """The instance that JSON data describes."""
-        fields = dict(data)
-        verbs, health = _verbs(fields.pop("verbs")), Health(**fields.pop("health"))
+        fields: dict[str, Any] = dict(data)
+        verbs, health = _verbs(fields.pop("verbs")), Health.from_wire(fields.pop("health"))
         return cls(verbs=verbs, health=health, **fields)
 
     @property
@@ -180,14 +203,15 @@ class Process:
         """`worker@1`, the name of its link."""
         return label_of(self.name, self.number)
 
-    def to_wire(self) -> dict[str, Any]:
+    def to_wire(self) -> Wire[Process]:
         """The process as JSON data."""
-        return asdict(self)
+        return cast("Wire[Process]", asdict(self))
 
     @classmethod
-    def from_wire(cls, data: dict[str, Any]) -> Process:
+    def from_wire(cls, data: Wire[Process]) -> Process:
         """The process that JSON data describes."""
-        return cls(**{**data, "verbs": _verbs(data["verbs"])})
+        fields: dict[str, Any] = {**data, "verbs": _verbs(data["verbs"])}
+        return cls(**fields)
 
 
 @dataclass(frozen=True)
@@ -198,14 +222,15 @@ class Schedule:
     verbs: Verbs
     graceful: float
 
-    def to_wire(self) -> dict[str, Any]:
+    def to_wire(self) -> Wire[Schedule]:
         """The schedule as JSON data."""
-        return asdict(self)
+        return cast("Wire[Schedule]", asdict(self))
 
     @classmethod
-    def from_wire(cls, data: dict[str, Any]) -> Schedule:
+    def from_wire(cls, data: Wire[Schedule]) -> Schedule:
         """The schedule that JSON data describes."""
-        return cls(**{**data, "verbs": _verbs(data["verbs"])})
+        fields: dict[str, Any] = {**data, "verbs": _verbs(data["verbs"])}
+        return cls(**fields)
 
 
 def label_of(name: str, number: int) -> str:
@@ -219,11 +244,11 @@ def parts_of(label: str) -> tuple[str, int]:
     return name, int(number)
 
 
-def _verbs(data: dict[str, Any]) -> Verbs:
+def _verbs(data: Any) -> Verbs:
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
     return Verbs(**fields)
 
 
-def instances_from_wire(items: list[dict[str, Any]]) -> list[Instance]:
+def instances_from_wire(items: list[Wire[Instance]]) -> list[Instance]:
     """`Instance.from_wire` for a list."""
     return [Instance.from_wire(item) for item in items]

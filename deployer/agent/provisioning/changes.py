@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass
-from typing import Any, Callable, Union
+from typing import TYPE_CHECKING, Callable, Union
 
 from deployer.agent.model.layout import Site
 from deployer.agent.model.resources import Absent, Directory, File, Link
@@ -18,6 +18,9 @@ from deployer.agent.provisioning import users
 from deployer.agent.provisioning.managed_files import DIRECTORY, ManagedFiles, digest, link_digest
 from deployer.agent.site import shared_folders, shared_owners
 from deployer.agent.system import disk, files, tree, trusted_path
+
+if TYPE_CHECKING:
+    from deployer.agent.model.messages.resources import ResourceChange, ResourceRefusal
 
 Placed = Union[File, Directory, Link, Absent]
 # The first line of every unit. Two apps may come to one name: `shop` with a process `a-b`, and `shop-a` with one `b`.
@@ -39,7 +42,7 @@ class Change:
     undo: Callable[[], None] = lambda: None
     new: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ResourceChange:
         """The change as it is reported."""
         return {"kind": self.kind, "name": self.name, "action": self.action, "diff": self.diff}
 
@@ -54,7 +57,7 @@ class Refusal:
     diff: str = ""
     hint: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ResourceRefusal:
         """The refusal as it is reported."""
         return {"kind": self.kind, "name": self.name, "why": self.why, "diff": self.diff, "hint": self.hint}
 

@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
-from deployer.agent.model.layout import Site
+from deployer.agent.model.layout import OnSite, Site
+from deployer.agent.model.messages import resources as wire
 from deployer.agent.model.resources import BootUnit, Listener, Package, Resource, Service, User, all_from_wire
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.provisioning import boot_units, packages, services, users
@@ -25,25 +26,33 @@ from deployer.agent.system import disk, listeners, process_runner
 _HANDLER_TIMEOUT = 120.0  # seconds for one command of a handler
 
 
-@operation("resource.apply")
-def apply(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Args: `site, resources, handlers, dry_run, replace, keep, part`. Returns `changed, refused, handlers`.
+@operation(wire.APPLY)
+def apply(ctx: Context, request: wire.ApplyResources) -> wire.ResourcesApplied:
+    """Makes the host as the resources say, or leaves its files as they were.
 
-    `keep` is the run for which files stay beside as they were, as that `part` of the host (`snapshot.PARTS`), until
-    `resource.restore` or `resource.settle`.
+    With `keep`, files stay beside as they were before that run, until `resource.restore` or `resource.settle`. A
+    `listener` is a UNIX socket at which a program is to answer; where none does, its handlers run.
 
     Raises:
-        OpError `refused`: something is there that we did not make, or that was changed since; nothing was changed.
-            `too_old`: a package is, or would be, an earlier version than is needed; nothing was changed.
-            `invalid`: a handler failed and files were put back. `failed`: a package, user, service or file could
-            not be made so; files were put back.
+        OpError: `refused` (something is there that deploy did not make, or that was changed since) and `too_old` (a
+            package): nothing was changed. `untrusted_link` (a path leads through a link in a folder that others than
+            root may write): nothing was changed. `invalid` (a handler failed), `masked` (a boot unit), `failed` (a
+            package, user, service, boot unit or write): files were put back. `not_ours`, `host_busy`.
     """
-    site = Site.from_args(args)
+    site = Site.of(request)
     ownership.require_ours(site)
-    dry_run = bool(args.get("dry_run"))
+    dry_run = bool(request.get("dry_run"))
     held: AbstractContextManager[Any] = nullcontext() if dry_run else host_lock(site)
     with held:
-        work = _Work(ctx, site, args)
+        work = _Work(
+            ctx,
+            site,
+            all_from_wire(request["resources"]),
+            request.get("handlers", {}),
+            replace=request.get("replace", False),
+            keep=request.get("keep", ""),
+            part=request.get("part", UNITS),
+        )
         comparison = work.compare()
         if dry_run:
             return comparison
@@ -51,16 +60,17 @@ def apply(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         return work.carry_out()
 
 
-@operation("resource.restore")
-def restore(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Args: `site, run, parts, new`. Makes files what they were before that run changed them; returns `changed`, paths.
+@operation(wire.RESTORE)
+def restore(ctx: Context, request: wire.RestoreResources) -> wire.ResourcesRestored:
+    """Makes files what they were before that run changed them with `keep`; none for another run.
 
-    OpError as in `resource.apply`, with the files as they are.
+    Raises:
+        OpError: `invalid`, `failed`, `not_ours`, `host_busy`, with the files as they are.
     """
-    site = Site.from_args(args)
+    site = Site.of(request)
     ownership.require_ours(site)
-    run, new = str(args["run"]), bool(args.get("new", True))
-    return {"changed": [path for part in args["parts"] for path in put_back(ctx, site, run, part, new=new)]}
+    run, new = str(request["run"]), bool(request.get("new", True))
+    return {"changed": [path for part in request["parts"] for path in put_back(ctx, site, run, part, new=new)]}
 
 
 def put_back(ctx: Context, site: Site, run: str, part: str, *, new: bool = True, bound: float = 60.0) -> list[str]:
@@ -75,16 +85,20 @@ def put_back(ctx: Context, site: Site, run: str, part: str, *, new: bool = True,
         kept = Snapshot(site, part)
         steps = kept.back(new=new) if kept.run == run else []
         if steps:
-            _Work(ctx, site, {"handlers": kept.handlers}).put_back(steps)
+            _Work(ctx, site, [], kept.handlers).put_back(steps)
         if new:
             kept.forget()
     return [step.name for step in steps]
 
 
-@operation("resource.settle")
-def settle(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Args: `site`. Forgets what files were before: what serves has proven itself with those of now."""
-    site = Site.from_args(args)
+@operation(wire.SETTLE)
+def settle(ctx: Context, request: OnSite) -> wire.ResourcesSettled:
+    """Forgets what files were before: what serves has proven itself with those of now.
+
+    Raises:
+        OpError: `host_busy`.
+    """
+    site = Site.of(request)
     with host_lock(site):
         forgotten = [Snapshot(site, part).forget() for part in PARTS]
     return {"changed": any(forgotten)}
@@ -93,18 +107,28 @@ def settle(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
 class _Work:
     """One application of a list of resources."""
 
-    def __init__(self, ctx: Context, site: Site, args: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        site: Site,
+        resources: list[Resource],
+        handlers: dict[str, Commands],
+        *,
+        replace: bool = False,
+        keep: str = "",
+        part: str = UNITS,
+    ) -> None:
         self._ctx = ctx
         self._site = site
-        self._replace = bool(args.get("replace"))
-        self._keep = str(args.get("keep") or "")
-        self._part = str(args.get("part") or UNITS)
-        self._resources: list[Resource] = all_from_wire(args.get("resources") or [])
-        self._handlers: dict[str, Commands] = args.get("handlers") or {}
+        self._replace = replace
+        self._keep = keep
+        self._part = part
+        self._resources = resources
+        self._handlers = handlers
         self._created = ManagedFiles(site)
         self._paths_before = dict(self._created.paths)
 
-    def compare(self) -> dict[str, Any]:
+    def compare(self) -> wire.ResourcesApplied:
         """What would be changed and what is refused; changes nothing."""
         steps = self._system_steps()
         placed, refusals, _ = self._place()
@@ -116,7 +140,7 @@ class _Work:
             "handlers": list(notified),
         }
 
-    def refuse_if(self, refused: list[dict[str, Any]]) -> None:
+    def refuse_if(self, refused: list[wire.ResourceRefusal]) -> None:
         """Raises OpError `refused` unless the list is empty."""
         if not refused:
             return
@@ -129,7 +153,7 @@ class _Work:
             detail={"refused": refused},
         )
 
-    def carry_out(self) -> dict[str, Any]:
+    def carry_out(self) -> wire.ResourcesApplied:
         """Changes what must be changed. Packages and users come first: files belong to users and replace defaults."""
         done = self._system_steps()
         for step in done:

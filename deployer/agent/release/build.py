@@ -13,7 +13,7 @@ import posixpath
 import re
 import stat
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 from deployer.agent.dependencies import venv, venv_integrity
 from deployer.agent.model import failure
@@ -38,6 +38,9 @@ from deployer.agent.site import app_environment, secrets, shared_folders
 from deployer.agent.system import files, process_runner, tree
 from deployer.agent.system.files import fsync_folder
 
+if TYPE_CHECKING:
+    from deployer.agent.model.messages import releases as wire
+
 _LOG_LINES = 30
 _SEARCHED_LINES = 300  # of what a hook printed, for the exception that ended it
 _LONGEST_CAUSE = 300  # characters of the check's last line that go into the message
@@ -52,7 +55,7 @@ class Building:
         incoming: the content that was gathered for it. OpError `not_begun` if there is none.
     """
 
-    def __init__(self, ctx: Context, site: Site, release: str, args: dict[str, Any], incoming: BlobStore) -> None:
+    def __init__(self, ctx: Context, site: Site, release: str, args: wire.BuildRelease, incoming: BlobStore) -> None:
         self.ctx = ctx
         self.site = site
         self.release = release
@@ -91,27 +94,26 @@ class Building:
 
         OpError `prepare_failed`, `check_failed` with the last lines; `no_static`.
         """
-        if self.args.get("prepare"):
-            self._prepare(self.args["prepare"])
+        prepare, check = self.args.get("prepare"), self.args.get("check")
+        if prepare:
+            self._prepare(prepare)
         if static:
             kept = static.gather()
             self.ctx.progress("%d static files of earlier releases stay" % kept, step="static", files=kept)
         self._compile()
-        if self.args.get("check"):
-            self._check(self.args["check"])
+        if check:
+            self._check(check)
         tree.seal(self.path)
         if static:
             static.offer()
         tree.flush(self.path)
         self._mark()
 
-    def _prepare(self, hook: dict[str, Any]) -> None:
+    def _prepare(self, hook: wire.PrepareHook) -> None:
         self.ctx.progress("preparing", step="prepare")
         tree.give(self.path, *app_environment.owner(self.site))
         try:
-            self._command(
-                shell_argv(str(hook["command"])), hook, "prepare_failed", "the prepare hook", step="prepare hook"
-            )
+            self._command(shell_argv(hook["command"]), hook, "prepare_failed", "the prepare hook", step="prepare hook")
         finally:
             if os.path.isdir(self.path):
                 tree.take_back(self.path)
@@ -133,11 +135,11 @@ class Building:
                 hint = "the dependencies are installed into .venv already: " + hint
             raise OpError("prepare_failed", message, hint)
 
-    def _check(self, check: dict[str, Any]) -> None:
+    def _check(self, check: wire.AppCheck) -> None:
         self.ctx.progress("checking that the app can be loaded", step="check")
         loads = f"it loads {check['target']} on Python" if check.get("target") else "on Python"
         what = f"the app's check ({loads} {self._python()})"
-        self._command([str(word) for word in check["argv"]], check, "check_failed", what)
+        self._command(check["argv"], check, "check_failed", what)
 
     def _python(self) -> str:
         """The version in the virtualenv's own description, which pip's and uv's both have."""
@@ -145,7 +147,9 @@ class Building:
             match = re.search(r"^version(?:_info)? *= *(\S+)", file.read(), re.MULTILINE)
         return match.group(1) if match else "?"
 
-    def _command(self, argv: list[str], spec: dict[str, Any], code: str, what: str, step: str = "") -> None:
+    def _command(
+        self, argv: list[str], spec: wire.PrepareHook | wire.AppCheck, code: str, what: str, step: str = ""
+    ) -> None:
         lines: list[str] = []
 
         def heard(line: str) -> None:

@@ -16,12 +16,12 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from deployer.agent.dependencies import tools, uv_cache, venv
 from deployer.agent.model import release_id
 from deployer.agent.model.layout import Site
 from deployer.agent.model.manifest import Manifest
+from deployer.agent.model.messages import releases as wire
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.release import release_hook
 from deployer.agent.release.build import Building
@@ -37,20 +37,20 @@ _SPARE = 32 << 20  # bytes that stay free on the disk beside what a release need
 _SPARE_INODES = 500
 
 
-def _longest_build(args: dict[str, Any]) -> float:
+def _longest_build(request: wire.BuildRelease) -> float:
     """Seconds for the virtualenv, the prepare hook, the check of the app, and the compilation."""
-    parts = [args.get("venv") or {}, args.get("prepare") or {}, args.get("check") or {}]
-    return 600.0 + sum(float(part.get("timeout") or 0) for part in parts)
+    parts = (request["venv"], request.get("prepare"), request.get("check"))
+    return 600.0 + sum(part.get("timeout", 0.0) for part in parts if part)
 
 
-@operation("release.begin")
-def begin(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Takes `release`, `venv` (its key, optional: no wheels are asked for when it is built), a manifest as the body.
+@operation(wire.BEGIN)
+def begin(ctx: Context, request: wire.ReleaseContent) -> wire.Begun:
+    """Takes the manifest of a release and says what of its content is missing here.
 
-    Returns `complete`, `missing` (hashes), `missing_bytes`, `reused` (files taken from earlier releases).
-    Raises OpError `not_set_up`, `no_space` (detail: `needed`, `free`, bytes), `invalid`.
+    Raises:
+        OpError: `no_space` (detail: `needed`, `free`, bytes), `not_set_up`, `invalid`, `in_use`.
     """
-    site, release = _which(args)
+    site, release = _which(request)
     _require_set_up(site)
     manifest = _manifest(ctx.read_body())
     if complete(site, release):
@@ -60,7 +60,7 @@ def begin(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     with _disk_full(site, incoming):
         incoming.reset(manifest)
         reused = incoming.reuse(manifest, list(reversed(_complete(site))))
-        key = str(args.get("venv") or "")
+        key = str(request.get("venv") or "")
         missing = incoming.missing(manifest, with_wheels=not (key and venv.complete(site, key)))
     _require_space(site, sum(missing.values()), len(manifest.files))
     total = len(manifest.files)
@@ -73,16 +73,17 @@ def begin(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@operation("release.fill")
-def fill(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Takes the blobs that `begin` found missing, as one gzip'd tar in the body; `venv` as there.
+@operation(wire.FILL)
+def fill(ctx: Context, request: wire.ReleaseContent) -> wire.Filled:
+    """Takes the blobs that `release.begin` found missing.
 
-    Returns `files` and `bytes`. Raises OpError `corrupt` (nothing of it is kept), `no_space`, `not_begun`.
+    Raises:
+        OpError: `corrupt` (nothing of it is kept), `not_begun`: begin again. `no_space`, `invalid`.
     """
-    site, release = _which(args)
+    site, release = _which(request)
     incoming = BlobStore(site, release)
     manifest = incoming.manifest()
-    key = str(args.get("venv") or "")
+    key = str(request.get("venv") or "")
     missing_sizes = incoming.missing(manifest, with_wheels=not (key and venv.complete(site, key)))
     if not missing_sizes:
         for _ in ctx.body:
@@ -94,29 +95,30 @@ def fill(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     return {"files": files, "bytes": size}
 
 
-@operation("release.build", longest=_longest_build)
-def build(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
+@operation(wire.BUILD, longest=_longest_build)
+def build(ctx: Context, request: wire.BuildRelease) -> wire.Built:
     """Makes a complete release of what was gathered.
 
-    Takes `run` (text), `files` (path → text), `meta` (goes into the marker), `venv` (see
-    `deployer.agent.dependencies.venv`), `env`, `shared` (paths), `prepare` ({command, timeout} or null), `check`
-    ({argv, timeout} or null), `static` ({url, dir} or null), `pythonpath` is for the caller to put in `env`.
+    A failed release is gone; a complete virtualenv stays.
 
-    Returns `built` (false: it was complete), `venv_built`, `seconds`. Raises OpError `install_failed`,
-    `missing_server`, `prepare_failed`, `check_failed`, `no_static`, `no_space`, `not_begun`. A failed release is gone;
-    a complete virtualenv stays.
+    Raises:
+        OpError: `install_failed`, `prepare_failed`, `check_failed`, `missing_server`, with log. `no_static`,
+            `no_space`, `not_begun`, `invalid`.
     """
     began = time.monotonic()
-    site, release = _which(args)
+    site, release = _which(request)
     if complete(site, release):
         return {"built": False, "venv_built": False, "seconds": 0.0}
     incoming = BlobStore(site, release)
-    static = StaticFiles(site, release, args["static"], _complete(site)) if args.get("static") else None
-    building = Building(ctx, site, release, args, incoming)
+    folder = request.get("static")
+    static = StaticFiles(site, release, folder, _complete(site)) if folder else None
+    building = Building(ctx, site, release, request, incoming)
     with _disk_full(site, incoming):
         try:
             building.assemble()
-            venv_built = venv.ensure(ctx, site, args["venv"], incoming.place_wheels(building.manifest), building.venv)
+            venv_built = venv.ensure(
+                ctx, site, request["venv"], incoming.place_wheels(building.manifest), building.venv
+            )
             building.finish(static)
         except BaseException:
             tree.remove(site.release(release))
@@ -126,25 +128,21 @@ def build(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     return {"built": True, "venv_built": venv_built, "seconds": round(time.monotonic() - began, 3)}
 
 
-@operation("release.prune")
-def prune(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
+@operation(wire.PRUNE)
+def prune(ctx: Context, request: wire.Prune) -> wire.Pruned:
     """Removes releases beyond the newest `keep` proven ones, and virtualenvs that none of the rest links to.
 
-    What `current`, a slot or a live process uses, `protect` names or was proven last is never touched. With `dry_run`
-    nothing is removed. With `weigh` the answer says what that gives back.
-    Returns `removed` (ids), `venvs` (keys), `failed` (path → why it could not be removed), and with `weigh` `bytes` and
-    `inodes`.
+    What `current`, a slot or a live process uses, `protect` names or was proven last is never touched.
     """
-    site = Site.from_args(args)
+    site = Site.of(request)
     retiring = Pruner(site, complete)
-    keep, protect = int(args["keep"]), {str(name) for name in args.get("protect", ())}
-    weight: dict[str, Any] = {}
-    if args.get("weigh"):
+    keep, protect = int(request["keep"]), {str(name) for name in request.get("protect", ())}
+    size = inodes = 0
+    if request.get("weigh"):
         removed, keys = retiring.removable(keep, protect)
         size, inodes = weigh([*map(site.release, removed), *map(site.venv, keys)])
-        weight = {"bytes": size, "inodes": inodes}
-        if args.get("dry_run"):
-            return {"removed": removed, "venvs": keys, "failed": {}, **weight}
+        if request.get("dry_run"):
+            return {"removed": removed, "venvs": keys, "failed": {}, "bytes": size, "inodes": inodes}
     removed = retiring.releases(keep, protect)
     keys = retiring.venvs()
     release_hook.forget(site)
@@ -153,16 +151,21 @@ def prune(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         uv_cache.bound(site, uv)
     if removed or keys:
         ctx.progress("removed %d old releases" % len(removed), releases=removed, venvs=keys)
-    if weight and retiring.failed:
-        size, inodes = weigh(retiring.failed)
-        weight = {"bytes": max(0, weight["bytes"] - size), "inodes": max(0, weight["inodes"] - inodes)}
-    return {"removed": removed, "venvs": keys, "failed": retiring.failed, **weight}
+    answer: wire.Pruned = {"removed": removed, "venvs": keys, "failed": retiring.failed}
+    if request.get("weigh"):
+        kept_size, kept_inodes = weigh(retiring.failed) if retiring.failed else (0, 0)
+        answer["bytes"], answer["inodes"] = max(0, size - kept_size), max(0, inodes - kept_inodes)
+    return answer
 
 
-@operation("release.discard")
-def discard(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Removes one release that nothing uses. Returns `removed`; OpError `in_use` says by what it is used."""
-    site, release = _which(args)
+@operation(wire.DISCARD)
+def discard(ctx: Context, request: wire.OneRelease) -> wire.Removed:
+    """Removes one release that nothing uses.
+
+    Raises:
+        OpError: `in_use` (by what), `invalid`.
+    """
+    site, release = _which(request)
     BlobStore(site, release).drop()
     used = Pruner(site, complete).used().get(release)
     if used:
@@ -170,10 +173,14 @@ def discard(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     return {"removed": tree.remove(site.release(release))}
 
 
-@operation("release.marker")
-def marker(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """What a complete release says of itself: `marker`, all that `release.build` was given as `meta`; else None."""
-    site, release = _which(args)
+@operation(wire.MARKER)
+def marker(ctx: Context, request: wire.OneRelease) -> wire.MarkerRead:
+    """Reads what a complete release says of itself.
+
+    Raises:
+        OpError: `invalid`.
+    """
+    site, release = _which(request)
     try:
         with open(site.marker(release), encoding="utf-8") as file:
             return {"marker": json.load(file)}
@@ -200,11 +207,11 @@ def _clear(site: Site, release: str) -> None:
     tree.remove(site.release(release))
 
 
-def _which(args: dict[str, Any]) -> tuple[Site, str]:
-    release = str(args["release"])
+def _which(request: wire.ReleaseContent | wire.BuildRelease | wire.OneRelease) -> tuple[Site, str]:
+    release = request["release"]
     if not _ID.match(release):
         raise OpError("invalid", f"{release!r} is no release id")
-    return Site.from_args(args), release
+    return Site.of(request), release
 
 
 def _complete(site: Site) -> list[str]:

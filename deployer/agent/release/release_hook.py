@@ -18,10 +18,10 @@ import re
 import shutil
 import subprocess
 import time
-from typing import Any
 
 from deployer.agent.channel import bootstrap
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages import releases as wire
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.site import ledger, links, secrets
 from deployer.agent.system import files
@@ -36,24 +36,24 @@ _LOG_LINES = 30
 _KEPT_FILES = 60  # logs of runs long gone are removed beyond these
 
 
-@operation("hook.release", longest=lambda args: float(args.get("timeout") or 0) + 30.0)
-def release(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
+@operation(wire.HOOK, longest=lambda request: float(request.get("timeout") or 0) + 30.0)
+def release(ctx: Context, request: wire.RunReleaseHook) -> wire.HookEnded:
     """Runs the release hook unless it succeeded for this release already.
 
-    Takes `run`, `release`, `command` (for sh), `env`, `timeout` (seconds; then its whole group is killed),
-    `rerun_safe`. Neither a cancelled run nor a lost controller stops it. Returns `exit`, `output` (its last 64 KB),
-    `skipped`.
-    Raises OpError `hook_failed` with its last lines; `unknown_outcome` when an earlier attempt was begun and nobody
-    knows how it ended (detail: `run`, `since`, `log`).
+    Neither a cancelled run nor a lost controller stops it. After `timeout` seconds its whole group is killed.
+
+    Raises:
+        OpError: `hook_failed` with its last lines, `unknown_outcome` (an earlier attempt was begun and nobody knows
+            how it ended; detail: `run`, `since`, `log`), `incomplete`, `lease_lost`, `invalid`.
     """
-    hook = _Hook(Site.from_args(args), str(args["release"]), str(args["run"]))
+    hook = _Hook(Site.of(request), str(request["release"]), str(request["run"]))
     links.require_complete(hook.site, hook.release)
     if hook.succeeded():
         return {"exit": 0, "output": "", "skipped": True}
     if not hook.runs():
-        hook.refuse_unknown(bool(args.get("rerun_safe")))
+        hook.refuse_unknown(bool(request.get("rerun_safe")))
         ctx.require_lease("run the release hook")
-        hook.start(args)
+        hook.start(request)
     ctx.progress("the release hook runs", step="hook")
     hook.follow(ctx)
     return hook.result()
@@ -128,7 +128,7 @@ class _Hook:
             detail={"run": begun["run"], "since": begun["ts"], "log": self.log},
         )
 
-    def start(self, args: dict[str, Any]) -> None:
+    def start(self, args: wire.RunReleaseHook) -> None:
         """Writes the intent down and starts the runner; returns when it has begun."""
         secrets.prepare_state(self.site)
         os.makedirs(self.folder, 0o700, exist_ok=True)
@@ -187,7 +187,7 @@ class _Hook:
         except (OSError, ValueError, KeyError, TypeError):
             return 0.0  # it has ended, or never began
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> wire.HookEnded:
         """The answer, from the ledger. OpError `hook_failed`, or `unknown_outcome` when the runner died."""
         self.refuse_unknown(rerun_safe=False)
         ended = self._last("outcome") or {}
@@ -208,10 +208,10 @@ class _Hook:
             output = file.read().decode("utf-8", "replace")
         return {"exit": 0, "output": output, "skipped": False}
 
-    def _entries(self) -> list[dict[str, Any]]:
+    def _entries(self) -> list[ledger.Entry]:
         return [e for e in ledger.read(self.site) if e.get("op") == OP and e.get("release") == self.release]
 
-    def _last(self, event: str) -> dict[str, Any] | None:
+    def _last(self, event: str) -> ledger.Entry | None:
         matching_entries = [entry for entry in self._entries() if entry.get("event") == event]
         return matching_entries[-1] if matching_entries else None
 

@@ -44,10 +44,10 @@ def main(argv: Sequence[str]) -> int:
     os.write(held, b"%d\n" % os.getpid())
     lock.show_life(site)
     done, why = _run(site, spec, f"{folder}/{spec['run']}.log")
-    outcome = {"run": spec["run"], "event": "outcome", "op": "hook", "release": spec["release"]}
+    outcome: ledger.Entry = {"run": spec["run"], "event": "outcome", "op": "hook", "release": spec["release"]}
     exit_status = done.exit if done else None
     limit = done.timeout if done and done.timed_out else None
-    ended = {**outcome, "ok": bool(done and done.ok), "why": why, "exit": exit_status, "timeout": limit}
+    ended: ledger.Entry = {**outcome, "ok": bool(done and done.ok), "why": why, "exit": exit_status, "timeout": limit}
     ledger.append(site, ended)
     os.unlink(argv[0])
     return 0

@@ -12,12 +12,15 @@ import json
 import os
 import posixpath
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deployer.agent.model.layout import STATIC_NAMES, WWW, Site
 from deployer.agent.model.manifest import problem, reserved
 from deployer.agent.operation import OpError
 from deployer.agent.system import tree
+
+if TYPE_CHECKING:
+    from deployer.agent.model.messages.releases import StaticFolder
 
 
 class StaticFiles:
@@ -28,9 +31,9 @@ class StaticFiles:
         complete: the site's other complete releases.
     """
 
-    def __init__(self, site: Site, release: str, spec: dict[str, Any], complete: Iterable[str]) -> None:
-        self.folder = str(spec["dir"]).strip("/")
-        self._url = str(spec["url"]).strip("/")
+    def __init__(self, site: Site, release: str, spec: StaticFolder, complete: Iterable[str]) -> None:
+        self.folder = spec["dir"].strip("/")
+        self._url = spec["url"].strip("/")
         for path in (self.folder, self._url):
             why = problem(path) or (reserved(path) if path == self.folder else None)
             if why:

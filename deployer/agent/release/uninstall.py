@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import Any
 
 from deployer.agent.balancer import drain_records
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages import site as wire
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.release import operations as release
 from deployer.agent.release.retention import Pruner
@@ -19,23 +19,18 @@ from deployer.agent.system import tree
 _STAYS = ("lock", "ledger.jsonl", "site.json", "drained.json", "drained.lock", "watchdog-")
 
 
-@operation("belongings.remove")
-def remove(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
+@operation(wire.UNINSTALL)
+def remove(ctx: Context, request: wire.Uninstall) -> wire.Uninstalled:
     """Removes releases, virtualenvs, links and secrets, once nothing of the app runs. Under the site's lock.
 
     `shared/`, the history and what strangers put there stay. From then on the host counts as not set up, until
     `site.join`.
 
-    Args:
-        args: `site, run, who`; `balances`: the host goes on as a balancer of the app.
-
-    Returns:
-        `kept`: the folders that stay.
-
     Raises:
-        OpError `in_use`: an instance, or another process, still runs in a release; nothing was removed.
+        OpError: `in_use` (a process still runs in a release; nothing was removed), `not_removed` (all else of the
+            releases and virtualenvs went), `not_ours`, `lease_lost`.
     """
-    site, balances = Site.from_args(args), bool(args.get("balances"))
+    site, balances = Site.of(request), bool(request.get("balances"))
     ownership.require_ours(site)
     if not os.path.isdir(site.state):
         return {"kept": []}
@@ -45,8 +40,9 @@ def remove(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         raise OpError("in_use", f"{site.root} is still used by {', '.join(running)}, so nothing was removed")
     ctx.require_lease("remove " + site.root)
     if not balances:
-        before = (ownership.owner(site) or {}).get("removed")
-        ownership.note(site, before or {"who": args["who"], "run": args["run"], "since": round(time.time(), 3)})
+        owner = ownership.owner(site)
+        before = owner.get("removed") if owner else None
+        ownership.note(site, before or {"who": request["who"], "run": request["run"], "since": round(time.time(), 3)})
         with drain_records.editing(site) as records:
             records.clear()
     links.drop_current(site)

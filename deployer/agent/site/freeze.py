@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Any
 
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages import freeze as wire
 from deployer.agent.operation import Context, operation
 from deployer.agent.site import ledger
 from deployer.agent.system import files
@@ -18,7 +18,7 @@ def path(site: Site) -> str:
     return site.state + "/frozen.json"
 
 
-def frozen(site: Site) -> dict[str, Any] | None:
+def frozen(site: Site) -> wire.FreezeRecord | None:
     """`{who, reason, since}` (seconds since the epoch), or None. A file that cannot be read still freezes."""
     try:
         with open(path(site), encoding="utf-8") as file:
@@ -27,25 +27,29 @@ def frozen(site: Site) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         return {"who": "", "reason": f"{path(site)} cannot be read: {error}", "since": None}
-    return {key: record.get(key) for key in ("who", "reason", "since")}
+    return {"who": record.get("who"), "reason": record.get("reason"), "since": record.get("since")}
 
 
-@operation("freeze.set")
-def put(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Freezes the site: `site, reason, who`. Returns `frozen: {who, reason, since}`; an earlier freeze is replaced."""
-    site = Site.from_args(args)
-    note = {"who": args.get("who") or ctx.identity, "reason": args["reason"], "since": round(time.time(), 3)}
+@operation(wire.SET)
+def put(ctx: Context, request: wire.Freeze) -> wire.Frozen:
+    """Stops all pushes to the site; an earlier freeze is replaced."""
+    site = Site.of(request)
+    note: wire.FreezeRecord = {
+        "who": request.get("who") or ctx.identity,
+        "reason": request["reason"],
+        "since": round(time.time(), 3),
+    }
     os.makedirs(site.state, exist_ok=True)
     files.write(path(site), json.dumps(note).encode("utf-8"), 0o644)
     ledger.append(site, {"event": "frozen", "who": note["who"], "why": note["reason"]})
     return {"frozen": note}
 
 
-@operation("freeze.clear")
-def clear(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Thaws the site: `site`, `who`. `cleared` False: it was not frozen."""
-    site = Site.from_args(args)
+@operation(wire.CLEAR)
+def clear(ctx: Context, request: wire.Thaw) -> wire.Thawed:
+    """Allows pushes to the site again."""
+    site = Site.of(request)
     if not files.remove(path(site)):
         return {"cleared": False}
-    ledger.append(site, {"event": "thawed", "who": args.get("who") or ctx.identity})
+    ledger.append(site, {"event": "thawed", "who": request.get("who") or ctx.identity})
     return {"cleared": True}

@@ -14,12 +14,16 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from deployer.agent.model.layout import Site
 from deployer.agent.system import files
 
-Entry = dict[str, Any]
+if TYPE_CHECKING:
+    from deployer.agent.model.messages.site import HalfDone, LedgerLine
+
+    Entry = LedgerLine
+
 _TEXTS = ("run", "event", "op", "release", "previous", "who", "command", "outcome", "why", "via")
 _LAST_MOMENT = 253402300799  # the end of the year 9999, in seconds since the epoch
 
@@ -33,7 +37,7 @@ def append(site: Site, entry: Entry) -> Entry:
     Returns:
         The entry as written. Raises OSError when the site's state folder cannot be written.
     """
-    stamped = {"ts": round(time.time(), 3), **entry}
+    stamped: Entry = {"ts": round(time.time(), 3), **entry}
     line = json.dumps(stamped, separators=(",", ":"), ensure_ascii=True).encode("ascii") + b"\n"
     os.makedirs(site.state, exist_ok=True)
     created = not os.path.exists(site.ledger)
@@ -93,12 +97,12 @@ def standing(entries: list[Entry]) -> tuple[list[str], list[str]]:
     return good, gone
 
 
-def half_done(site: Site) -> list[Entry]:
+def half_done(site: Site) -> list[HalfDone]:
     """What was begun and has no outcome: `{run, op, instance, port, release, previous, since}`, oldest first."""
     return open_intents(read(site))
 
 
-def open_intents(entries: list[Entry]) -> list[Entry]:
+def open_intents(entries: list[Entry]) -> list[HalfDone]:
     """`half_done` of entries already read.
 
     The outcome of a later run settles what an earlier one left open on the same instance or the same port.
@@ -111,8 +115,18 @@ def open_intents(entries: list[Entry]) -> list[Entry]:
         left = [earlier for earlier in left if not _settles(entry, earlier)]
         if event == "intent":
             left.append(entry)
-    keys = ("run", "op", "instance", "port", "release", "previous")
-    return [{**{key: entry.get(key) for key in keys}, "since": entry.get("ts")} for entry in left]
+    return [
+        {
+            "run": entry.get("run"),
+            "op": entry.get("op"),
+            "instance": entry.get("instance"),
+            "port": entry.get("port"),
+            "release": entry.get("release"),
+            "previous": entry.get("previous"),
+            "since": entry.get("ts"),
+        }
+        for entry in left
+    ]
 
 
 def _settles(entry: Entry, earlier: Entry) -> bool:
@@ -127,10 +141,10 @@ def parse_line(line: bytes) -> Entry | None:
         entry = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
-    return entry if isinstance(entry, dict) and _is_sound(entry) else None
+    return cast("Entry", entry) if isinstance(entry, dict) and _is_sound(entry) else None
 
 
-def _is_sound(entry: Entry) -> bool:
+def _is_sound(entry: dict[str, Any]) -> bool:
     numbers_fit = _is_moment(entry.get("ts", 0)) and _is_moment(entry.get("duration_s", 0), optional=True)
     texts_fit = all(isinstance(entry.get(key), (str, type(None))) for key in _TEXTS)
     slot_fits = isinstance(entry.get("instance"), (int, str, type(None))) and isinstance(

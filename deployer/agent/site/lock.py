@@ -19,11 +19,12 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
 from deployer.agent.channel import shutdown
-from deployer.agent.model.layout import Site
+from deployer.agent.model.layout import OnSite, Site
+from deployer.agent.model.messages import lock as wire
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.site import ledger, ownership
 from deployer.agent.system import files
@@ -34,7 +35,7 @@ _GLANCE = 0.2  # seconds that `wait: 0` still takes, for somebody may just be lo
 
 _PULSE_S = 5.0  # how often a holder touches the file
 _SILENT_S = 30.0  # without a touch for so long, a holder is taken for stopped
-_ABOUT_HOLDER = ("who", "run", "command", "since", "pid", "lost", "until")
+_NOBODY = dict.fromkeys(("who", "run", "command", "since", "pid", "lost", "until", "silent"))
 
 # path → descriptor of the site locks that this process holds until `lock.release` or its end. The kernel keeps the
 # truth; this is only how to give one back.
@@ -77,46 +78,40 @@ class _Pulse:
 _pulse = _Pulse()
 
 
-@operation("lock.take")
-def take(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Takes the site's lock and keeps it until `lock.release` or the agent's end.
+@operation(wire.TAKE)
+def take(ctx: Context, request: wire.TakeLock) -> wire.LockTaken:
+    """Takes the site's lock and keeps it until `lock.release` or the agent's end; safe to repeat.
 
-    Args:
-        args: `site, run, who`; `wait`: seconds to wait for another holder, 0 fails at once; `command`: the ledger
-            notes that it began.
-
-    Returns:
-        `taken: True`, also when this agent has it already.
+    While it waits: events `waiting` with the holder at once, when the holder changes, and every 10 seconds.
 
     Raises:
-        OpError `locked` with the holder as detail; `cancelled`; `not_set_up` when it cannot be created; `not_ours` when
-        the root belongs to another app or environment.
+        OpError: `locked` (detail: the holder), `cancelled`, `not_set_up`, `not_ours` (the root belongs to another app
+            or environment).
     """
-    site = Site.from_args(args)
+    site = Site.of(request)
     ownership.require_ours(site)
-    command = args.get("command")
-    note = {"who": args["who"], "run": args["run"], "since": round(time.time(), 3), "pid": os.getpid()}
-    note["command"] = command
-    note["pulse"] = _PULSE_S
+    command = request.get("command")
+    note: dict[str, object] = {"who": request["who"], "run": request["run"], "command": command}
+    note.update(since=round(time.time(), 3), pid=os.getpid(), pulse=_PULSE_S)
     if site.lock in _held:
-        _describe(_held[site.lock], {**note, "since": (_content(_held[site.lock]) or note)["since"]})
+        _describe(_held[site.lock], {**note, "since": (_content(_held[site.lock]) or {}).get("since", note["since"])})
         return {"taken": True}
-    fd = _wait_for(ctx, site, float(args.get("wait") or 0))
+    fd = _wait_for(ctx, site, float(request.get("wait") or 0))
     _describe(fd, note)
     _held[site.lock] = fd
     _pulse.add(fd)
     ownership.claim(site)
     shutdown.on_notice(lambda until: _note_loss(site, until))
     if command:
-        ledger.append(site, {"event": "begun", "run": args["run"], "who": args["who"], "command": command})
+        ledger.append(site, {"event": "begun", "run": request["run"], "who": request["who"], "command": command})
     shutdown.escape_session()
     return {"taken": True}
 
 
-@operation("lock.release")
-def release(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Gives the site's lock back: `site`. `released` False: this agent does not hold it."""
-    fd = _held.pop(Site.from_args(args).lock, None)
+@operation(wire.RELEASE)
+def release(ctx: Context, request: OnSite) -> wire.LockReleased:
+    """Gives the site's lock back."""
+    fd = _held.pop(Site.of(request).lock, None)
     if fd is None:
         return {"released": False}
     _pulse.remove(fd)
@@ -125,36 +120,36 @@ def release(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     return {"released": True}
 
 
-@operation("lock.ask")
-def ask(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Asks the run that holds the site's lock to stop: `site, who`. `holder`: who it is, None when nobody holds it.
+@operation(wire.ASK)
+def ask(ctx: Context, request: wire.RequestStop) -> wire.StopRequested:
+    """Asks the run that holds the site's lock to stop.
 
     The request lies in a file that names the run, so that no later one takes it for its own.
     """
-    site = Site.from_args(args)
+    site = Site.of(request)
     current_holder = holder(site)
     if current_holder is not None:
-        request = {"run": current_holder["run"], "who": args["who"], "since": round(time.time(), 3)}
-        files.write(_request(site), json.dumps(request).encode("utf-8"), 0o644)
+        stop = {"run": current_holder["run"], "who": request["who"], "since": round(time.time(), 3)}
+        files.write(_stop_request(site), json.dumps(stop).encode("utf-8"), 0o644)
     return {"holder": current_holder}
 
 
-@operation("lock.asked")
-def cancel_requested_by(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Whether somebody asked `run` to stop: `site, run`. `by`: who, or None."""
+@operation(wire.ASKED)
+def cancel_requested_by(ctx: Context, request: wire.ReadStopRequest) -> wire.StopRequest:
+    """Reads whether somebody asked a run to stop."""
     try:
-        with open(_request(Site.from_args(args)), encoding="utf-8") as file:
-            request = json.load(file)
+        with open(_stop_request(Site.of(request)), encoding="utf-8") as file:
+            stop = json.load(file)
     except (OSError, ValueError):
         return {"by": None}
-    return {"by": request["who"] if request.get("run") == args["run"] else None}
+    return {"by": stop["who"] if stop.get("run") == request["run"] else None}
 
 
-def _request(site: Site) -> str:
+def _stop_request(site: Site) -> str:
     return site.state + "/cancel.json"
 
 
-def holder(site: Site) -> dict[str, Any] | None:
+def holder(site: Site) -> wire.Holder | None:
     """Who holds the site's lock now; None when nobody does, or it may not be read.
 
     Returns:
@@ -219,7 +214,7 @@ def _wait_for(ctx: Context, site: Site, wait: float) -> int:
         "locked",
         f"{site.app} is locked by {_named(note)}",
         f"--wait 10m waits for it; deploy cancel {site.env} asks it to stop",
-        detail={key: note.get(key) for key in (*_ABOUT_HOLDER, "silent")},
+        detail={**_NOBODY, **note},
     )
 
 
@@ -300,7 +295,7 @@ def _is_at(fd: int, path: str) -> bool:
         return False
 
 
-def _describe(fd: int, note: dict[str, Any]) -> None:
+def _describe(fd: int, note: Mapping[str, object]) -> None:
     data = json.dumps(note).encode("ascii") + b"\n"
     os.pwrite(fd, data, 0)  # before the end is cut: an empty file would say that nobody holds the lock
     os.ftruncate(fd, len(data))
@@ -314,7 +309,7 @@ def _note_loss(site: Site, until: float) -> None:
         _describe(fd, {**note, "lost": round(time.time(), 3), "until": round(until, 3)})
 
 
-def _content(fd: int) -> dict[str, Any] | None:
+def _content(fd: int) -> wire.Holder | None:
     try:
         record = json.loads(os.pread(fd, 4096, 0).decode("utf-8"))
     except (OSError, ValueError):
@@ -322,11 +317,19 @@ def _content(fd: int) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         return None
     silent = time.time() - os.fstat(fd).st_mtime
-    about = {key: record.get(key) for key in _ABOUT_HOLDER}
-    return {**about, "silent": round(silent) if record.get("pulse") and silent > _SILENT_S else None}
+    return {
+        "who": record.get("who"),
+        "run": record.get("run"),
+        "command": record.get("command"),
+        "since": record.get("since"),
+        "pid": record.get("pid"),
+        "lost": record.get("lost"),
+        "until": record.get("until"),
+        "silent": round(silent) if record.get("pulse") and silent > _SILENT_S else None,
+    }
 
 
-def _read_content(path: str) -> dict[str, Any] | None:
+def _read_content(path: str) -> wire.Holder | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -337,7 +340,7 @@ def _read_content(path: str) -> dict[str, Any] | None:
         os.close(fd)
 
 
-def _named(note: dict[str, Any] | None) -> str:
+def _named(note: wire.Holder | None) -> str:
     if not note or not note.get("who"):
         return "somebody who has not said who it is"
     since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(note.get("since") or 0))

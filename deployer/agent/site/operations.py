@@ -6,30 +6,25 @@ import json
 import os
 from typing import Any
 
-from deployer.agent.model.layout import Site
+from deployer.agent.model.layout import OnSite, Site
+from deployer.agent.model.messages import site as wire
+from deployer.agent.model.typed import Empty
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.site import ledger, links, lock, ownership
 from deployer.agent.system import files
 
 
-@operation("site.promote")
-def promote(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
+@operation(wire.PROMOTE)
+def promote(ctx: Context, request: wire.Promote) -> wire.Promoted:
     """Moves `current` to a release that every slot in use on this host points at.
 
-    Args:
-        args: `site, run, release` (None: the way back of a first push; there is no current one then), `via` (`push`,
-            `rollback`, `restore`, `reload`), `ports` (the slots to look at).
-
-    Returns:
-        `current`, `previous` (None: there was none), `changed`.
-
     Raises:
-        OpError `mixed`: a slot in use points elsewhere, nothing was moved. OpError `incomplete`: no such release.
+        OpError: `mixed` (a slot in use points elsewhere, nothing was moved), `incomplete`.
     """
-    site, release, via = Site.from_args(args), args["release"], args["via"]
+    site, release, via = Site.of(request), request["release"], request["via"]
     if release is not None:
         links.require_complete(site, release)
-    _require_unmixed(site, release, [int(port) for port in args.get("ports") or ()])
+    _require_unmixed(site, release, [int(port) for port in request.get("ports") or ()])
     current, noted = links.release_at(site.current), _noted(site)
     if current == release and noted == release and via != "reload":
         return {"current": release, "previous": release, "changed": False}
@@ -38,24 +33,30 @@ def promote(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         links.drop_current(site)
     elif current != release:
         links.point_current(site, release)
-    entry = {"run": args["run"], "event": "current", "release": release, "previous": previous, "via": via}
+    entry: ledger.Entry = {
+        "run": request["run"],
+        "event": "current",
+        "release": release,
+        "previous": previous,
+        "via": via,
+    }
     ledger.append(site, entry)
     return {"current": release, "previous": previous, "changed": current != release}
 
 
-@operation("site.note_plan")
-def note_plan(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Keeps what a run is about to do, durable before it does anything: `site, run, plan` (plain data)."""
-    site = Site.from_args(args)
+@operation(wire.NOTE_PLAN)
+def note_plan(ctx: Context, request: wire.NotePlan) -> Empty:
+    """Keeps what a run is about to do, on the disk before it does anything."""
+    site = Site.of(request)
     os.makedirs(site.state, exist_ok=True)
-    files.write(site.plan, json.dumps({"run": args["run"], "plan": args["plan"]}).encode("utf-8"), 0o644)
+    files.write(site.plan, json.dumps({"run": request["run"], "plan": request["plan"]}).encode("utf-8"), 0o644)
     return {}
 
 
-@operation("site.plan")
-def plan(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """The plan that was noted last: `run`, `plan`, and `ended`, whether that run came to its end here; None: none."""
-    site = Site.from_args(args)
+@operation(wire.PLAN)
+def plan(ctx: Context, request: OnSite) -> wire.LastPlan:
+    """Reads the plan that was noted last."""
+    site = Site.of(request)
     try:
         with open(site.plan, encoding="utf-8") as file:
             record: dict[str, Any] = json.load(file)
@@ -65,33 +66,42 @@ def plan(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     return {"run": record["run"], "plan": record["plan"], "ended": ended}
 
 
-@operation("site.note_begin")
-def note_begin(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Writes into the ledger what a run is about, once it is known: `site, run, who, command, release`."""
-    keys = ("run", "who", "command", "release")
-    ledger.append(Site.from_args(args), {"event": "begun", **{key: args.get(key) for key in keys}})
+@operation(wire.NOTE_BEGIN)
+def note_begin(ctx: Context, request: wire.NoteBegin) -> Empty:
+    """Writes into the ledger what a run is about, once it is known."""
+    begun: ledger.Entry = {"event": "begun", "run": request["run"], "who": request["who"]}
+    ledger.append(Site.of(request), {**begun, "command": request["command"], "release": request["release"]})
     return {}
 
 
-@operation("site.note_end")
-def note_end(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Writes into the ledger how a run ended: `site, run, who, command, release, outcome, why, duration_s`."""
-    keys = ("run", "who", "command", "release", "outcome", "why", "duration_s")
-    ledger.append(Site.from_args(args), {"event": "ended", **{key: args.get(key) for key in keys}})
+@operation(wire.NOTE_END)
+def note_end(ctx: Context, request: wire.NoteEnd) -> Empty:
+    """Writes into the ledger how a run ended."""
+    ended: ledger.Entry = {
+        "event": "ended",
+        "run": request["run"],
+        "who": request["who"],
+        "command": request["command"],
+        "release": request["release"],
+        "outcome": request["outcome"],
+        "why": request["why"],
+        "duration_s": request["duration_s"],
+    }
+    ledger.append(Site.of(request), ended)
     return {}
 
 
-@operation("site.ledger")
-def entries(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """The last `limit` entries of the ledger (all when None), oldest first, as `entries`; `lock`: who holds it now."""
-    site = Site.from_args(args)
-    return {"entries": ledger.read(site, args.get("limit")), "lock": lock.holder(site)}
+@operation(wire.LEDGER)
+def entries(ctx: Context, request: wire.ReadLedger) -> wire.Ledger:
+    """Reads the last entries of the ledger, and who holds the lock."""
+    site = Site.of(request)
+    return {"entries": ledger.read(site, request.get("limit")), "lock": lock.holder(site)}
 
 
-@operation("site.join")
-def join(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """The app is on this host again, after it was taken off: `site`. `joined` False: it never was."""
-    site = Site.from_args(args)
+@operation(wire.JOIN)
+def join(ctx: Context, request: OnSite) -> wire.Joined:
+    """Notes that the app is on this host again after it was taken off."""
+    site = Site.of(request)
     owner_record = ownership.owner(site)
     if not owner_record or not owner_record.get("removed"):
         return {"joined": False}

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import OpError
 from deployer.agent.system import files
 
+if TYPE_CHECKING:
+    from deployer.agent.model.messages.host import Owner, Removal
 
-def owner(site: Site) -> dict[str, Any] | None:
+
+def owner(site: Site) -> Owner | None:
     """`{app, env}` of the site that lies at this root; None when nobody said so yet.
 
     Where the app was taken off, `removed` is there too: `{who, run, since}` (seconds since the epoch).
@@ -26,7 +29,10 @@ def owner(site: Site) -> dict[str, Any] | None:
         return None
     if not isinstance(record, dict):
         return None
-    return {key: record.get(key) for key in ("app", "env", *(["removed"] if "removed" in record else []))}
+    known: Owner = {"app": record.get("app"), "env": record.get("env")}
+    if "removed" in record:
+        known["removed"] = record["removed"]
+    return known
 
 
 def require_ours(site: Site) -> None:
@@ -48,7 +54,7 @@ def claim(site: Site) -> None:
         note(site, None)
 
 
-def note(site: Site, removed: dict[str, Any] | None) -> None:
+def note(site: Site, removed: Removal | None) -> None:
     """Writes down whose the site is, and who took the app off this host; None: it is there."""
     record = {"app": site.app, "env": site.env, **({"removed": removed} if removed else {})}
     files.write(_file(site), json.dumps(record).encode("utf-8"), 0o644)

@@ -11,9 +11,9 @@ import hmac
 import os
 import re
 import stat
-from typing import Any
 
-from deployer.agent.model.layout import Site
+from deployer.agent.model.layout import OnSite, Site
+from deployer.agent.model.messages import secrets as wire
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.site import app_environment
 from deployer.agent.system import files, tree
@@ -22,17 +22,17 @@ _PASSAGE = 0o711
 _LINE = re.compile(r"export ([A-Za-z_][A-Za-z0-9_]*)='((?:[^']|'\\'')*)'\n")
 
 
-@operation("secrets.write")
-def write(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
+@operation(wire.WRITE)
+def write(ctx: Context, request: wire.WriteSecrets) -> wire.Changed:
     """Makes the secrets file say what the body says; untouched when it does already, or both are nothing.
 
     With `keep` what it said before stays beside it, until `secrets.settle` or `secrets.restore`: those that what serves
     was started with. A run that goes on after a dead one keeps what that one had kept.
 
     Raises:
-        OpError `not_set_up`: the site's root is missing. `invalid`: the text is not what the renderer writes.
+        OpError: `not_set_up`, `invalid` (the text is not what the renderer writes).
     """
-    site = Site.from_args(args)
+    site = Site.of(request)
     text = ctx.read_body(1 << 20)
     parse(text.decode("utf-8", "surrogateescape"))
     if not os.path.isdir(site.root):
@@ -41,39 +41,30 @@ def write(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     if _text_as_written(site.secrets, owner) == text or not (text or os.path.lexists(site.secrets)):
         return {"changed": False}
     prepare_state(site)
-    if args.get("keep"):
+    if request.get("keep"):
         _keep(site, owner)
     files.write(site.secrets, text, 0o600, owner)
     return {"changed": True}
 
 
-@operation("secrets.digest")
-def digest(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Says what the secrets are without showing them: a controller that has the same text gets the same digest.
-
-    Args:
-        args: `site`.
-
-    Returns:
-        `digest`: HMAC-SHA256 of the file's text in hexadecimal, of no text where there is no file; null where the file
-        has another owner or mode than `secrets.write` gives it. `key`: the text whose bytes are the HMAC's key, new
-        each time, so that two answers tell nothing about each other.
-    """
-    site, key = Site.from_args(args), os.urandom(32).hex()
+@operation(wire.DIGEST)
+def digest(ctx: Context, request: OnSite) -> wire.SecretsDigest:
+    """Says what the secrets are without showing them: a controller that has the same text gets the same digest."""
+    site, key = Site.of(request), os.urandom(32).hex()
     text = _text_as_written(site.secrets, app_environment.owner(site)) if os.path.lexists(site.secrets) else b""
     return {"key": key, "digest": None if text is None else hmac.new(key.encode(), text, "sha256").hexdigest()}
 
 
-@operation("secrets.restore")
-def restore(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
+@operation(wire.RESTORE)
+def restore(ctx: Context, request: OnSite) -> wire.Changed:
     """Makes the secrets what they were before a run wrote others; nothing where none did."""
-    return {"changed": put_back(Site.from_args(args))}
+    return {"changed": put_back(Site.of(request))}
 
 
-@operation("secrets.settle")
-def settle(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
+@operation(wire.SETTLE)
+def settle(ctx: Context, request: OnSite) -> wire.Changed:
     """Forgets what the secrets were before: what serves has proven itself with those of now."""
-    return {"changed": tree.remove(Site.from_args(args).secrets_before)}
+    return {"changed": tree.remove(Site.of(request).secrets_before)}
 
 
 def put_back(site: Site) -> bool:

@@ -6,16 +6,19 @@ import os
 import pwd
 import time
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING
 
 from deployer.agent.model.layout import Site
 from deployer.agent.system import port_owners, procfs
+
+if TYPE_CHECKING:
+    from deployer.agent.model.messages.host import ForeignPaths
 
 _LOOK_S = 0.05  # until the first foreign path, nearest to the top first
 _COUNT_S = 2.0
 
 
-def foreign_paths(site: Site) -> dict[str, Any] | None:
+def foreign_paths(site: Site) -> ForeignPaths | None:
     """`{count, complete, users, example}` of the paths in `shared/` that are neither the app's user's nor root's.
 
     None where there are none, the user does not exist, or this agent is not root. `complete` is false where the count

@@ -10,15 +10,18 @@ import glob
 import os
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from deployer.agent.model.layout import Site
+
+if TYPE_CHECKING:
+    from deployer.agent.model.messages.host import Limit
 
 _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _UNLIMITED = 1 << 60  # version 1 says "no limit" by a number near the largest that there is
 
 
-def limits(site: Site) -> dict[str, dict[str, Any]]:
+def limits(site: Site) -> dict[str, Limit | None]:
     """Who limits → `{cores, memory}` (a float, bytes; None: no limit) for the groups that instances are in.
 
     `host`: the host itself, where it is a container, and its services. `supervisord`: that daemon with all of its
@@ -33,7 +36,7 @@ def limits(site: Site) -> dict[str, dict[str, Any]]:
     }
 
 
-def _of_drop_ins(folder: str) -> dict[str, Any]:
+def _of_drop_ins(folder: str) -> Limit:
     """What the last `CPUQuota=`, `MemoryMax=` and `MemoryHigh=` of drop-ins say; percentages of memory do not count."""
     drop_in_limits: dict[str, str] = {}
     for path in sorted(glob.glob(glob.escape(folder) + "/*.conf")):
@@ -52,7 +55,7 @@ def _bases(root: str) -> list[str]:
     return [root + "/" + name for name in ("", "unified/", "cpu/", "cpu,cpuacct/", "memory/")]
 
 
-def _tightest(groups: Iterable[str]) -> dict[str, Any]:
+def _tightest(groups: Iterable[str]) -> Limit:
     cores: list[float] = []
     memory: list[int] = []
     for group in groups:

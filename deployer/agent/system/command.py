@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
+from deployer.agent.model.messages import host as wire
 from deployer.agent.model.shell import shell_argv
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.system.process_runner import run, tail
@@ -13,23 +13,23 @@ _LIMIT = 8 << 20  # bytes kept of each stream
 _PATIENCE = 3600.0  # seconds, when no timeout was asked for
 
 
-@operation("command.run")
-def run_command(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
+@operation(wire.RUN)
+def run_command(ctx: Context, request: wire.RunCommand) -> wire.CommandEnded:
     """Runs a command to its end; a status other than 0 is a result, not an error.
 
-    Args (keys): `command` argv, or text for sh (`shell_argv`); `cwd`; `env` the complete environment; `user`;
-    `timeout` seconds; `stream` true: lines come as output events and are not in the result. The body is its stdin.
+    Text runs in sh and stops at the first command that fails; with a `#!` line its interpreter runs it.
 
-    Raises OpError `timeout`, `cancelled`, `no_user`.
+    Raises:
+        OpError: `timeout`, `cancelled`, `no_user`.
     """
-    timeout = float(args.get("timeout") or _PATIENCE)
-    stream = bool(args.get("stream"))
+    timeout = float(request.get("timeout") or _PATIENCE)
+    stream = bool(request.get("stream"))
     finished = run(
-        _argv(args["command"]),
+        _argv(request["command"]),
         timeout=timeout,
-        cwd=args.get("cwd") or None,
-        env=args.get("env"),
-        user=args.get("user") or "",
+        cwd=request.get("cwd") or None,
+        env=request.get("env"),
+        user=request.get("user") or "",
         input=ctx.read_body() or None,
         on_line=ctx.output if stream else None,
         limit=1 << 16 if stream else _LIMIT,

@@ -9,15 +9,18 @@ import pwd
 import socket
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from deployer.agent.model.layout import Site
 from deployer.agent.system import cgroups, procfs
 
+if TYPE_CHECKING:
+    from deployer.agent.model.messages.host import Machine, OsRelease
+
 _ANY_PORT = 9  # discard: nothing is sent there
 
 
-def facts(site: Site) -> dict[str, Any]:
+def facts(site: Site) -> Machine:
     """What the host is: names, system, sizes (bytes) and who limits them, `uptime` (seconds of the boot-time clock)."""
     memory = _memory()
     return {
@@ -26,7 +29,6 @@ def facts(site: Site) -> dict[str, Any]:
         "arch": os.uname().machine,
         "libc": libc(),
         "uid": os.geteuid(),
-        "user": procfs.user_name(os.geteuid()),
         "python": {"version": ".".join(map(str, sys.version_info[:3])), "path": sys.executable},
         "init": "systemd" if os.path.isdir(site.system("/run/systemd/system")) else "other",
         "cores": len(os.sched_getaffinity(0)),
@@ -95,7 +97,7 @@ def free_bytes(path: str) -> int:
     return filesystem.f_bavail * filesystem.f_frsize
 
 
-def os_release(site: Site) -> dict[str, str]:
+def os_release(site: Site) -> OsRelease:
     """`{id, version}` of os-release(5); empty texts where it says nothing."""
     values: dict[str, str] = {}
     for path in (site.system("/etc/os-release"), "/etc/os-release", "/usr/lib/os-release"):

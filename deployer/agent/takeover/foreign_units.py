@@ -5,12 +5,15 @@ No file of theirs is removed.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import OpError
 from deployer.agent.system import port_owners, process_runner, procfs
 from deployer.agent.takeover import supervisord_programs
+
+if TYPE_CHECKING:
+    from deployer.agent.model.messages.takeover import ForeignUnit
 
 _SHORT = 15.0  # seconds for a question to systemd
 _STOP = 120.0  # seconds for a stop beyond which systemd itself would have killed it, by its usual settings
@@ -24,13 +27,13 @@ _SHARED = frozenset(
 )
 
 
-def at(site: Site, ports: list[int]) -> list[dict[str, Any]]:
+def at(site: Site, ports: list[int]) -> list[ForeignUnit]:
     """`[{unit, ports, pid, command, enabled, why, program, stop, start}]`; `why` says what keeps us from stopping it.
 
     `program` is there for one of supervisord's (`supervisord_programs.Program`); `stop` and `start` are what a person
     types.
     """
-    units: dict[str, dict[str, Any]] = {}
+    units: dict[str, ForeignUnit] = {}
     for port in ports:
         pids = [
             pid
@@ -47,10 +50,11 @@ def at(site: Site, ports: list[int]) -> list[dict[str, Any]]:
     return list(units.values())
 
 
-def stop_for_good(unit: dict[str, Any]) -> None:
+def stop_for_good(unit: ForeignUnit) -> None:
     """Stops it, and sees to it that no start of the host brings it back; raises OpError `did_not_stop`."""
-    if unit.get("program"):
-        failure = supervisord_programs.stop_for_good(unit["program"])
+    program = unit.get("program")
+    if program:
+        failure = supervisord_programs.stop_for_good(program)
     else:
         done = _systemctl("disable", "--now", unit["unit"], within=_STOP)
         state = _systemctl("is-active", unit["unit"]).stdout.strip()
@@ -61,29 +65,40 @@ def stop_for_good(unit: dict[str, Any]) -> None:
         raise OpError("did_not_stop", why, f"{by_hand}, then type deploy push {{env}}", log=failure.log())
 
 
-def _unit(unit: str, ports: list[int]) -> dict[str, Any]:
+def _unit(unit: str, ports: list[int]) -> ForeignUnit:
     enabled = _systemctl("is-enabled", unit).stdout.strip() == "enabled"
-    how = {
+    return {
+        "unit": unit,
+        "ports": [],
+        "enabled": enabled,
+        "why": _why_not(unit, ports),
         "stop": f"systemctl disable --now {unit}",
         "start": f"systemctl {'enable --now' if enabled else 'start'} {unit}",
     }
-    return {"unit": unit, "enabled": enabled, "why": _why_not(unit, ports), **how}
 
 
-def _program(site: Site, pid: int, ports: list[int]) -> dict[str, Any]:
+def _program(site: Site, pid: int, ports: list[int]) -> ForeignUnit:
     try:
         program = supervisord_programs.program_of(pid)
     except supervisord_programs.NotPlain as error:
         why = f"supervisord has it, and {error}"
-        return {"unit": procfs.unit_of(pid), "enabled": True, "why": why, "stop": "stop that program by hand"}
+        by_hand = "stop that program by hand"
+        return {"unit": procfs.unit_of(pid), "ports": [], "enabled": True, "why": why, "stop": by_hand}
     name, roots = f"supervisord's {program.name}", set(program.roots)
     why = _elsewhere(
         name, {candidate for candidate in procfs.pids() if roots.intersection(procfs.ancestors(candidate))}, ports
     )
     if program.file.rpartition("/")[2] == f"{site.app}.conf":
         why = f"{program.file} is where deploy would write its own: give that file another name"
-    how = {"stop": f"supervisorctl stop {program.name}:*", "start": supervisord_programs.way_back(program)}
-    return {"unit": name, "enabled": True, "why": why, "program": program.wire, **how}
+    return {
+        "unit": name,
+        "ports": [],
+        "enabled": True,
+        "why": why,
+        "program": program.wire,
+        "stop": f"supervisorctl stop {program.name}:*",
+        "start": supervisord_programs.way_back(program),
+    }
 
 
 def _why_not(unit: str, ports: list[int]) -> str:

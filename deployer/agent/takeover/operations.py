@@ -9,46 +9,37 @@ each act converges from whatever a crash left. No file of the unit is removed; t
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import time
-from typing import Any
 
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages import takeover as wire
 from deployer.agent.operation import Context, OpError, operation
 from deployer.agent.site import ledger
 from deployer.agent.site.lock import host_lock
 from deployer.agent.system import files, process_runner, procfs
 from deployer.agent.takeover import foreign_units, frontends
+from deployer.agent.takeover import record as adoption_record
 from deployer.agent.takeover.frontend import Rewrite, Unsupported
 
+_NOTHING: wire.Adoption = {"units": [], "front": None}
 _HANDLER = 120.0  # seconds for the check and the reload
 _LOOK = 0.1  # seconds between looks at connections
 _QUIET = 10  # looks in a row that must find nobody connected
 
 
-@operation("adopting.units")
-def units(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Who else serves at `ports`. Returns `units`: `[{unit, ports, pid, command, enabled, why, program, stop, start}]`.
-
-    `why` says what keeps a unit from being retired by us; empty when nothing does. See `foreign_units.at`.
-    """
-    return {"units": foreign_units.at(Site.from_args(args), [int(port) for port in args["ports"]])}
+@operation(wire.UNITS)
+def units(ctx: Context, request: wire.FindUnits) -> wire.UnitsFound:
+    """Finds units and programs of another tool that listen at the ports. See `foreign_units.at`."""
+    return {"units": foreign_units.at(Site.of(request), [int(port) for port in request["ports"]])}
 
 
-@operation("adopting.front")
-def look(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """What would be changed in which file of the configuration: `{path, diff, backends, led, why}`. Changes nothing.
-
-    `led`: some frontend there leads to `backend` now.
-
-    Args:
-        args: `site, path` (empty: of all that the balancer reads), `places` (`ADDRESS:PORT` → host), `backend`, and
-            `kind`, the balancer's (`haproxy` where it is left out).
-    """
-    path, led = str(args["path"]), False
-    kind, places, backend = _about(args)
+@operation(wire.FRONT)
+def look(ctx: Context, request: wire.FindFront) -> wire.FrontFound:
+    """Finds how the frontends of another tool would be led to `backend`; changes nothing."""
+    path, led = str(request["path"]), False
+    kind, places, backend = _about(request)
     try:
         led = frontends.leads(kind, path, backend)
         path, rewrite = frontends.locate(kind, path, places, backend)
@@ -60,41 +51,39 @@ def look(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
     return {"path": path, "diff": rewrite.diff, "backends": list(rewrite.backends), "led": led, "why": why}
 
 
-@operation("adopting.record")
-def record(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Writes down what a person has allowed: `site, run, who`, and `units` that serve now, or `front`.
+@operation(wire.RECORD)
+def record(ctx: Context, request: wire.RecordAdoption) -> wire.AdoptionRecorded:
+    """Writes down what a person has allowed, and changes nothing else.
 
-    Changes nothing else. What was allowed before stays, unless it is among these.
+    What was allowed before stays, unless it is among these.
     """
-    site = Site.from_args(args)
-    kept = noted(site) or {}
-    provenance = {"run": args["run"], "who": args["who"], "since": round(time.time(), 3)}
-    fresh = [{**unit, **provenance, "state": "recorded"} for unit in args.get("units") or ()]
-    others = [
-        unit for unit in kept.get("units", ()) if unit["unit"] not in {fresh_unit["unit"] for fresh_unit in fresh}
+    site = Site.of(request)
+    kept = adoption_record.read(site) or _NOTHING
+    run, who, since = request["run"], request["who"], round(time.time(), 3)
+    fresh: list[wire.RecordedUnit] = [
+        {**unit, "run": run, "who": who, "since": since, "state": "recorded"} for unit in request.get("units") or ()
     ]
-    entry: dict[str, Any] = {"units": fresh + others, "front": kept.get("front")}
-    if args.get("front"):
-        entry["front"] = {**args["front"], **provenance, "state": "recorded"}
-    _save(site, entry)
+    others = [unit for unit in kept["units"] if unit["unit"] not in {fresh_unit["unit"] for fresh_unit in fresh}]
+    entry: wire.Adoption = {"units": fresh + others, "front": kept["front"]}
+    front = request.get("front")
+    if front:
+        entry["front"] = {**front, "run": run, "who": who, "since": since, "state": "recorded"}
+    adoption_record.write(site, entry)
     return {"adoption": entry}
 
 
-@operation("adopting.move")
-def move(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Leads the foreign frontends to our pool, as was shown. Returns `changed`.
-
-    Args:
-        args: `site, run, handler` (commands that check the whole configuration and make it live, or say why not).
+@operation(wire.MOVE)
+def move(ctx: Context, request: wire.MoveFront) -> wire.FrontMoved:
+    """Leads the foreign frontends to the app's pool, as was allowed.
 
     Raises:
-        OpError `changed`: the file is not as it was when the diff was shown. `invalid`: the balancer does not take it,
-        and the file and what it runs are as they were. `unsettled`: it is not known which of both it runs.
+        OpError: `changed` (the file differs from the one that the diff was made of), `invalid` (the balancer refuses
+            the new file) and `host_busy` leave all as it was. `unsettled`: the balancer refuses the earlier file too.
     """
-    site = Site.from_args(args)
+    site = Site.of(request)
     with host_lock(site):
-        adoption = noted(site) or {}
-        front = adoption.get("front")
+        adoption = adoption_record.read(site) or _NOTHING
+        front = adoption["front"]
         if not front or front["state"] == "moved":
             return {"changed": False}
         path, before = str(front["path"]), frontends.read(str(front["path"]))
@@ -111,10 +100,10 @@ def move(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
             _write(path, after.text)
         elif front["state"] == "recorded":  # a person has moved it meanwhile
             _note(site, adoption, front, "moving")
-        failure = _made_live(args["handler"])
+        failure = _made_live(request["handler"])
         if failure is not None:
             # A reload that came too late for its handler may have taken the file up: the old one is loaded again.
-            if not _put_back(site, path, front) or _made_live(args["handler"]) is not None:
+            if not _put_back(site, path, front) or _made_live(request["handler"]) is not None:
                 why = f"{path}: the balancer does not take it, nor what was there before: {failure.why}"
                 raise OpError(
                     "unsettled", why, "look at its log on that host, then type deploy push {env}", log=failure.log()
@@ -123,25 +112,25 @@ def move(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
             why = f"{path}: the balancer does not take it: {failure.why}; all is as it was"
             raise OpError("invalid", why, log=failure.log())
         _note(site, adoption, front, "moved")
-    ledger.append(site, {"run": args["run"], "event": "adopt", "what": f"led {path} to {front['backend']}"})
+    ledger.append(site, {"run": request["run"], "event": "adopt", "what": f"led {path} to {front['backend']}"})
     return {"changed": True}
 
 
-@operation("adopting.retire")
-def retire(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Stops and disables the foreign units once nobody is connected to them: `site, run, patience` (seconds).
+@operation(wire.RETIRE)
+def retire(ctx: Context, request: wire.RetireUnits) -> wire.UnitsRetired:
+    """Stops and disables the foreign units once nobody is connected to them.
 
-    Returns `retired: [units]` and `busy`: unit → connections that it still had after `patience`; it serves on.
-    Raises OpError `did_not_stop`, `lease_lost`, `cancelled`.
+    Raises:
+        OpError: `did_not_stop`, `lease_lost`, `cancelled`.
     """
-    site = Site.from_args(args)
-    adoption = noted(site) or {}
+    site = Site.of(request)
+    adoption = adoption_record.read(site) or _NOTHING
     retired: list[str] = []
     busy: dict[str, int] = {}
-    for unit in adoption.get("units", ()):
+    for unit in adoption["units"]:
         if unit["state"] == "retired":
             continue
-        left = _connected(ctx, unit["ports"], float(args["patience"]))
+        left = _connected(ctx, unit["ports"], float(request["patience"]))
         if left:
             busy[unit["unit"]] = left
             continue
@@ -150,21 +139,9 @@ def retire(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
         ctx.progress(f"stopping and disabling {unit['unit']}")
         foreign_units.stop_for_good(unit)
         _note(site, adoption, unit, "retired")
-        ledger.append(site, {"run": args["run"], "event": "adopt", "what": f"stopped and disabled {unit['unit']}"})
+        ledger.append(site, {"run": request["run"], "event": "adopt", "what": f"stopped and disabled {unit['unit']}"})
         retired.append(unit["unit"])
     return {"retired": retired, "busy": busy}
-
-
-def noted(site: Site) -> dict[str, Any] | None:
-    """`{units: [{unit, ports, pid, command, enabled, state, run, who, since}], front: {path, diff, places, backend,
-    backends, state, …} or null}`; None where nothing was ever taken over.
-    """
-    try:
-        with open(site.adoption, encoding="utf-8") as file:
-            adoption = json.load(file)
-    except (OSError, ValueError):
-        return None
-    return adoption if isinstance(adoption, dict) else None
 
 
 def _connected(ctx: Context, ports: list[int], patience: float) -> int:
@@ -182,12 +159,12 @@ def _connected(ctx: Context, ports: list[int], patience: float) -> int:
         time.sleep(_LOOK)
 
 
-def _about(front: dict[str, Any]) -> tuple[str, dict[str, str], str]:
+def _about(front: wire.FindFront | wire.ForeignFront) -> tuple[str, dict[str, str], str]:
     """Kind, places and backend of a frontend that is to be led."""
     return str(front.get("kind", "haproxy")), front["places"], front["backend"]
 
 
-def _led(front: dict[str, Any], text: str) -> Rewrite:
+def _led(front: wire.ForeignFront, text: str) -> Rewrite:
     kind, places, backend = _about(front)
     return frontends.moved(kind, text, places, backend)
 
@@ -208,7 +185,7 @@ def _made_live(handler: list[list[str]]) -> process_runner.Finished | None:
     return None
 
 
-def _put_back(site: Site, path: str, front: dict[str, Any]) -> bool:
+def _put_back(site: Site, path: str, front: wire.ForeignFront) -> bool:
     """The configuration as it was before it was led elsewhere; False where somebody has changed it since."""
     try:
         before = frontends.read(site.front_before)
@@ -221,13 +198,9 @@ def _put_back(site: Site, path: str, front: dict[str, Any]) -> bool:
     return now in (before, after.text)
 
 
-def _note(site: Site, whole: dict[str, Any], part: dict[str, Any], state: str) -> None:
+def _note(site: Site, whole: wire.Adoption, part: wire.RecordedUnit | wire.RecordedFront, state: str) -> None:
     part["state"] = state
-    _save(site, whole)
-
-
-def _save(site: Site, entry: dict[str, Any]) -> None:
-    files.write(site.adoption, json.dumps(entry).encode("utf-8"), 0o600)
+    adoption_record.write(site, whole)
 
 
 def _changed(path: str, site: Site, why: str) -> OpError:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 import re
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from deployer.agent.model.messages.dependencies import PythonFacts
 from deployer.errors import NotReadyError
 
 Installer = Literal["uv", "pip", "none"]
@@ -29,10 +29,18 @@ class HostPython:
     uv: str = ""
 
     @classmethod
-    def of(cls, inspected: Mapping[str, Any], installer: Installer, uv: str | None = None) -> HostPython:
+    def of(cls, inspected: PythonFacts, installer: Installer, uv: str | None = None) -> HostPython:
         """From what `venv.inspect` answered, and `choose_installer`'s choice."""
-        fields = {name: str(inspected[name]) for name in ("path", "version", "implementation", "abi", "arch", "libc")}
-        return cls(**fields, installer=installer, uv=uv or "")
+        return cls(
+            path=inspected["path"],
+            version=inspected["version"],
+            implementation=inspected["implementation"],
+            abi=inspected["abi"],
+            arch=inspected["arch"],
+            libc=inspected["libc"],
+            installer=installer,
+            uv=uv or "",
+        )
 
     @property
     def minor(self) -> str:

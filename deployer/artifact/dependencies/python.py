@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from deployer.agent.model.messages.dependencies import VenvSpec
+from deployer.agent.model.messages.releases import Resolution as ResolutionRecord
 from deployer.agent.site.app_environment import Redactor
 from deployer.artifact.dependencies import lockfiles, requirements
 from deployer.artifact.dependencies.host_python import HostPython, Installer
@@ -60,14 +62,14 @@ class Locked:
     origin: str
     host: HostPython
     pythonpath: tuple[str, ...]
-    resolution: Mapping[str, Any] = field(default_factory=dict)
+    resolution: ResolutionRecord | None = None
 
     def spec(
         self,
         requires: tuple[str, ...] = (),
         env: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
-    ) -> dict[str, Any]:
+    ) -> VenvSpec:
         """Return the `venv` argument of `release.build`.
 
         Args:
@@ -112,7 +114,7 @@ class Unsettled:
         return _locked(self.dependencies, self.host, self.pinned, "", "")
 
     @property
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> VenvSpec:
         """The `venv` argument of `venv.resolve`."""
         wanted = [*self.resolution.options, *self.resolution.loose]
         return {**self.draft.spec(), "requirements": wanted, "constraints": "\n".join(self.resolution.constraints)}

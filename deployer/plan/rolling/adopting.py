@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from deployer.agent.model.messages.takeover import RecordedFront, RecordedUnit
 from deployer.plan.facts import Facts, HostFacts
 from deployer.plan.model import FileChange
 from deployer.plan.topology import Topology
@@ -13,7 +11,7 @@ FRONT, UNIT = "front", "foreign unit"
 """Kinds of changes in a plan: these come last of all, once the app's own instances serve."""
 
 
-def pending_units(host_facts: HostFacts) -> list[Mapping[str, Any]]:
+def pending_units(host_facts: HostFacts) -> list[RecordedUnit]:
     """Return the foreign units of a host that are to be retired and still serve, as they were recorded."""
     return [unit for unit in _units(host_facts) if unit["state"] != "retired"]
 
@@ -71,8 +69,8 @@ def way_back(topology: Topology, facts: Facts) -> str:
     return "; ".join([*([first] if taken else []), *starts, *fronts])
 
 
-def _enables(unit: Mapping[str, Any]) -> str:
-    return f"systemctl {'enable --now' if unit['enabled'] else 'start'} {unit['unit']}"
+def _enables(unit: RecordedUnit) -> str:
+    return f"systemctl {'enable --now' if unit.get('enabled') else 'start'} {unit['unit']}"
 
 
 def _taken_by_ours(topology: Topology, facts: Facts) -> set[str]:
@@ -86,11 +84,10 @@ def _taken_by_ours(topology: Topology, facts: Facts) -> set[str]:
     }
 
 
-def front_of(host_facts: HostFacts) -> Mapping[str, Any] | None:
+def front_of(host_facts: HostFacts) -> RecordedFront | None:
     """Return the foreign frontends of a balancer, as they were recorded."""
-    front: Mapping[str, Any] | None = (host_facts.raw.get("adoption") or {}).get("front")
-    return front
+    return host_facts.adoption["front"] if host_facts.adoption else None
 
 
-def _units(host_facts: HostFacts) -> list[Mapping[str, Any]]:
-    return list((host_facts.raw.get("adoption") or {}).get("units") or ())
+def _units(host_facts: HostFacts) -> list[RecordedUnit]:
+    return host_facts.adoption["units"] if host_facts.adoption else []

@@ -76,7 +76,7 @@ def _instances(topology: Topology, facts: Facts, elsewhere: Set[str]) -> Iterato
                 used,
                 serving=host.serving.get(index),
                 beside=host.beside.get(index),
-                quarantined=held.get(server, {}).get("by") == "quarantine",
+                quarantined=server in held and held[server]["by"] == "quarantine",
                 held_as_wanted=topology.holds_ports == host.holds_port(used),
                 unknown=server in unknown,
             )

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any
 
+from deployer.agent.model.messages import balancer as wire
 from deployer.plan.topology import Topology
 from deployer.settings.models import Judge
 
@@ -43,10 +44,10 @@ class RequestStats:
     times: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> RequestStats:
+    def of(cls, data: wire.RequestStats) -> RequestStats:
         """From one server's entry of `figures.read`."""
-        times = {int(took): int(count) for took, count in data["times"].items()}
-        return cls(int(data["requests"]), int(data["failed"]), int(data["lost"]), times)
+        times = {int(took): count for took, count in data["times"].items()}
+        return cls(data["requests"], data["failed"], data["lost"], times)
 
     def __add__(self, other: RequestStats) -> RequestStats:
         times = dict(self.times)

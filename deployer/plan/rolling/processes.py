@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from deployer.agent.model.supervision import label_of, parts_of
+from deployer.agent.model.supervision import Process, label_of, parts_of
+from deployer.agent.model.typed import Wire
 from deployer.plan.facts import Facts
 from deployer.plan.model import ProcessStep
 from deployer.plan.topology import Topology, WebHost
@@ -64,7 +64,7 @@ def forgotten(release: str, topology: Topology, facts: Facts) -> list[str]:
     ]
 
 
-def wire(topology: Topology, web: WebHost, label: str) -> dict[str, Any]:
+def wire(topology: Topology, web: WebHost, label: str) -> Wire[Process]:
     """Return the process that a host calls `label`, in the form of the agent's request."""
     return topology.process(web, *parts_of(label)).to_wire()
 

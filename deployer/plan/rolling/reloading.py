@@ -78,5 +78,5 @@ def _others(web: WebHost, facts: Facts, release: str) -> Iterator[str]:
 
 
 def _workers(topology: Topology, web: WebHost, facts: Facts) -> int:
-    size = size_of(facts[web.name].raw, topology.settings.unit, topology.supervisor(web).name)
+    size = size_of(facts[web.name].machine, topology.settings.unit, topology.supervisor(web).name)
     return workers_for(web.own.workers, size, max(1, web.own.instances))[0]

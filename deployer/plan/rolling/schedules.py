@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from deployer.agent.model.supervision import Schedule
+from deployer.agent.model.typed import Wire
 from deployer.plan.facts import Facts
 from deployer.plan.model import ScheduleStep
 from deployer.plan.topology import Topology, WebHost
@@ -42,7 +43,7 @@ def left_alone(topology: Topology, facts: Facts) -> list[str]:
     ]
 
 
-def wire(topology: Topology, web: WebHost, name: str) -> dict[str, Any]:
+def wire(topology: Topology, web: WebHost, name: str) -> Wire[Schedule]:
     """Return the schedule of that name, in the form of the agent's request."""
     return topology.schedule(web, name).to_wire()
 

@@ -58,7 +58,7 @@ def require_same_bind(topology: Topology, facts: Facts, release: str) -> None:
     """
     for web in topology.web:
         host_facts = facts[web.name]
-        slots = {int(port): str(used) for port, used in (host_facts.raw.get("slots") or {}).items()}
+        slots = host_facts.slots
         known = {*web.ports, *web.spare_ports}
         release_ids = [*(used for port, used in sorted(slots.items()) if port in known), release]
         for record in filter(None, map(host_facts.release, release_ids)):
@@ -78,11 +78,11 @@ def require_same_supervisor(topology: Topology, facts: Facts) -> None:
     it."""
     for web in topology.web:
         expected = topology.supervisor(web).name
-        for port, holder in sorted((facts[web.name].raw.get("ports") or {}).items()):
-            if web.host.prefix or not holder or not holder.get("ours"):
+        for port, holder in sorted(facts[web.name].ports.items()):
+            if web.host.prefix or not holder or not holder["ours"]:
                 continue
             units = {f"{topology.settings.app}@{port}.service": "systemd", "supervisor.service": "supervisord"}
-            actual = units.get(str(holder.get("unit")), expected)
+            actual = units.get(holder["unit"], expected)
             if actual != expected:
                 raise SettingsError(
                     f"supervisor is {expected}, and {actual} runs the instance at port {port}",
@@ -121,12 +121,12 @@ def surplus(topology: Topology, facts: Facts) -> list[InstanceStep]:
     steps = []
     for web in topology.web:
         known = {*web.ports, *web.spare_ports}
-        for port, release in sorted((facts[web.name].raw.get("slots") or {}).items()):
-            if int(port) not in known:
-                record = facts[web.name].release(str(release))
+        for port, release in sorted(facts[web.name].slots.items()):
+            if port not in known:
+                record = facts[web.name].release(release)
                 bind = record.bind if record else ""
-                index = web.former_index(int(port))
-                steps.append(InstanceStep(web.name, index, int(port), "keep", release, int(port), bind))
+                index = web.former_index(port)
+                steps.append(InstanceStep(web.name, index, port, "keep", release, port, bind))
     return steps
 
 
@@ -204,7 +204,7 @@ def standing(topology: Topology, facts: Facts) -> Standing:
 def _known(facts: Facts) -> list[tuple[str, str]]:
     """Return every server and where a balancer knows it."""
     pairs = [pair for servers in facts.pools.values() for pair in servers.items()]
-    return [(name, str(state["address"])) for name, state in pairs if "address" in state]
+    return [(name, state["address"]) for name, state in pairs if state.get("address")]
 
 
 def left_out(topology: Topology, facts: Facts) -> Standing:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
+from deployer.agent.model.messages.host import ForeignPaths
 from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology, WebHost
 
@@ -16,13 +16,13 @@ def remarks(topology: Topology, facts: Facts) -> list[str]:
 
 def _remarks(topology: Topology, facts: Facts) -> Iterable[str]:
     for web in topology.web:
-        foreign = facts[web.name].raw.get("foreign")
+        foreign = facts[web.name].foreign
         if foreign:
             yield _remark(topology.env, web, foreign)
 
 
-def _remark(env: str, web: WebHost, foreign: Mapping[str, Any]) -> str:
-    count, users = foreign["count"], [str(user) for user in foreign["users"]]
+def _remark(env: str, web: WebHost, foreign: ForeignPaths) -> str:
+    count, users = foreign["count"], foreign["users"]
     at_least = "" if foreign["complete"] else "at least "
     paths = "1 path belongs" if count == 1 else f"{count} paths belong"
     chown = "; ".join(f"chown -Rh --from={user} {web.site.user}: {web.site.shared}" for user in users)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deployer.agent.model.messages.balancer import SET_MAINTENANCE, SetMaintenance
 from deployer.errors import UsageError
 from deployer.events import Output
 from deployer.rollout.run.connect import open_run
@@ -28,8 +29,10 @@ def maintenance(project: Project, invocation: Invocation, *, on: bool, reason: s
         drivers = topology.drivers
         answers = run.run_on_hosts(
             run.balancers,
-            "maintenance.set",
-            lambda host: {"driver": drivers[host], "on": on, "reason": reason, "who": project.who},
+            SET_MAINTENANCE,
+            lambda host: SetMaintenance(
+                site=run.site(host), driver=drivers[host], on=on, reason=reason, who=project.who
+            ),
             step="maintenance",
         )
         invocation.record.in_ledgers |= set(answers)  # as `closed` and `opened`
@@ -37,6 +40,5 @@ def maintenance(project: Project, invocation: Invocation, *, on: bool, reason: s
         invocation.record.outcome = "succeeded" if changed else "unchanged"
         for host, answer in answers.items():
             invocation.record.host(host, "closed" if on else "open")
-            invocation.bus.emit(
-                Output(maintenance_text(answer["maintenance"]) if on else "users reach the app", host=host)
-            )
+            page = answer["maintenance"]
+            invocation.bus.emit(Output(maintenance_text(page) if page else "users reach the app", host=host))

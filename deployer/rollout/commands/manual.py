@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from deployer.agent.model.messages.freeze import CLEAR, SET, Freeze, Thaw
+from deployer.agent.model.messages.lock import ASK, RequestStop
 from deployer.balancers.base import port_in
 from deployer.errors import NotReadyError, UnreachableError, UsageError
 from deployer.events import Output
@@ -79,7 +81,9 @@ def freeze(project: Project, invocation: Invocation, *, reason: str) -> None:
 def freeze_hosts(run: Run, reason: str) -> None:
     """The stop sign on every host of a run that answers. One of them is enough to refuse a push that reaches it."""
     env = run.topology.env
-    done = run.run_on_hosts(run.hosts, "freeze.set", {"reason": reason, "who": run.who}, step="freeze")
+    done = run.run_on_hosts(
+        run.hosts, SET, lambda host: Freeze(site=run.site(host), reason=reason, who=run.who), step="freeze"
+    )
     run.record.in_ledgers |= set(done)
     where = f" on {', '.join(run.hosts)}" if run.lost else ""
     run.bus.emit(Output(f"{env} is frozen{where}: {reason}; deploy unfreeze {env} allows pushes again"))
@@ -104,7 +108,9 @@ def unfreeze(project: Project, invocation: Invocation) -> None:
     with open_run(project, invocation.unstoppable(), partial=True) as run:
         if not run.hosts:
             return
-        answers = run.run_on_hosts(run.hosts, "freeze.clear", {"who": project.who}, step="unfreeze")
+        answers = run.run_on_hosts(
+            run.hosts, CLEAR, lambda host: Thaw(site=run.site(host), who=project.who), step="unfreeze"
+        )
         thawed = any(answer["cleared"] for answer in answers.values())
         invocation.record.outcome = "succeeded" if thawed else "unchanged"
         invocation.record.in_ledgers |= set(answers)
@@ -122,7 +128,9 @@ def cancel(project: Project, invocation: Invocation) -> None:
     the agent that holds it is stopped.
     """
     with open_run(project, invocation.unstoppable(), partial=True) as run:
-        answers = run.run_on_hosts(run.hosts, "lock.ask", {"who": project.who}, step="cancel")
+        answers = run.run_on_hosts(
+            run.hosts, ASK, lambda host: RequestStop(site=run.site(host), who=project.who), step="cancel"
+        )
         holders = {host: answer["holder"] for host, answer in answers.items() if answer["holder"]}
         for host, holder in holders.items():
             if is_stuck(holder):
@@ -133,8 +141,9 @@ def cancel(project: Project, invocation: Invocation) -> None:
             last = latest_end(list(holders.values()))
             invocation.bus.emit(Output(f"held by {holder_text(last)}" if last else f"nothing runs on {project.env}"))
         for name, holder in running.items():
+            who = holder.get("who")
             invocation.bus.emit(
-                Output(f"asked run {name} of {holder['who']} to stop; deploy status {project.env} shows when it has")
+                Output(f"asked run {name} of {who} to stop; deploy status {project.env} shows when it has")
             )
 
 
@@ -155,7 +164,7 @@ def _in_pools(run: Run, pools: Pools, host: str) -> list[Slot]:
     """The slots of a host that balancers send requests to, else those that are in use: the host may be away."""
     server_states = [pair for servers in pools.states().values() for pair in servers.items()]
     serving = {name for name, state in server_states if state["serves"]}
-    known = {name for name, state in server_states if (state.get("held") or {}).get("by") != "spare"}
+    known = {name for name, state in server_states if not (held := state["held"]) or held["by"] != "spare"}
     slots = sorted({(host, port) for name in known if (port := port_in(name, host)) is not None})
     if not slots:
         raise UsageError(

@@ -413,7 +413,7 @@ def _announce(run: Run, plan: Plan) -> None:
 
 
 def _size(topology: Topology, web: WebHost, facts: Facts) -> Size:
-    return size_of(facts[web.name].raw, topology.settings.unit, topology.supervisor(web).name)
+    return size_of(facts[web.name].machine, topology.settings.unit, topology.supervisor(web).name)
 
 
 def seen_by(topology: Topology, facts: Facts, web: WebHost) -> list[str]:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from deployer.agent.model.messages.host import SURVEY, LookAtHost
+from deployer.agent.model.messages.site import UNINSTALL, Uninstall
 from deployer.agent.model.resources import Absent, File
 from deployer.errors import DeployError, NeedsPersonError, NotReadyError
 from deployer.events import Output
@@ -133,7 +135,7 @@ class Off:
 
     def _slots(self, web: WebHost) -> list[InstanceStep]:
         """Every slot that the app has or had on a host; `before` is what it is linked to."""
-        linked = {int(port): str(release) for port, release in (self._facts[web.name].raw.get("slots") or {}).items()}
+        linked = self._facts[web.name].slots
         ports = sorted({*web.ports, *web.spare_ports, *linked})
         return [InstanceStep(web.name, web.index_of(port), port, "keep", linked.get(port), port) for port in ports]
 
@@ -184,8 +186,13 @@ class Off:
         with self._run.step("remove", detail=", ".join(hosts)):
             self._run.run_on_hosts(
                 hosts,
-                "belongings.remove",
-                lambda host: {"run": self._run.id, "who": self._run.who, "balances": balance and host in balancers},
+                UNINSTALL,
+                lambda host: Uninstall(
+                    site=self._run.site(host),
+                    run=self._run.id,
+                    who=self._run.who,
+                    balances=balance and host in balancers,
+                ),
                 step="remove",
             )
 
@@ -206,7 +213,7 @@ def _require_nobody_led_here(run: Run, facts: Facts) -> None:
 def _with_a_root(run: Run) -> Topology:
     """The topology without hosts where there is nothing of the app, not even its folder."""
     hosts = [web.name for web in run.topology.web]
-    surveys = run.run_on_hosts(hosts, "host.survey", {"brief": True}, step="survey")
+    surveys = run.run_on_hosts(hosts, SURVEY, lambda host: LookAtHost(site=run.site(host), brief=True), step="survey")
     return replace(run.topology, web=tuple(web for web in run.topology.web if surveys[web.name]["exists"]))
 
 
@@ -217,6 +224,6 @@ def _facts(run: Run) -> Facts:
         Pools(run).recover()
         return with_pools(run, facts)
     except DeployError:
-        if run.topology.spared or any(facts[web.name].raw.get("slots") for web in run.topology.web):
+        if run.topology.spared or any(facts[web.name].slots for web in run.topology.web):
             raise
         return facts

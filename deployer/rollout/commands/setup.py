@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deployer.agent.model.messages.site import JOIN
 from deployer.events import Bus, Output
 from deployer.plan.shared_folders import owners
 from deployer.rollout.delivery.install_caddy import give_caddy
@@ -51,7 +52,7 @@ def setup(project: Project, invocation: Invocation, *, replace: bool) -> None:
         for remark in owners.remarks(run.topology, survey(run) if changes else facts):
             run.warn(remark)
         with lock_site(run):  # The site is there now, and takes a lock: a push will find it usable.
-            run.run_on_hosts(run.hosts, "site.join", {}, step="setup")
+            run.run_on_hosts(run.hosts, JOIN, run.on_site, step="setup")
             if adoption:
                 takeover.record(run, adoption)
                 invocation.record.outcome = "succeeded"

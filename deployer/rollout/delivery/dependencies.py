@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from deployer.agent.model.messages import dependencies as wire
 from deployer.artifact.dependencies import python
 from deployer.artifact.dependencies.host_python import HostPython, choose_installer
 from deployer.artifact.kept_versions import KeptVersions
@@ -67,12 +67,14 @@ class Versions:
         }
         return {host: result.key for host, result in locked.items() if isinstance(result, python.Locked)}
 
-    def _inspected(self, hosts: tuple[str, ...]) -> dict[str, Any]:
+    def _inspected(self, hosts: tuple[str, ...]) -> dict[str, wire.PythonFacts]:
         paths = {host: interpreter(self._run.topology, self._facts, host) for host in hosts}
-        return self._run.run_on_hosts(hosts, "venv.inspect", lambda host: {"python": paths[host]}, step="resolve")
+        return self._run.run_on_hosts(
+            hosts, wire.INSPECT, lambda host: wire.InspectPython(python=paths[host]), step="resolve"
+        )
 
-    def _described(self, host: str, inspected: Mapping[str, object]) -> HostPython:
-        uv = self._facts[host].raw.get("tools", {}).get("uv")
+    def _described(self, host: str, inspected: wire.PythonFacts) -> HostPython:
+        uv = self._facts[host].tools.get("uv")
         givable = self._giving.fits(HostPython.of(inspected, "none"))
         return HostPython.of(inspected, choose_installer(self._wish.installer, uv, host, givable), uv)
 
@@ -82,15 +84,21 @@ class Versions:
             return locked
         self._run.warn(f"{host} resolves the versions, since this machine cannot: {locked.why}", host=host)
         able = self._giving.to({host: locked.draft})[host].host
-        spec = {**locked.spec, "installer": able.installer, "uv": able.uv}
-        spec |= {"env": dict(self._wish.env), "secrets": dict(self._hidden)}
+        spec: wire.VenvSpec = {
+            **locked.spec,
+            "installer": able.installer,
+            "uv": able.uv,
+            "env": dict(self._wish.env),
+            "secrets": dict(self._hidden),
+        }
+        request = wire.Resolve(site=self._run.site(host), venv=spec)
         try:
-            answer = self._run.call(host, "venv.resolve", {"venv": spec}, step="resolve")
+            answer = self._run.call(host, wire.RESOLVE, request, step="resolve")
         except AgentError as error:
             if error.code != "no_versions":
                 raise
             raise _unfitting(error, wanted.kind) from error
-        return locked.settled(str(answer["requirements"]), host)
+        return locked.settled(answer["requirements"], host)
 
 
 def _unfitting(error: AgentError, file: str) -> RolloutError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
+from deployer.agent.model.messages.releases import HOOK, RunReleaseHook
 from deployer.agent.model.shell import first_line, shell_argv
 from deployer.agent.system import process_runner
 from deployer.errors import NeedsPersonError, RolloutError
@@ -25,23 +26,24 @@ def release_hook(run: Run, project: Project, release: str) -> None:
     if hook is None:
         return
     web = run.topology.everywhere[0]
-    args = {
-        "run": run.id,
-        "release": release,
-        "command": hook.command,
-        "env": start.environment(run.topology, web, project.inferred, release),
-        "timeout": hook.timeout,
-        "rerun_safe": hook.rerun == "safe",
-    }
+    request = RunReleaseHook(
+        site=run.site(web.name),
+        run=run.id,
+        release=release,
+        command=hook.command,
+        env=dict(start.environment(run.topology, web, project.inferred, release)),
+        timeout=hook.timeout,
+        rerun_safe=hook.rerun == "safe",
+    )
     with run.step("release hook", host=web.name, detail=first_line(hook.command)) as note:
         try:
-            answer = run.call(web.name, "hook.release", args, step="release hook")
+            answer = run.call(web.name, HOOK, request, step="release hook")
         except AgentError as error:
             kind = NeedsPersonError if error.code == "unknown_outcome" else RolloutError
             raise error.as_kind(
                 kind, hint="mend it, then type deploy {command} {env}; no instance was touched"
             ) from error
-        note.detail = "was already done" if answer.get("skipped") else first_line(hook.command)
+        note.detail = "was already done" if answer["skipped"] else first_line(hook.command)
 
 
 def run_local_hook(

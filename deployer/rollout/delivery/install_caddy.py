@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from deployer.agent.model.messages.dependencies import FIND_CADDY, PUT_TOOL
 from deployer.artifact.caddy_binary import caddy_for
 from deployer.artifact.program import Program
 from deployer.cache import cache
 from deployer.plan.facts import Facts
+from deployer.rollout.delivery.put_tool import put_tool
 from deployer.rollout.run.run import Run
 
 STEP = "caddy"
@@ -19,11 +21,11 @@ def give_caddy(run: Run, facts: Facts) -> None:
     """
     if run.topology.kind != "caddy":
         return
-    answers = run.run_on_hosts(run.balancers, "caddy.program", {}, step=STEP)
+    answers = run.run_on_hosts(run.balancers, FIND_CADDY, run.on_site, step=STEP)
     needy = [host for host in run.balancers if not answers[host]["path"]]
     if not needy:
         return
-    arch = {host: str(facts[host].raw["arch"]) for host in needy}
+    arch = {host: facts[host].arch for host in needy}
     programs: dict[str, Program] = {
         architecture: caddy_for(cache(), architecture) for architecture in set(arch.values())
     }
@@ -31,8 +33,8 @@ def give_caddy(run: Run, facts: Facts) -> None:
     with run.step(STEP, detail=f"Caddy {version} for {len(needy)} hosts") as note:
         run.run_on_hosts(
             needy,
-            "tool.put",
-            lambda host: programs[arch[host]].named,
+            PUT_TOOL,
+            lambda host: put_tool(run, host, programs[arch[host]]),
             body=lambda host: programs[arch[host]].packed,
             step=STEP,
         )

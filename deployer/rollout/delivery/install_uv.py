@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from deployer.agent.model.messages.dependencies import FIND_TOOL, PUT_TOOL, FindTool
 from deployer.artifact.dependencies.host_python import HostPython
 from deployer.artifact.dependencies.python import Locked
 from deployer.artifact.dependencies.uv_binary import UvBinary, uv_here
 from deployer.errors import DeployError, NotReadyError
 from deployer.remote.errors import AgentError
+from deployer.rollout.delivery.put_tool import put_tool
 from deployer.rollout.run.run import Run
 
 STEP = "uv"
@@ -41,11 +43,16 @@ class UvInstaller:
         lacking = [host for host, locked in wanted.items() if locked.host.installer == "uv" and not locked.host.uv]
         if not lacking or self._binary is None:
             return dict(wanted)
-        named = self._binary.named
-        answers = self._run.run_on_hosts(
-            lacking, "tool.has", lambda host: {**named, "venv": wanted[host].key}, step=STEP
+        run, binary = self._run, self._binary
+        answers = run.run_on_hosts(
+            lacking,
+            FIND_TOOL,
+            lambda host: FindTool(
+                site=run.site(host), name=binary.name, version=binary.version, sha=binary.sha256, venv=wanted[host].key
+            ),
+            step=STEP,
         )
-        paths = {host: str(answer["path"]) for host, answer in answers.items() if answer["path"]}
+        paths = {host: path for host, answer in answers.items() if (path := answer["path"])}
         needy = [host for host, answer in answers.items() if answer["needed"] and not answer["path"]]
         failed: dict[str, DeployError] = {}
         if needy:
@@ -58,11 +65,13 @@ class UvInstaller:
     def _put(self, binary: UvBinary, hosts: list[str]) -> tuple[dict[str, str], dict[str, DeployError]]:
         with self._run.step(STEP, detail=f"uv {binary.version} for {len(hosts)} hosts") as note:
             packed = binary.packed
-            done, failed = self._run.try_on_hosts(hosts, "tool.put", binary.named, body=lambda host: packed, step=STEP)
+            done, failed = self._run.try_on_hosts(
+                hosts, PUT_TOOL, lambda host: put_tool(self._run, host, binary), body=lambda host: packed, step=STEP
+            )
             note.detail = (
                 f"uv {binary.version} given to {len(done)} of {len(hosts)} hosts ({len(packed) >> 20} MB each)"
             )
-        return {host: str(answer["path"]) for host, answer in done.items()}, failed
+        return {host: answer["path"] for host, answer in done.items()}, failed
 
     def _explain(self, failed: Mapping[str, DeployError]) -> None:
         """Says once for all of them that pip installs there; raises what pip cannot make up for."""

@@ -16,19 +16,18 @@ _KNOWN = ("3.13", "3.12", "3.11", "3.10", "3.14", "3.9")
 
 def interpreter(topology: Topology, facts: Facts, host: str) -> str:
     """The path of that Python: the version asked for where it is there, else the one that runs the agent."""
-    raw, version = facts[host].raw, topology.python_version
+    version = topology.python_version
     if version:
-        return str((raw.get("pythons") or {}).get(version) or f"python{version}")
-    return str(raw["python"]["path"])
+        return facts[host].pythons.get(version) or f"python{version}"
+    return facts[host].own_python["path"]
 
 
 def require_python(topology: Topology, facts: Facts) -> None:
     """NotReadyError for the first web host that lacks the version asked for, or whose own is not in the app's range."""
     for web in topology.builders:
-        raw = facts[web.name].raw
-        own = str((raw.get("python") or {}).get("version") or "")
+        own = facts[web.name].own_python["version"]
         wanted = topology.python_version
-        if wanted and not (raw.get("pythons") or {}).get(wanted):
+        if wanted and not facts[web.name].pythons.get(wanted):
             raise NotReadyError(
                 f"{web.name} has no Python {wanted}",
                 host=web.name,
@@ -59,10 +58,10 @@ def _ways_to(wanted: str, own: str) -> str:
 def _other_python(topology: Topology, facts: Facts, host: str) -> str:
     """A Python in the app's range: one that the host has, else the one that most hosts would have to be given."""
     wanted = topology.python_range
-    present = sorted((facts[host].raw.get("pythons") or {}), key=_by_number)
-    for version in reversed(present):
-        if _within_minor(version, wanted):
-            return f'write python: {{version: "{version}"}} in deploy.yaml: {host} has it'
+    present = sorted(facts[host].pythons, key=_by_number)
+    for there in reversed(present):
+        if _within_minor(there, wanted):
+            return f'write python: {{version: "{there}"}} in deploy.yaml: {host} has it'
     version = next((version for version in _KNOWN if _within_minor(version, wanted)), None)
     if version is None:
         return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 
+from deployer.agent.model.messages.releases import MARKER, OneRelease
 from deployer.artifact.kept_versions import KeptAnswer, KeptVersions
 from deployer.plan.changes import prevailing_release
 from deployer.plan.facts import Facts
@@ -19,14 +20,16 @@ def kept_versions(run: Run, facts: Facts, *, anew: bool) -> KeptVersions:
     if anew:
         return KeptVersions(anew=True)
     current = {web.name: release for web in run.topology.web if (release := facts[web.name].current)}
-    answers = run.run_on_hosts(list(current), "release.marker", lambda host: {"release": current[host]}, step="resolve")
+    answers = run.run_on_hosts(
+        list(current), MARKER, lambda host: OneRelease(site=run.site(host), release=current[host]), step="resolve"
+    )
     versions: dict[str, KeptAnswer] = {}
     for host, answer in answers.items():
         marker = answer["marker"] or {}
         resolution, texts = marker.get("resolution"), marker.get("requirements")
-        if isinstance(resolution, dict) and texts:
-            kept = KeptAnswer(str(texts[-1]), int(resolution["at"]), current[host])
-            versions.setdefault(str(resolution["digest"]), kept)
+        if resolution and texts:
+            kept = KeptAnswer(texts[-1], int(resolution["at"]), current[host])
+            versions.setdefault(resolution["digest"], kept)
     return KeptVersions(versions)
 
 

@@ -174,7 +174,14 @@ def _standing(topology: Topology, facts: Facts) -> list[Any]:
             for index, instance in sorted(host_facts.serving.items())
         ]
         state.append(
-            [web.name, host_facts.current, host_facts.raw.get("slots"), releases, serving, sorted(host_facts.beside)]
+            [
+                web.name,
+                host_facts.current,
+                host_facts.survey and host_facts.survey.get("slots"),
+                releases,
+                serving,
+                sorted(host_facts.beside),
+            ]
         )
     return state
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Any
 
+from deployer.agent.model.messages import releases as wire
 from deployer.errors import NotReadyError, UsageError
 from deployer.events import Bus
 from deployer.plan.changes import prevailing_release
@@ -34,7 +34,7 @@ class Proven:
     requirements: tuple[str, ...]
 
     @property
-    def origin(self) -> dict[str, str]:
+    def origin(self) -> wire.Origin:
         """Where it comes from, as the release's own description has it."""
         return {"env": self.env, "release": self.release}
 
@@ -70,7 +70,9 @@ def proven_in(project: Project, bus: Bus, *, all_serve: bool = True) -> Proven:
         facts = survey(run)
         require_set_up(run, facts)
         release = current(topology, with_pools(run, facts), all_serve=all_serve)
-        marker = run.call(topology.web[0].name, "release.marker", {"release": release}, step="survey")["marker"] or {}
+        first = topology.web[0].name
+        request = wire.OneRelease(site=run.site(first), release=release)
+        marker = run.call(first, wire.MARKER, request, step="survey")["marker"] or {}
     return proven_release(project.env, release, marker)
 
 
@@ -94,15 +96,16 @@ def current(topology: Topology, facts: Facts, *, all_serve: bool = True) -> str:
     return release
 
 
-def proven_release(env: str, release: str, marker: dict[str, Any]) -> Proven:
+def proven_release(env: str, release: str, marker: wire.Marker) -> Proven:
     """The release as its own description tells it; NotReadyError for one of a time when that told too little."""
-    if not marker.get("files") or marker.get("requirements") is None:
+    files, requirements = marker.get("files"), marker.get("requirements")
+    if not files or requirements is None:
         raise NotReadyError(
             f"{release} in {env} was built by an earlier deploy, which did not record its parts",
             hint=f"deploy push {env} once more, after any change",
             code="not_proven",
         )
-    return Proven(env, release, marker.get("commit"), str(marker["files"]), tuple(marker["requirements"]))
+    return Proven(env, release, marker.get("commit"), files, tuple(requirements))
 
 
 def _require_together(topology: Topology, facts: Facts, release: str, *, all_serve: bool) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from deployer.agent.model.messages import releases as wire
 from deployer.events import Output
 from deployer.rollout.data import Data
 from deployer.rollout.run.connect import open_run
@@ -74,15 +74,15 @@ def _remove(project: Project, invocation: Invocation) -> None:
             _report(run, answers, "removed")
 
 
-def pruned(run: Run, answers: Mapping[str, Mapping[str, Any]], *, dry_run: bool) -> Pruned:
+def pruned(run: Run, answers: Mapping[str, wire.Pruned], *, dry_run: bool) -> Pruned:
     """The answer of the command, from those of the hosts (`release.prune`)."""
     hosts = [
         PrunedHost(
             host=host,
             releases=list(answer["removed"]),
             venvs=list(answer["venvs"]),
-            bytes=answer["bytes"],
-            inodes=answer["inodes"],
+            bytes=answer.get("bytes", 0),
+            inodes=answer.get("inodes", 0),
         )
         for host, answer in answers.items()
     ]
@@ -95,8 +95,8 @@ def make_room(run: Run, host: str, protect: Sequence[str]) -> bool:
     Args:
         protect: releases that stay whatever `keep` says.
     """
-    args = {"keep": run.topology.settings.keep, "protect": list(protect), "weigh": True}
-    answer = run.call(host, "release.prune", args, step="prune")
+    request = wire.Prune(site=run.site(host), keep=run.topology.settings.keep, protect=list(protect), weigh=True)
+    answer = run.call(host, wire.PRUNE, request, step="prune")
     warn_of_remains(run, host, answer)
     if answer["removed"] or answer["venvs"]:
         line = f"the disk is full: removed {_what(answer)}, which keep: {run.topology.settings.keep} no longer covers"
@@ -105,12 +105,17 @@ def make_room(run: Run, host: str, protect: Sequence[str]) -> bool:
     return False
 
 
-def _ask(run: Run, *, dry_run: bool) -> dict[str, dict[str, Any]]:
-    args = {"keep": run.topology.settings.keep, "protect": [], "weigh": True, "dry_run": dry_run}
-    return run.run_on_hosts(run.web, "release.prune", args, step="prune")
+def _ask(run: Run, *, dry_run: bool) -> dict[str, wire.Pruned]:
+    keep = run.topology.settings.keep
+    return run.run_on_hosts(
+        run.web,
+        wire.PRUNE,
+        lambda host: wire.Prune(site=run.site(host), keep=keep, protect=[], weigh=True, dry_run=dry_run),
+        step="prune",
+    )
 
 
-def _report(run: Run, answers: Mapping[str, Mapping[str, Any]], verb: str) -> None:
+def _report(run: Run, answers: Mapping[str, wire.Pruned], verb: str) -> None:
     keep = run.topology.settings.keep
     changed = False
     for host, answer in answers.items():
@@ -131,8 +136,8 @@ def _report(run: Run, answers: Mapping[str, Mapping[str, Any]], verb: str) -> No
     run.record.outcome = "succeeded" if changed and verb == "removed" else "unchanged"
 
 
-def _what(answer: Mapping[str, Any]) -> str:
+def _what(answer: wire.Pruned) -> str:
     """`2 releases and 1 virtualenv (54.1 MB, 1204 files)`."""
     releases, venvs = len(answer["removed"]), len(answer["venvs"])
     what = f"{releases} release{'s' * (releases != 1)} and {venvs} virtualenv{'s' * (venvs != 1)}"
-    return f"{what} ({answer['bytes'] / 1e6:.1f} MB, {answer['inodes']} files)"
+    return f"{what} ({answer.get('bytes', 0) / 1e6:.1f} MB, {answer.get('inodes', 0)} files)"

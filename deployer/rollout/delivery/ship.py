@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deployer.agent.model.manifest import Manifest
+from deployer.agent.model.messages import releases as wire
 from deployer.artifact import manifest
 from deployer.artifact.dependencies import python, wheels
 from deployer.artifact.source import SourceTree
@@ -133,8 +133,8 @@ def _build_on(run: Run, project: Project, shipment: Shipment, host: str) -> None
 
 def _begin_fill_build(run: Run, project: Project, shipment: Shipment, host: str) -> str:
     release, locked = shipment.release, shipment.locked[host]
-    key = {"release": release, "venv": locked.key}
-    begun = run.call(host, "release.begin", key, body=shipment.files.as_bytes(), step="ship")
+    content = wire.ReleaseContent(site=run.site(host), release=release, venv=locked.key)
+    begun = run.call(host, wire.BEGIN, content, body=shipment.files.as_bytes(), step="ship")
     if begun["complete"]:
         return "it was already there"
     if begun["missing"]:
@@ -142,14 +142,14 @@ def _begin_fill_build(run: Run, project: Project, shipment: Shipment, host: str)
             stream = manifest.pack(shipment.files, begun["missing"], shipment.tree.path, shipment.house)
         except UsageError as unknown:
             raise UnexpectedResponse(host, "release.begin", unknown.message) from unknown
-        run.call(host, "release.fill", key, body=stream, step="ship")
-    built = run.call(host, "release.build", {"release": release, **_recipe(project, shipment, host)}, step="build")
+        run.call(host, wire.FILL, content, body=stream, step="ship")
+    built = run.call(host, wire.BUILD, _recipe(run, project, shipment, host), step="build")
     sent = f"{len(begun['missing'])} files sent ({begun['missing_bytes'] / 1000:.0f} kB)"
     return f"{sent}, virtualenv {'built' if built['venv_built'] else 'shared'}"
 
 
-def _recipe(project: Project, shipment: Shipment, host: str) -> dict[str, Any]:
-    """The arguments of `release.build` for one host."""
+def _recipe(run: Run, project: Project, shipment: Shipment, host: str) -> wire.BuildRelease:
+    """The request to build the release on one host."""
     topology = project.topology
     settings = topology.settings
     web = topology.web_host(host)
@@ -158,13 +158,15 @@ def _recipe(project: Project, shipment: Shipment, host: str) -> dict[str, Any]:
     hook = settings.hooks.prepare
     check = way.runtime.check(way.serving)
     return {
+        "site": run.site(host),
+        "release": shipment.release,
         "run": run_text,
-        "files": files,
+        "files": dict(files),
         "meta": {
             "content": shipment.draft.content,
             "files": shipment.draft.files,
             "requirements": list(locked.requirements),
-            "resolution": dict(locked.resolution) or None,
+            "resolution": locked.resolution,
             "origin": shipment.draft.origin,
             "start_sha": shipment.draft.starts[host].sha,
             "commit": shipment.draft.commit,
@@ -182,7 +184,7 @@ def _recipe(project: Project, shipment: Shipment, host: str) -> dict[str, Any]:
         "shared": list(settings.shared),
         "shared_folders": shared.folders(settings.shared, shipment.files.files),
         "prepare": {"command": hook.command, "timeout": hook.timeout} if hook else None,
-        "static": settings.static and settings.static.model_dump(),
+        "static": {"url": settings.static.url, "dir": settings.static.dir} if settings.static else None,
         "check": {
             "argv": list(check),
             "target": way.serving.target.path if way.serving.target else "",

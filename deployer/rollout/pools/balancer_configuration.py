@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from deployer.agent.model.messages.host import RUN, RunCommand
 from deployer.agent.model.resources import Directory, File
 from deployer.errors import NotReadyError
 from deployer.plan.topology import BalancerHost
@@ -19,9 +20,9 @@ def require_valid_balancers(run: Run) -> None:
         argv = run.topology.balancer_adapter.check(balancer.site, systemd=balancer.systemd)
         if not argv:
             continue
-        done = run.call(balancer.name, "command.run", {"command": list(argv), "timeout": 30.0}, step="survey")
-        if done.get("exit") != 0:
-            output = str(done.get("stderr") or done.get("stdout") or "")
+        done = run.call(balancer.name, RUN, RunCommand(command=list(argv), timeout=30.0), step="survey")
+        if done["exit"] != 0:
+            output = done["stderr"] or done["stdout"]
             raise NotReadyError(
                 f"{run.topology.kind} does not take its configuration",
                 host=balancer.name,
@@ -58,6 +59,6 @@ def _way_to_mend(run: Run, balancer: BalancerHost, output: str) -> str:
 def _owner(run: Run, balancer: BalancerHost, path: str) -> str:
     """The app that a file of our folder is of, by its first line: `shop in prod`; empty where that does not say."""
     argv = ["head", "-n", "1", path]
-    done = run.call(balancer.name, "command.run", {"command": argv, "timeout": 30.0}, step="survey")
-    match = _OWNER.search(str(done.get("stdout") or "").strip())
+    done = run.call(balancer.name, RUN, RunCommand(command=argv, timeout=30.0), step="survey")
+    match = _OWNER.search(done["stdout"].strip())
     return match.group(1) if match else ""

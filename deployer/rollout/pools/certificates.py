@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from deployer.agent.model.messages.requests import CERTIFICATES, ReadCertificates
 from deployer.balancers.values import Listen
 from deployer.plan.topology import Topology
 from deployer.rollout.data import Data
@@ -45,8 +46,13 @@ def presented_certificates(run: Run) -> Iterator[CertificateStatus]:
         if https is None or balancer.name in run.lost:
             continue
         place = Listen.parse(https.listen)
-        args = {"address": place.reached_at, "port": place.port, "names": list(run.topology.settings.domains)}
-        answer = run.call(balancer.name, "tls.presented", args, step="certificates")
+        request = ReadCertificates(
+            site=run.site(balancer.name),
+            address=place.reached_at,
+            port=place.port,
+            names=list(run.topology.settings.domains),
+        )
+        answer = run.call(balancer.name, CERTIFICATES, request, step="certificates")
         certificates: dict[str, Certificate] = {}
         for name, presented in answer["certificates"].items():
             if presented["pem"] is None:

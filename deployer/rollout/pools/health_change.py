@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 
+from deployer.agent.model.messages.requests import SERVERS, AskServers
 from deployer.errors import RolloutError
 from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology
@@ -31,11 +32,14 @@ def require_passed(run: Run, servers: Mapping[str, str]) -> None:
     """
     if not run.balancers or not servers or not run.topology.balancer_adapter.sends_from_its_host:
         return
-    health = asdict(replace(run.topology.health(), lenient=False))
-    if not health["host"]:
-        health["host"] = "localhost"  # as balancers have it
-    args = {"servers": dict(servers), "health": health, "wait": WAIT_S}
-    answers = run.run_on_hosts(run.balancers, "servers.ask", lambda host: args, step="resources")
+    check = run.topology.health()
+    health = replace(check, lenient=False, host=check.host or "localhost").to_wire()  # as balancers have it
+    answers = run.run_on_hosts(
+        run.balancers,
+        SERVERS,
+        lambda host: AskServers(site=run.site(host), servers=dict(servers), health=health, wait=WAIT_S),
+        step="resources",
+    )
     for balancer, answer in answers.items():
         for name, result in answer["servers"].items():
             if not result["ok"]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from deployer.agent.model.endpoints import parts
+from deployer.agent.model.messages.requests import SERVERS, AskServers
 from deployer.agent.model.supervision import Health
 from deployer.balancers.base import second_name
 from deployer.errors import NotReadyError
@@ -68,11 +69,16 @@ def _moves(topology: Topology, facts: Facts) -> Iterator[Move]:
 
 def _ask(run: Run, health: Health, moves: Mapping[str, Move]) -> None:
     servers = {name: move.after for name, move in moves.items()}
-    args = {"servers": servers, "health": asdict(health), "wait": WAIT_S}
-    for balancer, answer in run.run_on_hosts(run.balancers, "servers.ask", lambda host: args, step="addresses").items():
+    answers = run.run_on_hosts(
+        run.balancers,
+        SERVERS,
+        lambda host: AskServers(site=run.site(host), servers=servers, health=health.to_wire(), wait=WAIT_S),
+        step="addresses",
+    )
+    for balancer, answer in answers.items():
         for name, result in answer["servers"].items():
-            if not result["ok"] and not (result.get("refused") and moves[name].changes_family):
-                raise _not_well(moves[name], balancer, str(result["why"]))
+            if not result["ok"] and not (result["refused"] and moves[name].changes_family):
+                raise _not_well(moves[name], balancer, result["why"])
 
 
 def _not_well(move: Move, balancer: str, why: str) -> NotReadyError:

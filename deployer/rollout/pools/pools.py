@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from deployer.agent.model.endpoints import place
+from deployer.agent.model.messages import balancer as wire
 from deployer.balancers.base import first_name
 from deployer.errors import DeployError, RolloutError
 from deployer.plan.model import InstanceStep
@@ -42,7 +42,7 @@ class Pools:
         }
         self._watched = False
         self._unanswered = False
-        self._held: dict[str, dict[str, Any]] = {}
+        self._held: dict[str, wire.HeldRecord] = {}
         self._known: set[str] = set()
         self._names_before: dict[str, list[str]] = {}
         self._wanted = run.topology.places
@@ -60,18 +60,18 @@ class Pools:
             states = self.states()
             self._known = set.intersection(*(set(servers) for servers in states.values()))
             server_states = [pair for servers in states.values() for pair in servers.items()]
-            places = {name: str(state["address"]) for name, state in server_states if state.get("address")}
+            places = {name: at for name, state in server_states if (at := state.get("address"))}
             wanted = set(self._wanted)
             for name in wanted & set(places):
                 others = [
                     other for other, at in places.items() if at == places[name] and first_name(other) not in wanted
                 ]
                 self._names_before[name] = sorted(others)
-            records = {name: dict(state["held"]) for name, state in server_states if state.get("held")}
+            records = {name: held for name, state in server_states if (held := state["held"])}
             self._held = {name: record for name, record in records.items() if record["by"] in ("person", "quarantine")}
             self._addresses = Addresses(server_states, wanted)
-            up = [name for name, state in server_states if state.get("serves")]
-            used = [name for name in places if records.get(name, {}).get("by") != "spare"]
+            up = [name for name, state in server_states if state["serves"]]
+            used = [name for name in places if name not in records or records[name]["by"] != "spare"]
             for name in (*up, *used):
                 self._before.setdefault(first_name(name), places.get(name, ""))
 
@@ -85,7 +85,7 @@ class Pools:
         """Arms the watchdog on every balancer host, once a run, before anything is drained."""
         if self._watched or not self._run.balancers:
             return
-        self._call_balancers("balancer.watch", {"bound": QUIET_S}, "watch")
+        self._run.run_on_hosts(self._run.balancers, wire.WATCH, self._watch_for(QUIET_S), step="watch")
         self._watched = True
 
     def expect_stops(self, slots: Sequence[Slot]) -> None:
@@ -96,7 +96,8 @@ class Pools:
         """
         if self._watched and self._run.balancers:
             bound = self._run.topology.longest_switch + LATE_S
-            self._call_balancers("balancer.watch", {"bound": bound, "out": self.names(slots)}, "switch")
+            request = self._watch_for(bound, self.names(slots))
+            self._run.run_on_hosts(self._run.balancers, wire.WATCH, request, step="switch")
 
     def expect_none(self, failures: Iterable[DeployError]) -> None:
         """Nothing is being switched any more, as far as `failures` tell: a host that was lost may still be at it.
@@ -105,7 +106,7 @@ class Pools:
         """
         self._unanswered |= any(not isinstance(error, AgentError) for error in failures)
         if self._watched and not self._unanswered:
-            self._run.try_on_hosts(self._run.balancers, "balancer.watch", self._args({"bound": QUIET_S}), step="switch")
+            self._run.try_on_hosts(self._run.balancers, wire.WATCH, self._watch_for(QUIET_S), step="switch")
 
     def leaving(self, steps: Sequence[InstanceStep]) -> list[Slot]:
         """The slots that get no requests while their instances change in place."""
@@ -118,17 +119,10 @@ class Pools:
             return
         self.watch()
         timeout = self._run.topology.settings.rolling.drain_timeout
-        args = {
-            "servers": self.names(slots),
-            "timeout": timeout,
-            "by": by,
-            "reason": reason or f"run {self._run.id} changes it",
-        }
+        reason = reason or f"run {self._run.id} changes it"
         with self._run.step("drain", instance=self._describe(slots)) as note:
-            answers = self._call_balancers("balancer.drain", args, "drain")
-            left = sum(
-                server.get("remaining", 0) for answer in answers.values() for server in answer["servers"].values()
-            )
+            answers = self._drain(self.names(slots), by=by, reason=reason)
+            left = sum(server["remaining"] for answer in answers.values() for server in answer["servers"].values())
             if left:
                 note.detail = f"{left} connections outlived {timeout:g} s"
 
@@ -180,12 +174,12 @@ class Pools:
     def retire_servers(self, names: Sequence[str]) -> None:
         """As `retire`, by the balancers' own names."""
         if names and self._run.balancers:
-            self._call_balancers("balancer.retire", {"servers": list(names)}, "retire")
+            self._retire(list(names))
 
     def admit_by_hand(self, slots: Sequence[Slot], *, force: bool) -> dict[str, str]:
         """Puts back what a person took out. Returns what stays out, and why; with `force`, nothing does."""
         held = self._admitted([self._returning(slot) for slot in slots], by="person", force=force)
-        return {name: str(record["reason"]) for name, record in held.items()}
+        return {name: str(record.get("reason")) for name, record in held.items()}
 
     def there(self, slots: Sequence[Slot]) -> list[Slot]:
         """Those that every balancer knew as the run began: a pool of somebody else's may have no second slots."""
@@ -194,63 +188,85 @@ class Pools:
     def retire(self, slots: Sequence[Slot]) -> None:
         """Slots that no instance serves in: kept out of every pool until one does."""
         if slots and self._run.balancers:
-            self._call_balancers("balancer.retire", {"servers": self.names(slots)}, "retire")
+            self._retire(self.names(slots))
 
     def _admitted(
         self,
         servers: list[str],
         instead: Mapping[str, str] | None = None,
         *,
-        held: Mapping[str, Mapping[str, Any]] | None = None,
+        held: Mapping[str, wire.HeldRecord] | None = None,
         by: str = "run",
         force: bool,
-    ) -> dict[str, dict[str, Any]]:
+    ) -> dict[str, wire.HeldRecord]:
         """Admits at every balancer; returns the servers that are still held out, with the record that says why."""
         wait = self._run.topology.settings.health.within
-        args = {
-            "servers": servers,
-            "wait": wait,
-            "by": by,
-            "force": force,
-            "instead": dict(instead or {}),
-            "held": dict(held or {}),
-        }
-        answers = self._call_balancers("balancer.admit", args, "admit")
+        answers = self._run.run_on_hosts(
+            self._run.balancers,
+            wire.ADMIT,
+            lambda host: wire.Admit(
+                site=self._run.site(host),
+                driver=self._drivers[host],
+                run=self._run.id,
+                servers=servers,
+                wait=wait,
+                by=by,
+                force=force,
+                instead=dict(instead or {}),
+                held=dict(held or {}),
+            ),
+            step="admit",
+        )
         return {
-            name: dict(state["held"])
+            name: record
             for answer in answers.values()
             for name, state in answer["servers"].items()
-            if state.get("held")
+            if (record := state["held"])
         }
 
     def recover(self) -> list[str]:
         """What dead runs left drained is admitted. Call only under the lock. Returns the servers' names."""
         if not self._run.balancers:
             return []
-        answers = self._call_balancers("balancer.recover", {}, "balancer")
-        return sorted({name for answer in answers.values() for name in answer.get("admitted", ())})
+        answers = self._run.run_on_hosts(
+            self._run.balancers,
+            wire.RECOVER,
+            lambda host: wire.Recover(site=self._run.site(host), driver=self._drivers[host], run=self._run.id),
+            step="balancer",
+        )
+        return sorted({name for answer in answers.values() for name in answer["admitted"]})
 
-    def states(self, *, judged: bool = False) -> dict[str, dict[str, Any]]:
+    def states(self, *, judged: bool = False) -> dict[str, dict[str, wire.ServerState]]:
         """Every balancer's view of this app's servers: balancer → server → state.
 
         `judged`: once it has checked those that are to serve, which right after a reload takes it a moment.
         """
-        answers = self._call_balancers("balancer.state", {"judged_within": JUDGED_S} if judged else {}, "state")
+        request = self._look(JUDGED_S if judged else 0.0)
+        answers = self._run.run_on_hosts(self._run.balancers, wire.STATE, request, step="state")
         return {host: answer["servers"] for host, answer in answers.items()}
 
-    def configured_states(self) -> dict[str, dict[str, Any]]:
+    def configured_states(self) -> dict[str, dict[str, wire.ServerState]]:
         """`states`; of a balancer that does not answer, the servers that its configuration has."""
-        answers = self._call_balancers("balancer.state", {"configured": True}, "state")
+        answers = self._run.run_on_hosts(self._run.balancers, wire.STATE, self._look(configured=True), step="state")
         return {host: answer["servers"] for host, answer in answers.items()}
 
     def elsewhere(self, servers: Sequence[str]) -> dict[str, dict[str, list[str]]]:
         """Balancer → server → the earlier places to which it still sends requests. Only in pools of somebody else's."""
-        answers = self._call_balancers("balancer.elsewhere", {"servers": list(servers)}, "state") if servers else {}
+        if not servers:
+            return {}
+        answers = self._run.run_on_hosts(
+            self._run.balancers,
+            wire.ELSEWHERE,
+            lambda host: wire.LookElsewhere(
+                site=self._run.site(host), driver=self._drivers[host], servers=list(servers)
+            ),
+            step="state",
+        )
         return {host: answer["servers"] for host, answer in answers.items()}
 
-    def states_of_answering(self) -> tuple[dict[str, dict[str, Any]], dict[str, DeployError]]:
+    def states_of_answering(self) -> tuple[dict[str, dict[str, wire.ServerState]], dict[str, DeployError]]:
         """`states` of the balancers that answer, and the errors of those that do not."""
-        answers, failures = self._run.try_on_hosts(self._run.balancers, "balancer.state", self._args({}), step="state")
+        answers, failures = self._run.try_on_hosts(self._run.balancers, wire.STATE, self._look(), step="state")
         return {host: answer["servers"] for host, answer in answers.items()}, failures
 
     def drained(self, slots: Sequence[Slot]) -> list[Slot]:
@@ -258,7 +274,7 @@ class Pools:
         if not slots or not self._run.balancers:
             return []
         pairs = [pair for servers in self.states().values() for pair in servers.items()]
-        names = {name for name, state in pairs if (state.get("held") or {}).get("by") == "run"}
+        names = {name for name, state in pairs if (held := state["held"]) and held["by"] == "run"}
         return [slot for slot in slots if names & set(self.names([slot]))]
 
     def only(self, slots: Sequence[Slot]) -> str:
@@ -309,12 +325,8 @@ class Pools:
         ]
         if others:
             self.watch()
-            timeout = self._run.topology.settings.rolling.drain_timeout
-            reason = f"run {self._run.id} uses another address"
-            self._call_balancers(
-                "balancer.drain", {"servers": others, "timeout": timeout, "by": "run", "reason": reason}, "drain"
-            )
-            self._call_balancers("balancer.retire", {"servers": others}, "retire")
+            self._drain(others, by="run", reason=f"run {self._run.id} uses another address")
+            self._retire(others)
 
     def own(self, server: str) -> str:
         """The name of today of a server that the balancers may know by another one."""
@@ -329,11 +341,44 @@ class Pools:
         shape = self._run.topology
         return ", ".join(dict.fromkeys(f"{host}:{shape.web_host(host).index_of(port)}" for host, port in slots))
 
-    def _call_balancers(self, operation: str, args: dict[str, Any], step: str) -> dict[str, dict[str, Any]]:
-        return self._run.run_on_hosts(self._run.balancers, operation, self._args(args), step=step)
+    def _drain(self, servers: list[str], *, by: str, reason: str) -> dict[str, wire.Drained]:
+        return self._run.run_on_hosts(
+            self._run.balancers,
+            wire.DRAIN,
+            lambda host: wire.Drain(
+                site=self._run.site(host),
+                driver=self._drivers[host],
+                run=self._run.id,
+                servers=servers,
+                timeout=self._run.topology.settings.rolling.drain_timeout,
+                by=by,
+                reason=reason,
+            ),
+            step="drain",
+        )
 
-    def _args(self, args: dict[str, Any]) -> Callable[[str], dict[str, Any]]:
-        return lambda host: {"run": self._run.id, "driver": self._drivers[host], **args}
+    def _retire(self, servers: list[str]) -> None:
+        self._run.run_on_hosts(
+            self._run.balancers,
+            wire.RETIRE,
+            lambda host: wire.TakeOutOfUse(
+                site=self._run.site(host), driver=self._drivers[host], run=self._run.id, servers=servers
+            ),
+            step="retire",
+        )
+
+    def _watch_for(self, bound: float, out: list[str] | None = None) -> Callable[[str], wire.Watch]:
+        return lambda host: wire.Watch(
+            site=self._run.site(host), driver=self._drivers[host], run=self._run.id, bound=bound, out=out or []
+        )
+
+    def _look(self, judged_within: float = 0.0, *, configured: bool = False) -> Callable[[str], wire.LookAtPool]:
+        return lambda host: wire.LookAtPool(
+            site=self._run.site(host),
+            driver=self._drivers[host],
+            judged_within=judged_within,
+            configured=configured,
+        )
 
 
 def _places(run: Run, steps: Sequence[InstanceStep]) -> dict[str, str]:

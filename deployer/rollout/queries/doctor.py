@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 
+from deployer.agent.model.messages.host import RUN, RunCommand
 from deployer.errors import DeployError, NotReadyError, UnreachableError
 from deployer.events import Bus, Text
 from deployer.plan.facts import Facts
@@ -266,8 +267,8 @@ def _shared_files(run: Run, facts: Facts) -> None:
         if not facts[web.name].current:
             continue
         argv = ["sh", "-c", _LIST_MISSING, "sh", web.site.shared, *names]
-        done = run.call(web.name, "command.run", {"command": argv, "timeout": 30.0}, step="survey")
-        missing = str(done.get("stdout") or "").splitlines()
+        done = run.call(web.name, RUN, RunCommand(command=argv, timeout=30.0), step="survey")
+        missing = done["stdout"].splitlines()
         if missing:
             raise NotReadyError(
                 f"{', '.join(missing)} of shared: in deploy.yaml is missing in {web.site.shared}",
@@ -279,7 +280,7 @@ def _shared_files(run: Run, facts: Facts) -> None:
 
 def _room(run: Run, facts: Facts) -> None:
     for web in run.topology.web:
-        free = int(facts[web.name].raw.get("free_bytes") or 0)
+        free = facts[web.name].free_bytes
         if free < LEAST_FREE_BYTES:
             raise NotReadyError(
                 f"only {free / 1e6:.0f} MB are free below {web.site.root}",
@@ -292,9 +293,9 @@ def _room(run: Run, facts: Facts) -> None:
 def _writable(run: Run, facts: Facts) -> None:
     """NotReadyError for what a push could not write: the first in the message, the others in the cause."""
     refusals = [
-        (host.name, str(refusal["path"]), str(refusal["why"]))
+        (host.name, refusal["path"], refusal["why"])
         for host in run.topology.hosts
-        for refusal in facts[host.name].raw.get("unwritable") or ()
+        for refusal in facts[host.name].unwritable
     ]
     if not refusals:
         return

@@ -14,9 +14,11 @@ import termios
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TextIO
+from typing import TextIO
 
 from deployer.agent.model.layout import WITHIN
+from deployer.agent.model.messages.event import Event
+from deployer.agent.model.messages.host import RUN, RunCommand
 from deployer.agent.model.shell import shell_argv
 from deployer.errors import CommandError, DeployError, InterruptedRun, NotReadyError, UsageError
 from deployer.events import Bus, Output, RunStarted, Warned
@@ -70,8 +72,8 @@ def execute(
     )
     become = None if project.sudo_password else False
     targets = [replace(host, become=become if host.become is None else host.become) for host in hosts]
-    args = {"command": _command(words)}
-    _on_hosts(project, invocation, "exec", targets, lambda host: args, stdin, timeout)
+    request = RunCommand(command=_command(words))
+    _on_hosts(project, invocation, "exec", targets, lambda host: request, stdin, timeout)
 
 
 def run(
@@ -107,9 +109,9 @@ def run(
         _with_terminal(project, invocation.record, chosen[0].host, _as_user(chosen[0], _within(chosen[0], words)))
         return
 
-    def args(host: Host) -> dict[str, Any]:
+    def args(host: Host) -> RunCommand:
         web = webs[host.name]
-        return {"command": _within(web, words), "user": web.site.user}
+        return RunCommand(command=_within(web, words), user=web.site.user)
 
     def first(fleet: Fleet) -> None:
         _require_release(project, fleet, webs)
@@ -143,7 +145,7 @@ def _on_hosts(
     invocation: Invocation,
     name: str,
     hosts: Sequence[Host],
-    args: Callable[[Host], Mapping[str, Any]],
+    command: Callable[[Host], RunCommand],
     stdin: bool,
     timeout: float | None,
     before: Callable[[Fleet], None] = lambda fleet: None,
@@ -160,17 +162,17 @@ def _on_hosts(
         if not stdin:
             _warn_of_unread_input(invocation.bus)
 
-        def report_output(host: Host, event: dict[str, Any]) -> None:
+        def report_output(host: Host, event: Event) -> None:
             if event.get("event") == "output":
                 invocation.bus.emit(Output(str(event.get("line", "")), host=host.name, step=name))
 
-        answers = fleet.run_on_hosts(
-            list(fleet),
-            "command.run",
-            lambda host: {"stream": True, **({"timeout": timeout} if timeout else {}), **args(host)},
-            body=input_bytes,
-            on_event=report_output,
-        )
+        def request(host: Host) -> RunCommand:
+            streamed: RunCommand = {**command(host), "stream": True}
+            if timeout:
+                streamed["timeout"] = timeout
+            return streamed
+
+        answers = fleet.run_on_hosts(list(fleet), RUN.name, request, body=input_bytes, on_event=report_output)
         failures: dict[str, DeployError] = dict(fleet.failures)
         statuses = {}
         for host, answer in answers.items():
@@ -256,11 +258,11 @@ def _require_release(project: Project, fleet: Fleet, webs: Mapping[str, WebHost]
     exit status is its own.
     """
 
-    def release_test(host: Host) -> dict[str, Any]:
+    def release_test(host: Host) -> RunCommand:
         web = webs[host.name]
-        return {"command": ["test", "-e", f"{web.site.current}/{WITHIN}"], "user": web.site.user}
+        return RunCommand(command=["test", "-e", f"{web.site.current}/{WITHIN}"], user=web.site.user)
 
-    for host, answer in fleet.run_on_hosts(list(fleet), "command.run", release_test).items():
+    for host, answer in fleet.run_on_hosts(list(fleet), RUN.name, release_test).items():
         if answer.error is None and answer.unwrap()["exit"] != 0:
             raise NotReadyError(
                 f"no release to run commands in is on {host}",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Literal
 
+from deployer.agent.model.messages.site import LEDGER as SITE_LEDGER
+from deployer.agent.model.messages.site import ReadLedger
 from deployer.errors import UsageError
 from deployer.events import Text
 from deployer.rollout.data import Data
@@ -112,7 +114,7 @@ def history(project: Project, invocation: Invocation, *, run_id: str | None) -> 
     """
     local = LocalRuns(project.topology.settings.app, project.env).read()
     with open_run(project, invocation, partial=True) as run:
-        answers = run.run_on_hosts(run.hosts, "site.ledger", {"limit": None}, step="history")
+        answers = run.run_on_hosts(run.hosts, SITE_LEDGER, lambda host: ReadLedger(site=run.site(host)), step="history")
         lines = [(entry, host) for host, answer in answers.items() for entry in answer["entries"]]
         under_way = {str(lock.get("run")) for answer in answers.values() if (lock := answer.get("lock"))}
         answer = history_of(lines, local, under_way)

@@ -79,8 +79,9 @@ def render(
 
 def _assumed(topology: Topology, web: WebHost) -> Size:
     """What a host may be, of which nothing is known here."""
-    assumed = {"cores": ASSUMED_CORES, "memory": ASSUMED_MEMORY}
-    return size_of(assumed, topology.settings.unit, topology.supervisor(web).name)
+    return size_of(
+        {"cores": ASSUMED_CORES, "memory": ASSUMED_MEMORY}, topology.settings.unit, topology.supervisor(web).name
+    )
 
 
 def _standalone(way: start.LaunchSpec, port: int) -> dict[str, str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Set
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
+from deployer.agent.model.messages.balancer import ServerState
+from deployer.agent.model.messages.lock import Holder
 from deployer.errors import ChecksError, DeployError
 from deployer.events import Text
 from deployer.plan.changes import prevailing_release
@@ -135,7 +137,7 @@ def _not_serving(
 def answer_of(
     run: Run,
     facts: Facts,
-    pools: Mapping[str, Mapping[str, Any]],
+    pools: Mapping[str, Mapping[str, ServerState]],
     silent: Mapping[str, DeployError],
     closed: Mapping[str, str] | None = None,
 ) -> Status:
@@ -157,21 +159,20 @@ def answer_of(
             for host, record in maintenance_page.closed(run).items()
         ],
         removed=[
-            RemovedStatus(host=host.name, who=removal.get("who"))
+            RemovedStatus(host=host.name, who=removal["who"])
             for host in run.topology.hosts
             if (removal := facts[host.name].removed)
         ],
-        locks=[
-            LockStatus(host=host, **{key: lock.get(key) for key in _LOCK}) for host, lock in _noted(run, facts, "lock")
-        ],
+        locks=[_lock_status(host.name, lock) for host in run.topology.hosts if (lock := facts[host.name].lock)],
         freezes=[
-            FreezeStatus(host=host, **{key: freeze.get(key) for key in ("who", "reason", "since")})
-            for host, freeze in _noted(run, facts, "frozen")
+            FreezeStatus(host=host.name, who=freeze["who"], reason=freeze["reason"], since=freeze["since"])
+            for host in run.topology.hosts
+            if (freeze := facts[host.name].frozen)
         ],
         half_done=[
-            HalfDone(host=host.name, **{key: half.get(key) for key in ("op", "instance", "release", "run")})
+            HalfDone(host=host.name, op=half["op"], instance=half["instance"], release=half["release"], run=half["run"])
             for host in run.topology.hosts
-            for half in facts[host.name].raw.get("half_done") or ()
+            for half in facts[host.name].half_done
         ],
         held_out=list(_held_out(pools)),
         certificates=list(certificates.presented_certificates(run)),
@@ -183,28 +184,33 @@ def answer_of(
     )
 
 
-_LOCK = ("who", "run", "command", "since", "lost", "until", "pid", "silent")
+def _lock_status(host: str, lock: Holder) -> LockStatus:
+    return LockStatus(
+        host=host,
+        who=lock.get("who"),
+        run=lock.get("run"),
+        command=lock.get("command"),
+        since=lock.get("since"),
+        lost=lock.get("lost"),
+        until=lock.get("until"),
+        pid=lock.get("pid"),
+        silent=lock.get("silent"),
+    )
 
 
-def _noted(run: Run, facts: Facts, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The hosts whose survey has something at that key, and what."""
-    for host in run.topology.hosts:
-        if facts[host.name].raw.get(key):
-            yield host.name, facts[host.name].raw[key]
-
-
-def _held_out(pools: Mapping[str, Mapping[str, Any]]) -> Iterator[HeldOut]:
+def _held_out(pools: Mapping[str, Mapping[str, ServerState]]) -> Iterator[HeldOut]:
     for balancer, servers in pools.items():
         for name, state in servers.items():
-            held = state.get("held")
-            if held and held.get("by") != "spare":
-                about = {key: held.get(key) for key in ("by", "reason", "since")}
-                yield HeldOut(host=balancer, server=name, **about)
+            held = state["held"]
+            if held and held["by"] != "spare":
+                yield HeldOut(
+                    host=balancer, server=name, by=held["by"], reason=held.get("reason"), since=held.get("since")
+                )
 
 
 def _is_under_way(facts: Facts, hosts: Iterable[str]) -> bool:
     """Whether a run works on any of the hosts; a lock whose agent is stopped does not count."""
-    locks = (facts[host].raw.get("lock") for host in hosts)
+    locks = (facts[host].lock for host in hosts)
     return any(lock and not is_stuck(lock) for lock in locks)
 
 
@@ -219,7 +225,7 @@ def left_unfinished(run: Run, facts: Facts) -> UnfinishedRun | None:
     return UnfinishedRun(run=left.run, command=left.command, release=left.release, state=state, how=left.apart)
 
 
-def _pools(run: Run, facts: Facts) -> tuple[dict[str, dict[str, Any]], dict[str, DeployError]]:
+def _pools(run: Run, facts: Facts) -> tuple[dict[str, dict[str, ServerState]], dict[str, DeployError]]:
     """How the balancers see their servers, and those that do not answer. A check that is under way is waited for."""
     until = time.monotonic() + _CHECKED_S
     unproven = set(unserved(run.topology, facts, run.lost))
@@ -238,7 +244,7 @@ def _instances(
     run: Run,
     web: WebHost,
     facts: Facts,
-    pools: Mapping[str, Mapping[str, Any]],
+    pools: Mapping[str, Mapping[str, ServerState]],
     silent: Iterable[str],
     judged: Judgement,
 ) -> Iterator[InstanceStatus]:
@@ -253,7 +259,7 @@ def _instances(
         run.record.instance(web.name, index, port, release, why or "proven", **takes)
         server, name = run.topology.server(web.name, port), f"{web.name}:{index}"
         out = name in judged.down or server in facts.held() or bool(facts[web.name].removed)
-        states = {host: servers.get(server, {}).get("state", "unknown") for host, servers in pools.items()}
+        states = {host: servers[server]["state"] if server in servers else "unknown" for host, servers in pools.items()}
         yield InstanceStatus(
             host=web.name,
             index=index,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from deployer.agent.model.messages.lock import Holder
 from deployer.rollout.data import Data
 from deployer.rollout.pools.certificates import CertificateStatus
 from deployer.rollout.run.holder import holder_text
@@ -183,7 +184,17 @@ class LockStatus(Data):
     @property
     def text(self) -> str:
         """The lock as one line."""
-        return f"locked by {holder_text(self.model_dump())}"
+        holder = Holder(
+            who=self.who,
+            run=self.run,
+            command=self.command,
+            since=self.since,
+            lost=self.lost,
+            until=self.until,
+            pid=self.pid,
+            silent=self.silent,
+        )
+        return f"locked by {holder_text(holder)}"
 
 
 class FreezeStatus(Data):

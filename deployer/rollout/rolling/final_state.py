@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from deployer.agent.model.messages.instances import PROVE, ProveInstances
 from deployer.errors import DeployError, LeftBehindError, NeedsPersonError, UsageError
 from deployer.events import UNKNOWN
 from deployer.plan.facts import Facts
@@ -110,7 +111,8 @@ def _others(run: Run, facts: Facts) -> dict[str, str]:
     for name, step in releases.items():
         if step.host not in run.lost:
             one = topology.instance(topology.web_host(step.host), step.index, step.port, step.bind)
-            answer = run.call(step.host, "instance.prove", {"instances": [one.to_wire()], "release": None}, step="end")
+            request = ProveInstances(site=run.site(step.host), instances=[one.to_wire()], release=None)
+            answer = run.call(step.host, PROVE, request, step="end")
             if answer["slots"][str(step.port)]["proven"]:
                 serving[name] = str(step.before)
     return serving

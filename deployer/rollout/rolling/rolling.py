@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from deployer.agent.model.messages.site import NOTE_PLAN, NotePlan
 from deployer.plan.facts import Facts
 from deployer.plan.model import InstanceStep, Plan
 from deployer.rollout.rolling.waves import Waves
@@ -41,7 +42,10 @@ def roll(
         canary.look_before(steps)
 
     with secrets.put_back_on_failure(run):
-        run.run_on_hosts(run.hosts, "site.note_plan", {"run": run.id, "plan": plan.as_dict()}, step="plan")
+        noted = plan.as_dict()
+        run.run_on_hosts(
+            run.hosts, NOTE_PLAN, lambda host: NotePlan(site=run.site(host), run=run.id, plan=noted), step="plan"
+        )
     with probe_traffic(run, plan) as watch:
 
         def judge(steps: Sequence[InstanceStep], release: str) -> None:

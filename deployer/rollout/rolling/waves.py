@@ -314,7 +314,7 @@ class Waves:
         names = {step: self._pools.names([(step.host, step.port)]) for step in steps}
         return sorted(
             steps,
-            key=lambda step: all(any(pool.get(name, {}).get("serves") for name in names[step]) for pool in pools),
+            key=lambda step: all(any(pool[name]["serves"] for name in names[step] if name in pool) for pool in pools),
         )
 
     def _each_way(

@@ -6,13 +6,15 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import cast
 
+from deployer.agent.model.messages import lock as wire
 from deployer.errors import DeployError, FrozenError, LockedError, NotReadyError
 from deployer.plan.facts import Facts
 from deployer.remote.errors import AgentError
+from deployer.remote.messages.responses import UnexpectedResponse
 from deployer.rollout.run.holder import holder_text, is_stuck, latest_end
 from deployer.rollout.run.outcomes import doctor_hint, translate_errors
 from deployer.rollout.run.recording import ended_in_ledgers
@@ -41,7 +43,7 @@ def lock_site(run: Run, *, wait: float = 0.0) -> Iterator[None]:
             if host.name in run.lost or host.name not in run.noted:
                 continue
             try:
-                run.call(host.name, "lock.release", {}, step="unlock")
+                run.call(host.name, wire.RELEASE, run.on_site(host.name), step="unlock")
             except DeployError as error:
                 run.warn(f"the lock ends with the agent's own end: {error.message}", host=host.name)
 
@@ -55,9 +57,10 @@ def _listening(run: Run) -> Iterator[None]:
         while not over.wait(ASKED_EVERY_S) and not run.stop.is_set():
             for host in [host.name for host in run.topology.hosts if host.name not in run.lost][:1]:
                 with contextlib.suppress(DeployError):
-                    by = run.call(host, "lock.asked", {"run": run.id}, lane="side")["by"]
+                    request = wire.ReadStopRequest(site=run.site(host), run=run.id)
+                    by = run.call(host, wire.ASKED, request, lane="side")["by"]
                     if by:
-                        run.stopped_by = str(by)
+                        run.stopped_by = by
                         run.warn(f"{by} asked this run to stop: the instance in hand is finished first")
                         run.stop.set()
 
@@ -72,10 +75,13 @@ def _listening(run: Run) -> Iterator[None]:
 
 def take(run: Run, host: str, wait: float) -> None:
     """The lock on one host; LockedError names its holder."""
-    args = {"run": run.id, "who": run.who, "wait": wait, "command": run.record.command}
+    request = wire.TakeLock(site=run.site(host), run=run.id, who=run.who, wait=wait, command=run.record.command)
     try:
-        run.call(host, "lock.take", args, step="lock")
+        run.call(host, wire.TAKE, request, step="lock")
         run.noted.add(host)
+    except UnexpectedResponse:
+        run.noted.add(host)  # the agent has carried it out: the lock is held there, and the ledger has the beginning
+        raise
     except DeployError as error:
         if error.code != "locked" or not isinstance(error, AgentError):
             raise
@@ -87,25 +93,25 @@ def take(run: Run, host: str, wait: float) -> None:
                 hint="name each machine once; two apps on it are two deploy.yaml",
                 code="same_machine",
             ) from error
-        raise locked_error(run, host, error.detail) from error
+        raise locked_error(run, host, cast("wire.Holder", error.detail)) from error
 
 
 def require_unlocked(run: Run, facts: Facts) -> None:
     """LockedError when somebody holds the lock of a host now; the one that is held longest is named."""
-    locks = {host.name: lock for host in run.topology.hosts if (lock := facts[host.name].raw.get("lock"))}
+    locks = {host.name: lock for host in run.topology.hosts if (lock := facts[host.name].lock)}
     holder = latest_end(list(locks.values()))
     if holder is not None:
         raise locked_error(run, next(host for host, lock in locks.items() if lock is holder), holder)
 
 
-def locked_error(run: Run, host: str, holder: Mapping[str, Any]) -> LockedError:
+def locked_error(run: Run, host: str, holder: wire.Holder) -> LockedError:
     """The error for a lock that `holder` has on a host."""
     env, command = run.topology.env, run.record.command
     waits = command in WAITING
     if is_stuck(holder):
         hint = way_to_free(env, host, holder)
     elif holder.get("lost"):
-        left = max(0.0, float(holder.get("until") or 0) - time.time())
+        left = max(0.0, (holder.get("until") or 0.0) - time.time())
         minutes = math.ceil((left + 30.0) / 60.0)
         again = f"deploy {command} {env} --wait {minutes}m waits for that"
         hint = again if waits else f"deploy status {env} shows when it is free"
@@ -117,7 +123,7 @@ def locked_error(run: Run, host: str, holder: Mapping[str, Any]) -> LockedError:
     )
 
 
-def way_to_free(env: str, host: str, holder: Mapping[str, Any]) -> str:
+def way_to_free(env: str, host: str, holder: wire.Holder) -> str:
     """The command that lets a stopped agent go on; it then winds up and gives the lock back."""
     return f"deploy exec {env} -l {host} -- kill -CONT {holder.get('pid')} lets it go on, and it winds up by itself"
 
@@ -125,7 +131,7 @@ def way_to_free(env: str, host: str, holder: Mapping[str, Any]) -> str:
 def require_not_frozen(run: Run, facts: Facts) -> None:
     """FrozenError when a person stopped all pushes."""
     for host in run.topology.hosts:
-        frozen = facts[host.name].raw.get("frozen")
+        frozen = facts[host.name].frozen
         if frozen:
             raise FrozenError(
                 f"{run.topology.env} is frozen by {frozen.get('who')}: {frozen.get('reason')}",

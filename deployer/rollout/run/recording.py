@@ -6,8 +6,9 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, TypedDict
 
+from deployer.agent.model.messages import site as wire
 from deployer.errors import DeployError
 from deployer.events import Bus, Event, RunStarted, StepStarted, Warned
 from deployer.rollout.run.invocation import Invocation
@@ -17,6 +18,19 @@ from deployer.rollout.run.record import Record, outcome_of
 from deployer.rollout.run.run import Run
 
 P = ParamSpec("P")
+
+
+class _End(TypedDict):
+    """How a run ended."""
+
+    who: str
+    command: str
+    release: str | None
+    outcome: str
+    why: str
+    duration_s: float
+
+
 Command = Callable[Concatenate[Project, Invocation, P], None]
 
 
@@ -102,18 +116,37 @@ def ended_in_ledgers(run: Run) -> Iterator[None]:
 
 def note_release(run: Run) -> None:
     """Notes on the hosts which release the run is about, before anything is done, so that a killed run has it too."""
-    about = {"run": run.id, "who": run.who, "command": run.record.command, "release": run.record.release}
-    run.run_on_hosts(sorted(run.noted), "site.note_begin", about, step="history")
+
+    def about(host: str) -> wire.NoteBegin:
+        record = run.record
+        return wire.NoteBegin(
+            site=run.site(host), run=run.id, who=run.who, command=record.command, release=record.release
+        )
+
+    run.run_on_hosts(sorted(run.noted), wire.NOTE_BEGIN, about, step="history")
 
 
 def note_end(run: Run, why: BaseException | None) -> None:
     hosts = [host for host in run.hosts if host in run.noted]
-    end = {"run": run.id, **_end(run.record, run.who, why)}
-    done, _ = run.try_on_hosts(hosts, "site.note_end", end, step="history")
+    end = _end(run.record, run.who, why)
+
+    def request(host: str) -> wire.NoteEnd:
+        return wire.NoteEnd(
+            site=run.site(host),
+            run=run.id,
+            who=end["who"],
+            command=end["command"],
+            release=end["release"],
+            outcome=end["outcome"],
+            why=end["why"],
+            duration_s=end["duration_s"],
+        )
+
+    done, _ = run.try_on_hosts(hosts, wire.NOTE_END, request, step="history")
     run.record.in_ledgers |= set(done)
 
 
-def _end(record: Record, who: str, why: BaseException | None) -> dict[str, Any]:
+def _end(record: Record, who: str, why: BaseException | None) -> _End:
     """What the last line of a run says."""
     if why is None:
         outcome, text = record.outcome, ""
@@ -124,5 +157,11 @@ def _end(record: Record, who: str, why: BaseException | None) -> dict[str, Any]:
     else:
         outcome, text = "failed", f"a fault of deploy itself: {type(why).__name__}: {why}"
     took = time.monotonic() - record.started
-    about = {"who": who, "command": record.command, "release": record.release}
-    return {**about, "outcome": outcome, "why": text, "duration_s": round(took, 1)}
+    return {
+        "who": who,
+        "command": record.command,
+        "release": record.release,
+        "outcome": outcome,
+        "why": text,
+        "duration_s": round(took, 1),
+    }

@@ -7,21 +7,27 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TypeVar, cast
 
+from deployer.agent.model.layout import OnSite, Site
+from deployer.agent.model.messages.event import Event
+from deployer.agent.model.messages.lock import Holder
+from deployer.agent.model.typed import Operation, Wire
 from deployer.errors import DeployError, InterruptedRun
 from deployer.events import Bus, Output, StepFinished, StepStarted, Warned
 from deployer.plan.topology import Topology
 from deployer.remote.errors import SessionLost
 from deployer.remote.fleet import Fleet
+from deployer.remote.pending import OnEvent
 from deployer.rollout.run.holder import holder_text
 from deployer.rollout.run.parallel import map_hosts
 from deployer.rollout.run.record import Record
 from deployer.stopping import requester
 from deployer.verify import Checker
 
-Args = Mapping[str, Any] | Callable[[str], Mapping[str, Any]]
+Q = TypeVar("Q", bound=Mapping[str, object])
+R = TypeVar("R")
 
 
 @dataclass
@@ -77,9 +83,13 @@ class Run:
         """Names of all hosts that are still there, in lock order."""
         return [host.name for host in self.topology.hosts if host.name not in self.lost]
 
-    def site(self, host: str) -> dict[str, Any]:
+    def site(self, host: str) -> Wire[Site]:
         """The app's site on a host, as operations take it."""
-        return asdict(self.topology.site(host))
+        return self.topology.site(host).to_wire()
+
+    def on_site(self, host: str) -> OnSite:
+        """The request of an operation that takes nothing but the site."""
+        return OnSite(site=self.site(host))
 
     def warn(self, message: str, *, host: str = "", hint: str = "") -> None:
         """Tells a person something that stops nothing."""
@@ -110,44 +120,41 @@ class Run:
     def call(
         self,
         host: str,
-        operation: str,
-        args: Mapping[str, Any],
+        operation: Operation[Q, R],
+        request: Q,
         *,
         body: Iterable[bytes] | bytes | None = None,
         step: str = "",
         lane: str = "main",
-    ) -> dict[str, Any]:
-        """One operation on one host, with the site added; its output becomes events.
+    ) -> R:
+        """One operation on one host; its output becomes events.
 
         Raises DeployError (with host and step) when it fails or the session is lost.
         """
         try:
-            return self.fleet[host].call(
-                operation,
-                {"site": self.site(host), **args},
-                body=body,
-                on_event=self._events(host, step),
-                lane=lane,
+            response = self.fleet[host].call(
+                operation.name, request, body=body, on_event=self._events(host, step), lane=lane
             )
         except DeployError as error:
             # A lost session raises the same error to all who ask it, and each asked in a step of its own.
             own_error = copy(error) if isinstance(error, SessionLost) else error
             own_error.host = own_error.host or host
-            own_error.step = own_error.step or step or operation
+            own_error.step = own_error.step or step or operation.name
             raise own_error from error.__cause__
+        return cast(R, response)  # the session has checked it
 
     def run_on_hosts(
         self,
         hosts: Sequence[str],
-        operation: str,
-        args: Args,
+        operation: Operation[Q, R],
+        request: Callable[[str], Q],
         *,
         body: Callable[[str], Iterable[bytes] | bytes | None] | None = None,
         step: str = "",
         lane: str = "main",
-    ) -> dict[str, dict[str, Any]]:
+    ) -> dict[str, R]:
         """One operation on many hosts at once. Waits for all; then raises the first failure, in host order."""
-        done, failed = self.try_on_hosts(hosts, operation, args, body=body, step=step, lane=lane)
+        done, failed = self.try_on_hosts(hosts, operation, request, body=body, step=step, lane=lane)
         for host in hosts:
             if host in failed:
                 raise failed[host]
@@ -156,27 +163,26 @@ class Run:
     def try_on_hosts(
         self,
         hosts: Sequence[str],
-        operation: str,
-        args: Args,
+        operation: Operation[Q, R],
+        request: Callable[[str], Q],
         *,
         body: Callable[[str], Iterable[bytes] | bytes | None] | None = None,
         step: str = "",
         lane: str = "main",
-    ) -> tuple[dict[str, dict[str, Any]], dict[str, DeployError]]:
-        """One operation on many hosts at once: the answers, and the failures of those that failed."""
+    ) -> tuple[dict[str, R], dict[str, DeployError]]:
+        """One operation on many hosts at once: the responses, and the failures of those that failed."""
 
-        def call_host(host: str) -> dict[str, Any]:
-            own = args(host) if callable(args) else args
-            return self.call(host, operation, own, body=body(host) if body else None, step=step, lane=lane)
+        def call_host(host: str) -> R:
+            return self.call(host, operation, request(host), body=body(host) if body else None, step=step, lane=lane)
 
         return map_hosts(hosts, call_host)
 
-    def _events(self, host: str, step: str) -> Callable[[dict[str, Any]], None]:
-        def on_event(event: dict[str, Any]) -> None:
+    def _events(self, host: str, step: str) -> OnEvent:
+        def on_event(event: Event) -> None:
             if event.get("event") == "output":
                 self.bus.emit(Output(str(event.get("line", "")), host=host, step=str(event.get("step") or step)))
             elif event.get("event") == "waiting":
-                line = f"waiting for the lock, which is held by {holder_text(event.get('holder') or {})}"
+                line = f"waiting for the lock, which is held by {holder_text(event.get('holder') or Holder())}"
                 self.bus.emit(Output(line, host=host, step=step))
 
         return on_event

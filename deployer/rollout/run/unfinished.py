@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from deployer.agent.model.messages import site as wire
 from deployer.errors import UsageError
 from deployer.plan.divergence import apart, releases_served
 from deployer.plan.facts import Facts
@@ -50,14 +50,14 @@ def resumed_release(run: Run, facts: Facts) -> str:
 
 def _died(run: Run) -> Unfinished | None:
     """The newest run that noted its plan and on no host its end."""
-    answers = run.run_on_hosts(run.hosts, "site.plan", {}, step="plan")
+    answers = run.run_on_hosts(run.hosts, wire.PLAN, run.on_site, step="plan")
     plans = {str(answer["run"]): answer["plan"] for answer in answers.values() if answer["plan"]}
     ended = {str(answer["run"]) for answer in answers.values() if answer["ended"]}
     newest = max(plans, default=None)
     if newest is None or newest in ended:
         return None
     plan = plans[newest]
-    return Unfinished(newest, str(plan["command"]), str(plan["release"]))
+    return Unfinished(newest, plan["command"], plan["release"])
 
 
 def _half_way(run: Run, facts: Facts) -> Unfinished | None:
@@ -65,17 +65,17 @@ def _half_way(run: Run, facts: Facts) -> Unfinished | None:
     how = apart(run.topology, facts, run.lost)
     if not how:
         return None
-    answers = run.run_on_hosts(run.web, "site.ledger", {"limit": None}, step="history")
-    ends = {str(end["run"]): end for answer in answers.values() for end in _open_ends(answer["entries"])}
+    answers = run.run_on_hosts(run.web, wire.LEDGER, lambda host: wire.ReadLedger(site=run.site(host)), step="history")
+    ends = {str(end.get("run")): end for answer in answers.values() for end in _open_ends(answer["entries"])}
     releases = releases_served(run.topology, facts, run.lost)
     newest = max((name for name, end in ends.items() if end.get("release") in releases), default=None)
     if newest is None:
         return None
     end = ends[newest]
-    return Unfinished(newest, str(end["command"]), str(end["release"]), how)
+    return Unfinished(newest, str(end.get("command")), str(end.get("release")), how)
 
 
-def _open_ends(entries: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def _open_ends(entries: Sequence[wire.LedgerLine]) -> Iterator[wire.LedgerLine]:
     """How runs ended on a host that may have left it half way, since the last that succeeded there."""
     for entry in reversed(entries):
         if entry.get("event") != "ended" or not entry.get("release"):  # a drain, say, is about no release

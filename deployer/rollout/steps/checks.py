@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer import verify
+from deployer.agent.model.messages.host import RUN, RunCommand
 from deployer.balancers import Pool
 from deployer.balancers.values import Listen
 from deployer.errors import ChecksError
@@ -72,9 +73,9 @@ def judge(
     def runner(host: str, command: str) -> CommandResult:
         # As every backend of testinfra runs it: its status is that of its last command.
         argv = ["/bin/sh", "-c", command]
-        answer = run.call(host, "command.run", {"command": argv, "timeout": COMMAND_TIMEOUT_S}, step="checks")
-        exit_status = -int(answer["signal"]) if answer.get("signal") else int(answer["exit"])
-        return CommandResult(exit_status, str(answer["stdout"]), str(answer["stderr"]))
+        answer = run.call(host, RUN, RunCommand(command=argv, timeout=COMMAND_TIMEOUT_S), step="checks")
+        exit_status = -answer["signal"] if answer["signal"] else answer["exit"] or 0
+        return CommandResult(exit_status, answer["stdout"], answer["stderr"])
 
     def report_check(result: CheckResult) -> None:
         run.bus.emit(CheckFinished(result.check, result.host, result.outcome, result.detail))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from deployer.agent.model.messages.releases import PRUNE, Prune, Pruned
+from deployer.agent.model.messages.site import PROMOTE, Promote
 from deployer.errors import NeedsPersonError
 from deployer.plan.model import Plan
 from deployer.rollout.run.outcomes import translate_errors
@@ -30,8 +31,10 @@ def demote(run: Run, ports: Mapping[str, Sequence[int]]) -> None:
 def _promote(run: Run, releases: Mapping[str, str | None], ports: Mapping[str, Sequence[int]], via: str) -> None:
     done, failed = run.try_on_hosts(
         list(releases),
-        "site.promote",
-        lambda host: {"run": run.id, "release": releases[host], "via": via, "ports": list(ports.get(host, ()))},
+        PROMOTE,
+        lambda host: Promote(
+            site=run.site(host), run=run.id, release=releases[host], via=via, ports=list(ports.get(host, ()))
+        ),
         step="promote",
     )
     for host, answer in done.items():
@@ -46,17 +49,19 @@ def _promote(run: Run, releases: Mapping[str, str | None], ports: Mapping[str, S
 
 def prune(run: Run, protect: Sequence[str]) -> None:
     """Old releases and venvs go. A host that cannot is only warned about: the rollout is done."""
-    args = {"keep": run.topology.settings.keep, "protect": list(protect)}
-    answers, failed = run.try_on_hosts(run.web, "release.prune", args, step="prune")
+    keep = run.topology.settings.keep
+    answers, failed = run.try_on_hosts(
+        run.web, PRUNE, lambda host: Prune(site=run.site(host), keep=keep, protect=list(protect)), step="prune"
+    )
     for host, answer in answers.items():
         warn_of_remains(run, host, answer)
     for host, error in failed.items():
         run.warn(f"old releases were not removed: {error.message}", host=host)
 
 
-def warn_of_remains(run: Run, host: str, answer: Mapping[str, Any]) -> None:
+def warn_of_remains(run: Run, host: str, answer: Pruned) -> None:
     """One warning with everything that `release.prune` could not remove from a host."""
-    failed: Mapping[str, str] = answer.get("failed", {})
+    failed = answer["failed"]
     if failed:
         reasons = ", ".join(f"{path}: {why}" for path, why in failed.items())
         hint = f"make them removable there (mount, lsattr -d), then deploy prune {run.topology.env}"

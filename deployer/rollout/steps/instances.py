@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from deployer.agent.model.messages import instances as wire
+from deployer.agent.model.supervision import Instance
+from deployer.agent.model.typed import Wire
 from deployer.errors import DeployError, RolloutError
 from deployer.plan.model import InstanceStep
 from deployer.remote.errors import AgentError, SessionLost
@@ -88,7 +90,7 @@ class Instances:
                     f"{step.name} no longer serves {release}",
                     host=step.host,
                     step=when,
-                    cause=str(state.get("why", "")),
+                    cause=state["why"],
                     log=self._log(step),
                 )
         return {step: frozenset(answers[step.host][str(step.port)]["pids"]) for step in steps}
@@ -108,19 +110,20 @@ class Instances:
                     code="died",
                 )
 
-    def prove(self, steps: Sequence[InstanceStep], release: str) -> dict[str, dict[str, Any]]:
+    def prove(self, steps: Sequence[InstanceStep], release: str) -> dict[str, dict[str, wire.SlotState]]:
         """Host → port → {proven, why, pids, release}."""
         hosts, topology = by_host(steps), self._run.topology
         # Where requests waited meanwhile, a health check waits behind them.
         waited = topology.holds_ports or any(step.action == "reload" for step in steps)
         answers = self._run.run_on_hosts(
             list(hosts),
-            "instance.prove",
-            lambda host: {
-                "instances": [self._wire(step) for step in hosts[host]],
-                "release": release,
-                "patience": topology.settings.health.within if waited else 0.0,
-            },
+            wire.PROVE,
+            lambda host: wire.ProveInstances(
+                site=self._run.site(host),
+                instances=[self._wire(step) for step in hosts[host]],
+                release=release,
+                patience=topology.settings.health.within if waited else 0.0,
+            ),
             step="prove",
         )
         return {host: answer["slots"] for host, answer in answers.items()}
@@ -141,22 +144,23 @@ class Instances:
         with self._run.step("switch", host=step.host, instance=step.name, detail=release) as note:
             answer = self._run.call(
                 step.host,
-                "instance.switch",
-                {
-                    "run": self._run.id,
-                    "instance": self._wire(step),
-                    "release": release,
-                    "previous": previous,
-                    "via": via,
-                    "reload": self._reload(step),
-                },
+                wire.SWITCH,
+                wire.SwitchInstance(
+                    site=self._run.site(step.host),
+                    run=self._run.id,
+                    instance=self._wire(step),
+                    release=release,
+                    previous=previous,
+                    via=via,
+                    reload=self._reload(step),
+                ),
                 step="switch",
             )
-            note.detail = f"{release} proven by {len(answer.get('pids', ()))} processes"
+            note.detail = f"{release} proven by {len(answer['pids'])} processes"
         state = "restored" if via == "restore" else "proven"
         self._run.record.instance(step.host, step.index, step.port, release, state)
 
-    def _reload(self, step: InstanceStep) -> dict[str, Any] | None:
+    def _reload(self, step: InstanceStep) -> wire.ReloadInPlace | None:
         if step.action != "reload":
             return None
         topology = self._run.topology
@@ -166,8 +170,10 @@ class Instances:
     def _stop(self, step: InstanceStep, left: bool) -> None:
         port = step.leaves if left else step.port
         with self._run.step("stop", host=step.host, instance=step.name, detail=f"port {port}"):
-            args = {"run": self._run.id, "instance": self._wire(step, port)}
-            self._run.call(step.host, "instance.stop", args, step="stop")
+            request = wire.StopInstance(
+                site=self._run.site(step.host), run=self._run.id, instance=self._wire(step, port)
+            )
+            self._run.call(step.host, wire.STOP, request, step="stop")
         if not left:
             self._run.record.instance(step.host, step.index, step.port, None, "stopped")
 
@@ -175,7 +181,7 @@ class Instances:
         web = self._run.topology.web_host(step.host)
         return last_words(self._run, step.host, self._run.topology.instance(web, step.index, step.port).verbs)
 
-    def _wire(self, step: InstanceStep, port: int | None = None) -> dict[str, Any]:
+    def _wire(self, step: InstanceStep, port: int | None = None) -> Wire[Instance]:
         web = self._run.topology.web_host(step.host)
         return self._run.topology.instance(web, step.index, step.port if port is None else port, step.bind).to_wire()
 

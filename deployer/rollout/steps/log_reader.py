@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from deployer.agent.model.messages import logs as wire
 from deployer.agent.model.supervision import Verbs
 from deployer.errors import DeployError
 from deployer.plan.topology import Topology, WebHost
@@ -21,9 +22,6 @@ PATIENCE_S = 2.0
 """Seconds that a host may take to answer before the lines of the others are shown without it."""
 
 _STOP_CHECK_S = 0.2
-
-Source = dict[str, Any]
-"""Where one log is: the arguments of `logs.read` for it, without a cursor."""
 
 
 class LogLine(NamedTuple):
@@ -53,12 +51,16 @@ class Answer:
     now: float
 
 
-def sources(topology: Topology, web: WebHost, process: str | None = None) -> dict[str, Source]:
+def sources(topology: Topology, web: WebHost, process: str | None = None) -> dict[str, wire.LogSource]:
     """The logs of one host by name: an instance's port, `worker@1`, `nightly`. `process` names the only one wanted."""
-    logs: dict[str, Source] = {}
+    logs: dict[str, wire.LogSource] = {}
     for index in range(len(web.ports)) if process is None else ():
         for port in web.slots(index):
-            logs[str(port)] = _source(topology.instance(web, index, port).verbs) | {"port": port, "index": index}
+            logs[str(port)] = {
+                **_source(topology.instance(web, index, port).verbs),
+                "port": port,
+                "index": index,
+            }
     for name, number in topology.processes_of(web):
         if process in (None, name):
             one = topology.process(web, name, number)
@@ -71,12 +73,12 @@ def sources(topology: Topology, web: WebHost, process: str | None = None) -> dic
 
 def last_words(run: Run, host: str, verbs: Verbs, lines: int = 20) -> list[str]:
     """The last lines of one log; none when they cannot be had."""
-    args = {"logs": {"it": _source(verbs)}, "lines": lines, "partial": True}
+    request = wire.ReadLogs(site=run.site(host), logs={"it": _source(verbs)}, lines=lines, partial=True)
     try:
-        answer = run.call(host, "logs.read", args, step="logs")
+        answer = run.call(host, wire.READ, request, step="logs")
     except DeployError:
         return []
-    return [str(text) for _, text in answer["logs"]["it"]["lines"]]
+    return [text for _, text in answer["logs"]["it"]["lines"]]
 
 
 class LogReader:
@@ -85,10 +87,13 @@ class LogReader:
     `dropped` are the hosts that stopped answering, each with the reason.
     """
 
-    def __init__(self, run: Run, logs: Mapping[str, Mapping[str, Source]], *, lines: int, since: float | None) -> None:
+    def __init__(
+        self, run: Run, logs: Mapping[str, Mapping[str, wire.LogSource]], *, lines: int, since: float | None
+    ) -> None:
         self._run = run
         self._logs = {host: dict(named) for host, named in logs.items() if named}
-        self._first = {"lines": lines, "seconds": math.ceil(since or 0)}
+        self._lines = lines
+        self._seconds = math.ceil(since or 0)
         self._cursors: dict[tuple[str, str], Any] = {}
         self._newest: dict[tuple[str, str], float] = {}
         self._pending: dict[str, Future[Answer]] = {}
@@ -122,8 +127,13 @@ class LogReader:
     def read(self, host: str, *, partial: bool) -> Answer:
         """The next page of all logs of one host. Raises DeployError."""
         named = self._logs[host]
-        wanted = {name: source | {"cursor": self._cursors.get((host, name))} for name, source in named.items()}
-        answer = self._run.call(host, "logs.read", {"logs": wanted, "partial": partial, **self._first}, step="logs")
+        wanted: dict[str, wire.LogSource] = {
+            name: {**source, "cursor": self._cursors.get((host, name))} for name, source in named.items()
+        }
+        request = wire.ReadLogs(
+            site=self._run.site(host), logs=wanted, lines=self._lines, seconds=self._seconds, partial=partial
+        )
+        answer = self._run.call(host, wire.READ, request, step="logs")
         lines: list[LogLine] = []
         for name in wanted:
             page = answer["logs"][name]
@@ -132,9 +142,9 @@ class LogReader:
             self._cursors[host, name] = page["cursor"]
             lines += self._in_order(host, name, page["lines"])
         gaps = tuple(name for name in wanted if answer["logs"][name]["gap"])
-        now, pages = float(answer["now"]), answer["logs"]
+        now, pages = answer["now"], answer["logs"]
         more = {
-            name: Backlog(now - self._newest.get((host, name), now), int(pages[name].get("unread", 0)))
+            name: Backlog(now - self._newest.get((host, name), now), pages[name].get("unread", 0))
             for name in wanted
             if pages[name]["more"]
         }
@@ -178,5 +188,5 @@ class LogReader:
         return ordered
 
 
-def _source(verbs: Verbs) -> Source:
+def _source(verbs: Verbs) -> wire.LogSource:
     return {"journal": verbs.journal, "file": verbs.log_file}

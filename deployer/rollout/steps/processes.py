@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from deployer.agent.model.messages import instances as wire
+from deployer.agent.model.supervision import Process
+from deployer.agent.model.typed import Wire
 from deployer.errors import DeployError, InterruptedRun, RolloutError
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan, ProcessStep
@@ -54,8 +56,10 @@ class Processes:
         hosts = by_host(self._moved)
         answers = self._run.run_on_hosts(
             list(hosts),
-            "processes.state",
-            lambda host: {"processes": [self._wire(step) for step in hosts[host]]},
+            wire.PROCESSES,
+            lambda host: wire.LookAtProcesses(
+                site=self._run.site(host), processes=[self._wire(step) for step in hosts[host]]
+            ),
             step="processes",
         )
         for step, pid in self._moved.items():
@@ -65,7 +69,7 @@ class Processes:
                     f"{step.name} died after it had started (pid {pid})",
                     host=step.host,
                     step="processes",
-                    cause=str(state["why"]) or f"process {state['pid']} has its place",
+                    cause=state["why"] or f"process {state['pid']} has its place",
                     log=self._log(step),
                     code="died",
                 )
@@ -131,25 +135,24 @@ class Processes:
             raise error
 
     def _switch(self, step: ProcessStep, release: str, via: str) -> int:
-        args: dict[str, Any] = {"release": release, "via": via}
-        return self._carry_out(step, "processes.switch", args, release, "restored" if via == "restore" else "proven")
-
-    def _stop(self, step: ProcessStep) -> None:
-        self._carry_out(step, "processes.stop", {}, "", "stopped")
-
-    def _carry_out(self, step: ProcessStep, operation: str, args: dict[str, Any], release: str, state: str) -> int:
-        word = "stop" if state == "stopped" else "process"
-        with self._run.step(word, host=step.host, instance=step.name, detail=release) as note:
-            answer = self._run.call(
-                step.host, operation, {"run": self._run.id, "process": self._wire(step), **args}, step=word
-            )
-            pid = int(answer.get("pid") or 0)
-            if release:
-                note.detail = f"{release} runs as process {pid}" if pid else f"{release} has no such process"
-        self._run.record.process(step.host, step.label, release or None, state)
+        run = self._run
+        request = wire.SwitchProcess(
+            site=run.site(step.host), run=run.id, process=self._wire(step), release=release, via=via
+        )
+        with run.step("process", host=step.host, instance=step.name, detail=release) as note:
+            pid = run.call(step.host, wire.SWITCH_PROCESS, request, step="process")["pid"]
+            note.detail = f"{release} runs as process {pid}" if pid else f"{release} has no such process"
+        run.record.process(step.host, step.label, release, "restored" if via == "restore" else "proven")
         return pid
 
-    def _wire(self, step: ProcessStep) -> dict[str, Any]:
+    def _stop(self, step: ProcessStep) -> None:
+        run = self._run
+        request = wire.StopProcess(site=run.site(step.host), run=run.id, process=self._wire(step))
+        with run.step("stop", host=step.host, instance=step.name):
+            run.call(step.host, wire.STOP_PROCESS, request, step="stop")
+        run.record.process(step.host, step.label, None, "stopped")
+
+    def _wire(self, step: ProcessStep) -> Wire[Process]:
         return processes.wire(self._run.topology, self._run.topology.web_host(step.host), step.label)
 
     def _log(self, step: ProcessStep) -> list[str]:
@@ -165,7 +168,8 @@ def stop_processes(run: Run, hosts: Sequence[WebHost], facts: Facts) -> None:
                 continue
             with run.step("stop", host=web.name, instance=f"{web.name}:{label}"):
                 process = processes.wire(run.topology, web, label)
-                run.call(web.name, "processes.stop", {"run": run.id, "process": process}, step="stop")
+                request = wire.StopProcess(site=run.site(web.name), run=run.id, process=process)
+                run.call(web.name, wire.STOP_PROCESS, request, step="stop")
 
 
 def with_processes(moved: Processes, finish: Callable[[], None]) -> Callable[[], None]:

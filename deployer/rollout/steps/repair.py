@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deployer.agent.model.messages.dependencies import REPAIR, RepairVenv
 from deployer.errors import DeployError, NotReadyError
 from deployer.plan.model import Plan, VenvRepair
 from deployer.rollout.run.outcomes import translate_errors
@@ -25,13 +26,15 @@ def repair_venvs(run: Run, project: Project, plan: Plan) -> None:
         return
     settings = project.topology.settings.python
     hidden = resolve_secrets(settings.secrets, project.base)
-    options = {"env": dict(settings.env), "secrets": dict(hidden)}
 
     def repair_host(host: str) -> None:
         for repair in by_host[host]:
             with run.step("repair", host=host, detail=f"the virtualenv of {repair.release}: {repair.why}"):
                 try:
-                    run.call(host, "repair.venv", {"release": repair.release, **options}, step="repair")
+                    request = RepairVenv(
+                        site=run.site(host), release=repair.release, env=dict(settings.env), secrets=dict(hidden)
+                    )
+                    run.call(host, REPAIR, request, step="repair")
                 except DeployError as error:
                     if repair.release == plan.release:
                         raise

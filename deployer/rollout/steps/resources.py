@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
+from deployer.agent.model.layout import Site
+from deployer.agent.model.messages import resources as wire
 from deployer.agent.model.resources import Listener, Resource, Service, to_wire
 from deployer.agent.model.supervision import Argv
+from deployer.agent.model.typed import Wire
 from deployer.agent.provisioning.snapshot import PARTS, POOLS, UNITS
 from deployer.balancers.base import Pool
 from deployer.errors import NotReadyError
@@ -40,16 +42,17 @@ class HostResources:
     keep: str = ""
     part: str = UNITS
 
-    def args(self, *, dry_run: bool, replace: bool) -> dict[str, Any]:
-        """The arguments of `resource.apply`."""
-        return {
-            "resources": [to_wire(resource) for resource in self.resources],
-            "handlers": {name: [list(argv) for argv in commands] for name, commands in self.handlers.items()},
-            "dry_run": dry_run,
-            "replace": replace,
-            "keep": self.keep,
-            "part": self.part,
-        }
+    def request(self, site: Wire[Site], *, dry_run: bool, replace: bool) -> wire.ApplyResources:
+        """The request that compares them with the host, or makes them so."""
+        return wire.ApplyResources(
+            site=site,
+            resources=[to_wire(resource) for resource in self.resources],
+            handlers={name: [list(argv) for argv in commands] for name, commands in self.handlers.items()},
+            dry_run=dry_run,
+            replace=replace,
+            keep=self.keep,
+            part=self.part,
+        )
 
 
 def for_setup(project: Project, facts: Facts | None = None, *, lenient: bool = False) -> list[HostResources]:
@@ -117,24 +120,24 @@ def differences(run: Run, wishes: Sequence[HostResources], *, replace: bool = Fa
     """What applying would change; nothing is changed. NotReadyError for what we did not create, unless `replace`."""
     changes = []
     for wish, answer in _apply(run, wishes, dry_run=True, replace=replace):
-        refused = answer.get("refused") or ()
+        refused = answer["refused"]
         if refused and not replace:
             first = refused[0]
             raise NotReadyError(
                 _refused(first),
                 host=wish.host,
                 step="resources",
-                log=str(first.get("diff", "")).splitlines(),
-                hint=str(first.get("hint") or "").replace("{host}", wish.host)
+                log=first["diff"].splitlines(),
+                hint=first["hint"].replace("{host}", wish.host)
                 or f"look at the diff; deploy setup {run.topology.env} --replace takes it over",
             )
         changes += _changes(wish, answer)
     return changes
 
 
-def _refused(refusal: Mapping[str, Any]) -> str:
+def _refused(refusal: wire.ResourceRefusal) -> str:
     """One sentence for a refusal of `resource.apply`. One about another path than its own names that path itself."""
-    name, why = str(refusal["name"]), str(refusal["why"])
+    name, why = refusal["name"], refusal["why"]
     return f"{name} cannot be made: {why}" if why.startswith("/") else f"{name} is not ours to change: {why}"
 
 
@@ -173,22 +176,29 @@ def put_back_on_failure(run: Run) -> Iterator[None]:
 
 
 def _settle(run: Run) -> None:
-    run.try_on_hosts(run.hosts, "resource.settle", {}, step="resources")
+    run.try_on_hosts(run.hosts, wire.SETTLE, run.on_site, step="resources")
 
 
 def put_units_back(run: Run) -> None:
     """What goes back runs by the units of before; those that are new stay until the run's end. Nothing raises."""
     hosts = [name for name in run.web if name not in run.lost]
     _, failed = run.try_on_hosts(
-        hosts, "resource.restore", {"run": run.id, "parts": [UNITS], "new": False}, step="resources"
+        hosts,
+        wire.RESTORE,
+        lambda host: wire.RestoreResources(site=run.site(host), run=run.id, parts=[UNITS], new=False),
+        step="resources",
     )
     for host, error in failed.items():
         run.warn(f"its units are as the run that failed has made them: {error.message}", host=host)
 
 
 def _put_back(run: Run) -> None:
-    args = {"run": run.id, "parts": list(PARTS)}
-    done, failed = run.try_on_hosts(run.hosts, "resource.restore", args, step="resources")
+    done, failed = run.try_on_hosts(
+        run.hosts,
+        wire.RESTORE,
+        lambda host: wire.RestoreResources(site=run.site(host), run=run.id, parts=list(PARTS)),
+        step="resources",
+    )
     for host, answer in done.items():
         if answer["changed"]:
             run.bus.emit(Output(f"{_part(run, host)} as before the run", host=host, step="resources"))
@@ -202,7 +212,7 @@ def _part(run: Run, host: str) -> str:
 
 def _apply(
     run: Run, wishes: Sequence[HostResources], *, dry_run: bool, replace: bool
-) -> list[tuple[HostResources, dict[str, Any]]]:
+) -> list[tuple[HostResources, wire.ResourcesApplied]]:
     """A host that has two parts gets its wishes in turn; hosts work at the same time."""
     rounds: list[dict[str, HostResources]] = []
     for wish in wishes:
@@ -215,28 +225,32 @@ def _apply(
             free[wish.host] = wish
     answers = []
     for batch in rounds:
-        done = run.run_on_hosts(
-            list(batch),
-            "resource.apply",
-            lambda host, batch=batch: batch[host].args(dry_run=dry_run, replace=replace),  # type: ignore[misc]
-            step="resources",
-        )
+        done = _apply_batch(run, batch, dry_run=dry_run, replace=replace)
         answers += [(batch[host], answer) for host, answer in done.items()]
     return answers
 
 
-def _changes(wish: HostResources, answer: Mapping[str, Any]) -> list[FileChange]:
+def _apply_batch(
+    run: Run, batch: Mapping[str, HostResources], *, dry_run: bool, replace: bool
+) -> dict[str, wire.ResourcesApplied]:
+    return run.run_on_hosts(
+        list(batch),
+        wire.APPLY,
+        lambda host: batch[host].request(run.site(host), dry_run=dry_run, replace=replace),
+        step="resources",
+    )
+
+
+def _changes(wish: HostResources, answer: wire.ResourcesApplied) -> list[FileChange]:
     return [
-        FileChange(
-            wish.host, str(change["kind"]), str(change["name"]), str(change["action"]), str(change.get("diff") or "")
-        )
-        for change in answer.get("changed", ())
+        FileChange(wish.host, change["kind"], change["name"], change["action"], change["diff"])
+        for change in answer["changed"]
     ]
 
 
 def _wish(project: Project, part: str, host: Host, adapters: Adapters, facts: Facts | None) -> HostResources:
     topology = project.topology
-    raw = facts[host.name].raw if facts else {}
+    survey: Mapping[str, object] = (facts[host.name].survey or {}) if facts else {}
     site = topology.site(host.name)
-    resources, handlers = setup_resources(part, topology.settings, site, raw, host, adapters, project=project.base)
+    resources, handlers = setup_resources(part, topology.settings, site, survey, host, adapters, project=project.base)
     return HostResources(host.name, tuple(resources), handlers)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from deployer.agent.model.messages import instances as wire
 from deployer.agent.model.resources import Absent
+from deployer.agent.model.supervision import Schedule
+from deployer.agent.model.typed import Wire
 from deployer.errors import DeployError, NeedsPersonError, RolloutError
 from deployer.plan.facts import Facts
 from deployer.plan.model import Plan, ScheduleStep
@@ -87,7 +89,13 @@ class Schedules:
             self._run.record.schedule(step.host, step.schedule, None, "stopped")
             return
         with self._run.step("schedule", host=step.host, instance=step.name, detail=self._plan.release) as note:
-            answer = _call(self._run, step.host, "schedules.switch", step.schedule, {"release": self._plan.release})
+            request = wire.SwitchSchedule(
+                site=self._run.site(step.host),
+                run=self._run.id,
+                schedule=_wire(self._run, step.host, step.schedule),
+                release=self._plan.release,
+            )
+            answer = self._run.call(step.host, wire.SWITCH_SCHEDULE, request, step="switch")
             if not answer["armed"]:
                 note.detail = f"{self._plan.release} has no such schedule"
         release = self._plan.release if answer["armed"] else None
@@ -123,13 +131,14 @@ def stop_schedule(run: Run, web: WebHost, name: str) -> None:
                     hint=f"wait for its end, or kill {pid} on that host; then type deploy {{command}} {{env}}",
                     code="still_runs",
                 )
-            pid = int(_call(run, web.name, "schedules.stop", name, {"wait": WAIT_S})["pid"])
+            request = wire.StopSchedule(
+                site=run.site(web.name), run=run.id, schedule=_wire(run, web.name, name), wait=WAIT_S
+            )
+            pid = run.call(web.name, wire.STOP_SCHEDULE, request, step="stop")["pid"]
 
 
-def _call(run: Run, host: str, operation: str, name: str, args: dict[str, Any]) -> dict[str, Any]:
-    schedule = schedules.wire(run.topology, run.topology.web_host(host), name)
-    word = operation.partition(".")[2]
-    return run.call(host, operation, {"run": run.id, "schedule": schedule, **args}, step=word)
+def _wire(run: Run, host: str, name: str) -> Wire[Schedule]:
+    return schedules.wire(run.topology, run.topology.web_host(host), name)
 
 
 def _without(run: Run, web: WebHost, name: str) -> HostResources:

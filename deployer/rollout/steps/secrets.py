@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
+from deployer.agent.model.messages import secrets as wire
 from deployer.artifact.secretfile import render
 from deployer.rollout.run.run import Run
 
@@ -27,7 +28,7 @@ def put_back(run: Run) -> None:
 
 
 def _put_back(run: Run, hosts: list[str]) -> None:
-    _, failed = run.try_on_hosts(hosts, "secrets.restore", {}, step="secrets")
+    _, failed = run.try_on_hosts(hosts, wire.RESTORE, run.on_site, step="secrets")
     for host, error in failed.items():
         run.warn(f"its secrets are those of the run that failed: {error.message}", host=host)
 
@@ -37,7 +38,8 @@ def settle(run: Run, *, behind: Collection[str]) -> None:
 
     Nothing raises.
     """
-    run.try_on_hosts([name for name in _everywhere(run) if name not in behind], "secrets.settle", {}, step="secrets")
+    hosts = [name for name in _everywhere(run) if name not in behind]
+    run.try_on_hosts(hosts, wire.SETTLE, run.on_site, step="secrets")
     _put_back(run, [name for name in _everywhere(run) if name in behind])
 
 
@@ -59,7 +61,7 @@ def write_for_commands(run: Run, values: Mapping[str, str]) -> None:
 def differing(run: Run, values: Mapping[str, str]) -> list[str]:
     """The web hosts whose secrets are not these. Changes nothing, and sends no value to a host."""
     text = render(values).encode()
-    answers = run.run_on_hosts(run.web, "secrets.digest", {}, step="secrets")
+    answers = run.run_on_hosts(run.web, wire.DIGEST, run.on_site, step="secrets")
     return [host for host, answer in answers.items() if answer["digest"] != digest_of(answer["key"], text)]
 
 
@@ -81,5 +83,11 @@ def _commanding(run: Run) -> list[str]:
 
 def _send(run: Run, hosts: list[str], values: Mapping[str, str], *, keep: bool = False) -> list[str]:
     text = render(values).encode()
-    answers = run.run_on_hosts(hosts, "secrets.write", {"keep": keep}, body=lambda host: text, step="secrets")
+    answers = run.run_on_hosts(
+        hosts,
+        wire.WRITE,
+        lambda host: wire.WriteSecrets(site=run.site(host), keep=keep),
+        body=lambda host: text,
+        step="secrets",
+    )
     return [host for host, answer in answers.items() if answer["changed"]]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
 
-from deployer.agent.model.supervision import label_of
+from deployer.agent.model.messages import instances as wire
+from deployer.agent.model.messages.host import SURVEY, LookAtHost, PortHolder
+from deployer.agent.model.messages.host import HostFacts as SurveyedHost
+from deployer.agent.model.supervision import Instance, label_of
+from deployer.agent.model.typed import Wire
 from deployer.errors import DeployError, NotReadyError
 from deployer.plan.facts import Facts, HostFacts, Serving
 from deployer.plan.rolling import processes, schedules, slots
@@ -40,71 +44,87 @@ def read_facts(run: Run, *, measure: bool = False) -> Facts:
     # Hosts of a lab of processes share one machine, each with an address of its own; sockets lie in folders.
     peers = [member.own.address for member in topology.everywhere]
     own = {name: probe_address(member) for name, member in web.items() if member.host.prefix or member.sockets}
-    raw = run.run_on_hosts(
+    surveys = run.run_on_hosts(
         hosts,
-        "host.survey",
-        lambda host: {
-            "ports": ports.get(host, []),
-            "address": own.get(host, ""),
-            "sockets": sockets.get(host, {}),
-            "tools": TOOLS,
-            "peers": peers if host in run.balancers else [],
-            "python_versions": [version] if version else [],
-        },
+        SURVEY,
+        lambda host: LookAtHost(
+            site=run.site(host),
+            ports=ports.get(host, []),
+            address=own.get(host, ""),
+            sockets=sockets.get(host, {}),
+            tools=TOOLS,
+            peers=peers if host in run.balancers else [],
+            python_versions=[version] if version else [],
+        ),
         step="survey",
     )
     proven = run.run_on_hosts(
-        [name for name in web if raw.get(name, {}).get("slots")],
-        "instance.prove",
-        lambda host: {
-            "instances": _instances(run, web[host], raw[host]["slots"]),
-            "release": None,
-            "measure": measure,
-        },
+        [name for name in web if name in surveys and surveys[name].get("slots")],
+        wire.PROVE,
+        lambda host: wire.ProveInstances(
+            site=run.site(host),
+            instances=_instances(run, web[host], surveys[host].get("slots", {})),
+            release=None,
+            measure=measure,
+        ),
         step="survey",
     )
-    states, times = _processes(run, web, raw), _schedules(run, web, raw)
-    raw = {
-        name: {**answer, "process_state": states.get(name, {}), "schedule_state": times.get(name, {})}
-        for name, answer in raw.items()
-    }
-    names = [host.name for host in topology.hosts]
-    return Facts({name: _facts(name, raw.get(name, {}), web.get(name), proven.get(name)) for name in names})
+    states, times = _processes(run, web, surveys), _schedules(run, web, surveys)
+    facts: dict[str, HostFacts] = {}
+    for name in (host.name for host in topology.hosts):
+        facts[name] = HostFacts(
+            name,
+            surveys.get(name),
+            process_states=states.get(name, {}),
+            schedule_states=times.get(name, {}),
+        )
+        if name in web and name in proven:
+            facts[name] = _with_slots(facts[name], web[name], proven[name]["slots"])
+    return Facts(facts)
 
 
-def _processes(run: Run, web: Mapping[str, WebHost], raw: Mapping[str, Any]) -> dict[str, Any]:
+def _processes(
+    run: Run, web: Mapping[str, WebHost], surveys: Mapping[str, SurveyedHost]
+) -> dict[str, dict[str, wire.ProcessState]]:
     """Host → `worker@1` → its state, for the processes that it is to have and those that it has."""
-    wanted = {
-        name: [label_of(*process) for process in run.topology.processes_of(member)] for name, member in web.items()
+    names = {
+        name: {label_of(*process) for process in run.topology.processes_of(member)}
+        | set(surveys[name].get("processes", {}))
+        for name, member in web.items()
+        if name in surveys
     }
-    return _states(run, "processes", wanted, raw, lambda host, label: processes.wire(run.topology, web[host], label))
+    answers = run.run_on_hosts(
+        [host for host, labels in names.items() if labels],
+        wire.PROCESSES,
+        lambda host: wire.LookAtProcesses(
+            site=run.site(host),
+            processes=[processes.wire(run.topology, web[host], label) for label in sorted(names[host])],
+        ),
+        step="survey",
+    )
+    return {host: answer["processes"] for host, answer in answers.items()}
 
 
-def _schedules(run: Run, web: Mapping[str, WebHost], raw: Mapping[str, Any]) -> dict[str, Any]:
+def _schedules(
+    run: Run, web: Mapping[str, WebHost], surveys: Mapping[str, SurveyedHost]
+) -> dict[str, dict[str, wire.ScheduleState]]:
     """Host → `nightly` → its state, for all schedules of the settings and those that it has.
 
     One that a host is not to have may be off there, with a run still under way.
     """
-    wanted = dict.fromkeys(web, tuple(run.topology.settings.schedules))
-    return _states(run, "schedules", wanted, raw, lambda host, name: schedules.wire(run.topology, web[host], name))
-
-
-def _states(
-    run: Run,
-    kind: str,
-    wanted: Mapping[str, Sequence[str]],
-    raw: Mapping[str, Any],
-    wire: Callable[[str, str], dict[str, Any]],
-) -> dict[str, Any]:
-    """What `<kind>.state` says of all that a host is to have of a kind, or has (as `raw` tells it)."""
-    names = {host: {*labels, *(raw[host].get(kind) or ())} for host, labels in wanted.items() if host in raw}
+    names = {
+        name: {*run.topology.settings.schedules, *surveys[name].get("schedules", {})} for name in web if name in surveys
+    }
     answers = run.run_on_hosts(
-        [host for host, labels in names.items() if labels],
-        f"{kind}.state",
-        lambda host: {kind: [wire(host, name) for name in sorted(names[host])]},
+        [host for host, schedule_names in names.items() if schedule_names],
+        wire.SCHEDULES,
+        lambda host: wire.LookAtSchedules(
+            site=run.site(host),
+            schedules=[schedules.wire(run.topology, web[host], name) for name in sorted(names[host])],
+        ),
         step="survey",
     )
-    return {host: answer[kind] for host, answer in answers.items()}
+    return {host: answer["schedules"] for host, answer in answers.items()}
 
 
 def look_first(run: Run) -> Facts:
@@ -113,8 +133,8 @@ def look_first(run: Run) -> Facts:
     The facts have only what a brief look finds.
     """
     hosts = [host.name for host in run.topology.hosts]
-    raw = run.run_on_hosts(hosts, "host.survey", {"brief": True}, step="survey")
-    facts = Facts({name: HostFacts(name, raw[name]) for name in hosts})
+    surveys = run.run_on_hosts(hosts, SURVEY, lambda host: LookAtHost(site=run.site(host), brief=True), step="survey")
+    facts = Facts({name: HostFacts(name, surveys[name]) for name in hosts})
     require_set_up(run, facts)
     return facts
 
@@ -152,7 +172,7 @@ def require_host_set_up(run: Run, facts: Facts, host: str) -> None:
 
 def require_owned(run: Run, facts: Facts, host: str) -> None:
     """NotReadyError when the root on that host belongs to another app, or to another environment of this one."""
-    site, owner = run.topology.site(host), facts[host].raw.get("owner")
+    site, owner = run.topology.site(host), facts[host].owner
     if owner and (owner["app"], owner["env"]) != (site.app, site.env):
         raise NotReadyError(
             f"{site.root} belongs to the app {owner['app']} in {owner['env']}",
@@ -168,7 +188,7 @@ def require_starters(run: Run, facts: Facts) -> None:
     for web in run.topology.web:
         program = run.topology.supervisor(web).starts_schedules
         wanted = run.topology.schedules_of(web)
-        if program and wanted and not (facts[web.name].raw.get("tools") or {}).get(program):
+        if program and wanted and not facts[web.name].tools.get(program):
             raise NotReadyError(
                 f"{program} is not on {web.name}, and it is what starts {wanted[0]} there",
                 host=web.name,
@@ -182,21 +202,21 @@ def require_free_ports(run: Run, facts: Facts) -> None:
     """NotReadyError for the first port that belongs to a process that is not the app's."""
     both = choose(run.topology).action == "replace"
     for web in run.topology.web:
-        taken = facts[web.name].raw.get("ports") or {}
+        taken = facts[web.name].ports
         foreign = foreign_ports(facts[web.name])
         starts = [free_slot(web, index, facts[web.name]) for index in range(len(web.ports))] if foreign else web.ports
         for port in (*web.ports, *web.spare_ports) if both else starts:
             if port in foreign and not facts[web.name].serving:
                 continue
             holder = taken.get(str(port))
-            if holder and not holder.get("ours"):
+            if holder and not holder["ours"]:
                 raise _taken(run, web, port, holder)
 
 
-def _taken(run: Run, web: WebHost, port: int, holder: Mapping[str, Any]) -> NotReadyError:
+def _taken(run: Run, web: WebHost, port: int, holder: PortHolder) -> NotReadyError:
     """Somebody else listens where an instance is to: a unit by its name, since that is what a person would stop."""
-    app, unit = run.topology.settings.app, holder.get("unit")
-    process = f"{holder.get('command') or 'a process'} (pid {holder.get('pid')})"
+    app, unit = run.topology.settings.app, holder["unit"]
+    process = f"{holder['command'] or 'a process'} (pid {holder['pid']})"
     beside = f"choose another `port:` for {app} in deploy.yaml"
     return NotReadyError(
         f"port {port} is taken by {unit}: {process}" if unit else f"port {port} is taken by {process}",
@@ -212,20 +232,20 @@ def _taken(run: Run, web: WebHost, port: int, holder: Mapping[str, Any]) -> NotR
 
 def _not_set_up(run: Run, host: str, facts: Facts) -> NotReadyError:
     """There is no site; or there is one, and this user may not write it."""
-    root, raw, removed = run.topology.site(host).root, facts[host].raw, facts[host].removed
+    root, removed = run.topology.site(host).root, facts[host].removed
     if removed:
-        when = format_utc(removed.get("since"))
+        when = format_utc(removed["since"])
         return NotReadyError(
-            f"{removed.get('who')} took {run.topology.settings.app} off {host} at {when} UTC",
+            f"{removed['who']} took {run.topology.settings.app} off {host} at {when} UTC",
             host=host,
             step="survey",
             cause="and it is still in the inventory",
             hint=f"take {host} out of the inventory, or type deploy setup {run.topology.env} to bring it back",
             code="removed",
         )
-    if raw.get("exists"):
+    if facts[host].exists:
         return NotReadyError(
-            f"{raw.get('user') or 'this user'} may not write {root}",
+            f"{facts[host].user or 'this user'} may not write {root}",
             host=host,
             step="survey",
             cause="it was set up by another user, and the agent is not root",
@@ -242,7 +262,7 @@ def _not_set_up(run: Run, host: str, facts: Facts) -> NotReadyError:
     )
 
 
-def _instances(run: Run, web: WebHost, used: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _instances(run: Run, web: WebHost, used: Mapping[str, str]) -> list[Wire[Instance]]:
     """The slots in use; of an instance that has none, the first, which then says so."""
     wanted = []
     for index, port in enumerate(web.ports):
@@ -257,19 +277,18 @@ def _sockets(run: Run, web: WebHost) -> dict[str, list[str]]:
     return {str(port): list(argv) for port, argv in commands.items() if argv}
 
 
-def _facts(name: str, raw: dict[str, Any], web: WebHost | None, answer: dict[str, Any] | None) -> HostFacts:
-    if web is None or answer is None:
-        return HostFacts(name, raw)
+def _with_slots(facts: HostFacts, web: WebHost, slot_states: Mapping[str, wire.SlotState]) -> HostFacts:
     states = {
         int(port): Serving(
             int(port),
-            state.get("release"),
-            bool(state.get("proven")),
-            str(state.get("why") or ""),
-            int(state.get("memory") or 0),
-            float(state.get("age") or 0),
-            bool(state.get("unseen")),
+            state["release"],
+            state["proven"],
+            state["why"],
+            state.get("memory", 0),
+            state.get("age", 0.0),
+            state["unseen"],
         )
-        for port, state in answer["slots"].items()
+        for port, state in slot_states.items()
     }
-    return HostFacts(name, raw, *slots.ranked(web, states, raw.get("current")))
+    serving, beside = slots.ranked(web, states, facts.current)
+    return replace(facts, serving=serving, beside=beside)

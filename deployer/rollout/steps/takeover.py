@@ -9,11 +9,12 @@ What was begun is gone on with by the next push, before anything else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from deployer.agent.model.endpoints import place
+from deployer.agent.model.messages import takeover as wire
+from deployer.agent.model.messages.host import PortHolder
 from deployer.balancers.base import Front
 from deployer.errors import DeployError, NotReadyError, RolloutError
 from deployer.plan.facts import Facts, HostFacts
@@ -34,14 +35,14 @@ _BY_HAND = "or give the app another `port:` and move it by hand: docs/adopting.m
 class Adoption:
     """What is there and not ours: host → its units, balancer → its frontends, as their agents describe them."""
 
-    units: Mapping[str, list[Mapping[str, Any]]]
-    fronts: Mapping[str, Mapping[str, Any]]
+    units: Mapping[str, list[wire.ForeignUnit]]
+    fronts: Mapping[str, wire.ForeignFront]
 
     def refused(self, env: str) -> NotReadyError:
         """The error that shows a person all of it."""
         host, units = next(iter(self.units.items()))
         log = [
-            f"{name}: {unit['unit']} listens at {_ports(unit)}: {unit['command']} (pid {unit['pid']})"
+            f"{name}: {unit['unit']} listens at {_ports(unit)}: {unit.get('command')} (pid {unit.get('pid')})"
             for name, every in self.units.items()
             for unit in every
         ]
@@ -70,8 +71,8 @@ def find_takeover(run: Run, facts: Facts, *, anew: bool) -> Adoption | None:
         return None
     answers = run.run_on_hosts(
         [web.name for web in suspects],
-        "adopting.units",
-        lambda host: {"ports": list(topology.web_host(host).ports)},
+        wire.UNITS,
+        lambda host: wire.FindUnits(site=run.site(host), ports=list(topology.web_host(host).ports)),
         step=STEP,
     )
     units = {host: list(answer["units"]) for host, answer in answers.items() if answer["units"]}
@@ -79,7 +80,7 @@ def find_takeover(run: Run, facts: Facts, *, anew: bool) -> Adoption | None:
         return None
     for host, host_units in units.items():
         for unit in host_units:
-            why = unit["why"] or _same_name(topology, unit)
+            why = unit.get("why") or _same_name(topology, unit)
             if why:
                 raise _impossible(unit, host, why)
     first, whole = next(iter(units)), _everybodys(topology, facts, units)
@@ -90,12 +91,17 @@ def find_takeover(run: Run, facts: Facts, *, anew: bool) -> Adoption | None:
 
 def record(run: Run, adoption: Adoption) -> None:
     """Writes down, on every host that it is about, that a person has allowed it."""
-    author = {"run": run.id, "who": run.who}
     hosts = {*adoption.units, *adoption.fronts}
     run.run_on_hosts(
         [host.name for host in run.topology.hosts if host.name in hosts],
-        "adopting.record",
-        lambda host: {**author, "units": adoption.units.get(host, []), "front": adoption.fronts.get(host)},
+        wire.RECORD,
+        lambda host: wire.RecordAdoption(
+            site=run.site(host),
+            run=run.id,
+            who=run.who,
+            units=adoption.units.get(host, []),
+            front=adoption.fronts.get(host),
+        ),
         step=STEP,
     )
 
@@ -129,7 +135,7 @@ def lead(run: Run, facts: Facts) -> bool:
     return whole
 
 
-def _lead(run: Run, balancer: BalancerHost, front: Mapping[str, Any]) -> None:
+def _lead(run: Run, balancer: BalancerHost, front: wire.RecordedFront) -> None:
     with run.step("front", host=balancer.name, detail=str(front["path"])) as note:
         if balancer.name not in _served(run):
             raise RolloutError(
@@ -141,7 +147,8 @@ def _lead(run: Run, balancer: BalancerHost, front: Mapping[str, Any]) -> None:
             )
         commands = run.topology.balancer_adapter.handlers(balancer.site, systemd=balancer.systemd)
         handler = [list(argv) for every in commands.values() for argv in every]
-        run.call(balancer.name, "adopting.move", {"run": run.id, "handler": handler}, step=STEP)
+        request = wire.MoveFront(site=run.site(balancer.name), run=run.id, handler=handler)
+        run.call(balancer.name, wire.MOVE, request, step=STEP)
         note.detail = f"{front['path']} leads to {front['backend']}"
 
 
@@ -157,7 +164,12 @@ def retire(run: Run, facts: Facts) -> None:
         return
     patience = run.topology.settings.rolling.drain_timeout
     with run.step("retire", detail=", ".join(hosts)) as note:
-        done, failed = run.try_on_hosts(hosts, "adopting.retire", {"run": run.id, "patience": patience}, step=STEP)
+        done, failed = run.try_on_hosts(
+            hosts,
+            wire.RETIRE,
+            lambda host: wire.RetireUnits(site=run.site(host), run=run.id, patience=patience),
+            step=STEP,
+        )
         retired = [f"{unit} on {host}" for host, answer in done.items() for unit in answer["retired"]]
         note.detail = f"stopped and disabled: {', '.join(retired) or 'nothing'}"
     again = f"deploy push {run.topology.env} tries again"
@@ -189,11 +201,17 @@ def led_here(run: Run, facts: Facts) -> dict[str, bool]:
     fronts = {name: front for name in run.balancers if (front := front_of(facts[name]))}
     answers = run.run_on_hosts(
         list(fronts),
-        "adopting.front",
-        lambda host: {key: fronts[host][key] for key in ("kind", "path", "places", "backend") if key in fronts[host]},
+        wire.FRONT,
+        lambda host: wire.FindFront(
+            site=run.site(host),
+            kind=fronts[host].get("kind", "haproxy"),
+            path=fronts[host]["path"],
+            places=fronts[host]["places"],
+            backend=fronts[host]["backend"],
+        ),
         step=STEP,
     )
-    return {name: bool(answer["led"]) for name, answer in answers.items()}
+    return {name: answer["led"] for name, answer in answers.items()}
 
 
 def resume(run: Run, facts: Facts) -> bool:
@@ -221,32 +239,28 @@ def _served(run: Run) -> set[str]:
     return {name for name, servers in pools.items() if any(state["serves"] for state in servers.values())}
 
 
-def _same_name(topology: Topology, unit: Mapping[str, Any]) -> str:
+def _same_name(topology: Topology, unit: wire.ForeignUnit) -> str:
     if not str(unit["unit"]).startswith(f"{topology.settings.app}@"):
         return ""
     return "deploy's own unit would have its very name"
 
 
-def _find_foreign_holders(web: WebHost, host_facts: HostFacts, anew: bool) -> list[Mapping[str, Any]]:
+def _find_foreign_holders(web: WebHost, host_facts: HostFacts, anew: bool) -> list[PortHolder]:
     """Whoever serves at the ports of a host's instances by a unit; unless `anew`, without those that are on record."""
-    taken = host_facts.raw.get("ports") or {}
+    taken = host_facts.ports
     known = set() if anew else foreign_ports(host_facts)
     holders = [taken.get(str(port)) for port in web.ports if port not in known and not web.host.prefix]
-    return [
-        holder
-        for holder in holders
-        if holder and not holder.get("ours") and holder.get("unit") and not holder.get("socket")
-    ]
+    return [holder for holder in holders if holder and not holder["ours"] and holder["unit"] and not holder["socket"]]
 
 
 def _everybodys(
-    topology: Topology, facts: Facts, units: Mapping[str, list[Mapping[str, Any]]]
-) -> dict[str, list[Mapping[str, Any]]]:
+    topology: Topology, facts: Facts, units: Mapping[str, list[wire.ForeignUnit]]
+) -> dict[str, Sequence[wire.ForeignUnit]]:
     """All units that are to retire: those that were found now, and those that were allowed before."""
     return {web.name: units.get(web.name) or pending_units(facts[web.name]) for web in topology.web}
 
 
-def _require_a_front(topology: Topology, unit: Mapping[str, Any], host: str) -> None:
+def _require_a_front(topology: Topology, unit: wire.ForeignUnit, host: str) -> None:
     if topology.leaves_some_out:
         raise _impossible(unit, host, "it is taken over on all hosts at once, and this run leaves some out")
     if not topology.balancers:
@@ -261,8 +275,8 @@ def _require_a_front(topology: Topology, unit: Mapping[str, Any], host: str) -> 
 
 
 def _front(
-    run: Run, balancer: BalancerHost, units: Mapping[str, list[Mapping[str, Any]]], first: Mapping[str, Any]
-) -> Mapping[str, Any]:
+    run: Run, balancer: BalancerHost, units: Mapping[str, Sequence[wire.ForeignUnit]], first: wire.ForeignUnit
+) -> wire.ForeignFront:
     """The foreign frontends of a balancer that lead to these units, and what they would be changed to."""
     topology = run.topology
     places = {
@@ -274,11 +288,24 @@ def _front(
     }
     pool_frontend = _led_by(topology, balancer)
     assert pool_frontend is not None, "that was asked before"
-    args = {"kind": topology.kind, "path": pool_frontend.path, "places": places, "backend": pool_frontend.backend}
-    answer = run.call(balancer.name, "adopting.front", args, step=STEP)
+    request = wire.FindFront(
+        site=run.site(balancer.name),
+        kind=topology.kind,
+        path=pool_frontend.path,
+        places=places,
+        backend=pool_frontend.backend,
+    )
+    answer = run.call(balancer.name, wire.FRONT, request, step=STEP)
     if answer["why"]:
         raise _impossible(first, balancer.name, answer["why"], f"mend that file, then type deploy setup {topology.env}")
-    return {**args, "path": answer["path"], "diff": answer["diff"], "backends": answer["backends"]}
+    return {
+        "kind": topology.kind,
+        "path": answer["path"],
+        "places": places,
+        "backend": pool_frontend.backend,
+        "diff": answer["diff"],
+        "backends": answer["backends"],
+    }
 
 
 def _led_by(topology: Topology, balancer: BalancerHost) -> Front | None:
@@ -291,7 +318,7 @@ def _addresses(web: WebHost, balancer: BalancerHost) -> list[str]:
     return list(dict.fromkeys([web.own.address, web.name, web.host.ssh.hostname, *loopback_names]))
 
 
-def _impossible(unit: Mapping[str, Any], host: str, why: str, way_out: str = "") -> NotReadyError:
+def _impossible(unit: wire.ForeignUnit, host: str, why: str, way_out: str = "") -> NotReadyError:
     return NotReadyError(
         f"{unit['unit']} serves at {_ports(unit)}, which the app is to have, and deploy cannot take it over: {why}",
         host=host,
@@ -301,5 +328,5 @@ def _impossible(unit: Mapping[str, Any], host: str, why: str, way_out: str = "")
     )
 
 
-def _ports(unit: Mapping[str, Any]) -> str:
+def _ports(unit: wire.ForeignUnit) -> str:
     return "port " + ", ".join(map(str, unit["ports"]))

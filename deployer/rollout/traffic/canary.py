@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
+from deployer.agent.model.messages import balancer as wire
 from deployer.balancers.base import first_name
 from deployer.errors import RolloutError
 from deployer.events import WaveJudged
@@ -50,8 +50,8 @@ class Canary:
             yield
         finally:
             if self._margins:
-                over = self._args({"last": 0.0, "ahead": 0.0})
-                self._run.try_on_hosts(self._run.balancers, "figures.read", over, step="judge")
+                over = self._request(last=0.0, ahead=0.0)
+                self._run.try_on_hosts(self._run.balancers, wire.STATS, over, step="judge")
 
     def look_before(self, steps: Sequence[InstanceStep]) -> None:
         """What the old instances did, as long as all of them serve: called when a wave is about to be admitted."""
@@ -123,9 +123,9 @@ class Canary:
 
     def _read(self, last: float) -> dict[str, RequestStats]:
         """All balancers' figures by server. Where they cannot be had the wave is not judged, which is said."""
-        args = {"last": last, "ahead": AHEAD_S + self._soak}
+        request = self._request(last=last, ahead=AHEAD_S + self._soak)
         try:
-            answers = self._run.run_on_hosts(self._run.balancers, "figures.read", self._args(args), step="judge")
+            answers = self._run.run_on_hosts(self._run.balancers, wire.STATS, request, step="judge")
         except AgentError as error:
             self._margins = None
             self._run.warn(f"waves are not judged: {error.message}", host=error.host or "", hint=error.hint or "")
@@ -137,8 +137,10 @@ class Canary:
                 stats[slot] = stats.get(slot, RequestStats()) + RequestStats.of(data)
         return stats
 
-    def _args(self, args: Mapping[str, float]) -> Callable[[str], dict[str, Any]]:
-        return lambda host: {"driver": self._drivers[host], **args}
+    def _request(self, *, last: float, ahead: float) -> Callable[[str], wire.ReadStats]:
+        return lambda host: wire.ReadStats(
+            site=self._run.site(host), driver=self._drivers[host], last=last, ahead=ahead
+        )
 
     def _name(self, step: InstanceStep) -> str:
         return self._run.topology.server(step.host, step.port)

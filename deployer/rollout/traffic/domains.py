@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urljoin
 
+from deployer.agent.model.messages import requests as wire
 from deployer.errors import ChecksError, DeployError
 from deployer.rollout.run.run import Run
 from deployer.rollout.traffic.entrances import entrances
@@ -49,12 +49,19 @@ def _unserved(run: Run) -> list[ChecksError]:
     places = {host: place for host, place in places.items() if host not in shut}
     if not places:
         return []
-    question = {"names": names, "path": run.topology.settings.health.public_path, "wait": WAIT_S}
     with run.step(_STEP) as note:
         answers = run.run_on_hosts(
             list(places),
-            "domains.request",
-            lambda host: {**places[host], **question},
+            wire.DOMAINS,
+            lambda host: wire.RequestDomains(
+                site=run.site(host),
+                address=places[host].address,
+                port=places[host].port,
+                tls=places[host].tls,
+                names=names,
+                path=run.topology.settings.health.public_path,
+                wait=WAIT_S,
+            ),
             step=_STEP,
         )
         note.detail = ", ".join(dict.fromkeys(_describe(answer["names"]) for answer in answers.values()))
@@ -66,7 +73,7 @@ def _unserved(run: Run) -> list[ChecksError]:
     return [error for error in judged if error]
 
 
-def _judge(run: Run, host: str, name: str, answer: Mapping[str, Any]) -> ChecksError | None:
+def _judge(run: Run, host: str, name: str, answer: wire.DomainAnswer) -> ChecksError | None:
     topology, status = run.topology, answer["status"]
     secure = topology.settings.tls not in (None, "off")
     url = f"{'https' if secure else 'http'}://{name}{topology.settings.health.public_path}"
@@ -74,7 +81,7 @@ def _judge(run: Run, host: str, name: str, answer: Mapping[str, Any]) -> ChecksE
         # A certificate may still be on its way: what serves is behind it.
         run.warn(f"{url} cannot be requested: {answer['why']}", host=host)
         return None
-    location = str(answer.get("location") or "")
+    location = answer["location"]
     loops = status is not None and 300 <= status < 400 and bool(location) and urljoin(url, location) == url
     if status is not None and status != 400 and status < 500 and not loops:
         return None
@@ -101,5 +108,5 @@ def _hint(env: str, name: str, status: int | None, *, loops: bool) -> str:
     return f"mend what the app answers there, {other}; then type deploy push {env}"
 
 
-def _describe(names: Mapping[str, Mapping[str, Any]]) -> str:
+def _describe(names: Mapping[str, wire.DomainAnswer]) -> str:
     return ", ".join(f"{name} answers {response['status'] or 'nothing'}" for name, response in names.items())

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import NamedTuple
 
+from deployer.agent.model.messages import requests as wire
 from deployer.balancers.values import Listen
 from deployer.plan.topology import BalancerHost, Topology
 from deployer.rollout.run.run import Run
 
 
-def entrances(topology: Topology) -> dict[str, dict[str, Any]]:
-    """Balancer → the `address, port` at which its own host reaches what users do, and whether `tls` ends there.
+class Entrance(NamedTuple):
+    """Where a balancer's own host reaches what users do. `tls`: the balancer terminates it there."""
+
+    address: str
+    port: int
+    tls: bool
+
+
+def entrances(topology: Topology) -> dict[str, Entrance]:
+    """Return the entrance of each balancer.
 
     Empty where deploy does not configure the balancers.
     """
@@ -26,20 +35,24 @@ def closed_entrances(run: Run, balancers: Collection[str]) -> dict[str, str]:
     HAProxy goes on checking its servers while its frontend is disabled: their state alone does not tell.
     """
     places = {host: place for host, place in entrances(run.topology).items() if host in balancers}
-    args = {host: {key: place[key] for key in ("address", "port")} for host, place in places.items()}
-    answers, failures = run.try_on_hosts(list(places), "domains.connect", args.__getitem__, step="status")
+
+    def request(host: str) -> wire.ConnectToBalancer:
+        place = places[host]
+        return wire.ConnectToBalancer(site=run.site(host), address=place.address, port=place.port)
+
+    answers, failures = run.try_on_hosts(list(places), wire.CONNECT, request, step="status")
     for host, error in failures.items():
         run.warn(
             f"{host} cannot tell whether it accepts connections: {error.message}", host=host, hint=error.hint or ""
         )
     return {
-        host: f"it does not accept connections at port {places[host]['port']}: {answer['why']}"
+        host: f"it does not accept connections at port {places[host].port}: {answer['why']}"
         for host, answer in answers.items()
         if not answer["open"]
     }
 
 
-def _entrance(topology: Topology, balancer: BalancerHost) -> dict[str, Any]:
+def _entrance(topology: Topology, balancer: BalancerHost) -> Entrance:
     pool = topology.pool(balancer)
     listen = Listen.parse(pool.https.listen if pool.https else pool.listen)
-    return {"address": listen.reached_at, "port": listen.port, "tls": pool.https is not None}
+    return Entrance(listen.reached_at, listen.port, pool.https is not None)

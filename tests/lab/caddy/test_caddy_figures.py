@@ -18,6 +18,7 @@ from support.loopback import free_port
 from deployer.agent.balancer import statistics
 from deployer.agent.balancer.caddy.reload_tool import Places, answers
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages.balancer import ReadStats
 from deployer.agent.model.resources import Directory, File
 from deployer.agent.model.supervision import Health
 from deployer.agent.operation import Context
@@ -70,13 +71,18 @@ def test_it_tells_what_came_of_the_last_requests_to_each_slot(prefix: Path) -> N
         for _ in range(3):
             assert get("/says/500") == 500
         assert get("/drop", "POST") == 502
-        args = {"driver": adapter.driver(pool), "last": 60.0, "ahead": 0.0}
-        found = statistics.read(Context(), args)["servers"][web.server]
+        request: ReadStats = {
+            "site": pool.site.to_wire(),
+            "driver": adapter.driver(pool),
+            "last": 60.0,
+            "ahead": 0.0,
+        }
+        found = statistics.read(Context(), request)["servers"][web.server]
         assert (found["requests"], found["failed"], found["lost"]) == (14, 3, 1), found
         assert sum(found["times"].values()) == 13
         log = Path(Places(str(prefix)).requests).read_text()
         assert "remote" not in log and "/says" not in log, "neither users' addresses nor what they asked"
-        assert statistics.read(Context(), {**args, "last": 0.0})["servers"] == {}
+        assert statistics.read(Context(), {**request, "last": 0.0})["servers"] == {}
     finally:
         caddy.kill()
         caddy.wait(20)

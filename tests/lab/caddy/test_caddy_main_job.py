@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from deployer import balancers
 from deployer.agent.balancer import operations as balancer
 from deployer.agent.balancer.caddy.reload_tool import admin
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages.balancer import ServerState
 from deployer.agent.model.supervision import Health
 from deployer.agent.operation import Context
 from deployer.balancers import Pool
@@ -77,16 +77,15 @@ class Host:
         self.prefix = f"{lab.folder}/hosts/lb1/root"
         self.site = Site("shop", lab.name, f"{self.prefix}/srv/shop", prefix=self.prefix)
         pool = Pool(self.site, f"shop-{lab.name}", (), Health())
-        self.args: dict[str, Any] = {
-            "site": asdict(self.site),
+        self.args: Any = {
+            "site": self.site.to_wire(),
             "run": "run-7",
             "driver": balancers.get("caddy").driver(pool),
         }
 
-    def states(self) -> dict[str, Any]:
+    def states(self) -> dict[str, ServerState]:
         """`balancer.state` of the app's servers."""
-        servers: dict[str, Any] = balancer.state(Context(), self.args)["servers"]
-        return servers
+        return balancer.state(Context(), self.args)["servers"]
 
     def pid(self) -> int:
         """Caddy's process, by supervisord's word; 0 when it does not run."""

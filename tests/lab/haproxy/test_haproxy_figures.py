@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from support.real_haproxy import House
 
 from deployer.agent.balancer import statistics
+from deployer.agent.model.messages.balancer import ReadStats, RequestStats
 from deployer.agent.operation import Context, OpError
 from deployer.balancers import Pool
 
 pytestmark = pytest.mark.lab
 
 
-def read(balancer_host: House, pool: Pool, last: float = 60.0) -> dict[str, Any]:
+def read(balancer_host: House, pool: Pool, last: float = 60.0) -> dict[str, RequestStats]:
     driver = balancer_host.adapter.driver(pool)
-    found: dict[str, Any] = statistics.read(Context(), {"driver": driver, "last": last, "ahead": 0.0})["servers"]
-    return found
+    request: ReadStats = {"site": pool.site.to_wire(), "driver": driver, "last": last, "ahead": 0.0}
+    return statistics.read(Context(), request)["servers"]
 
 
 def test_it_tells_what_came_of_the_last_requests_to_each_server(balancer_host: House) -> None:

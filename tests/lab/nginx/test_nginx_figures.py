@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.real_nginx import House
 
 from deployer.agent.balancer import statistics
+from deployer.agent.model.messages.balancer import ReadStats, RequestStats
 from deployer.agent.operation import Context
 from deployer.balancers import Pool
 
 pytestmark = pytest.mark.lab
 
 
-def read(balancer_host: House, pool: Pool, last: float = 60.0, ahead: float = 300.0) -> dict[str, Any]:
+def read(balancer_host: House, pool: Pool, last: float = 60.0, ahead: float = 300.0) -> dict[str, RequestStats]:
     driver = balancer_host.adapter.driver(pool)
-    found: dict[str, Any] = statistics.read(Context(), {"driver": driver, "last": last, "ahead": ahead})["servers"]
-    return found
+    request: ReadStats = {"site": pool.site.to_wire(), "driver": driver, "last": last, "ahead": ahead}
+    return statistics.read(Context(), request)["servers"]
 
 
 def test_it_tells_what_came_of_requests_while_it_is_asked(balancer_host: House) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
-from typing import Any
 
 import pytest
 from support.balanced import until
 from support.real_nginx import House
 
 from deployer.agent.balancer import maintenance
+from deployer.agent.model.messages.balancer import MaintenanceSet, SetMaintenance
 from deployer.agent.operation import Context
 from deployer.balancers import Pool
 
@@ -20,9 +19,10 @@ pytestmark = [pytest.mark.lab, pytest.mark.more]
 PAGE = "<h1>closed {{for}} the $sale</h1>\n"
 
 
-def put(house: House, pool: Pool, on: bool) -> dict[str, Any]:
-    args = {"site": asdict(pool.site), "run": "run-1", "driver": house.adapter.driver(pool), "on": on, "reason": "why"}
-    return maintenance.put(Context(identity="me"), args)
+def put(house: House, pool: Pool, on: bool) -> MaintenanceSet:
+    driver = house.adapter.driver(pool)
+    request: SetMaintenance = {"site": pool.site.to_wire(), "driver": driver, "on": on, "reason": "why"}
+    return maintenance.put(Context(identity="me"), request)
 
 
 def serves(house: House, name: str) -> bool:

@@ -6,12 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.agents import PYTHON, at_work, until
 from support.loopback import Sshd
 
+from deployer.agent.model.messages.event import Event
 from deployer.remote.errors import AgentError
 from deployer.remote.session import Session
 from deployer.remote.ssh.dialer import Dialer
@@ -28,10 +28,10 @@ def test_a_command_tells_its_status_and_both_streams(agent: Session) -> None:
 
 
 def test_a_streamed_command_tells_its_lines_as_they_come(agent: Session) -> None:
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     first = threading.Event()
 
-    def hear(event: dict[str, Any]) -> None:
+    def hear(event: Event) -> None:
         events.append(event)
         first.set()
 
@@ -120,7 +120,7 @@ def test_a_call_that_takes_too_long_is_cancelled(agent: Session) -> None:
 
 
 def test_a_listener_that_fails_fails_its_own_request_alone(agent: Session) -> None:
-    def listener(event: dict[str, Any]) -> None:
+    def listener(event: Event) -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):

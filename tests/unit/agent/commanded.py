@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ class Place:
         return dict(Command().driver(Pool(self.site, "theirs", servers, health, options=options)))
 
     def call(self, verb: str, ctx: Context | None = None, **args: Any) -> dict[str, Any]:
-        given = {"site": asdict(self.site), "run": "run-1", "driver": self.driver, **args}
+        given = {"site": self.site.to_wire(), "run": "run-1", "driver": self.driver, **args}
         answer: dict[str, Any] = getattr(balancer, verb)(ctx or Context(identity="me@here"), given)
         return answer
 

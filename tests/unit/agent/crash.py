@@ -9,9 +9,9 @@ import json
 import os
 import signal
 import sys
-from typing import Any
 
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages.site import LedgerLine
 from deployer.agent.operation import Context, find
 from deployer.agent.site import ledger
 
@@ -19,7 +19,7 @@ name, when, line = sys.argv[1:]
 written = ledger.append
 
 
-def append(site: Site, entry: dict[str, Any]) -> dict[str, Any]:
+def append(site: Site, entry: LedgerLine) -> LedgerLine:
     mark = entry.get("state", entry["event"])
     if (when, line) == ("before", mark):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -43,7 +43,8 @@ class Host:
         """One operation; OpError as it comes."""
         chunks = iter([body]) if isinstance(body, bytes) else body
         context = Context(emit=self.emit, body=chunks)
-        return operation.find(name)(context, {"site": vars(self.site), **args})
+        response: dict[str, Any] = operation.find(name)(context, {"site": self.site.to_wire(), **args})
+        return response
 
     def push(self, release: str, files: Mapping[str, str] = FILES, **args: Any) -> dict[str, Any]:
         """begin, fill, build; what the three answered, in one map."""

@@ -13,12 +13,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from deployer.agent.instance import operations as instance
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages.instances import InstanceSwitched, ProveInstances, SlotState, SwitchInstance
 from deployer.agent.model.supervision import Health, Instance, Verbs
 from deployer.agent.operation import Context
 from deployer.agent.system import procfs
@@ -139,10 +140,10 @@ class World:
         )
         return name
 
-    def args(self, release: str, previous: str | None = None, via: str = "push", run: str = "r1") -> dict[str, Any]:
+    def args(self, release: str, previous: str | None = None, via: str = "push", run: str = "r1") -> SwitchInstance:
         """Arguments of `instance.switch`."""
         return {
-            "site": asdict(self.site),
+            "site": self.site.to_wire(),
             "run": run,
             "instance": self.instance.to_wire(),
             "release": release,
@@ -150,7 +151,7 @@ class World:
             "via": via,
         }
 
-    def switch(self, release: str, previous: str | None = None, via: str = "push", **context: Any) -> dict[str, Any]:
+    def switch(self, release: str, previous: str | None = None, via: str = "push", **context: Any) -> InstanceSwitched:
         """Runs `instance.switch`."""
         return instance.switch(Context(**context), self.args(release, previous, via))
 
@@ -159,11 +160,15 @@ class World:
         health = {key: changes.pop(key) for key in list(changes) if key in Health.__dataclass_fields__}
         self.instance = replace(self.instance, health=replace(self.instance.health, **health), **changes)
 
-    def proof(self, release: str | None = None, after: float | None = None) -> dict[str, Any]:
+    def proof(self, release: str | None = None, after: float | None = None) -> SlotState:
         """The answer of `instance.prove` for the instance."""
-        wanted = {"site": asdict(self.site), "instances": [self.instance.to_wire()]}
-        answer = instance.prove(Context(), {**wanted, "release": release, "started_after": after})
-        return dict(answer["slots"][str(self.instance.port)])
+        request: ProveInstances = {
+            "site": self.site.to_wire(),
+            "instances": [self.instance.to_wire()],
+            "release": release,
+            "started_after": after,
+        }
+        return instance.prove(Context(), request)["slots"][str(self.instance.port)]
 
     @property
     def slot(self) -> str | None:

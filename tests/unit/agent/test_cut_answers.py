@@ -177,7 +177,7 @@ def _watchdog_order(site: Site, order: dict[str, Any]) -> str:
     path = f"{site.state}/watchdog-run-7.json"
     agent = {"pid": 2**22 + 1, "ticks": 1}
     Path(path).write_text(
-        json.dumps({"site": asdict(site), "run": "run-7", "driver": order, "bound": 0.0, "agent": agent})
+        json.dumps({"site": site.to_wire(), "run": "run-7", "driver": order, "bound": 0.0, "agent": agent})
     )
     Path(f"{site.state}/watchdog-run-7.alive").write_text("0.0\n")
     return path

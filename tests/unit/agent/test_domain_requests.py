@@ -13,6 +13,8 @@ from typing import Any
 from support.certificates import Authority
 
 from deployer.agent.balancer import domains
+from deployer.agent.model.layout import Site
+from deployer.agent.model.messages.requests import DomainAnswer, RequestDomains
 from deployer.agent.operation import Context
 
 
@@ -38,10 +40,17 @@ def server(statuses: dict[str, list[int]], tls: ssl.SSLContext | None = None) ->
     made.server_close()
 
 
-def ask(port: int, *names: str, tls: bool = False, wait: float = 0.0) -> dict[str, Any]:
-    args = {"address": "127.0.0.1", "port": port, "tls": tls, "names": names, "path": "/", "wait": wait}
-    found: dict[str, Any] = domains.request(Context(), args)["names"]
-    return found
+def ask(port: int, *names: str, tls: bool = False, wait: float = 0.0) -> dict[str, DomainAnswer]:
+    request: RequestDomains = {
+        "site": Site("shop", "prod", "/srv/shop").to_wire(),
+        "address": "127.0.0.1",
+        "port": port,
+        "tls": tls,
+        "names": list(names),
+        "path": "/",
+        "wait": wait,
+    }
+    return domains.request(Context(), request)["names"]
 
 
 def test_every_name_is_asked_by_its_own_name() -> None:

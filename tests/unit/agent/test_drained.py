@@ -18,7 +18,7 @@ def pool(**places: str) -> dict[str, Server]:
 
 
 def follow(records: dict[str, Any], **places: str) -> dict[str, Any]:
-    found = {name: dict(each) for name, each in records.items()}
+    found: dict[str, Any] = {name: dict(each) for name, each in records.items()}
     drain_records.follow(found, pool(**places))
     return {name: (each["by"], each.get("at")) for name, each in found.items()}
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages.takeover import FindFront, FrontFound
 from deployer.agent.operation import Context
 from deployer.agent.takeover import frontends
 from deployer.agent.takeover import operations as adopting
@@ -45,9 +44,15 @@ class Host:
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
 
-    def look(self) -> dict[str, Any]:
-        asked = {"kind": "nginx", "path": "", "places": {"192.0.2.1:8000": "web1"}, "backend": SOCKET}
-        return adopting.look(Context(), {"site": asdict(Site("shop", "prod", "/srv/shop")), **asked})
+    def look(self) -> FrontFound:
+        request: FindFront = {
+            "site": Site("shop", "prod", "/srv/shop").to_wire(),
+            "kind": "nginx",
+            "path": "",
+            "places": {"192.0.2.1:8000": "web1"},
+            "backend": SOCKET,
+        }
+        return adopting.look(Context(), request)
 
 
 @pytest.fixture

@@ -95,7 +95,14 @@ def test_a_hook_that_takes_too_long_is_ended_with_all_its_children(host: Host) -
 
 
 def start_agent(host: Host, command: str) -> subprocess.Popen[bytes]:
-    args = {"site": vars(host.site), "run": "run1", "release": RELEASE, "command": command, "env": {}, "timeout": 60}
+    args = {
+        "site": host.site.to_wire(),
+        "run": "run1",
+        "release": RELEASE,
+        "command": command,
+        "env": {},
+        "timeout": 60,
+    }
     return subprocess.Popen([sys.executable, "-c", AGENT, json.dumps(args)], start_new_session=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ def used() -> Iterator[World]:
         yield made
 
 
-def survey(shop: Site, **more: Any) -> dict[str, Any]:
-    return host.survey(Context(), {"site": asdict(shop), **more})
+def survey(shop: Site, **more: Any) -> Any:
+    request: Any = {"site": shop.to_wire(), **more}
+    return host.survey(Context(), request)
 
 
 def test_a_host_that_never_heard_of_the_app(tmp_path: Path) -> None:
@@ -74,9 +75,9 @@ def test_a_host_in_use(used: World) -> None:
     used.release(SEALED)
     os.unlink(shop.marker(used.release(UNSEALED)))
     (pid,) = used.switch(SEALED)["pids"]
-    site.promote(Context(), {"site": asdict(shop), "run": "x", "release": SEALED, "via": "push", "ports": [port]})
-    lock.take(Context(), {"site": asdict(shop), "run": "x", "who": "me@here"})
-    freeze.put(Context(), {"site": asdict(shop), "reason": "holidays", "who": "boss@office"})
+    site.promote(Context(), {"site": shop.to_wire(), "run": "x", "release": SEALED, "via": "push", "ports": [port]})
+    lock.take(Context(), {"site": shop.to_wire(), "run": "x", "who": "me@here"})
+    freeze.put(Context(), {"site": shop.to_wire(), "reason": "holidays", "who": "boss@office"})
 
     began = time.monotonic()
     facts = survey(shop, ports=[port], tools=["git", "uv"])
@@ -104,9 +105,9 @@ def test_a_host_in_use(used: World) -> None:
     assert (held["pid"], held["ours"]) == (pid, True)
     assert (facts["lock"]["who"], facts["lock"]["pid"]) == ("me@here", os.getpid())
     assert (facts["frozen"]["who"], facts["frozen"]["reason"]) == ("boss@office", "holidays")
-    lock.release(Context(), {"site": asdict(shop)})
-    assert freeze.clear(Context(), {"site": asdict(shop), "who": "boss@office"}) == {"cleared": True}
-    assert freeze.clear(Context(), {"site": asdict(shop), "who": "boss@office"}) == {"cleared": False}
+    lock.release(Context(), {"site": shop.to_wire()})
+    assert freeze.clear(Context(), {"site": shop.to_wire(), "who": "boss@office"}) == {"cleared": True}
+    assert freeze.clear(Context(), {"site": shop.to_wire(), "who": "boss@office"}) == {"cleared": False}
     after = survey(shop)
     assert after["lock"] is after["frozen"] is None
 

@@ -17,6 +17,7 @@ from supervised import World
 
 from deployer import runtimes
 from deployer.agent.instance import operations as instance
+from deployer.agent.model.messages.instances import InstanceSwitched
 from deployer.agent.operation import Context, OpError
 from deployer.agent.site import ledger
 from deployer.agent.system import procfs
@@ -82,7 +83,7 @@ def release(host: World, name: str, server: str = "gunicorn", *, code: str = WSG
     return name
 
 
-def reload(host: World, name: str, previous: str | None, via: str = "push", check: Any = CHECK) -> dict[str, Any]:
+def reload(host: World, name: str, previous: str | None, via: str = "push", check: Any = CHECK) -> InstanceSwitched:
     return instance.switch(Context(), {**host.args(name, previous, via), "reload": check})
 
 
@@ -99,7 +100,7 @@ def served(host: World) -> dict[str, Any]:
         return found
 
 
-def stay(first: dict[str, Any], second: dict[str, Any]) -> bool:
+def stay(first: InstanceSwitched, second: InstanceSwitched) -> bool:
     """Whether the master is the same in both answers, and none of the workers."""
     kept = set(first["pids"]) & set(second["pids"])
     return len(kept) == 1 and all(supervised.parent_of(pid) in kept for pid in set(second["pids"]) - kept)

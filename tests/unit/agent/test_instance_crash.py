@@ -6,9 +6,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import supervised
@@ -16,6 +15,8 @@ from supervised import World
 
 from deployer.agent import survey
 from deployer.agent.instance import operations as instance
+from deployer.agent.model.messages.instances import StopInstance
+from deployer.agent.model.messages.site import Promote
 from deployer.agent.operation import Context, OpError
 from deployer.agent.site import ledger
 from deployer.agent.site import operations as site
@@ -28,7 +29,7 @@ def host() -> Iterator[World]:
         yield made
 
 
-def crash(operation: str, when: str, line: str, args: dict[str, Any]) -> None:
+def crash(operation: str, when: str, line: str, args: Mapping[str, object]) -> None:
     argv = [sys.executable, str(Path(__file__).with_name("crash.py")), operation, when, line]
     ended = subprocess.run(argv, input=json.dumps(args).encode(), capture_output=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
@@ -82,7 +83,7 @@ def test_a_crash_on_the_way_back_is_healed_too(host: World) -> None:
 
 
 def test_a_crash_while_it_stops_for_good_is_finished_by_the_next_stop(host: World) -> None:
-    args = {key: host.args("r1")[key] for key in ("site", "run", "instance")}
+    args: StopInstance = {"site": host.site.to_wire(), "run": "r1", "instance": host.instance.to_wire()}
     crash("instance.stop", "before", "outcome", args)
     (left,) = ledger.half_done(host.site)
     assert left["op"] == "stop"
@@ -91,20 +92,23 @@ def test_a_crash_while_it_stops_for_good_is_finished_by_the_next_stop(host: Worl
 
 
 def test_current_moves_only_when_all_slots_agree_and_survives_a_crash(host: World) -> None:
-    wanted = {"site": host.args("r1")["site"], "run": "r", "via": "push", "ports": [host.instance.port, 1]}
-    site.promote(Context(), {**wanted, "release": "r1"})
+    def move(release: str) -> Promote:
+        ports = [host.instance.port, 1]
+        return {"site": host.site.to_wire(), "run": "r", "via": "push", "ports": ports, "release": release}
+
+    site.promote(Context(), move("r1"))
     host.release("r2")
     with pytest.raises(OpError, match="not every slot"):
-        site.promote(Context(), {**wanted, "release": "r2"})
+        site.promote(Context(), move("r2"))
     host.switch("r2", "r1")
 
-    crash("site.promote", "before", "current", {**wanted, "release": "r2"})  # the link moved, the line was not written
+    crash("site.promote", "before", "current", move("r2"))  # the link moved, the line was not written
     assert ledger.proven(host.site) == ["r1"]
-    moved = site.promote(Context(), {**wanted, "release": "r2"})
+    moved = site.promote(Context(), move("r2"))
 
     assert (moved["current"], moved["previous"]) == ("r2", "r1")
     assert ledger.proven(host.site) == ["r1", "r2"]
-    again = site.promote(Context(), {**wanted, "release": "r2"})
+    again = site.promote(Context(), move("r2"))
     assert again["changed"] is False
     assert ledger.proven(host.site) == ["r1", "r2"]
     assert [entry["release"] for entry in ledger.read(host.site) if entry["event"] == "current"] == ["r1", "r2"]

@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +18,8 @@ from supervised import World
 from deployer.agent.instance import operations as instance
 from deployer.agent.instance import switch
 from deployer.agent.instance.wait import wait_until_proven
+from deployer.agent.model.messages.instances import StopInstance
+from deployer.agent.model.messages.site import LedgerLine
 from deployer.agent.model.resources import File, to_wire
 from deployer.agent.model.supervision import Health
 from deployer.agent.operation import Context, OpError
@@ -69,10 +71,10 @@ def test_the_first_release_is_started_and_the_next_one_takes_its_place(host: Wor
 def test_what_goes_back_has_the_secrets_that_it_had(host: World) -> None:
     with_secrets = ". ../../.deploy/secrets.env; export KEY; exec .venv/bin/python app.py"
     code = supervised.GOOD.replace("200", '200 if os.environ["KEY"] == "good" else 500')
-    site = {"site": asdict(host.site)}
 
     def write(value: str, **more: Any) -> None:
-        secrets.write(Context(body=iter([f"export KEY='{value}'\n".encode()])), {**site, **more})
+        request: Any = {"site": host.site.to_wire(), **more}
+        secrets.write(Context(body=iter([f"export KEY='{value}'\n".encode()])), request)
 
     write("good")
     host.switch(host.release("r1", code, with_secrets))
@@ -127,10 +129,10 @@ def test_what_goes_back_has_the_units_that_it_had(host: World) -> None:
     """Here a file of the host decides whether anything serves, as a unit with too little memory would."""
     limit = host.home + "/etc/limit"
     code = supervised.GOOD.replace("200", f'200 if open("{limit}").read() == "good" else 500')
-    site = {"site": asdict(host.site), "handlers": {}}
 
     def write(value: str, **more: Any) -> None:
-        resource.apply(Context(), {**site, "resources": [to_wire(File(limit, value))], **more})
+        request: Any = {"site": host.site.to_wire(), "handlers": {}, "resources": [to_wire(File(limit, value))], **more}
+        resource.apply(Context(), request)
 
     write("good")
     host.switch(host.release("r1", code))
@@ -273,7 +275,7 @@ def test_a_full_disk_in_the_middle_brings_the_old_release_back(host: World, monk
     host.release("r2")
     real = ledger.append
 
-    def full(site: Any, entry: dict[str, Any]) -> dict[str, Any]:
+    def full(site: Any, entry: LedgerLine) -> LedgerLine:
         if entry.get("state") == "stop":
             return real(site, entry)
         raise OSError(28, "No space left on device")
@@ -321,7 +323,7 @@ def test_an_old_process_that_keeps_the_port_is_reported_and_not_killed(host: Wor
 
 def test_a_stopped_instance_leaves_an_empty_slot(host: World) -> None:
     host.switch(host.release("r1"))
-    args = {key: host.args("r1")[key] for key in ("site", "run", "instance")}
+    args: StopInstance = {"site": host.site.to_wire(), "run": "r1", "instance": host.instance.to_wire()}
     assert instance.stop(Context(), args) == {"stopped": True}
     assert host.slot is None
     assert not os.path.exists(host.home + "/enabled")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 
 from deployer.agent.instance import logs
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages.logs import LogPage, LogSource, ReadLogs
 from deployer.agent.operation import Context, OpError
 
 JOURNALCTL = f"""#!{sys.executable}
@@ -63,10 +63,10 @@ class Journal:
         journal = {"entries": entries, "fails": fails, "tail": tail, "rotates": rotates}
         self._file.write_text(json.dumps(journal))
 
-    def page(self) -> dict[str, Any]:
-        log = {"journal": "shop@8000.service", "file": "", "cursor": self.cursor}
-        args = {"site": asdict(self._site), "logs": {"8000": log}, "lines": 50}
-        page: dict[str, Any] = logs.read(Context(), args)["logs"]["8000"]
+    def page(self) -> LogPage:
+        log: LogSource = {"journal": "shop@8000.service", "file": "", "cursor": self.cursor}
+        request: ReadLogs = {"site": self._site.to_wire(), "logs": {"8000": log}, "lines": 50}
+        page = logs.read(Context(), request)["logs"]["8000"]
         self.cursor = page["cursor"]
         return page
 

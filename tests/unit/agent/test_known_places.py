@@ -6,7 +6,6 @@ The balancer is a folder with a file for each address, which the user's commands
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ class Balancer:
         options = {"timeout": 10.0, **{each: f"sh {self.folder}/tool {each}" for each in ("drain", "admit", "state")}}
         servers = (Server("web1-8000", self.address, 8000, "web1:0"),)
         driver = Command().driver(Pool(self.site, "theirs", servers, health, options=options))
-        given = {"site": asdict(self.site), "run": "run-1", "driver": driver, "servers": ["web1-8000"], **args}
+        given = {"site": self.site.to_wire(), "run": "run-1", "driver": driver, "servers": ["web1-8000"], **args}
         answer: dict[str, Any] = getattr(balancer, verb)(Context(identity="me@here"), given)
         return answer
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import stat
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from deployer.agent.model.layout import Site
 from deployer.agent.operation import Context, OpError
 from deployer.agent.takeover import operations as adopting
+from deployer.agent.takeover import record as adoption_record
 
 BEFORE = "frontend www\n    bind :80\n    default_backend old\nbackend old\n    server a 192.0.2.1:8000 check\n"
 AFTER = BEFORE.replace("default_backend old", "default_backend shop-prod")
@@ -31,9 +31,9 @@ class Host:
         self.file.write_text(BEFORE)
         self.file.chmod(0o640)
 
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:
-        operation = {"front": adopting.look, "record": adopting.record, "move": adopting.move}[verb]
-        return operation(Context(), {"site": asdict(self.site), "run": "r1", "who": "me", **args})
+    def call(self, verb: str, **args: Any) -> Any:
+        operation: Any = {"front": adopting.look, "record": adopting.record, "move": adopting.move}[verb]
+        return operation(Context(), {"site": self.site.to_wire(), "run": "r1", "who": "me", **args})
 
     def allow(self) -> None:
         asked = {"path": str(self.file), "places": PLACES, "backend": "shop-prod"}
@@ -41,12 +41,14 @@ class Host:
         assert answer["why"] == ""
         self.call("record", front={**asked, "diff": answer["diff"], "backends": answer["backends"]})
 
-    def move(self, then: str = "true") -> dict[str, Any]:
+    def move(self, then: str = "true") -> Any:
         return self.call("move", handler=[["sh", "-c", f"cd {self.file.parent}; cat {self.file} > {self.log}; {then}"]])
 
     @property
     def state(self) -> str:
-        return str((adopting.noted(self.site) or {})["front"]["state"])
+        adoption = adoption_record.read(self.site)
+        assert adoption is not None and adoption["front"] is not None
+        return adoption["front"]["state"]
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages.site import ReadLedger
 from deployer.agent.operation import Context
 from deployer.agent.site import ledger
 from deployer.agent.site import operations as site
@@ -22,12 +24,14 @@ def current(shop: Site, release: str, previous: str | None, via: str = "push") -
     ledger.append(shop, {"run": "r", "event": "current", "release": release, "previous": previous, "via": via})
 
 
-def intent(shop: Site, run: str, instance: int | None, op: str = "switch", **more: object) -> None:
-    ledger.append(shop, {"run": run, "event": "intent", "op": op, "instance": instance, **more})
+def intent(shop: Site, run: str, instance: int | None, op: str = "switch", **more: Any) -> None:
+    line: Any = {"run": run, "event": "intent", "op": op, "instance": instance, **more}
+    ledger.append(shop, line)
 
 
-def outcome(shop: Site, run: str, instance: int | None, op: str = "switch", **more: object) -> None:
-    ledger.append(shop, {"run": run, "event": "outcome", "op": op, "instance": instance, "ok": True, **more})
+def outcome(shop: Site, run: str, instance: int | None, op: str = "switch", **more: Any) -> None:
+    line: Any = {"run": run, "event": "outcome", "op": op, "instance": instance, "ok": True, **more}
+    ledger.append(shop, line)
 
 
 def test_a_host_without_a_ledger_has_done_nothing(shop: Site) -> None:
@@ -50,7 +54,7 @@ def test_a_line_of_other_types_is_skipped_by_every_reader(shop: Site, line: str)
     with open(shop.ledger, "ab") as file:
         file.write(line.encode("latin-1") + b"\n")
     current(shop, "R2", "R1")
-    entries = site.entries(Context(), {"site": vars(shop)})["entries"]
+    entries = site.entries(Context(), {"site": shop.to_wire()})["entries"]
     assert [entry["release"] for entry in entries] == ["R1", "R2"] == ledger.proven(shop)
     assert ledger.half_done(shop) == []
 
@@ -91,8 +95,8 @@ def test_many_writers_lose_no_line(shop: Site) -> None:
 def test_the_last_entries_are_asked_for(shop: Site) -> None:
     for number in range(5):
         intent(shop, f"r{number}", 0)
-    asked = {"site": {"app": "shop", "env": "prod", "root": shop.root}, "limit": 2}
-    assert [entry["run"] for entry in site.entries(Context(), asked)["entries"]] == ["r3", "r4"]
+    request: ReadLedger = {"site": shop.to_wire(), "limit": 2}
+    assert [entry["run"] for entry in site.entries(Context(), request)["entries"]] == ["r3", "r4"]
     assert len(ledger.read(shop, 0)) == 0
     assert all(isinstance(entry["ts"], float) for entry in ledger.read(shop))
 

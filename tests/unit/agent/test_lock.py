@@ -21,6 +21,7 @@ from supervised import wait_until
 
 from deployer.agent.channel import shutdown
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages.lock import LockTaken, TakeLock
 from deployer.agent.operation import Context, OpError
 from deployer.agent.site import ledger, lock
 
@@ -65,11 +66,11 @@ print(looks)
 def shop(tmp_path: Path) -> Iterator[Site]:
     site = Site(app="shop", env="prod", root=str(tmp_path / "srv"), prefix=str(tmp_path))
     yield site
-    lock.release(Context(), {"site": asdict(site)})
+    lock.release(Context(), {"site": site.to_wire()})
 
 
-def args(shop: Site, run: str = "mine", wait: float = 0) -> dict[str, Any]:
-    return {"site": asdict(shop), "run": run, "who": run + "@laptop", "wait": wait}
+def args(shop: Site, run: str = "mine", wait: float = 0) -> TakeLock:
+    return {"site": shop.to_wire(), "run": run, "who": run + "@laptop", "wait": wait}
 
 
 @contextmanager
@@ -87,7 +88,7 @@ def another_agent(shop: Site, kind: str = "") -> Iterator[tuple[subprocess.Popen
         started.communicate()
 
 
-def take(shop: Site, **more: Any) -> dict[str, Any]:
+def take(shop: Site, **more: Any) -> LockTaken:
     return lock.take(Context(), args(shop, **more))
 
 
@@ -122,8 +123,8 @@ def test_it_is_given_back_before_the_end(shop: Site) -> None:
         agent.stdin.flush()
         assert agent.stdout.readline() == b"released\n"
         assert take(shop) == {"taken": True}
-    assert lock.release(Context(), {"site": asdict(shop)}) == {"released": True}
-    assert lock.release(Context(), {"site": asdict(shop)}) == {"released": False}
+    assert lock.release(Context(), {"site": shop.to_wire()}) == {"released": True}
+    assert lock.release(Context(), {"site": shop.to_wire()}) == {"released": False}
 
 
 def test_a_removed_file_does_not_make_two_holders(shop: Site) -> None:
@@ -179,7 +180,7 @@ def test_a_wait_ends_when_its_time_is_up_or_when_it_is_cancelled(shop: Site) -> 
 
 def test_surveys_that_look_do_not_get_in_the_way(shop: Site) -> None:
     take(shop)
-    lock.release(Context(), {"site": asdict(shop)})
+    lock.release(Context(), {"site": shop.to_wire()})
     argv = [sys.executable, "-c", LOOK, json.dumps(asdict(shop))]
     looker = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert looker.stdout is not None
@@ -187,7 +188,7 @@ def test_surveys_that_look_do_not_get_in_the_way(shop: Site) -> None:
     try:
         for _ in range(200):
             take(shop)
-            lock.release(Context(), {"site": asdict(shop)})
+            lock.release(Context(), {"site": shop.to_wire()})
     finally:
         said, _ = looker.communicate(b"enough\n")
     assert json.loads(said) > 100, "it hardly looked"
@@ -204,11 +205,13 @@ def test_the_hosts_own_lock_is_short_and_bounded(shop: Site) -> None:
 
 def test_a_lock_whose_controller_is_gone_says_so_and_until_when(shop: Site) -> None:
     take(shop)
-    assert (lock.holder(shop) or {})["lost"] is None
+    holder = lock.holder(shop)
+    assert holder is not None and holder["lost"] is None
     shutdown.the_end.notice(42.0)
-    found = lock.holder(shop) or {}
-    assert abs(found["lost"] - time.time()) < 30 and 30 < found["until"] - found["lost"] < 60
-    assert (found["run"], found["who"]) == ("mine", "mine@laptop")
+    holder = lock.holder(shop)
+    assert holder is not None and holder["lost"] is not None and holder["until"] is not None
+    assert abs(holder["lost"] - time.time()) < 30 and 30 < holder["until"] - holder["lost"] < 60
+    assert (holder["run"], holder["who"]) == ("mine", "mine@laptop")
 
 
 def test_what_is_guarded_longest_decides_until_when() -> None:

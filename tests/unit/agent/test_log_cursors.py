@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from supervisor.loggers import LevelsByName, LogRecord, RotatingFileHandler
 
 from deployer.agent.instance import logs
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages.logs import LogSource
 from deployer.agent.operation import Context, OpError
 
 
@@ -28,9 +28,9 @@ class Log:
         """All pages after the cursor."""
         texts: list[str] = []
         while True:
-            source = {"file": str(self.path), "journal": "", "cursor": self.cursor}
-            args = {"site": asdict(self.site), "logs": {"8000": source}, "lines": lines, **more}
-            page = logs.read(Context(), args)["logs"]["8000"]
+            source: LogSource = {"file": str(self.path), "journal": "", "cursor": self.cursor}
+            request: Any = {"site": self.site.to_wire(), "logs": {"8000": source}, "lines": lines, **more}
+            page = logs.read(Context(), request)["logs"]["8000"]
             texts += [text for _, text in page["lines"]]
             self.cursor, self.gap = page["cursor"], self.gap or page["gap"]
             if not page["more"]:
@@ -154,7 +154,8 @@ def test_a_slot_that_is_not_in_use_begins_with_no_lines_but_is_followed(log: Log
             }
             for port in (8000, 8500)
         }
-        answer = logs.read(Context(), {"site": asdict(log.site), "logs": wanted, "lines": 50})["logs"]
+        request: Any = {"site": log.site.to_wire(), "logs": wanted, "lines": 50}
+        answer = logs.read(Context(), request)["logs"]
         cursors.update({name: page["cursor"] for name, page in answer.items()})
         return {name: [text for _, text in page["lines"]] for name, page in answer.items()}
 

@@ -103,7 +103,7 @@ def test_no_operation_of_a_push_fails_with_the_words_of_the_kernel_alone(tmp_pat
         error_of(lambda: links.point_slot(host.site, 8000, RELEASE)),
         error_of(lambda: links.point_process(host.site, "worker@1", RELEASE)),
         error_of(lambda: host.call("site.note_plan", run="r", plan={})),
-        error_of(lambda: host.call("site.note_begin", run="r")),
+        error_of(lambda: host.call("site.note_begin", run="r", who="me", command="push", release=None)),
     ]
     raw = [error for error in errors if error and (error["code"] == "internal" or "Errno" in error["message"])]
     assert raw == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,18 +13,24 @@ import pytest
 from deployer import agent
 from deployer.agent import operation
 from deployer.agent.operation import MODULES, OpError, find
+from deployer.remote.messages.responses import OPERATIONS
 
 FOLDER = Path(agent.__file__).parent
+MESSAGES = re.compile(r"from deployer\.agent\.model\.messages import (\w+) as wire")
 
 
 def registered() -> Iterator[str]:
-    """The names of all operations in the source of the agent."""
+    """The names of all operations that some function of the agent carries out, by its source."""
     for path in sorted(FOLDER.glob("**/*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        source = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "operation":
-                name = node.args[0]
-                assert isinstance(name, ast.Constant)
-                yield str(name.value)
+                spec = node.args[0]
+                assert isinstance(spec, ast.Attribute) and isinstance(spec.value, ast.Name)
+                module = MESSAGES.search(source)
+                assert module is not None
+                messages = importlib.import_module(f"deployer.agent.model.messages.{module[1]}")
+                yield getattr(messages, spec.attr).name
 
 
 @pytest.mark.parametrize("name", sorted(set(registered())))
@@ -42,3 +49,7 @@ def test_an_unknown_name_is_refused(name: str) -> None:
         find(name)
     assert refused.value.code == "unknown_operation"
     assert name not in operation._operations
+
+
+def test_every_declared_operation_is_carried_out_and_no_other() -> None:
+    assert set(registered()) == set(OPERATIONS)

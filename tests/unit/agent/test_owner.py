@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages.lock import TakeLock
 from deployer.agent.operation import Context, OpError
 from deployer.agent.site import lock, ownership
 
 
 def take(site: Site) -> None:
-    args = {"site": site.__dict__, "run": "run-1", "who": "me@here"}
-    lock.take(Context(), args)
-    lock.release(Context(), args)
+    request: TakeLock = {"site": site.to_wire(), "run": "run-1", "who": "me@here"}
+    lock.take(Context(), request)
+    lock.release(Context(), request)
 
 
 @pytest.fixture

@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from release_site import FILES, Host, make_wheel, write
 
 from deployer.agent.dependencies import pip_settings, uv_cache
+from deployer.agent.model.messages.dependencies import PythonFacts
 from deployer.agent.operation import OpError
 from deployer.artifact.dependencies.host_python import HostPython
 from deployer.artifact.dependencies.resolving import Resolution, find_uv, resolve
@@ -189,9 +190,9 @@ def _uv(key: str, **more: Any) -> dict[str, Any]:
     return {**given, "requirements": ["tinyserver==1.2\n"], **more}
 
 
-def _here(host: Host) -> dict[str, Any]:
-    described: dict[str, Any] = host.call("venv.inspect", python=sys.executable)
-    return described
+def _here(host: Host) -> PythonFacts:
+    described: Any = host.call("venv.inspect", python=sys.executable)
+    return cast("PythonFacts", described)
 
 
 def _version(host: Host, key: str) -> str:

@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from release_site import Host
 
 from deployer.agent import survey as host
 from deployer.agent.model.layout import MARKER
+from deployer.agent.model.messages.host import ReleaseFolder
 from deployer.agent.model.release_id import created_at, is_release_id, list_releases, new_release_id
 from deployer.agent.operation import Context
 from deployer.agent.site import ledger
@@ -73,8 +73,8 @@ def _foreign_entries(made: Host) -> set[str]:
     return {entry.name for entry in releases.iterdir()} - {JANUARY, JUNE}
 
 
-def _survey(made: Host) -> dict[str, dict[str, object]]:
-    found = host.survey(Context(), {"site": asdict(made.site)})
+def _survey(made: Host) -> dict[str, ReleaseFolder]:
+    found = host.survey(Context(), {"site": made.site.to_wire()})
     return {release["id"]: release for release in found["releases"]}
 
 

@@ -44,7 +44,7 @@ def test_a_release_lives_and_dies_under_python_3_9(tmp_path: Path) -> None:
     shipped = manifest.scan(source)
     (tmp_path / "manifest").write_bytes(shipped.as_bytes())
     (tmp_path / "stream").write_bytes(b"".join(manifest.pack(shipped, list(shipped.blobs()), source)))
-    spec = {"site": vars(host.site), "release": RELEASE, "run": RUN}
+    spec = {"site": host.site.to_wire(), "release": RELEASE, "run": RUN}
     spec |= {name: str(tmp_path / name) for name in ("manifest", "stream")}
     (tmp_path / "spec.json").write_text(json.dumps(spec))
     tree = str(Path(deployer.__file__).parent.parent)

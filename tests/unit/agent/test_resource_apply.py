@@ -34,7 +34,7 @@ class Host:
 
     def apply(self, *resources: Resource, handlers: Any = None, dry_run: bool = False, replace: bool = False) -> Any:
         args = {
-            "site": self.site.__dict__,
+            "site": self.site.to_wire(),
             "resources": [to_wire(resource) for resource in resources],
             "handlers": handlers or {},
             "dry_run": dry_run,
@@ -290,7 +290,7 @@ def test_the_unit_of_another_app_is_neither_written_over_nor_removed(host: Host,
 
 def kept(host: Host, *resources: Resource, run: str = "r1", **more: Any) -> Any:
     args = {
-        "site": host.site.__dict__,
+        "site": host.site.to_wire(),
         "resources": [to_wire(resource) for resource in resources],
         "handlers": {"reload": host.says("reload")},
         "keep": run,
@@ -300,7 +300,7 @@ def kept(host: Host, *resources: Resource, run: str = "r1", **more: Any) -> Any:
 
 
 def ended(host: Host, verb: str, run: str = "r1") -> Any:
-    args = {"site": host.site.__dict__, "run": run, "parts": ["units", "pools"]}
+    args = {"site": host.site.to_wire(), "run": run, "parts": ["units", "pools"]}
     return find(f"resource.{verb}")(Context(), args)["changed"]
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from deployer.agent.instance import schedules
 from deployer.agent.model.layout import COMMANDS, Site
+from deployer.agent.model.messages.instances import LookAtSchedules, ScheduleState, ScheduleStopped, ScheduleSwitched
 from deployer.agent.model.supervision import Schedule, Verbs
 from deployer.agent.operation import Context, OpError
 from deployer.agent.release import operations as release
@@ -42,15 +43,15 @@ class Host:
         verbs = Verbs("shop-nightly.timer", ("touch", str(self.timer)), ("rm", "-f", str(self.timer)), (), ())
         self.schedule = Schedule("nightly", Verbs(**{**asdict(verbs), "state": ("sh", "-c", state)}), 60.0)
 
-    def args(self, **more: Any) -> dict[str, Any]:
-        return {"site": asdict(self.site), "run": "r1", "schedule": self.schedule.to_wire(), **more}
+    def args(self, **more: Any) -> Any:
+        return {"site": self.site.to_wire(), "run": "r1", "schedule": self.schedule.to_wire(), **more}
 
-    def switch(self, to: str) -> dict[str, Any]:
+    def switch(self, to: str) -> ScheduleSwitched:
         return schedules.switch(Context(), self.args(release=to))
 
-    def state(self) -> dict[str, Any]:
-        asked = {"site": asdict(self.site), "schedules": [self.schedule.to_wire()]}
-        return dict(schedules.state(Context(), asked)["schedules"]["nightly"])
+    def state(self) -> ScheduleState:
+        request: LookAtSchedules = {"site": self.site.to_wire(), "schedules": [self.schedule.to_wire()]}
+        return schedules.state(Context(), request)["schedules"]["nightly"]
 
     @property
     def link(self) -> str | None:
@@ -106,7 +107,7 @@ def test_what_its_supervisor_refuses_leaves_it_as_it_was(host: Host) -> None:
 def test_a_run_under_way_is_let_finish_and_nothing_new_begins_meanwhile(host: Host) -> None:
     host.switch(ONE)
     host.run_pid.write_text("4711")
-    answers: list[dict[str, Any]] = []
+    answers: list[ScheduleStopped] = []
     stopping = threading.Thread(target=lambda: answers.append(schedules.stop(Context(), host.args(wait=60))))
     stopping.start()
     until(lambda: host.link is None and not host.timer.exists())

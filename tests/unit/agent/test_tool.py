@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,16 @@ class Prefixed(Host):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.wire = {**vars(self.site), "prefix": str(folder)}
+        self.wire = replace(self.site, prefix=str(folder)).to_wire()
         (folder / "var/lib").mkdir(parents=True, exist_ok=True)
         self.set_up()
 
     def call(self, name: str, body: bytes | Iterator[bytes] = b"", /, **args: Any) -> dict[str, Any]:
         chunks = iter([body]) if isinstance(body, bytes) else body
-        return operation.find(name)(Context(emit=self.emit, body=chunks), {"site": self.wire, **args})
+        response: dict[str, Any] = operation.find(name)(
+            Context(emit=self.emit, body=chunks), {"site": self.wire, **args}
+        )
+        return response
 
     def left(self) -> list[str]:
         """Every file below the shared state."""
@@ -152,8 +156,8 @@ def test_the_real_uv_is_given_and_found_by_who_looks_for_one(tmp_path: Path, mon
     assert uv is not None
     host = Prefixed(tmp_path)
     monkeypatch.setattr(host_facts, "search_path", lambda site: [])  # a host without a uv of its own
-    site = Site.from_args({"site": host.wire})
+    site = Site.of({"site": host.wire})
     assert tools.find_uv(site) is None
-    path = host.call("tool.put", uv.packed, **uv.named)["path"]
+    path = host.call("tool.put", uv.packed, name=uv.name, version=uv.version, sha=uv.sha256)["path"]
     assert tools.find_uv(site) == path
     assert Path(path).read_bytes() == uv.path.read_bytes()

@@ -97,8 +97,8 @@ def test_a_missing_interpreter_is_named(tmp_path: Path) -> None:
 
 
 def test_a_host_says_what_its_python_is(tmp_path: Path) -> None:
-    answer = Host(tmp_path).call("venv.inspect", python=sys.executable)
-    host = HostPython.of(answer, "pip")
+    described: Any = Host(tmp_path).call("venv.inspect", python=sys.executable)
+    host = HostPython.of(described, "pip")
     assert host.version == ".".join(map(str, sys.version_info[:3]))
     assert host.same_as_here and host.markers["sys_platform"] == "linux"
 

@@ -284,6 +284,7 @@ def test_what_the_current_release_was_resolved_to_counts_before_this_machines_ow
     wanted, cache = python.read(tmp_path, Python()), tmp_path / "cache"
     first = python.lock(wanted, this_python(), cache)
     assert isinstance(first, python.Locked), first.why
+    assert first.resolution is not None
     assert "tinydep==0.4" in first.requirements[0] and first.resolution["at"] > 0
     digest = str(first.resolution["digest"])
 

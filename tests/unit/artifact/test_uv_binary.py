@@ -27,7 +27,7 @@ def test_it_is_the_executable_that_its_package_says_it_is(uv: UvBinary) -> None:
     said = subprocess.run([uv.path, "--version"], capture_output=True, text=True, check=True).stdout
     assert said.split()[:2] == ["uv", uv.version]
     assert gzip.decompress(uv.packed) == uv.path.read_bytes()
-    assert uv.named == {"name": "uv", "version": uv.version, "sha": hashlib.sha256(uv.path.read_bytes()).hexdigest()}
+    assert uv.name == "uv" and uv.sha256 == hashlib.sha256(uv.path.read_bytes()).hexdigest()
 
 
 def test_it_runs_on_the_libc_and_architecture_of_its_wheel_only(uv: UvBinary) -> None:

@@ -11,6 +11,7 @@ from deployer.agent.balancer import operations
 from deployer.agent.balancer.kinds import create_driver
 from deployer.agent.model.endpoints import parts
 from deployer.agent.model.layout import Site
+from deployer.agent.model.messages.balancer import LookAtPool
 from deployer.agent.model.resources import File
 from deployer.agent.model.supervision import Health
 from deployer.agent.operation import Context, OpError
@@ -46,10 +47,10 @@ def test_a_stopped_balancer_is_known_by_its_configuration(
             Path(resource.path).write_text(resource.content)
     assert create_driver(driver).configured() == places
 
-    args = {"site": {"app": "shop", "env": "prod", "root": shop.site.root}, "driver": driver}
+    request: LookAtPool = {"site": shop.site.to_wire(), "driver": driver}
     with pytest.raises(OpError) as raised:
-        operations.state(Context(), args)
+        operations.state(Context(), request)
     assert raised.value.code == "balancer_down"
-    servers = operations.state(Context(), {**args, "configured": True})["servers"]
+    servers = operations.state(Context(), {**request, "configured": True})["servers"]
     assert {name: server["address"] for name, server in servers.items()} == places
     assert not any(server["serves"] for server in servers.values())

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.facts import facts, host
+from support.facts import facts, host, release
 from support.topologies import topology
 
 from deployer.plan.facts import Facts
@@ -32,9 +32,8 @@ def test_what_is_not_asked_does_not_count(changed: dict[str, Any]) -> None:
 
 def linked(slots: dict[str, str], **asked: str) -> Facts:
     """One host with these slots in use, whatever ports the settings have now."""
-    found = host("web1", [OLD, NEW], current=OLD, serving=[])
-    known = [{**each, "asked": asked.get(each["id"][-8:])} for each in found.raw["releases"]]
-    return facts(replace(found, raw={**found.raw, "slots": slots, "releases": known}))
+    folders = [release(id, asked=asked.get(id[-8:])) for id in (OLD, NEW)]
+    return facts(host("web1", folders, current=OLD, serving=[], slots=slots))
 
 
 def test_every_slot_in_use_counts_and_nothing_else() -> None:
@@ -80,8 +79,7 @@ def test_balancers_accept_what_each_release_may_answer_while_they_differ() -> No
 
 
 def test_a_watchdog_waits_for_the_slowest_start_that_a_way_back_may_take() -> None:
-    found = linked({"8000": OLD})
-    slow = [{**each, "health": {"within": 300.0}} for each in found["web1"].raw["releases"]]
-    facts_ = facts(replace(found["web1"], raw={**found["web1"].raw, "releases": slow}))
+    slow = [release(id, health={"within": 300.0}) for id in (OLD, NEW)]
+    facts_ = facts(host("web1", slow, current=OLD, serving=[], slots={"8000": OLD}))
     quick = topology(1)
     assert quick.beside_serving(facts_).longest_switch >= quick.longest_switch + 300.0 - quick.health().within_again

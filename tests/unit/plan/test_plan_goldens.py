@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.facts import facts, host, release
+from support.facts import facts, host, release, server_state
 from support.topologies import topology
 
 from deployer.plan.changes import make_plan, wanted_by_push
@@ -176,7 +176,7 @@ def a_half_done_bluegreen_fleet() -> Plan:
 def a_person_holds_what_may_be_missing() -> Plan:
     """One of three is out for as long as a person says, so no other may stop: the strategy changes."""
     found = settled()
-    held = {"web2-8000": {"held": {"by": "person", "reason": "disk"}}}
+    held = {"web2-8000": server_state("DRAIN", held={"by": "person", "reason": "disk"})}
     return pushed(topology(), Facts(found.hosts, {"lb1": held}), content="another")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from support.facts import facts, host, release
+from support.facts import facts, host, release, server_state
 from support.topologies import topology
 
 from deployer.plan.changes import make_plan
@@ -19,6 +19,6 @@ def test_a_quarantined_instance_goes_through_a_wave_to_come_back(by: str, change
     shape = topology()
     found = facts(*(host(f"web{n}", [release(NOW)], current=NOW) for n in (1, 2, 3)))
     held = {"by": by, "reason": "its host was lost", "since": 0.0, "run": "earlier"}
-    pools = {"lb1": {shape.server("web2", 8000): {"state": "DRAIN", "serves": False, "held": held}}}
+    pools = {"lb1": {shape.server("web2", 8000): server_state("DRAIN", held=held)}}
     plan = make_plan(DesiredRelease("push", NOW), shape, replace(found, pools=pools))
     assert [step.name for step in plan.steps] == changes

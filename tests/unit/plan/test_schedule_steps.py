@@ -30,7 +30,8 @@ def shape(**schedules: Any) -> Topology:
 
 def there(release: str | None, *names: str, why: str = "") -> dict[str, Any]:
     """What a survey says of a host's schedules."""
-    return {name: {"release": release, "why": why, "pid": None, "next": 1} for name in names}
+    times = {"next": 1, "began": None, "ended": None, "result": None}
+    return {name: {"release": release, "why": why, "pid": None, **times} for name in names}
 
 
 def planned(made: Topology, web1: dict[str, Any], web2: dict[str, Any], current: str = OLD) -> Plan:
@@ -56,7 +57,8 @@ def test_what_leaves_a_host_comes_before_what_starts() -> None:
 
 def test_a_run_under_way_where_it_is_off_already_is_waited_for_before_it_starts_elsewhere() -> None:
     made = shape(nightly={**NIGHTLY, "on": ["web2"]})
-    left = {"nightly": {"release": None, "why": "it was never started here", "pid": 4711}}
+    left = {**there(None, "nightly")["nightly"], "why": "it was never started here", "pid": 4711}
+    left = {"nightly": left}
     assert words(planned(made, left, {})) == ["stop web1:nightly", "start web2:nightly"]
     assert words(planned(made, {"nightly": {**left["nightly"], "pid": None}}, {})) == ["start web2:nightly"]
 

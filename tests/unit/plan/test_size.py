@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from deployer.agent.model.messages.host import Limit, Machine
 from deployer.plan.size import size_of
 from deployer.settings.workers import Size
 
 GIB = 1024**3
 HOST = "the cgroup of the host"
-MACHINE = {"cores": 8, "memory": 16 * GIB}
+MACHINE: Machine = {"cores": 8, "memory": 16 * GIB}
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,10 @@ def test_under_systemd(limits: Any, options: Any, size: Size) -> None:
 
 
 def test_under_supervisord_its_own_unit_limits_all_programs_together() -> None:
-    limits = {"supervisord": {"cores": 2.0, "memory": GIB}, "unit": {"cores": 1.0, "memory": 1}}
+    limits: dict[str, Limit | None] = {
+        "supervisord": {"cores": 2.0, "memory": GIB},
+        "unit": {"cores": 1.0, "memory": 1},
+    }
     by = "the unit of supervisord"
     assert size_of({**MACHINE, "limits": limits}, {"CPUQuota": "10%"}, "supervisord") == Size(
         2, GIB, f"the CPU quota of {by}", by

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from support.facts import facts, host, release
+from support.facts import facts, host, release, server_state
 from support.topologies import topology
 
 from deployer.errors import SettingsError
@@ -42,7 +42,7 @@ def test_a_slot_that_is_in_use_by_nothing_is_not_beside() -> None:
 
 def test_the_slot_that_the_balancers_use_counts_before_their_spare_one() -> None:
     both = facts(host("web1", [OLD, NEW], current=OLD, serving=[OLD], beside={0: (8500, NEW)}))
-    pools = {"lb1": {"web1-8000": {"held": {"by": "spare"}}, "web1-8500": {"held": None}}}
+    pools = {"lb1": {"web1-8000": server_state("MAINT", held={"by": "spare"}), "web1-8500": server_state()}}
     found = slots.with_pools(topology(1), Facts(both.hosts, pools))["web1"]
     assert (found.serving[0].port, found.beside[0].port) == (8500, 8000)
 

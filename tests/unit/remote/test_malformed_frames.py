@@ -81,11 +81,11 @@ def frames() -> list[dict[str, Any]]:
         {"t": "beat", "n": 0},
         {"t": "noise", "line": "a print"},
         {"t": "event", "id": 1, "event": event, "dropped": 2},
-        {"t": "result", "id": 1, "value": {"exit": 0, "stdout": "", "stderr": ""}},
+        {"t": "result", "id": 1, "value": {"exit": 0, "signal": None, "stdout": "", "stderr": ""}},
         {"t": "event", "id": 2, "event": event},
         {"t": "error", "id": 2, "code": "x", "message": "m", "hint": "", "log": ["l"], "detail": {}},
         {"t": "error", "id": 3, "code": "x", "message": "m"},
-        {"t": "result", "id": 4, "value": {"exit": 0, "stdout": "", "stderr": ""}},
+        {"t": "result", "id": 4, "value": {"exit": 0, "signal": None, "stdout": "", "stderr": ""}},
     ]
 
 

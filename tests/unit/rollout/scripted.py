@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from support.operations import require_documented_error, require_documented_request
+from support.operations import require_declared_error, require_declared_request
 
 from deployer.balancers.base import first_name
 from deployer.errors import DeployError
@@ -183,12 +183,12 @@ class World:
     def call(self, host: str, operation: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """The answer of a host, as it would have crossed the wire: nothing of the script's own state is shared."""
         with noted_breaches():
-            require_documented_request(operation, args)
+            require_declared_request(operation, args)
         try:
             answer = self._answer(host, operation, args)
         except AgentError as error:
             with noted_breaches():
-                require_documented_error(operation, error.code)
+                require_declared_error(operation, error.code)
             raise
         with noted_breaches():
             return require_expected(host, operation, args, json.loads(json.dumps(answer)))
@@ -204,7 +204,8 @@ class World:
                 answer: dict[str, Any] = getattr(self, operation.replace(".", "_"))(host, args)
             finally:
                 self._look()
-            return answer
+            # What is scripted here is held against what the agent declares.
+            return require_expected(host, operation, args, json.loads(json.dumps(answer)))
 
     # -- operations of web hosts ------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.facts import facts, host
+from support.facts import facts, host, release
 from support.topologies import topology
 
 from deployer.plan.changes import make_plan
@@ -50,8 +50,7 @@ def test_the_releases_say_which_of_them_a_rollback_can_go_to() -> None:
 
 def test_a_withdrawn_release_is_not_said_to_be_what_a_rollback_goes_to() -> None:
     shape = topology(1, 1)
-    found = host("web1", [OLD, NEW], current=OLD)
-    found.raw["releases"][1].update(withdrawn=True, proven=True)
+    found = host("web1", [OLD, release(NEW, withdrawn=True)], current=OLD)
     new = releases_of(shape, facts(found)).releases[1]
     assert new.withdrawn and new.target
     assert "withdrawn: a rollback takes it only by its id" in new.text and "can be rolled back to" not in new.text

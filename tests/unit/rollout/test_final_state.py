@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from scripted import NEW, OLD, Rollout, World
-from support.facts import facts, host
+from support.facts import change_survey, facts, host, server_state
 from support.topologies import topology
 
+from deployer.agent.model.messages.balancer import ServerState
 from deployer.errors import DeployError, InterruptedRun, LeftBehindError, NeedsPersonError, RolloutError
 from deployer.events import UNKNOWN
 from deployer.plan.facts import Facts
@@ -20,12 +20,12 @@ from deployer.rollout.rolling import final_state
 from deployer.rollout.rolling.final_state import judged_end
 from deployer.rollout.run.run import Run
 
-UP = {"state": "UP", "serves": True, "check": "L7OK", "held": None}
-DOWN = {"state": "DOWN", "serves": False, "check": "L4CON", "held": None}
+UP = server_state(check="L7OK")
+DOWN = server_state("DOWN", check="L4CON")
 RESTORED = RolloutError("web1:0 is not healthy", log=["boom"])
 
 
-def fleet(*serving: str | None, pool: dict[str, Any] | None = None, **down: str) -> Facts:
+def fleet(*serving: str | None, pool: ServerState | None = None, **down: str) -> Facts:
     """Hosts on which each instance serves a release (None: nothing runs), all UP at the balancer unless `pool` says."""
     hosts = [
         host(f"web{number}", [OLD, NEW], current=OLD, serving=[release] if release else [])
@@ -179,10 +179,10 @@ def test_an_end_within_the_budget_stays_what_it_is(monkeypatch: pytest.MonkeyPat
 def test_what_serves_in_slots_that_the_settings_no_longer_have_is_seen_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ports have changed, so that nothing serves in the slots of today; then the run fails."""
 
-    def moved(state: dict[str, Any]) -> Facts:
+    def moved(state: ServerState) -> Facts:
         found = fleet(None, None)
         hosts = {
-            name: replace(each, raw={**each.raw, "slots": {"7000": OLD}}) if name.startswith("web") else each
+            name: change_survey(each, slots={"7000": OLD}) if name.startswith("web") else each
             for name, each in found.hosts.items()
         }
         return Facts(hosts, {"lb1": {"web1-7000": state, "gone-8000": state}})

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 from scripted import OLD
-from support.facts import facts, host
+from support.facts import facts, host, server_state
 from support.topologies import topology
 
+from deployer.agent.model.layout import Site
+from deployer.agent.model.messages.balancer import ELSEWHERE
+from deployer.agent.model.typed import Operation
 from deployer.errors import NotReadyError
 from deployer.plan.facts import Facts
 from deployer.rollout.pools.foreign_pools import require_current_pools
@@ -28,16 +32,19 @@ class Run:
         self.balancers = ["lb1"]
         self._elsewhere = elsewhere
 
+    def site(self, host: str) -> Any:
+        return asdict(Site("shop", "prod", "/srv/shop"))
+
     def run_on_hosts(
-        self, hosts: Sequence[str], operation: str, args: Callable[[str], Any], *, step: str
+        self, hosts: Sequence[str], operation: Operation[Any, Any], args: Callable[[str], Any], *, step: str
     ) -> dict[str, Any]:
-        assert operation == "balancer.elsewhere" and args("lb1")["servers"] == ["web1-8000", "web2-8000"]
+        assert operation is ELSEWHERE and args("lb1")["servers"] == ["web1-8000", "web2-8000"]
         assert self._elsewhere is not None, "nobody is to be asked"
         return {name: {"servers": self._elsewhere} for name in hosts}
 
 
 def known(*names: str) -> Facts:
-    servers = {name: {"state": "UP", "serves": True, "held": None} for name in names}
+    servers = {name: server_state() for name in names}
     both = facts(*(host(f"web{number}", [OLD], current=OLD) for number in (1, 2)))
     return Facts(both.hosts, {"lb1": servers})
 

@@ -19,7 +19,7 @@ def pruned(hosts: Hosts, monkeypatch: pytest.MonkeyPatch, removed: list[str]) ->
 
     def prune(host: str, args: Mapping[str, Any]) -> dict[str, Any]:
         requests.append((host, {key: args[key] for key in ("keep", "protect", "weigh") if key in args}))
-        return {"removed": removed, "venvs": [], "bytes": 1_000_000, "inodes": 9}
+        return {"removed": removed, "venvs": [], "failed": {}, "bytes": 1_000_000, "inodes": 9}
 
     monkeypatch.setattr(hosts, "release_prune", prune)
     return requests

@@ -7,18 +7,25 @@ from typing import Any
 
 import pytest
 from scripted import NEW, OLD, Rollout, World
-from support.facts import facts, host
+from support.facts import bare_host, facts, host
 from support.topologies import topology
 
+from deployer.agent.model.messages.site import NOTE_PLAN, NotePlan
 from deployer.errors import DeployError, InterruptedRun, RolloutError, UsageError
 from deployer.plan.divergence import apart
-from deployer.plan.facts import Facts, HostFacts
+from deployer.plan.facts import Facts
 from deployer.rollout.queries.status import left_unfinished, require_serving
 from deployer.rollout.run.recording import note_end
 from deployer.rollout.run.run import Run
 from deployer.rollout.run.unfinished import resumed_release
 
 NEXT = "20240701T000000Z-cccccccc"
+
+
+def note_plan(rollout: Rollout, name: str) -> None:
+    """What a run notes on all hosts before it does anything."""
+    run, plan = rollout.run, rollout.plan.as_dict()
+    run.run_on_hosts(run.hosts, NOTE_PLAN, lambda host: NotePlan(site=run.site(host), run=name, plan=plan))
 
 
 class Noting(World):
@@ -43,13 +50,13 @@ class Noting(World):
         return {}
 
     def site_ledger(self, host: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        return {"entries": [{"event": "current", "release": OLD}, *self.ledgers.get(host, ())]}
+        return {"entries": [{"event": "current", "release": OLD}, *self.ledgers.get(host, ())], "lock": None}
 
     def found(self) -> Facts:
         """What a survey finds now."""
         serving = {web.name: self.serving[self.topology.server(web.name, web.ports[0])] for web in self.topology.web}
         hosts = [host(name, [OLD, NEW], current=self.current[name], serving=[now]) for name, now in serving.items()]
-        return facts(*hosts, *(HostFacts(each.name, {}) for each in self.topology.balancers))
+        return facts(*hosts, *(bare_host(each.name) for each in self.topology.balancers))
 
 
 def noting(**rolling: Any) -> Noting:
@@ -60,7 +67,7 @@ def pushed(fleet: Noting, name: str = "run-1") -> None:
     """A push that noted its plan and its end on every host that was there."""
     rollout = Rollout(fleet)
     rollout.bus.run = name
-    rollout.run.run_on_hosts(rollout.run.hosts, "site.note_plan", {"run": name, "plan": rollout.plan.as_dict()})
+    note_plan(rollout, name)
     rollout.run.noted, rollout.run.record.release = set(rollout.run.hosts), NEW
     note_end(rollout.run, rollout.carry_out().error)
 
@@ -108,7 +115,7 @@ def test_so_is_one_that_left_an_instance_behind() -> None:
 def test_one_that_died_is_told_as_before() -> None:
     fleet = noting()
     rollout = Rollout(fleet)
-    rollout.run.run_on_hosts(rollout.run.hosts, "site.note_plan", {"run": "run-1", "plan": rollout.plan.as_dict()})
+    note_plan(rollout, "run-1")
     assert told(fleet).startswith(f"run run-1 (push of {NEW}) did not finish: deploy push prod --resume goes")
     assert resumed_release(asking(fleet), fleet.found()) == NEW
 
@@ -158,7 +165,7 @@ def test_while_somebody_is_at_it_nothing_is_told() -> None:
     fleet = noting(on_failure="stop")
     fleet.bad = {(NEW, "web2")}
     pushed(fleet)
-    locked = HostFacts("lb1", {"lock": {"who": "me", "run": "run-2"}})
+    locked = bare_host("lb1", lock={"who": "me", "run": "run-2"})
     hosts = fleet.found().hosts
     assert left_unfinished(asking(fleet), Facts({**hosts, "lb1": locked})) is None
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.facts import bare_host, facts
 from support.topologies import topology
 
 from deployer.errors import NotReadyError
-from deployer.plan.facts import Facts, HostFacts
+from deployer.plan.facts import Facts
 from deployer.rollout.delivery.interpreter import interpreter, require_python
 from deployer.rollout.run.project import load
 
@@ -18,7 +19,7 @@ OWN = {"python": {"version": "3.9.2", "path": "/usr/bin/python3"}}
 
 
 def seen(**more: Any) -> Facts:
-    return Facts({"web1": HostFacts("web1", {**OWN, **more})})
+    return facts(bare_host("web1", **OWN, **more))
 
 
 def shape(version: str | None = None, range_: str | None = None) -> Any:

@@ -9,17 +9,19 @@ from typing import Any
 from support.facts import facts, host, release
 from support.topologies import topology
 
+from deployer.agent.model.messages.releases import MARKER
+from deployer.agent.model.typed import Operation
 from deployer.rollout.delivery.kept_versions import age_of_versions, kept_versions
 
 JANUARY, JUNE = "20240101T000000Z-aaaaaaaa", "20240601T000000Z-bbbbbbbb"
 
 
 def run_with(markers: dict[str, dict[str, Any]]) -> Any:
-    def run_on_hosts(hosts: list[str], operation: str, args: Any, step: str) -> dict[str, Any]:
-        assert operation == "release.marker"
+    def run_on_hosts(hosts: list[str], operation: Operation[Any, Any], args: Any, step: str) -> dict[str, Any]:
+        assert operation is MARKER
         return {name: {"marker": markers.get(args(name)["release"])} for name in hosts}
 
-    return SimpleNamespace(topology=topology(2), run_on_hosts=run_on_hosts)
+    return SimpleNamespace(topology=topology(2), run_on_hosts=run_on_hosts, site=lambda host: {})
 
 
 def test_each_hosts_current_release_answers_its_own_question() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from types import SimpleNamespace
@@ -12,12 +13,15 @@ from typing import Any
 
 import pytest
 from scripted import OLD
-from support.facts import facts, host
+from support.facts import facts, host, server_state
 from support.loopback import free_port
 from support.topologies import topology
 
 from deployer.agent.balancer import servers
 from deployer.agent.model.endpoints import place
+from deployer.agent.model.layout import Site
+from deployer.agent.model.messages.requests import SERVERS
+from deployer.agent.model.typed import Operation
 from deployer.agent.operation import Context
 from deployer.errors import NotReadyError
 from deployer.plan.facts import Facts
@@ -62,12 +66,16 @@ class Run:
         self.balancers = [each.name for each in shape.balancers]
         self.asked: list[dict[str, str]] = []
 
+    def site(self, host: str) -> Any:
+        return asdict(Site("shop", "prod", "/srv/shop"))
+
     def run_on_hosts(
-        self, hosts: Sequence[str], operation: str, args: Callable[[str], Any], *, step: str
+        self, hosts: Sequence[str], operation: Operation[Any, Any], args: Callable[[str], Any], *, step: str
     ) -> dict[str, Any]:
-        assert operation == "servers.ask" and step == "addresses"
+        assert operation is SERVERS and step == "addresses"
         self.asked.append(args(hosts[0])["servers"])
-        return {name: servers.ask(Context(identity="me@here"), {**args(name), "wait": 0}) for name in hosts}
+        requests: dict[str, Any] = {name: {**args(name), "wait": 0} for name in hosts}
+        return {name: servers.ask(Context(identity="me@here"), request) for name, request in requests.items()}
 
     @contextmanager
     def step(self, name: str, detail: str = "") -> Iterator[Any]:
@@ -78,7 +86,7 @@ def moving(now: str, before: str = "127.0.0.1", *, proven: bool = True, **settin
     """One host that serves at `before`, by its balancer, and that the inventory has at `now`."""
     port = free_port()
     shape = topology(1, 1, {"web1": {"address": now, "port": port}}, **settings)
-    server = {"state": "UP", "serves": True, "held": None, "address": place(before, port)}
+    server = server_state(address=place(before, port))
     one = host("web1", [OLD], current=OLD, first_port=port, unproven={} if proven else {0: "404"})
     return Run(shape), Facts(facts(one).hosts, {"lb1": {f"web1-{port}": server}}), port
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from scripted import OLD, Rollout, Slot, World
-from support.facts import facts, host
+from support.facts import facts, host, server_state
 from support.topologies import topology
 
 from deployer.balancers.base import first_name, port_in, second_name
@@ -101,7 +101,7 @@ def test_the_end_of_a_run_fails_and_they_serve_where_they_did() -> None:
 def known(**places: str) -> Facts:
     """Two hosts that serve, and what a balancer tells of their servers (`_` for `-`, `__` for `.`)."""
     named = {name.replace("__", ".").replace("_", "-"): at for name, at in places.items()}
-    servers = {name: {"state": "UP", "serves": True, "held": None, "address": at} for name, at in named.items()}
+    servers = {name: server_state(address=at) for name, at in named.items()}
     both = facts(*(host(f"web{number}", [OLD], current=OLD) for number in (1, 2)))
     return Facts(both.hosts, {"lb1": servers})
 
@@ -143,7 +143,7 @@ def test_one_that_serves_the_release_goes_through_a_wave_where_the_pools_change(
 
 def test_a_run_that_died_on_the_way_leaves_one_that_serves() -> None:
     found = known(web1_8000="198.51.100.1:8000", web1_8000__2="192.0.2.1:8000", web2_8000="192.0.2.2:8000")
-    held = {"state": "MAINT", "serves": False, "held": {"by": "spare"}, "address": "198.51.100.1:8000"}
+    held = server_state("MAINT", held={"by": "spare"}, address="198.51.100.1:8000")
     half = Facts(found.hosts, {"lb1": {**found.pools["lb1"], "web1-8000": held}})
     assert unserved(topology(2, 1), half) == {}
 

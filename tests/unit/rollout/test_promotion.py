@@ -6,12 +6,13 @@ import pytest
 from support.facts import facts, host, release
 from support.topologies import topology
 
+from deployer.agent.model.messages.releases import Marker
 from deployer.errors import NotReadyError, UsageError
 from deployer.plan.draft import ReleaseCandidate
 from deployer.rollout.delivery.promotion import current, proven_release
 
 OLD, NOW = "20240101T000000Z-aaaaaaaa", "20240201T000000Z-bbbbbbbb"
-MARKER = {"files": "f1", "requirements": ["uvicorn==0.30\n"], "commit": "0123456789abcdef"}
+MARKER: Marker = {"files": "f1", "requirements": ["uvicorn==0.30\n"], "commit": "0123456789abcdef"}
 
 
 def test_what_all_hosts_have_and_every_instance_serves() -> None:

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 from scripted import OLD, World
+from support.facts import bare_host
 from support.topologies import topology
 
 from deployer.errors import RolloutError
 from deployer.events import Bus
-from deployer.plan.facts import Facts, HostFacts
+from deployer.plan.facts import Facts
 from deployer.plan.topology import Topology
 from deployer.remote.errors import AgentError
 from deployer.rollout.commands.remove import Off
@@ -35,7 +36,7 @@ def facts(fleet: World, shape: Topology) -> Facts:
     found = {}
     for web in shape.web:
         used = {str(port): OLD for port in web.ports if fleet.serving[shape.server(web.name, port)]}
-        found[web.name] = HostFacts(web.name, {"slots": used})
+        found[web.name] = bare_host(web.name, slots=used)
     return Facts(found, {name: fleet.balancer_state(name, {})["servers"] for name in fleet.pools})
 
 

@@ -8,6 +8,8 @@ import pytest
 from scripted import NEW, OLD, Rollout, Slot, World
 from support.topologies import topology
 
+from deployer.agent.model.messages.instances import STOP, StopInstance
+from deployer.agent.model.messages.lock import ASKED, ReadStopRequest
 from deployer.errors import ChecksError, InterruptedRun, NeedsPersonError, RolloutError
 from deployer.events import Event, WaveFinished, WaveStarted
 from deployer.plan.model import InstanceStep
@@ -422,11 +424,12 @@ def test_a_lost_session_says_in_whose_step_it_was_asked() -> None:
         raise lost
 
     run = Rollout(fleet).run
-    for operation, step in (("lock.asked", ""), ("balancer.admit", "admit")):
-        fleet.on(operation, "lb1", ended)
+    request = ReadStopRequest(site=run.site("lb1"), run=run.id)
+    for step in ("", "admit"):
+        fleet.on(ASKED.name, "lb1", ended)
         with pytest.raises(SessionLost) as caught:
-            run.call("lb1", operation, {}, step=step)
-        assert caught.value.where == f"lb1, step {step or operation}"
+            run.call("lb1", ASKED, request, step=step)
+        assert caught.value.where == f"lb1, step {step or ASKED.name}"
 
 
 # -- what the watchdogs are told --------------------------------------------------------------------------------------
@@ -557,5 +560,5 @@ def test_the_world_itself_notices_an_instance_that_stops_under_a_balancer() -> N
     step = InstanceStep("web1", 0, 8000, "restart", OLD)
     run = Rollout(fleet).run
     instance = run.topology.instance(run.topology.web[0], step.index, step.port).to_wire()
-    run.call("web1", "instance.stop", {"run": "run-1", "instance": instance})
+    run.call("web1", STOP, StopInstance(site=run.site("web1"), run="run-1", instance=instance))
     assert fleet.harm == ["web1-8000 stopped under lb1", "web1-8000 stopped under lb2"] and fleet.lowest == 1

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from scripted import NEW, OLD, Rollout, World
+from support.facts import bare_host
 from support.topologies import topology
 
 from deployer.errors import InterruptedRun, NeedsPersonError, NotReadyError
 from deployer.events import Bus, Warned
-from deployer.plan.facts import Facts, HostFacts
+from deployer.plan.facts import Facts
 from deployer.plan.model import ScheduleStep
 from deployer.remote.errors import AgentError
 from deployer.rollout.run.record import Record
@@ -128,10 +129,10 @@ def test_hosts_that_were_left_behind_keep_theirs(fleet: Timed) -> None:
 def test_a_host_without_cron_is_refused_before_anything_is_changed_where_cron_starts_them() -> None:
     shape = topology(2, 1, schedules={"nightly": NIGHTLY}, supervisor="supervisord")
     shape = replace(shape, schedule_hosts={"nightly": ("web2",)})
-    there = {"web1": HostFacts("web1", {"tools": {"cron": None}}), "web2": HostFacts("web2", {"tools": {"cron": None}})}
+    there = {name: bare_host(name, tools={"cron": None}) for name in ("web1", "web2")}
     run = Run(shape, Timed(shape), Bus(lambda event: None), Record("push"), "me@here", threading.Event())  # type: ignore[arg-type]
     with pytest.raises(NotReadyError, match="cron is not on web2, and it is what starts nightly"):
         require_starters(run, Facts(there))
-    there["web2"] = HostFacts("web2", {"tools": {"cron": "/usr/sbin/cron"}})
+    there["web2"] = bare_host("web2", tools={"cron": "/usr/sbin/cron"})
     require_starters(run, Facts(there))
     require_starters(replace(run, topology=topology(2, 1, schedules={"nightly": NIGHTLY})), Facts({}))

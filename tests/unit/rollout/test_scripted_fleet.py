@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ class Pair:
     def ask(self, operation: str, body: bytes = b"", /, **args: Any) -> dict[str, Any]:
         """Both answers, compared; returns the real one. Of an error: `code` and `detail`."""
         real = _outcome(OpError, lambda: self.real(operation, body, **args))
-        scripted = _outcome(AgentError, lambda: self.scripted.call(self.host, operation, {"site": {}, **args}))
+        scripted = _outcome(AgentError, lambda: self.scripted.call(self.host, operation, args))
         assert list(differences(real, scripted)) == [], f"{operation}\nreal: {real}\nscripted: {scripted}"
         assert ("error" in real, real.get("error")) == ("error" in scripted, scripted.get("error")), (real, scripted)
         return real
@@ -119,7 +119,8 @@ def served(supervised_host: supervised.World) -> Pair:
 
     def call(operation: str, body: bytes = b"", **args: Any) -> dict[str, Any]:
         context = Context(body=iter([body]), identity="me@here")
-        return find(operation)(context, {"site": asdict(real.site), **args})
+        response: dict[str, Any] = find(operation)(context, {"site": real.site.to_wire(), **args})
+        return response
 
     return Pair(call, scripted, "web1")
 
@@ -305,7 +306,9 @@ def balancer(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     monkeypatch.setattr(watchdog.Watch, "_start", lambda self: None)
 
     def call(operation: str, body: bytes = b"", **args: Any) -> dict[str, Any]:
-        return find(operation)(Context(identity="me@here"), {"site": asdict(place.site), **args})
+        context = Context(identity="me@here")
+        response: dict[str, Any] = find(operation)(context, {"site": place.site.to_wire(), **args})
+        return response
 
     scripted = Hosts(topology(2, 1))
     scripted.pools["lb1"] = {

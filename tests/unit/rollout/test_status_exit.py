@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from support.facts import facts, host
+from support.facts import bare_host, facts, host, server_state
 from support.topologies import topology
 
+from deployer.agent.model.messages.balancer import ServerState
 from deployer.errors import ChecksError
 from deployer.plan.facts import Facts, HostFacts
 from deployer.remote.errors import AgentError
 from deployer.rollout.queries.status import require_serving
 
 NOW = "20240101T000000Z-aaaaaaaa"
-LB = HostFacts("lb1", {})
+LB = bare_host("lb1")
 
 
 def fleet(*hosts: HostFacts) -> Facts:
@@ -51,11 +51,11 @@ def test_a_host_that_does_not_answer_is_told_otherwise() -> None:
     require_serving(topology(1), fleet(host("web1", [NOW], current=NOW, serving=[])), {"web1"})
 
 
-SERVES = {"state": "UP", "serves": True, "check": "L7OK", "held": None}
-DOWN = {"state": "DOWN", "serves": False, "check": "L4CON", "held": None}
+SERVES = server_state(check="L7OK")
+DOWN = server_state("DOWN", check="L4CON")
 
 
-def behind(*pools: dict[str, Any], hosts: int = 1) -> Facts:
+def behind(*pools: ServerState, hosts: int = 1) -> Facts:
     """Proven instances on so many hosts, as balancers see them: the same state of every server, one dict a balancer."""
     webs = [host(f"web{number}", [NOW], current=NOW) for number in range(1, hosts + 1)]
     servers = [f"web{number}-8000" for number in range(1, hosts + 1)]
@@ -63,26 +63,25 @@ def behind(*pools: dict[str, Any], hosts: int = 1) -> Facts:
     return replace(fleet(*webs), pools=seen)
 
 
-@pytest.mark.parametrize("states", [(SERVES,), (DOWN, SERVES), ({**DOWN, "state": "UP", "check": ""},)])
-def test_one_balancer_that_sends_it_requests_is_enough(states: tuple[dict[str, Any], ...]) -> None:
+@pytest.mark.parametrize("states", [(SERVES,), (DOWN, SERVES), (server_state("UP", serves=False),)])
+def test_one_balancer_that_sends_it_requests_is_enough(states: tuple[ServerState, ...]) -> None:
     require_serving(topology(1), behind(*states))
 
 
-@pytest.mark.parametrize("state", [DOWN, {**DOWN, "state": "MAINT"}, {**DOWN, "state": "DRAIN"}])
-def test_a_proven_instance_that_gets_no_requests_does_not_serve(state: dict[str, Any]) -> None:
+@pytest.mark.parametrize("state", [DOWN, server_state("MAINT"), server_state("DRAIN")])
+def test_a_proven_instance_that_gets_no_requests_does_not_serve(state: ServerState) -> None:
     with pytest.raises(ChecksError, match="2 of 2 instances do not serve: web1:0, web2:0") as down:
         require_serving(topology(2), behind(state, state, hosts=2))
     assert down.value.exit_status == 7
-    assert "lb1: " in str(down.value.cause) and str(state["state"]) in str(down.value.cause)
+    assert "lb1: " in str(down.value.cause) and state["state"] in str(down.value.cause)
     assert "deploy push prod" in str(down.value.hint)
 
 
 def test_what_a_person_took_out_is_in_order_and_what_a_dead_run_left_drained_is_not() -> None:
     record = {"by": "person", "reason": "disk", "since": 0, "run": "r"}
-    held = {**DOWN, "state": "DRAIN", "held": record}
-    require_serving(topology(1), behind(held))
+    require_serving(topology(1), behind(server_state("DRAIN", held=record)))
     with pytest.raises(ChecksError):
-        require_serving(topology(1), behind({**held, "held": {**record, "by": "run"}}))
+        require_serving(topology(1), behind(server_state("DRAIN", held={**record, "by": "run"})))
 
 
 def test_whom_balancers_serve_that_cannot_be_asked_is_unknown() -> None:
@@ -94,7 +93,7 @@ def test_whom_balancers_serve_that_cannot_be_asked_is_unknown() -> None:
     assert "deploy exec prod -l lb1 -- systemctl status haproxy" in str(unknown.value.hint)
     with pytest.raises(ChecksError, match="is unknown"):
         found = behind(DOWN)
-        hosts = {**found.hosts, "lb2": HostFacts("lb2", {})}
+        hosts = {**found.hosts, "lb2": bare_host("lb2")}
         require_serving(topology(1, 2), replace(found, hosts=hosts), silent={"lb2": error})
     require_serving(topology(1), behind(SERVES), silent={"lb2": error})
     require_serving(topology(1), behind(), {"lb1"}, {"lb1": error})
@@ -125,7 +124,7 @@ def test_what_a_balancer_has_up_does_not_serve_where_it_accepts_no_connection() 
     assert "lb1: it does not accept connections" in str(down.value.cause)
     assert str(down.value.hint).startswith("deploy exec prod -l lb1 -- systemctl restart haproxy")
     both = behind(SERVES, SERVES)
-    hosts = {**both.hosts, "lb2": HostFacts("lb2", {})}
+    hosts = {**both.hosts, "lb2": bare_host("lb2")}
     require_serving(topology(1, 2), replace(both, hosts=hosts), closed=refused)
 
 

@@ -6,17 +6,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.facts import facts
+from support.facts import bare_host, facts
 from support.topologies import topology
 
 from deployer.errors import NotReadyError
-from deployer.plan.facts import HostFacts
 from deployer.rollout.steps.survey import require_free_ports
 
 
 def refused(**holder: Any) -> NotReadyError:
     taken = {"8000": {"pid": 812, "command": "gunicorn main:app", "ours": False, **holder}}
-    found = facts(HostFacts("web1", {"ports": taken}))
+    found = facts(bare_host("web1", ports=taken))
     with pytest.raises(NotReadyError) as error:
         require_free_ports(SimpleNamespace(topology=topology(1, 0)), found)  # type: ignore[arg-type]
     return error.value

@@ -311,7 +311,8 @@ class Beating(World):
 
     def processes_stop(self, host: str, args: Any) -> dict[str, Any]:
         self.beating.discard(host)
-        return self._beats()
+        self._beats()
+        return {"stopped": True}
 
 
 def test_a_singleton_moved_and_its_new_host_is_lost_so_it_does_not_start_again_where_it_was() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from scripted import NEW, OLD, Rollout, Slot, World
-from support.facts import facts, host, release
+from support.facts import bare_host, facts, host, release
 from support.topologies import topology
 
 from deployer.errors import ChecksError, DeployError, FrozenError
@@ -102,6 +102,7 @@ def pools_of(fleet: World, addresses: Mapping[str, str]) -> dict[str, Any]:
             server: {
                 "state": "UP" if slot.admin == "ready" else "MAINT",
                 "serves": slot.admin == "ready" and fleet.serving.get(server) is not None,
+                "check": "",
                 "held": {"by": slot.by} if slot.by else None,
                 "address": addresses[server],
             }
@@ -147,7 +148,7 @@ def pushed(
 
 
 def balancers(shape: Topology) -> list[HostFacts]:
-    return [HostFacts(each.name, {}) for each in shape.balancers]
+    return [bare_host(each.name) for each in shape.balancers]
 
 
 # -- hosts that take the place of others -----------------------------------------------------------------------------
@@ -298,7 +299,7 @@ def test_frozen_and_a_push_of_what_is_there_already_is_refused(
     rollout = Rollout(World(shape))
     note = {"who": "me@here", "reason": "the last one broke the shop", "since": 0.0}
     webs = [host(name, [OLD, NEW], current=OLD, frozen=note) for name in ("web1", "web2")]
-    found = facts(*webs, HostFacts("lb1", {"frozen": note}))
+    found = facts(*webs, bare_host("lb1", frozen=note))
     rolled: list[str] = []
     through_a_rollback(monkeypatch, rollout, found)
     monkeypatch.setattr(rollback, "roll", lambda run, project, plan, **_: rolled.append(plan.release))
@@ -344,7 +345,7 @@ def test_a_renamed_process_and_a_rollback_says_what_its_release_has_and_nobody_s
     """`worker` became `jobs` with NEW; OLD has a `worker` and no `jobs`."""
     shape = topology(1, 1, processes={"jobs": {"command": "python -m shop.jobs"}})
     shape = replace(shape, process_hosts={"jobs": ("web1",)})
-    state = {"jobs@1": {"release": NEW, "running": True}}
+    state = {"jobs@1": {"release": NEW, "running": True, "pid": 7, "why": ""}}
     releases = [release(OLD, processes=["worker"]), release(NEW, processes=["jobs"])]
     found = facts(host("web1", releases, current=NEW, process_state=state))
     warned = make_plan(DesiredRelease("rollback", OLD), shape, found).warnings
@@ -428,7 +429,7 @@ def test_changed_secrets_and_a_host_that_refuses_them_in_a_rollback_leaves_none_
     fleet = Secretive(shape)
     rollout = Rollout(fleet)
     webs = [host(name, [OLD, NEW], current=NEW) for name in ("web1", "web2")]
-    through_a_rollback(monkeypatch, rollout, facts(*webs, HostFacts("lb1", {})))
+    through_a_rollback(monkeypatch, rollout, facts(*webs, bare_host("lb1")))
     monkeypatch.setattr(secrets, "differing", lambda run, values: ["web1", "web2"])
     fleet.fails("secrets.write", "web2", "no_space")
     project: Any = SimpleNamespace(topology=shape, env="prod", base=Path("/nonexistent"), secrets=dict, who="me@here")

@@ -31,7 +31,8 @@ from deployer.agent.balancer.caddy.reload_tool import (
 )
 from deployer.agent.balancer.driver import Request, Server
 from deployer.agent.model.endpoints import parts
-from deployer.agent.model.layout import Site
+from deployer.agent.model.layout import OnSite, Site
+from deployer.agent.model.messages import dependencies as wire
 from deployer.agent.operation import Context, OpError, operation
 
 _PATIENCE = 2.0  # seconds that Caddy may be away: a restart takes less
@@ -179,10 +180,10 @@ class Caddy:
         )
 
 
-@operation("caddy.program")
-def find_program(ctx: Context, args: dict[str, Any]) -> dict[str, Any]:
-    """Whether this host has a Caddy that is new enough, its own or one that was given: `path`, or null and `why`."""
-    site = Site.from_args(args)
+@operation(wire.FIND_CADDY)
+def find_program(ctx: Context, request: OnSite) -> wire.CaddyFound:
+    """Finds a Caddy on this host that is new enough: its own, or one that was given."""
+    site = Site.of(request)
     try:
         return {"path": program(Places(site.prefix)), "why": ""}
     except (Refused, OSError) as error:
