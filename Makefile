@@ -54,10 +54,11 @@ more: setup
 table: setup
 	PYTHONPATH=tests $(BIN)/python -m table $(if $(CELLS),--cells '$(CELLS)') $(if $(SEED),--seed '$(SEED)')
 
-# The JSON Schemas in docs/reference. A test compares them with the code.
+# The JSON Schemas in docs/reference, and docs/operations.md. Tests compare them with the code.
 reference: setup
 	for command in status releases history hosts plan doctor verify prune; do \
 		$(BIN)/deploy schema $$command > docs/reference/$$command.schema.json || exit 1; done
+	PYTHONPATH=tests $(BIN)/python -m support.operations_page > docs/operations.md
 
 setup: $(VENV)/.ready
 

@@ -37,7 +37,7 @@ class Verbs:
     `socket_open` and `socket_close` do so now and at boot. `restart` is one job, in which an open socket never starts
     the program by itself.
 
-    `state` is of schedules: it prints lines `KEY=VALUE`, as `agent.schedules` tells them.
+    `state` is of schedules: it prints lines `KEY=VALUE`, as `agent.instance.schedules` lists them.
     """
 
     unit: str
