@@ -206,4 +206,4 @@ def _find(name: str) -> _Registered:
     try:
         return _operations[name]
     except KeyError:
-        raise OpError("unknown_operation", f"there is no operation {name!r}") from None
+        raise OpError("unknown_operation", f"the agent has no operation {name!r}") from None

@@ -15,8 +15,7 @@ import deployer
 PACKAGE = Path(deployer.__file__).parent
 ROOT = PACKAGE.parent
 MOST_WORDS = 35
-# Their texts are older; `deployer/agent` also has scripts that run on hosts.
-OLDER_MESSAGES = ("agent", "rollout/steps", "rollout/rolling", "rollout/pools")
+# Their docstrings are older.
 OLDER_DOCSTRINGS = ("agent", "rollout", "probe", "roles")
 DOCS = sorted({ROOT / "README.md", *(ROOT / "docs").rglob("*.md")})
 # The fields of a message in docs/operations.md: a list, not a sentence.
@@ -96,7 +95,7 @@ def _modules(left_out: tuple[str, ...]) -> list[tuple[str, ast.Module]]:
 
 @cache
 def _all_messages() -> list[tuple[str, str]]:
-    return [(f"{name}:{line}", text) for name, tree in _modules(OLDER_MESSAGES) for line, text in messages(tree)]
+    return [(f"{name}:{line}", text) for name, tree in _modules(()) for line, text in messages(tree)]
 
 
 def messages(tree: ast.Module) -> Iterator[tuple[int, str]]:

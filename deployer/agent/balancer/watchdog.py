@@ -73,7 +73,7 @@ def arm(
     started. Nothing may be drained or stopped then.
     """
     if not _RUN.match(run):
-        raise OpError("invalid", f"{run!r} is no run's id")
+        raise OpError("invalid", f"{run!r} is not the id of a run")
     with _arming:
         watch = _watches.get((site.state, run))
         if watch is None:
@@ -281,7 +281,7 @@ def _require_out(balancer: Driver, records: drain_records.Records, names: Sequen
         raise OpError(
             "not_out",
             f"the balancer sends requests to {', '.join(back)} again, so it may not be stopped",
-            "its host was asleep, or somebody restarted the balancer; type deploy push {env}",
+            "its host was asleep, or the balancer was restarted; type deploy push {env}",
         )
 
 

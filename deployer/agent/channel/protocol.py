@@ -97,7 +97,7 @@ def _object(text: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise ProtocolError(f"a frame's head is not JSON: {error}") from None
     if not isinstance(head, dict):
-        raise ProtocolError("a frame's head is no JSON object")
+        raise ProtocolError("a frame's head is not a JSON object")
     return head
 
 

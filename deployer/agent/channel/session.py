@@ -260,7 +260,7 @@ def serve(incoming: BinaryIO) -> None:
     # Handlers, not SIG_IGN: what we start would inherit that.
     signal.signal(signal.SIGHUP, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
-    signal.signal(signal.SIGTERM, lambda *_: session.told_to_end("the agent was told to end"))
+    signal.signal(signal.SIGTERM, lambda *_: session.told_to_end("the agent has to end"))
     outbox.start()
     status = 1
     try:

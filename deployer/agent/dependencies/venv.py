@@ -62,7 +62,7 @@ def complete(site: Site, key: str) -> bool:
 def checked(key: str) -> str:
     """The key, if it can name a folder; OpError `invalid` if not."""
     if not _KEY.match(key):
-        raise OpError("invalid", f"{key!r} is no key of a virtualenv")
+        raise OpError("invalid", f"{key!r} is not the key of a virtualenv")
     return key
 
 

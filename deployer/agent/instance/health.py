@@ -153,7 +153,7 @@ def _hint(status: int, location: str, health: Health) -> str:
             return _DISTRUSTED
         return _TO_HTTPS
     if status == 400:
-        return _REFUSED_HOST % (health.host or "the name that it is asked by")
+        return _REFUSED_HOST % (health.host or "the name in the request")
     return SLOW if status == 503 else WRONG_STATUS
 
 

@@ -89,7 +89,7 @@ def examine(
         return Proof(False, "holder", why, unseen=True)
     strangers = [pid for pid in holding.pids if not belongs(pid, main, instance.verbs.unit)]
     if strangers:
-        why = "%s is held by %s, which is no part of %s"
+        why = "%s is held by %s, which does not belong to %s"
         why = why % (place, describe_process(strangers[0]), instance.verbs.unit)
         return Proof(False, "holder", why, holding.pids, shared)
     if of_workers and holding.pids == (main,):

@@ -84,7 +84,7 @@ class Manifest:
                 raise ValueError(f"{path!r} lies below a file or a link")
         for name, entry in wheels.items():
             if entry.target is not None or "/" in name or not name.endswith(".whl"):
-                raise ValueError(f"{name!r} is no wheel")
+                raise ValueError(f"{name!r} is not a wheel")
         return cls(files, wheels)
 
     @property

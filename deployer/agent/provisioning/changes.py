@@ -250,7 +250,7 @@ class FileChanges:
             return "a %s is there" % ("folder" if state.what == "directory" else "special file")
         if state.what == "missing" or self._replace or self._created.owns(path, state.digest):
             return ""
-        return "somebody changed it since" if self._created.known(path) else "it is there, and not made by deploy"
+        return "it was changed since" if self._created.known(path) else "it is there, and not made by deploy"
 
 
 def _is_shared(site: Site, path: str) -> bool:

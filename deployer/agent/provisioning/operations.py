@@ -247,7 +247,7 @@ class _Work:
         names = {name for step in steps for name in step.notify}
         unknown = names - set(self._handlers)
         if unknown:
-            raise OpError("failed", f"there is no handler {', '.join(sorted(unknown))}")
+            raise OpError("failed", f"the request has no handler {', '.join(sorted(unknown))}")
         left = {name: argvs for name, argvs in self._created.pending.items() if name not in self._handlers}
         due = {
             name: [list(argv) for argv in argvs]

@@ -26,7 +26,7 @@ def missing(names: Sequence[str]) -> list[str]:
         return []
     for name in names:
         if not _NAME.match(name):
-            raise OpError("failed", f"{name!r} is no name of a package", "correct it under packages")
+            raise OpError("failed", f"{name!r} is not the name of a package", "correct it under packages")
     if not shutil.which("dpkg-query"):
         raise OpError(
             "failed",

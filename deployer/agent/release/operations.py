@@ -210,7 +210,7 @@ def _clear(site: Site, release: str) -> None:
 def _which(request: wire.ReleaseContent | wire.BuildRelease | wire.OneRelease) -> tuple[Site, str]:
     release = request["release"]
     if not _ID.match(release):
-        raise OpError("invalid", f"{release!r} is no release id")
+        raise OpError("invalid", f"{release!r} is not a release id")
     return Site.of(request), release
 
 

@@ -122,7 +122,7 @@ class _Hook:
             return
         raise OpError(
             "unknown_outcome",
-            f"the release hook of {self.release} was begun by run {begun['run']} and nobody knows how it ended",
+            f"the release hook of {self.release} was begun by run {begun['run']} and how it ended is not known",
             f"see {self.log} and the database; then push with --skip-hook release, or declare the hook rerun: safe",
             log=_last_lines(self.log),
             detail={"run": begun["run"], "since": begun["ts"], "log": self.log},

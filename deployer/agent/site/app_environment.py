@@ -20,9 +20,7 @@ def owner(site: Site) -> tuple[int, int]:
     try:
         entry = pwd.getpwnam(site.user)
     except KeyError:
-        raise OpError(
-            "no_user", f"there is no user {site.user} on this host", f"type deploy setup {site.env}"
-        ) from None
+        raise OpError("no_user", f"this host has no user {site.user}", f"type deploy setup {site.env}") from None
     return entry.pw_uid, entry.pw_gid
 
 

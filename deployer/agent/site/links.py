@@ -47,7 +47,7 @@ def used(site: Site) -> dict[str, str]:
 def require_complete(site: Site, release: str) -> None:
     """Raises OpError `incomplete` unless that release was built and sealed on this host."""
     if not _RELEASE.match(str(release)):
-        raise OpError("incomplete", f"{release!r} is no release id")
+        raise OpError("incomplete", f"{release!r} is not a release id")
     if not os.path.isfile(site.marker(release)):
         raise OpError(
             "incomplete",
@@ -129,5 +129,5 @@ def _point(path: str, target: str) -> None:
 def _require_link(path: str) -> None:
     if not os.path.islink(path):
         raise OpError(
-            "refused", f"{path} is no link, so it was not made by deploy", "look at it and move it out of the way"
+            "refused", f"{path} is not a link, so deploy did not make it", "look at it and move it out of the way"
         )

@@ -342,7 +342,7 @@ def _read_content(path: str) -> wire.Holder | None:
 
 def _named(note: wire.Holder | None) -> str:
     if not note or not note.get("who"):
-        return "somebody who has not said who it is"
+        return "an unknown holder"
     since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(note.get("since") or 0))
     return f"{note['who']} (run {note.get('run')}, since {since}, process {note.get('pid')})"
 

@@ -232,7 +232,7 @@ def _switch_to(user: str) -> dict[str, Any]:
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
-        raise OpError("no_user", f"there is no user {user} on this host", "deploy setup {env} creates it") from None
+        raise OpError("no_user", f"this host has no user {user}", "deploy setup {env} creates it") from None
     if entry.pw_uid == os.geteuid():
         return {}
     return {

@@ -47,7 +47,7 @@ def require_passed(run: Run, servers: Mapping[str, str]) -> None:
                     f"{name} at {servers[name]} does not pass the new health check from {balancer}: {result['why']}",
                     host=balancer,
                     step="resources",
-                    cause="the balancers go on with the health check of before",
+                    cause="the balancers keep the earlier health check",
                     hint=f"let {balancer} have the answer that the instance's own host gets, then type "
                     f"deploy push {run.topology.env}",
                     code="not_up",

@@ -52,10 +52,10 @@ class Adoption:
             f"{units[0]['unit']} serves at {_ports(units[0])}, which the app is to have",
             host=host,
             step=STEP,
-            cause="deploy did not start it, and takes over nothing that nobody allowed",
+            cause="deploy did not start it, and takes over nothing without permission",
             log=log,
             hint=f"deploy setup {env} --replace allows it: the first push then starts ours beside it, leads the "
-            f"frontends as shown, and stops and disables it once nobody is connected; {_BY_HAND}",
+            f"frontends as shown, and stops and disables it once no user is connected; {_BY_HAND}",
             code="foreign",
         )
 
@@ -153,7 +153,7 @@ def _lead(run: Run, balancer: BalancerHost, front: wire.RecordedFront) -> None:
 
 
 def retire(run: Run, facts: Facts) -> None:
-    """The foreign units stop, where ours serve, once nobody is connected to them. What cannot is warned about."""
+    """The foreign units stop, where ours serve, once no user is connected to them. What cannot is warned about."""
     hosts = [web.name for web in run.topology.web if pending_units(facts[web.name])]
     hosts = [host for host in hosts if host not in run.lost and host not in run.behind]
     if not hosts:
@@ -271,7 +271,7 @@ def _require_a_front(topology: Topology, unit: wire.ForeignUnit, host: str) -> N
             why = "only frontends of an HAProxy or nginx whose pool deploy manages can be led elsewhere"
             raise _impossible(unit, host, why)
         if not balancer.systemd:
-            raise _impossible(unit, host, f"the balancer on {balancer.name} is no systemd service")
+            raise _impossible(unit, host, f"the balancer on {balancer.name} is not a systemd service")
 
 
 def _front(
@@ -287,7 +287,7 @@ def _front(
         for address in _addresses(web, balancer)
     }
     pool_frontend = _led_by(topology, balancer)
-    assert pool_frontend is not None, "that was asked before"
+    assert pool_frontend is not None, "_require_a_front raises for such a balancer"
     request = wire.FindFront(
         site=run.site(balancer.name),
         kind=topology.kind,

@@ -62,7 +62,7 @@ def test_a_fault_of_an_operation_comes_with_its_traceback_and_the_agent_lives_on
     assert any("in fault" in line for line in caught.value.log)
     with pytest.raises(AgentError, match="not JSON serializable"):
         agent.call("rehearsal.fault", {"odd": True})
-    with pytest.raises(AgentError, match="there is no operation"):
+    with pytest.raises(AgentError, match="the agent has no operation"):
         agent.call("nothing.here")
     assert agent.call("rehearsal.echo", {"a": 1}) == {"a": 1}
 

@@ -155,7 +155,7 @@ def test_a_manifest_that_leaves_the_release_is_refused(host: Host, files: dict[s
 
 @pytest.mark.parametrize("release", ["..", "a/b", "", ".x", "a\n"])
 def test_a_release_id_cannot_leave_the_folder(host: Host, release: str) -> None:
-    with pytest.raises(OpError, match="no release id"):
+    with pytest.raises(OpError, match="not a release id"):
         host.call("release.discard", release=release)
 
 

@@ -180,7 +180,7 @@ def test_only_a_boot_of_the_host_undoes_what_a_run_drained(tmp_path: Path) -> No
 
 def test_an_older_caddy_is_refused_with_its_version(tmp_path: Path) -> None:
     places = Places(str(tmp_path))
-    with pytest.raises(Refused, match=r"there is no Caddy 2\.11\.4 or later on this host; setup brings one"):
+    with pytest.raises(Refused, match=r"this host has no Caddy 2\.11\.4 or later; setup brings one"):
         program(places)
     old = tmp_path / "var/lib/deploy/caddy/2.6.2-0123456789ab/caddy"
     old.parent.mkdir(parents=True)

@@ -602,7 +602,7 @@ def program(places: Places) -> str:
             return path
         too_old = f"; {path} is {'.'.join(map(str, installed_version)) or 'no Caddy'}"
     oldest = ".".join(map(str, OLDEST))
-    raise Refused(f"there is no Caddy {oldest} or later on this host{too_old}; setup brings one")
+    raise Refused(f"this host has no Caddy {oldest} or later{too_old}; setup brings one")
 
 
 def version(path: str) -> tuple[int, ...]:

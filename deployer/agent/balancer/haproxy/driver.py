@@ -106,7 +106,7 @@ class HAProxy:
         """A line of a map, in the running HAProxy and in the file that its next process reads."""
         if not self._folder:
             raise OpError(
-                "unmanaged", "somebody else configures this HAProxy, which has no page of maintenance of ours"
+                "unmanaged", "deploy does not configure this HAProxy, so it has no maintenance page of deploy"
             )
         path = os.path.join(self._folder, CLOSED)
         write(path, closed_map(routes(self._folder)))

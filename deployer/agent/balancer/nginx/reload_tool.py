@@ -268,7 +268,7 @@ def _refuse_unreachable(apps: list[App], service: Service) -> None:
     gone = [path for path in paths if path in bound_paths and not os.path.exists(path)]
     if gone:
         raise Refused(
-            f"nginx runs, and its socket {gone[0]} is gone, so nobody reaches the instance behind it. "
+            f"nginx runs, and its socket {gone[0]} is gone, so no request reaches the instance behind it. "
             "nginx opens it only when "
             f"it starts: {service.restart_command()}"
         )
