@@ -3,11 +3,12 @@
 
 VENV ?= .venv
 BIN := $(VENV)/bin
+COVERED := 80
 PYTEST := $(BIN)/python -m pytest -q
 # haproxy and sshd are there, which a user's PATH leaves out.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: demo test lint unit labs lab machines faults kills more table reference setup clean
+.PHONY: demo test lint unit coverage lowest labs lab machines faults kills more table reference setup clean
 
 demo: setup
 	$(BIN)/deploy demo
@@ -24,6 +25,17 @@ lint: setup
 unit: setup
 	$(PYTEST) -n 2 tests/unit
 	PYTHONPATH=$(VENV)/oldest $(PYTEST) -W default -n 2 tests/unit/report tests/unit/cli/test_cli_help.py tests/unit/cli/test_cli_mistakes.py tests/unit/cli/test_cli_first_steps.py
+
+# How much of the code the unit tests run, and which lines they leave out. It fails below what is reached today.
+coverage: setup
+	$(PYTEST) -n 2 --cov --cov-report=term --cov-report=html --cov-fail-under=$(COVERED) tests/unit
+
+# Everything by the lowest versions of its dependencies that pyproject.toml allows, in a virtualenv of its own. Old
+# versions may use what a new Python warns about: there a warning is no error.
+lowest: setup
+	$(BIN)/uv venv -q --clear --seed $(VENV)/lowest
+	$(BIN)/uv pip install -q --python $(VENV)/lowest --resolution lowest-direct --editable . --group dev
+	$(VENV)/lowest/bin/python -m pytest -q -W default -n 2 tests/unit
 
 # Most of what these do is wait for drains and deadlines, so files run beside each other, each with labs of its own. Those
 # that take longest come first, so that no worker is alone in the end.

@@ -319,7 +319,7 @@ def test_our_reading_of_a_uv_lock_agrees_with_uv(tmp_path: Path, index: Path) ->
     (tmp_path / "pyproject.toml").write_text(project)
     subprocess.run([uv, "lock", "-q", "--no-index"], cwd=tmp_path, check=True)
     exported = subprocess.run(
-        [uv, "export", "-q", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate"],
+        [uv, "export", "-q", "--frozen", "--no-dev", "--no-emit-project", "--no-header"],
         cwd=tmp_path,
         check=True,
         capture_output=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -92,7 +93,7 @@ def words_for(command: str) -> list[str]:
 def test_a_mistake_in_the_command_line(json_of: Json, command: str) -> None:
     last = json_of(*command.split(), "--no-such-option", "--output=json")[-1]
     assert last["outcome"] == "refused" and last["exit_status"] == 2
-    assert last["error"]["message"].startswith("No such option: --no-such-option")
+    assert re.match(r"No such option:? '?--no-such-option", last["error"]["message"])  # the older click quotes it
     assert last["error"]["hint"].endswith(f" {command} --help")  # begins as the program was started
 
 
@@ -144,6 +145,7 @@ def test_the_schema_is_the_data_of_the_closing_line(json_of: Json, deploy: Any, 
 
 
 QUESTION = """
+import re
 import sys
 from deployer.cli.options import Common
 from deployer.errors import UsageError

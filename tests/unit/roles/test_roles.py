@@ -27,7 +27,7 @@ def web(supervisor: str = "systemd", site: Site = SITE) -> Adapters:
     return Adapters(supervisor=supervisors.get(supervisor), unit=UnitSpec(site, (8000, 8100), 30.0))
 
 
-def setup(
+def set_up(
     settings: Settings, site: Site = SITE, project: Path | None = None, on: Host | None = None, **more: Any
 ) -> Any:
     return setup_resources(
@@ -44,7 +44,9 @@ def user_role(project: Path, name: str, text: str, **templates: str) -> None:
 
 
 def test_a_web_host_gets_packages_user_folders_and_its_unit() -> None:
-    resources, handlers = setup(Settings(app="shop", packages=("libpq5", "libmagic1"), shared=("media/", "db.sqlite3")))
+    resources, handlers = set_up(
+        Settings(app="shop", packages=("libpq5", "libmagic1"), shared=("media/", "db.sqlite3"))
+    )
     names = [item.name for item in resources if isinstance(item, Package)]
     assert names == ["ca-certificates", "python3", "python3-venv", "libpq5", "libmagic1"]
     assert User("shop", "/srv/shop/shared") in resources
@@ -65,7 +67,7 @@ def test_a_web_host_gets_packages_user_folders_and_its_unit() -> None:
 
 
 def test_supervisord_brings_its_package_service_and_program_file() -> None:
-    resources, handlers = setup(Settings(app="shop", supervisor="supervisord"), supervisor="supervisord")
+    resources, handlers = set_up(Settings(app="shop", supervisor="supervisord"), supervisor="supervisord")
     assert Package("supervisor") in resources and Service("supervisor") in resources
     assert "/etc/supervisor/conf.d/shop.conf" in [name_of(item) for item in resources]
     assert not any("systemd" in name_of(item) for item in resources) and list(handlers) == ["supervisord-add"]
@@ -73,7 +75,7 @@ def test_supervisord_brings_its_package_service_and_program_file() -> None:
 
 def test_below_a_prefix_nothing_of_the_machine_itself_is_asked_for() -> None:
     site = Site(app="shop", env="lab", root="/tmp/lab/srv/shop", prefix="/tmp/lab")
-    resources, _ = setup(Settings(app="shop"), site=site, supervisor="supervisord")
+    resources, _ = set_up(Settings(app="shop"), site=site, supervisor="supervisord")
     assert resources and not any(isinstance(item, Package | User | Service) for item in resources)
     assert all(name_of(item).startswith("/tmp/lab/") for item in resources)
 
@@ -104,7 +106,7 @@ handlers:
   try-it: [[msmtp, "--host={{ relay }}", --serverinfo]]
 """
     user_role(tmp_path, "mail", text, msmtprc="host {{ relay }}:{{ port }} of {{ facts.cores }} cores\n")
-    resources, handlers = setup(
+    resources, handlers = set_up(
         Settings(app="shop"), project=tmp_path, on=host("web", "mailers", relay="mx.example.com")
     )
     assert Package("msmtp") in resources
@@ -113,13 +115,13 @@ handlers:
         "/etc/msmtprc-shop", "host mx.example.com:25 of 4 cores\n", owner="shop", mode="0640", notify=("try-it",)
     )
     assert handlers["try-it"] == (("msmtp", "--host=mx.example.com", "--serverinfo"),)
-    others, _ = setup(Settings(app="shop"), project=tmp_path)
+    others, _ = set_up(Settings(app="shop"), project=tmp_path)
     assert Package("msmtp") not in others
 
 
 def test_a_users_role_of_the_same_name_takes_the_place_of_ours(tmp_path: Path) -> None:
     user_role(tmp_path, "common", "description: Nothing at all.\nfor: all\n")
-    resources, _ = setup(Settings(app="shop"), project=tmp_path)
+    resources, _ = set_up(Settings(app="shop"), project=tmp_path)
     assert Package("ca-certificates") not in resources and Package("python3-venv") in resources
 
 
@@ -137,7 +139,7 @@ def test_a_users_role_of_the_same_name_takes_the_place_of_ours(tmp_path: Path) -
 def test_a_role_that_is_wrong_is_named_with_its_mistake(tmp_path: Path, text: str, said: str) -> None:
     user_role(tmp_path, "mine", text)
     with pytest.raises(SettingsError, match=said):
-        setup(Settings(app="shop"), project=tmp_path)
+        set_up(Settings(app="shop"), project=tmp_path)
 
 
 def test_a_role_that_is_not_there_says_where_it_was_looked_for(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ from deployer.rollout.queries.hosts import hosts_of
 from deployer.rollout.queries.plan import PlanAnswer
 from deployer.rollout.queries.releases import releases_of
 
+VERSION = tuple(int(part) for part in version("pydantic").split(".")[:2])
 REFERENCE = Path(__file__).parents[3] / "docs/reference"
 OLD, NEW = "20240101T000000Z-aaaaaaaa", "20240601T000000Z-bbbbbbbb"
 
 
+@pytest.mark.skipif(VERSION < (2, 12), reason="earlier versions of pydantic write the same schemas in other words")
 @pytest.mark.parametrize("command", ANSWERS)
 def test_the_reference_has_the_schema_of_each_answer(command: str) -> None:
     told = json.loads((REFERENCE / f"{command}.schema.json").read_text())
