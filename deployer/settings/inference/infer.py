@@ -301,7 +301,7 @@ class _Inference:
         apps = [candidate.path for candidate in self.apps.candidates()]
         likely = [app for app in apps if app.partition(":")[0] == near] or ([f"{near}:{attribute}"] if near else [])
         fix = f"did you mean {likely[0]}?" if likely else _instead(apps)
-        what = f"runtime.app is {path}, but the code has no module {name} in the code"
+        what = f"runtime.app is {path}, but the code has no module {name}"
         if is_own_module or not server_is_set:
             more = (
                 ""

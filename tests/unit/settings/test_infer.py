@@ -449,7 +449,7 @@ def test_an_app_of_a_module_that_is_not_there_is_told_so(tmp_path: Path, app: st
         files = {"main.py": FASTAPI} if app == "mian:app" else PACKAGE
         inferred(tmp_path, files, runtime={"app": app, "server": server})
     name = app.partition(":")[0]
-    assert caught.value.message == f"runtime.app is {app}, but the code has no module {name} in the code"
+    assert caught.value.message == f"runtime.app is {app}, but the code has no module {name}"
     assert said in str(caught.value.hint)
 
 
@@ -458,7 +458,7 @@ def test_an_app_that_may_be_there_once_it_is_installed_is_judged_by_its_server(t
     files = {**PACKAGE, "requirements.txt": "Datasette\n"}
     found = inferred(tmp_path, files, runtime={"app": app, "server": "uvicorn"})
     assert found.target == AppTarget(app, "asgi")
-    assert any("no module nomod in the code" in line for line in found.warnings) == app.startswith("nomod")
+    assert any("no module nomod" in line for line in found.warnings) == app.startswith("nomod")
     if app == "datasette.app:app":
         with pytest.raises(SettingsError, match="ASGI or a WSGI"):
             inferred(tmp_path, files, runtime={"app": app})
