@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -198,7 +198,8 @@ def run(folder: str) -> None:
         control.listen(64)
         while True:
             client, _ = control.accept()
-            with client, client.makefile("rwb") as stream:
+            # One that asks nothing and goes, as deploy does to see that the proxy listens, must not end it.
+            with suppress(OSError, ValueError), client, client.makefile("rwb") as stream:
                 question = json.loads(stream.readline() or b"{}")
                 if question.get("reload"):
                     pool.load()
