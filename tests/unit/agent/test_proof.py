@@ -31,7 +31,7 @@ def test_an_orphan_that_answers_for_its_dead_master_proves_nothing(host: World) 
     assert seen["proven"] is False
     assert seen["release"] == "r1"
     assert f"held by process {orphan} (" in seen["why"]
-    assert "no part of shop-" in seen["why"]
+    assert "does not belong to shop-" in seen["why"]
 
 
 def test_the_right_words_on_the_command_line_of_a_stranger_prove_nothing(host: World) -> None:

@@ -112,7 +112,7 @@ def test_a_file_of_ours_that_somebody_changed_is_refused(host: Host) -> None:
     host.apply(host.file("a\n"))
     host.conf.write_text("a\n# an edit by hand\n")
     error = host.refused(host.file("b\n"))
-    assert "changed it since" in error.message
+    assert "it was changed since" in error.message
     assert "an edit by hand" in host.conf.read_text()
     host.apply(host.file("b\n"), replace=True)
     host.apply(host.file("c\n"))

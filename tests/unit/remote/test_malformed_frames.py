@@ -178,7 +178,7 @@ def test_no_request_hangs_in_thousands_of_malformed_streams() -> None:
         ({"t": "credit", "id": 1, "bytes": 5}, "took 5 bytes of 0"),
         ({"t": "beat"}, "'beat' has no valid 'n'"),
         ({"t": "data", "id": 1}, "'data' is not a valid frame"),
-        ([1], "no JSON object"),
+        ([1], "not a JSON object"),
     ],
 )
 @pytest.mark.usefixtures("no_threads")

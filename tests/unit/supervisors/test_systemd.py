@@ -203,7 +203,7 @@ def test_no_verb_reloads_systemd_or_leaves_it_outdated() -> None:
 def test_an_unknown_supervisor_lists_those_there_are() -> None:
     with pytest.raises(SettingsError) as caught:
         supervisors.get("upstart")
-    assert "supervisord" in (caught.value.hint or "")
+    assert "supervisord" in caught.value.message
 
 
 def test_the_users_own_template_takes_the_place_of_ours(tmp_path: Path) -> None:
