@@ -25,6 +25,7 @@ _PAGE_BYTES = 2 << 20  # bytes of all logs together in one answer; JSON makes at
 _BLOCK_BYTES = 1 << 16
 _JOURNAL_TIMEOUT_S = 30.0
 _ROTATION_TRIES = 5
+_TICK_S = 0.02  # how far a file's time may be behind the clock: the kernel sets it by its last tick
 _JOURNAL_FILES = ("/var/log/journal/*/*.journal", "/run/log/journal/*/*.journal")
 _JOURNAL_DELAY_S = 5.0  # seconds that journald may take to write a line down
 
@@ -262,7 +263,7 @@ class _File(NamedTuple):
 
 
 def _read_file(path: str, cursor: dict[str, Any] | None, lines: int, budget: int, partial: bool) -> Page:
-    files = _files(path)
+    files = _files(path, cursor["inode"] if cursor else 0)
     start = cursor or _last_lines(files, lines)
     unread, gap = _unread(files, start)
     data, marks, more = bytearray(), [(0, start["inode"], start["offset"], start["read"])], False
@@ -305,8 +306,20 @@ def _bytes_after(files: list[_File], cursor: dict[str, Any]) -> int:
     return behind
 
 
-def _files(path: str) -> list[_File]:
-    """The file at `path` and what it was rotated to (`.1` is the newest), oldest first."""
+def _files(path: str, inode: int) -> list[_File]:
+    """The file at `path` and what it was rotated to (`.1` is the newest), oldest first.
+
+    A listing may miss a file that is renamed meanwhile. So one without `inode` (0: any) is made again.
+    """
+    files: list[_File] = []
+    for _ in range(_ROTATION_TRIES):
+        files = _listed(path)
+        if not inode or any(file.inode == inode for file in files):
+            break
+    return files
+
+
+def _listed(path: str) -> list[_File]:
     folder, name = os.path.split(path)
     pattern = re.compile(re.escape(name) + r"(?:\.([0-9]{1,4}))?\Z")
     numbered_files = []
@@ -327,10 +340,12 @@ def _files(path: str) -> list[_File]:
 
 def _unread(files: list[_File], start: dict[str, Any]) -> tuple[list[_File], bool]:
     """The files that were not read to their end yet, oldest first, and whether one of them is gone."""
+    if not start["inode"]:  # there was no file then
+        return files, False
     for number, file in enumerate(files):
         if file.inode == start["inode"]:
             return files[number:], False
-    return [file for file in files if file.changed >= start["read"]], bool(start["inode"])
+    return [file for file in files if file.changed >= start["read"] - _TICK_S], True
 
 
 def _chunk(file: _File, offset: int, size: int) -> tuple[bytes | None, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -182,3 +183,28 @@ def test_a_file_does_not_tell_times_so_it_cannot_be_read_since_one(log: Log) -> 
 )
 def test_messages_of_the_journal(message: Any, texts: list[str]) -> None:
     assert logs._texts(message) == texts
+
+
+def test_a_rotation_while_the_files_are_listed_loses_no_line(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listing shows the new file, and not yet the other name of the one before."""
+    log.write("a\n")
+    assert log.read() == ["a"]
+    log.write("b\n")
+    log.path.rename(log.path.with_name(log.path.name + ".1"))
+    log.write("c\n")
+    list_folder, listings = os.scandir, []
+
+    def without_the_renamed(folder: Any) -> Any:
+        entries = list(list_folder(folder))
+        listings.append(folder)
+        return [entry for entry in entries if len(listings) > 1 or not entry.name.endswith(".1")]
+
+    monkeypatch.setattr(os, "scandir", without_the_renamed)
+    assert log.read() == ["b", "c"] and not log.gap
+
+
+def test_a_log_that_appears_at_the_tick_of_the_last_look_is_shown(log: Log) -> None:
+    assert log.read() == []
+    log.write("the first\n")
+    os.utime(log.path, (log.cursor["read"] - 0.01,) * 2)  # as the kernel's coarser clock has it
+    assert log.read() == ["the first"] and not log.gap
