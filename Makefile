@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # haproxy and sshd are there, which a user's PATH leaves out.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: demo test lint unit coverage lowest labs lab machines faults kills more table reference setup clean
+.PHONY: demo test lint unit coverage lowest labs lab machines faults kills more attacks table reference setup clean
 
 demo: setup
 	$(BIN)/deploy demo
@@ -60,6 +60,10 @@ kills: setup
 # systems it builds first, a minute each, once).
 more: setup
 	$(PYTEST) -m more -n 2 --dist loadfile --timeout 1500 tests/lab tests/machines
+
+# What somebody can do who runs code as the app, or may commit: on real hosts, in every way that was ever found.
+attacks: setup
+	$(PYTEST) -m more --timeout 900 tests/attacks
 
 # docs/table.md: what a change costs with every strategy, server, supervisor and balancer. Goes on where it was stopped: all
 # of it takes an hour or two. `make table CELLS='reload/*'` and `make table SEED=7` measure those cells again.
