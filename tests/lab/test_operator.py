@@ -120,6 +120,7 @@ def test_a_push_looks_at_the_hosts_before_its_build_hook_and_is_in_the_history_h
     assert [each["event"] for each in answer["by_hand"]][-2:] == ["frozen", "thawed"]
 
 
+@pytest.mark.more
 def test_the_probe_beside_a_run_is_its_gate(shop: Project, lab: Lab) -> None:
     url = f"http://{lab.address}/"
     shop.version("behind a probe that hears the balancer alone")
