@@ -10,6 +10,7 @@ import stat
 
 from deployer.agent.operation import OpError
 from deployer.agent.system import disk
+from deployer.agent.system.trusted_path import is_link
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -35,7 +36,7 @@ def make_folders(root: str, path: str, owner: tuple[int, int]) -> list[str]:
         shown = root
         for part in [part for part in path.split("/") if part]:
             shown += "/" + part
-            if _is_link(folder, part) and not _make_way(folder, part, shown, owner, lines):
+            if is_link(folder, part) and not _make_way(folder, part, shown, owner, lines):
                 break
             below = _folder(folder, part, shown, owner)
             os.close(folder)
@@ -103,13 +104,6 @@ def _open_parent(root: str, path: str) -> tuple[int, str]:
             os.close(folder)
         folder = below
     return folder, name
-
-
-def _is_link(folder: int, name: str) -> bool:
-    try:
-        return stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode)
-    except FileNotFoundError:
-        return False
 
 
 def _make_way(folder: int, name: str, shown: str, owner: tuple[int, int], lines: list[str]) -> bool:

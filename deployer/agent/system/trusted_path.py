@@ -46,7 +46,7 @@ def _walk(path: str, make: bool) -> int:
         while parts:
             part = parts.pop(0)
             is_trusted = is_trusted and _is_safe(descriptor, part)
-            if _is_link(descriptor, part):
+            if is_link(descriptor, part):
                 if links == _LINKS or not is_trusted:
                     raise _untrusted(f"{walked}/{part}")
                 links += 1
@@ -81,7 +81,8 @@ def _is_safe(folder: int, name: str) -> bool:
         return False
 
 
-def _is_link(folder: int, name: str) -> bool:
+def is_link(folder: int, name: str) -> bool:
+    """Whether that is a symbolic link in an open folder; what is missing is none."""
     try:
         return stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode)
     except FileNotFoundError:
