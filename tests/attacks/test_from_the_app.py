@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.labs import fresh_name
+from support.labs import running
 from support.project import Project
 from support.traffic import traffic
 
-from deployer.lab import Lab, LabSpec, down, up
+from deployer.lab import Lab
 
 pytestmark = [pytest.mark.machines, pytest.mark.more, pytest.mark.timeout(900)]
 
@@ -34,11 +34,8 @@ LOCKS = ["/srv/shop/.deploy/lock", "/var/lib/deploy/lock"]
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    name = fresh_name()
-    try:
-        yield up(LabSpec(name=name, kind="machines", hosts=2), print)
-    finally:
-        down(name, print)
+    with running(kind="machines", hosts=2) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

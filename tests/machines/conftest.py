@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from support.agents import quiet_dialer
-from support.labs import fresh_name
+from support.labs import fresh_name, running
 
-from deployer.lab import Lab, LabSpec, down, up
+from deployer.lab import Lab, down
 from deployer.remote.ssh.dialer import Dialer
 
 
@@ -19,11 +19,8 @@ def lab() -> Iterator[Lab]:
     """Three web hosts and one for HAProxy, each a booted systemd."""
     if os.geteuid() != 0:
         pytest.skip("machines need root")
-    name = fresh_name()
-    try:
-        yield up(LabSpec(name=name, kind="machines", hosts=3), print)
-    finally:
-        down(name, print)
+    with running(kind="machines", hosts=3) as made:
+        yield made
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from support.hit import until
-from support.labs import fresh_name
+from support.labs import running
 from support.project import Project
 from support.traffic import traffic
 
-from deployer.lab import Lab, LabSpec, down, up
+from deployer.lab import Lab
 
 SETTINGS = {
     "domains": ["shop.test"],
@@ -27,11 +27,8 @@ pytestmark = [pytest.mark.more, pytest.mark.timeout(900)]
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    name = fresh_name()
-    try:
-        yield up(LabSpec(name=name, kind="machines", hosts=2), print)
-    finally:
-        down(name, print)
+    with running(kind="machines", hosts=2) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

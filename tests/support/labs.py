@@ -5,14 +5,27 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from deployer.lab import HostEntry
+from deployer.lab import HostEntry, Lab, LabSpec, down, up
 
 
 def fresh_name() -> str:
     """A lab's name that no other test session has."""
     return f"t{os.getpid()}-{secrets.token_hex(2)}"
+
+
+@contextmanager
+def running(**spec: Any) -> Iterator[Lab]:
+    """A lab of these parts (`LabSpec`), under a name of its own; it is taken down however the block ends."""
+    name = fresh_name()
+    try:
+        yield up(LabSpec(name=name, **spec), print)
+    finally:
+        down(name, print)
 
 
 def ssh_argv(entry: HostEntry, *command: str, user: str = "", key: str = "") -> list[str]:
