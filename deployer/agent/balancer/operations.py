@@ -109,7 +109,7 @@ def admit(ctx: Context, request: wire.Admit) -> wire.Admitted:
 def retire(ctx: Context, request: wire.TakeOutOfUse) -> wire.OutOfUse:
     """Takes slots that no instance serves in out of use, until an admit uses them.
 
-    They stay in maintenance and get no request, whatever starts there and whoever restarts the balancer.
+    They stay in maintenance and get no request, whatever starts there, and after each restart of the balancer.
 
     Raises:
         OpError: `unknown_server`, `balancer_down`, `lease_lost`, `host_busy`.

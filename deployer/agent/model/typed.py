@@ -34,7 +34,7 @@ PortText = str
 Milliseconds = str
 """Whole milliseconds as a key of a map."""
 Json = Any
-"""Any JSON value: whoever carries it does not read it."""
+"""Any JSON value, which the side that carries it does not read."""
 JsonMap = dict[str, Any]
 """A JSON map that is read by one who knows more of it, such as the driver of a balancer's kind."""
 

@@ -93,7 +93,7 @@ def put_back(ctx: Context, site: Site, run: str, part: str, *, new: bool = True,
 
 @operation(wire.SETTLE)
 def settle(ctx: Context, request: OnSite) -> wire.ResourcesSettled:
-    """Forgets what files were before: what serves has proven itself with those of now.
+    """Forgets what files were before: what serves has proven itself with the present ones.
 
     Raises:
         OpError: `host_busy`.

@@ -63,7 +63,7 @@ def restore(ctx: Context, request: OnSite) -> wire.Changed:
 
 @operation(wire.SETTLE)
 def settle(ctx: Context, request: OnSite) -> wire.Changed:
-    """Forgets what the secrets were before: what serves has proven itself with those of now."""
+    """Forgets what the secrets were before: what serves has proven itself with the present ones."""
     return {"changed": tree.remove(Site.of(request).secrets_before)}
 
 

@@ -51,7 +51,7 @@ class HalfDone(TypedDict):
 
 
 class Promote(OnSite):
-    """`release` null: the way back of a first push; there is no current one then. `ports`: the slots to look at.
+    """`release` null: a first push goes back; there is no current one then. `ports`: the slots to look at.
 
     `via`: `push`, `rollback`, `restore` or `reload`.
     """
